@@ -1,0 +1,1 @@
+"""Measuring and explaining what was trained."""

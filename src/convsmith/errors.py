@@ -1,0 +1,40 @@
+"""The one error a user can cause, and sees without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ConvsmithError(Exception):
+    """Something the user can put right.
+
+    Args:
+        what: what happened, naming the file, key or value.
+        why: the reason, where it is not plain from `what`.
+        fix: what to do about it.
+    """
+
+    def __init__(self, what: str, why: str = "", fix: str = "") -> None:
+        super().__init__(what, why, fix)
+        self.what, self.why, self.fix = what, why, fix
+
+    def __str__(self) -> str:
+        reason = f": {self.why}" if self.why else ""
+        remedy = f"\n{self.fix}" if self.fix else ""
+        return f"{self.what}{reason}{remedy}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`'; did you mean `x`?'` for the known word nearest to `word`, else an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def require_extra(module: str, extra: str, purpose: str) -> ConvsmithError:
+    """The error for a missing optional dependency."""
+    return ConvsmithError(
+        f"{purpose} needs the package `{module}`",
+        "it is not installed here",
+        f"Install it with: pip install 'convsmith[{extra}]'",
+    )

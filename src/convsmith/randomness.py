@@ -1,0 +1,32 @@
+"""Every random number comes from a counter, never from history.
+
+A stream is named by integers, such as (seed, epoch, position). Two streams with different names are
+independent; the same name gives the same numbers in every process, at any time. So a killed run needs no
+generator state to go on exactly, and the number of loader workers cannot change a result.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from hashlib import blake2b
+
+
+class Stream(IntEnum):
+    """What a random number is for. Values are part of every result: add, never renumber."""
+
+    ORDER = 1  # (seed, epoch): the order of the samples in an epoch
+    AUGMENT = 2  # (seed, epoch, position): the augmentation of one sample
+    STEP = 3  # (seed, step, rank, micro-batch): dropout and mixing of one forward pass
+    INIT = 4  # (seed,): the initial weights
+
+
+def counter_seed(stream: Stream, *counters: int) -> int:
+    """A 64-bit seed that depends on nothing but its arguments.
+
+    Args:
+        stream: what the numbers are for.
+        counters: integers of 64 bits that name the stream, the recipe's seed first.
+    """
+    name = struct.pack(f"<{len(counters) + 1}q", stream, *counters)
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")

@@ -1,0 +1,1 @@
+"""The recipe: what to train, checked, resolved and turned into numbers. Knows no torch."""

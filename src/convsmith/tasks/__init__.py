@@ -1,0 +1,1 @@
+"""What differs between classification and other tasks: loss, batch mixing, metrics."""

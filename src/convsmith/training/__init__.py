@@ -1,0 +1,1 @@
+"""The training engine: run, loop, checkpoints, observers."""
