@@ -15,6 +15,9 @@ class ConvsmithError(Exception):
         fix: what to do about it.
     """
 
+    exit_code = 2
+    """What the command line exits with."""
+
     def __init__(self, what: str, why: str = "", fix: str = "") -> None:
         super().__init__(what, why, fix)
         self.what, self.why, self.fix = what, why, fix
@@ -38,3 +41,23 @@ def require_extra(module: str, extra: str, purpose: str) -> ConvsmithError:
         "it is not installed here",
         f"Install it with: pip install 'convsmith[{extra}]'",
     )
+
+
+_EXTRA_OF = {
+    "torch": "train",
+    "torchvision": "train",
+    "safetensors": "train",
+    "tensorboard": "train",
+    "sklearn": "train",
+    "onnx": "export",
+    "onnxscript": "export",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+}
+
+
+def missing_package(error: ModuleNotFoundError) -> ConvsmithError | None:
+    """The error for an import that failed because an extra is not installed; None if that is not the reason."""
+    package = (error.name or "").partition(".")[0]
+    extra = _EXTRA_OF.get(package)
+    return require_extra(package, extra, "this part of convsmith") if extra else None

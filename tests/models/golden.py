@@ -1,0 +1,62 @@
+"""Deterministic weights and inputs that the golden numbers were made with."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+
+
+def golden(name: str) -> dict[str, Any]:
+    """Numbers of the official code."""
+    content: dict[str, Any] = json.loads((GOLDENS / f"{name}.json").read_text())
+    return content
+
+
+def filled_state_dict(keys: list[tuple[str, list[int]]]) -> dict[str, Tensor]:
+    """A value for every entry, which depends on nothing but its official name and shape."""
+    return {name: _fill(name, tuple(shape)) for name, shape in keys}
+
+
+def _fill(name: str, shape: tuple[int, ...]) -> Tensor:
+    if name.endswith("num_batches_tracked"):
+        return torch.tensor(0)
+    noise = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
+    if name.endswith("running_mean"):
+        value = 0.1 * noise
+    elif name.endswith("running_var"):
+        value = 1 + 0.1 * np.abs(noise)
+    elif len(shape) >= 2:
+        value = noise / float(np.sqrt(np.prod(shape[1:])))
+    elif name.endswith(".bias"):
+        value = 0.1 * noise
+    else:
+        value = (1 + 0.1 * noise) * (0.2 if name.endswith(".bn3.weight") else 1.0)
+    return torch.from_numpy(np.asarray(value, np.float32))
+
+
+def golden_input(shape: list[int], scale: float = 1.0) -> Tensor:
+    """The input image of a golden file."""
+    return torch.from_numpy(np.random.RandomState(0).standard_normal(shape).astype(np.float32) * np.float32(scale))
+
+
+def assert_output(output: Tensor, expected: dict[str, Any], tolerance: float) -> None:
+    """Compare an output with the figures that a golden file keeps of it."""
+    assert list(output.shape) == expected["shape"]
+    flat = output.detach().double().flatten(1)
+    first = torch.tensor(expected["first16"], dtype=torch.float64)
+    torch.testing.assert_close(flat[:, : first.shape[1]], first, atol=tolerance, rtol=0)
+    if "probe64" in expected:
+        positions = [j * flat.shape[1] // 64 for j in range(64)]
+        probe = torch.tensor(expected["probe64"], dtype=torch.float64)
+        torch.testing.assert_close(flat[:, positions], probe, atol=tolerance, rtol=0)
+    assert abs(flat.mean().item() - expected["mean"]) <= tolerance
+    assert abs(flat.std(correction=0).item() - expected["std"]) <= tolerance
+    assert abs(flat.abs().sum().item() - expected["abs_sum"]) / flat.numel() <= tolerance

@@ -1,0 +1,80 @@
+"""Our models against numbers of the official code (torchvision; akamaster/pytorch_resnet_cifar10)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from convsmith.models.base import ImageClassifier
+from convsmith.models.registry import create_model
+from convsmith.models.weights import load_weights
+from tests.models.golden import assert_output, filled_state_dict, golden, golden_input
+
+MODELS = [
+    "cifar_resnet20",
+    "cifar_resnet56",
+    "resnet18",
+    "resnet50",
+    "resnet101",
+    "resnext50_32x4d",
+    "wide_resnet50_2",
+]
+
+
+def official(name: str) -> ImageClassifier:
+    model = create_model(name)
+    load_weights(model, filled_state_dict(golden(name)["keys"]))
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_state_dict_has_the_official_names_and_shapes_in_order(name: str) -> None:
+    own = [[key, list(value.shape)] for key, value in create_model(name).state_dict().items()]
+    assert own == golden(name)["keys"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.inference_mode()
+def test_logits_equal_the_official_ones(name: str) -> None:
+    expected = golden(name)
+    logits = official(name)(golden_input(expected["input_shape"]))
+    assert_output(logits, expected["eval"], expected["eval_tol"])
+
+
+@pytest.mark.parametrize("name", ["resnet50"])
+@torch.inference_mode()
+def test_logits_equal_the_official_ones_at_odd_sizes(name: str) -> None:
+    model = official(name)
+    for extra in golden(name)["eval_extra"]:
+        logits = model(golden_input(extra["input_shape"], extra.get("input_scale") or 1.0))
+        assert_output(logits, extra["eval"], extra["eval_tol"])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameters_and_multiply_adds_are_the_published_ones(name: str) -> None:
+    expected = golden(name)
+    model = create_model(name).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.zeros(1, 3, *expected["input_size"]))
+    assert sum(p.numel() for p in model.parameters()) == expected["params"]
+    assert counter.get_total_flops() / 2e9 == pytest.approx(expected["gmacs"], rel=1e-7)
+
+
+def test_a_training_step_of_resnet50_equals_the_official_one() -> None:
+    expected = golden("resnet50")
+    step = expected["train"]
+    model = official("resnet50").double().train()
+    images, labels = golden_input(expected["input_shape"]).double(), torch.tensor(step["labels"])
+
+    loss0 = F.cross_entropy(model(images), labels)
+    loss0.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    torch.optim.SGD(model.parameters(), lr=step["lr"]).step()
+    loss1 = F.cross_entropy(model(images), labels)
+
+    tolerance = step["rel_tol_f64"]
+    assert loss0.item() == pytest.approx(step["float64"]["loss0"], rel=tolerance)
+    assert norm.item() == pytest.approx(step["float64"]["grad_norm"], rel=tolerance)
+    assert loss1.item() == pytest.approx(step["float64"]["loss1"], rel=tolerance)
