@@ -1,0 +1,231 @@
+"""Every kind of image becomes correct RGB."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from convsmith.bundle.decode import ImageError, decode_image, decode_rgb, read_image, to_rgb
+
+
+def saved(image: Image.Image, format: str, **options: Any) -> bytes:  # noqa: A002
+    content = io.BytesIO()
+    image.save(content, format, **options)
+    return content.getvalue()
+
+
+def gradient(mode: str = "RGB") -> Image.Image:
+    """Something smooth and not symmetric, so that lossy formats stay close and flips are seen."""
+    y, x = np.mgrid[0:24, 0:32]
+    return Image.fromarray(np.stack([x * 7, y * 9, 255 - x * 3], axis=-1).astype(np.uint8)).convert(mode)
+
+
+def pixels(image: Image.Image) -> NDArray[np.uint8]:
+    return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF"])
+def test_a_lossless_format_keeps_every_pixel(format: str) -> None:  # noqa: A002
+    assert np.array_equal(decode_image(saved(gradient(), format)), pixels(gradient()))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP", "MPO"])
+def test_a_lossy_format_stays_close(format: str) -> None:  # noqa: A002
+    decoded = decode_image(saved(gradient(), format, quality=95))
+    assert np.abs(decoded.astype(int) - pixels(gradient())).max() < 25
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "TIFF", "MPO", "PNG"])
+def test_a_file_of_several_pictures_gives_the_first(format: str) -> None:  # noqa: A002
+    frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "lime", "blue")]
+    data = saved(frames[0], format, save_all=True, append_images=frames[1:])
+    red, green, blue = decode_image(data)[3, 4].tolist()
+    assert red > 240
+    assert max(green, blue) < 15
+
+
+def test_grey_becomes_equal_channels() -> None:
+    decoded = decode_image(saved(gradient("L"), "PNG"))
+    assert np.array_equal(decoded, np.repeat(np.asarray(gradient("L"))[..., None], 3, axis=2))
+
+
+def test_one_bit_becomes_black_and_white() -> None:
+    bits = Image.fromarray(np.array([[True, False]]))
+    assert decode_image(saved(bits, "PNG"))[0].tolist() == [[255] * 3, [0] * 3]
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "GIF", "TIFF"])
+def test_a_palette_is_looked_up(format: str) -> None:  # noqa: A002
+    paletted = gradient().quantize(16)
+    assert np.array_equal(decode_image(saved(paletted, format)), pixels(paletted))
+
+
+@pytest.mark.parametrize("transparency", [1, bytes([255, 0, 128])])
+def test_a_transparent_palette_colour_lies_on_white(transparency: int | bytes) -> None:
+    paletted = Image.fromarray(np.array([[0, 1, 2]], np.uint8)).convert("P")
+    paletted.putpalette([10, 20, 30, 0, 0, 0, 0, 0, 0])
+    decoded = decode_image(saved(paletted, "PNG", transparency=transparency))[0].tolist()
+    assert decoded[:2] == [[10, 20, 30], [255, 255, 255]]
+    assert decoded[2] == ([0, 0, 0] if transparency == 1 else [127, 127, 127])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_alpha_lies_on_white(mode: str, format: str) -> None:  # noqa: A002
+    image = Image.new("RGBA", (1, 1), (0, 0, 0, 51)).convert(mode)
+    assert decode_image(saved(image, format))[0, 0].tolist() == [204, 204, 204]
+
+
+@pytest.mark.parametrize(
+    ("mode", "seven", "eight"), [("L", 7, 8), ("RGB", (7, 7, 7), (8, 8, 8)), ("I;16", 7 * 257, 8 * 257)]
+)
+def test_a_transparent_colour_of_a_png_lies_on_white(mode: str, seven: Any, eight: Any) -> None:
+    image = Image.new(mode, (2, 1), seven)
+    image.putpixel((1, 0), eight)
+    assert decode_image(saved(image, "PNG", transparency=seven))[0].tolist() == [[255] * 3, [8] * 3]
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa"])
+def test_premultiplied_alpha_lies_on_white(mode: str) -> None:
+    image = Image.new("RGBA", (1, 1), (0, 0, 0, 51)).convert("LA" if mode == "La" else "RGBA").convert(mode)
+    assert to_rgb(image).getpixel((0, 0)) == (204, 204, 204)
+
+
+def sixteen_bits() -> NDArray[np.uint16]:
+    return np.arange(0, 65536, 5, dtype=np.uint16).reshape(4, -1)[:, :3000]
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("order", ["<u2", ">u2"])
+def test_16_bit_grey_is_scaled_by_rounding(format: str, order: str) -> None:  # noqa: A002
+    values = sixteen_bits()
+    mode = "I;16" if order == "<u2" else "I;16B"
+    image = Image.frombytes(mode, values.shape[::-1], values.astype(order).tobytes())
+    expected = np.round(values / 257).astype(np.uint8)
+    decoded = decode_image(saved(image, format))
+    assert np.array_equal(decoded, np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_16_bit_grey_held_in_32_bits_is_scaled_the_same_way() -> None:
+    values = sixteen_bits()
+    decoded = np.asarray(to_rgb(Image.fromarray(values.astype(np.int32))))
+    assert np.array_equal(decoded[..., 0], np.round(values / 257).astype(np.uint8))
+
+
+def test_16_bit_grey_whose_zero_is_white_is_inverted() -> None:
+    image = Image.fromarray(np.array([[0, 65535]], np.uint16))
+    assert decode_image(saved(image, "TIFF", tiffinfo={262: 0}))[0, :, 0].tolist() == [255, 0]
+
+
+def test_12_bit_grey_uses_the_full_range() -> None:
+    packed = bytes([0xFF, 0xF0, 0x00])  # the values 4095 and 0
+    tags = [
+        (256, 4, 2), (257, 4, 1), (258, 3, 12), (259, 3, 1), (262, 3, 1), (273, 4, 122), (277, 3, 1), (278, 4, 1),
+        (279, 4, 3),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + struct.pack("<I", 0) + packed
+    assert decode_image(data)[0, :, 0].tolist() == [255, 0]
+
+
+def test_16_bit_colour_keeps_its_high_bytes() -> None:
+    rgb = np.array([[[0x1234, 0xABCD, 0xFFFF]]], ">u2")
+    chunk = rgb.tobytes()
+
+    def part(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    data = (
+        b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(b"\0" + chunk)) + part(b"IEND", b"")
+    )
+    assert decode_image(data)[0, 0].tolist() == [0x12, 0xAB, 0xFF]
+
+
+@pytest.mark.parametrize("values", [np.array([[70000]], np.int32), np.array([[-1]], np.int32)])
+def test_integers_beyond_16_bits_are_refused_with_the_reason(values: NDArray[np.int32]) -> None:
+    with pytest.raises(ImageError, match=r"deep\.tif: its pixels are 32-bit integers"):
+        decode_image(saved(Image.fromarray(values), "TIFF"), "deep.tif")
+
+
+def test_floating_point_pixels_are_refused_with_the_reason() -> None:
+    with pytest.raises(ImageError, match="floating-point"):
+        decode_image(saved(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb(format: str) -> None:  # noqa: A002
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    red, green, blue = decode_image(saved(image, format))[8, 8].tolist()
+    assert red > 250
+    assert max(green, blue) < 5
+
+
+def test_ycbcr_becomes_rgb() -> None:
+    decoded = decode_image(saved(gradient().convert("YCbCr"), "TIFF"))
+    assert np.abs(decoded.astype(int) - pixels(gradient())).max() <= 3
+
+
+def test_lab_becomes_rgb() -> None:
+    lab = ImageCms.profileToProfile(
+        gradient(), ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert lab is not None
+    decoded = decode_image(saved(lab, "TIFF"))
+    assert np.abs(decoded.astype(int) - pixels(gradient())).mean() < 2
+
+
+def test_hsv_becomes_rgb() -> None:
+    decoded = np.asarray(to_rgb(gradient().convert("HSV")))
+    assert np.abs(decoded.astype(int) - pixels(gradient())).max() <= 6
+
+
+ORIENTATIONS = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).transpose(1, 0, 2),
+    8: lambda a: np.rot90(a),
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize(
+    "options", [{"format": "PNG"}, {"format": "TIFF"}, {"format": "TIFF", "compression": "tiff_lzw"}]
+)
+def test_exif_orientation_is_applied(orientation: int, options: dict[str, str]) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    decoded = decode_image(saved(gradient(), **options, exif=exif))
+    assert np.array_equal(decoded, ORIENTATIONS[orientation](pixels(gradient())))
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_impossible_orientation_leaves_the_image_upright(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    assert np.array_equal(decode_image(saved(gradient(), "PNG", exif=exif)), pixels(gradient()))
+
+
+def test_an_image_is_turned_only_once() -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    once = decode_rgb(saved(gradient(), "PNG", exif=exif))
+    assert np.array_equal(np.asarray(to_rgb(once)), np.asarray(once))
+
+
+def test_read_image_reads_a_file_of_any_name(tmp_path: Path) -> None:
+    path = tmp_path / "写真 – été.png"
+    path.write_bytes(saved(gradient(), "PNG"))
+    assert np.array_equal(read_image(path), pixels(gradient()))
