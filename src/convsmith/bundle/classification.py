@@ -1,0 +1,72 @@
+"""What a classifier says about one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.errors import ConvsmithError
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class and its probability."""
+
+    class_id: int
+    label: str
+    score: float
+
+
+class Classification:
+    """The classes of one image, by probability.
+
+    Args:
+        logits: [K], finite.
+        labels: K names.
+
+    Raises:
+        ConvsmithError: a logit is infinite or not a number.
+    """
+
+    def __init__(self, logits: NDArray[np.float32], labels: tuple[str, ...]) -> None:
+        if not np.isfinite(logits).all():
+            raise ConvsmithError("the model gave no answer", "its logits are not finite numbers")
+        self.logits = logits
+        """What the model gave, [K]."""
+        powers = np.exp(logits.astype(np.float64) - logits.max())
+        self.probabilities: NDArray[np.float64] = powers / powers.sum()
+        """Softmax of the logits, [K]; they sum to 1."""
+        self._labels = labels
+        self._ranking = np.argsort(-logits, kind="stable")  # of equal logits the lower class first, as argmax does
+
+    @property
+    def class_id(self) -> int:
+        """Index of the most probable class."""
+        return int(self._ranking[0])
+
+    @property
+    def label(self) -> str:
+        """Name of the most probable class."""
+        return self._labels[self.class_id]
+
+    @property
+    def score(self) -> float:
+        """Probability of the most probable class, 0 to 1."""
+        return float(self.probabilities[self.class_id])
+
+    def top(self, k: int) -> list[Label]:
+        """The `k` most probable classes, or all where there are fewer; the most probable first."""
+        if k < 1:
+            raise ConvsmithError(f"cannot list the top {k} classes", "at least one must be asked for")
+        return [Label(int(i), self._labels[i], float(self.probabilities[i])) for i in self._ranking[:k]]
+
+    def to_dict(self, top: int = 5) -> dict[str, Any]:
+        """`{"class_id", "label", "score", "top": [{"class_id", "label", "score"}, ...]}`, ready for JSON."""
+        ranked = [vars(label) for label in self.top(top)]
+        return {**ranked[0], "top": ranked}
+
+    def __repr__(self) -> str:
+        return f"Classification({self.label!r}, class_id={self.class_id}, score={self.score:.4f})"

@@ -1,0 +1,198 @@
+"""The bundle on disk: `bundle.json` says what the model is and how its files must hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from convsmith.errors import ConvsmithError
+from convsmith.spec import Preprocess, Section
+from convsmith.storage import new_directory, seal_holds, sealed, sha256_of
+
+FORMAT_VERSION = 1
+MANIFEST = "bundle.json"
+MODEL = "model.onnx"
+_MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class FileRecord(Section):
+    """What a file of the bundle must be."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class Manifest(Section):
+    """The content of `bundle.json`."""
+
+    format_version: Literal[1] = 1
+    task: Literal["classification"]
+    model: dict[str, Any] = Field(description="Name of the architecture, parameters, GMACs.")
+    labels: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="Name of each class, in order of logits."
+    )
+    preprocess: Preprocess
+    metrics: dict[str, float] = Field(description="What was measured on the validation data.")
+    parity: dict[str, Any] = Field(description="How far the ONNX model's outputs are from the trained model's.")
+    recipe: dict[str, Any] = Field(description="The resolved recipe it was trained with.")
+    created_with: dict[str, str] = Field(description="Versions of convsmith and of the packages that made it.")
+    files: dict[str, FileRecord] = Field(description="Every other file of the bundle.")
+    checksum: str = Field(description="SHA-256 over the canonical JSON of all other keys.")
+
+    @field_validator("files")
+    @classmethod
+    def _names_are_plain(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
+        for name in files:
+            if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
+                raise ValueError(f"{name!r} is not the plain name of a file in the bundle")
+        if MODEL not in files:
+            raise ValueError(f"{MODEL} is missing")
+        return files
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a bundle, once its format, its checksum and the size of every file are as they should be.
+
+    Raises:
+        ConvsmithError: no bundle, a damaged one, or one of a newer format than this convsmith reads.
+    """
+    text = _read_text(directory)
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(directory, f"{MANIFEST} is not JSON") from error
+    if not isinstance(values, dict):
+        raise _damaged(directory, f"{MANIFEST} is not a JSON object")
+    _refuse_newer(directory, values)
+    if not seal_holds(values):
+        raise _damaged(directory, f"{MANIFEST} does not have the checksum that it states")
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise _damaged(directory, f"in {MANIFEST}, {_first_problem(error)}") from error
+    for name, record in manifest.files.items():
+        path = directory / name
+        if not path.is_file():
+            raise _damaged(directory, f"{name} is missing")
+        if path.stat().st_size != record.bytes:
+            raise _damaged(directory, f"{name} has {path.stat().st_size} bytes instead of {record.bytes}")
+    return manifest
+
+
+def read_model(directory: Path, manifest: Manifest) -> bytes:
+    """The bytes of the ONNX model, once every file of the bundle has the SHA-256 that the manifest states."""
+    try:
+        model = (directory / MODEL).read_bytes()
+        digests = {name: sha256_of(directory / name) for name in manifest.files if name != MODEL}
+    except OSError as error:
+        raise ConvsmithError(f"cannot read the bundle {directory}", str(error)) from error
+    digests[MODEL] = hashlib.sha256(model).hexdigest()  # of the bytes that will run, not of a second reading
+    for name, record in manifest.files.items():
+        if digests[name] != record.sha256:
+            raise _damaged(directory, f"{name} does not have the SHA-256 that {MANIFEST} states")
+    return model
+
+
+def write_bundle(
+    directory: Path,
+    model: bytes,
+    *,
+    task: Literal["classification"],
+    model_info: Mapping[str, Any],
+    labels: Sequence[str],
+    preprocess: Preprocess,
+    metrics: Mapping[str, float],
+    parity: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    created_with: Mapping[str, str],
+) -> None:
+    """Write a bundle at once: `directory` holds all of it or what it held before.
+
+    Args:
+        directory: the bundle's folder; replaced if it exists.
+        model: an ONNX model with the input `images`, uint8 [N, 3, crop, crop], and the output `logits`,
+            float32 [N, K], that needs no other file.
+        task: what the model does.
+        model_info: the architecture's name, parameters, GMACs.
+        labels: K names in the order of the logits.
+        preprocess: how an image becomes the model's input.
+        metrics: what was measured on the validation data.
+        parity: how far the model is from the one that was trained.
+        recipe: the resolved recipe.
+        created_with: versions, `convsmith` among them.
+    """
+    record = {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
+    values = {
+        "format_version": FORMAT_VERSION,
+        "task": task,
+        "model": dict(model_info),
+        "labels": list(labels),
+        "preprocess": preprocess.model_dump(mode="json"),
+        "metrics": dict(metrics),
+        "parity": dict(parity),
+        "recipe": dict(recipe),
+        "created_with": dict(created_with),
+        "files": {MODEL: record},
+    }
+    try:
+        plain = json.loads(json.dumps(values, allow_nan=False))  # tuples become lists, keys text: as it is read back
+        text = json.dumps(sealed(plain), indent=2)
+        Manifest.model_validate_json(text)
+    except (TypeError, ValueError) as error:
+        reason = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+        raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
+    with new_directory(directory) as folder:
+        (folder / MODEL).write_bytes(model)
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _read_text(directory: Path) -> str:
+    path = directory / MANIFEST
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_MANIFEST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConvsmithError(
+            f"{directory} is not a bundle",
+            f"it holds no {MANIFEST}",
+            "Name the folder that training wrote, such as runs/NAME/bundle.",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConvsmithError(f"cannot read the bundle {directory}", str(error)) from error
+    if len(content) > _MAX_MANIFEST_BYTES:
+        raise _damaged(directory, f"{MANIFEST} is larger than {_MAX_MANIFEST_BYTES // 2**20} MiB")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise _damaged(directory, f"{MANIFEST} is not UTF-8 text") from error
+
+
+def _refuse_newer(directory: Path, values: dict[str, Any]) -> None:
+    version = values.get("format_version")
+    if type(version) is not int or version < 1:
+        raise _damaged(directory, f"{MANIFEST} states no format_version")
+    if version > FORMAT_VERSION:
+        created = values.get("created_with")
+        maker = created.get("convsmith") if isinstance(created, dict) else None
+        known = isinstance(maker, str) and re.fullmatch(r"[0-9A-Za-z.+]{1,40}", maker)
+        raise ConvsmithError(
+            f"{directory} is a bundle of format {version}",
+            f"this convsmith reads formats up to {FORMAT_VERSION}",
+            f"Upgrade with: pip install --upgrade 'convsmith{f'>={maker}' if known else ''}'",
+        )
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+
+
+def _damaged(directory: Path, reason: str) -> ConvsmithError:
+    return ConvsmithError(f"the bundle {directory} is damaged", reason, "Copy or export it again.")

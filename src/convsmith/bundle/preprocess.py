@@ -1,0 +1,53 @@
+"""The one preprocessing: validation during training, predict and serve all call this function."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from convsmith.bundle.decode import MAX_PIXELS, ImageTooLarge
+from convsmith.spec import Preprocess
+
+_RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:
+    """The model's input [3, crop, crop] in 0 to 255, from RGB pixels [H, W, 3] or a Pillow image of mode RGB.
+
+    The shorter side becomes `spec.resize`, then the centre is cut out; where the image is smaller than the crop, it
+    is padded with black. Equal to the last bit to torchvision's `Resize(resize)` and `CenterCrop(crop)` on Pillow
+    images, which published accuracies were measured with. Normalisation is part of the model.
+
+    Raises:
+        ImageTooLarge: a strip so long and thin that the resized image would have more than `MAX_PIXELS` pixels.
+    """
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    size = _resized(picture.width, picture.height, spec.resize)
+    if size[0] * size[1] > max(MAX_PIXELS, spec.resize**2):
+        raise ImageTooLarge(
+            f"{name} is too large",
+            f"its {picture.width} x {picture.height} pixels would be resized to {size[0]} x {size[1]}",
+            "Cut it into parts that are less long and thin.",
+        )
+    if size != picture.size:
+        picture = picture.resize(size, _RESAMPLING[spec.interpolation])
+    left, top = _offset(picture.width, spec.crop), _offset(picture.height, spec.crop)
+    square = picture.crop((left, top, left + spec.crop, top + spec.crop))  # Pillow fills with black outside
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+
+
+def _resized(width: int, height: int, short: int) -> tuple[int, int]:
+    """Size with a shorter side of `short`; the longer one is rounded down, as torchvision does."""
+    if width <= height:
+        return short, int(short * height / width)
+    return int(short * width / height), short
+
+
+def _offset(length: int, crop: int) -> int:
+    """Where the crop starts; negative where padding is needed. Rounding is torchvision's: half to even, then down."""
+    return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)

@@ -1,0 +1,67 @@
+"""Runs an ONNX model with onnxruntime, on a stated number of threads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.errors import ConvsmithError
+
+INPUT, OUTPUT = "images", "logits"
+
+
+class OnnxRuntime:
+    """A model in memory; `run` may be called from several threads at once.
+
+    Args:
+        model: an ONNX model with the input `images` (uint8 [N, 3, H, W]) and the output `logits` (float32 [N, K]).
+        threads: how many threads one call may use; None takes all cores of this process.
+
+    Raises:
+        ConvsmithError: onnxruntime cannot read the model, or its input and output are others.
+    """
+
+    def __init__(self, model: bytes, threads: int | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or available_cores()
+        options.inter_op_num_threads = 1
+        # threads that spin while they wait starve every other process of a shared machine
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4  # its errors are raised, so they need not be printed too
+        try:
+            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no base of their own
+            raise ConvsmithError("onnxruntime cannot load the model", str(error)) from error
+        inputs = [(value.name, value.type) for value in self._session.get_inputs()]
+        outputs = [(value.name, value.type) for value in self._session.get_outputs()]
+        if inputs != [(INPUT, "tensor(uint8)")] or outputs != [(OUTPUT, "tensor(float)")]:
+            raise ConvsmithError(
+                "the model is not one of convsmith",
+                f"it maps {inputs} to {outputs} instead of uint8 `{INPUT}` to float `{OUTPUT}`",
+            )
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits [N, K] of images [N, 3, H, W] in 0 to 255."""
+        try:
+            outputs: list[Any] = self._session.run([OUTPUT], {INPUT: images})
+        except Exception as error:  # see above
+            raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", str(error)) from error
+        logits: NDArray[np.float32] = outputs[0]
+        return logits
+
+
+def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Cores that this process may use: its affinity, and the container's quota where there is one."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        limit, period = quota.read_text().split()
+        return max(1, min(cores, int(limit) // int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max": no quota
+        return cores

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convsmith.bundle.format import read_manifest, read_model
+from convsmith.bundle.predictor import load
+from convsmith.errors import ConvsmithError
+from convsmith.spec import Preprocess
+from convsmith.storage import sealed
+from tests.colours import LABELS, colour_model, write_colour_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_colour_bundle(tmp_path / "bundle")
+
+
+def reseal(bundle: Path, **changes: Any) -> None:
+    """Change the manifest as somebody who knows its checksum would."""
+    values = json.loads((bundle / "bundle.json").read_text()) | changes
+    del values["checksum"]
+    (bundle / "bundle.json").write_text(json.dumps(sealed(values)))
+
+
+def test_what_is_written_is_read_back(bundle: Path) -> None:
+    manifest = read_manifest(bundle)
+    assert manifest.labels == LABELS
+    assert manifest.preprocess == Preprocess(resize=8, crop=8)
+    assert manifest.model == {"name": "colour", "params": 9}
+    assert manifest.metrics == {"top1": 1.0}
+    assert read_model(bundle, manifest) == colour_model()
+
+
+def test_a_bundle_is_two_files(bundle: Path) -> None:
+    assert sorted(path.name for path in bundle.iterdir()) == ["bundle.json", "model.onnx"]
+
+
+def test_writing_again_replaces_the_bundle(bundle: Path) -> None:
+    write_colour_bundle(bundle, metrics={"top1": 0.5})
+    assert read_manifest(bundle).metrics == {"top1": 0.5}
+    assert [path.name for path in bundle.parent.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("labels", [("猫", "été", "a b"), ("a,b", 'say "x"', "line\nbreak")])
+def test_labels_of_any_script_survive(tmp_path: Path, labels: tuple[str, ...]) -> None:
+    assert read_manifest(write_colour_bundle(tmp_path / "b", labels=labels)).labels == labels
+
+
+def test_keys_that_are_not_text_are_sealed_as_they_are_read(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "b", recipe={"steps": {2: (1, 2), 10: None}})
+    assert read_manifest(bundle).recipe == {"steps": {"2": [1, 2], "10": None}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"metrics": {"top1": float("nan")}}, "not JSON compliant"),
+        ({"labels": ("bad \udcff",) * 3}, "surrogate"),
+        ({"labels": ()}, "labels"),
+        ({"recipe": {"path": Path("x")}}, "not JSON serializable"),
+    ],
+)
+def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConvsmithError, match=reason):
+        write_colour_bundle(tmp_path / "b", **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_manifest_is_not_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match=r"is not a bundle: it holds no bundle\.json"):
+        load(tmp_path)
+
+
+def test_a_missing_folder_is_not_a_bundle(tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match="is not a bundle"):
+        load(tmp_path / "gone")
+
+
+def test_a_changed_manifest_is_refused(bundle: Path) -> None:
+    path = bundle / "bundle.json"
+    path.write_text(path.read_text().replace('"red"', '"rad"'))
+    with pytest.raises(ConvsmithError, match=r"is damaged: .* checksum"):
+        load(bundle)
+
+
+def test_a_changed_model_is_refused(bundle: Path) -> None:
+    model = bytearray((bundle / "model.onnx").read_bytes())
+    model[100] ^= 1
+    (bundle / "model.onnx").write_bytes(model)
+    with pytest.raises(ConvsmithError, match=r"model\.onnx does not have the SHA-256"):
+        load(bundle)
+
+
+def test_a_truncated_model_is_refused(bundle: Path) -> None:
+    (bundle / "model.onnx").write_bytes(colour_model()[:-1])
+    with pytest.raises(ConvsmithError, match=r"model\.onnx has \d+ bytes instead of \d+"):
+        load(bundle)
+
+
+def test_a_missing_model_is_refused(bundle: Path) -> None:
+    (bundle / "model.onnx").unlink()
+    with pytest.raises(ConvsmithError, match=r"model\.onnx is missing"):
+        load(bundle)
+
+
+def test_a_changed_further_file_is_refused(bundle: Path) -> None:
+    files = json.loads((bundle / "bundle.json").read_text())["files"]
+    (bundle / "notes.txt").write_text("abc")
+    reseal(bundle, files=files | {"notes.txt": {"sha256": "0" * 64, "bytes": 3}})
+    with pytest.raises(ConvsmithError, match=r"notes\.txt does not have the SHA-256"):
+        load(bundle)
+
+
+@pytest.mark.parametrize("name", ["../model.onnx", "/etc/hostname", "a/b", "..", "bundle.json", "", "a\\b", ".x"])
+def test_a_file_name_that_is_not_plain_is_refused(bundle: Path, name: str) -> None:
+    files = json.loads((bundle / "bundle.json").read_text())["files"]
+    reseal(bundle, files=files | {name: {"sha256": "0" * 64, "bytes": 3}})
+    with pytest.raises(ConvsmithError, match="not the plain name of a file"):
+        load(bundle)
+
+
+def test_a_newer_format_says_what_to_upgrade_to(bundle: Path) -> None:
+    reseal(bundle, format_version=2, created_with={"convsmith": "3.1.0"}, a_new_key=1)
+    with pytest.raises(ConvsmithError) as caught:
+        load(bundle)
+    assert "format 2" in caught.value.what
+    assert caught.value.fix == "Upgrade with: pip install --upgrade 'convsmith>=3.1.0'"
+
+
+def test_a_newer_format_may_even_be_sealed_otherwise(bundle: Path) -> None:
+    (bundle / "bundle.json").write_text('{"format_version": 9}')
+    with pytest.raises(ConvsmithError, match="pip install --upgrade 'convsmith'"):
+        load(bundle)
+
+
+@pytest.mark.parametrize("version", [None, "1", 0, True, 1.0])
+def test_a_manifest_without_a_format_version_is_damaged(bundle: Path, version: object) -> None:
+    reseal(bundle, format_version=version)
+    with pytest.raises(ConvsmithError, match="is damaged"):
+        load(bundle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [({"labels": "red"}, "labels"), ({"extra": 1}, "extra"), ({"preprocess": {"resize": "8", "crop": 8}}, "resize")],
+)
+def test_a_manifest_of_another_shape_names_the_key(bundle: Path, changes: dict[str, Any], key: str) -> None:
+    reseal(bundle, **changes)
+    with pytest.raises(ConvsmithError, match=f"is damaged: in bundle.json, .*{key}"):
+        load(bundle)
+
+
+def test_a_model_with_another_number_of_classes_is_refused(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "b", labels=("red", "green"))
+    with pytest.raises(ConvsmithError, match=r"gives \(3,\) logits for 2 labels"):
+        load(bundle)
+
+
+def test_a_model_with_another_input_size_is_refused(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "b", preprocess=Preprocess(resize=8, crop=16))
+    with pytest.raises(ConvsmithError, match=r"cannot run on images of shape \(1, 3, 16, 16\)"):
+        load(bundle)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=60),
+        st.just(b"[" * 100_000),
+        st.just(b'{"format_version": ' + b"9" * 5000 + b"}"),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        ).map(lambda value: json.dumps(sealed({"format_version": 1, "labels": value})).encode()),
+    )
+)
+def test_any_other_manifest_is_one_clear_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "bundle.json").write_bytes(content)
+    with pytest.raises(ConvsmithError):
+        read_manifest(folder)

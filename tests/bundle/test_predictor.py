@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convsmith.bundle.classification import Classification
+from convsmith.bundle.decode import ImageError
+from convsmith.bundle.predictor import Bundle, load
+from tests.colours import LABELS, picture
+
+
+@pytest.fixture(scope="module")
+def bundle(colour_bundle: Path) -> Bundle:
+    return load(colour_bundle, threads=1)
+
+
+def labels(answers: Iterator[Classification | ImageError]) -> list[str]:
+    return [answer.label if isinstance(answer, Classification) else type(answer).__name__ for answer in answers]
+
+
+@pytest.mark.parametrize("colour", LABELS)
+def test_predict_names_the_colour(bundle: Bundle, colour: str) -> None:
+    answer = bundle.predict(picture(colour))
+    assert answer.label == colour
+    assert 0.99 < answer.score <= 1
+
+
+def test_every_kind_of_image_gives_the_same_answer(bundle: Bundle, tmp_path: Path) -> None:
+    content = picture("blue")
+    (tmp_path / "b.png").write_bytes(content)
+    image = Image.open(io.BytesIO(content))
+    sources: list[Any] = [tmp_path / "b.png", str(tmp_path / "b.png"), content, bytearray(content), image]
+    scores = {bundle.predict(source).score for source in [*sources, np.asarray(image)]}
+    assert len(scores) == 1
+
+
+def test_a_pillow_image_is_turned_as_its_file_would_be(bundle: Bundle) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    content = io.BytesIO()
+    Image.effect_noise((40, 30), 90).save(content, "PNG", exif=exif)
+    image = Image.open(content)
+    assert np.array_equal(bundle.preprocess(image), bundle.preprocess(content.getvalue()))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7],
+)
+def test_other_objects_are_refused(bundle: Bundle, image: Any) -> None:
+    with pytest.raises(ImageError, match="Pass a path, bytes, or uint8 pixels"):
+        bundle.predict(image)
+
+
+def test_a_bad_file_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("hello")
+    with pytest.raises(ImageError, match=r"notes\.jpg"):
+        bundle.predict(tmp_path / "notes.jpg")
+
+
+def test_logits_are_those_of_the_model(bundle: Bundle) -> None:
+    batch = np.full((2, 3, 8, 8), 100, np.uint8)
+    assert np.allclose(bundle.logits(batch), 10)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_predict_many_answers_in_order(bundle: Bundle, batch_size: int) -> None:
+    colours = [LABELS[i % 3] for i in range(20)]
+    assert labels(bundle.predict_many((picture(colour) for colour in colours), batch_size)) == colours
+
+
+def test_predict_many_of_nothing_answers_nothing(bundle: Bundle) -> None:
+    assert list(bundle.predict_many([])) == []
+
+
+def test_predict_many_yields_the_error_of_a_bad_image_in_its_place(bundle: Bundle) -> None:
+    images = [picture("red"), b"", picture("green"), b"garbage"]
+    assert labels(bundle.predict_many(images, batch_size=2)) == ["red", "ImageError", "green", "ImageError"]
+
+
+def test_predict_many_gives_answers_when_all_images_are_bad(bundle: Bundle) -> None:
+    assert labels(bundle.predict_many([b"", b"x"])) == ["ImageError"] * 2
+
+
+def test_predict_many_reads_no_more_than_two_batches_ahead(bundle: Bundle) -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield picture("red")
+
+    answers = bundle.predict_many(endless(), batch_size=4)
+    for answered in range(1, 41):
+        next(answers)
+        assert taken <= answered + 8
+
+
+def test_predict_many_that_is_left_early_ends_its_threads(bundle: Bundle) -> None:
+    answers = bundle.predict_many([picture("red")] * 100, batch_size=4)
+    next(answers)
+    answers.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_many_threads_may_use_one_bundle(bundle: Bundle) -> None:
+    wrong: list[str] = []
+
+    def ask(colour: str) -> None:
+        for _ in range(20):
+            answer = bundle.predict(picture(colour)).label
+            if answer != colour:
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=ask, args=(colour,)) for colour in LABELS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

@@ -1,0 +1,62 @@
+"""A bundle whose answers a reader can see: it names the strongest of the colours red, green and blue."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+from convsmith.bundle.format import write_bundle
+from convsmith.spec import Preprocess
+
+LABELS = ("red", "green", "blue")
+SIDE = 8
+
+
+def colour_model(classes: int = 3, side: int = SIDE, names: tuple[str, str] = ("images", "logits")) -> bytes:
+    """An ONNX model: the mean of each colour over the image, times a tenth, is its logit; further classes get 0."""
+    source, result = names
+    weights = np.zeros((3, classes), np.float32)
+    np.fill_diagonal(weights, 0.1)
+    nodes = [
+        helper.make_node("Cast", [source], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
+        helper.make_node("MatMul", ["means", "weights"], [result]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "colour",
+        [helper.make_tensor_value_info(source, TensorProto.UINT8, ["N", 3, side, side])],
+        [helper.make_tensor_value_info(result, TensorProto.FLOAT, ["N", classes])],
+        [numpy_helper.from_array(np.array([2, 3], np.int64), "axes"), numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def write_colour_bundle(directory: Path, model: bytes | None = None, **changes: Any) -> Path:
+    """Write the colour model as a bundle; `changes` replace arguments of `write_bundle`."""
+    arguments: dict[str, Any] = {
+        "task": "classification",
+        "model_info": {"name": "colour", "params": 9},
+        "labels": LABELS,
+        "preprocess": Preprocess(resize=SIDE, crop=SIDE),
+        "metrics": {"top1": 1.0},
+        "parity": {"max_abs_difference": 0.0},
+        "recipe": {"description": "colours"},
+        "created_with": {"convsmith": "0.1.0"},
+    }
+    write_bundle(directory, colour_model() if model is None else model, **(arguments | changes))
+    return directory
+
+
+def picture(colour: str, format: str = "PNG", size: tuple[int, int] = (20, 16)) -> bytes:  # noqa: A002
+    """The bytes of an image file of one colour."""
+    content = io.BytesIO()
+    Image.new("RGB", size, colour).save(content, format)
+    return content.getvalue()

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.colours import write_colour_bundle
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of shared data that CONVSMITH_TEST_DATA names."""
+    folder = os.environ.get("CONVSMITH_TEST_DATA")
+    if not folder:
+        pytest.skip("CONVSMITH_TEST_DATA does not name a folder of test data")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that names the strongest of red, green and blue."""
+    return write_colour_bundle(tmp_path_factory.mktemp("bundle") / "colour")
+
+
+@pytest.fixture(scope="session")
+def torch_free_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that holds convsmith[serve] and what that needs, so no torch."""
+    folder = tmp_path_factory.mktemp("torch-free")
+    source = folder / "source"  # a build inside the repository would leave files there
+    shutil.copytree(REPOSITORY / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    python = folder / "venv" / "bin" / "python"
+    install = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", f"{source}[serve]"], capture_output=True, text=True, check=False
+    )
+    assert install.returncode == 0, install.stderr
+    return python
