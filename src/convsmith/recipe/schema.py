@@ -140,7 +140,9 @@ class AdamW(Section):
     )
 
 
-Optimizer = Annotated[Sgd | AdamW, Field(discriminator="name")]
+Optimizer = Annotated[
+    Sgd | AdamW, Field(discriminator="name", description="How gradients change the weights; `name` says which kind.")
+]
 
 
 class Schedule(Section):
@@ -191,7 +193,7 @@ class Checkpoint(Section):
 
     every_steps: Count | None = Field(None, description="Also after each so many optimizer steps.")
     every_minutes: Positive | None = Field(10.0, description="Also when so many minutes have passed since the last.")
-    keep: Count = Field(1, description="How many of the newest to keep; the best one is always kept.")
+    keep: Count = Field(2, description="How many of the newest to keep; the best one is always kept.")
 
 
 class Recipe(Section):
@@ -229,6 +231,12 @@ class Recipe(Section):
                     f"schedule.{name} ({getattr(schedule, name):g}) is above optimizer.lr ({optimizer.lr:g}), "
                     "the highest learning rate of the run"
                 )
+        crop = self.augment.random_crop
+        if crop is not None and crop.size > self.preprocess.crop + 2 * crop.padding:
+            raise ValueError(
+                f"augment.random_crop.size ({crop.size}) is above preprocess.crop + 2 x padding "
+                f"({self.preprocess.crop + 2 * crop.padding}), the side of the image that it crops"
+            )
         per_device = self.batch.per_device
         if per_device != "auto" and self.batch.size % per_device:
             raise ValueError(

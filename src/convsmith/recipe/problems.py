@@ -1,0 +1,189 @@
+"""What is wrong with a recipe, in the words of its author: every problem, where it came from, what was meant."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from itertools import islice
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.recipe.schema import Recipe
+from convsmith.spec import Section
+
+MAX_PROBLEMS = 20
+
+_MISSING = object()
+_OTHER_WORDS = {"learning_rate": "lr", "wd": "weight_decay"}  # words of the field that no spelling distance finds
+_KINDS = {
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "dict_type": "a section (keys below it)",
+    "model_type": "a section (keys below it)",
+}
+
+
+def validate(values: Mapping[str, Any], origin: Callable[[str], str]) -> Recipe:
+    """The recipe that plain values make.
+
+    Args:
+        values: nested mappings as `read_yaml` gives them.
+        origin: tells where the value of a dotted path came from.
+
+    Raises:
+        ConvsmithError: names every problem, each on a line of its own.
+    """
+    try:
+        # By way of JSON, where strict means what an author of YAML expects: a list for a tuple, 1 for 1.0, no "1".
+        return Recipe.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        problems = [
+            f"{' and '.join(dict.fromkeys(map(origin, paths)))}: {text}"
+            for paths, text in islice(_problems(error.errors(include_url=False), values), MAX_PROBLEMS + 1)
+        ]
+    if len(problems) > MAX_PROBLEMS:
+        problems = [f"the recipe has more than {MAX_PROBLEMS} problems", *problems[:MAX_PROBLEMS]]
+    elif len(problems) > 1:
+        problems = [f"the recipe has {len(problems)} problems", *problems]
+    raise ConvsmithError("\n  ".join(problems))
+
+
+def sections_of(annotation: Any) -> Iterator[type[Section]]:
+    """The sections that a field may hold: none, one, or several that their `name` tells apart."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from sections_of(argument)
+
+
+@cache
+def _known_keys(section: type[Section] = Recipe, prefix: str = "") -> dict[str, FieldInfo]:
+    known: dict[str, FieldInfo] = {}
+    for name, field in section.model_fields.items():
+        known[prefix + name] = field
+        for below in sections_of(field.annotation):
+            known |= _known_keys(below, f"{prefix}{name}.")
+    return known
+
+
+def _problems(errors: list[ErrorDetails], values: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+    """Paths and text of each problem."""
+    wrong: dict[str, tuple[Any, list[str]]] = {}  # path: the value there, and what each member of a union expects
+    for error in errors:
+        path, given = _locate(error, values)
+        match error["type"]:
+            case "extra_forbidden":
+                yield [path], _unknown(path, given, values)
+            case "value_error" if path:
+                yield [path], f"`{path}`: {error['ctx']['error']}"
+            case "value_error":  # of keys in several sections
+                text = str(error["ctx"]["error"])
+                yield [word for word in re.findall(r"[\w.]+", text) if "." in word and word in _known_keys()], text
+            case "missing" if not path.endswith("]"):
+                yield [path], f"`{path}` is missing: {_purpose(path)}"
+            case _:
+                if error["type"] in ("missing", "too_long"):  # of the items of a list
+                    path, _, _ = path.partition("[")
+                wrong.setdefault(path, (given, []))[1].append(_expected(error, path))
+    for path, (given, expected) in wrong.items():
+        words = re.findall("`(.+?)`", " ".join(expected))
+        meant = did_you_mean(given, words) if isinstance(given, str) else ""
+        yield [path], f"`{path}` is {_show(given)}, expected {' or '.join(dict.fromkeys(expected))}{meant}"
+
+
+def _locate(error: ErrorDetails, values: Any) -> tuple[str, Any]:
+    """The dotted path of an error and the value there."""
+    path, here, parts = "", values, iter(error["loc"])
+    for part in parts:
+        if isinstance(part, int):
+            path += f"[{part}]"
+            here = here[part] if part < len(here) else here
+        elif not path or any(sections_of(_known_keys()[path].annotation)):
+            path, here = _below(path, part), here.get(part, _MISSING)
+            if path in _known_keys() and _known_keys()[path].discriminator:
+                next(parts, None)  # names the member of the union, which is no key
+        # else the part names a member of a plain union
+    if error["type"].startswith("union_tag"):
+        path, here = _below(path, "name"), here.get("name", _MISSING)
+    return path, here
+
+
+def _below(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _purpose(path: str) -> str:
+    """What a missing key is for."""
+    field = _known_keys()[path]
+    return field.description or next(section.__doc__ or "" for section in sections_of(field.annotation))
+
+
+def _expected(error: ErrorDetails, path: str) -> str:
+    """What would be right, as a noun."""
+    match error["type"], error.get("ctx", {}):
+        case "literal_error", {"expected": words}:
+            return _either(re.findall("'(.+?)'", words))
+        case "union_tag_invalid" | "union_tag_not_found", _:
+            sections = sections_of(_known_keys()[path.rpartition(".")[0]].annotation)
+            return _either([name for section in sections for name in get_args(section.model_fields["name"].annotation)])
+        case "greater_than", {"gt": limit}:
+            return f"a number above {limit:.10g}"
+        case "greater_than_equal", {"ge": limit}:
+            return f"a number of at least {limit:.10g}"
+        case "less_than", {"lt": limit}:
+            return f"a number below {limit:.10g}"
+        case "less_than_equal", {"le": limit}:
+            return f"a number of at most {limit:.10g}"
+        case "missing" | "too_long" | "tuple_type", _:
+            return f"a list of {len(get_args(_known_keys()[path].annotation))} numbers"
+    return _KINDS.get(error["type"], error["msg"])
+
+
+def _unknown(path: str, given: Any, values: Mapping[str, Any]) -> str:
+    section, _, key = path.rpartition(".")
+    known = _known_keys()
+    if path in known:  # of another member of the union
+        name = values[section]["name"]
+        return f"unknown key `{path}` where {section}.name is `{name}`"
+    while isinstance(given, dict) and len(given) == 1:  # name `optimiser.lr`, not only `optimiser`
+        [(key, given)] = given.items()
+        section, path = path, f"{path}.{key}"
+    key = _OTHER_WORDS.get(key, key)
+    same = [other for other in known if other.rpartition(".")[2] == key or other.replace(".", "_") == key]
+    if same:
+        near = [other for other in same if other.split(".")[0] == path.split(".")[0]] or same
+        return f"unknown key `{path}`; did you mean {_either(near[:3])}?"
+    names = {other.rpartition(".")[2]: other for other in known}
+    siblings = {name: _below(section, name) for name in names if _below(section, name) in known}
+    close = [siblings[name] for name in get_close_matches(key, siblings, 1, 0.7)]
+    if not siblings:  # the section is wrong, and perhaps the key too
+        close = get_close_matches(path, known, 1, 0.7)
+    close = close or [names[name] for name in get_close_matches(key, names, 1, 0.7)]
+    if close:
+        return f"unknown key `{path}`; did you mean `{close[0]}`?"
+    place, keys = (f"`{section}`", siblings) if section and siblings else ("a recipe", _known_keys())
+    return f"unknown key `{path}`; {place} has {', '.join(sorted(key for key in keys if '.' not in key))}"
+
+
+def _either(words: list[str]) -> str:
+    quoted = [f"`{word}`" for word in words]
+    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+
+
+def _show(value: Any) -> str:
+    if value is _MISSING:
+        return "missing"
+    if isinstance(value, dict):
+        return "a section"
+    text = json.dumps(value, ensure_ascii=False)
+    text = text if len(text) <= 60 else f"{text[:60]}..."
+    return f"the text {text}" if isinstance(value, str) else text

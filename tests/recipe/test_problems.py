@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.problems import MAX_PROBLEMS
+from convsmith.recipe.schema import Recipe
+from convsmith.recipe.yaml_text import write_yaml
+from tests.recipe.examples import WHOLE, error_of, write
+from tests.recipe.test_yaml_text import VALUES
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        # misspelt, in the right section or not
+        ("optimiser: {lr: 1, momentum: 0}", "unknown key `optimiser`; did you mean `optimizer`?"),
+        ("optimiser: {lr: 1}", "unknown key `optimiser.lr`; did you mean `optimizer.lr`?"),
+        ("optimiser: {momentun: 1}", "unknown key `optimiser.momentun`; did you mean `optimizer.momentum`?"),
+        ("model: {nme: resnet18}", "unknown key `model.nme`; did you mean `model.name`?"),
+        (
+            "augment: {random_crop: {pad: 3}}",
+            "unknown key `augment.random_crop.pad`; `augment.random_crop` has padding, size",
+        ),
+        ("epochs: 3", "unknown key `epochs`; did you mean `schedule.epochs`?"),
+        ("lr: 3", "unknown key `lr`; did you mean `optimizer.lr`?"),
+        ("learning_rate: 3", "unknown key `learning_rate`; did you mean `optimizer.lr`?"),
+        ("batch_size: 3", "unknown key `batch_size`; did you mean `batch.size`?"),
+        (
+            "augment: {size: 3}",
+            "unknown key `augment.size`; did you mean "
+            "`augment.random_resized_crop.size` or `augment.random_crop.size`?",
+        ),
+        ("augment: {mixup: 1}", "unknown key `augment.mixup`; `augment` has hflip, random_crop, random_resized_crop"),
+        ("zzz: 1", "unknown key `zzz`; a recipe has augment, batch, channels_last, checkpoint, clip_grad_norm, data,"),
+        ("optimizer: {betas: [0.9, 0.99]}", "unknown key `optimizer.betas` where optimizer.name is `sgd`"),
+        # of the wrong kind
+        ('optimizer: {lr: "0.1"}', '`optimizer.lr` is the text "0.1", expected a number'),
+        ("optimizer: {lr: true}", "`optimizer.lr` is true, expected a number"),
+        ("schedule: {epochs: 3.0}", "`schedule.epochs` is 3.0, expected an integer"),
+        ("channels_last: yes", '`channels_last` is the text "yes", expected true or false'),
+        ("model: {name: 18}", "`model.name` is 18, expected text"),
+        ("schedule: 3", "`schedule` is 3, expected a section (keys below it)"),
+        ("loss: null", "`loss` is null, expected a section (keys below it)"),
+        ("model: {options: [1]}", "`model.options` is [1], expected a section (keys below it)"),
+        ("seed: {a: 1, b: 2}", "`seed` is a section, expected an integer"),
+        ("optimizer: sgd", '`optimizer` is the text "sgd", expected a section (keys below it)'),
+        (
+            f"source: {[1] * 100}",
+            "`source` is [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,..., expected text",
+        ),
+        # out of range
+        ("seed: -1", "`seed` is -1, expected a number of at least 0"),
+        ("optimizer: {lr: 0}", "`optimizer.lr` is 0, expected a number above 0"),
+        ("optimizer: {momentum: 1}", "`optimizer.momentum` is 1, expected a number below 1"),
+        ("augment: {hflip: 2}", "`augment.hflip` is 2, expected a number of at most 1"),
+        ("preprocess: {mean: [0, 2, 0]}", "`preprocess.mean[1]` is 2, expected a number of at most 1"),
+        ("preprocess: {mean: [0.5]}", "`preprocess.mean` is [0.5], expected a list of 3 numbers"),
+        ("preprocess: {mean: [0, 0, 0, 0]}", "`preprocess.mean` is [0, 0, 0, 0], expected a list of 3 numbers"),
+        ("preprocess: {mean: 0.5}", "`preprocess.mean` is 0.5, expected a list of 3 numbers"),
+        # not one of the words
+        (
+            "data: {on_error: skp}",
+            '`data.on_error` is the text "skp", expected `error` or `skip`; did you mean `skip`?',
+        ),
+        ("precision: 16", "`precision` is 16, expected `auto`, `fp32`, `bf16` or `fp16`"),
+        ("data: {workers: -1}", "`data.workers` is -1, expected a number of at least 0 or `auto`"),
+        (
+            "data: {workers: aut}",
+            '`data.workers` is the text "aut", expected an integer or `auto`; did you mean `auto`?',
+        ),
+        (
+            "optimizer: {name: sdg}",
+            '`optimizer.name` is the text "sdg", expected `sgd` or `adamw`; did you mean `sgd`?',
+        ),
+        ("optimizer: {name: null}", "`optimizer.name` is null, expected `sgd` or `adamw`"),
+    ],
+)
+def test_one_problem_is_told_in_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, whole=WHOLE, child=f"extends: whole.yaml\n{text}")
+    assert error_of(path).startswith(f"{path}:2: {message}")
+    assert "\n" not in error_of(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("augment: {random_crop: null}", "`augment`: a training image is made by exactly one of"),
+        ("augment: {random_resized_crop: {size: 8}}", "`augment`: a training image is made by exactly one of"),
+        ("optimizer: {nesterov: true, momentum: 0}", "`optimizer`: nesterov looks ahead along the momentum"),
+        ("schedule: {warmup_epochs: 10}", "`schedule`: warmup_epochs is 10 of 10 epochs"),
+    ],
+)
+def test_an_impossible_section_is_told_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, whole=WHOLE, child=f"extends: whole.yaml\n{text}")
+    assert error_of(path).startswith(f"{path}:2: {message}")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["schedule.min_lr=1"], "{origin} and {file}:12: schedule.min_lr (1) is above optimizer.lr (0.1)"),
+        (["batch.per_device=48"], "{file}:9 and {origin}: batch.size (128) is not a multiple of batch.per_device (48)"),
+        (
+            ["augment.random_crop.size=41"],
+            "{origin} and {file}:7: augment.random_crop.size (41) is above",
+        ),
+    ],
+)
+def test_impossible_sections_are_told_with_the_place_of_each(tmp_path: Path, words: list[str], message: str) -> None:
+    path = write(tmp_path, whole=WHOLE)
+    assert error_of(path, words).startswith(message.format(origin="command line", file=path))
+
+
+class TestMissing:
+    def test_a_missing_key_is_told_with_its_purpose(self, tmp_path: Path) -> None:
+        path = write(tmp_path, whole=WHOLE.replace("  epochs: 10", "  min_lr: 0"))
+        assert error_of(path) == f"{path}:13: `schedule.epochs` is missing: Passes over the training data."
+
+    def test_a_missing_section_is_told_with_its_purpose(self, tmp_path: Path) -> None:
+        path = write(tmp_path, whole=WHOLE.replace("model:\n  name: cifar_resnet20\n", ""))
+        assert error_of(path) == f"{path}: `model` is missing: The architecture."
+
+    def test_a_missing_choice_is_told_with_the_choices(self, tmp_path: Path) -> None:
+        path = write(tmp_path, whole=WHOLE.replace("  name: sgd\n", ""))
+        assert error_of(path) == f"{path}:10: `optimizer.name` is missing, expected `sgd` or `adamw`"
+
+
+class TestMany:
+    def test_each_problem_has_a_line_and_its_own_place(self, tmp_path: Path) -> None:
+        whole = write(tmp_path, whole=WHOLE.replace("epochs: 10", "epochs: ten"))
+        child = write(tmp_path, child="extends: whole.yaml\nseed: -1")
+        assert error_of(child, ["optimizer.lr=0", "epoch=3"]).split("\n  ") == [
+            "the recipe has 4 problems",
+            "command line: unknown key `epoch`; did you mean `schedule.epochs`?",
+            f"{child}:2: `seed` is -1, expected a number of at least 0",
+            "command line: `optimizer.lr` is 0, expected a number above 0",
+            f'{whole}:14: `schedule.epochs` is the text "ten", expected an integer',
+        ]
+
+    def test_a_flood_of_problems_is_cut(self, tmp_path: Path) -> None:
+        flood = "".join(f"key{number}: 1\n" for number in range(5000))
+        lines = error_of(write(tmp_path, whole=WHOLE + flood)).split("\n")
+        assert lines[0] == f"the recipe has more than {MAX_PROBLEMS} problems"
+        assert len(lines) == MAX_PROBLEMS + 1
+
+
+KEYS = """
+    seed sgd model model.name model.options model.num_classes data data.workers augment augment.random_crop
+    augment.random_crop.size augment.random_resized_crop preprocess preprocess.mean batch batch.per_device batch.size
+    optimizer optimizer.name optimizer.sgd optimizer.betas schedule schedule.epochs schedule.warmup_epochs loss ema
+    checkpoint early_stopping clip_grad_norm precision
+"""
+
+
+class TestAnything:
+    """Whatever a file holds, loading gives a recipe or a ConvsmithError."""
+
+    @staticmethod
+    def load(folder: Path, data: bytes) -> None:
+        path = folder / "any.yaml"
+        path.write_bytes(data)
+        try:
+            recipe = load_recipe(path)
+        except ConvsmithError as error:
+            assert "pydantic" not in str(error)  # noqa: PT017 - both outcomes are right
+        else:
+            assert isinstance(recipe, Recipe)
+
+    @given(data=st.binary())
+    def test_any_bytes(self, tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+        self.load(tmp_path_factory.getbasetemp(), data)
+
+    @given(start=st.integers(0, len(WHOLE)), length=st.integers(0, 20), text=st.text())
+    def test_a_recipe_with_a_hole_or_a_patch(
+        self, tmp_path_factory: pytest.TempPathFactory, start: int, length: int, text: str
+    ) -> None:
+        patched = WHOLE[:start] + text + WHOLE[start + length :]
+        self.load(tmp_path_factory.getbasetemp(), patched.encode(errors="replace"))
+
+    @settings(max_examples=300)
+    @given(
+        key=st.sampled_from(KEYS.split()),
+        value=VALUES,
+    )
+    def test_a_recipe_with_any_value_at_any_key(
+        self, tmp_path_factory: pytest.TempPathFactory, key: str, value: object
+    ) -> None:
+        path = write(tmp_path_factory.getbasetemp(), whole=WHOLE)
+        try:
+            recipe = load_recipe(path, [f"{key}={write_yaml(value)}"])
+        except ConvsmithError as error:
+            assert "pydantic" not in str(error)  # noqa: PT017 - both outcomes are right
+        else:
+            assert isinstance(recipe, Recipe)
+
+    def test_keys_that_are_called_like_the_members_of_a_union(self, tmp_path: Path) -> None:
+        words = [
+            "optimizer.name=adamw",
+            "optimizer.adamw=3",
+            "optimizer.betas=[a]",
+            "data.workers={constrained-int: a}",
+        ]
+        assert error_of(write(tmp_path, whole=WHOLE), words).startswith("the recipe has 4 problems")
