@@ -1,0 +1,108 @@
+"""Which files a data set has, and the class of each: packed arrays, so that workers share them instead of copying."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Index:
+    """Files below one folder, each with the number of its class.
+
+    All paths lie in one byte buffer. A worker process that is forked never touches it to count references, and
+    pickling it copies three arrays, however many files there are.
+
+    Args:
+        root: the folder that the paths are relative to.
+        buffer: uint8 `[B]`, the relative paths one after another, as the file system spells them.
+        offsets: int64 `[N + 1]`; path i is `buffer[offsets[i]:offsets[i + 1]]`.
+        targets: int64 `[N]`.
+    """
+
+    def __init__(
+        self, root: Path, buffer: NDArray[np.uint8], offsets: NDArray[np.int64], targets: NDArray[np.int64]
+    ) -> None:
+        self.root = root
+        self._buffer, self._offsets, self._targets = buffer, offsets, targets
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __repr__(self) -> str:
+        return f"Index({len(self)} files in {printable(self.root)})"
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The class number of each file, int64 `[N]`."""
+        return self._targets
+
+    def target(self, i: int) -> int:
+        """The class number of file i."""
+        return int(self._targets[i])
+
+    def path(self, i: int) -> Path:
+        """The path of file i, exact to the byte whatever its encoding. IndexError if i is not in 0 to N - 1."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"file {i} of {len(self)}")
+        return self.root / os.fsdecode(self._buffer[self._offsets[i] : self._offsets[i + 1]].tobytes())
+
+    def digest(self) -> str:
+        """SHA-256 of the relative paths and targets in their order: names the data set wherever it lies."""
+        content = hashlib.sha256()
+        for part in (self._buffer, self._offsets, self._targets):
+            content.update(part.tobytes())
+        return content.hexdigest()
+
+    def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Index:
+        """The files at `indices` (int `[M]`, each in 0 to N - 1), in that order, as a new index."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
+            raise IndexError(f"indices reach from {chosen.min()} to {chosen.max()}, of {len(self)} files")
+        starts = self._offsets[chosen]
+        lengths = self._offsets[chosen + 1] - starts
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        buffer = np.empty(offsets[-1], np.uint8)
+        chunk = 1 << 16  # bounds the memory of the 8-byte gather positions
+        for first in range(0, len(chosen), chunk):
+            part = slice(first, first + chunk)
+            begin, end = offsets[first], offsets[min(first + chunk, len(chosen))]
+            shifts = np.repeat(starts[part] - offsets[:-1][part], lengths[part])
+            buffer[begin:end] = self._buffer[np.arange(begin, end) + shifts]
+        return Index(self.root, buffer, offsets, self._targets[chosen])
+
+
+class IndexBuilder:
+    """Collects relative paths class by class and packs them into an `Index`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._buffer = bytearray()
+        self._offsets = array("q", [0])
+        self._targets = array("q")
+
+    def add(self, target: int, names: Iterable[bytes]) -> None:
+        """Append files of class `target`; `names` are paths relative to the root, as the file system spells them."""
+        for name in names:
+            self._buffer += name
+            self._offsets.append(len(self._buffer))
+            self._targets.append(target)
+
+    def build(self) -> Index:
+        """The index of all files added, in the order of adding."""
+        return Index(
+            self._root,
+            np.frombuffer(self._buffer, np.uint8),
+            np.frombuffer(self._offsets, np.int64),
+            np.frombuffer(self._targets, np.int64),
+        )
+
+
+def printable(path: Path | bytes | str) -> str:
+    r"""The path as text that any terminal, log and JSON file can hold: bytes that are not UTF-8 become `\udcXX`."""
+    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
