@@ -1,0 +1,150 @@
+"""A folder of class folders as a data set. The rules are in docs/data.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convsmith.data.index import Index, IndexBuilder, printable
+from convsmith.data.layout import class_folders, find_layout, quoted
+from convsmith.data.scan import images_below, list_folder
+from convsmith.data.split import split_files
+from convsmith.errors import ConvsmithError, did_you_mean
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """A data set on disk.
+
+    Attributes:
+        root: the folder, as an absolute path.
+        classes: the labels, NFC-normalised, sorted by code point; the position of a label is its target.
+        train: the training files, class by class, sorted by the bytes of their path.
+        val: the validation files, likewise.
+        notes: lines worth printing: what was left out, what was held out.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    train: Index
+    val: Index
+    notes: tuple[str, ...]
+
+
+def open_image_folder(root: Path, val_fraction: float) -> ImageFolder:
+    """Read `ROOT/train/CLASS/**` and `ROOT/val/CLASS/**`, or split off the validation part where there is no val.
+
+    Images are not opened here; `check_files` does that.
+
+    Args:
+        root: a folder with `train` and `val`, with `train` alone, or with class folders.
+        val_fraction: share of each class held out where there is no `val`, above 0 and below 1.
+
+    Raises:
+        ConvsmithError: for every layout that would train on less, or on something else, than is meant.
+    """
+    root = root.absolute()
+    layout = find_layout(root)
+    others = layout.others.copy()
+    train, val = IndexBuilder(root), IndexBuilder(root)
+    empty: list[str] = []
+    without_val: list[str] = []
+    for target, (label, folder) in enumerate(layout.train.items()):
+        names = images_below(root, folder, others)
+        if layout.val is None:
+            names, held_out = split_files(names, val_fraction)
+        else:
+            held_out = images_below(root, layout.val[label], others) if label in layout.val else []
+        if not names:
+            empty.append(label)
+        if not held_out:
+            without_val.append(label)
+        train.add(target, names)
+        val.add(target, held_out)
+    if empty:
+        raise ConvsmithError(
+            f"no training images for {quoted(empty)} in {printable(root)}",
+            "each class folder needs at least one",
+            "Add images to the folder, or remove it.",
+        )
+    train_index, val_index = train.build(), val.build()
+    if not len(val_index):
+        raise _nothing_to_validate(root, is_split=layout.val is None)
+    notes = [*layout.notes]
+    if others:
+        notes.append(_others_note(others))
+    if layout.val is None:
+        total = len(train_index) + len(val_index)
+        notes.append(
+            f"no val folder: held out {len(val_index)} of {total} images for validation, the same ones each time"
+        )
+    if without_val:
+        notes.append(f"no validation images for {quoted(without_val)}")
+    return ImageFolder(root, tuple(layout.train), train_index, val_index, tuple(notes))
+
+
+def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val") -> Index:
+    """The images of `ROOT/SPLIT/CLASS/**` if there is such a folder, else of `ROOT/CLASS/**`, to evaluate a model.
+
+    Args:
+        root: the folder.
+        classes: the model's labels; a file's target is the position of its class here. Classes without a folder
+            are allowed.
+        split: the name of the part to evaluate.
+
+    Returns:
+        The index, in the order of `classes`, then of the files' paths.
+
+    Raises:
+        ConvsmithError: if the folder is unreadable, holds no images, or holds a class that is not in `classes`.
+    """
+    root = root.absolute()
+    listing = list_folder(root)
+    parent = ""
+    if split in listing.folders:
+        parent = split
+        listing = list_folder(root / split)
+    folders = class_folders(root, parent, listing)
+    for label in folders:
+        if label not in classes:
+            raise ConvsmithError(
+                f"{printable(root / folders[label])} is not a class of the model" + did_you_mean(label, classes),
+                f"its classes are {quoted(classes)}",
+                f"Pass a folder with a folder `{split}` or with class folders, named as in training.",
+            )
+    builder = IndexBuilder(root)
+    for target, label in enumerate(classes):
+        if label in folders:
+            builder.add(target, images_below(root, folders[label], Counter()))
+    index = builder.build()
+    if not len(index):
+        raise ConvsmithError(
+            f"no images in the class folders of {printable(root / parent)}",
+            "",
+            "Check the path of the data.",
+        )
+    return index
+
+
+def _nothing_to_validate(root: Path, is_split: bool) -> ConvsmithError:
+    if is_split:
+        return ConvsmithError(
+            f"no images left for validation in {printable(root)}",
+            "every class has one image only",
+            "Add images, or make a folder val beside train.",
+        )
+    return ConvsmithError(
+        f"no images in the class folders of {printable(root / 'val')}",
+        "",
+        "Add images; or remove the folder, to have val split off train.",
+    )
+
+
+def _others_note(others: Counter[str]) -> str:
+    common = others.most_common(5)
+    kinds = [f"{count} {kind}" for kind, count in common]
+    if (rest := others.total() - sum(count for _, count in common)) > 0:
+        kinds.append(f"{rest} of other kinds")
+    return f"left out, not images: {', '.join(kinds)}"

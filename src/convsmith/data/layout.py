@@ -1,0 +1,160 @@
+"""Which folder is what: train, val, and the class folders in them. Every doubt is an error or a note."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from convsmith.data.index import printable
+from convsmith.data.scan import Listing, list_folder
+from convsmith.errors import ConvsmithError, did_you_mean
+
+_MISNAMED_VAL = ("valid", "validation", "test")
+_SPLIT_LIKE = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Class folders by label, sorted by label, as paths relative to the root.
+
+    Attributes:
+        train: at least two classes.
+        val: some of the same classes; None where val has to be split off train.
+        notes: lines about what lies beside the class folders and is left out.
+        others: files that are not images, met so far, by extension.
+    """
+
+    train: dict[str, str]
+    val: dict[str, str] | None
+    notes: tuple[str, ...]
+    others: Counter[str]
+
+
+def find_layout(root: Path) -> Layout:
+    """Recognise `ROOT/train` with `ROOT/val`, `ROOT/train` alone, or class folders in `ROOT`.
+
+    Raises:
+        ConvsmithError: where folders are misnamed, missing, contradictory or unreadable.
+    """
+    top = list_folder(root)
+    names = set(top.folders)
+    others = Counter(top.others)
+    notes: list[str] = []
+    if "train" not in names:
+        _refuse_splits_without_train(root, names)
+        train = class_folders(root, "", top)
+        notes += _stray_images(root, top)
+        val = None
+    else:
+        if "val" not in names:
+            _refuse_misnamed_val(root, names)
+        notes += _stray_images(root, top)
+        if beside := sorted(names - {"train", "val"}):
+            notes.append(f"left out, beside train and val in {printable(root)}: {quoted(beside)}")
+        splits: list[dict[str, str]] = []
+        for split in sorted(names & {"train", "val"}):
+            listing = list_folder(root / split)
+            splits.append(class_folders(root, split, listing))
+            notes += _stray_images(root / split, listing)
+            others.update(listing.others)
+        train, val = splits[0], splits[1] if len(splits) == 2 else None
+    if len(train) == 1:
+        raise _only_one_class(root, *train.values())
+    for label in val or {}:
+        if label not in train:
+            raise ConvsmithError(
+                f"{printable(root / 'val')} has the class `{label}`, which {printable(root / 'train')} lacks"
+                + did_you_mean(label, train),
+                "",
+                "Rename the folder, add training images, or remove it.",
+            )
+    return Layout(train, val, tuple(notes), others)
+
+
+def class_folders(root: Path, split: str, listing: Listing) -> dict[str, str]:
+    """`{label: folder relative to root}`, sorted by label, of the folders listed in `root/split`.
+
+    A label is the folder's name in Unicode normal form C, so that the same name from another system is the same class.
+
+    Raises:
+        ConvsmithError: if there is no folder, a name is not text, or two names are the same label.
+    """
+    parent = root / split
+    if not listing.folders:
+        raise ConvsmithError(
+            f"no class folders in {printable(parent)}",
+            f"it holds {len(listing.images)} images directly" if listing.images else "it holds no images either",
+            "Put the images of each class into a folder named after the class"
+            + (f"; if `{printable(split)}` is itself a class, put all class folders into train/." if split else "."),
+        )
+    folders: dict[str, str] = {}
+    for name in listing.folders:
+        try:
+            label = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ConvsmithError(
+                f"the name of the class folder {printable(parent / name)} is not UTF-8",
+                "a label has to be text",
+                "Rename the folder.",
+            ) from error
+        if label in folders:
+            raise ConvsmithError(
+                f"two folders in {printable(parent)} are the class `{label}`",
+                "their names differ only in how Unicode composes the letters",
+                "Move the images into one of them.",
+            )
+        folders[label] = f"{split}/{name}" if split else name
+    return dict(sorted(folders.items()))
+
+
+def quoted(names: Iterable[str], limit: int = 10) -> str:
+    """The names in backquotes, the first `limit` of them, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(f"`{printable(name)}`" for name in names[:limit]) + more
+
+
+def _refuse_misnamed_val(root: Path, names: set[str]) -> None:
+    for name in _MISNAMED_VAL:
+        if name in names:
+            raise ConvsmithError(
+                f"{printable(root)} has train and `{name}`, but no val",
+                "the folder of validation images must be called val",
+                f"Rename `{name}` to val; or move it elsewhere, to have val split off train.",
+            )
+
+
+def _refuse_splits_without_train(root: Path, names: set[str]) -> None:
+    if "val" in names:
+        raise ConvsmithError(
+            f"{printable(root)} has val but no train",
+            "",
+            "Rename the folder of training images to train, or pass the folder that holds both.",
+        )
+    for name in sorted(names):
+        if name.casefold() in _SPLIT_LIKE:
+            raise ConvsmithError(
+                f"`{name}` in {printable(root)} looks like a part of a data set, not a class",
+                "the parts must be called train and val",
+                "Rename it; if it is a class, put all class folders into train/.",
+            )
+
+
+def _only_one_class(root: Path, folder: str) -> ConvsmithError:
+    inside = root / folder
+    nested = {"train", "val"} & set(list_folder(inside).folders)
+    return ConvsmithError(
+        f"only one class folder: {printable(inside)}",
+        "there is nothing to tell apart",
+        f"Pass {printable(inside)} instead." if nested else "Add a folder for each further class.",
+    )
+
+
+def _stray_images(directory: Path, listing: Listing) -> list[str]:
+    if not listing.images:
+        return []
+    return [f"left out, in no class folder: {len(listing.images)} images directly in {printable(directory)}"]

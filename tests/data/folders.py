@@ -1,0 +1,45 @@
+"""Small folders of real image files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+
+def png(colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (6, 4)) -> bytes:
+    """A PNG file of one colour; size is (width, height)."""
+    data = io.BytesIO()
+    Image.new("RGB", size, colour).save(data, "PNG")
+    return data.getvalue()
+
+
+_PIXELS = png()
+
+
+def write_files(root: Path, *names: str) -> Path:
+    """Write each file below `root`: a real image where the name says .png or .jpg, else text. A name ending in / is an
+    empty folder."""
+    for name in names:
+        path = root / name
+        if name.endswith("/"):
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_PIXELS if path.suffix in (".png", ".jpg") else b"text")
+    return root
+
+
+def write_shades(root: Path, count: int, classes: int = 2, size: tuple[int, int] = (10, 8)) -> Path:
+    """Write `count` noisy images, all different, into train/c0, train/c1 ... in turn, and one of each class into val."""
+    import numpy as np
+
+    random = np.random.default_rng(count)
+    for i in range(count + classes):
+        split = "train" if i < count else "val"
+        folder = root / split / f"c{i % classes}"
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:04}.png")
+    return root

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import os
+import tempfile
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from convsmith.data.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.index import Index
+from convsmith.errors import ConvsmithError
+from tests.data.folders import write_files
+
+TWO_CLASSES = ("train/cat/1.png", "train/cat/2.png", "train/dog/1.png", "val/cat/3.png", "val/dog/2.png")
+
+
+def files(index: Index) -> list[tuple[str, int]]:
+    return [(str(index.path(i).relative_to(index.root)), index.target(i)) for i in range(len(index))]
+
+
+def refusal(root: Path) -> str:
+    with pytest.raises(ConvsmithError) as caught:
+        open_image_folder(root, 0.5)
+    return str(caught.value)
+
+
+# Layouts
+
+
+def test_train_and_val_are_read_as_they_are(tmp_path: Path) -> None:
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES), 0.5)
+    assert folder.classes == ("cat", "dog")
+    assert files(folder.train) == [("train/cat/1.png", 0), ("train/cat/2.png", 0), ("train/dog/1.png", 1)]
+    assert files(folder.val) == [("val/cat/3.png", 0), ("val/dog/2.png", 1)]
+    assert folder.notes == ()
+
+
+@pytest.mark.parametrize("prefix", ["train/", ""])
+def test_without_val_each_class_is_split_and_a_note_says_so(tmp_path: Path, prefix: str) -> None:
+    names = [f"{prefix}{label}/{i}.png" for label in ("cat", "dog") for i in range(10)]
+    folder = open_image_folder(write_files(tmp_path, *names), 0.3)
+    assert sorted(files(folder.train) + files(folder.val)) == [(name, int("dog" in name)) for name in names]
+    assert folder.val.targets.tolist() == [0] * 3 + [1] * 3
+    assert folder.notes == ("no val folder: held out 6 of 20 images for validation, the same ones each time",)
+
+
+def test_a_relative_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(tmp_path, *TWO_CLASSES)
+    monkeypatch.chdir(tmp_path.parent)
+    assert open_image_folder(Path(tmp_path.name), 0.5).train.path(0) == tmp_path / "train/cat/1.png"
+
+
+@pytest.mark.parametrize("name", ["valid", "validation", "test"])
+def test_train_with_a_misnamed_val_is_refused(tmp_path: Path, name: str) -> None:
+    write_files(tmp_path, "train/cat/1.png", "train/dog/1.png", f"{name}/cat/1.png")
+    assert f"Rename `{name}` to val" in refusal(tmp_path)
+
+
+def test_val_without_train_is_refused(tmp_path: Path) -> None:
+    assert "has val but no train" in refusal(write_files(tmp_path, "val/cat/1.png", "val/dog/1.png"))
+
+
+@pytest.mark.parametrize("name", ["Train", "training", "TEST", "Validation"])
+def test_a_class_folder_named_like_a_split_is_refused(tmp_path: Path, name: str) -> None:
+    assert f"`{name}` in {tmp_path} looks like" in refusal(write_files(tmp_path, f"{name}/cat/1.png", "dog/1.png"))
+
+
+def test_folders_beside_train_and_val_are_noted(tmp_path: Path) -> None:
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "test/cat/1.png", "masks/1.png"), 0.5)
+    assert folder.notes == (f"left out, beside train and val in {tmp_path}: `masks`, `test`",)
+
+
+def test_images_in_no_class_folder_are_noted(tmp_path: Path) -> None:
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "a.jpg", "train/b.jpg", "train/c.JPG"), 0.5)
+    assert folder.notes == (
+        f"left out, in no class folder: 1 images directly in {tmp_path}",
+        f"left out, in no class folder: 2 images directly in {tmp_path / 'train'}",
+    )
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none").startswith(f"cannot read the folder {tmp_path / 'none'}: No such file")
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, "data.zip")
+    assert "data.zip is a file" in refusal(tmp_path / "data.zip")
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    assert "no class folders" in refusal(tmp_path)
+
+
+def test_images_without_class_folders_are_refused(tmp_path: Path) -> None:
+    assert "it holds 2 images directly" in refusal(write_files(tmp_path, "1.png", "2.png"))
+
+
+def test_a_class_named_train_is_told_where_to_go(tmp_path: Path) -> None:
+    write_files(tmp_path, "train/1.png", "car/1.png")
+    assert "if `train` is itself a class, put all class folders into train/" in refusal(tmp_path)
+
+
+def test_one_class_only_is_refused(tmp_path: Path) -> None:
+    assert "only one class folder" in refusal(write_files(tmp_path, "train/cat/1.png", "train/cat/2.png"))
+
+
+def test_the_folder_above_the_data_is_told_where_to_go(tmp_path: Path) -> None:
+    write_files(tmp_path, *[f"pets/{name}" for name in TWO_CLASSES])
+    assert f"Pass {tmp_path / 'pets'} instead." in refusal(tmp_path)
+
+
+@pytest.fixture
+def forbidden_folder() -> Iterator[Path]:
+    """A folder inside a class that this process may not read, even when it is root's."""
+    with tempfile.TemporaryDirectory() as name:
+        root = write_files(Path(name), *TWO_CLASSES)
+        root.chmod(0o755)
+        forbidden = root / "train" / "cat" / "private"
+        forbidden.mkdir(mode=0o000)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield forbidden
+        finally:
+            os.seteuid(user)
+
+
+def test_a_folder_that_may_not_be_read_is_refused(forbidden_folder: Path) -> None:
+    root = forbidden_folder.parents[2]
+    assert refusal(root).startswith(f"cannot read the folder {forbidden_folder}: Permission denied")
+
+
+# Classes
+
+
+def test_classes_are_sorted_by_code_point(tmp_path: Path) -> None:
+    names = ["b", "a", "B", "10", "9", "é", "猫", "кот", "🐈"]
+    folder = open_image_folder(write_files(tmp_path, *[f"{name}/{i}.png" for name in names for i in "12"]), 0.5)
+    assert folder.classes == ("10", "9", "B", "a", "b", "é", "кот", "猫", "🐈")
+
+
+def test_decomposed_names_become_composed_labels(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "café")
+    write_files(tmp_path, f"train/{decomposed}/1.png", "train/tea/1.png", "val/café/2.png")
+    folder = open_image_folder(tmp_path, 0.5)
+    assert folder.classes == ("café", "tea")
+    assert files(folder.train)[0] == (f"train/{decomposed}/1.png", 0)
+    assert files(folder.val) == [("val/café/2.png", 0)]
+
+
+def test_two_spellings_of_one_label_are_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, *[f"{unicodedata.normalize(form, 'café')}/1.png" for form in ("NFC", "NFD")])
+    assert "two folders in" in refusal(tmp_path)
+
+
+def test_a_class_folder_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, "cat/1.png", os.fsdecode(b"d\xffg/1.png"))
+    assert "d\\udcffg is not UTF-8" in refusal(tmp_path)
+
+
+def test_an_empty_class_folder_in_train_is_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, *TWO_CLASSES, "train/emu/", "train/fox/notes.txt")
+    assert "no training images for `emu`, `fox`" in refusal(tmp_path)
+
+
+def test_an_empty_class_folder_to_split_is_refused(tmp_path: Path) -> None:
+    assert "no training images for `emu`" in refusal(write_files(tmp_path, "cat/1.png", "cat/2.png", "emu/"))
+
+
+@pytest.mark.parametrize("extra", [("val/emu/",), ()])
+def test_a_class_without_validation_images_is_noted(tmp_path: Path, extra: tuple[str, ...]) -> None:
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "train/emu/1.png", *extra), 0.5)
+    assert folder.notes == ("no validation images for `emu`",)
+
+
+def test_a_single_image_stays_in_train_and_is_noted(tmp_path: Path) -> None:
+    folder = open_image_folder(write_files(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png"), 0.5)
+    assert files(folder.train)[-1] == ("dog/1.png", 1)
+    assert folder.notes[-1] == "no validation images for `dog`"
+
+
+def test_a_class_that_train_lacks_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    write_files(tmp_path, *TWO_CLASSES, "val/cats/1.png")
+    assert "has the class `cats`" in (message := refusal(tmp_path))
+    assert "did you mean `cat`?" in message
+
+
+def test_a_val_without_any_image_is_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, "train/cat/1.png", "train/dog/1.png", "val/cat/", "val/dog/")
+    assert f"no images in the class folders of {tmp_path / 'val'}" in refusal(tmp_path)
+
+
+def test_single_images_everywhere_leave_nothing_to_validate(tmp_path: Path) -> None:
+    assert "every class has one image only" in refusal(write_files(tmp_path, "cat/1.png", "dog/1.png"))
+
+
+def test_long_lists_of_names_are_cut(tmp_path: Path) -> None:
+    write_files(tmp_path, *TWO_CLASSES, *[f"train/empty{i:02}/" for i in range(12)])
+    assert "`empty09` and 2 more" in refusal(tmp_path)
+
+
+# To evaluate
+
+
+def test_labelled_folder_takes_the_classes_in_the_order_of_the_model(tmp_path: Path) -> None:
+    index = open_labelled_folder(write_files(tmp_path, *TWO_CLASSES), ["emu", "dog", "cat"])
+    assert files(index) == [("val/dog/2.png", 1), ("val/cat/3.png", 2)]
+
+
+def test_labelled_folder_without_val_is_taken_whole(tmp_path: Path) -> None:
+    index = open_labelled_folder(write_files(tmp_path, "cat/1.png", "dog/1.png"), ["cat", "dog"])
+    assert files(index) == [("cat/1.png", 0), ("dog/1.png", 1)]
+
+
+def test_labelled_folder_can_be_another_split(tmp_path: Path) -> None:
+    assert len(open_labelled_folder(write_files(tmp_path, *TWO_CLASSES), ["cat", "dog"], split="train")) == 3
+
+
+def test_labelled_folder_equals_the_validation_part_of_training(tmp_path: Path) -> None:
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "val/cat/deep/0.png"), 0.5)
+    assert open_labelled_folder(tmp_path, folder.classes).digest() == folder.val.digest()
+
+
+@pytest.mark.parametrize("names", [("cat/1.png", "cow/1.png"), ("train/cat/1.png",)])
+def test_labelled_folder_refuses_a_class_that_the_model_lacks(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(ConvsmithError, match="is not a class of the model"):
+        open_labelled_folder(write_files(tmp_path, *names), ["cat", "dog"])
+
+
+def test_labelled_folder_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match="no images in the class folders"):
+        open_labelled_folder(write_files(tmp_path, "val/cat/", "val/dog/x.txt"), ["cat", "dog"])
