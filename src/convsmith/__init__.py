@@ -1,1 +1,73 @@
-"""convsmith."""
+"""convsmith: from a folder of images to a served, verified model, with the published ConvNet recipes.
+
+Everything public is here. Names are imported when they are first used, so that `import convsmith` is instant and
+prediction needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from convsmith.errors import ConvsmithError, missing_package
+
+if TYPE_CHECKING:
+    from convsmith.analyze.evaluate import evaluate_bundle as evaluate
+    from convsmith.bundle.predictor import Bundle, load
+    from convsmith.models.registry import create_model, list_models
+    from convsmith.models.weights import load_weights
+    from convsmith.recipe.load import list_recipes, load_recipe
+    from convsmith.recipe.plan import Plan
+    from convsmith.recipe.schema import Recipe
+    from convsmith.training.model_plan import plan
+    from convsmith.training.run import Run
+    from convsmith.training.train import train
+
+_HOME = {
+    "Bundle": "bundle.predictor:Bundle",
+    "Plan": "recipe.plan:Plan",
+    "Recipe": "recipe.schema:Recipe",
+    "Run": "training.run:Run",
+    "create_model": "models.registry:create_model",
+    "evaluate": "analyze.evaluate:evaluate_bundle",
+    "list_models": "models.registry:list_models",
+    "list_recipes": "recipe.load:list_recipes",
+    "load": "bundle.predictor:load",
+    "load_recipe": "recipe.load:load_recipe",
+    "load_weights": "models.weights:load_weights",
+    "plan": "training.model_plan:plan",
+    "train": "training.train:train",
+}
+
+__all__ = [
+    "Bundle",
+    "ConvsmithError",
+    "Plan",
+    "Recipe",
+    "Run",
+    "create_model",
+    "evaluate",
+    "list_models",
+    "list_recipes",
+    "load",
+    "load_recipe",
+    "load_weights",
+    "plan",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'convsmith' has no attribute {name!r}")
+    module, _, attribute = _HOME[name].partition(":")
+    try:
+        value = getattr(import_module(f"convsmith.{module}"), attribute)
+    except ModuleNotFoundError as error:
+        raise missing_package(error) or error from error
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

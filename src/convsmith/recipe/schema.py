@@ -150,7 +150,7 @@ class Schedule(Section):
 
     name: Literal["cosine"] = "cosine"
     epochs: Count = Field(description="Passes over the training data.")
-    warmup_epochs: NonNegative = Field(0, description="Epochs, whole or not, of linear warmup.")
+    warmup_epochs: NonNegative = Field(0.0, description="Epochs, whole or not, of linear warmup.")
     warmup_lr: NonNegative = Field(0.0, description="Learning rate that the warmup starts from.")
     min_lr: NonNegative = Field(0.0, description="Learning rate that the cosine ends at.")
 

@@ -1,0 +1,28 @@
+# Two commands on a fresh machine with Python 3.11 and make:
+#   make demo   trains, evaluates, predicts and serves on embedded real data
+#   make test   checks everything
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test test-slow clean
+
+demo: .venv/installed
+	$(BIN)/convsmith demo
+
+test: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not slow"
+
+test-slow: .venv/installed
+	$(BIN)/pytest -m slow
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,serve,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo build dist

@@ -1,0 +1,85 @@
+"""A bundle against labelled images. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convsmith.bundle.decode import ImageError
+from convsmith.bundle.predictor import load
+from convsmith.data.image_folder import open_labelled_folder
+from convsmith.errors import ConvsmithError
+from convsmith.tasks.classification_metrics import ClassificationResults
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a bundle gets right.
+
+    Attributes:
+        images: number of images that were judged.
+        top1: fraction of images whose label has the highest score.
+        top5: fraction of images whose label is among the five highest.
+        loss: mean cross-entropy.
+        labels: class names, in the bundle's order.
+        per_class: fraction right of each class, None for a class without images.
+        confusion: counts [K][K], rows true and columns predicted.
+        unreadable: one line for each image that was left out.
+    """
+
+    images: int
+    top1: float
+    top5: float
+    loss: float
+    labels: tuple[str, ...]
+    per_class: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    unreadable: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def evaluate_bundle(
+    bundle: str | Path, data: str | Path, batch_size: int = 32, progress: Callable[[int, int], None] | None = None
+) -> Evaluation:
+    """Judge a bundle by images in folders that are named like its labels.
+
+    Args:
+        bundle: the bundle's folder.
+        data: `data/val/LABEL/*` where there is a `val`, else `data/LABEL/*`.
+        batch_size: images in one forward pass; it changes speed, not results.
+        progress: is told how many images are done, of how many.
+
+    Raises:
+        ConvsmithError: bundle or data cannot be used, or not one image can be read.
+    """
+    opened = load(bundle)
+    index = open_labelled_folder(Path(data), opened.labels)
+    results, unreadable = ClassificationResults(), []
+    answers = opened.predict_many((index.path(i) for i in range(len(index))), batch_size)
+    for i, answer in enumerate(answers):
+        if isinstance(answer, ImageError):
+            unreadable.append(f"{answer.what}: {answer.why}")
+        else:
+            results.update(answer.logits[None], index.targets[i : i + 1])
+        if progress:
+            progress(i + 1, len(index))
+    judged = len(index) - len(unreadable)
+    if not judged:
+        raise ConvsmithError(f"no image in {data} can be judged", unreadable[0] if unreadable else "there is none")
+    confusion = results.confusion(len(opened.labels))
+    counts, right = confusion.sum(axis=1), np.diag(confusion)
+    return Evaluation(
+        images=judged,
+        **results.compute(),
+        labels=opened.labels,
+        per_class=tuple(float(r / n) if n else None for r, n in zip(right, counts, strict=True)),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        unreadable=tuple(unreadable),
+    )

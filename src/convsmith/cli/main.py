@@ -1,0 +1,67 @@
+"""The command `convsmith`. Nothing heavy is imported before a command runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from convsmith.cli import data, demo, evaluate, models, plan, predict, recipes, serve, train
+from convsmith.errors import ConvsmithError, missing_package
+
+app = typer.Typer(
+    name="convsmith",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a folder of images to a served, verified model, with the published ConvNet recipes.",
+)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(predict.predict)
+app.command()(serve.serve)
+app.command()(plan.plan)
+app.command()(models.models)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(data.app, name="data")
+app.command()(demo.demo)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if show_version:
+        print(version("convsmith"))
+        raise typer.Exit
+    global _debug
+    _debug = debug
+
+
+_debug = False
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; what the user can put right is two lines on standard error and exit code 2."""
+    try:
+        app(args=arguments)
+    except (ConvsmithError, ModuleNotFoundError) as error:
+        known = missing_package(error) if isinstance(error, ModuleNotFoundError) else error
+        if _debug or known is None:
+            raise
+        print(f"error: {known}", file=sys.stderr)
+        sys.exit(known.exit_code)
+    except KeyboardInterrupt:
+        if _debug:
+            raise
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

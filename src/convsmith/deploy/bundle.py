@@ -1,0 +1,58 @@
+"""From trained weights to a bundle on disk, proved before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from convsmith.bundle.format import write_bundle
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.onnx_export import export_onnx, inference_model
+from convsmith.deploy.parity import measure_parity
+from convsmith.recipe.schema import Recipe
+
+
+def make_bundle(
+    directory: Path,
+    model: nn.Module,
+    recipe: Recipe,
+    *,
+    labels: Sequence[str],
+    metrics: Mapping[str, float],
+    images: Iterable[Tensor],
+) -> None:
+    """Export `model`, prove the export on real images, and write the bundle.
+
+    Args:
+        directory: the bundle's folder; replaced if it exists.
+        model: the trained model, whose input are normalised images.
+        recipe: what it was trained with.
+        labels: class names in the order of the logits.
+        metrics: what training measured on the validation data.
+        images: batches of preprocessed real images, uint8 [N, 3, crop, crop].
+
+    Raises:
+        ConvsmithError: the exported model differs from the trained one; nothing is written.
+    """
+    exact = inference_model(model, recipe.preprocess)
+    onnx = export_onnx(exact, recipe.preprocess.crop)
+    parity = measure_parity(exact, OnnxRuntime(onnx).run, images)
+    write_bundle(
+        directory,
+        onnx,
+        task=recipe.task,
+        model_info={
+            "name": recipe.model.name,
+            "options": recipe.model.options,
+            "params": sum(parameter.numel() for parameter in model.parameters()),
+        },
+        labels=labels,
+        preprocess=recipe.preprocess,
+        metrics=metrics,
+        parity=parity,
+        recipe=recipe.model_dump(mode="json"),
+        created_with={package: version(package) for package in ("convsmith", "torch", "onnx", "onnxruntime")},
+    )

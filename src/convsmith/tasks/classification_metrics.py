@@ -1,0 +1,56 @@
+"""Accuracy, counted the same way while training and for a finished bundle. Needs no torch."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOP = 5
+
+
+class ClassificationResults:
+    """Gathers predictions; a target below 0 marks an image that could not be read and is left out."""
+
+    def __init__(self) -> None:
+        self._targets: list[NDArray[np.int64]] = []
+        self._top: list[NDArray[np.int64]] = []
+        self._log_likelihoods: list[NDArray[np.float64]] = []
+
+    def update(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
+        """Take in logits [N, K] and class indices [N]. Of equal logits the lower class index counts as higher."""
+        logits, targets = logits[targets >= 0], targets[targets >= 0]
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf)
+        log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        self._log_likelihoods.append(np.take_along_axis(log_probabilities, targets[:, None], axis=1)[:, 0])
+        self._top.append(np.argsort(-logits, axis=1, kind="stable")[:, :TOP])
+        self._targets.append(targets)
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The true class of each image, [N]."""
+        return np.concatenate(self._targets)
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """The class of the highest logit of each image, [N]."""
+        return np.concatenate(self._top)[:, 0]
+
+    def compute(self) -> dict[str, float]:
+        """`loss` (mean cross-entropy without smoothing), `top1` and `top5` (fractions of images, 0 to 1).
+
+        With five classes or fewer `top5` is 1 by definition. Without any image all are NaN.
+        """
+        targets = self.targets
+        if not len(targets):
+            return dict.fromkeys(("loss", "top1", "top5"), float("nan"))
+        hits = np.concatenate(self._top) == targets[:, None]
+        return {
+            "loss": float(-np.concatenate(self._log_likelihoods).mean()),
+            "top1": float(hits[:, 0].mean()),
+            "top5": float(hits.any(axis=1).mean()),
+        }
+
+    def confusion(self, num_classes: int) -> NDArray[np.int64]:
+        """Counts [K, K]: rows are true classes, columns predicted ones."""
+        pairs = self.targets * num_classes + self.predictions
+        return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)

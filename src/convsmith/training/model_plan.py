@@ -1,0 +1,84 @@
+"""The part of a plan that needs the model: groups, parameters, multiply-adds, memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from convsmith.models.registry import create_model
+from convsmith.recipe.plan import Plan, make_plan
+from convsmith.recipe.schema import Recipe
+from convsmith.training.optim import STATE_SLOTS, parameter_groups
+from convsmith.training.precision import Precision, autocast, device_memory, pick_device, pick_precision
+
+# What the framework, the loader and fragmentation need besides; no more than this share is planned for.
+MEMORY_SHARE = 0.8
+
+
+def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> Plan:
+    """The complete plan of a training.
+
+    With `batch.per_device: auto`, the per-device batch is the largest whose estimated memory fits the device that
+    is here (a CPU's memory is shared by its `devices` processes).
+
+    Args:
+        recipe: what to train.
+        num_samples: images in the training split.
+        nodes: machines.
+        devices: GPUs, or CPU processes, of each machine.
+
+    Raises:
+        ConvsmithError: the effective batch cannot be divided, the model is unknown, or not one sample fits.
+    """
+    device = pick_device()
+    precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
+    with FakeTensorMode():  # shapes without memory or arithmetic
+        model = create_model(recipe.model.name, recipe.model.num_classes, **recipe.model.options)
+        gmacs = _gmacs(model, recipe.preprocess.crop)
+        one, two = (_saved_bytes(model, n, recipe.augment.size, precision) for n in (1, 2))
+    per_sample = two - one
+    slots = 2 + STATE_SLOTS[recipe.optimizer.name] + (recipe.ema is not None)  # weights, gradients, ...
+    params = sum(p.numel() for p in model.parameters())
+    fixed = 4 * params * slots + (one - per_sample)
+    available = MEMORY_SHARE * device_memory(device) / (devices if device.type == "cpu" else 1)
+    solved = make_plan(
+        recipe, num_samples, nodes, devices, max_per_device=max(1, int((available - fixed) / per_sample))
+    )
+    return replace(
+        solved,
+        groups=parameter_groups(model, recipe.optimizer),
+        params=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        gmacs=gmacs,
+        memory_bytes=fixed + per_sample * solved.per_device_batch,
+    )
+
+
+def _gmacs(model: nn.Module, size: int) -> float:
+    """1e9 multiply-adds of one image's forward pass: convolutions, linear layers and matrix products only."""
+    model.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, 3, size, size))
+    return float(counter.get_total_flops()) / 2 / 1e9
+
+
+def _saved_bytes(model: nn.Module, batch: int, size: int, precision: Precision) -> int:
+    """Bytes that a forward pass keeps for the backward pass, the parameters themselves not counted."""
+    model.train()
+    own = {tensor.untyped_storage()._cdata for tensor in model.state_dict().values()}
+    saved: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            saved[storage._cdata] = storage.nbytes()
+        return tensor
+
+    # The activations are alike on every device; the CPU's autocast rules stand for all.
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(precision, "cpu"):
+        output = model(torch.empty(batch, 3, size, size))
+    assert output.requires_grad  # holds the graph, and with it the storages whose addresses were counted
+    return sum(saved.values())

@@ -1,0 +1,56 @@
+"""Which device a run uses, and in which arithmetic."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from convsmith.errors import ConvsmithError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def pick_device() -> torch.device:
+    """The GPU of this process where there is one, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def pick_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+    """The precision to train in: `auto` takes bf16 where it is native, fp16 on older GPUs with tensor cores, else fp32.
+
+    Raises:
+        ConvsmithError: fp16 was asked for on a CPU, which cannot train in it.
+    """
+    if wanted == "fp16" and device.type == "cpu":
+        raise ConvsmithError(
+            "precision fp16 cannot be used on this machine",
+            "fp16 needs loss scaling and a GPU, and there is none",
+            "Set precision=auto, bf16 or fp32.",
+        )
+    if wanted != "auto":
+        return wanted
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        native_bf16 = any(present and name.endswith("bf16") for name, present in capabilities.items())
+        return "bf16" if native_bf16 else "fp32"
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16"
+    return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+
+
+def autocast(precision: Precision, device_type: str) -> AbstractContextManager[object]:
+    """The context of a forward pass in `precision`; weights stay float32."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device_type, dtype=dtype, enabled=precision != "fp32")
+
+
+def device_memory(device: torch.device) -> int:
+    """Bytes of memory of the device: all of a GPU's, or the machine's for the CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

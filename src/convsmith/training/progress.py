@@ -1,0 +1,42 @@
+"""What a resume needs besides tensors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Progress:
+    """The position and the running figures of a run; saved as JSON with every checkpoint."""
+
+    data_digest: str
+    """Names the files and classes that the run trains on."""
+    threads: int
+    """Compute threads of the process; another number changes the last bits of a result."""
+    step: int = 0
+    """Optimizer steps done."""
+    loss_sum: float = 0.0
+    """Sum of the losses of this epoch's steps."""
+    train_seconds: float = 0.0
+    """Time spent on this epoch's steps."""
+    evaluated_step: int = 0
+    """The last step after which the model was evaluated."""
+    best: dict[str, float] | None = None
+    """The validation metrics of the best step."""
+    best_step: int | None = None
+    epochs_without_improvement: int = 0
+    stopped_early: bool = False
+    grad_scaler: dict[str, float] | None = None
+    """State of the loss scaling in fp16."""
+    bad_files: dict[str, str] = field(default_factory=dict)
+    """Path to reason, of files that were skipped."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Progress:
+        """From a checkpoint's state, which holds further keys."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__})

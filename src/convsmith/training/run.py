@@ -1,0 +1,109 @@
+"""One training on disk."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.load import load_recipe, recipe_to_yaml
+from convsmith.recipe.plan import Plan
+from convsmith.recipe.schema import Recipe
+from convsmith.storage import write_file
+from convsmith.training.observers.jsonl import read_records
+
+
+@dataclass(frozen=True)
+class Run:
+    """The directory that holds everything about one training."""
+
+    path: Path
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe that the run was started with."""
+        return load_recipe(self.path / "recipe.yaml")
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The plan as `Plan.to_dict` gave it."""
+        plan: dict[str, Any] = json.loads((self.path / "plan.json").read_text())
+        return plan
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The records of metrics.jsonl, in order."""
+        return read_records(self.path / "metrics.jsonl")
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def bundle(self) -> Path:
+        """Where the bundle is once the training has ended."""
+        return self.path / "bundle"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory for this process; the lock ends with the process, however it ends.
+
+        Raises:
+            ConvsmithError: another process trains into it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise ConvsmithError(
+                f"the run directory {self.path} cannot be written", str(error), "Choose another with --out."
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise ConvsmithError(
+                    f"another process is training into {self.path}",
+                    fix="Wait for it to end, or choose another directory with --out.",
+                ) from error
+            yield
+
+    def begin(self, recipe: Recipe, plan: Plan) -> None:
+        """Write down what is trained, or check that the directory's run is the same.
+
+        Raises:
+            ConvsmithError: the directory holds a run of another recipe.
+        """
+        if (self.path / "recipe.yaml").exists():
+            changed = _differences(self.recipe.model_dump(), recipe.model_dump())
+            if changed:
+                raise ConvsmithError(
+                    f"{self.path} holds a run of another recipe",
+                    f"these keys differ: {', '.join(changed)}",
+                    "Give the recipe as it was to go on with that run, or choose another directory with --out.",
+                )
+        write_file(self.path / "plan.json", json.dumps(plan.to_dict()))
+        write_file(self.path / "recipe.yaml", recipe_to_yaml(recipe))
+
+
+# Keys that a resume may change, because no result depends on them.
+_FREE = ("data.workers", "checkpoint.", "description", "source")
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    before, after = _flat(old), _flat(new)
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return [key for key in keys if not key.startswith(_FREE)]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

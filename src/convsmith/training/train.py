@@ -1,0 +1,280 @@
+"""The main job: from a recipe and a folder of images to a run with a proved bundle."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from convsmith.data.check import check_files
+from convsmith.data.image_folder import ImageFolder, open_image_folder
+from convsmith.data.loader import default_workers, train_loader, val_loader
+from convsmith.data.sampler import StepSampler
+from convsmith.deploy.bundle import make_bundle
+from convsmith.errors import ConvsmithError
+from convsmith.models.layers import Normalize
+from convsmith.models.registry import create_model
+from convsmith.randomness import Stream, counter_seed
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.plan import Plan
+from convsmith.recipe.schema import Recipe
+from convsmith.tasks.make import make_task
+from convsmith.training.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint, step_folder
+from convsmith.training.model_plan import plan as make_plan
+from convsmith.training.observers.base import Observer
+from convsmith.training.observers.console import Console
+from convsmith.training.observers.jsonl import JsonLines
+from convsmith.training.observers.tensorboard import TensorBoard
+from convsmith.training.precision import pick_device, pick_precision
+from convsmith.training.progress import Progress
+from convsmith.training.run import Run
+from convsmith.training.signals import StopRequest
+from convsmith.training.trainer import Parts, Trainer, note_bad_files
+
+logger = logging.getLogger(__name__)
+
+PARITY_IMAGES = 256
+
+
+class TrainingInterrupted(ConvsmithError):
+    """A signal ended the training; everything done is saved."""
+
+
+def train(
+    recipe: Recipe | str | Path,
+    data: str | Path,
+    out: str | Path,
+    resume: Literal["auto", "never"] = "auto",
+    observers: Sequence[Observer] = (),
+) -> Run:
+    """Train a recipe on a folder of images and pack the best epoch into `out/bundle`.
+
+    Args:
+        recipe: a recipe, or the name or path of one.
+        data: folder of images, see `open_image_folder`.
+        out: the run directory. A run of the same recipe that it holds is gone on with, bit for bit as if it had
+            never stopped; a finished one is left as it is.
+        resume: `never` refuses a directory that holds a run.
+        observers: further watchers besides console, metrics.jsonl and TensorBoard.
+
+    Raises:
+        ConvsmithError: something in the recipe, the data or the directory must be put right.
+        TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
+    """
+    run = Run(Path(out))
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    folder = open_image_folder(Path(data), recipe.data.val_fraction)
+    if not len(folder.val):
+        raise ConvsmithError(f"{data} has no validation images", fix="Add val/CLASS/* or raise data.val_fraction.")
+    recipe = _with_num_classes(recipe, folder)
+    plan = make_plan(recipe, len(folder.train))
+    with run.lock(), _log_file(run.path):
+        checkpoint = latest_checkpoint(run.checkpoints)
+        if resume == "never" and (checkpoint or run.bundle.exists()):
+            raise ConvsmithError(f"{run.path} holds a run already", fix="Choose another directory with --out.")
+        run.begin(recipe, plan)
+        progress = _start(checkpoint, folder)
+        with ExitStack() as stack:
+            console = Console()
+            watchers = [
+                console,
+                JsonLines(run.path / "metrics.jsonl", progress.evaluated_step),
+                TensorBoard(run.path / "tensorboard", progress.evaluated_step),
+                *observers,
+            ]
+            for watcher in watchers:
+                stack.callback(watcher.close)
+            _train(recipe, plan, folder, run, progress, checkpoint, watchers)
+            if not run.bundle.exists():
+                _pack(recipe, folder, run, progress)
+    return run
+
+
+def _train(
+    recipe: Recipe,
+    plan: Plan,
+    folder: ImageFolder,
+    run: Run,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
+    watchers: Sequence[Observer],
+) -> None:
+    """Train from `progress` to the end of the plan, an early stop or a signal."""
+    if progress.evaluated_step == plan.total_steps or progress.stopped_early:
+        logger.info("%s is finished: nothing is left to train", run.path)
+        return
+    for note in folder.notes:
+        logger.info(note)
+    _check_files(recipe, folder, run, progress, watchers)
+    device = pick_device()
+    precision = pick_precision(recipe.precision, device)
+    torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
+    model = create_model(
+        recipe.model.name,
+        recipe.model.num_classes,
+        weights=None if checkpoint else recipe.model.weights,
+        **recipe.model.options,
+    ).to(device)
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    workers = default_workers(device.type) if recipe.data.workers == "auto" else recipe.data.workers
+    sampler = StepSampler(
+        num_samples=plan.num_samples,
+        seed=recipe.seed,
+        effective_batch=plan.effective_batch,
+        per_device_batch=plan.per_device_batch,
+        steps_per_epoch=plan.steps_per_epoch,
+        first_step=progress.step,
+        last_step=plan.total_steps,
+    )
+    images = f"{len(folder.classes)} classes, {len(folder.train)} training and {len(folder.val)} validation images"
+    batch = f"{plan.effective_batch} = {plan.per_device_batch} x {plan.accumulation}"
+    logger.info("%s: %s", run.path, images)
+    logger.info("%s in %s, batch %s, %d loader workers", device.type, precision, batch, workers)
+    logger.info("step %d of %d", progress.step, plan.total_steps)
+    with StopRequest() as stop:
+        parts = Parts(
+            model=model,
+            normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
+            task=make_task(recipe),
+            train=train_loader(
+                folder.train, recipe.augment, recipe.preprocess, sampler, recipe.seed, recipe.data.on_error, workers
+            ),
+            val=val_loader(folder.val, recipe.preprocess, plan.per_device_batch, workers),
+            num_val=len(folder.val),
+            device=device,
+            precision=precision,
+            observers=watchers,
+            stop=stop,
+        )
+        Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
+    if stop.signal is not None:
+        raise _interrupted(stop, progress, plan)
+
+
+def _pack(recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress) -> None:
+    """Write the bundle of the best epoch's weights: the averaged ones where the recipe has EMA."""
+    assert progress.best is not None
+    assert progress.best_step is not None
+    best = read_checkpoint(step_folder(run.checkpoints, progress.best_step))
+    model = create_model(recipe.model.name, recipe.model.num_classes, **recipe.model.options)
+    model.load_state_dict(best.tensors.get("ema", best.tensors["model"]))
+    logger.info("packing step %d into %s", progress.best_step, run.bundle)
+    make_bundle(
+        run.bundle,
+        model,
+        recipe,
+        labels=folder.classes,
+        metrics=progress.best,
+        images=_parity_images(recipe, folder),
+    )
+
+
+def _parity_images(recipe: Recipe, folder: ImageFolder) -> Iterator[torch.Tensor]:
+    """Validation images spread evenly over all classes, uint8 [N, 3, crop, crop] in batches."""
+    count = min(PARITY_IMAGES, len(folder.val))
+    spread = folder.val.select([i * len(folder.val) // count for i in range(count)])
+    for batch in val_loader(spread, recipe.preprocess, 32, workers=0):
+        readable = batch.targets >= 0
+        if readable.any():
+            yield batch.images[readable]
+
+
+def _with_num_classes(recipe: Recipe, folder: ImageFolder) -> Recipe:
+    """The recipe with the data's number of classes.
+
+    Raises:
+        ConvsmithError: the recipe asks for another number.
+    """
+    found, wanted = len(folder.classes), recipe.model.num_classes
+    if wanted not in (None, found):
+        raise ConvsmithError(
+            f"the recipe says model.num_classes={wanted}, but {folder.root} has {found} classes",
+            fix="Leave model.num_classes out: it is taken from the data.",
+        )
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": found})})
+
+
+def _start(checkpoint: Checkpoint | None, folder: ImageFolder) -> Progress:
+    """Where to go on from.
+
+    Raises:
+        ConvsmithError: the data are not those that the run began with.
+    """
+    data_digest = f"{folder.train.digest()} {folder.val.digest()}"
+    if checkpoint is None:
+        return Progress(data_digest=data_digest, threads=torch.get_num_threads())
+    progress = Progress.from_dict(checkpoint.state)
+    if progress.data_digest != data_digest:
+        raise ConvsmithError(
+            f"{folder.root} does not hold the data that this run began with",
+            "files or classes were added, removed or renamed since",
+            "Give the data as they were to go on, or start a new run in another directory with --out.",
+        )
+    if progress.threads != torch.get_num_threads():
+        logger.warning(
+            "the run began with %d threads and goes on with %d: results may differ in the last bits",
+            progress.threads, torch.get_num_threads(),
+        )  # fmt: skip
+    return progress
+
+
+def _check_files(
+    recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress, watchers: Sequence[Observer]
+) -> None:
+    """Find files that cannot be decoded before a step is spent on them.
+
+    Raises:
+        ConvsmithError: there are some, and the recipe does not skip them or they are more than 1 %.
+    """
+    total = len(folder.train) + len(folder.val)
+
+    def tell(before: int, done: int) -> None:
+        for watcher in watchers:
+            watcher.progress("check", before + done, total)
+
+    bad = check_files(folder.train, lambda done, _: tell(0, done))
+    bad += check_files(folder.val, lambda done, _: tell(len(folder.train), done))
+    if recipe.data.on_error == "skip":
+        note_bad_files(run.path, progress, {file.path: file.reason for file in bad}, len(folder.train))
+    elif bad:
+        listed = "".join(f"\n  {file.path}: {file.reason}" for file in bad[:10])
+        more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
+        raise ConvsmithError(
+            f"{len(bad)} of {total} files cannot be decoded:{listed}{more}",
+            fix="Repair or remove them, or set data.on_error=skip.",
+        )
+
+
+def _interrupted(stop: StopRequest, progress: Progress, plan: Plan) -> TrainingInterrupted:
+    assert stop.signal is not None
+    error = TrainingInterrupted(
+        f"stopped by {stop.signal.name} after step {progress.step} of {plan.total_steps}; everything done is saved",
+        fix="The same command goes on from there.",
+    )
+    error.exit_code = 128 + stop.signal
+    return error
+
+
+@contextmanager
+def _log_file(run_dir: Path) -> Iterator[None]:
+    """Let the package's messages also go to the run's log.txt, with the time."""
+    package = logging.getLogger("convsmith")
+    handler = logging.FileHandler(run_dir / "log.txt", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    except ConvsmithError as error:
+        handler.handle(package.makeRecord(package.name, logging.ERROR, "", 0, "%s", (str(error),), None))
+        raise
+    finally:
+        package.setLevel(level)
+        package.removeHandler(handler)
+        handler.close()

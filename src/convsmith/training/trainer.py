@@ -1,0 +1,267 @@
+"""The loop: from a plan and data to the weights of the best epoch."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.data.loader import Batch, raise_on_bad
+from convsmith.errors import ConvsmithError
+from convsmith.randomness import Stream, counter_seed
+from convsmith.recipe.plan import Plan
+from convsmith.recipe.schema import Recipe
+from convsmith.storage import write_file
+from convsmith.tasks.base import Task
+from convsmith.training.checkpoint import Checkpoint, save_checkpoint, tidy
+from convsmith.training.ema import Ema
+from convsmith.training.evaluation import evaluate
+from convsmith.training.observers.base import Observer, Record
+from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_optimizer
+from convsmith.training.precision import Precision, autocast
+from convsmith.training.progress import Progress
+from convsmith.training.signals import StopRequest
+
+logger = logging.getLogger(__name__)
+
+MAX_BAD_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a trainer works with.
+
+    Attributes:
+        model: on its device, in its memory layout.
+        normalize: uint8 images to the model's input, on the same device.
+        train: micro-batches from the first step that is still to do, in the plan's order.
+        val: the validation images, each once; iterated after each epoch.
+    """
+
+    model: nn.Module
+    normalize: nn.Module
+    task: Task
+    train: Iterable[Batch]
+    val: Iterable[Batch]
+    num_val: int
+    device: torch.device
+    precision: Precision
+    observers: Sequence[Observer]
+    stop: StopRequest
+
+
+class Trainer:
+    """Trains along a plan, from a checkpoint's progress or from the start.
+
+    Args:
+        recipe: what to train.
+        plan: its numbers; `groups` must be filled.
+        parts: model, data and watchers.
+        run_dir: the run's directory.
+        progress: where to start; changed as the run goes on.
+        checkpoint: the tensors that belong to `progress`, None at the start.
+    """
+
+    def __init__(
+        self, recipe: Recipe, plan: Plan, parts: Parts, run_dir: Path, progress: Progress, checkpoint: Checkpoint | None
+    ) -> None:
+        assert plan.groups is not None
+        self.recipe, self.plan, self.parts, self.run_dir, self.state = recipe, plan, parts, run_dir, progress
+        self.optimizer = make_optimizer(parts.model, recipe.optimizer, plan.groups)
+        self.ema = Ema(parts.model, recipe.ema) if recipe.ema else None
+        self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision == "fp16")
+        if checkpoint:
+            self._restore(checkpoint)
+        # The sum stays on the device: reading it every step would make the loop wait.
+        self.loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=parts.device)
+        self.last_save = time.monotonic()
+
+    def fit(self) -> None:
+        """Train until the last step, an early stop, or a stop request; a checkpoint holds whatever was done."""
+        plan, state, stop = self.plan, self.state, self.parts.stop
+        batches = iter(self.parts.train)
+        self.parts.model.train()
+        while not stop and not state.stopped_early:
+            if self._epoch_is_over() and state.evaluated_step < state.step:
+                self._end_epoch()
+                continue
+            if state.step == plan.total_steps:
+                break
+            start = time.perf_counter()
+            self._step(batches)
+            state.train_seconds += time.perf_counter() - start
+            state.step += 1
+            self._tell("train", state.step * plan.effective_batch, plan.total_steps * plan.effective_batch)
+            if not self._epoch_is_over() and self._save_is_due():
+                self._save()
+        if stop:
+            self._save()
+
+    def _step(self, batches: Iterator[Batch]) -> None:
+        """One optimizer step: `accumulation` forward and backward passes."""
+        plan, parts, step = self.plan, self.parts, self.state.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = plan.lr[step] * group["lr_scale"]
+        for micro_batch in range(plan.accumulation):
+            batch = next(batches)
+            self._take_note_of_bad_files(batch)
+            torch.manual_seed(counter_seed(Stream.STEP, self.recipe.seed, step, 0, micro_batch))
+            images = self._as_input(batch.images)
+            targets = batch.targets.to(parts.device, non_blocking=True)
+            with autocast(parts.precision, parts.device.type):
+                loss = parts.task.loss(parts.model(images), targets) / plan.accumulation
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self.loss_sum += loss.detach()
+        if self.recipe.clip_grad_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(parts.model.parameters(), self.recipe.clip_grad_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(step)
+
+    def _as_input(self, images: Tensor) -> Tensor:
+        images = images.to(self.parts.device, non_blocking=True)
+        if self.recipe.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        normalized: Tensor = self.parts.normalize(images)
+        return normalized
+
+    def _epoch_is_over(self) -> bool:
+        return self.state.step % self.plan.steps_per_epoch == 0
+
+    def _end_epoch(self) -> None:
+        """Evaluate, record, judge and save; leaves everything as it was when a stop request comes between."""
+        state, plan = self.state, self.plan
+        loss = self._mean_loss()
+        values = self._evaluate()
+        if values is None:
+            return
+        images = plan.steps_per_epoch * plan.effective_batch
+        figures = {"loss": loss, "lr": plan.lr[state.step - 1], "images_per_second": images / state.train_seconds}
+        self._record("train", {**figures, "seconds": state.train_seconds})
+        self._record("val", values)
+        state.evaluated_step = state.step
+        state.train_seconds = 0.0
+        self.loss_sum.zero_()
+        self._judge(values)
+        self._save()
+
+    def _judge(self, values: dict[str, float]) -> None:
+        """Compare with the best so far and decide whether to go on."""
+        state, stopping, metric = self.state, self.recipe.early_stopping, self.parts.task.metric
+        margin = stopping.min_delta if stopping else 0.0
+        if state.best is None or values[metric] > state.best[metric] + margin:
+            state.best, state.best_step, state.epochs_without_improvement = values, state.step, 0
+            return
+        state.epochs_without_improvement += 1
+        if stopping and state.epochs_without_improvement >= stopping.patience:
+            state.stopped_early = True
+            logger.info(
+                "stopped early: %s has not risen above %.4f for %d epochs",
+                metric, state.best[metric], stopping.patience,
+            )  # fmt: skip
+
+    def _evaluate(self) -> dict[str, float] | None:
+        """The metrics on the validation images, or None when a stop request came."""
+        parts, results, seen = self.parts, self.parts.task.new_results(), 0
+        model = self.ema.model if self.ema else parts.model
+
+        def after_batch(batch: Batch) -> bool:
+            nonlocal seen
+            self._take_note_of_bad_files(batch)
+            seen += len(batch.targets)
+            self._tell("evaluate", seen, parts.num_val)
+            return not parts.stop
+
+        whole = evaluate(model, self._as_input, parts.val, results, after_batch)
+        return results.compute() if whole else None
+
+    def _mean_loss(self) -> float:
+        """The mean training loss of this epoch's steps so far.
+
+        Raises:
+            ConvsmithError: it is not a finite number.
+        """
+        done = (self.state.step - 1) % self.plan.steps_per_epoch + 1
+        loss = float(self.loss_sum) / done
+        if not math.isfinite(loss):
+            raise ConvsmithError(
+                f"the training loss is {loss} in the epoch that ends at step {self.state.step}",
+                "the training diverged",
+                "Lower optimizer.lr, lengthen schedule.warmup_epochs, set clip_grad_norm=1, or set precision=fp32. "
+                "The checkpoints from before are kept.",
+            )
+        return loss
+
+    def _save_is_due(self) -> bool:
+        when = self.recipe.checkpoint
+        by_steps = when.every_steps is not None and self.state.step % when.every_steps == 0
+        by_time = when.every_minutes is not None and time.monotonic() - self.last_save >= 60 * when.every_minutes
+        return by_steps or by_time
+
+    def _save(self) -> None:
+        if self.state.step and self.state.evaluated_step < self.state.step:
+            self._mean_loss()  # weights of a diverged run are not worth a checkpoint
+        self.state.loss_sum = float(self.loss_sum)
+        self.state.grad_scaler = self.scaler.state_dict() or None
+        tensors = {"model": self.parts.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
+        if self.ema:
+            tensors["ema"] = self.ema.model.state_dict()
+        folder = self.run_dir / "checkpoints"
+        save_checkpoint(folder, self.state.step, tensors, self.state.to_dict())
+        tidy(folder, self.state.best_step, self.recipe.checkpoint.keep)
+        self.last_save = time.monotonic()
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self.parts.model.load_state_dict(checkpoint.tensors["model"])
+        restore_optimizer(self.optimizer, checkpoint.tensors["optimizer"])
+        if self.ema:
+            self.ema.model.load_state_dict(checkpoint.tensors["ema"])
+        if self.state.grad_scaler:
+            self.scaler.load_state_dict(self.state.grad_scaler)
+
+    def _take_note_of_bad_files(self, batch: Batch) -> None:
+        if not batch.bad:
+            return
+        if self.recipe.data.on_error == "error":
+            raise_on_bad(batch)
+        note_bad_files(self.run_dir, self.state, {bad.path: bad.reason for bad in batch.bad}, self.plan.num_samples)
+
+    def _record(self, split: Literal["train", "val"], values: dict[str, float]) -> None:
+        record = Record(self.state.step, self.state.step // self.plan.steps_per_epoch, split, values)
+        for observer in self.parts.observers:
+            observer.metrics(record)
+
+    def _tell(self, phase: str, done: int, total: int) -> None:
+        for observer in self.parts.observers:
+            observer.progress(phase, done, total)
+
+
+def note_bad_files(run_dir: Path, state: Progress, bad: dict[str, str], num_samples: int) -> None:
+    """Add files that cannot be decoded to the run's list, `bad_files.txt`.
+
+    Raises:
+        ConvsmithError: more than 1 % of the training images are bad.
+    """
+    new = {path: reason for path, reason in bad.items() if path not in state.bad_files}
+    if not new:
+        return
+    state.bad_files |= new
+    list_file = run_dir / "bad_files.txt"
+    write_file(list_file, "".join(f"{path}\t{reason}\n" for path, reason in state.bad_files.items()))
+    logger.warning("%d files cannot be decoded and are skipped; they are listed in %s", len(state.bad_files), list_file)
+    if len(state.bad_files) > MAX_BAD_SHARE * num_samples:
+        raise ConvsmithError(
+            f"{len(state.bad_files)} files cannot be decoded, of {num_samples} training images",
+            "that is more than 1 %, too many to be skipped",
+            f"Repair or remove the files that {list_file} lists.",
+        )

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from convsmith.cli.plan import plan
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.plan import make_plan
+
+SMALL = ["batch.size=64", "optimizer.lr=0.1", "schedule.epochs=4", "schedule.warmup_epochs=1"]
+
+app = typer.Typer()
+app.command()(plan)
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_json_is_the_whole_plan() -> None:
+    from convsmith.training.model_plan import plan as complete_plan
+
+    printed = json.loads(run("digits", "--num-samples", "1437", "--json", "schedule.epochs=2"))
+    assert printed == complete_plan(load_recipe("digits", ["schedule.epochs=2"]), 1437).to_dict()
+    assert printed["params"] == 269722  # of ResNet-20: 0.27 million, He et al. 2015
+
+
+def test_the_table_shows_the_division_the_steps_and_the_learning_rate() -> None:
+    output = run("digits", "--num-samples", "1437", "--devices", "2", *SMALL)
+    assert "64 = 2 devices x 32 x 1 accumulated" in output
+    assert "92 = 4 epochs x 23" in output
+    assert "0.1 at step 23, end of warmup" in output
+    assert "269,722 parameters" in output
+
+
+def test_a_batch_that_cannot_be_divided_is_an_error() -> None:
+    with pytest.raises(ConvsmithError, match=r"batch.size=63 or batch.size=66"):
+        CliRunner().invoke(app, ["digits", "--num-samples", "9", "--devices", "3", *SMALL], catch_exceptions=False)
+
+
+def test_help_has_an_example() -> None:
+    assert "Example: convsmith plan" in run("--help")
+
+
+def test_without_torch_the_models_part_is_null_and_a_note_says_so(torch_free_python: Path) -> None:
+    program = "import typer; from convsmith.cli.plan import plan; typer.run(plan)"
+    words = ["resnet50-in1k", "--num-samples", "1281167", "--devices", "8", "--json", "schedule.epochs=1"]
+    result = subprocess.run([torch_free_python, "-c", program, *words], capture_output=True, text=True, check=True)
+    expected = make_plan(load_recipe("resnet50-in1k", ["schedule.epochs=1"]), 1281167, devices=8)
+    assert json.loads(result.stdout) == expected.to_dict()
+    assert result.stderr == "torch is not installed: groups, parameters, GMACs and memory are left out\n"
+
+
+def test_recipe_commands_import_no_torch() -> None:
+    program = """if True:
+        import sys
+        from convsmith.cli import plan, recipes
+        assert not {"pydantic", "yaml", "rich"} & sys.modules.keys()  # for an instant --help
+        from convsmith.recipe import load, plan, schedules, json_schema
+        assert "torch" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from convsmith.storage import new_directory, point_to, seal_holds, sealed, write_file
+
+
+def test_a_new_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="crash"), new_directory(tmp_path / "out") as folder:
+        (folder / "half").write_text("half")
+        raise RuntimeError("crash")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_directory_replaces_the_old_one_only_when_it_is_whole(tmp_path: Path) -> None:
+    with new_directory(tmp_path / "out") as folder:
+        (folder / "old").write_text("1")
+    with pytest.raises(RuntimeError), new_directory(tmp_path / "out") as folder:
+        raise RuntimeError("crash")
+    assert (tmp_path / "out" / "old").exists()
+    with new_directory(tmp_path / "out") as folder:
+        (folder / "new").write_text("2")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_write_file_replaces_the_content_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    write_file(tmp_path / "file", "old")
+    write_file(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_seal_survives_json_and_breaks_with_any_change() -> None:
+    values = json.loads(json.dumps(sealed({"labels": ["ä", "b"], "loss": 0.1 + 0.2})))
+    assert seal_holds(values)
+    assert not seal_holds({**values, "labels": ["ä", "c"]})
+    assert not seal_holds({**values, "extra": 1})
+    assert not seal_holds({"labels": []})
+
+
+def test_point_to_changes_an_existing_link(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        point_to(tmp_path / "last", name)
+    assert (tmp_path / "last").resolve().name == "b"

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from convsmith.errors import ConvsmithError
+from convsmith.training.checkpoint import latest_checkpoint, read_checkpoint, save_checkpoint, step_folder, tidy
+
+
+def save(folder: Path, step: int) -> None:
+    weights = torch.full((2, 3, 4, 4), float(step)).to(memory_format=torch.channels_last)
+    save_checkpoint(folder, step, {"model": {"w": weights}, "optimizer": {}}, {"loss": 0.1 * step})
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_is_saved_is_read_back_exactly(tmp_path: Path) -> None:
+    save(tmp_path, 3)
+    checkpoint = read_checkpoint(step_folder(tmp_path, 3))
+    assert torch.equal(checkpoint.tensors["model"]["w"], torch.full((2, 3, 4, 4), 3.0))
+    assert checkpoint.tensors["optimizer"] == {}
+    assert (checkpoint.state["step"], checkpoint.state["loss"]) == (3, 0.1 * 3)
+
+
+def test_the_latest_is_the_one_with_the_highest_step(tmp_path: Path) -> None:
+    for step in (9, 100, 10):
+        save(tmp_path, step)
+    latest = latest_checkpoint(tmp_path)
+    assert latest is not None
+    assert latest.state["step"] == 100
+
+
+def test_there_is_no_latest_in_an_empty_or_missing_folder(tmp_path: Path) -> None:
+    assert latest_checkpoint(tmp_path) is None
+    assert latest_checkpoint(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
+    tmp_path: Path, file: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    path = step_folder(tmp_path, 2) / file
+    content = bytearray(path.read_bytes())
+    if damage == "remove":
+        path.unlink()
+    elif damage == "truncate":
+        path.write_bytes(content[:-5])
+    else:
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    latest = latest_checkpoint(tmp_path)
+    assert latest is not None
+    assert latest.state["step"] == 1
+    assert "step-00000002 is passed over" in caplog.text
+
+
+def test_when_every_checkpoint_is_damaged_that_is_an_error(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    (step_folder(tmp_path, 1) / "state.json").write_text("{}")
+    with pytest.raises(ConvsmithError, match="every one is damaged"):
+        latest_checkpoint(tmp_path)
+
+
+def test_tidy_keeps_the_newest_and_the_best_and_points_to_them(tmp_path: Path) -> None:
+    for step in range(1, 6):
+        save(tmp_path, step)
+    tidy(tmp_path, best_step=2, keep=2)
+    assert names(tmp_path) == ["best", "last", "step-00000002", "step-00000004", "step-00000005"]
+    assert (tmp_path / "last").resolve().name == "step-00000005"
+    assert (tmp_path / "best").resolve().name == "step-00000002"
