@@ -1,0 +1,162 @@
+"""The plan: a recipe, the size of the data and the hardware, resolved into numbers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.schedules import learning_rates
+from convsmith.recipe.schema import Recipe
+
+MAX_STEPS = 10_000_000  # a plan holds a number per step; ImageNet-21k for 90 epochs of batch 256 is 5 million
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that the optimizer treats alike: `lr_scale` multiplies the plan's learning rate."""
+
+    lr_scale: float
+    weight_decay: float
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training will do, in numbers.
+
+    effective_batch = world_size x per_device_batch x accumulation, and total_steps = epochs x steps_per_epoch.
+
+    Attributes:
+        world_size: processes, one for each device of all nodes.
+        per_device_batch: samples of one forward pass.
+        accumulation: forward passes of each process in one optimizer step.
+        effective_batch: samples of one optimizer step.
+        num_samples: samples in the training split.
+        steps_per_epoch: optimizer steps in an epoch.
+        total_steps: optimizer steps of the run.
+        lr: learning rate of each optimizer step, for a group of scale 1.
+        weight_decay: weight decay of each step where it is scheduled, else None: it is in the groups.
+        groups: parameter groups of the optimizer; None until the model is known.
+        augment: the recipe's augmentation.
+        sampler: `last_batch` and `seed`, which with `num_samples` fix the order of every epoch.
+        loss: the recipe's loss.
+        ema: the recipe's weight averaging, None if there is none.
+        params: trainable parameters; None until the model is known.
+        gmacs: 1e9 multiply-adds of one image's forward pass; None until the model is known.
+        memory_bytes: estimated peak memory of one process; None until the model is known.
+    """
+
+    world_size: int
+    per_device_batch: int
+    accumulation: int
+    effective_batch: int
+    num_samples: int
+    steps_per_epoch: int
+    total_steps: int
+    lr: tuple[float, ...]
+    weight_decay: tuple[float, ...] | None
+    groups: tuple[Group, ...] | None
+    augment: dict[str, Any]
+    sampler: dict[str, Any]
+    loss: dict[str, Any]
+    ema: dict[str, Any] | None
+    params: int | None
+    gmacs: float | None
+    memory_bytes: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `plan.json` holds: plain values, equal to what reading it back as JSON gives."""
+        values = dict(vars(self))
+        values["lr"] = list(self.lr)
+        values["weight_decay"] = None if self.weight_decay is None else list(self.weight_decay)
+        if self.groups is not None:
+            values["groups"] = [{**asdict(group), "names": list(group.names)} for group in self.groups]
+        return values
+
+
+def make_plan(
+    recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, max_per_device: int | None = None
+) -> Plan:
+    """The plan of a recipe, without what needs the model (`groups`, `params`, `gmacs`, `memory_bytes`).
+
+    Args:
+        recipe: what to train.
+        num_samples: samples in the training split.
+        nodes: machines.
+        devices: processes on each machine, one for each device.
+        max_per_device: where the recipe leaves `batch.per_device` to the plan, the most samples of one forward
+            pass; None sets no limit. The largest batch that divides evenly is taken.
+
+    Raises:
+        ConvsmithError: a number is below 1, the effective batch cannot be divided over the devices, or an epoch has
+            no full batch or too many.
+    """
+    limit = 1 if max_per_device is None else max_per_device
+    counts = {"num_samples": num_samples, "nodes": nodes, "devices": devices, "max_per_device": limit}
+    for name, count in counts.items():
+        if count < 1:
+            raise ConvsmithError(f"{name} must be at least 1, not {count}")
+    per_device, accumulation = _divide(recipe, nodes, devices, max_per_device)
+    steps_per_epoch = _steps_per_epoch(recipe, num_samples)
+    total_steps = recipe.schedule.epochs * steps_per_epoch
+    if total_steps > MAX_STEPS:
+        raise ConvsmithError(
+            f"the run would have {total_steps:,} optimizer steps",
+            f"a plan lists each, and holds at most {MAX_STEPS:,}",
+            "Raise batch.size or lower schedule.epochs.",
+        )
+    return Plan(
+        world_size=nodes * devices,
+        per_device_batch=per_device,
+        accumulation=accumulation,
+        effective_batch=recipe.batch.size,
+        num_samples=num_samples,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=total_steps,
+        lr=tuple(learning_rates(recipe.schedule, recipe.optimizer.lr, steps_per_epoch)),
+        weight_decay=None,
+        groups=None,
+        augment=recipe.augment.model_dump(mode="json"),
+        sampler={"last_batch": recipe.data.last_batch, "seed": recipe.seed},
+        loss=recipe.loss.model_dump(mode="json"),
+        ema=None if recipe.ema is None else recipe.ema.model_dump(mode="json"),
+        params=None,
+        gmacs=None,
+        memory_bytes=None,
+    )
+
+
+def _divide(recipe: Recipe, nodes: int, devices: int, max_per_device: int | None) -> tuple[int, int]:
+    """Per-device batch and accumulation."""
+    size, per_device = recipe.batch.size, recipe.batch.per_device
+    world = nodes * devices
+    unit = world * per_device if isinstance(per_device, int) else world
+    if size % unit:
+        share = f" with batch.per_device={per_device}" if isinstance(per_device, int) else ""
+        below = size - size % unit
+        nearest = " or ".join(f"batch.size={near}" for near in (below, below + unit) if near)
+        raise ConvsmithError(
+            f"batch.size={size} cannot be divided over {nodes} x {devices} devices{share}",
+            f"it must be a multiple of {unit}",
+            f"The nearest possible: {nearest}" + ("." if size % world else "; or set batch.per_device=auto."),
+        )
+    each = size // world
+    if isinstance(per_device, int):
+        return per_device, each // per_device
+    limit = each if max_per_device is None else min(each, max_per_device)
+    largest = next(batch for batch in range(limit, 0, -1) if each % batch == 0)
+    return largest, each // largest
+
+
+def _steps_per_epoch(recipe: Recipe, num_samples: int) -> int:
+    size = recipe.batch.size
+    if recipe.data.last_batch == "wrap":
+        return -(-num_samples // size)
+    if num_samples < size:
+        raise ConvsmithError(
+            f"{num_samples} training samples do not fill one batch of {size}",
+            "data.last_batch=drop leaves a batch that is not full to another epoch, so no epoch would have a step",
+            f"Set data.last_batch=wrap, or batch.size={num_samples} or less.",
+        )
+    return num_samples // size
