@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from convsmith.recipe.load import list_recipes, load_recipe, recipe_to_yaml, resolve
+from convsmith.recipe.yaml_text import read_yaml, write_yaml
+from tests.recipe.examples import WHOLE, example, write
+from tests.recipe.test_yaml_text import VALUES
+
+
+def leaves(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict) or not values:
+        return {prefix.removesuffix("."): values}
+    return {path: leaf for key, value in values.items() for path, leaf in leaves(value, f"{prefix}{key}.").items()}
+
+
+class TestOrigins:
+    @pytest.fixture
+    def origins(self, tmp_path: Path) -> dict[str, str]:
+        write(tmp_path, whole=WHOLE)
+        child = write(tmp_path, child="extends: whole.yaml\nbatch:\n  size: 64\naugment:\n  hflip: 0.5")
+        origins = resolve(child, ["augment.hflip=0", "ema={decay: 0.9}"]).origins
+        return {path: origin.replace(f"{tmp_path}/", "") for path, origin in origins.items()}
+
+    def test_a_value_of_the_parent_has_its_line_there(self, origins: dict[str, str]) -> None:
+        assert origins["optimizer.lr"] == "whole.yaml:12"
+
+    def test_a_value_that_the_child_changed_has_its_line_in_the_child(self, origins: dict[str, str]) -> None:
+        assert origins["batch.size"] == "child.yaml:3"
+
+    def test_an_override_comes_from_the_command_line(self, origins: dict[str, str]) -> None:
+        assert origins["augment.hflip"] == origins["ema.decay"] == "command line"
+
+    def test_what_nobody_said_is_a_default(self, origins: dict[str, str]) -> None:
+        assert origins["seed"] == origins["ema.warmup"] == "default"
+
+    def test_a_packaged_recipe_is_called_by_its_name(self) -> None:
+        assert resolve("resnet18-in1k").origins["model.name"].startswith("resnet18-in1k:")
+
+    def test_what_another_optimizer_does_not_inherit_is_a_default(self, tmp_path: Path) -> None:
+        whole = write(tmp_path, whole=WHOLE.replace("lr: 0.1", "lr: 0.1\n  weight_decay: 0.3"))
+        assert resolve(whole, ["optimizer.name=adamw"]).origins["optimizer.weight_decay"] == "default"
+
+    def test_what_a_null_between_threw_out_is_a_default(self, tmp_path: Path) -> None:
+        write(tmp_path, whole=WHOLE + "ema: {decay: 0.5}\n", off="extends: whole.yaml\nema: null")
+        resolved = resolve(write(tmp_path, again="extends: off.yaml\nema: {warmup: false}"))
+        assert (resolved.origins["ema.decay"], resolved.values["ema"]["decay"]) == ("default", 0.999)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_values_and_origins_have_the_same_keys(name: str) -> None:
+    resolved = resolve(name)
+    assert leaves(resolved.values).keys() == resolved.origins.keys()
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_values_are_the_recipes(name: str) -> None:
+    resolved = resolve(name)
+    assert resolved.values == resolved.recipe.model_dump(mode="json")
+
+
+class TestToYaml:
+    @pytest.mark.parametrize("name", list_recipes())
+    def test_a_written_recipe_loads_to_the_same_recipe(self, tmp_path: Path, name: str) -> None:
+        recipe = load_recipe(name)
+        assert load_recipe(write(tmp_path, written=recipe_to_yaml(recipe))) == recipe
+
+    @given(value=VALUES)
+    def test_so_does_one_with_any_options(self, tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
+        folder = tmp_path_factory.getbasetemp()
+        recipe = example(folder, f"model.options.a={write_yaml(value)}", f"model.options.b.c={write_yaml(value)}")
+        written = write(folder, written=recipe_to_yaml(recipe, {"model.options.b.c": "remark"}))
+        assert repr(load_recipe(written)) == repr(recipe)
+
+    def test_an_origin_is_a_remark_behind_its_value(self, tmp_path: Path) -> None:
+        text = recipe_to_yaml(example(tmp_path), {"optimizer.lr": "mine.yaml:3"})
+        assert [line.split() for line in text.splitlines() if "#" in line] == [["lr:", "0.1", "#", "mine.yaml:3"]]
+
+    def test_a_remark_with_a_line_break_cannot_add_a_line(self, tmp_path: Path) -> None:
+        recipe = example(tmp_path)
+        assert read_yaml(recipe_to_yaml(recipe, {"seed": "a\nb: 1"}), "x") == read_yaml(recipe_to_yaml(recipe), "x")
