@@ -1,0 +1,77 @@
+"""convsmith plan."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from convsmith.recipe.plan import Plan
+    from convsmith.recipe.schema import Recipe
+
+
+def plan(
+    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
+    ] = None,
+    *,
+    num_samples: Annotated[int, typer.Option(help="Images in the training split.")],
+    nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+    devices: Annotated[int, typer.Option(help="GPUs, or CPU processes, of each machine.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all of the plan, every step too, as JSON.")] = False,
+) -> None:
+    """Print what training a recipe would do, in numbers, without training.
+
+    Example: convsmith plan resnet50-in1k --num-samples 1281167 --nodes 4 --devices 8
+    """
+    import json
+
+    from convsmith.recipe.load import load_recipe
+
+    checked = load_recipe(recipe, overrides or ())
+    solved = _solve(checked, num_samples, nodes, devices)
+    if as_json:
+        print(json.dumps(solved.to_dict()))
+    else:
+        _print(checked, solved)
+
+
+def _solve(recipe: Recipe, num_samples: int, nodes: int, devices: int) -> Plan:
+    if importlib.util.find_spec("torch") is None:
+        from convsmith.recipe.plan import make_plan
+
+        print("torch is not installed: groups, parameters, GMACs and memory are left out", file=sys.stderr)
+        return make_plan(recipe, num_samples, nodes, devices)
+    from convsmith.training.model_plan import plan as complete_plan
+
+    return complete_plan(recipe, num_samples, nodes, devices)
+
+
+def _print(recipe: Recipe, plan: Plan) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from convsmith.recipe.schedules import warmup_steps
+
+    table = Table(box=box.SIMPLE, show_header=False)
+    division = f"{plan.world_size} devices x {plan.per_device_batch} x {plan.accumulation} accumulated"
+    table.add_row("effective batch", f"{plan.effective_batch} = {division}")
+    table.add_row("samples", f"{plan.num_samples:,}, last batch of an epoch: {recipe.data.last_batch}")
+    table.add_row("steps", f"{plan.total_steps:,} = {recipe.schedule.epochs} epochs x {plan.steps_per_epoch:,}")
+    warmup = warmup_steps(recipe.schedule, plan.steps_per_epoch)
+    marks = {plan.total_steps * quarter // 4: f"{quarter}/4 of the run" for quarter in (1, 2, 3)}
+    marks |= {plan.total_steps - 1: "last step", warmup: "end of warmup", 0: "first step"}
+    rates = [f"{plan.lr[step]:.6g} at step {step:,}, {mark}" for step, mark in sorted(marks.items())]
+    table.add_row("learning rate", "\n".join(rates))
+    for group in plan.groups or ():
+        count = f"{len(group.names)} tensors"
+        table.add_row("group", f"{count}, weight decay {group.weight_decay:g}, learning rate x {group.lr_scale:g}")
+    if plan.params is not None and plan.gmacs is not None and plan.memory_bytes is not None:
+        table.add_row("model", f"{recipe.model.name}: {plan.params:,} parameters, {plan.gmacs:.4g} GMACs per image")
+        table.add_row("memory", f"about {plan.memory_bytes / 2**30:.2f} GiB per device")
+    Console().print(table)

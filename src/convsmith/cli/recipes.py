@@ -1,0 +1,71 @@
+"""convsmith recipes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.callback(invoke_without_command=True)
+def recipes(
+    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False
+) -> None:
+    """List the packaged recipes; `show` prints one, `schema` what any may say.
+
+    Example: convsmith recipes
+    """
+    if context.invoked_subcommand is not None:
+        return
+    import json
+
+    from convsmith.recipe.load import list_recipes, load_recipe
+
+    found = {name: load_recipe(name) for name in list_recipes()}
+    rows = [{"name": name, "description": it.description, "source": it.source} for name, it in found.items()]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("name", no_wrap=True)
+    table.add_column("description", overflow="fold")
+    table.add_column("source", overflow="fold")
+    for row in rows:
+        table.add_row(*row.values())
+    Console().print(table)
+
+
+@app.command()
+def show(
+    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
+    ] = None,
+) -> None:
+    """Print a whole recipe as YAML; a remark behind each value says where it came from.
+
+    Example: convsmith recipes show resnet50-in1k schedule.epochs=30 > mine.yaml
+    """
+    from convsmith.recipe.load import recipe_to_yaml, resolve
+
+    resolved = resolve(recipe, overrides or ())
+    print(recipe_to_yaml(resolved.recipe, resolved.origins), end="")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, with which an editor completes and checks keys.
+
+    Example: convsmith recipes schema > recipe.schema.json
+    """
+    import json
+
+    from convsmith.recipe.json_schema import recipe_schema
+
+    print(json.dumps(recipe_schema(), indent=2))
