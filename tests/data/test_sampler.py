@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convsmith.data.sampler import Position, StepSampler, epoch_order
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a small plan."""
+
+    num_samples: int
+    per_device_batch: int
+    world_size: int
+    accumulation: int
+    steps_per_epoch: int
+
+    @property
+    def effective_batch(self) -> int:
+        return self.per_device_batch * self.world_size * self.accumulation
+
+    def sampler(self, first: int, last: int, rank: int = 0, alone: bool = False) -> StepSampler:
+        """One rank's sampler; `alone`: that of one process that takes each step in one go."""
+        per_device, world = (self.effective_batch, 1) if alone else (self.per_device_batch, self.world_size)
+        return StepSampler(
+            self.num_samples, 7, self.effective_batch, per_device, self.steps_per_epoch, first, last, rank, world
+        )
+
+
+small = st.integers(1, 4)
+plans = st.builds(Numbers, st.integers(1, 40), small, small, small, small)
+
+
+def stream(sampler: StepSampler) -> list[Position]:
+    return list(chain.from_iterable(sampler))
+
+
+@given(st.integers(0, 200), st.integers(0, 2**31 - 1), st.integers(0, 1000))
+def test_an_order_holds_every_sample_once(num_samples: int, seed: int, epoch: int) -> None:
+    assert sorted(epoch_order(num_samples, seed, epoch)) == list(range(num_samples))
+
+
+def test_orders_never_change_between_versions() -> None:
+    assert epoch_order(10, 0, 0).tolist() == [1, 8, 5, 2, 0, 7, 9, 3, 6, 4]
+
+
+@pytest.mark.parametrize("other", [(100, 0, 1), (100, 1, 0)])
+def test_another_epoch_or_seed_has_another_order(other: tuple[int, int, int]) -> None:
+    assert epoch_order(*other).tolist() != epoch_order(100, 0, 0).tolist()
+
+
+@given(small, small, small, small)
+def test_every_sample_comes_once_an_epoch_where_the_batch_divides(p: int, w: int, a: int, steps: int) -> None:
+    numbers = Numbers(p * w * a * steps, p, w, a, steps)
+    ranks = [stream(numbers.sampler(steps, 2 * steps, rank)) for rank in range(w)]
+    assert sorted(position.index for rank in ranks for position in rank) == list(range(numbers.num_samples))
+
+
+@given(plans)
+def test_positions_beyond_the_samples_wrap_around_the_order(numbers: Numbers) -> None:
+    order = epoch_order(numbers.num_samples, 7, 0).tolist()
+    expected = [
+        Position(0, i, order[i % numbers.num_samples]) for i in range(numbers.steps_per_epoch * numbers.effective_batch)
+    ]
+    assert stream(numbers.sampler(0, numbers.steps_per_epoch, alone=True)) == expected
+
+
+def test_samples_beyond_the_last_step_wait_for_another_epoch() -> None:
+    numbers = Numbers(num_samples=10, per_device_batch=4, world_size=1, accumulation=1, steps_per_epoch=2)
+    assert [p.index for p in stream(numbers.sampler(0, 2))] == epoch_order(10, 7, 0).tolist()[:8]
+
+
+@given(plans, st.integers(0, 9))
+def test_all_ranks_together_see_what_one_would_see_alone(numbers: Numbers, steps: int) -> None:
+    ranks = [list(numbers.sampler(0, steps, rank)) for rank in range(numbers.world_size)]
+    together = [position for micro_batches in zip(*ranks, strict=True) for batch in micro_batches for position in batch]
+    assert together == stream(numbers.sampler(0, steps, alone=True))
+
+
+@given(plans, st.integers(0, 9), st.integers(0, 9))
+def test_a_later_first_step_gives_the_rest_of_the_same_stream(numbers: Numbers, first: int, more: int) -> None:
+    whole = list(numbers.sampler(0, first + more))
+    assert list(numbers.sampler(first, first + more)) == whole[first * numbers.accumulation :]
+
+
+@given(plans, st.integers(0, 9))
+def test_length_is_the_number_of_micro_batches_of_one_rank(numbers: Numbers, steps: int) -> None:
+    sampler = numbers.sampler(0, steps, rank=numbers.world_size - 1)
+    assert len(list(sampler)) == len(sampler) == steps * numbers.accumulation
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_samples": 0},
+        {"effective_batch": 6},
+        {"effective_batch": 0},
+        {"per_device_batch": 0},
+        {"steps_per_epoch": 0},
+        {"first_step": -1},
+        {"first_step": 3},
+        {"rank": 2},
+        {"rank": -1},
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(change: dict[str, int]) -> None:
+    numbers = {"num_samples": 8, "seed": 0, "effective_batch": 8, "per_device_batch": 4, "steps_per_epoch": 1}
+    steps = {"first_step": 0, "last_step": 2, "rank": 0, "world_size": 2}
+    with pytest.raises(ValueError, match=r"\d"):
+        StepSampler(**(numbers | steps | change))
