@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from PIL import Image
+
+from convsmith.bundle.decode import read_image
+from convsmith.bundle.preprocess import preprocess
+from convsmith.data.augment import train_transform
+from convsmith.data.image_folder import ImageFolder, open_image_folder
+from convsmith.data.index import Index
+from convsmith.data.loader import Batch, default_workers, raise_on_bad, train_loader, val_loader
+from convsmith.data.sampler import Position, StepSampler
+from convsmith.errors import ConvsmithError
+from convsmith.randomness import Stream, counter_seed
+from convsmith.recipe.schema import Augment, RandomCrop
+from convsmith.spec import Preprocess
+from tests.data.folders import write_noise
+
+AUGMENT = Augment(random_crop=RandomCrop(size=8, padding=2), hflip=0.5)
+PREPROCESS = Preprocess(resize=8, crop=8)
+PLAIN = Augment(random_crop=RandomCrop(size=8, padding=0))
+SEED = 7
+
+# Three workers must give what one gives, however few cores the machine has.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> ImageFolder:
+    """18 training images of 10x8 pixels in two classes."""
+    return open_image_folder(write_noise(tmp_path_factory.mktemp("noise"), 18), 0.5)
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path) -> ImageFolder:
+    """The same, to be damaged by the test."""
+    return open_image_folder(write_noise(tmp_path, 6, size=(8, 8)), 0.5)
+
+
+def sampler(index: Index, first: int = 0, last: int = 7, epoch: int = 3) -> StepSampler:
+    """Micro-batches of 3, two a step."""
+    return StepSampler(len(index), SEED, 6, 3, epoch, first, last)
+
+
+def batches(
+    index: Index,
+    first: int = 0,
+    workers: int = 0,
+    augment: Augment = AUGMENT,
+    on_error: Literal["error", "skip"] = "error",
+) -> list[Batch]:
+    return list(train_loader(index, augment, PREPROCESS, sampler(index, first), SEED, on_error, workers))
+
+
+def same(these: Iterable[Batch], those: Iterable[Batch]) -> bool:
+    return all(
+        torch.equal(a.images, b.images) and torch.equal(a.targets, b.targets) and a.bad == b.bad
+        for a, b in zip(these, those, strict=True)
+    )
+
+
+def damage(index: Index, *files: int) -> list[str]:
+    for i in files:
+        index.path(i).write_bytes(b"no image")
+    return [str(index.path(i)) for i in files]
+
+
+def in_order(index: Index, on_error: Literal["error", "skip"]) -> Batch:
+    """One batch of all training files in the order of the index, as they are."""
+
+    class InOrder(StepSampler):
+        def __iter__(self) -> Iterator[list[Position]]:
+            yield sorted(next(super().__iter__()), key=lambda position: position.index)
+
+    whole = InOrder(len(index), SEED, len(index), len(index), 1, 0, 1)
+    (batch,) = train_loader(index, PLAIN, PREPROCESS, whole, SEED, on_error, 0)
+    assert isinstance(batch, Batch)
+    return batch
+
+
+def pixels(index: Index, *files: int) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(read_image(index.path(i)).copy()).permute(2, 0, 1) for i in files])
+
+
+# Training
+
+
+def test_training_batches_are_uint8_images_and_int64_targets(folder: ImageFolder) -> None:
+    first, *_ = batches(folder.train)
+    assert (first.images.dtype, tuple(first.images.shape)) == (torch.uint8, (3, 3, 8, 8))
+    assert (first.targets.dtype, tuple(first.targets.shape)) == (torch.int64, (3,))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_training_batches_do_not_depend_on_the_workers(folder: ImageFolder, workers: int) -> None:
+    assert same(batches(folder.train, workers=workers), batches(folder.train))
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+@pytest.mark.parametrize("first", [1, 3, 5])
+def test_training_goes_on_from_any_step_with_the_same_batches(folder: ImageFolder, first: int, workers: int) -> None:
+    assert same(batches(folder.train, first, workers), batches(folder.train)[2 * first :])
+
+
+def test_a_sample_is_augmented_by_seed_epoch_and_position(folder: ImageFolder) -> None:
+    transform = train_transform(AUGMENT, PREPROCESS)
+    for positions, batch in zip(sampler(folder.train), batches(folder.train), strict=True):
+        for (epoch, position, index), image, target in zip(positions, batch.images, batch.targets, strict=True):
+            torch.default_generator.manual_seed(counter_seed(Stream.AUGMENT, SEED, epoch, position))
+            assert torch.equal(transform(read_image(folder.train.path(index)).copy()), image)
+            assert folder.train.target(index) == target
+
+
+def test_every_epoch_augments_anew(folder: ImageFolder) -> None:
+    epochs = [batches(folder.train)[first : first + 6] for first in (0, 6)]
+    views = [{image.numpy().tobytes() for batch in epoch for image in batch.images} for epoch in epochs]
+    assert len(views[0] & views[1]) < 6
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loading_leaves_the_default_generator_as_it_was(folder: ImageFolder, workers: int) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    batches(folder.train, workers=workers)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# Bad files
+
+
+def test_a_bad_file_leaves_its_place_empty_and_is_named(own_folder: ImageFolder) -> None:
+    train = own_folder.train
+    (path,) = damage(train, 2)
+    batch = in_order(train, "error")
+    assert batch.targets.tolist() == [0, 0, -1, 1, 1, 1]
+    assert not batch.images[2].any()
+    assert torch.equal(batch.images[3:], pixels(train, 3, 4, 5))
+    assert [(bad.path, "not an image" in bad.reason) for bad in batch.bad] == [(path, True)]
+
+
+def test_skip_takes_the_next_file_that_can_be_decoded_with_its_target(own_folder: ImageFolder) -> None:
+    train = own_folder.train
+    paths = damage(train, 1, 2)
+    batch = in_order(train, "skip")
+    assert batch.targets.tolist() == [0, 1, 1, 1, 1, 1]
+    assert torch.equal(batch.images, pixels(train, 0, 3, 3, 3, 4, 5))
+    assert [bad.path for bad in batch.bad] == [paths[0], paths[1], paths[1]]
+
+
+def test_skip_goes_on_at_the_start_of_the_index(own_folder: ImageFolder) -> None:
+    train = own_folder.train
+    damage(train, 0, 5)
+    assert torch.equal(in_order(train, "skip").images[5], pixels(train, 1)[0])
+
+
+def test_skip_without_any_good_file_names_them_all(own_folder: ImageFolder) -> None:
+    train = own_folder.train
+    paths = damage(train, *range(6))
+    batch = in_order(train, "skip")
+    assert batch.targets.tolist() == [-1] * 6
+    assert {bad.path for bad in batch.bad} == set(paths)
+
+
+def test_skip_gives_up_after_more_than_one_percent_in_a_row(tmp_path: Path) -> None:
+    train = open_image_folder(write_noise(tmp_path, 300, size=(8, 8)), 0.5).train
+    damage(train, *range(200))
+    batch = in_order(train, "skip")
+    assert batch.targets.tolist() == [-1] * 101 + [1] * 199
+    assert len({bad.path for bad in batch.bad}) == 200
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_skipping_does_not_depend_on_the_workers(own_folder: ImageFolder, workers: int) -> None:
+    damage(own_folder.train, 1, 2)
+    assert same(batches(own_folder.train, workers=workers, on_error="skip"), batches(own_folder.train, on_error="skip"))
+
+
+def test_a_vanished_file_is_a_bad_file(own_folder: ImageFolder) -> None:
+    own_folder.train.path(0).unlink()
+    assert in_order(own_folder.train, "error").bad[0].reason == "no such file or directory"
+
+
+def test_a_strip_too_long_to_resize_is_a_bad_file(own_folder: ImageFolder) -> None:
+    Image.new("L", (1, 60_000)).save(own_folder.train.path(0))
+    crop = Augment(random_crop=RandomCrop(size=64, padding=0))
+    loader = train_loader(own_folder.train, crop, PREPROCESS, sampler(own_folder.train, last=1), SEED, "error", 0)
+    assert [bad.path for batch in loader for bad in batch.bad] == [str(own_folder.train.path(0))]
+
+
+def test_raise_on_bad_names_the_first_file_and_counts_each_once(own_folder: ImageFolder) -> None:
+    paths = damage(own_folder.train, 1, 2)
+    with pytest.raises(ConvsmithError) as caught:
+        raise_on_bad(in_order(own_folder.train, "skip"))
+    assert str(caught.value).startswith(f"cannot decode {paths[0]}, and 1 more of the same batch: it is not an image")
+
+
+def test_raise_on_bad_lets_a_good_batch_pass(own_folder: ImageFolder) -> None:
+    raise_on_bad(in_order(own_folder.train, "error"))
+
+
+# Validation
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_validation_shows_each_file_once_in_order(folder: ImageFolder, workers: int) -> None:
+    loader = val_loader(folder.train, PREPROCESS, 4, workers)
+    assert [len(batch.targets) for batch in loader] == [4, 4, 4, 4, 2]
+    assert torch.cat([batch.targets for batch in loader]).tolist() == folder.train.targets.tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_validation_images_are_those_of_the_one_preprocessing(folder: ImageFolder, workers: int) -> None:
+    images = torch.cat([batch.images for batch in val_loader(folder.train, PREPROCESS, 4, workers)])
+    for i, image in enumerate(images):
+        assert (image.numpy() == preprocess(read_image(folder.train.path(i)), PREPROCESS)).all()
+
+
+def test_a_bad_validation_file_has_target_minus_one(own_folder: ImageFolder) -> None:
+    (path,) = damage(own_folder.train, 1)
+    (batch,) = val_loader(own_folder.train, PREPROCESS, 6, 0)
+    assert batch.targets.tolist() == [0, -1, 0, 1, 1, 1]
+    assert not batch.images[1].any()
+    assert [bad.path for bad in batch.bad] == [path]
+
+
+# Workers
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "devices", "workers"),
+    [("cpu", 2, 1, 1), ("cuda", 4, 1, 4), ("cuda", 64, 1, 8), ("cuda", 64, 8, 8), ("cuda", 8, 8, 1), ("cuda", 4, 8, 1)],
+)
+def test_default_workers_share_the_cores(device: str, cores: int, devices: int, workers: int) -> None:
+    assert default_workers(device, cores, devices) == workers
