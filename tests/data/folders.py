@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 
@@ -31,10 +32,8 @@ def write_files(root: Path, *names: str) -> Path:
     return root
 
 
-def write_shades(root: Path, count: int, classes: int = 2, size: tuple[int, int] = (10, 8)) -> Path:
-    """Write `count` noisy images, all different, into train/c0, train/c1 ... in turn, and one of each class into val."""
-    import numpy as np
-
+def write_noise(root: Path, count: int, classes: int = 2, size: tuple[int, int] = (10, 8)) -> Path:
+    """Write `count` noisy images, all different, into train/c0, train/c1 ... in turn, and one of each into val."""
     random = np.random.default_rng(count)
     for i in range(count + classes):
         split = "train" if i < count else "val"

@@ -37,7 +37,8 @@ def test_paths_and_targets_come_back_in_any_script_and_byte(pairs: list[tuple[by
 @given(samples)
 def test_targets_are_int64(pairs: list[tuple[bytes, int]]) -> None:
     targets = packed(pairs).targets
-    assert (targets.dtype, targets.tolist()) == (np.int64, [target for _, target in pairs])
+    assert targets.dtype == np.dtype(np.int64)
+    assert targets.tolist() == [target for _, target in pairs]
 
 
 @given(samples)
