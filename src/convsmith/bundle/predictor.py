@@ -77,16 +77,17 @@ class Bundle:
             raise ImageError(f"cannot read {name}", f"it is a {kind}", "Pass a path, bytes, or uint8 pixels [H, W, 3].")
         return preprocess(rgb, self.manifest.preprocess, name)
 
-    def predict(self, image: ImageSource) -> Classification:
+    def predict(self, image: ImageSource, name: str = "image") -> Classification:
         """Classify one image.
 
         Args:
             image: a path, the bytes of an image file, a Pillow image, or RGB pixels uint8 [H, W, 3].
+            name: what an error calls an image that has no path.
 
         Raises:
             ImageError: it cannot be read.
         """
-        return Classification(self.logits(self.preprocess(image)[None])[0], self.labels)
+        return Classification(self.logits(self.preprocess(image, name)[None])[0], self.labels)
 
     def predict_many(
         self, images: Iterable[ImageSource], batch_size: int = 32

@@ -1,0 +1,28 @@
+"""convsmith serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    max_mb: Annotated[float, typer.Option(min=0.001, help="Largest upload in megabytes.")] = 20,
+    workers: Annotated[int | None, typer.Option(min=1, help="Images predicted at the same time.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model for each of them.")] = None,
+) -> None:
+    """Answer POST /predict over HTTP until Ctrl-C or SIGTERM.
+
+    Example: convsmith serve runs/photos/bundle --port 8000
+    """
+    import warnings
+
+    from convsmith.serve.server import serve as run_server
+
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
+    run_server(bundle, host, port, round(max_mb * 1_000_000), workers, threads)

@@ -1,0 +1,112 @@
+"""The HTTP interface: `POST /predict`, `GET /healthz`, `GET /readyz`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from pydantic import BaseModel
+
+from convsmith.serve.problems import ErrorBody, answer_problems_as_json
+from convsmith.serve.service import Service, share_cores
+from convsmith.serve.upload import uploaded_image
+
+MEGABYTE = 1_000_000
+_FORM = {
+    "type": "object",
+    "properties": {"image": {"type": "string", "format": "binary", "description": "`file` is understood too"}},
+    "required": ["image"],
+}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    408: {"model": ErrorBody, "description": "the upload took too long"},
+    413: {"model": ErrorBody, "description": "too many bytes or pixels"},
+    415: {"model": ErrorBody, "description": "not a readable image"},
+    422: {"model": ErrorBody, "description": "no image in the request, or a parameter that is not valid"},
+    503: {"model": ErrorBody, "description": "not ready, or too many requests; see Retry-After"},
+}
+
+
+class ClassScore(BaseModel):
+    """One class and its probability, 0 to 1."""
+
+    class_id: int
+    label: str
+    score: float
+
+
+class Prediction(ClassScore):
+    """The most probable class, and the `top` ones in order."""
+
+    top: list[ClassScore]
+
+
+class Status(BaseModel):
+    """That all is well."""
+
+    status: str
+
+
+def create_app(
+    bundle_path: Path,
+    *,
+    max_bytes: int = 20 * MEGABYTE,
+    workers: int | None = None,
+    threads: int | None = None,
+    max_waiting: int = 64,
+) -> FastAPI:
+    """An ASGI application that serves a bundle; it loads while it already answers `/healthz`.
+
+    Args:
+        bundle_path: the bundle's folder.
+        max_bytes: largest request body.
+        workers: images decoded and predicted at the same time; None: at most 4, by the cores.
+        threads: threads of the model for each; None: the cores divided by the workers.
+        max_waiting: further requests that may wait; others are answered 503.
+
+    Raises:
+        ConvsmithError: workers and threads need more cores than there are.
+    """
+    service = Service(bundle_path, *share_cores(workers, threads), max_waiting)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(service.load())
+        yield
+        service.close()
+        await loading
+
+    app = FastAPI(
+        title="convsmith", version=version("convsmith"), lifespan=lifespan, docs_url=None, redoc_url=None
+    )  # the pages of /docs would come from another host
+    app.state.service = service
+    answer_problems_as_json(app)
+
+    @app.post(
+        "/predict",
+        responses=_ERRORS,
+        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
+    )
+    async def predict(request: Request, top: Annotated[int, Query(ge=1)] = 5) -> Prediction:
+        """Classify the image in the multipart field `image`."""
+        with service.admitted() as bundle:
+            async with uploaded_image(request, max_bytes) as file:
+                answer = await service.classify(bundle, file)
+        return Prediction.model_validate(answer.to_dict(top))
+
+    @app.get("/healthz")
+    async def healthz() -> Status:
+        """Whether the process is alive."""
+        return Status(status="alive")
+
+    @app.get("/readyz", responses={503: _ERRORS[503]})
+    async def readyz() -> Status:
+        """Whether the model is loaded, has run, and takes requests."""
+        service.check_ready()
+        return Status(status="ready")
+
+    return app

@@ -1,0 +1,65 @@
+"""What went wrong with a request, as JSON: `{"error": what, "why": reason, "fix": remedy}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: str = Field(description="What went wrong.")
+    why: str = Field(description="The reason; may be empty.")
+    fix: str = Field(description="What to do about it; may be empty.")
+
+
+class Problem(Exception):
+    """Ends a request with an HTTP status and an `ErrorBody`."""
+
+    def __init__(
+        self, status: int, what: str, why: str = "", fix: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(what)
+        self.status, self.body, self.headers = status, ErrorBody(error=what, why=why, fix=fix), headers
+
+
+def answer_problems_as_json(app: FastAPI) -> None:
+    """Let every error of `app`, expected or not, be answered with an `ErrorBody`."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _response(problem: Problem) -> JSONResponse:
+    return JSONResponse(problem.body.model_dump(), problem.status, problem.headers)
+
+
+async def _problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)
+    return _response(error)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    return _response(Problem(422, f"{first['loc'][-1]} is not valid", first["msg"]))
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    why = f"{request.method} {request.url.path} is not served here"
+    return _response(
+        Problem(error.status_code, error.detail, why, "POST an image to /predict.", getattr(error, "headers", None))
+    )
+
+
+async def _unexpected(*_: object) -> JSONResponse:
+    """The server logs the traceback; the client need not see it."""
+    return _response(Problem(500, "internal error", "it was logged by the server"))

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from convsmith.bundle.predictor import load
+from tests.colours import LABELS, picture
+from tests.serve.running import PATIENCE, post
+
+
+@pytest.mark.parametrize("colour", LABELS)
+def test_predict_answers_the_class(url: str, colour: str) -> None:
+    answer = post(url, picture(colour))
+    assert answer.status_code == 200
+    assert answer.json()["label"] == colour
+    assert answer.json()["class_id"] == LABELS.index(colour)
+
+
+def test_the_answer_is_that_of_the_bundle(url: str, colour_bundle: Path) -> None:
+    content = picture("#405060", "JPEG", (300, 200))
+    assert post(url, content).json() == load(colour_bundle).predict(content).to_dict()
+
+
+@pytest.mark.parametrize("field", ["image", "file"])
+def test_the_field_is_image_or_file(url: str, field: str) -> None:
+    assert post(url, picture("blue"), field=field).json()["label"] == "blue"
+
+
+@pytest.mark.parametrize(("query", "count"), [("", 3), ("?top=1", 1), ("?top=2", 2), ("?top=1000", 3)])
+def test_top_says_how_many_classes_are_listed(url: str, query: str, count: int) -> None:
+    assert len(post(url, picture("red"), query=query).json()["top"]) == count
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
+def test_every_kind_of_image_is_understood(url: str, format: str) -> None:  # noqa: A002
+    assert post(url, picture("blue", format)).json()["label"] == "blue"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../etc/passwd", "/dev/null", "猫.png", "été été.jpg", '"; rm -rf', "a\r\nb", "", "x" * 255, "\0", "%00%2e"],
+)
+def test_the_name_of_the_file_does_not_matter(url: str, name: str) -> None:
+    if name:
+        assert post(url, picture("red"), name=name).json()["label"] == "red"
+    else:
+        body = (
+            b'--b\r\nContent-Disposition: form-data; name="image"; filename=""\r\n\r\n'
+            + picture("red")
+            + b"\r\n--b--\r\n"
+        )
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        assert httpx.post(f"{url}/predict", content=body, headers=headers).json()["label"] == "red"
+
+
+def test_the_declared_type_of_the_file_does_not_matter(url: str) -> None:
+    files = {"image": ("a.txt", picture("red"), "text/plain")}
+    assert httpx.post(f"{url}/predict", files=files).json()["label"] == "red"
+
+
+def test_other_fields_beside_the_image_are_ignored(url: str) -> None:
+    answer = httpx.post(f"{url}/predict", files={"image": ("a.png", picture("red"))}, data={"note": "hello"})
+    assert answer.json()["label"] == "red"
+
+
+def test_clients_at_the_same_time_each_get_their_own_answer(url: str) -> None:
+    colours = [LABELS[i % 3] for i in range(48)]
+    with ThreadPoolExecutor(12) as clients:
+        answers = list(clients.map(lambda colour: post(url, picture(colour)).json()["label"], colours))
+    assert answers == colours
+
+
+def test_one_connection_serves_many_requests(url: str) -> None:
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+        for colour in LABELS * 3:
+            assert client.post("/predict", files={"image": ("a.png", picture(colour))}).json()["label"] == colour
+
+
+def test_the_printed_curl_line_works(url: str, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(picture("blue", "JPEG"))
+    try:
+        command = ["curl", "-sS", "-F", "image=@photo.jpg", f"{url}/predict"]
+        output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    except FileNotFoundError:
+        pytest.skip("curl is not installed")
+    assert '"label":"blue"' in output
+
+
+@pytest.mark.parametrize(("path", "status"), [("/healthz", "alive"), ("/readyz", "ready")])
+def test_a_server_that_is_up_says_so(url: str, path: str, status: str) -> None:
+    answer = httpx.get(url + path)
+    assert (answer.status_code, answer.json()) == (200, {"status": status})
+
+
+def test_openapi_describes_the_upload(url: str) -> None:
+    operation = httpx.get(f"{url}/openapi.json").json()["paths"]["/predict"]["post"]
+    assert "image" in operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
+    assert {"200", "413", "415", "422", "503"} <= set(operation["responses"])
