@@ -1,0 +1,55 @@
+"""From what was typed on the command line to images: files, folders, patterns, standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from convsmith.bundle.decode import IMAGE_SUFFIXES, MAX_BYTES
+
+Complain = Callable[[str, str], None]
+"""Takes the name of what is wrong, and the reason."""
+
+
+def find_images(arguments: Sequence[str], complain: Complain) -> Iterator[tuple[str, Path | bytes]]:
+    """Names and images, in order, one folder at a time.
+
+    A folder gives the image files in it and below, by name; links to other folders are not followed. A pattern is
+    expanded here where the shell did not. `-` is one image on standard input. Whatever else is typed counts as a
+    file, of any name.
+    """
+    for argument in arguments:
+        if argument == "-":
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                complain("-", f"an image file may have {MAX_BYTES // 2**20} MiB")
+            else:
+                yield "-", content
+        elif any(sign in argument for sign in "*?[") and not os.path.lexists(argument):
+            matches = sorted(glob.iglob(argument, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute patterns)
+            if not matches:
+                complain(argument, "no file matches")
+            for match in matches:
+                yield from _file_or_folder(match, complain)
+        else:
+            yield from _file_or_folder(argument, complain)
+
+
+def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]:
+    if not Path(name).is_dir():
+        yield name, Path(name)
+        return
+    found = False
+    walk = os.walk(name, onerror=lambda error: complain(str(error.filename), (error.strerror or str(error)).lower()))
+    for folder, subfolders, files in walk:
+        subfolders.sort()
+        for file in sorted(files):
+            if Path(file).suffix.lower() in IMAGE_SUFFIXES:
+                found = True
+                path = Path(folder, file)
+                yield str(path), path
+    if not found:
+        complain(name, "no image in this folder")
