@@ -8,18 +8,23 @@ import pytest
 from convsmith.storage import new_directory, point_to, seal_holds, sealed, write_file
 
 
-def test_a_new_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="crash"), new_directory(tmp_path / "out") as folder:
+def write_half_and_crash(path: Path) -> None:
+    with new_directory(path) as folder:
         (folder / "half").write_text("half")
         raise RuntimeError("crash")
+
+
+def test_a_new_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="crash"):
+        write_half_and_crash(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_new_directory_replaces_the_old_one_only_when_it_is_whole(tmp_path: Path) -> None:
     with new_directory(tmp_path / "out") as folder:
         (folder / "old").write_text("1")
-    with pytest.raises(RuntimeError), new_directory(tmp_path / "out") as folder:
-        raise RuntimeError("crash")
+    with pytest.raises(RuntimeError, match="crash"):
+        write_half_and_crash(tmp_path / "out")
     assert (tmp_path / "out" / "old").exists()
     with new_directory(tmp_path / "out") as folder:
         (folder / "new").write_text("2")

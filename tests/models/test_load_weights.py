@@ -19,9 +19,9 @@ def state_dict() -> dict[str, Tensor]:
     return create_model("cifar_resnet20").state_dict()
 
 
-def assert_loads(path: Path, **options: str) -> None:
+def assert_loads(path: Path, key: str = "auto") -> None:
     model = create_model("cifar_resnet20")
-    report = load_weights(model, path, **options)
+    report = load_weights(model, path, key)
     expected = state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
     assert set(report.loaded) == set(expected)

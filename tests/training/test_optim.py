@@ -26,7 +26,7 @@ def test_norms_and_biases_have_their_own_weight_decay() -> None:
 
 def test_frozen_parameters_are_in_no_group() -> None:
     model = create_model("cifar_resnet20")
-    model.conv1.requires_grad_(False)  # type: ignore[operator]
+    model.conv1.requires_grad_(False)
     (group,) = parameter_groups(model, Sgd())
     assert "conv1.weight" not in group.names
 

@@ -21,7 +21,8 @@ def test_auto_takes_bf16_only_where_the_cpu_computes_it(
 
 
 @pytest.mark.parametrize(
-    ("native_bf16", "capability", "expected"), [(True, (9, 0), "bf16"), (False, (7, 5), "fp16"), (False, (6, 1), "fp32")]
+    ("native_bf16", "capability", "expected"),
+    [(True, (9, 0), "bf16"), (False, (7, 5), "fp16"), (False, (6, 1), "fp32")],
 )
 def test_auto_takes_bf16_then_fp16_then_fp32_on_gpus_by_age(
     monkeypatch: pytest.MonkeyPatch, native_bf16: bool, capability: tuple[int, int], expected: str

@@ -66,7 +66,8 @@ class Run:
             ) from error
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # unlike flock, not shared with loader workers, which outlive a killed trainer by some seconds
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise ConvsmithError(
                     f"another process is training into {self.path}",

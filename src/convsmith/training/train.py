@@ -72,25 +72,24 @@ def train(
         raise ConvsmithError(f"{data} has no validation images", fix="Add val/CLASS/* or raise data.val_fraction.")
     recipe = _with_num_classes(recipe, folder)
     plan = make_plan(recipe, len(folder.train))
-    with run.lock(), _log_file(run.path):
+    with run.lock(), _log_file(run.path), ExitStack() as stack:
+        console = Console()
+        stack.callback(console.close)
         checkpoint = latest_checkpoint(run.checkpoints)
         if resume == "never" and (checkpoint or run.bundle.exists()):
             raise ConvsmithError(f"{run.path} holds a run already", fix="Choose another directory with --out.")
         run.begin(recipe, plan)
         progress = _start(checkpoint, folder)
-        with ExitStack() as stack:
-            console = Console()
-            watchers = [
-                console,
-                JsonLines(run.path / "metrics.jsonl", progress.evaluated_step),
-                TensorBoard(run.path / "tensorboard", progress.evaluated_step),
-                *observers,
-            ]
-            for watcher in watchers:
-                stack.callback(watcher.close)
-            _train(recipe, plan, folder, run, progress, checkpoint, watchers)
-            if not run.bundle.exists():
-                _pack(recipe, folder, run, progress)
+        writers = [
+            JsonLines(run.path / "metrics.jsonl", progress.evaluated_step),
+            TensorBoard(run.path / "tensorboard", progress.evaluated_step),
+            *observers,
+        ]
+        for writer in writers:
+            stack.callback(writer.close)
+        _train(recipe, plan, folder, run, progress, checkpoint, [console, *writers])
+        if not run.bundle.exists():
+            _pack(recipe, folder, run, progress)
     return run
 
 

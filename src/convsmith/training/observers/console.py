@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from rich.console import Console as RichConsole
-from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -37,7 +37,7 @@ class Console(Observer):
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, tuple[float, int]] = {}
         self._last_line = time.monotonic()
-        self._handler = RichHandler(console=self._console, show_time=False, show_path=False, show_level=False)
+        self._handler = _ToConsole(self._print)
         logging.getLogger("convsmith").addHandler(self._handler)
         if self._live:
             self._bars.start()
@@ -73,7 +73,16 @@ class Console(Observer):
         logging.getLogger("convsmith").removeHandler(self._handler)
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _ToConsole(logging.Handler):
+    def __init__(self, write: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(record.getMessage() if record.levelno < logging.WARNING else f"warning: {record.getMessage()}")
 
 
 def _readable(value: float) -> str:

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+# ResNet-20 on 16x16 digits: six steps an epoch, each some milliseconds.
+SMALL = (
+    "model.num_classes=null",
+    "augment.random_crop.size=16",
+    "preprocess.resize=16",
+    "preprocess.crop=16",
+    "batch.size=8",
+    "schedule.epochs=3",
+    "optimizer.lr=0.02",
+    "data.workers=0",
+)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four classes of real handwritten digits, 12 images each to train with and 5 to validate."""
+    root = tmp_path_factory.mktemp("digits")
+    images, targets = load_digits(return_X_y=True)
+    for digit in range(4):
+        for i, pixels in enumerate(images[targets == digit][:17]):
+            folder = root / ("train" if i < 12 else "val") / str(digit)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((pixels.reshape(8, 8) * 255 / 16).astype(np.uint8)).save(folder / f"{i:02}.png")
+    return root

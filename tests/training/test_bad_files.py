@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import convsmith as cs
+from tests.training.conftest import SMALL
+
+
+@pytest.fixture
+def data(digits: Path, tmp_path: Path) -> Path:
+    """One of the 48 training images is torn."""
+    root = shutil.copytree(digits, tmp_path / "data")
+    broken = root / "train" / "1" / "03.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    return root
+
+
+def with_many_good_images(root: Path) -> None:
+    image = Image.new("RGB", (8, 8), "grey")
+    for i in range(60):
+        image.save(root / "train" / "2" / f"more{i}.png")
+
+
+def test_a_bad_file_is_named_before_the_first_step(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"1 of 68 files cannot be decoded:\n.*train/1/03.png"):
+        cs.train(cs.load_recipe("digits", SMALL), data, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_skip_lists_the_bad_file_in_the_run_directory_and_trains_on(data: Path, tmp_path: Path) -> None:
+    with_many_good_images(data)
+    recipe = cs.load_recipe("digits", [*SMALL, "data.on_error=skip", "schedule.epochs=1", "schedule.warmup_epochs=0"])
+    run = cs.train(recipe, data, tmp_path / "run")
+    (line,) = (run.path / "bad_files.txt").read_text().splitlines()
+    assert line.startswith(str(data / "train" / "1" / "03.png\t"))
+    assert run.metrics[-1]["epoch"] == 1
+
+
+def test_skip_stops_when_more_than_one_percent_are_bad(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match="more than 1 %"):
+        cs.train(cs.load_recipe("digits", [*SMALL, "data.on_error=skip"]), data, tmp_path / "run")
+
+
+def test_skip_leaves_a_bad_validation_image_out_of_the_figures(digits: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(digits, tmp_path / "data")
+    with_many_good_images(data)
+    (data / "val" / "0" / "13.png").write_bytes(b"")
+    recipe = cs.load_recipe("digits", [*SMALL, "data.on_error=skip", "schedule.epochs=1", "schedule.warmup_epochs=0"])
+    run = cs.train(recipe, data, tmp_path / "run")
+    reported = run.metrics[-1]["top1"] * 19
+    assert reported == pytest.approx(round(reported))
+    assert cs.evaluate(run.bundle, data).top1 == run.metrics[-1]["top1"]

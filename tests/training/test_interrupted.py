@@ -1,0 +1,106 @@
+"""Real processes, really killed: what they leave goes on bit for bit as if nothing had happened."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import convsmith as cs
+from tests.training.conftest import SMALL
+
+RECIPE = (*SMALL, "schedule.epochs=6", "ema.decay=0.9", "checkpoint.every_steps=2", "batch.per_device=4")
+
+
+def start(data: Path, out: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "convsmith.cli.main", "train", "digits", "--data", str(data), "--out", str(out)]
+    return subprocess.Popen([*command, *RECIPE, *overrides], text=True, stderr=subprocess.PIPE)
+
+
+def finish(data: Path, out: Path, *overrides: str) -> str:
+    process = start(data, out, *overrides)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def wait_for_step(process: subprocess.Popen[str], out: Path, step: int) -> None:
+    """Until a checkpoint of at least `step` is there, and the training still runs."""
+    while process.poll() is None:
+        if any(int(path.name[5:]) >= step for path in out.glob("checkpoints/step-*")):
+            return
+        time.sleep(0.005)
+    pytest.fail(f"the training ended first: {process.communicate()[1]}")
+
+
+def assert_same_run(one: Path, two: Path) -> None:
+    for name in ("model", "ema", "optimizer"):
+        for link in ("last", "best"):
+            a, b = (load_file(run / "checkpoints" / link / f"{name}.safetensors") for run in (one, two))
+            assert a.keys() == b.keys()
+            assert all(torch.equal(a[key], b[key]) for key in a), f"{link} {name} differs"
+    assert figures(one) == figures(two)
+
+
+def figures(out: Path) -> list[dict[str, object]]:
+    timings = ("images_per_second", "seconds")
+    return [{k: v for k, v in line.items() if k not in timings} for line in cs.Run(out).metrics]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    finish(digits, out)
+    return out
+
+
+@pytest.mark.parametrize("workers", [0, 3])
+def test_a_killed_run_goes_on_bit_for_bit_with_any_number_of_workers(
+    uninterrupted: Path, digits: Path, tmp_path: Path, workers: int
+) -> None:
+    out = tmp_path / "killed"
+    with start(digits, out, "data.workers=1") as process:
+        wait_for_step(process, out, 8)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (out / "bundle").exists()
+    finish(digits, out, f"data.workers={workers}")
+    assert_same_run(uninterrupted, out)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_says_how_to_go_on_and_exits(
+    uninterrupted: Path, digits: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    out = tmp_path / "stopped"
+    with start(digits, out, "checkpoint.every_steps=null") as process:
+        wait_for_step(process, out, 6)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert f"stopped by {number.name} after step" in errors
+    assert "The same command goes on from there" in errors
+    assert "Traceback" not in errors
+    finish(digits, out)
+    assert_same_run(uninterrupted, out)
+
+
+def test_a_torn_newest_checkpoint_is_passed_over_and_the_result_is_the_same(
+    uninterrupted: Path, digits: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "torn"
+    with start(digits, out) as process:
+        wait_for_step(process, out, 14)
+        process.kill()
+    newest = max(out.glob("checkpoints/step-*"))
+    model = newest / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-100])
+    errors = finish(digits, out)
+    assert f"{newest.name} is passed over" in errors
+    assert_same_run(uninterrupted, out)

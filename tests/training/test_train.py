@@ -1,0 +1,128 @@
+"""The whole training, through the public interface."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import convsmith as cs
+from tests.training.conftest import SMALL
+
+
+@pytest.fixture(scope="module")
+def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
+    return cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_a_run_holds_everything_that_the_design_names(run: cs.Run) -> None:
+    names = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
+    assert names == {"recipe.yaml", "plan.json", "metrics.jsonl", "log.txt", "checkpoints", "bundle", "tensorboard"}
+
+
+def test_the_last_and_the_best_checkpoint_are_links_to_steps(run: cs.Run) -> None:
+    assert (run.checkpoints / "last").resolve().name == "step-00000018"
+    best = json.loads((run.checkpoints / "best" / "state.json").read_text())
+    assert best["best_step"] == best["step"]
+
+
+def test_the_saved_recipe_is_the_one_trained_with_the_classes_of_the_data(run: cs.Run) -> None:
+    assert run.recipe.model.num_classes == 4
+    assert run.recipe.batch.size == 8
+
+
+def test_the_saved_plan_is_that_of_the_public_function(run: cs.Run) -> None:
+    assert run.plan == cs.plan(run.recipe, num_samples=48).to_dict()
+
+
+def test_each_epoch_leaves_one_line_for_each_split(run: cs.Run) -> None:
+    lines = [(line["step"], line["epoch"], line["split"]) for line in run.metrics]
+    assert lines == [(6 * e, e, split) for e in (1, 2, 3) for split in ("train", "val")]
+    assert all(line["loss"] > 0 for line in run.metrics)
+
+
+def test_tensorboard_can_read_the_curves(run: cs.Run) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("val/top1")] == [6, 12, 18]
+
+
+def test_evaluate_gives_to_the_last_image_the_accuracy_that_training_reported(run: cs.Run, digits: Path) -> None:
+    evaluation = cs.evaluate(run.bundle, digits)
+    reported = cs.load(run.bundle).manifest.metrics
+    assert evaluation.images == 20
+    assert evaluation.top1 == reported["top1"] == max(line["top1"] for line in run.metrics if line["split"] == "val")
+    assert evaluation.loss == pytest.approx(reported["loss"], rel=1e-5)
+    assert sum(map(sum, evaluation.confusion)) == 20
+
+
+def test_the_bundle_carries_labels_preprocessing_and_its_proof(run: cs.Run) -> None:
+    manifest = cs.load(run.bundle).manifest
+    assert manifest.labels == ("0", "1", "2", "3")
+    assert manifest.preprocess == run.recipe.preprocess
+    assert manifest.parity["images"] == 20
+    assert manifest.parity["top1_agreement"] == 1.0
+
+
+def test_training_a_finished_run_again_changes_nothing(run: cs.Run, digits: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*.safetensors")}
+    before[run.bundle / "model.onnx"] = (run.bundle / "model.onnx").stat().st_mtime_ns
+    lines = run.metrics
+    cs.train(cs.load_recipe("digits", SMALL), digits, run.path)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert run.metrics == lines
+
+
+def test_a_bundle_that_was_lost_is_made_again_without_training(run: cs.Run, digits: Path, tmp_path: Path) -> None:
+    copy = cs.Run(shutil.copytree(run.path, tmp_path / "copy", symlinks=True))
+    shutil.rmtree(copy.bundle)
+    cs.train(cs.load_recipe("digits", SMALL), digits, copy.path)
+    assert cs.load(copy.bundle).manifest.metrics == cs.load(run.bundle).manifest.metrics
+
+
+def test_a_directory_with_a_run_of_another_recipe_names_the_keys_that_differ(run: cs.Run, digits: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"another recipe: these keys differ: batch.size, optimizer.lr"):
+        cs.train(cs.load_recipe("digits", [*SMALL, "optimizer.lr=0.5", "batch.size=16"]), digits, run.path)
+
+
+def test_a_run_does_not_go_on_with_other_data(run: cs.Run, digits: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(digits, tmp_path / "other")
+    (other / "train" / "0" / "00.png").rename(other / "train" / "0" / "renamed.png")
+    with pytest.raises(cs.ConvsmithError, match="does not hold the data that this run began with"):
+        cs.train(cs.load_recipe("digits", SMALL), other, run.path)
+
+
+def test_resume_never_refuses_a_directory_that_holds_a_run(run: cs.Run, digits: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match="holds a run already"):
+        cs.train(cs.load_recipe("digits", SMALL), digits, run.path, resume="never")
+
+
+def test_a_directory_in_use_is_not_trained_into_twice(digits: Path, tmp_path: Path) -> None:
+    hold = (
+        "import sys, pathlib, convsmith as cs\n"
+        "with cs.Run(pathlib.Path(sys.argv[1])).lock(): print('held', flush=True), input()"
+    )
+    command = [sys.executable, "-c", hold, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(cs.ConvsmithError, match="another process is training"):
+            cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "run")
+        holder.kill()
+
+
+def test_a_recipe_for_another_number_of_classes_is_an_error(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"model.num_classes=10, but .* has 4 classes"):
+        cs.train(cs.load_recipe("digits"), digits, tmp_path / "run")
+
+
+def test_a_run_directory_that_cannot_be_written_is_an_error(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(cs.ConvsmithError, match="cannot be written"):
+        cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "file" / "run")
