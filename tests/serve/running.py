@@ -37,15 +37,18 @@ def served(app: FastAPI, wait: bool = True) -> Iterator[tuple[Server, str]]:
 
 
 @contextmanager
-def served_by_command(bundle: Path, python: Path | str = sys.executable) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def served_by_command(
+    bundle: Path, *options: str, python: Path | str = sys.executable
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process of `convsmith serve` and its address, once it has said that it is ready."""
-    command = [python, "-m", "convsmith.cli.main", "serve", bundle, "--port", "0"]
+    command = [python, "-m", "convsmith.cli.main", "serve", bundle, "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
+            assert process.stderr
             line = process.stdout.readline()
-            address = re.search(r"http://[\d.:]+", line)
-            assert address, line + (process.stderr.read() if process.stderr else "")
+            address = re.search(r"http://\S+:\d+", line)
+            assert address, line + process.stderr.read()
             yield process, address[0]
         finally:
             process.kill()

@@ -74,7 +74,9 @@ def decode_rgb(data: bytes, name: str = "image") -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name, "its header announces far more pixels") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"cannot read {name}", f"it is not an image of a known kind ({', '.join(FORMATS)})") from error
+        raise ImageError(
+            f"cannot read {name}", f"it is not an image of a known kind ({', '.join(FORMATS)}), or its head is damaged"
+        ) from error
     except Exception as error:  # Pillow's plugins raise anything on damaged data
         raise _unreadable(name, error) from error
 
@@ -188,4 +190,4 @@ def _too_large(name: str, reason: str) -> ImageTooLarge:
 def _unreadable(name: str, error: Exception) -> ImageError:
     if isinstance(error, MemoryError):
         return ImageError(f"cannot read {name}", "memory does not suffice to decode it")
-    return ImageError(f"cannot read {name}", str(error) or type(error).__name__)
+    return ImageError(f"cannot read {name}", f"decoding failed: {str(error) or type(error).__name__}")

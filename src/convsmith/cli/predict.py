@@ -143,7 +143,8 @@ def _counted(answers: Iterator[Answer]) -> Iterator[Answer]:
         yield from answers
         return
     columns = SpinnerColumn(), TextColumn("{task.completed} images")
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("predict", total=None)
         for answer in answers:
             yield answer

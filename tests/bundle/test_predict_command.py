@@ -1,0 +1,222 @@
+"""convsmith predict, as a person or a script runs it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convsmith.cli.predict import printable
+from tests.colours import LABELS, picture, write_colour_bundle
+
+
+def run(*arguments: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "convsmith.cli.main", "predict", *arguments], capture_output=True, check=False, **options
+    )
+
+
+def predicted(*arguments: str | bytes | Path, **options: Any) -> list[tuple[str, str]]:
+    """Path and label of each prediction; all must be well."""
+    result = run(*arguments, "--format", "jsonl", **options)
+    assert (result.returncode, result.stderr) == (0, b"")
+    return [(entry["path"], entry["label"]) for entry in map(json.loads, result.stdout.splitlines())]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "b.png").write_bytes(picture("blue"))
+    (folder / "a.JPG").write_bytes(picture("red", "JPEG"))
+    (folder / "inner" / "c.webp").write_bytes(picture("lime", "WEBP"))
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_files_are_predicted_in_the_order_given(colour_bundle: Path, photos: Path) -> None:
+    files = [photos / "b.png", photos / "a.JPG"]
+    assert predicted(colour_bundle, *files) == [(str(files[0]), "blue"), (str(files[1]), "red")]
+
+
+def test_a_folder_gives_its_images_at_any_depth_by_name(colour_bundle: Path, photos: Path) -> None:
+    expected = [("a.JPG", "red"), ("b.png", "blue"), ("inner/c.webp", "green")]
+    assert predicted(colour_bundle, photos) == [(str(photos / name), label) for name, label in expected]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"), [("*.png", ["b.png"]), ("**/*.webp", ["inner/c.webp"]), ("[ab].*", ["a.JPG", "b.png"])]
+)
+def test_a_pattern_that_the_shell_left_is_expanded(
+    colour_bundle: Path, photos: Path, pattern: str, names: list[str]
+) -> None:
+    assert [path for path, _ in predicted(colour_bundle, pattern, cwd=photos)] == names
+
+
+def test_a_file_that_looks_like_a_pattern_is_a_file(colour_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "[1].png").write_bytes(picture("red"))
+    assert predicted(colour_bundle, tmp_path / "[1].png") == [(str(tmp_path / "[1].png"), "red")]
+
+
+def test_a_named_file_needs_no_image_suffix(colour_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "photo").write_bytes(picture("red"))
+    assert predicted(colour_bundle, tmp_path / "photo") == [(str(tmp_path / "photo"), "red")]
+
+
+def test_a_dash_reads_one_image_from_standard_input(colour_bundle: Path, photos: Path) -> None:
+    assert predicted(colour_bundle, "-", photos / "a.JPG", input=picture("blue")) == [
+        ("-", "blue"),
+        (str(photos / "a.JPG"), "red"),
+    ]
+
+
+def test_a_link_in_a_circle_ends(colour_bundle: Path, photos: Path) -> None:
+    (photos / "inner" / "up").symlink_to(photos)
+    assert len(predicted(colour_bundle, photos)) == 3
+
+
+def test_a_bad_file_is_one_line_on_stderr_and_the_others_are_predicted(colour_bundle: Path, photos: Path) -> None:
+    (photos / "aa.png").write_bytes(picture("red")[:40])
+    (photos / "z.gif").write_bytes(b"")
+    result = run(colour_bundle, photos, "--json")
+    assert result.returncode == 1
+    assert [json.loads(line)["label"] for line in result.stdout.splitlines()] == ["red", "blue", "green"]
+    errors = result.stderr.decode().splitlines()
+    assert len(errors) == 2
+    assert errors[0].startswith(f"error: {photos / 'aa.png'}: ")
+    assert errors[1] == f"error: {photos / 'z.gif'}: it is empty"
+
+
+def test_a_missing_file_is_an_error_and_the_others_are_predicted(colour_bundle: Path, photos: Path) -> None:
+    result = run(colour_bundle, "gone.png", photos / "b.png", "--json")
+    assert (result.returncode, result.stdout.count(b"\n")) == (1, 1)
+    assert result.stderr == b"error: gone.png: no such file or directory\n"
+
+
+@pytest.mark.parametrize(("argument", "reason"), [("empty", "no image in this folder"), ("*.xyz", "no file matches")])
+def test_finding_no_image_is_an_error(colour_bundle: Path, tmp_path: Path, argument: str, reason: str) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run(colour_bundle, argument, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.decode() == f"error: {argument}: {reason}\n"
+
+
+def test_a_folder_that_is_no_bundle_is_an_error_of_two_lines(tmp_path: Path) -> None:
+    result = run(tmp_path, "a.png")
+    assert result.returncode == 2
+    assert result.stdout == b""
+    assert len(result.stderr.splitlines()) == 2
+
+
+NAMES = ["猫.png", "été.png", "a b.png", 'q"uote,.png', "new\nline.png", "\u202eabc.png", "x" * 200 + ".png"]
+
+
+@pytest.mark.parametrize("output", ["table", "jsonl", "csv"])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
+def test_names_of_any_script_are_printed_in_any_locale(
+    colour_bundle: Path, tmp_path: Path, output: str, locale: str
+) -> None:
+    for name in NAMES:
+        (tmp_path / name).write_bytes(picture("red"))
+    environment = {**os.environ, "LC_ALL": locale, "PYTHONIOENCODING": "ascii"}
+    result = run(colour_bundle, tmp_path, "--format", output, env=environment)
+    assert (result.returncode, result.stderr) == (0, b"")
+    text = result.stdout.decode()
+    if output == "jsonl":
+        names = [json.loads(line)["path"] for line in text.splitlines()]
+    elif output == "csv":
+        names = [row["path"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+    else:
+        names = [line.split("red", 1)[1].strip() for line in text.splitlines()[1:]]
+        assert names == [printable(str(tmp_path / name)) for name in sorted(NAMES)]
+        return
+    assert names == [str(tmp_path / name) for name in sorted(NAMES)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse names that are no text")
+def test_a_name_that_is_no_text_survives_byte_for_byte(colour_bundle: Path, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/caf\xe9\xff.png"
+    Path(os.fsdecode(name)).write_bytes(picture("red"))
+    assert name in run(colour_bundle, name, "--format", "csv").stdout
+    assert name in run(colour_bundle, name).stdout
+    assert os.fsencode(predicted(colour_bundle, name)[0][0]) == name
+
+
+def test_a_bad_file_with_a_strange_name_is_still_one_line(colour_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "a\nerror: \x1b[31m.png").write_bytes(b"x")
+    result = run(colour_bundle, tmp_path)
+    assert len(result.stderr.splitlines()) == 1
+    assert b"\x1b" not in result.stderr
+
+
+def test_the_table_names_score_label_and_image(colour_bundle: Path, photos: Path) -> None:
+    lines = run(colour_bundle, photos / "b.png").stdout.decode().splitlines()
+    assert lines[0].split() == ["SCORE", "LABEL", "IMAGE"]
+    assert lines[1].split() == ["100.00%", "blue", str(photos / "b.png")]
+
+
+def test_top_lists_so_many_classes_of_each_image(colour_bundle: Path, photos: Path) -> None:
+    assert len(run(colour_bundle, photos / "b.png", "--top", "2").stdout.splitlines()) == 3
+    result = run(colour_bundle, photos / "b.png", "--top", "3", "--json")
+    assert {entry["label"] for entry in json.loads(result.stdout)["top"]} == set(LABELS)
+
+
+def test_csv_has_a_row_for_each_rank(colour_bundle: Path, photos: Path) -> None:
+    output = run(colour_bundle, photos / "b.png", "--top", "2", "--format", "csv").stdout.decode()
+    rows = list(csv.DictReader(io.StringIO(output)))
+    assert [(row["path"], row["rank"]) for row in rows] == [(str(photos / "b.png"), "1"), (str(photos / "b.png"), "2")]
+    assert (rows[0]["class_id"], rows[0]["label"]) == ("2", "blue")
+    assert float(rows[0]["score"]) > float(rows[1]["score"])
+
+
+def test_labels_are_kept_on_one_line_of_the_table(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "bundle", labels=("two\nlines", "猫", "x" * 90))
+    (tmp_path / "a.png").write_bytes(picture("red"))
+    lines = run(bundle, tmp_path / "a.png", "--top", "3").stdout.decode().splitlines()
+    assert len(lines) == 4
+    assert "two\\nlines" in lines[1]
+    assert "x" * 90 in lines[2] + lines[3]
+
+
+def test_json_and_another_format_exclude_each_other(colour_bundle: Path, photos: Path) -> None:
+    result = run(colour_bundle, photos, "--json", "--format", "csv")
+    assert result.returncode == 2
+    assert b"exclude each other" in result.stderr
+
+
+def test_a_reader_that_stops_early_is_no_traceback(colour_bundle: Path, photos: Path) -> None:
+    for i in range(3000):
+        os.link(photos / "b.png", photos / f"{i}.png")
+    command = [sys.executable, "-m", "convsmith.cli.main", "predict", str(colour_bundle), str(photos)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_nothing_but_predictions_goes_to_stdout_and_no_progress_to_a_pipe(colour_bundle: Path, photos: Path) -> None:
+    result = run(colour_bundle, photos, "--format", "csv")
+    assert result.stderr == b""
+    assert len(result.stdout.splitlines()) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it needs a pseudo-terminal")
+def test_progress_goes_to_a_terminal_on_stderr(colour_bundle: Path, photos: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "convsmith.cli.main", "predict", str(colour_bundle), str(photos)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        output = process.communicate()[0]
+        shown = os.read(ours, 65536)
+    os.close(ours)
+    assert b"3 images" in shown
+    assert len(output.splitlines()) == 4

@@ -1,0 +1,44 @@
+"""predict and serve in an environment that holds convsmith[serve] and no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from tests.colours import picture
+from tests.serve.running import post, served_by_command
+
+
+def test_the_environment_has_no_torch(torch_free_python: Path) -> None:
+    code = "import importlib.util as u; print([u.find_spec(n) is not None for n in ('torch', 'torchvision', 'onnx')])"
+    output = subprocess.run([torch_free_python, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[False, False, False]"
+
+
+def test_convsmith_is_imported_from_there(torch_free_python: Path) -> None:
+    code = "import convsmith, convsmith.bundle.predictor, convsmith.serve.app; print(convsmith.__file__)"
+    output = subprocess.run(
+        [torch_free_python, "-c", code], capture_output=True, text=True, check=True, cwd=torch_free_python.parent
+    ).stdout
+    assert output.startswith(str(torch_free_python.parents[1]))
+
+
+def test_the_python_interface_predicts(torch_free_python: Path, colour_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture("blue"))
+    code = f"import convsmith as cs; print(cs.load({str(colour_bundle)!r}).predict('a.png').label)"
+    output = subprocess.run([torch_free_python, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert output.stdout.strip() == "blue"
+
+
+def test_the_command_predicts(torch_free_python: Path, colour_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture("blue"))
+    command = [torch_free_python.with_name("convsmith"), "predict", colour_bundle, tmp_path / "a.png", "--json"]
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["label"] == "blue"
+
+
+def test_the_command_serves(torch_free_python: Path, colour_bundle: Path) -> None:
+    with served_by_command(colour_bundle, python=torch_free_python) as (_, url):
+        assert post(url, picture("blue")).json()["label"] == "blue"
