@@ -31,14 +31,19 @@ app.add_typer(data.app, name="data")
 app.command()(demo.demo)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version("convsmith"))
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
-    if show_version:
-        print(version("convsmith"))
-        raise typer.Exit
     global _debug
     _debug = debug
 

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import convsmith as cs
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "convsmith.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(' '.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+HEAVY = {"torch", "torchvision", "onnxruntime", "onnx", "fastapi", "sklearn", "tensorboard"}
+
+
+@pytest.mark.parametrize("statement", ["import convsmith", "import convsmith.cli.main"])
+def test_importing_loads_nothing_heavy(statement: str) -> None:
+    assert not loaded_by(statement) & HEAVY
+
+
+def test_every_public_name_can_be_had() -> None:
+    assert all(getattr(cs, name) is not None for name in cs.__all__)
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = cs.trian
+
+
+COMMANDS = ["train", "evaluate", "predict", "serve", "plan", "models", "demo"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.returncode == 0
+    assert f"Example: convsmith {command}" in result.stdout.replace("\n", " ")
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert run("--version").stdout.strip() == version("convsmith")
+
+
+def test_an_error_is_one_or_two_lines_and_exit_code_2() -> None:
+    result = run("train", "resnet51", "--data", "nowhere")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 2
+
+
+def test_debug_shows_where_an_error_came_from() -> None:
+    result = run("--debug", "train", "resnet51", "--data", "nowhere")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_models_lists_names_for_people_and_programs() -> None:
+    assert run("models", "resnet1?").stdout.split() == ["resnet18"]
+    assert run("models", "resnet1?", "--json").stdout.strip() == '["resnet18"]'
+
+
+def test_a_missing_extra_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    command = [sys.executable, "-m", "convsmith.cli.main", "models"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)})
+    assert result.returncode == 2
+    assert "pip install 'convsmith[train]'" in result.stderr

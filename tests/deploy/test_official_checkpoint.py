@@ -1,0 +1,87 @@
+"""The published CIFAR ResNet-20 on real images, in torch and from its bundle."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import convsmith as cs
+from convsmith.data.image_folder import open_labelled_folder
+from convsmith.data.loader import val_loader
+from convsmith.deploy.bundle import make_bundle
+from convsmith.deploy.onnx_export import inference_model
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+OFFICIAL_RIGHT = 4051
+
+
+@pytest.fixture(scope="module")
+def shared(test_data: Path) -> Path:
+    return test_data / "data"
+
+
+@pytest.fixture(scope="module")
+def val(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cifar10")
+    with tarfile.open(shared / "cifar10.tar.gz") as archive:
+        members = [member for member in archive if member.name.startswith("cifar10/val/")]
+        archive.extractall(root, members, filter="data")
+    return root / "cifar10"
+
+
+@pytest.fixture(scope="module")
+def model(shared: Path) -> torch.nn.Module:
+    model = cs.create_model("cifar_resnet20")
+    cs.load_weights(model, shared / "cifar_resnet20.th")
+    return model
+
+
+@pytest.fixture(scope="module")
+def torch_answers(model: torch.nn.Module, val: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The class that torch gives to each image, and the true one."""
+    preprocess = cs.load_recipe("cifar_resnet20-cifar10").preprocess
+    exact = inference_model(model, preprocess)
+    index = open_labelled_folder(val, CLASSES)
+    with torch.inference_mode():
+        answers = [exact(batch.images).argmax(1) for batch in val_loader(index, preprocess, 250, workers=0)]
+    return torch.cat(answers).numpy(), index.targets
+
+
+@pytest.fixture(scope="module")
+def bundle(model: torch.nn.Module, val: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = cs.load_recipe("cifar_resnet20-cifar10")
+    batches = val_loader(open_labelled_folder(val, CLASSES), recipe.preprocess, 50, workers=0)
+    images = (batch.images for batch, _ in zip(batches, range(4), strict=False))
+    path = tmp_path_factory.mktemp("bundles") / "official"
+    make_bundle(path, model, recipe, labels=CLASSES, metrics={}, images=images)
+    return path
+
+
+def test_torch_gets_as_many_images_right_as_the_official_code(
+    torch_answers: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> None:
+    answers, targets = torch_answers
+    assert len(targets) == 5000
+    assert abs(int((answers == targets).sum()) - OFFICIAL_RIGHT) <= 1
+
+
+def test_the_bundle_gives_every_image_the_class_that_torch_gives(
+    bundle: Path, val: Path, torch_answers: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> None:
+    opened = cs.load(bundle)
+    index = open_labelled_folder(val, CLASSES)
+    answers = opened.predict_many(index.path(i) for i in range(len(index)))
+    assert [answer.class_id for answer in answers if not isinstance(answer, Exception)] == torch_answers[0].tolist()
+
+
+def test_evaluate_counts_the_same(
+    bundle: Path, val: Path, torch_answers: tuple[NDArray[np.int64], NDArray[np.int64]]
+) -> None:
+    answers, targets = torch_answers
+    evaluation = cs.evaluate(bundle, val)
+    assert round(evaluation.top1 * evaluation.images) == int((answers == targets).sum())

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from convsmith.bundle.predictor import load
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.bundle import make_bundle
+from convsmith.deploy.onnx_export import export_onnx, inference_model
+from convsmith.deploy.parity import measure_parity
+from convsmith.errors import ConvsmithError
+from convsmith.models.layers import Normalize
+from convsmith.models.registry import create_model
+from convsmith.recipe.load import load_recipe
+from convsmith.spec import Preprocess
+
+LABELS = tuple("abcdefghij")
+
+
+def lively_model() -> nn.Module:
+    """ResNet-20 with statistics as after training: every branch says something."""
+    torch.manual_seed(0)
+    model = create_model("cifar_resnet20")
+    model.train()
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.randn(16, 3, 32, 32))
+    return model
+
+
+def images(count: int = 8) -> torch.Tensor:
+    return torch.from_numpy(np.random.RandomState(0).randint(0, 256, (count, 3, 32, 32), np.uint8))
+
+
+def test_normalize_is_the_usual_formula() -> None:
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    mean_C, std_C = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
+    expected = (images().float() / 255 - mean_C) / std_C
+    torch.testing.assert_close(Normalize(mean, std)(images()), expected, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 5])
+def test_the_onnx_file_takes_any_batch_of_bytes_and_says_what_torch_says(batch: int) -> None:
+    exact = inference_model(lively_model(), Preprocess(resize=32, crop=32))
+    exported = OnnxRuntime(export_onnx(exact, 32)).run(images(batch).numpy())
+    with torch.inference_mode():
+        expected = exact(images(batch)).numpy()
+    np.testing.assert_allclose(exported, expected, atol=1e-4)
+
+
+def test_exporting_leaves_the_model_as_it_was() -> None:
+    model = lively_model().to(memory_format=torch.channels_last)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    export_onnx(inference_model(model, Preprocess(resize=32, crop=32)), 32)
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_wrong_normalisation_is_caught_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Preprocess(resize=32, crop=32)
+    wrong = Preprocess(resize=32, crop=32, mean=(0.5, 0.5, 0.5))
+    monkeypatch.setattr(
+        "convsmith.deploy.bundle.export_onnx",
+        lambda model, size: export_onnx(inference_model(model.model, wrong), size),
+    )
+    recipe = load_recipe("digits").model_copy(update={"preprocess": right})
+    with pytest.raises(ConvsmithError, match="does not say what the trained one says"):
+        make_bundle(tmp_path / "bundle", lively_model(), recipe, labels=LABELS, metrics={}, images=[images()])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_is_no_number_is_caught() -> None:
+    exact = inference_model(lively_model(), Preprocess(resize=32, crop=32))
+    with pytest.raises(ConvsmithError, match="differ by up to nan"):
+        measure_parity(exact, lambda batch: np.full((len(batch), 10), np.nan, np.float32), [images()])
+
+
+def test_a_bundle_states_the_parity_that_was_measured(tmp_path: Path) -> None:
+    make_bundle(
+        tmp_path / "bundle",
+        lively_model(),
+        load_recipe("digits"),
+        labels=LABELS,
+        metrics={"top1": 0.5},
+        images=[images()],
+    )
+    manifest = load(tmp_path / "bundle").manifest
+    assert manifest.parity["images"] == 8
+    assert 0 <= manifest.parity["mean_abs_diff"] <= manifest.parity["max_abs_diff"] < 1e-3
+    assert manifest.model == {"name": "cifar_resnet20", "options": {}, "params": 269722}
+    assert manifest.metrics == {"top1": 0.5}
