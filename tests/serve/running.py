@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def served_by_command(
             yield process, address[0]
         finally:
             process.kill()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Ask again and again until it holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def post(url: str, content: bytes, name: str = "photo.png", field: str = "image", query: str = "") -> httpx.Response:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.colours import picture, write_colour_bundle
-from tests.serve.running import PATIENCE, post, served_by_command
+from tests.serve.running import PATIENCE, post, served_by_command, wait_until
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -47,11 +47,9 @@ def test_a_request_in_flight_at_sigterm_is_finished(colour_bundle: Path) -> None
         address = urlsplit(url)
         with socket.create_connection((address.hostname, address.port or 0), PATIENCE) as client:
             client.sendall(head.encode() + body[:50])
-            while httpx.get(f"{url}/healthz").status_code != 200:
-                pass
+            assert httpx.get(f"{url}/healthz").status_code == 200  # so the request before it has been taken
             process.send_signal(signal.SIGTERM)
-            while httpx.get(f"{url}/readyz").status_code == 200:
-                assert process.poll() is None
+            wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
             client.sendall(body[50:])
             assert client.recv(100).startswith(b"HTTP/1.1 200 ")
         assert process.wait(PATIENCE) == 0

@@ -21,7 +21,7 @@ from convsmith.serve import service
 from convsmith.serve.app import create_app
 from convsmith.serve.service import share_cores
 from tests.colours import picture, write_colour_bundle
-from tests.serve.running import PATIENCE, post, served
+from tests.serve.running import PATIENCE, post, served, wait_until
 
 
 class HeldModel:
@@ -121,7 +121,7 @@ def test_until_the_model_is_loaded_the_server_is_alive_but_not_ready(
         return load(path, threads)
 
     monkeypatch.setattr(service, "load", slow_load)
-    with served(create_app(colour_bundle), wait=False) as (server, url):
+    with served(create_app(colour_bundle), wait=False) as (_, url):
         assert loading.wait(PATIENCE)
         assert httpx.get(f"{url}/healthz").status_code == 200
         for answer in (httpx.get(f"{url}/readyz"), post(url, picture("red"))):
@@ -129,16 +129,15 @@ def test_until_the_model_is_loaded_the_server_is_alive_but_not_ready(
             assert answer.json()["why"] == "the model is being loaded"
             assert "Retry-After" in answer.headers
         go_on.set()
-        while httpx.get(f"{url}/readyz").status_code == 503:
-            assert not server.should_exit
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200)
         assert post(url, picture("red")).status_code == 200
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
     app = create_app(write_colour_bundle(tmp_path / "bundle", labels=("one", "two")))
     with served(app, wait=False) as (server, _):
-        while not server.should_exit and app.state.service.failure is None:
-            pass
+        wait_until(lambda: app.state.service.stopping)
+        assert not server.should_exit  # nobody asked for it
     assert isinstance(app.state.service.failure, ConvsmithError)
 
 
@@ -150,8 +149,7 @@ def test_while_it_stops_the_server_refuses_new_work_and_finishes_the_old(
         running = ask(clients, url)
         model.wait_for(1)
         server.should_exit = True
-        while not app.state.service.stopping:
-            pass
+        wait_until(lambda: app.state.service.stopping)
         assert httpx.get(f"{url}/healthz").status_code == 200
         assert httpx.get(f"{url}/readyz").json()["why"] == "the server is stopping"
         assert post(url, picture("red")).status_code == 503
