@@ -31,10 +31,11 @@ loader = train_loader(
     index, Augment(random_crop=RandomCrop(size=8)), Preprocess(resize=8, crop=8), sampler, 0, "error", 2
 )
 batches = iter(loader)
-next(batches)
+for _ in range(2):  # one of each worker: both are ready
+    next(batches)
 print(*[child.pid for child in multiprocessing.active_children()], flush=True)
 if sys.stdin.readline() == "go on\\n":
-    print("batches", 1 + len(list(batches)), flush=True)
+    print("batches", 2 + len(list(batches)), flush=True)
 """
 
 

@@ -172,8 +172,9 @@ def _loader(samples: Dataset[Batch], batches: Iterable[Any], workers: int) -> Da
         collate_fn=_as_it_is,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_leave_signals_to_the_main_process,
-        # fork shares the index for nothing and needs no `__main__` guard in scripts. It is safe here: what workers run
-        # waits for no thread or lock of the main process (Pillow, and torch on one thread; no CUDA, no onnxruntime).
+        # fork starts at once, shares the index for nothing and needs no `__main__` guard in scripts. Workers run
+        # Pillow, and torch on one thread, which wait for nothing that other threads here (torch's, onnxruntime's,
+        # a progress bar's) hold at the fork. Workers of a forkserver live on for ever when this process is killed.
         multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         generator=torch.Generator(),  # else starting the loader would draw from the trainer's own generator
     )
@@ -197,4 +198,4 @@ def _leave_signals_to_the_main_process(_worker: int) -> None:
 def _wait_for_the_end(main_process: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != main_process:
         pass
-    os._exit(128 + signal.SIGTERM)
+    os._exit(0)  # another status would make torch raise in the main process, which is on its way out
