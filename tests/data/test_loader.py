@@ -233,7 +233,17 @@ def test_a_bad_validation_file_has_target_minus_one(own_folder: ImageFolder) -> 
 
 @pytest.mark.parametrize(
     ("device", "cores", "devices", "workers"),
-    [("cpu", 2, 1, 1), ("cuda", 4, 1, 4), ("cuda", 64, 1, 8), ("cuda", 64, 8, 8), ("cuda", 8, 8, 1), ("cuda", 4, 8, 1)],
+    [
+        ("cpu", 1, 1, 1),
+        ("cpu", 2, 1, 1),
+        ("cpu", 32, 1, 4),
+        ("cpu", 32, 4, 1),
+        ("cpu", 256, 1, 8),
+        ("cuda", 4, 1, 4),
+        ("cuda", 64, 1, 8),
+        ("cuda", 64, 16, 4),
+        ("cuda", 4, 8, 1),
+    ],
 )
 def test_default_workers_share_the_cores(device: str, cores: int, devices: int, workers: int) -> None:
     assert default_workers(device, cores, devices) == workers

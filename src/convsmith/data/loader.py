@@ -93,16 +93,17 @@ def val_loader(index: Index, preprocess: Preprocess, batch_size: int, workers: i
 
 
 def default_workers(device_type: str, cores: int | None = None, local_devices: int = 1) -> int:
-    """Loader processes of one training process.
+    """Loader processes of one training process: 1 to 8.
+
+    An accelerator leaves its cores to the loader. On a CPU, where training wants all cores, one in eight loads.
 
     Args:
-        device_type: `cpu` or an accelerator such as `cuda`.
+        device_type: `cpu`, or an accelerator such as `cuda`.
         cores: cores that all training processes on this machine share; None counts those of this process.
         local_devices: training processes on this machine.
     """
-    if device_type == "cpu":
-        return 1
-    return min(8, max(1, (cores or available_cores()) // local_devices))
+    own = (cores or available_cores()) // local_devices
+    return max(1, min(8, own // 8 if device_type == "cpu" else own))
 
 
 class _TrainSamples(Dataset[Batch]):
