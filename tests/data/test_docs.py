@@ -1,0 +1,30 @@
+"""What docs/data.md shows is what happens."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from convsmith.bundle.decode import IMAGE_SUFFIXES
+from tests.data.folders import write_files
+
+PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
+
+
+def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = write_files(tmp_path / "photos", "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
+    (photos / "cat" / "1.png").write_bytes(b"")
+    (photos / "cat" / "2.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(example, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["('cat', 'dog')", "2", "2"]
+    assert lines[-1].endswith(".png it is empty")
+
+
+def test_the_extensions_are_those_that_are_read() -> None:
+    (listed,) = re.findall(r"in upper or lower case: `(.*?)`\.", PAGE, re.DOTALL)
+    assert frozenset(listed.split()) == IMAGE_SUFFIXES
