@@ -107,8 +107,9 @@ def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val")
         parent = split
         listing = list_folder(root / split)
     folders = class_folders(root, parent, listing)
+    known = frozenset(classes)
     for label in folders:
-        if label not in classes:
+        if label not in known:
             raise ConvsmithError(
                 f"{printable(root / folders[label])} is not a class of the model" + did_you_mean(label, classes),
                 f"its classes are {quoted(classes)}",
