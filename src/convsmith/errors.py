@@ -52,6 +52,7 @@ _EXTRA_OF = {
     "onnx": "export",
     "onnxscript": "export",
     "fastapi": "serve",
+    "python_multipart": "serve",
     "uvicorn": "serve",
 }
 

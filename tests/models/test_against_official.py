@@ -10,32 +10,30 @@ from torch.utils.flop_counter import FlopCounterMode
 from convsmith.models.base import ImageClassifier
 from convsmith.models.registry import create_model
 from convsmith.models.weights import load_weights
-from tests.models.golden import assert_output, filled_state_dict, golden, golden_input
+from tests.models.golden import OFFICIAL, assert_output, filled_state_dict, golden, golden_input
 
-MODELS = [
-    "cifar_resnet20",
-    "cifar_resnet56",
-    "resnet18",
-    "resnet50",
-    "resnet101",
-    "resnext50_32x4d",
-    "wide_resnet50_2",
-]
+WITH_MORE_INPUTS = [name for name in OFFICIAL if "eval_extra" in golden(name)]
+WITH_TRAINING = [name for name in OFFICIAL if "train" in golden(name)]
+
+
+def ours(name: str) -> ImageClassifier:
+    model_name, options = OFFICIAL[name]
+    return create_model(model_name, **options)
 
 
 def official(name: str) -> ImageClassifier:
-    model = create_model(name)
+    model = ours(name)
     load_weights(model, filled_state_dict(golden(name)["keys"]))
     return model.eval()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OFFICIAL)
 def test_state_dict_has_the_official_names_and_shapes_in_order(name: str) -> None:
-    own = [[key, list(value.shape)] for key, value in create_model(name).state_dict().items()]
+    own = [[key, list(value.shape)] for key, value in ours(name).state_dict().items()]
     assert own == golden(name)["keys"]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OFFICIAL)
 @torch.inference_mode()
 def test_logits_equal_the_official_ones(name: str) -> None:
     expected = golden(name)
@@ -43,29 +41,30 @@ def test_logits_equal_the_official_ones(name: str) -> None:
     assert_output(logits, expected["eval"], expected["eval_tol"])
 
 
-@pytest.mark.parametrize("name", ["resnet50"])
+@pytest.mark.parametrize("name", WITH_MORE_INPUTS)
 @torch.inference_mode()
-def test_logits_equal_the_official_ones_at_odd_sizes(name: str) -> None:
+def test_logits_equal_the_official_ones_on_further_inputs(name: str) -> None:
     model = official(name)
     for extra in golden(name)["eval_extra"]:
         logits = model(golden_input(extra["input_shape"], extra.get("input_scale") or 1.0))
         assert_output(logits, extra["eval"], extra["eval_tol"])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", OFFICIAL)
 def test_parameters_and_multiply_adds_are_the_published_ones(name: str) -> None:
     expected = golden(name)
-    model = create_model(name).eval()
+    model = ours(name).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(torch.zeros(1, 3, *expected["input_size"]))
     assert sum(p.numel() for p in model.parameters()) == expected["params"]
     assert counter.get_total_flops() / 2e9 == pytest.approx(expected["gmacs"], rel=1e-7)
 
 
-def test_a_training_step_of_resnet50_equals_the_official_one() -> None:
-    expected = golden("resnet50")
+@pytest.mark.parametrize("name", WITH_TRAINING)
+def test_a_training_step_equals_the_official_one(name: str) -> None:
+    expected = golden(name)
     step = expected["train"]
-    model = official("resnet50").double().train()
+    model = official(name).double().train()
     images, labels = golden_input(expected["input_shape"]).double(), torch.tensor(step["labels"])
 
     loss0 = F.cross_entropy(model(images), labels)

@@ -126,3 +126,17 @@ def test_a_run_directory_that_cannot_be_written_is_an_error(digits: Path, tmp_pa
     (tmp_path / "file").write_text("")
     with pytest.raises(cs.ConvsmithError, match="cannot be written"):
         cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "file" / "run")
+
+
+def test_evaluate_on_a_folder_that_training_split_judges_only_the_held_out_images(digits: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(digits / "train", tmp_path / "data")
+    recipe = cs.load_recipe(
+        "digits", [*SMALL, "schedule.epochs=1", "schedule.warmup_epochs=0", "data.val_fraction=0.25"]
+    )
+    run = cs.train(recipe, data, tmp_path / "run")
+    evaluation = cs.evaluate(run.bundle, data)
+    assert (evaluation.images, evaluation.held_out) == (12, True)
+    assert evaluation.top1 == run.metrics[-1]["top1"]
+    (data / "0" / "00.png").unlink()
+    other = cs.evaluate(run.bundle, data)
+    assert (other.images, other.held_out) == (47, False)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from convsmith.bundle.decode import ImageError
+from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import load
-from convsmith.data.image_folder import open_labelled_folder
+from convsmith.data.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.index import Index
 from convsmith.errors import ConvsmithError
 from convsmith.tasks.classification_metrics import ClassificationResults
 
@@ -22,6 +24,7 @@ class Evaluation:
 
     Attributes:
         images: number of images that were judged.
+        held_out: whether they are the validation images of the data that the bundle was trained on.
         top1: fraction of images whose label has the highest score.
         top5: fraction of images whose label is among the five highest.
         loss: mean cross-entropy.
@@ -32,6 +35,7 @@ class Evaluation:
     """
 
     images: int
+    held_out: bool
     top1: float
     top5: float
     loss: float
@@ -52,7 +56,8 @@ def evaluate_bundle(
 
     Args:
         bundle: the bundle's folder.
-        data: `data/val/LABEL/*` where there is a `val`, else `data/LABEL/*`.
+        data: the folder that the bundle was trained on, of which only the validation images are judged, split as in
+            training; or another one, judged by `data/val/LABEL/*` where there is a `val`, else by `data/LABEL/*`.
         batch_size: images in one forward pass; it changes speed, not results.
         progress: is told how many images are done, of how many.
 
@@ -60,7 +65,8 @@ def evaluate_bundle(
         ConvsmithError: bundle or data cannot be used, or not one image can be read.
     """
     opened = load(bundle)
-    index = open_labelled_folder(Path(data), opened.labels)
+    validation = _validation_images(Path(data), opened.manifest)
+    index = open_labelled_folder(Path(data), opened.labels) if validation is None else validation
     results, unreadable = ClassificationResults(), []
     answers = opened.predict_many((index.path(i) for i in range(len(index))), batch_size)
     for i, answer in enumerate(answers):
@@ -77,9 +83,22 @@ def evaluate_bundle(
     counts, right = confusion.sum(axis=1), np.diag(confusion)
     return Evaluation(
         images=judged,
+        held_out=validation is not None,
         **results.compute(),
         labels=opened.labels,
         per_class=tuple(float(r / n) if n else None for r, n in zip(right, counts, strict=True)),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         unreadable=tuple(unreadable),
     )
+
+
+def _validation_images(data: Path, manifest: Manifest) -> Index | None:
+    """The validation images of `data`, or None if it is not the folder that the bundle was trained on."""
+    fraction = manifest.recipe.get("data", {}).get("val_fraction")
+    if manifest.data_digest is None or not isinstance(fraction, float):
+        return None
+    try:
+        folder = open_image_folder(data, fraction)
+    except ConvsmithError:
+        return None  # what cannot be trained on is not what it was trained on; it may be fit to judge by
+    return folder.val if folder.digest == manifest.data_digest else None

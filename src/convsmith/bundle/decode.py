@@ -14,6 +14,7 @@ from convsmith.errors import ConvsmithError
 
 MAX_PIXELS = 64 * 1024 * 1024
 MAX_BYTES = 256 * 1024 * 1024
+_USUAL_BYTES = 2**20  # read() makes room for all that it may return, so the limit itself would cost a lot for each file
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow's JPEG reads MPO too
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
@@ -85,7 +86,9 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file of at most `MAX_BYTES` bytes, or an `ImageError` that names it."""
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(_USUAL_BYTES)
+            if len(data) == _USUAL_BYTES:
+                data += file.read(MAX_BYTES + 1 - _USUAL_BYTES)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise ImageError(f"cannot read {path}", reason.lower()) from error

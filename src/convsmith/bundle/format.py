@@ -42,6 +42,7 @@ class Manifest(Section):
     metrics: dict[str, float] = Field(description="What was measured on the validation data.")
     parity: dict[str, Any] = Field(description="How far the ONNX model's outputs are from the trained model's.")
     recipe: dict[str, Any] = Field(description="The resolved recipe it was trained with.")
+    data_digest: str | None = Field(description="Names the files it was trained and validated on, if that is known.")
     created_with: dict[str, str] = Field(description="Versions of convsmith and of the packages that made it.")
     files: dict[str, FileRecord] = Field(description="Every other file of the bundle.")
     checksum: str = Field(description="SHA-256 over the canonical JSON of all other keys.")
@@ -112,6 +113,7 @@ def write_bundle(
     parity: Mapping[str, Any],
     recipe: Mapping[str, Any],
     created_with: Mapping[str, str],
+    data_digest: str | None = None,
 ) -> None:
     """Write a bundle at once: `directory` holds all of it or what it held before.
 
@@ -127,6 +129,7 @@ def write_bundle(
         parity: how far the model is from the one that was trained.
         recipe: the resolved recipe.
         created_with: versions, `convsmith` among them.
+        data_digest: names the files that the model was trained and validated on.
     """
     record = {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
     values = {
@@ -138,6 +141,7 @@ def write_bundle(
         "metrics": dict(metrics),
         "parity": dict(parity),
         "recipe": dict(recipe),
+        "data_digest": data_digest,
         "created_with": dict(created_with),
         "files": {MODEL: record},
     }

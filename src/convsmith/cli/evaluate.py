@@ -15,7 +15,7 @@ MAX_CONFUSION = 20
 
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
-    data: Annotated[Path, typer.Option(help="Folder with val/CLASS/* or CLASS/*.")],
+    data: Annotated[Path, typer.Option(help="The data it was trained on, or a folder with val/CLASS/* or CLASS/*.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 32,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -50,10 +50,9 @@ def _print_report(report: Evaluation) -> None:
     from rich.table import Table
 
     console = Console()
-    console.print(
-        f"{report.images} images  top-1 {report.top1:.2%}  top-5 {report.top5:.2%}  loss {report.loss:.4f}",
-        highlight=False,
-    )
+    kind = "validation images" if report.held_out else "images"
+    figures = f"top-1 {report.top1:.2%}  top-5 {report.top5:.2%}  loss {report.loss:.4f}"
+    console.print(f"{report.images} {kind}  {figures}", highlight=False)
     classes = range(len(report.labels))
     show_confusion = len(report.labels) <= MAX_CONFUSION
     table = Table("class", "images", "right", *([escape(label) for label in report.labels] if show_confusion else []))

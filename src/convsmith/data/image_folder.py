@@ -32,6 +32,11 @@ class ImageFolder:
     val: Index
     notes: tuple[str, ...]
 
+    @property
+    def digest(self) -> str:
+        """Names the files, their classes and the split, wherever the folder lies; the pixels are not read."""
+        return f"{self.train.digest()} {self.val.digest()}"
+
 
 def open_image_folder(root: Path, val_fraction: float) -> ImageFolder:
     """Read `ROOT/train/CLASS/**` and `ROOT/val/CLASS/**`, or split off the validation part where there is no val.

@@ -23,6 +23,7 @@ def make_bundle(
     labels: Sequence[str],
     metrics: Mapping[str, float],
     images: Iterable[Tensor],
+    data_digest: str | None = None,
 ) -> None:
     """Export `model`, prove the export on real images, and write the bundle.
 
@@ -33,6 +34,7 @@ def make_bundle(
         labels: class names in the order of the logits.
         metrics: what training measured on the validation data.
         images: batches of preprocessed real images, uint8 [N, 3, crop, crop].
+        data_digest: `ImageFolder.digest` of the data it was trained on.
 
     Raises:
         ConvsmithError: the exported model differs from the trained one; nothing is written.
@@ -54,5 +56,6 @@ def make_bundle(
         metrics=metrics,
         parity=parity,
         recipe=recipe.model_dump(mode="json"),
+        data_digest=data_digest,
         created_with={package: version(package) for package in ("convsmith", "torch", "onnx", "onnxruntime")},
     )

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class ImageClassifier(nn.Module, ABC):
     """A network that maps images [N, C, H, W] to logits [N, K].
 
-    A family names the attribute of its last linear layer in `head`; its `forward` is that layer on
-    `forward_features`.
+    A family names its last linear layer in `head`, as a dotted path such as `classifier.1`; its `forward` is that layer
+    on `forward_features`.
     """
 
     head: ClassVar[str]
@@ -35,9 +35,9 @@ class ImageClassifier(nn.Module, ABC):
         """Replace the last layer by a freshly initialised one of `num_classes` logits."""
         old = self._linear_head()
         new = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
-        setattr(self, self.head, new)
+        self.set_submodule(self.head, new)
 
     def _linear_head(self) -> nn.Linear:
-        layer = getattr(self, self.head)
+        layer = self.get_submodule(self.head)
         assert isinstance(layer, nn.Linear)
         return layer

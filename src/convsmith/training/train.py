@@ -68,8 +68,6 @@ def train(
     run = Run(Path(out))
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     folder = open_image_folder(Path(data), recipe.data.val_fraction)
-    if not len(folder.val):
-        raise ConvsmithError(f"{data} has no validation images", fix="Add val/CLASS/* or raise data.val_fraction.")
     recipe = _with_num_classes(recipe, folder)
     plan = make_plan(recipe, len(folder.train))
     with run.lock(), _log_file(run.path), ExitStack() as stack:
@@ -169,6 +167,7 @@ def _pack(recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress) -> 
         recipe,
         labels=folder.classes,
         metrics=progress.best,
+        data_digest=progress.data_digest,
         images=_parity_images(recipe, folder),
     )
 
@@ -204,11 +203,10 @@ def _start(checkpoint: Checkpoint | None, folder: ImageFolder) -> Progress:
     Raises:
         ConvsmithError: the data are not those that the run began with.
     """
-    data_digest = f"{folder.train.digest()} {folder.val.digest()}"
     if checkpoint is None:
-        return Progress(data_digest=data_digest, threads=torch.get_num_threads())
+        return Progress(data_digest=folder.digest, threads=torch.get_num_threads())
     progress = Progress.from_dict(checkpoint.state)
-    if progress.data_digest != data_digest:
+    if progress.data_digest != folder.digest:
         raise ConvsmithError(
             f"{folder.root} does not hold the data that this run began with",
             "files or classes were added, removed or renamed since",

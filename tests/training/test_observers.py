@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import pytest
+from rich.console import Console as RichConsole
+
+from convsmith.training.observers.base import Record
+from convsmith.training.observers.console import PLAIN_SECONDS, Console
+from convsmith.training.observers.jsonl import JsonLines, read_records
+
+VAL = Record(step=10, epoch=1, split="val", values={"top1": 0.9876, "images_per_second": 5210.4})
+
+
+def console(terminal: bool) -> tuple[Console, io.StringIO]:
+    output = io.StringIO()
+    return Console(RichConsole(file=output, force_terminal=terminal, width=100)), output
+
+
+def test_without_a_terminal_figures_are_one_plain_line() -> None:
+    shown, output = console(terminal=False)
+    shown.metrics(VAL)
+    shown.close()
+    assert output.getvalue() == "epoch   1  val    top1 0.9876  images_per_second 5,210\n"
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then_with_speed_and_time_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    shown, output = console(terminal=False)
+    for second in range(3 * int(PLAIN_SECONDS)):
+        now = float(second)
+        shown.progress("train", 100 * second, 10_000)
+    shown.close()
+    assert output.getvalue().splitlines() == [
+        "train 10%  100 images/s  00:01:30 left",
+        "train 20%  100 images/s  00:01:20 left",
+    ]
+
+
+def test_without_a_terminal_a_resumed_run_does_not_count_what_was_done_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    shown, output = console(terminal=False)
+    shown.progress("train", 5000, 10_000)
+    now = PLAIN_SECONDS
+    shown.progress("train", 6000, 10_000)
+    shown.close()
+    assert output.getvalue() == "train 60%  100 images/s  00:00:40 left\n"
+
+
+def test_on_a_terminal_there_is_a_bar_for_each_phase() -> None:
+    shown, output = console(terminal=True)
+    shown.progress("train", 50, 100)
+    shown.progress("evaluate", 1, 4)
+    shown.metrics(VAL)
+    shown.close()
+    text = output.getvalue()
+    assert "train" in text
+    assert "50 %" in text
+    assert "evaluate" in text
+    assert "top1 0.9876" in text
+
+
+def test_messages_of_the_package_are_shown_and_warnings_are_marked() -> None:
+    shown, output = console(terminal=False)
+    logging.getLogger("convsmith.training").warning("one [bold] %s", "warning")
+    shown.close()
+    logging.getLogger("convsmith.training").warning("after the run")
+    assert output.getvalue() == "warning: one [bold] warning\n"
+
+
+def test_metrics_lines_are_flat_json_and_seen_at_once(tmp_path: Path) -> None:
+    writer = JsonLines(tmp_path / "metrics.jsonl", step=0)
+    writer.metrics(VAL)
+    assert read_records(tmp_path / "metrics.jsonl") == [
+        {"step": 10, "epoch": 1, "split": "val", "top1": 0.9876, "images_per_second": 5210.4}
+    ]
+    writer.close()
+
+
+def test_going_on_drops_the_lines_of_steps_that_will_be_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 10, "top1": 0.5}\n{"step": 20, "top1": 0.6}\n{"step": 30, "to')
+    JsonLines(path, step=10).close()
+    assert path.read_text() == '{"step": 10, "top1": 0.5}\n'
