@@ -41,7 +41,7 @@ def test_there_is_no_latest_in_an_empty_or_missing_folder(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("file", ["model.safetensors", "state.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_loudly(
     tmp_path: Path, file: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path, 1)
@@ -59,6 +59,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(
     assert latest is not None
     assert latest.state["step"] == 1
     assert "step-00000002 is passed over" in caplog.text
+    assert names(tmp_path) == ["step-00000001"]
 
 
 def test_when_every_checkpoint_is_damaged_that_is_an_error(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ def assert_same_run(one: Path, two: Path) -> None:
             assert a.keys() == b.keys()
             assert all(torch.equal(a[key], b[key]) for key in a), f"{link} {name} differs"
     assert figures(one) == figures(two)
+    left = [{path.relative_to(run) for path in run.glob("checkpoints/*")} for run in (one, two)]
+    assert left[0] == left[1]
+    assert not list(two.rglob(".*.*"))
 
 
 def figures(out: Path) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from convsmith.data.loader import Batch
@@ -141,6 +142,28 @@ def test_a_diverged_loss_stops_with_advice_and_writes_no_checkpoint(tmp_path: Pa
     with pytest.raises(ConvsmithError, match=r"the training diverged\nLower optimizer.lr"):
         made.fit()
     assert latest_checkpoint(tmp_path / "checkpoints") is None
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error_and_the_one_before_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = trainer(tmp_path)
+    written: list[str] = []
+
+    def full_disk(tensors: dict[str, Tensor], file: Path) -> None:
+        if written:
+            raise OSError(28, "No space left on device")
+        save_file(tensors, file)
+        if file.name.startswith("optimizer"):
+            written.append(file.name)
+
+    monkeypatch.setattr("convsmith.training.checkpoint.save_file", full_disk)
+    with pytest.raises(ConvsmithError, match=r"step 8 cannot be written: .*No space left"):
+        made.fit()
+    checkpoint = latest_checkpoint(tmp_path / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.state["step"] == 4
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_stop_request_saves_the_step_that_was_done(tmp_path: Path) -> None:

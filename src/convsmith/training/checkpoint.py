@@ -68,22 +68,27 @@ def step_folder(folder: Path, step: int) -> Path:
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; damaged ones are passed over with a warning. None where there is none.
+    """The newest checkpoint that is whole, None where there is none. Damaged ones are removed, with a warning.
 
     Raises:
         ConvsmithError: there are checkpoints, but not one is whole.
     """
-    candidates = _steps(folder)[::-1]
-    for path in candidates:
+    damaged: list[Path] = []
+    found = None
+    for path in _steps(folder)[::-1]:
         try:
-            return read_checkpoint(path)
+            found = read_checkpoint(path)
+            break
         except ConvsmithError as error:
             logger.warning("%s is passed over: %s", path.name, error.why)
-    if candidates:
+            damaged.append(path)
+    if damaged and found is None:
         raise ConvsmithError(
             f"no checkpoint in {folder} can be used", "every one is damaged", "Start again in another run directory."
         )
-    return None
+    for path in damaged:  # their steps will be done again
+        shutil.rmtree(path)
+    return found
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,7 +74,16 @@ class Run:
                     f"another process is training into {self.path}",
                     fix="Wait for it to end, or choose another directory with --out.",
                 ) from error
+            self._clear_leftovers()
             yield
+
+    def _clear_leftovers(self) -> None:
+        """Remove the temporary files and folders that a killed process left."""
+        for path in (*self.path.glob(".*.*"), *self.checkpoints.glob(".*.*")):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     def begin(self, recipe: Recipe, plan: Plan) -> None:
         """Write down what is trained, or check that the directory's run is the same.

@@ -23,7 +23,7 @@ from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import make_task
-from convsmith.training.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint, step_folder
+from convsmith.training.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint, step_folder, tidy
 from convsmith.training.model_plan import plan as make_plan
 from convsmith.training.observers.base import Observer
 from convsmith.training.observers.console import Console
@@ -78,6 +78,8 @@ def train(
             raise ConvsmithError(f"{run.path} holds a run already", fix="Choose another directory with --out.")
         run.begin(recipe, plan)
         progress = _start(checkpoint, folder)
+        if checkpoint:
+            tidy(run.checkpoints, progress.best_step, recipe.checkpoint.keep)
         writers = [
             JsonLines(run.path / "metrics.jsonl", progress.evaluated_step),
             TensorBoard(run.path / "tensorboard", progress.evaluated_step),

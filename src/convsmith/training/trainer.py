@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from convsmith.data.loader import Batch, raise_on_bad
@@ -217,8 +218,15 @@ class Trainer:
         if self.ema:
             tensors["ema"] = self.ema.model.state_dict()
         folder = self.run_dir / "checkpoints"
-        save_checkpoint(folder, self.state.step, tensors, self.state.to_dict())
-        tidy(folder, self.state.best_step, self.recipe.checkpoint.keep)
+        try:
+            save_checkpoint(folder, self.state.step, tensors, self.state.to_dict())
+            tidy(folder, self.state.best_step, self.recipe.checkpoint.keep)
+        except (OSError, SafetensorError) as error:
+            raise ConvsmithError(
+                f"the checkpoint of step {self.state.step} cannot be written",
+                str(error),
+                "Earlier checkpoints are kept. Make room, then give the same command to go on from there.",
+            ) from error
         self.last_save = time.monotonic()
 
     def _restore(self, checkpoint: Checkpoint) -> None:

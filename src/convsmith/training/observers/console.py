@@ -69,7 +69,8 @@ class Console(Observer):
 
     def close(self) -> None:
         """Leave the terminal as it was."""
-        self._bars.stop()
+        if self._live:
+            self._bars.stop()
         logging.getLogger("convsmith").removeHandler(self._handler)
 
     def _print(self, line: str) -> None:
