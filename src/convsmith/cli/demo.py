@@ -23,7 +23,7 @@ def demo(
     _convsmith("data", "demo", "digits", str(images))
     _convsmith("train", "digits", "--data", str(images), "--out", str(run))
     _convsmith("evaluate", str(bundle), "--data", str(images))
-    one_of_each = [str(next(folder.iterdir())) for folder in sorted((images / "val").iterdir())]
+    one_of_each = [str(min(folder.iterdir())) for folder in sorted((images / "val").iterdir())]
     _convsmith("predict", str(bundle), *one_of_each)
     _serve_one_request(bundle, Path(one_of_each[7]))
     print("\nEverything is here:")
