@@ -1,0 +1,181 @@
+"""Files from the network: resumed, verified, and at their place only when whole."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import logging
+import os
+import re
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from convsmith.errors import ConvsmithError
+from convsmith.storage import sha256_of
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are here, and those of the whole file where the server says."""
+
+_CHUNK = 1 << 18
+_MAX_BYTES = 8 << 30
+_TIMEOUT = 30.0
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: the folder that CONVSMITH_CACHE names, else the platform's cache."""
+    chosen = os.environ.get("CONVSMITH_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "convsmith"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convsmith"
+
+
+def download(
+    url: str,
+    file: Path,
+    sha256: str,
+    progress: Progress | None = None,
+    timeout: float = _TIMEOUT,
+    max_bytes: int = _MAX_BYTES,
+) -> Path:
+    """Fetch `url` to `file`, unless it is there already, and return `file`.
+
+    What arrives goes to `file` + `.part`, where a later call resumes, and gets its name once its checksum is right.
+    Of several processes that want the same file one fetches it while the others wait.
+
+    Args:
+        url: an http or https address.
+        file: where it belongs; its folder is made.
+        sha256: the file's SHA-256, or the first digits of it.
+        progress: told how far it is.
+        timeout: seconds for which the server may be silent.
+        max_bytes: a file larger than this is refused.
+
+    Raises:
+        ConvsmithError: no network, refused, silent, cut off, too large or not the right file; it says what to do.
+    """
+    if file.is_file():
+        return file
+    part = file.with_name(f"{file.name}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with _only_one(file.with_name(f"{file.name}.lock")):
+            if file.is_file():
+                return file
+            _fetch(url, part, sha256, progress or _ignore, timeout, max_bytes)
+            part.replace(file)
+    except urllib.error.HTTPError as error:
+        raise _failed(url, file, f"the server answers {error.code} {error.reason}") from error
+    except TimeoutError as error:
+        raise _failed(url, file, f"the server was silent for {timeout:g} seconds", part) from error
+    except urllib.error.URLError as error:
+        late = isinstance(error.reason, TimeoutError)
+        reason = f"no answer within {timeout:g} seconds" if late else f"no connection ({error.reason})"
+        raise _failed(url, file, reason, part) from error
+    except (http.client.HTTPException, ConnectionError) as error:
+        raise _failed(url, file, f"the connection broke ({type(error).__name__})", part) from error
+    except _BadContent as error:
+        raise _failed(url, file, str(error), part) from error
+    except OSError as error:
+        raise ConvsmithError(
+            f"cannot write {file}", error.strerror or str(error), "CONVSMITH_CACHE can name another folder."
+        ) from error
+    return file
+
+
+class _BadContent(Exception):
+    """What the server sent is not what was asked for."""
+
+
+def _fetch(url: str, part: Path, sha256: str, progress: Progress, timeout: float, max_bytes: int) -> None:
+    """Complete `part`, or raise; a part that cannot become the right file is removed."""
+    resumed = _size(part) > 0
+    if resumed and sha256_of(part).startswith(sha256):
+        return
+    try:
+        _receive(url, part, progress, timeout, max_bytes)
+    except urllib.error.HTTPError as error:
+        if not (resumed and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            raise
+    found = sha256_of(part)
+    if found.startswith(sha256):
+        return
+    part.unlink()
+    if not resumed:
+        raise _BadContent(f"its SHA-256 is {found}, which does not begin with {sha256}: it is another file")
+    logger.warning("what was left of an earlier download does not belong to %s: starting over", url)
+    _fetch(url, part, sha256, progress, timeout, max_bytes)
+
+
+def _receive(url: str, part: Path, progress: Progress, timeout: float, max_bytes: int) -> None:
+    """Append to `part` what it lacks; a server that knows no ranges sends the whole file again."""
+    request = urllib.request.Request(url, headers={"User-Agent": "convsmith"})
+    if start := _size(part):
+        request.add_header("Range", f"bytes={start}-")
+    with urllib.request.urlopen(request, timeout=timeout) as response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            start = 0
+        elif not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
+            part.unlink()
+            raise _BadContent("the server sent another range of the file than was asked for")
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        if total is not None and total > max_bytes:
+            raise _BadContent(f"it has {total:,} bytes, more than the limit of {max_bytes:,}")
+        with part.open("r+b" if start else "wb") as file:
+            done = file.seek(start)
+            progress(done, total)
+            for chunk in _chunks(response):
+                done += len(chunk)
+                if done > max_bytes:
+                    part.unlink()
+                    raise _BadContent(f"it has more bytes than the limit of {max_bytes:,}")
+                file.write(chunk)
+                progress(done, total)
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and done < total:
+        raise _BadContent(f"the connection ended after {done:,} of {total:,} bytes")
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    try:
+        while chunk := response.read1(_CHUNK):
+            yield chunk
+    except TimeoutError:
+        raise
+    except OSError as error:  # apart from those of writing the file
+        raise ConnectionError(str(error)) from error
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """One process (and thread) at a time; the lock falls with its holder, however that ends."""
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("another process downloads %s: waiting for it", lock.with_suffix("").name)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _failed(url: str, file: Path, reason: str, part: Path | None = None) -> ConvsmithError:
+    have = _size(part) if part else 0
+    again = f"Run it again to go on at byte {have:,}, or get" if have else "Get"
+    return ConvsmithError(f"cannot download {url}", reason, f"{again} the file by other means and put it at {file}")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _ignore(done: int, total: int | None) -> None:
+    pass

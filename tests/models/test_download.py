@@ -1,0 +1,195 @@
+"""Downloads against a server of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import re
+from pathlib import Path
+
+import pytest
+
+from convsmith.errors import ConvsmithError
+from convsmith.models.download import cache_folder, download
+from tests.models.download_server import CONTENT, SHA256, Server, serving
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "weights.pth"
+
+
+def part_of(file: Path) -> Path:
+    return file.with_name("weights.pth.part")
+
+
+def leave_part(file: Path, content: bytes) -> None:
+    file.parent.mkdir()
+    part_of(file).write_bytes(content)
+
+
+@pytest.mark.parametrize("sha256", [SHA256, SHA256[:8]])
+def test_a_file_arrives_whole_and_progress_is_told(file: Path, sha256: str) -> None:
+    told: list[tuple[int, int | None]] = []
+    with serving(Server()) as server:
+        assert download(server.url, file, sha256, lambda done, total: told.append((done, total))) == file
+    assert file.read_bytes() == CONTENT
+    assert not part_of(file).exists()
+    assert told[0] == (0, len(CONTENT))
+    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert told == sorted(told)
+
+
+def test_a_file_that_is_here_needs_no_network(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_bytes(b"put here by hand")
+    assert download("http://127.0.0.1:1/weights.pth", file, SHA256).read_bytes() == b"put here by hand"
+
+
+def test_a_part_is_resumed_where_it_ends(file: Path) -> None:
+    leave_part(file, CONTENT[:1000])
+    told: list[tuple[int, int | None]] = []
+    with serving(Server()) as server:
+        download(server.url, file, SHA256, lambda done, total: told.append((done, total)))
+        assert server.asked == ["bytes=1000-"]
+    assert file.read_bytes() == CONTENT
+    assert told[0] == (1000, len(CONTENT))
+
+
+def test_a_server_without_ranges_sends_all_of_it_again(file: Path) -> None:
+    leave_part(file, b"?" * 2_000_000)
+    with serving(Server(ranges=False)) as server:
+        download(server.url, file, SHA256)
+        assert server.asked == ["bytes=2000000-"]
+    assert file.read_bytes() == CONTENT
+
+
+def test_a_complete_part_needs_no_request(file: Path) -> None:
+    leave_part(file, CONTENT)
+    download("http://127.0.0.1:1/weights.pth", file, SHA256)
+    assert file.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("part", [b"?" * 1000, b"?" * len(CONTENT), b"?" * (len(CONTENT) + 1)])
+def test_a_part_of_another_file_is_fetched_afresh(file: Path, part: bytes) -> None:
+    leave_part(file, part)
+    with serving(Server()) as server:
+        download(server.url, file, SHA256)
+        assert server.asked == [f"bytes={len(part)}-", None]
+    assert file.read_bytes() == CONTENT
+
+
+def test_a_range_that_was_not_asked_for_is_not_appended(file: Path) -> None:
+    leave_part(file, CONTENT[:1000])
+    with serving(Server(shift=1)) as server:
+        with pytest.raises(ConvsmithError, match="sent another range"):
+            download(server.url, file, SHA256)
+        download(server.url, file, SHA256)
+    assert file.read_bytes() == CONTENT
+
+
+def test_another_file_is_refused_and_not_kept(file: Path) -> None:
+    with serving(Server(content=b"another")) as server, pytest.raises(ConvsmithError) as caught:
+        download(server.url, file, SHA256)
+    assert server.url in caught.value.what
+    assert hashlib.sha256(b"another").hexdigest() in caught.value.why
+    assert SHA256 in caught.value.why
+    assert caught.value.fix == f"Get the file by other means and put it at {file}"
+    assert not file.exists()
+    assert not part_of(file).exists()
+
+
+def test_a_connection_that_ends_early_is_resumed_by_the_next_call(file: Path) -> None:
+    with serving(Server(stops_after=5000)) as server:
+        with pytest.raises(ConvsmithError, match=r"5,000 of 1,048,576 bytes\nRun it again to go on at byte 5,000"):
+            download(server.url, file, SHA256)
+        assert not file.exists()
+        server.stops_after = None
+        download(server.url, file, SHA256)
+        assert server.asked == [None, "bytes=5000-"]
+    assert file.read_bytes() == CONTENT
+
+
+def test_an_early_end_of_a_file_of_unknown_length_is_the_wrong_file(file: Path) -> None:
+    with serving(Server(announces_length=False, stops_after=5000)) as server:
+        with pytest.raises(ConvsmithError, match="another file"):
+            download(server.url, file, SHA256)
+        server.stops_after = None
+        download(server.url, file, SHA256)
+    assert file.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(("status", "reason"), [(404, "404 Not Found"), (503, "503 Service Unavailable")])
+def test_a_refusal_is_named_and_keeps_the_part(file: Path, status: int, reason: str) -> None:
+    leave_part(file, CONTENT[:1000])
+    told = f"the server answers {reason}\nGet the file.*{re.escape(str(file))}"
+    with serving(Server(status=status)) as server, pytest.raises(ConvsmithError, match=told):
+        download(server.url, file, SHA256)
+    assert part_of(file).read_bytes() == CONTENT[:1000]
+    assert not file.exists()
+
+
+def test_a_server_that_falls_silent_ends_in_an_error(file: Path) -> None:
+    with serving(Server(silent_after=5000)) as server, pytest.raises(ConvsmithError, match=r"silent for 0.2 seconds"):
+        download(server.url, file, SHA256, timeout=0.2)
+    assert part_of(file).read_bytes() == CONTENT[:5000]
+
+
+def test_a_server_that_never_answers_ends_in_an_error(file: Path) -> None:
+    with serving(Server(pause=1)) as server, pytest.raises(ConvsmithError, match=r"0.2 seconds\nGet the file"):
+        download(server.url, file, SHA256, timeout=0.2)
+
+
+def test_no_network_says_where_the_file_belongs(file: Path) -> None:
+    with serving(Server()) as server:
+        pass
+    with pytest.raises(ConvsmithError) as caught:
+        download(server.url, file, SHA256)
+    assert "no connection" in caught.value.why
+    assert str(file) in caught.value.fix
+
+
+@pytest.mark.parametrize("announces_length", [True, False])
+def test_a_file_beyond_the_limit_is_refused(file: Path, announces_length: bool) -> None:
+    server = Server(announces_length=announces_length)
+    with serving(server), pytest.raises(ConvsmithError, match="the limit of 1,000,000"):
+        download(server.url, file, SHA256, max_bytes=1_000_000)
+    assert not file.exists()
+    assert not part_of(file).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(ConvsmithError, match=r"cannot write .*\nCONVSMITH_CACHE"):
+        download("http://127.0.0.1:1/weights.pth", tmp_path / "cache" / "weights.pth", SHA256)
+
+
+def test_of_two_processes_one_downloads_and_both_get_the_file(file: Path) -> None:
+    with serving(Server(pause=0.5)) as server:
+        context = multiprocessing.get_context("spawn")
+        processes = [context.Process(target=download, args=(server.url, file, SHA256)) for _ in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(20)
+        assert [process.exitcode for process in processes] == [0, 0]
+        assert server.asked == [None]
+    assert file.read_bytes() == CONTENT
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("CONVSMITH_CACHE", raising=False)
+    assert cache_folder() == tmp_path / "xdg" / "convsmith"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "convsmith"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert cache_folder() == Path.home() / "Library" / "Caches" / "convsmith"
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
