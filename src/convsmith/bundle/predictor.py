@@ -10,16 +10,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from convsmith.bundle.classification import Classification
-from convsmith.bundle.decode import ImageError, decode_rgb, read_bytes, to_rgb
+from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest, read_manifest, read_model
-from convsmith.bundle.preprocess import preprocess
+from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import OnnxRuntime, available_cores
 from convsmith.errors import ConvsmithError
 
-ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 _MAX_DECODERS = 4
 
 
@@ -63,19 +61,7 @@ class Bundle:
 
     def preprocess(self, image: ImageSource, name: str = "image") -> NDArray[np.uint8]:
         """The model's input [3, crop, crop] from an image of any kind that `predict` takes."""
-        if isinstance(image, str | Path):
-            name = str(image)
-            rgb: Image.Image | NDArray[np.uint8] = decode_rgb(read_bytes(Path(image)), name)
-        elif isinstance(image, bytes | bytearray | memoryview):
-            rgb = decode_rgb(bytes(image), name)
-        elif isinstance(image, Image.Image):
-            rgb = to_rgb(image, name)
-        elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
-            rgb = image
-        else:
-            kind = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image)
-            raise ImageError(f"cannot read {name}", f"it is a {kind}", "Pass a path, bytes, or uint8 pixels [H, W, 3].")
-        return preprocess(rgb, self.manifest.preprocess, name)
+        return read_and_preprocess(image, self.manifest.preprocess, name)
 
     def predict(self, image: ImageSource, name: str = "image") -> Classification:
         """Classify one image.

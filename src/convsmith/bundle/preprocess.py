@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import MAX_PIXELS, ImageTooLarge
+from convsmith.bundle.decode import MAX_PIXELS, ImageError, ImageTooLarge, decode_rgb, read_bytes, to_rgb
 from convsmith.spec import Preprocess
+
+ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+
+
+def read_and_preprocess(image: ImageSource, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:
+    """`preprocess` of a path, the bytes of an image file, any Pillow image, or RGB pixels uint8 [H, W, 3].
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    if isinstance(image, str | Path):
+        name = str(image)
+        rgb: Image.Image | NDArray[np.uint8] = decode_rgb(read_bytes(Path(image)), name)
+    elif isinstance(image, bytes | bytearray | memoryview):
+        rgb = decode_rgb(bytes(image), name)
+    elif isinstance(image, Image.Image):
+        rgb = to_rgb(image, name)
+    elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
+        rgb = image
+    else:
+        kind = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image)
+        raise ImageError(f"cannot read {name}", f"it is a {kind}", "Pass a path, bytes, or uint8 pixels [H, W, 3].")
+    return preprocess(rgb, spec, name)
 
 
 def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:
