@@ -22,6 +22,9 @@ OFFICIAL: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet101": ("resnet101", {}),
     "resnext50_32x4d": ("resnext50_32x4d", {}),
     "wide_resnet50_2": ("wide_resnet50_2", {}),
+    "cls_hrnet_w18": ("hrnet_w18", {}),
+    "seg_hrnet_w48": ("hrnet_w48_seg", {}),
+    "seg_hrnet_ocr_w48": ("hrnet_w48_ocr", {}),
 }
 
 
@@ -46,6 +49,8 @@ def _fill(name: str, shape: tuple[int, ...]) -> Tensor:
         value = 1 + 0.1 * np.abs(noise)
     elif len(shape) >= 2:
         value = noise / float(np.sqrt(np.prod(shape[1:])))
+        if ".branches." in name or ".fuse_layers." in name:
+            value *= 0.6
     elif name.endswith(".bias"):
         value = 0.1 * noise
     else:
@@ -71,3 +76,12 @@ def assert_output(output: Tensor, expected: dict[str, Any], tolerance: float) ->
     assert abs(flat.mean().item() - expected["mean"]) <= tolerance
     assert abs(flat.std(correction=0).item() - expected["std"]) <= tolerance
     assert abs(flat.abs().sum().item() - expected["abs_sum"]) / flat.numel() <= tolerance
+
+
+def assert_outputs(output: Tensor | list[Tensor], expected: dict[str, Any]) -> None:
+    """Compare all that a model returned, logits or [auxiliary, main] logits, with a record of a golden file."""
+    maps = [output] if isinstance(output, Tensor) else output
+    assert len(maps) == 1 + ("eval_aux" in expected)
+    assert_output(maps[-1], expected["eval"], expected["eval_tol"])
+    if "eval_aux" in expected:
+        assert_output(maps[0], expected["eval_aux"], expected["eval_aux_tol"])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from convsmith.errors import ConvsmithError
+from convsmith.models.base import SegmentationModel
 from convsmith.models.registry import create_model, list_models
 
 
@@ -14,14 +15,16 @@ def test_list_models_filters_by_pattern() -> None:
 @pytest.mark.parametrize("name", list_models())
 def test_every_model_maps_images_to_the_wanted_number_of_logits(name: str) -> None:
     with torch.device("meta"):
-        logits = create_model(name, num_classes=7)(torch.empty(2, 3, 64, 64))
-    assert logits.shape == (2, 7)
+        model = create_model(name, num_classes=7)
+        output = model(torch.empty(2, 3, 64, 64))
+    shape = (2, 7, 16, 16) if isinstance(model, SegmentationModel) else (2, 7)
+    assert all(logits.shape == shape for logits in (output if isinstance(output, list) else [output]))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "cifar_resnet20"])
 def test_reset_head_changes_the_number_of_logits_and_nothing_else(name: str) -> None:
     model = create_model(name, num_classes=5).eval()
-    before = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith(model.head)}
+    before = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith(model.heads)}
     model.reset_head(3)
     assert model.num_classes == 3
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)

@@ -45,7 +45,7 @@ class CifarResNet(ImageClassifier):
         in_channels: channels of the input image.
     """
 
-    head = "linear"
+    heads = ("linear",)
 
     def __init__(self, depth: int, num_classes: int = 10, in_channels: int = 3) -> None:
         super().__init__()

@@ -15,13 +15,13 @@ from torch import Tensor
 
 import convsmith.models
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.models.base import ImageClassifier
+from convsmith.models.base import VisionModel
 from convsmith.models.weights import load_weights
 
 
 @cache
-def _builders() -> dict[str, Callable[..., ImageClassifier]]:
-    builders: dict[str, Callable[..., ImageClassifier]] = {}
+def _builders() -> dict[str, Callable[..., VisionModel]]:
+    builders: dict[str, Callable[..., VisionModel]] = {}
     for file in pkgutil.iter_modules(convsmith.models.__path__, "convsmith.models."):
         builders |= getattr(import_module(file.name), "MODELS", {})
     return builders
@@ -37,7 +37,7 @@ def create_model(
     num_classes: int | None = None,
     weights: str | Path | Mapping[str, Tensor] | None = None,
     **options: Any,
-) -> ImageClassifier:
+) -> VisionModel:
     """Build a model.
 
     Args:

@@ -106,7 +106,7 @@ class ResNet(ImageClassifier):
             ("last gamma"; Goyal et al. 2017, arXiv:1706.02677).
     """
 
-    head = "fc"
+    heads = ("fc",)
 
     def __init__(
         self,

@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from convsmith.errors import ConvsmithError
-from convsmith.models.base import ImageClassifier
+from convsmith.models.base import VisionModel
 
 logger = logging.getLogger(__name__)
 
 # Where official checkpoints keep the state dict, and what wrappers put before its names.
 _STATE_DICT_KEYS = ("state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class LoadReport:
 
 
 def load_weights(
-    model: ImageClassifier,
+    model: VisionModel,
     source: str | Path | Mapping[str, Tensor],
     key: str = "auto",
     strict: bool = True,
@@ -64,10 +64,10 @@ def load_weights(
     """
     where = str(source) if isinstance(source, str | Path) else "the state dict"
     state = read_state_dict(source, key) if isinstance(source, str | Path) else dict(source)
-    state = _without_prefixes(state)
     own = model.state_dict()
+    state = _unwrapped(state, own)
 
-    head = {name for name in own if name.startswith(f"{model.head}.")}
+    head = {name for name in own if name.startswith(tuple(f"{path}." for path in model.heads))}
     misfits = [name for name in own if name in state and state[name].shape != own[name].shape]
     dropped = sorted(head & state.keys()) if head.intersection(misfits) else []
     wrong_shape = [name for name in misfits if name not in dropped]
@@ -145,10 +145,14 @@ def _find_state_dict(content: Any, path: Path, key: str) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _without_prefixes(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _unwrapped(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for prefix in _PREFIXES:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        outside = [name for name in state if not name.startswith(prefix)]
+        # HRNet saves its loss, which has class weights, beside the model.
+        only_a_loss = all(name.startswith("loss.") for name in outside)
+        if inside and only_a_loss and not any(name.startswith(prefix) for name in own):
+            state = inside
     return state
 
 

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from convsmith.errors import ConvsmithError
+from convsmith.models.base import VisionModel
+from convsmith.models.hrnet import HighResolutionModule, HRNetBackbone
+from convsmith.models.registry import create_model
+from convsmith.models.weights import load_weights
+from tests.models.golden import filled_state_dict
+
+KINDS = ("hrnet_w18", "hrnet_w18_seg", "hrnet_w18_ocr")
+
+
+def live(name: str, num_classes: int = 5, **options: Any) -> VisionModel:
+    """A small model with no branch near zero, so that an error in any of them shows in the logits."""
+    with torch.device("meta"):
+        model = create_model(name, num_classes=num_classes, **options)
+    keys = [(key, list(value.shape)) for key, value in model.state_dict().items()]
+    model.load_state_dict(filled_state_dict(keys), assign=True)
+    return model.eval()
+
+
+@cache
+def shared(name: str) -> VisionModel:
+    """For tests that change nothing."""
+    return live(name)
+
+
+@cache
+def short(name: str) -> VisionModel:
+    """Every kind of part but few repetitions, so that tracing takes seconds; for tests that change nothing."""
+    model = copy.deepcopy(shared(name))
+    assert isinstance(model, HRNetBackbone)
+    model.layer1, model.stage3, model.stage4 = model.layer1[:1], model.stage3[:1], model.stage4[:1]
+    for module in model.modules():
+        if isinstance(module, HighResolutionModule):
+            for branch in module.branches:
+                assert isinstance(branch, nn.Sequential)
+                del branch[1:]
+    return model
+
+
+IMAGES = torch.randn(2, 3, 50, 71, generator=torch.Generator().manual_seed(0))
+
+
+def maps(output: Tensor | list[Tensor]) -> list[Tensor]:
+    return [output] if isinstance(output, Tensor) else output
+
+
+def assert_same(output: Tensor | list[Tensor], expected: Tensor | list[Tensor], tolerance: float = 1e-4) -> None:
+    torch.testing.assert_close(maps(output), maps(expected), atol=tolerance, rtol=0)
+
+
+# The classification table of the official README (its GFLOPs are multiply-adds / 1024^3).
+@pytest.mark.parametrize(("name", "params_m", "gflops"), [("hrnet_w32", 41.2, 8.31), ("hrnet_w48", 77.5, 16.1)])
+def test_classifiers_have_the_published_size(name: str, params_m: float, gflops: float) -> None:
+    with torch.device("meta"):
+        model = create_model(name).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model(torch.empty(1, 3, 224, 224, device="meta"))
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(params_m, abs=0.05)
+    assert counter.get_total_flops() / 2 / 1024**3 == pytest.approx(gflops, rel=0.005)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_image_size_is_admitted(name: str) -> None:
+    with torch.device("meta"):
+        model = create_model(name, num_classes=3)
+        for height, width in [(1, 1), (33, 50), (64, 97)]:
+            output = model(torch.empty(2, 3, height, width))
+            expected = (2, 3) if name == "hrnet_w18" else (2, 3, -(-height // 4), -(-width // 4))
+            assert {tuple(logits.shape) for logits in maps(output)} == {expected}
+
+
+@torch.inference_mode()
+def test_align_corners_counts_inside_the_network() -> None:
+    for name, default in (("hrnet_w18_seg", False), ("hrnet_w18_ocr", True)):  # the golden files hold the defaults
+        other = live(name, align_corners=not default)
+        pairs = zip(maps(shared(name)(IMAGES)), maps(other(IMAGES)), strict=True)
+        assert all((a - b).abs().max() > 0.01 for a, b in pairs)
+
+
+def test_fresh_segmentation_convolutions_have_the_official_spread_but_those_of_ocr() -> None:
+    model = create_model("hrnet_w18_ocr")
+    state = model.state_dict()
+    assert state["stage4.0.branches.3.0.conv1.weight"].std() == pytest.approx(0.001, rel=0.02)
+    assert state["conv3x3_ocr.0.weight"].std() > 0.005
+    assert create_model("hrnet_w18_seg").state_dict()["last_layer.0.weight"].std() == pytest.approx(0.001, rel=0.02)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_reset_head_changes_every_head_and_nothing_else(name: str) -> None:
+    model = copy.deepcopy(short(name))
+    before = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith(model.heads)}
+    model.reset_head(3)
+    assert model.num_classes == 3
+    assert {logits.shape[1] for logits in maps(model(IMAGES))} == {3}
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in before.items())
+
+
+def test_both_heads_of_ocr_are_dropped_when_the_classes_differ() -> None:
+    model = create_model("hrnet_w18_ocr", num_classes=3)
+    report = load_weights(model, live("hrnet_w18_ocr").state_dict())
+    assert report.dropped == ("aux_head.3.bias", "aux_head.3.weight", "cls_head.bias", "cls_head.weight")
+    assert report.missing == report.unexpected == ()
+
+
+def test_a_checkpoint_of_the_official_training_loads() -> None:
+    expected = shared("hrnet_w18_seg").state_dict()
+    checkpoint = {f"model.{key}": value for key, value in expected.items()} | {"loss.criterion.weight": torch.ones(5)}
+    for state in (checkpoint, {f"module.{key}": value for key, value in checkpoint.items()}):
+        model = create_model("hrnet_w18_seg", num_classes=5)
+        assert load_weights(model, state).unexpected == ()
+        assert all(torch.equal(value, expected[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [("hrnet_w18_seg", ("last_layer",)), ("hrnet_w18_ocr", ("conv3x3_ocr", "ocr_distri_head", "cls_head", "aux_head"))],
+)
+def test_an_imagenet_backbone_loads_into_a_segmentation_model(name: str, heads: tuple[str, ...]) -> None:
+    classifier = live("hrnet_w18").state_dict()
+    model = create_model(name)
+    with pytest.raises(ConvsmithError, match="strict=False"):
+        load_weights(model, classifier)
+    report = load_weights(model, classifier, strict=False)
+    assert all(key.startswith(heads) for key in report.missing)
+    assert all(key.startswith(("incre_", "downsamp_", "final_", "classifier")) for key in report.unexpected)
+    assert torch.equal(model.state_dict()["conv1.weight"], classifier["conv1.weight"])
+
+
+def test_in_channels_sets_the_image_channels() -> None:
+    with torch.device("meta"):
+        assert create_model("hrnet_w18_seg", in_channels=5)(torch.empty(1, 5, 64, 64)).shape == (1, 19, 16, 16)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@torch.inference_mode()
+def test_channels_last_gives_the_same(name: str) -> None:
+    expected = shared(name)(IMAGES)
+    model = live(name).to(memory_format=torch.channels_last)
+    assert_same(model(IMAGES.contiguous(memory_format=torch.channels_last)), expected)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@torch.inference_mode()
+def test_it_compiles_as_one_graph(name: str) -> None:
+    compiled = torch.compile(short(name), backend="eager", fullgraph=True)
+    assert_same(compiled(IMAGES), short(name)(IMAGES))
+
+
+@pytest.mark.parametrize("name", KINDS)
+@torch.inference_mode()
+def test_an_exported_program_takes_any_batch_and_size(name: str) -> None:
+    model = short(name)
+    shapes = ({0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO},)
+    program = torch.export.export(model, (IMAGES,), dynamic_shapes=shapes)
+    other = torch.randn(3, 3, 64, 97, generator=torch.Generator().manual_seed(1))
+    assert_same(program.module()(other), model(other))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_onnx_runs_the_same_network(name: str) -> None:
+    model = short(name)
+    shapes = ({0: torch.export.Dim("batch")},)
+    program = torch.onnx.export(model, (IMAGES,), dynamo=True, dynamic_shapes=shapes, opset_version=18, verbose=False)
+    assert program is not None
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    other = torch.randn(3, 3, 50, 71, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = maps(model(other))
+    output = session.run(None, {session.get_inputs()[0].name: other.numpy()})
+    assert_same([torch.from_numpy(logits) for logits in output], expected)
