@@ -125,8 +125,7 @@ def _receive(url: str, part: Path, progress: Progress, timeout: float, max_bytes
         elif not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
             part.unlink()
             raise _BadContent("the server sent another range of the file than was asked for")
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
+        total = None if response.length is None else start + response.length
         if total is not None and total > max_bytes:
             raise _BadContent(f"it has {total:,} bytes, more than the limit of {max_bytes:,}")
         with part.open("r+b" if start else "wb") as file:
