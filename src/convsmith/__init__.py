@@ -14,6 +14,7 @@ from convsmith.errors import ConvsmithError, missing_package
 if TYPE_CHECKING:
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
     from convsmith.bundle.predictor import Bundle, load
+    from convsmith.models.published import Weights, list_weights, weights
     from convsmith.models.registry import create_model, list_models
     from convsmith.models.weights import load_weights
     from convsmith.recipe.load import list_recipes, load_recipe
@@ -28,15 +29,18 @@ _HOME = {
     "Plan": "recipe.plan:Plan",
     "Recipe": "recipe.schema:Recipe",
     "Run": "training.run:Run",
+    "Weights": "models.published:Weights",
     "create_model": "models.registry:create_model",
     "evaluate": "analyze.evaluate:evaluate_bundle",
     "list_models": "models.registry:list_models",
     "list_recipes": "recipe.load:list_recipes",
+    "list_weights": "models.published:list_weights",
     "load": "bundle.predictor:load",
     "load_recipe": "recipe.load:load_recipe",
     "load_weights": "models.weights:load_weights",
     "plan": "training.model_plan:plan",
     "train": "training.train:train",
+    "weights": "models.published:weights",
 }
 
 __all__ = [
@@ -45,15 +49,18 @@ __all__ = [
     "Plan",
     "Recipe",
     "Run",
+    "Weights",
     "create_model",
     "evaluate",
     "list_models",
     "list_recipes",
+    "list_weights",
     "load",
     "load_recipe",
     "load_weights",
     "plan",
     "train",
+    "weights",
 ]
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from convsmith.cli import data, demo, evaluate, models, plan, predict, recipes, serve, train
+from convsmith.cli import data, demo, evaluate, models, plan, predict, recipes, serve, train, weights
 from convsmith.errors import ConvsmithError, missing_package
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(predict.predict)
 app.command()(serve.serve)
 app.command()(plan.plan)
 app.command()(models.models)
+app.command()(weights.weights)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.command()(demo.demo)

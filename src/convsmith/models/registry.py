@@ -16,6 +16,7 @@ from torch import Tensor
 import convsmith.models
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.models.base import VisionModel
+from convsmith.models.published import resolve
 from convsmith.models.weights import load_weights
 
 
@@ -43,11 +44,12 @@ def create_model(
     Args:
         name: one of `list_models()`.
         num_classes: number of logits; None keeps the family's default (1000; CIFAR models 10).
-        weights: a checkpoint to load (see `load_weights`), None for random initial weights.
+        weights: one of `list_weights()`, downloaded where it is not here yet, or a checkpoint to load (see
+            `load_weights`); None for random initial weights.
         options: further keyword arguments of the family, such as `in_channels` or `zero_init_residual`.
 
     Raises:
-        ConvsmithError: the name or an option is unknown, or the weights do not fit.
+        ConvsmithError: the name or an option is unknown, or the weights cannot be had or do not fit.
     """
     builder = _builders().get(name)
     if builder is None:
@@ -61,6 +63,8 @@ def create_model(
                 f"model `{name}` has no option `{option}`{did_you_mean(option, known)}",
                 fix=f"Its options are: {', '.join(known)}.",
             )
+    if isinstance(weights, str):
+        weights = resolve(weights, name)
     if num_classes is not None:
         options["num_classes"] = num_classes
     try:

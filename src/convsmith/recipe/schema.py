@@ -22,7 +22,10 @@ class Model(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="Further keyword arguments of the model, such as zero_init_residual."
     )
-    weights: str | None = Field(None, description="A checkpoint file to start from; null starts from random weights.")
+    weights: str | None = Field(
+        None,
+        description="A name that `convsmith weights` lists, or a checkpoint file; null starts from random weights.",
+    )
 
 
 class Data(Section):

@@ -1,0 +1,44 @@
+"""convsmith weights."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def weights(
+    pattern: Annotated[str, typer.Argument(help="Shell pattern of names of weights or models.")] = "*",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list with all facts.")] = False,
+) -> None:
+    """List the published weights that `weights=` and a recipe's `model.weights` can name.
+
+    Example: convsmith weights 'resnet50*'
+    """
+    import json
+
+    from convsmith.models.published import list_weights
+    from convsmith.models.published import weights as published
+
+    rows = [published(name) for name in list_weights(pattern)]
+    if as_json:
+        print(json.dumps([row.model_dump(mode="json") for row in rows], indent=2, ensure_ascii=False))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120  # a file or pipe has no width: cut nothing off
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for column in ("top-1", "top-5", "mIoU", "size", "params", "GMACs"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("dataset", overflow="fold")
+    table.add_column("licence", overflow="fold")
+    for row in rows:
+        accuracy = ("-" if value is None else f"{value:.2f}" for value in (row.top1, row.top5, row.miou))
+        cost = (str(row.preprocessing.crop), f"{row.params / 1e6:.1f} M", f"{row.gmacs:.2f}")
+        table.add_row(row.name, *accuracy, *cost, row.dataset, row.licence)
+    console.print(table)

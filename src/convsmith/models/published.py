@@ -1,0 +1,158 @@
+"""The published weights, as data: where they are, what they reach and what they expect. Needs no torch to be read."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
+from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.models.download import Progress, cache_folder, download
+from convsmith.spec import Positive, Preprocess, Section
+
+logger = logging.getLogger(__name__)
+
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar", ".bin", ".ckpt")  # a word that ends so is a path
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class Weights(Section):
+    """One published checkpoint and all that belongs to it.
+
+    `w.preprocess(image)` gives the model's input [3, crop, crop], uint8 in 0 to 255, as validation, `predict` and
+    `serve` see it; `w.preprocessing` is the rule, with the mean and standard deviation that normalise it.
+    """
+
+    name: str = Field(description="`MODEL.SOURCE`, what `weights=` takes.")
+    model: str = Field(description="The model they belong to.")
+    url: str = Field(description="Where the publisher keeps the file.")
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{8}|[0-9a-f]{64})$")] = Field(
+        description="SHA-256 of the file, or its first 8 digits where the publisher gives no more."
+    )
+    licence: str = Field(description="SPDX name of the publisher's licence.")
+    source: str = Field(description="Page that these facts are from.")
+    dataset: str = Field(description="What the accuracy was measured on.")
+    preprocessing: Preprocess = Field(description="How images were prepared for that.")
+    categories: tuple[str, ...] | None = Field(description="Name of each class, in the order of the logits.")
+    top1: Percent | None = Field(None, description="Percent of images whose best class is right.")
+    top5: Percent | None = Field(None, description="Percent of images with the right class among the best five.")
+    miou: Percent | None = Field(None, description="Mean intersection over union, in percent.")
+    params: Annotated[int, Field(gt=0)] = Field(description="Trainable parameters.")
+    gmacs: Positive = Field(description="1e9 multiply-adds for one image of the size of the crop.")
+
+    @property
+    def path(self) -> Path:
+        """Where the file is kept on this machine, once it is downloaded or put there by hand."""
+        return cache_folder() / "weights" / PurePosixPath(self.url).name
+
+    def preprocess(self, image: ImageSource, name: str = "image") -> NDArray[np.uint8]:
+        """The model's input [3, crop, crop] in 0 to 255, before it is normalised.
+
+        Args:
+            image: a path, the bytes of an image file, a Pillow image, or RGB pixels uint8 [H, W, 3].
+            name: what an error calls an image that has no path.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return read_and_preprocess(image, self.preprocessing, name)
+
+    def download(self, progress: Progress | None = None) -> Path:
+        """Fetch the file unless it is here already, and return its path.
+
+        Args:
+            progress: told the bytes that are here and those of the whole file; None shows a bar on a terminal.
+
+        Raises:
+            ConvsmithError: it cannot be had; the error says where a file fetched by other means belongs.
+        """
+        if self.path.is_file():
+            return self.path
+        logger.info("downloading %s from %s", self.name, self.url)
+        if progress:
+            return download(self.url, self.path, self.sha256, progress)
+        with _bar(self.path.name) as shown:
+            return download(self.url, self.path, self.sha256, shown)
+
+
+@cache
+def _published() -> dict[str, Weights]:
+    data = json.loads(files("convsmith.models").joinpath("published.json").read_text(encoding="utf-8"))
+    return {entry["name"]: _read(entry, data["categories"]) for entry in data["weights"]}
+
+
+def _read(entry: dict[str, Any], categories: dict[str, list[str]]) -> Weights:
+    """An entry of the file names its list of categories; many share one."""
+    names = categories[entry["categories"]] if entry["categories"] else None
+    return Weights.model_validate_json(json.dumps({**entry, "categories": names}))
+
+
+def list_weights(pattern: str = "*") -> list[str]:
+    """Names of the published weights whose own name or model matches a shell pattern such as `resnet*`, sorted."""
+    return sorted(
+        name
+        for name, it in _published().items()
+        if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(it.model, pattern)
+    )
+
+
+def weights(name: str) -> Weights:
+    """The published weights of that name, such as `resnet50.tv_v2`.
+
+    Raises:
+        ConvsmithError: there are none of that name.
+    """
+    found = _published().get(name)
+    if found is None:
+        raise ConvsmithError(
+            f"unknown weights `{name}`{did_you_mean(name, _published())}", fix="`convsmith weights` lists them."
+        )
+    return found
+
+
+def resolve(given: str, model: str) -> Path:
+    """The checkpoint file that `given` means for `model`: published weights, downloaded where needed, or a path.
+
+    Raises:
+        ConvsmithError: it names weights that are unknown, or those of another model.
+    """
+    path = Path(given)
+    if given not in _published() and (path.is_file() or path.parent != Path() or path.suffix in _SUFFIXES):
+        return path
+    found = weights(given)
+    if found.model != model:
+        own = ", ".join(list_weights(model)) or "none"
+        raise ConvsmithError(
+            f"the weights `{given}` are for `{found.model}`, not for `{model}`", fix=f"Those of `{model}`: {own}."
+        )
+    return found.download()
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress]:
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (
+        rich_progress.TextColumn(name),
+        rich_progress.BarColumn(),
+        rich_progress.DownloadColumn(),
+        rich_progress.TransferSpeedColumn(),
+        rich_progress.TimeRemainingColumn(),
+    )
+    with rich_progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

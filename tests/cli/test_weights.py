@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from convsmith.cli.main import app
+from convsmith.models.published import list_weights, weights
+
+
+def run(*words: str) -> str:
+    result = CliRunner().invoke(app, ["weights", *words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_table_has_a_line_for_each_with_nothing_cut_off() -> None:
+    output = run()
+    assert [line.split()[0] for line in output.splitlines()[3:] if line.strip()] == list_weights()
+    assert "…" not in output
+
+
+def test_a_line_shows_accuracy_cost_and_licence() -> None:
+    line = run("resnet50.tv_v2").splitlines()[-2]
+    words = ["resnet50.tv_v2", "80.86", "95.43", "-", "224", "25.6", "M", "4.09", "ImageNet-1K", "BSD-3-Clause"]
+    assert line.split() == words
+
+
+def test_json_has_all_facts() -> None:
+    rows = json.loads(run("cifar_resnet*", "--json"))
+    assert [row["name"] for row in rows] == list_weights("cifar_resnet*")
+    w = weights("cifar_resnet20.akamaster")
+    row = rows[1]
+    assert (row["url"], row["sha256"], row["licence"], row["top1"]) == (w.url, w.sha256, w.licence, 91.73)
+    assert row["preprocessing"]["crop"] == 32
+    assert row["categories"][-1] == "truck"
+
+
+@pytest.mark.parametrize(("words", "expected"), [(["nothing*", "--json"], "[]\n"), (["--help"], None)])
+def test_no_match_is_an_empty_list_and_help_has_an_example(words: list[str], expected: str | None) -> None:
+    output = run(*words)
+    assert output == expected if expected else "Example: convsmith weights" in output
