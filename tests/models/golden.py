@@ -25,6 +25,11 @@ OFFICIAL: dict[str, tuple[str, dict[str, Any]]] = {
     "cls_hrnet_w18": ("hrnet_w18", {}),
     "seg_hrnet_w48": ("hrnet_w48_seg", {}),
     "seg_hrnet_ocr_w48": ("hrnet_w48_ocr", {}),
+    "mobilenet_v2": ("mobilenet_v2", {}),
+    "convnext_tiny": ("convnext_tiny", {}),
+    "convnext_small": ("convnext_small", {}),
+    "convnext_base_21841": ("convnext_base", {"num_classes": 21841}),
+    "convnext_isotropic_small": ("convnext_isotropic_small", {}),
 }
 
 
