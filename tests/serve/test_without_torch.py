@@ -42,3 +42,13 @@ def test_the_command_predicts(torch_free_python: Path, colour_bundle: Path, tmp_
 def test_the_command_serves(torch_free_python: Path, colour_bundle: Path) -> None:
     with served_by_command(colour_bundle, python=torch_free_python) as (_, url):
         assert post(url, picture("blue")).json()["label"] == "blue"
+
+
+def test_the_command_evaluates(torch_free_python: Path, colour_bundle: Path, tmp_path: Path) -> None:
+    for colour in ("red", "blue"):
+        (tmp_path / colour).mkdir()
+        (tmp_path / colour / "a.png").write_bytes(picture(colour))
+    command = [torch_free_python.with_name("convsmith"), "evaluate", colour_bundle, "--data", tmp_path, "--json"]
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["top1"] == 1.0
