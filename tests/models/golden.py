@@ -30,6 +30,11 @@ OFFICIAL: dict[str, tuple[str, dict[str, Any]]] = {
     "convnext_small": ("convnext_small", {}),
     "convnext_base_21841": ("convnext_base", {"num_classes": 21841}),
     "convnext_isotropic_small": ("convnext_isotropic_small", {}),
+    "resnest50": ("resnest50", {}),
+    "resnest101": ("resnest101", {}),
+    "resnest200": ("resnest200", {}),
+    "resnest50_fast_1s1x64d": ("resnest50_fast_1s1x64d", {}),
+    "resnest50_fast_2s1x64d": ("resnest50_fast_2s1x64d", {}),
 }
 
 

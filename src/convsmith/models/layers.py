@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Normalize(nn.Module):
@@ -30,3 +31,74 @@ class Normalize(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Float32 [N, C, H, W] from uint8 [N, C, H, W]."""
         return images.float() * self.scale + self.shift
+
+
+class DropBlock(nn.Module):
+    """Zeroes square patches of whole feature maps in training; the identity in evaluation.
+
+    Ghiasi et al. 2018 (arXiv:1810.12890), as in ResNeSt's resnest/gluon/dropblock.py: one mask for the whole batch, one
+    scale for all channels. Sizes are those of the tensor, so any input size works.
+
+    Args:
+        drop_prob: aimed-at share of dropped values, 0 to 1; a schedule may set it between steps.
+        block_size: side of a patch, in positions.
+    """
+
+    _drop_prob: Tensor
+
+    def __init__(self, drop_prob: float = 0.0, block_size: int = 3) -> None:
+        super().__init__()
+        self.block_size = block_size
+        # A tensor, because compiled code would be compiled anew for every value of a plain number.
+        self.register_buffer("_drop_prob", torch.zeros(()), persistent=False)
+        self.drop_prob = drop_prob
+
+    @property
+    def drop_prob(self) -> float:
+        """Aimed-at share of dropped values; 0 switches the layer off."""
+        return self._given_prob
+
+    @drop_prob.setter
+    def drop_prob(self, value: float) -> None:
+        if not 0 <= value <= 1:
+            raise ValueError(f"drop_prob is a probability, 0 to 1, not {value}")
+        self._given_prob = value
+        self._active = value > 0
+        self._drop_prob.fill_(value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to the same."""
+        if not (self.training and self._active):
+            return x
+        return drop_blocks(x, torch.rand(1, *x.shape[1:], device=x.device), self._drop_prob, self.block_size)
+
+    def extra_repr(self) -> str:
+        """What `print(model)` shows."""
+        return f"drop_prob={self.drop_prob}, block_size={self.block_size}"
+
+
+def drop_blocks(x: Tensor, noise: Tensor, drop_prob: float | Tensor, block_size: int) -> Tensor:
+    """Zero a patch of `x` around every position where `noise` is small, and scale up what is left.
+
+    Args:
+        x: [N, C, H, W].
+        noise: uniform in 0 to 1, [1, C, H, W].
+        drop_prob: aimed-at share of dropped values. More is dropped on small maps, as in the official code, for which
+            patches at the border count as whole ones.
+        block_size: side of a patch.
+    """
+    height, width = x.shape[-2:]
+    centres = noise < drop_prob * centre_density(block_size, height, width)
+    exact = torch.promote_types(x.dtype, torch.float32)  # bfloat16 cannot count the kept values
+    patches = F.max_pool2d(centres.to(exact), block_size, stride=1, padding=block_size // 2)
+    kept = 1 - patches[..., :height, :width]  # an even patch grows the map by one
+    return x * (kept * (kept.numel() / kept.sum().clamp(min=1))).to(x.dtype)
+
+
+def centre_density(block_size: int, height: int, width: int) -> float:
+    """Share of positions that become a patch's centre, per unit of drop probability (gamma / drop_prob of the paper).
+
+    A map smaller than a patch counts as having room for one.
+    """
+    inner = max(height - block_size + 1, 1) * max(width - block_size + 1, 1)
+    return height * width / block_size**2 / inner

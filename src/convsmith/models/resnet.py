@@ -34,10 +34,10 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int, groups: int, width_per_group: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, groups: int, width_per_group: int, se: bool) -> None:
         super().__init__()
-        if groups != 1 or width_per_group != 64:
-            raise ValueError("groups and width_per_group shape bottleneck blocks; ResNet-18 and -34 have none")
+        if groups != 1 or width_per_group != 64 or se:
+            raise ValueError("groups, width_per_group and se shape bottleneck blocks; ResNet-18 and -34 have none")
         self.conv1 = _conv3x3(in_channels, width, stride)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _conv3x3(width, width)
@@ -59,12 +59,32 @@ class BasicBlock(nn.Module):
         return self.relu(out)  # type: ignore[no-any-return]
 
 
+class SqueezeExcitation(nn.Module):
+    """Weighs channels by what two small layers make of their means (Hu et al. 2018, arXiv:1709.01507).
+
+    Args:
+        channels: C.
+        reduction: how many times narrower the layer between the two is.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, channels // reduction, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc2 = nn.Conv2d(channels // reduction, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to the same."""
+        weight = self.fc2(self.relu(self.fc1(x.mean((2, 3), keepdim=True)))).sigmoid()
+        return x * weight  # type: ignore[no-any-return]
+
+
 class Bottleneck(nn.Module):
     """1x1 down, 3x3 (in groups for ResNeXt), 1x1 up, around which the identity flows."""
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int, groups: int, width_per_group: int) -> None:
+    def __init__(self, in_channels: int, width: int, stride: int, groups: int, width_per_group: int, se: bool) -> None:
         super().__init__()
         inner = int(width * (width_per_group / 64)) * groups
         out_channels = width * self.expansion
@@ -74,6 +94,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = _conv1x1(inner, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
+        self.se = SqueezeExcitation(out_channels) if se else None
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(in_channels, out_channels, stride)
 
@@ -88,6 +109,8 @@ class Bottleneck(nn.Module):
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
+        if self.se is not None:
+            out = self.se(out)
         out += identity
         return self.relu(out)  # type: ignore[no-any-return]
 
@@ -104,6 +127,7 @@ class ResNet(ImageClassifier):
         width_per_group: channels per group at a stage width of 64.
         zero_init_residual: start each block as the identity, by a zero weight in its last norm
             ("last gamma"; Goyal et al. 2017, arXiv:1706.02677).
+        se: a squeeze-and-excitation layer after the last convolution and norm of each bottleneck.
     """
 
     heads = ("fc",)
@@ -117,13 +141,14 @@ class ResNet(ImageClassifier):
         groups: int = 1,
         width_per_group: int = 64,
         zero_init_residual: bool = False,
+        se: bool = False,
     ) -> None:
         super().__init__()
 
         def stage(in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
             out_channels = width * block.expansion
             shapes = [(in_channels, stride)] + [(out_channels, 1)] * (depth - 1)
-            return nn.Sequential(*(block(c, width, s, groups, width_per_group) for c, s in shapes))
+            return nn.Sequential(*(block(c, width, s, groups, width_per_group, se) for c, s in shapes))
 
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
