@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Results(Protocol):
@@ -24,6 +24,9 @@ class Task(Protocol):
 
     metric: str
     """Name of the metric, higher being better, that chooses the best checkpoint."""
+
+    def check_model(self, model: nn.Module) -> None:
+        """Raise a ConvsmithError if the model's outputs are not what the task needs."""
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The scalar training loss of a batch."""

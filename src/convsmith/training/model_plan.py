@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from convsmith.models.registry import create_model
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
+from convsmith.tasks.make import make_task
 from convsmith.training.optim import STATE_SLOTS, parameter_groups
 from convsmith.training.precision import Precision, autocast, device_memory, pick_device, pick_precision
 
@@ -38,6 +39,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
     with FakeTensorMode():  # shapes without memory or arithmetic
         model = create_model(recipe.model.name, recipe.model.num_classes, **recipe.model.options)
+        make_task(recipe).check_model(model)
         gmacs = _gmacs(model, recipe.preprocess.crop)
         one, two = (_saved_bytes(model, n, recipe.augment.size, precision) for n in (1, 2))
     per_sample = two - one

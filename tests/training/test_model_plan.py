@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+import convsmith as cs
+
+
+def test_the_plan_of_resnet50_has_the_published_size_and_cost() -> None:
+    plan = cs.plan(cs.load_recipe("resnet50-in1k"), num_samples=1_281_167, nodes=4, devices=8)
+    assert plan.params == 25_557_032
+    assert plan.gmacs == pytest.approx(4.089184256)
+    assert (plan.world_size, plan.effective_batch) == (32, 256)
+    assert plan.world_size * plan.per_device_batch * plan.accumulation == 256
+
+
+def test_every_parameter_is_in_one_group() -> None:
+    recipe = cs.load_recipe("resnet50-in1k", ["optimizer.norm_weight_decay=0"])
+    groups = cs.plan(recipe, num_samples=1000).groups
+    assert groups is not None
+    names = [name for group in groups for name in group.names]
+    assert len(names) == len(set(names)) == 161
+    assert {group.weight_decay for group in groups} == {0.0, 1e-4}
+
+
+def test_memory_grows_with_the_per_device_batch_by_what_a_forward_pass_keeps() -> None:
+    recipe = cs.load_recipe("digits", ["precision=fp32"])
+    bytes_of = {
+        size: cs.plan(
+            recipe.model_copy(update={"batch": recipe.batch.model_copy(update={"size": size})}), 1000
+        ).memory_bytes
+        for size in (8, 16, 24)
+    }
+    assert bytes_of[16] - bytes_of[8] == bytes_of[24] - bytes_of[16]  # type: ignore[operator]
+    # ResNet-20 keeps about 190,000 activations of 32x32 images twice: before and after normalisation
+    assert 8 * 1e6 < bytes_of[16] - bytes_of[8] < 8 * 3e6  # type: ignore[operator]
+
+
+def test_a_forward_pass_takes_no_more_than_the_device_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = cs.load_recipe("resnet18-in1k", ["precision=fp32"])
+    free = cs.plan(recipe, num_samples=1000)
+    monkeypatch.setattr("convsmith.training.model_plan.device_memory", lambda device: 2 * 10**9)
+    tight = cs.plan(recipe, num_samples=1000)
+    assert tight.effective_batch == free.effective_batch == 256
+    assert tight.per_device_batch < free.per_device_batch
+    assert tight.memory_bytes is not None
+    assert tight.memory_bytes < 2 * 10**9
+
+
+def test_a_plan_builds_no_weights() -> None:
+    before = torch.get_rng_state()
+    cs.plan(cs.load_recipe("resnet50-in1k"), num_samples=1000)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_model_for_another_task_is_an_error() -> None:
+    with pytest.raises(cs.ConvsmithError, match="logits for each pixel, not for each image"):
+        cs.plan(cs.load_recipe("digits", ["model.name=hrnet_w18_seg"]), num_samples=100)
