@@ -10,6 +10,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a typing error shall not ask for a terabyte
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 
@@ -22,8 +23,8 @@ class Section(BaseModel):
 class Preprocess(Section):
     """How an image becomes the model's input in validation, predict and serve: the same in all three."""
 
-    resize: Count = Field(description="Length in pixels that the shorter side is resized to.")
-    crop: Count = Field(description="Side in pixels of the central square that the model sees.")
+    resize: Side = Field(description="Length in pixels that the shorter side is resized to.")
+    crop: Side = Field(description="Side in pixels of the central square that the model sees.")
     interpolation: Interpolation = "bilinear"
     mean: tuple[Fraction, Fraction, Fraction] = Field(
         (0.485, 0.456, 0.406), description="Per-channel mean of images in 0 to 1."

@@ -125,6 +125,13 @@ def test_a_file_name_that_is_not_plain_is_refused(bundle: Path, name: str) -> No
         load(bundle)
 
 
+@pytest.mark.parametrize("key", ["resize", "crop"])
+def test_an_image_side_that_no_memory_holds_is_refused(bundle: Path, key: str) -> None:
+    reseal(bundle, preprocess=json.loads((bundle / "bundle.json").read_text())["preprocess"] | {key: 1_000_000})
+    with pytest.raises(ConvsmithError, match=rf"preprocess\.{key}: .* less than or equal to 4096"):
+        load(bundle)
+
+
 def test_a_newer_format_says_what_to_upgrade_to(bundle: Path) -> None:
     reseal(bundle, format_version=2, created_with={"convsmith": "3.1.0"}, a_new_key=1)
     with pytest.raises(ConvsmithError) as caught:

@@ -83,3 +83,7 @@ class TestToYaml:
     def test_a_remark_with_a_line_break_cannot_add_a_line(self, tmp_path: Path) -> None:
         recipe = example(tmp_path)
         assert read_yaml(recipe_to_yaml(recipe, {"seed": "a\nb: 1"}), "x") == read_yaml(recipe_to_yaml(recipe), "x")
+
+
+def test_a_training_image_may_be_larger_than_the_evaluation_image(tmp_path: Path) -> None:
+    assert example(tmp_path, "augment.random_crop.size=64").augment.size == 64

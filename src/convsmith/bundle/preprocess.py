@@ -53,7 +53,7 @@ def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: s
     """
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
     size = _resized(picture.width, picture.height, spec.resize)
-    if size[0] * size[1] > max(MAX_PIXELS, spec.resize**2):
+    if size[0] * size[1] > MAX_PIXELS:
         raise ImageTooLarge(
             f"{name} is too large",
             f"its {picture.width} x {picture.height} pixels would be resized to {size[0]} x {size[1]}",

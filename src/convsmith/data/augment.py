@@ -60,7 +60,7 @@ def _padded_crop(crop: RandomCrop, preprocess: Preprocess) -> Callable[[Tensor],
 
     def transform(image: Tensor) -> Tensor:
         short, long = sorted(image.shape[1:])
-        if size * size * long // short > max(MAX_PIXELS, size * size):
+        if size * size * long // short > MAX_PIXELS:
             raise ImageTooLarge(
                 "an image is too large", f"resized to {size} on its shorter side it has over {MAX_PIXELS} pixels"
             )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Preprocess, Section
+from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Preprocess, Section, Side
 
 
 class Model(Section):
@@ -26,6 +26,16 @@ class Model(Section):
         None,
         description="A name that `convsmith weights` lists, or a checkpoint file; null starts from random weights.",
     )
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_further(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for key in ("name", "num_classes", "weights"):
+            if key in options:
+                raise ValueError(f"set model.{key}, not model.options.{key}")
+        if options.get("in_channels", 3) != 3:
+            raise ValueError("images are decoded to RGB, so in_channels is 3")
+        return options
 
 
 class Data(Section):
@@ -52,7 +62,7 @@ class Data(Section):
 class RandomResizedCrop(Section):
     """A random area of the image, resized (Inception's augmentation)."""
 
-    size: Count = Field(description="Side of the training image in pixels.")
+    size: Side = Field(description="Side of the training image in pixels.")
     scale: tuple[Positive, Positive] = Field((0.08, 1.0), description="Range of the area, relative to the image.")
     ratio: tuple[Positive, Positive] = Field((3 / 4, 4 / 3), description="Range of the aspect ratio.")
     interpolation: Interpolation = "bilinear"
@@ -66,10 +76,10 @@ class RandomResizedCrop(Section):
 
 
 class RandomCrop(Section):
-    """The evaluation image, padded with black and cropped at a random place (the CIFAR augmentation)."""
+    """The image resized to a shorter side of `size`, padded with black and cropped at a random place (as for CIFAR)."""
 
-    size: Count = Field(description="Side of the training image in pixels.")
-    padding: Annotated[int, Field(ge=0)] = Field(4, description="Pixels added on each side.")
+    size: Side = Field(description="Side of the training image in pixels.")
+    padding: Annotated[int, Field(ge=0, le=4096)] = Field(4, description="Pixels added on each side.")
 
 
 class Augment(Section):
@@ -234,12 +244,6 @@ class Recipe(Section):
                     f"schedule.{name} ({getattr(schedule, name):g}) is above optimizer.lr ({optimizer.lr:g}), "
                     "the highest learning rate of the run"
                 )
-        crop = self.augment.random_crop
-        if crop is not None and crop.size > self.preprocess.crop + 2 * crop.padding:
-            raise ValueError(
-                f"augment.random_crop.size ({crop.size}) is above preprocess.crop + 2 x padding "
-                f"({self.preprocess.crop + 2 * crop.padding}), the side of the image that it crops"
-            )
         per_device = self.batch.per_device
         if per_device != "auto" and self.batch.size % per_device:
             raise ValueError(
