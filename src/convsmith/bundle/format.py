@@ -34,7 +34,7 @@ class Manifest(Section):
 
     format_version: Literal[1] = 1
     task: Literal["classification"]
-    model: dict[str, Any] = Field(description="Name of the architecture, parameters, GMACs.")
+    model: dict[str, Any] = Field(description="Name of the architecture, its options, number of parameters.")
     labels: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         description="Name of each class, in order of logits."
     )
@@ -122,7 +122,7 @@ def write_bundle(
         model: an ONNX model with the input `images`, uint8 [N, 3, crop, crop], and the output `logits`,
             float32 [N, K], that needs no other file.
         task: what the model does.
-        model_info: the architecture's name, parameters, GMACs.
+        model_info: the architecture's name, options, number of parameters.
         labels: K names in the order of the logits.
         preprocess: how an image becomes the model's input.
         metrics: what was measured on the validation data.
