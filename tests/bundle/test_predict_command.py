@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from convsmith.cli.predict import printable
+from convsmith.cli.text import printable
 from tests.colours import LABELS, picture, write_colour_bundle
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
@@ -15,6 +16,7 @@ from convsmith.bundle.predictor import load
 from convsmith.data.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.index import Index
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.schema import Data
 from convsmith.tasks.classification_metrics import ClassificationResults
 
 
@@ -94,11 +96,11 @@ def evaluate_bundle(
 
 def _validation_images(data: Path, manifest: Manifest) -> Index | None:
     """The validation images of `data`, or None if it is not the folder that the bundle was trained on."""
-    fraction = manifest.recipe.get("data", {}).get("val_fraction")
-    if manifest.data_digest is None or not isinstance(fraction, float):
+    if manifest.data_digest is None:
         return None
     try:
-        folder = open_image_folder(data, fraction)
-    except ConvsmithError:
+        section = Data.model_validate(manifest.recipe.get("data"))
+        folder = open_image_folder(data, section.val_fraction)
+    except (ValidationError, ConvsmithError):
         return None  # what cannot be trained on is not what it was trained on; it may be fit to judge by
     return folder.val if folder.digest == manifest.data_digest else None

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from convsmith.cli import data, demo, evaluate, models, plan, predict, recipes, serve, train, weights
+from convsmith.cli.text import printable
 from convsmith.errors import ConvsmithError, missing_package
 
 app = typer.Typer(
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         known = missing_package(error) if isinstance(error, ModuleNotFoundError) else error
         if _debug or known is None:
             raise
-        print(f"error: {known}", file=sys.stderr)
+        print("\n".join(map(printable, f"error: {known}".split("\n"))), file=sys.stderr)
         sys.exit(known.exit_code)
     except KeyboardInterrupt:
         if _debug:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from convsmith.cli.text import printable
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
@@ -123,13 +124,6 @@ def _csv(top: int) -> Write:
         sys.stdout.flush()
 
     return write
-
-
-def printable(text: str) -> str:
-    """`text` on one line, without characters that steer a terminal; undecodable bytes of file names are kept."""
-    return "".join(
-        c if c.isprintable() or "\udc80" <= c <= "\udcff" else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 def _counted(answers: Iterator[Answer]) -> Iterator[Answer]:

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from convsmith.data.image_folder import open_image_folder
+from tests.colours import picture, write_colour_bundle
+
+WARNING = "warning: all labelled images of the folder are judged, including any that the bundle was trained on\n"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for colour in ("red", "blue"):
+        (tmp_path / "photos" / colour).mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            (tmp_path / "photos" / colour / name).write_bytes(picture(colour))
+    return tmp_path / "photos"
+
+
+def run(bundle: Path, data: Path, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "convsmith.cli.main", "evaluate", str(bundle), "--data", str(data)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == exit_code, result.stderr
+    return result
+
+
+def test_a_label_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    label = "red\x1b[31m"
+    bundle = write_colour_bundle(tmp_path / "bundle", labels=(label, "green", "blue"))
+    (tmp_path / "photos" / label).mkdir(parents=True)
+    (tmp_path / "photos" / label / "a.png").write_bytes(picture("red"))
+    (tmp_path / "photos" / "blue").mkdir()
+    shown = run(bundle, tmp_path / "photos").stdout
+    assert "\x1b" not in shown
+    assert "red\\x1b[31m" in shown
+
+
+def test_a_label_in_an_error_cannot_steer_the_terminal(tmp_path: Path, photos: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "bundle", labels=("red\x1b[31m", "green", "blue"))
+    assert "its classes are `red\\x1b[31m`" in run(bundle, photos, exit_code=2).stderr
+
+
+def test_an_unreadable_file_cannot_steer_the_terminal(tmp_path: Path, photos: Path) -> None:
+    (photos / "red" / "\x1b[31m.png").write_bytes(b"")
+    assert "\x1b" not in run(write_colour_bundle(tmp_path / "bundle"), photos).stderr
+
+
+def test_a_folder_that_was_split_otherwise_is_judged_with_a_warning(tmp_path: Path, photos: Path) -> None:
+    assert run(write_colour_bundle(tmp_path / "bundle", data_digest="other data"), photos).stderr == WARNING
+
+
+def test_the_folder_that_training_split_is_judged_without_a_warning(tmp_path: Path, photos: Path) -> None:
+    recipe, digest = {"data": {"val_fraction": 0.5}}, open_image_folder(photos, 0.5).digest
+    assert run(write_colour_bundle(tmp_path / "bundle", recipe=recipe, data_digest=digest), photos).stderr == ""
+
+
+def test_a_folder_with_val_is_judged_without_a_warning(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "data").mkdir()
+    photos.rename(tmp_path / "data" / "val")
+    assert run(write_colour_bundle(tmp_path / "bundle", data_digest="other data"), tmp_path / "data").stderr == ""
+
+
+def test_a_bundle_of_unknown_data_is_judged_without_a_warning(colour_bundle: Path, photos: Path) -> None:
+    assert run(colour_bundle, photos).stderr == ""
