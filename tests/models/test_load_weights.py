@@ -54,6 +54,12 @@ def test_a_safetensors_file_loads(tmp_path: Path) -> None:
     assert_loads(tmp_path / "model.safetensors")
 
 
+def test_a_key_for_a_safetensors_file_is_an_error(tmp_path: Path) -> None:
+    save_file(state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(ConvsmithError, match=r"model\.safetensors has no entry `model_ema`"):
+        load_weights(create_model("cifar_resnet20"), tmp_path / "model.safetensors", key="model_ema")
+
+
 def test_counters_that_old_files_lack_are_not_missed() -> None:
     old = {key: value for key, value in state_dict().items() if not key.endswith("num_batches_tracked")}
     assert load_weights(create_model("cifar_resnet20"), old).missing == ()

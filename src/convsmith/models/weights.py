@@ -56,7 +56,7 @@ def load_weights(
     Args:
         model: receives the weights.
         source: a `.safetensors` or torch file, or a state dict.
-        key: entry of the file that holds the state dict; `auto` looks for it.
+        key: entry of the torch file that holds the state dict; `auto` looks for it.
         strict: raise when, the dropped head aside, names are missing or unexpected.
 
     Raises:
@@ -108,6 +108,10 @@ def read_state_dict(path: str | Path, key: str = "auto") -> dict[str, Tensor]:
     if not path.is_file():
         raise ConvsmithError(f"there is no checkpoint file {path}", fix="Check the path.")
     if path.suffix == ".safetensors":
+        if key != "auto":
+            raise ConvsmithError(
+                f"{path} has no entry `{key}`", "a safetensors file is one state dict", "Leave out the key."
+            )
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
