@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from convsmith.bundle import decode
-from convsmith.bundle.decode import ImageError, ImageTooLarge, decode_image, read_image
+from convsmith.bundle.decode import ImageError, ImageTooLarge, check_header, decode_image, read_image
 
 
 def seed_images() -> list[bytes]:
@@ -232,3 +232,10 @@ def test_a_bomb_costs_one_image_error_and_little_memory(name: str, tmp_path: Pat
     expected = {"too": ["ImageTooLarge"], "bad": ["ImageError"], "any": ["ImageError", "decoded"]}
     assert answer in expected[name[:3]]
     assert int(megabytes) < 300
+
+
+@pytest.mark.parametrize("name", [name for name in BOMBS if name.startswith("too") and name != "too-large-jpeg-scans"])
+def test_what_is_too_large_is_seen_in_its_header(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(BOMBS[name])
+    with pytest.raises(ImageTooLarge):
+        check_header(tmp_path / name)

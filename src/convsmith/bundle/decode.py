@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,36 +67,33 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 def decode_rgb(data: bytes, name: str = "image") -> Image.Image:
     """`decode_image` as a Pillow image of mode RGB, which saves a copy where Pillow goes on with it."""
     if not data:
-        raise ImageError(f"cannot read {name}", "it is empty")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(image, name)
-            _check_cost(image, data, name)
-            return to_rgb(image, name)
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, "its header announces far more pixels") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"cannot read {name}", f"it is not an image of a known kind ({', '.join(FORMATS)}), or its head is damaged"
-        ) from error
-    except Exception as error:  # Pillow's plugins raise anything on damaged data
-        raise _unreadable(name, error) from error
+        raise _empty(name)
+    with _image_errors(name), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_header(image, name)
+        _check_scans(image, data, name)
+        return to_rgb(image, name)
+
+
+def check_header(path: Path) -> None:
+    """Raise the `ImageError` that `read_image` would, as far as the size and the header of the file tell."""
+    with _file_errors(path), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise _empty(str(path))
+        if size > MAX_BYTES:
+            raise _file_too_large(path)
+        with _image_errors(str(path)), Image.open(file, formats=FORMATS) as image:
+            _check_header(image, str(path))
 
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file of at most `MAX_BYTES` bytes, or an `ImageError` that names it."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_USUAL_BYTES)
-            if len(data) == _USUAL_BYTES:
-                data += file.read(MAX_BYTES + 1 - _USUAL_BYTES)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ImageError(f"cannot read {path}", reason.lower()) from error
+    with _file_errors(path), path.open("rb") as file:
+        data = file.read(_USUAL_BYTES)
+        if len(data) == _USUAL_BYTES:
+            data += file.read(MAX_BYTES + 1 - _USUAL_BYTES)
     if len(data) > MAX_BYTES:
-        raise ImageTooLarge(f"{path} is too large", f"an image file may have {MAX_BYTES // 2**20} MiB")
+        raise _file_too_large(path)
     return data
 
 
@@ -169,21 +169,61 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+@contextmanager
+def _image_errors(name: str) -> Iterator[None]:
+    """Whatever opening or decoding raises becomes an `ImageError`."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(name, "its header announces far more pixels") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"cannot read {name}", f"it is not an image of a known kind ({', '.join(FORMATS)}), or its head is damaged"
+        ) from error
+    except Exception as error:  # Pillow's plugins raise anything on damaged data
+        raise _unreadable(name, error) from error
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    """What the file system refuses becomes an `ImageError`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ImageError(f"cannot read {path}", reason.lower()) from error
+
+
 def _check_size(image: Image.Image, name: str) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(name, f"it has {image.width} x {image.height} pixels")
 
 
-def _check_cost(image: Image.Image, data: bytes, name: str) -> None:
-    """Refuse small images that cost like huge ones: endless JPEG scans, TIFF tiles larger than the picture."""
-    if image.format in ("JPEG", "MPO"):
-        scans = data.count(b"\xff\xda")
-        if scans * image.width * image.height > _MAX_JPEG_SCANS * MAX_PIXELS:
-            raise _too_large(name, f"it draws {image.width} x {image.height} pixels {scans} times over")
+def _check_header(image: Image.Image, name: str) -> None:
+    """Refuse huge images, and small ones that cost as much: TIFF tiles larger than the picture."""
+    _check_size(image, name)
     tags: Any = getattr(image, "tag_v2", {})
     tile = [tags.get(tag, 0) for tag in (ExifTags.Base.TileWidth, ExifTags.Base.TileLength)]
     if tile[0] * tile[1] > MAX_PIXELS:
         raise _too_large(name, f"its tiles have {tile[0]} x {tile[1]} pixels")
+
+
+def _check_scans(image: Image.Image, data: bytes, name: str) -> None:
+    """Refuse small JPEGs that cost like huge images, by endless scans."""
+    if image.format in ("JPEG", "MPO"):
+        scans = data.count(b"\xff\xda")
+        if scans * image.width * image.height > _MAX_JPEG_SCANS * MAX_PIXELS:
+            raise _too_large(name, f"it draws {image.width} x {image.height} pixels {scans} times over")
+
+
+def _empty(name: str) -> ImageError:
+    return ImageError(f"cannot read {name}", "it is empty")
+
+
+def _file_too_large(path: Path) -> ImageTooLarge:
+    return ImageTooLarge(f"{path} is too large", f"an image file may have {MAX_BYTES // 2**20} MiB")
 
 
 def _too_large(name: str, reason: str) -> ImageTooLarge:

@@ -8,9 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
-from convsmith.bundle.decode import FORMATS, MAX_BYTES, MAX_PIXELS, ImageError, read_image
+from convsmith.bundle.decode import ImageError, check_header, read_image
 from convsmith.bundle.runtime import available_cores
 from convsmith.data.index import Index, printable
 
@@ -42,7 +40,7 @@ def check_files(index: Index, progress: Callable[[int, int], None] | None = None
         The bad files, in the order of the index.
     """
     decode = _total_size_is_at_most(DECODE_LIMIT, index)
-    check = _decode if decode else _read_header
+    look: Callable[[Path], object] = read_image if decode else check_header
     # Decoding keeps the cores busy; headers wait for the disk or the network.
     threads = available_cores() if decode else 32
 
@@ -50,7 +48,7 @@ def check_files(index: Index, progress: Callable[[int, int], None] | None = None
         found = []
         for i in range(first, min(first + _CHUNK, len(index))):
             path = index.path(i)
-            if reason := check(path):
+            if reason := _reason(look, path):
                 found.append(BadFile(printable(path), reason))
         return found
 
@@ -77,28 +75,10 @@ def _total_size_is_at_most(limit: int, index: Index) -> bool:
     return True
 
 
-def _decode(path: Path) -> str | None:
-    """Why the file cannot be decoded, or None if it can."""
+def _reason(look: Callable[[Path], object], path: Path) -> str | None:
+    """Why the file is no image that can be read, as far as `look` looks; None if it finds nothing."""
     try:
-        read_image(path)
+        look(path)
     except ImageError as error:
         return error.why
     return None
-
-
-def _read_header(path: Path) -> str | None:
-    """Why the file cannot be an image that `read_image` takes, or None if its size and header are fine."""
-    try:
-        size = path.stat().st_size
-        if size == 0:
-            return "it is empty"
-        if size > MAX_BYTES:
-            return f"an image file may have {MAX_BYTES // 2**20} MiB"
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-    except UnidentifiedImageError:
-        return f"it is not an image of a known kind ({', '.join(FORMATS)})"
-    except Exception as error:  # Pillow's plugins raise anything on damaged data
-        reason = error.strerror if isinstance(error, OSError) else None
-        return (reason or str(error) or type(error).__name__).lower()
-    return f"it has {width} x {height} pixels; {MAX_PIXELS} are allowed" if width * height > MAX_PIXELS else None
