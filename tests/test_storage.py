@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.storage import new_directory, point_to, seal_holds, sealed, write_file
+from convsmith.storage import clear_leftovers, new_directory, point_to, seal_holds, sealed, write_file
 
 
 def write_half_and_crash(path: Path) -> None:
@@ -52,3 +52,24 @@ def test_point_to_changes_an_existing_link(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         point_to(tmp_path / "last", name)
     assert (tmp_path / "last").resolve().name == "b"
+
+
+def test_leftovers_of_a_dead_process_go_and_other_hidden_files_stay(tmp_path: Path) -> None:
+    (tmp_path / ".convsmith-new.step.abc").mkdir()
+    (tmp_path / ".convsmith-new.plan.json.abc").write_text("half")
+    (tmp_path / ".env.local").write_text("mine")
+    clear_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".env.local"]
+
+
+def test_a_replaced_directory_comes_back_if_its_successor_never_came(tmp_path: Path) -> None:
+    (tmp_path / ".convsmith-old.step").mkdir()
+    clear_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step"]
+
+
+def test_a_replaced_directory_goes_once_its_successor_is_there(tmp_path: Path) -> None:
+    for name in (".convsmith-old.step", "step"):
+        (tmp_path / name).mkdir()
+    clear_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step"]

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_TEMPORARY = ".convsmith-new."
+_REPLACED = ".convsmith-old."
+
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, as hexadecimal text."""
@@ -37,7 +40,7 @@ def _checksum(values: Mapping[str, Any]) -> str:
 def write_file(path: Path, content: str | bytes) -> None:
     """Replace a file at once: readers see the old content or the new, also after a crash."""
     data = content.encode() if isinstance(content, str) else content
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{_TEMPORARY}{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), 0o644)
@@ -55,10 +58,11 @@ def write_file(path: Path, content: str | bytes) -> None:
 def new_directory(path: Path) -> Iterator[Path]:
     """A temporary sibling folder that takes the place of `path` when the block ends without an error.
 
-    Everything in it is on the disk before it is renamed. What stood at `path` is removed only then.
+    Everything in it is on the disk before it is renamed. What stood at `path` is removed only then; `clear_leftovers`
+    puts it back if the process dies between the two.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{path.name}.", dir=path.parent))
     try:
         temporary.chmod(0o755)
         yield temporary
@@ -66,7 +70,8 @@ def new_directory(path: Path) -> Iterator[Path]:
             _flush(file)
         _flush(temporary)
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            old = path.with_name(_REPLACED + path.name)
+            shutil.rmtree(old, ignore_errors=True)
             path.replace(old)
             temporary.replace(path)
             shutil.rmtree(old)
@@ -80,11 +85,26 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 def point_to(link: Path, target: str) -> None:
     """Make `link` a symbolic link to the sibling `target`, at once."""
-    temporary = link.with_name(f".{link.name}.new")
+    temporary = link.with_name(_TEMPORARY + link.name)
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(link)
     _flush(link.parent)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Undo what a process that died left half done in `folder`. No other process may be writing there."""
+    for old in folder.glob(f"{_REPLACED}*"):
+        place = old.with_name(old.name.removeprefix(_REPLACED))
+        if place.exists():
+            shutil.rmtree(old)
+        else:
+            old.replace(place)
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _flush(path: Path) -> None:

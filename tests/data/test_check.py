@@ -102,14 +102,22 @@ def test_a_name_of_any_bytes_is_printable(tmp_path: Path) -> None:
 
 def test_progress_rises_to_the_number_of_files(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    check_files(
-        index_of(tmp_path, **{f"{i}": png() for i in range(150)}), lambda done, total: told.append((done, total))
-    )
+
+    def tell(done: int, total: int) -> bool:
+        told.append((done, total))
+        return True
+
+    check_files(index_of(tmp_path, **{f"{i}": png() for i in range(150)}), tell)
     assert told == [(64, 150), (128, 150), (150, 150)]
 
 
+def test_progress_can_end_the_check(tmp_path: Path) -> None:
+    index = index_of(tmp_path, **{f"{i}": b"" for i in range(150)})
+    assert len(check_files(index, lambda done, total: False)) == 64
+
+
 def test_an_error_in_progress_ends_the_check(tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(done: int, total: int) -> bool:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

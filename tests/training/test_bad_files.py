@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 import convsmith as cs
+from convsmith.data.check import BadFile
+from convsmith.training.bad_files import BadFiles
 from tests.training.conftest import SMALL
 
 
@@ -38,6 +40,31 @@ def test_skip_lists_the_bad_file_in_the_run_directory_and_trains_on(data: Path, 
     (line,) = (run.path / "bad_files.txt").read_text().splitlines()
     assert line.startswith(str(data / "train" / "1" / "03.png\t"))
     assert run.metrics[-1]["epoch"] == 1
+
+
+def test_following_the_advice_to_skip_goes_on_in_the_same_directory(data: Path, tmp_path: Path) -> None:
+    with_many_good_images(data)
+    one_epoch = [*SMALL, "schedule.epochs=1", "schedule.warmup_epochs=0"]
+    with pytest.raises(cs.ConvsmithError, match=r"set data.on_error=skip"):
+        cs.train(cs.load_recipe("digits", one_epoch), data, tmp_path / "run")
+    run = cs.train(cs.load_recipe("digits", [*one_epoch, "data.on_error=skip"]), data, tmp_path / "run")
+    assert run.bundle.exists()
+
+
+def test_files_found_again_after_the_data_moved_count_once(tmp_path: Path) -> None:
+    known: dict[str, str] = {}
+    for root in ("here", "there"):
+        bad_files = BadFiles(tmp_path / "bad_files.txt", tmp_path / root, num_images=100)
+        bad_files.add([BadFile(str(tmp_path / root / "train/1/03.png"), "torn")], known)
+    assert known == {"train/1/03.png": "torn"}
+
+
+def test_a_validation_split_without_one_readable_image_is_an_error(digits: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(digits, tmp_path / "data")
+    for path in data.glob("val/*/*"):
+        path.write_bytes(b"")
+    with pytest.raises(cs.ConvsmithError, match="none of the images"):
+        cs.train(cs.load_recipe("digits", [*SMALL, "data.on_error=skip"]), data, tmp_path / "run")
 
 
 def test_skip_stops_when_more_than_one_percent_are_bad(data: Path, tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from convsmith.errors import ConvsmithError
-from convsmith.training.checkpoint import latest_checkpoint, read_checkpoint, save_checkpoint, step_folder, tidy
+from convsmith.training.checkpoint import (
+    latest_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+    set_aside_after,
+    step_folder,
+    tidy,
+)
 
 
 def save(folder: Path, step: int) -> None:
@@ -41,7 +48,7 @@ def test_there_is_no_latest_in_an_empty_or_missing_folder(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("file", ["model.safetensors", "state.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_loudly(
+def test_a_damaged_newest_checkpoint_is_passed_over_loudly(
     tmp_path: Path, file: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     save(tmp_path, 1)
@@ -59,7 +66,7 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before_loudly(
     assert latest is not None
     assert latest.state["step"] == 1
     assert "step-00000002 is passed over" in caplog.text
-    assert names(tmp_path) == ["step-00000001"]
+    assert names(tmp_path) == ["step-00000001", "step-00000002"]
 
 
 def test_when_every_checkpoint_is_damaged_that_is_an_error(tmp_path: Path) -> None:
@@ -76,3 +83,24 @@ def test_tidy_keeps_the_newest_and_the_best_and_points_to_them(tmp_path: Path) -
     assert names(tmp_path) == ["best", "last", "step-00000002", "step-00000004", "step-00000005"]
     assert (tmp_path / "last").resolve().name == "step-00000005"
     assert (tmp_path / "best").resolve().name == "step-00000002"
+
+
+def test_a_checkpoint_that_cannot_be_read_just_now_is_no_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+
+    def failing_disk(path: Path) -> str:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("convsmith.training.checkpoint.sha256_of", failing_disk)
+    with pytest.raises(ConvsmithError, match=r"cannot be read: .*Input/output error"):
+        latest_checkpoint(tmp_path)
+
+
+def test_checkpoints_of_later_steps_are_set_aside_not_deleted(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path, step)
+    set_aside_after(tmp_path, 1)
+    assert names(tmp_path) == ["damaged-step-00000002", "damaged-step-00000003", "step-00000001"]

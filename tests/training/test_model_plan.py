@@ -56,3 +56,25 @@ def test_a_plan_builds_no_weights() -> None:
 def test_a_model_for_another_task_is_an_error() -> None:
     with pytest.raises(cs.ConvsmithError, match="logits for each pixel, not for each image"):
         cs.plan(cs.load_recipe("digits", ["model.name=hrnet_w18_seg"]), num_samples=100)
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "cifar_resnet20", "mobilenet_v2", "resnest50", "convnext_tiny", "hrnet_w18"]
+)
+def test_a_model_of_every_family_can_be_planned(name: str) -> None:
+    recipe = cs.load_recipe("resnet18-in1k", [f"model.name={name}", "precision=bf16"])
+    plan = cs.plan(recipe, num_samples=1000)
+    assert plan.params is not None
+    assert plan.memory_bytes is not None
+    assert plan.memory_bytes > 12 * plan.params  # weights, gradients and momentum alone
+
+
+def test_a_model_that_ends_in_one_pixel_can_be_planned() -> None:
+    small = ["augment.random_crop.size=32", "preprocess.resize=32", "preprocess.crop=32", "model.name=resnet18"]
+    assert cs.plan(cs.load_recipe("digits", small), num_samples=100).params == 11_181_642
+
+
+def test_images_that_the_model_cannot_take_are_an_error() -> None:
+    small = ["augment.random_crop.size=16", "preprocess.resize=16", "preprocess.crop=16", "model.name=convnext_tiny"]
+    with pytest.raises(cs.ConvsmithError, match="images of 16x16 pixels are too small"):
+        cs.plan(cs.load_recipe("digits", small), num_samples=100)

@@ -140,3 +140,17 @@ def test_evaluate_on_a_folder_that_training_split_judges_only_the_held_out_image
     (data / "0" / "00.png").unlink()
     other = cs.evaluate(run.bundle, data)
     assert (other.images, other.held_out) == (47, False)
+
+
+def test_a_run_that_lost_its_checkpoints_is_not_trained_over(run: cs.Run, digits: Path, tmp_path: Path) -> None:
+    copy = cs.Run(shutil.copytree(run.path, tmp_path / "copy", symlinks=True))
+    shutil.rmtree(copy.checkpoints)
+    with pytest.raises(cs.ConvsmithError, match="holds a bundle, but no checkpoints"):
+        cs.train(cs.load_recipe("digits", SMALL), digits, copy.path)
+
+
+def test_files_of_the_user_in_the_run_directory_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".env.local").write_text("mine")
+    with cs.Run(tmp_path).lock():
+        pass
+    assert (tmp_path / ".env.local").read_text() == "mine"

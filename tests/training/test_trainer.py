@@ -2,92 +2,19 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.load import load_recipe
-from convsmith.recipe.plan import Plan, make_plan
-from convsmith.tasks.make import make_task
-from convsmith.training.checkpoint import Checkpoint, latest_checkpoint
-from convsmith.training.observers.base import Observer, Record
-from convsmith.training.optim import parameter_groups
-from convsmith.training.progress import Progress
-from convsmith.training.signals import StopRequest
-from convsmith.training.trainer import Parts, Trainer
-
-SIZE, CLASSES, SAMPLES = 4, 3, 24
-
-
-class Notes(Observer):
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.phases: list[tuple[str, int, int]] = []
-
-    def metrics(self, record: Record) -> None:
-        self.records.append(record)
-
-    def progress(self, phase: str, done: int, total: int) -> None:
-        self.phases.append((phase, done, total))
-
-
-def batches(size: int, count: int, seed: int = 0) -> list[Batch]:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (size * count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
-    targets = torch.randint(0, CLASSES, (size * count,), generator=generator)
-    return [Batch(images[i : i + size], targets[i : i + size], []) for i in range(0, size * count, size)]
-
-
-def trainer(
-    run_dir: Path,
-    *overrides: str,
-    train: Sequence[Batch] | None = None,
-    val: Sequence[Batch] | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> tuple[Trainer, Notes]:
-    """Two epochs of four steps of six samples, unless overridden."""
-    base = ["batch.size=6", "schedule.epochs=2", "schedule.warmup_epochs=0", "precision=fp32", "optimizer.lr=0.01"]
-    recipe = load_recipe("digits", [*base, *overrides])
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, CLASSES))
-    plan = make_plan(recipe, SAMPLES)
-    plan = Plan(**{**vars(plan), "groups": parameter_groups(model, recipe.optimizer)})
-    progress = Progress.from_dict(checkpoint.state) if checkpoint else Progress(data_digest="", threads=1)
-    done = progress.step * plan.accumulation
-    notes = Notes()
-    parts = Parts(
-        model=model,
-        normalize=Scale(),
-        task=make_task(recipe),
-        train=(train or batches(plan.per_device_batch, plan.total_steps * plan.accumulation))[done:],
-        val=val or batches(5, 2, seed=1),
-        num_val=10,
-        device=torch.device("cpu"),
-        precision="fp32",
-        observers=[notes],
-        stop=StopRequest(),
-    )
-    run_dir.mkdir(exist_ok=True)
-    return Trainer(recipe, plan, parts, run_dir, progress, checkpoint), notes
-
-
-class Scale(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return images.float() / 255
-
-
-def weights(made: Trainer) -> Tensor:
-    linear = made.parts.model[1]  # type: ignore[index]
-    assert isinstance(linear, nn.Linear)
-    return linear.weight.detach()
+from convsmith.training.checkpoint import latest_checkpoint
+from convsmith.training.observers.base import Record
+from tests.training.linear_trainer import SIZE, stop_during_step, trainer, weights
 
 
 def test_accumulation_gives_the_step_of_the_whole_batch(tmp_path: Path) -> None:
@@ -196,20 +123,6 @@ def test_progress_is_told_in_images_up_to_the_end(tmp_path: Path) -> None:
     made.fit()
     assert [phase for phase in notes.phases if phase[0] == "train"][-1] == ("train", 48, 48)
     assert ("evaluate", 10, 10) in notes.phases
-
-
-def stop_during_step(made: Trainer, count: int) -> None:
-    """Let a signal come while step `count`, from 1, is under way."""
-    optimizer_step, done = made.optimizer.step, 0
-
-    def step() -> None:
-        nonlocal done
-        optimizer_step()
-        done += 1
-        if done == count:
-            made.parts.stop.signal = signal.SIGTERM
-
-    made.optimizer.step = step  # type: ignore[assignment]
 
 
 def figures(record: Record) -> dict[str, Any]:

@@ -29,12 +29,12 @@ class BadFile:
     reason: str
 
 
-def check_files(index: Index, progress: Callable[[int, int], None] | None = None) -> list[BadFile]:
+def check_files(index: Index, progress: Callable[[int, int], bool] | None = None) -> list[BadFile]:
     """Look at every file: decode it if all of them have at most 1 GiB, else read its header.
 
     Args:
         index: the files.
-        progress: is told (files done, files in all) now and then, in this thread.
+        progress: is told (files done, files in all) now and then, in this thread; answers whether to go on.
 
     Returns:
         The bad files, in the order of the index.
@@ -58,8 +58,8 @@ def check_files(index: Index, progress: Callable[[int, int], None] | None = None
     try:
         for first, found in zip(starts, pool.map(check_chunk, starts), strict=True):
             bad += found
-            if progress:
-                progress(min(first + _CHUNK, len(index)), len(index))
+            if progress and not progress(min(first + _CHUNK, len(index)), len(index)):
+                break
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not first look at all the rest
     return bad

@@ -20,6 +20,10 @@ from convsmith.storage import new_directory, point_to, seal_holds, sealed, sha25
 logger = logging.getLogger(__name__)
 
 
+class DamagedCheckpoint(ConvsmithError):
+    """A checkpoint whose content is not what was written."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What one step left: named sets of tensors (model, ema, optimizer) and the JSON state beside them."""
@@ -50,6 +54,15 @@ def save_checkpoint(
         (temporary / "state.json").write_text(json.dumps(content, indent=1))
 
 
+def set_aside_after(folder: Path, step: int) -> None:
+    """Rename checkpoints of later steps, which were found damaged, so that they no longer count as checkpoints."""
+    for path in _steps(folder):
+        if path.name > step_folder(folder, step).name:
+            place = path.with_name(f"damaged-{path.name}")
+            shutil.rmtree(place, ignore_errors=True)
+            path.replace(place)
+
+
 def tidy(folder: Path, best_step: int | None, keep: int) -> None:
     """Point `last` and `best` where they belong, and remove all but the newest `keep` checkpoints and the best."""
     steps = _steps(folder)
@@ -68,34 +81,30 @@ def step_folder(folder: Path, step: int) -> Path:
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole, None where there is none. Damaged ones are removed, with a warning.
+    """The newest checkpoint that is whole, None where there is none; a warning names damaged ones that are newer.
 
     Raises:
         ConvsmithError: there are checkpoints, but not one is whole.
     """
-    damaged: list[Path] = []
-    found = None
-    for path in _steps(folder)[::-1]:
+    candidates = _steps(folder)[::-1]
+    for path in candidates:
         try:
-            found = read_checkpoint(path)
-            break
-        except ConvsmithError as error:
+            return read_checkpoint(path)
+        except DamagedCheckpoint as error:
             logger.warning("%s is passed over: %s", path.name, error.why)
-            damaged.append(path)
-    if damaged and found is None:
+    if candidates:
         raise ConvsmithError(
             f"no checkpoint in {folder} can be used", "every one is damaged", "Start again in another run directory."
         )
-    for path in damaged:  # their steps will be done again
-        shutil.rmtree(path)
-    return found
+    return None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read and verify one checkpoint.
 
     Raises:
-        ConvsmithError: a file is missing or its content is not what was written.
+        DamagedCheckpoint: a file is missing or its content is not what was written.
+        ConvsmithError: a file cannot be read at present.
     """
     try:
         state = json.loads((path / "state.json").read_text())
@@ -106,8 +115,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             if sha256_of(path / name) != checksum:
                 raise ValueError(f"{name} is not what was written")
             tensors[name.removesuffix(".safetensors")] = load_file(path / name)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ConvsmithError(f"the checkpoint {path} is damaged", str(error)) from error
+    except (FileNotFoundError, ValueError, KeyError, SafetensorError) as error:
+        raise DamagedCheckpoint(f"the checkpoint {path} is damaged", str(error)) from error
+    except OSError as error:
+        raise ConvsmithError(f"the checkpoint {path} cannot be read", str(error), "Try again.") from error
     return Checkpoint(path.resolve(), tensors, state)
 
 

@@ -33,19 +33,22 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
         devices: GPUs, or CPU processes, of each machine.
 
     Raises:
-        ConvsmithError: the effective batch cannot be divided, the model is unknown, or not one sample fits.
+        ConvsmithError: the effective batch cannot be divided, or the model is unknown or does not take such images.
     """
     device = pick_device()
     precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
-    with FakeTensorMode():  # shapes without memory or arithmetic
+    with torch.device("meta"):  # shapes without memory or arithmetic
         model = create_model(recipe.model.name, recipe.model.num_classes, **recipe.model.options)
-        make_task(recipe).check_model(model)
+    make_task(recipe).check_model(model)
+    with FakeTensorMode(allow_non_fake_inputs=True):  # the same on a device that autocast knows
+        model = model.to_empty(device="cpu")
         gmacs = _gmacs(model, recipe.preprocess.crop)
-        one, two = (_saved_bytes(model, n, recipe.augment.size, precision) for n in (1, 2))
-    per_sample = two - one
+        # one image would not do: BatchNorm refuses to train on a single value per channel
+        two, three = (_saved_bytes(model, n, recipe.augment.size, precision) for n in (2, 3))
+    per_sample = three - two
     slots = 2 + STATE_SLOTS[recipe.optimizer.name] + (recipe.ema is not None)  # weights, gradients, ...
     params = sum(p.numel() for p in model.parameters())
-    fixed = 4 * params * slots + (one - per_sample)
+    fixed = 4 * params * slots + (two - 2 * per_sample)
     available = MEMORY_SHARE * device_memory(device) / (devices if device.type == "cpu" else 1)
     solved = make_plan(
         recipe, num_samples, nodes, devices, max_per_device=max(1, int((available - fixed) / per_sample))

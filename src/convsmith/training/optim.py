@@ -51,9 +51,14 @@ def make_optimizer(model: nn.Module, recipe: Sgd | AdamW, groups: tuple[Group, .
         for group in groups
     ]
     if isinstance(recipe, Sgd):
-        return torch.optim.SGD(
+        sgd = torch.optim.SGD(
             torch_groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
         )
+        if recipe.momentum:
+            # torch would make them in the first step, of uninitialised memory if loss scaling skips that one
+            for parameter in (p for group in sgd.param_groups for p in group["params"]):
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     return torch.optim.AdamW(torch_groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True)
 
 

@@ -49,6 +49,13 @@ def autocast(precision: Precision, device_type: str) -> AbstractContextManager[o
     return torch.autocast(device_type, dtype=dtype, enabled=precision != "fp32")
 
 
+def make_repeatable(device: torch.device) -> None:
+    """Let a GPU compute float32 in float32, and the same numbers each time; a CPU does both by itself."""
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
+
+
 def device_memory(device: torch.device) -> int:
     """Bytes of memory of the device: all of a GPU's, or the machine's for the CPU."""
     if device.type == "cuda":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from convsmith.training.precision import Precision
+
 
 @dataclass
 class Progress:
@@ -14,6 +16,10 @@ class Progress:
     """Names the files and classes that the run trains on."""
     threads: int
     """Compute threads of the process; another number changes the last bits of a result."""
+    precision: Precision
+    """Arithmetic that the run began in."""
+    per_device_batch: int
+    """Images of one forward pass."""
     step: int = 0
     """Optimizer steps done."""
     loss_sum: float = 0.0
@@ -30,7 +36,7 @@ class Progress:
     grad_scaler: dict[str, float] | None = None
     """State of the loss scaling in fp16."""
     bad_files: dict[str, str] = field(default_factory=dict)
-    """Path to reason, of files that were skipped."""
+    """Path below the data's root to reason, of files that were skipped."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""

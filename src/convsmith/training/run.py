@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe, recipe_to_yaml
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.storage import write_file
+from convsmith.storage import clear_leftovers, write_file
 from convsmith.training.observers.jsonl import read_records
 
 
@@ -74,31 +73,22 @@ class Run:
                     f"another process is training into {self.path}",
                     fix="Wait for it to end, or choose another directory with --out.",
                 ) from error
-            self._clear_leftovers()
+            for folder in (self.path, self.checkpoints):
+                clear_leftovers(folder)
             yield
 
-    def _clear_leftovers(self) -> None:
-        """Remove the temporary files and folders that a killed process left."""
-        for path in (*self.path.glob(".*.*"), *self.checkpoints.glob(".*.*")):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    def check_same(self, recipe: Recipe) -> None:
+        """Raise a ConvsmithError if the directory's run is one of another recipe."""
+        changed = _differences(self.recipe.model_dump(), recipe.model_dump())
+        if changed:
+            raise ConvsmithError(
+                f"{self.path} holds a run of another recipe",
+                f"these keys differ: {', '.join(changed)}",
+                "Give the recipe as it was to go on with that run, or choose another directory with --out.",
+            )
 
-    def begin(self, recipe: Recipe, plan: Plan) -> None:
-        """Write down what is trained, or check that the directory's run is the same.
-
-        Raises:
-            ConvsmithError: the directory holds a run of another recipe.
-        """
-        if (self.path / "recipe.yaml").exists():
-            changed = _differences(self.recipe.model_dump(), recipe.model_dump())
-            if changed:
-                raise ConvsmithError(
-                    f"{self.path} holds a run of another recipe",
-                    f"these keys differ: {', '.join(changed)}",
-                    "Give the recipe as it was to go on with that run, or choose another directory with --out.",
-                )
+    def write_down(self, recipe: Recipe, plan: Plan) -> None:
+        """Keep what is trained."""
         write_file(self.path / "plan.json", json.dumps(plan.to_dict()))
         write_file(self.path / "recipe.yaml", recipe_to_yaml(recipe))
 

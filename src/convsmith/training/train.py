@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from convsmith.data.check import check_files
+from convsmith.data.check import BadFile, check_files
 from convsmith.data.image_folder import ImageFolder, open_image_folder
 from convsmith.data.loader import default_workers, train_loader, val_loader
 from convsmith.data.sampler import StepSampler
@@ -23,17 +23,25 @@ from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import make_task
-from convsmith.training.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint, step_folder, tidy
+from convsmith.training.bad_files import BadFiles
+from convsmith.training.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    read_checkpoint,
+    set_aside_after,
+    step_folder,
+    tidy,
+)
 from convsmith.training.model_plan import plan as make_plan
 from convsmith.training.observers.base import Observer
 from convsmith.training.observers.console import Console
 from convsmith.training.observers.jsonl import JsonLines
 from convsmith.training.observers.tensorboard import TensorBoard
-from convsmith.training.precision import pick_device, pick_precision
+from convsmith.training.precision import make_repeatable, pick_device, pick_precision
 from convsmith.training.progress import Progress
 from convsmith.training.run import Run
 from convsmith.training.signals import StopRequest
-from convsmith.training.trainer import Parts, Trainer, note_bad_files
+from convsmith.training.trainer import Parts, Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +81,12 @@ def train(
     with run.lock(), _log_file(run.path), ExitStack() as stack:
         console = Console()
         stack.callback(console.close)
-        checkpoint = latest_checkpoint(run.checkpoints)
-        if resume == "never" and (checkpoint or run.bundle.exists()):
-            raise ConvsmithError(f"{run.path} holds a run already", fix="Choose another directory with --out.")
-        run.begin(recipe, plan)
-        progress = _start(checkpoint, folder)
+        checkpoint = _checkpoint_to_go_on_from(run, recipe, resume)
+        progress = _start(checkpoint, recipe, plan, folder)
+        plan = _as_begun(plan, recipe, progress)
+        run.write_down(recipe, plan)
         if checkpoint:
+            set_aside_after(run.checkpoints, progress.step)
             tidy(run.checkpoints, progress.best_step, recipe.checkpoint.keep)
         writers = [
             JsonLines(run.path / "metrics.jsonl", progress.evaluated_step),
@@ -91,6 +99,33 @@ def train(
         if not run.bundle.exists():
             _pack(recipe, folder, run, progress)
     return run
+
+
+def _checkpoint_to_go_on_from(run: Run, recipe: Recipe, resume: Literal["auto", "never"]) -> Checkpoint | None:
+    """The newest whole checkpoint of the directory's run, None for a new run.
+
+    Raises:
+        ConvsmithError: the run is of another recipe, not to be gone on with, or has lost its checkpoints.
+    """
+    if not run.bundle.exists() and not any(run.checkpoints.glob("step-*")):
+        return None
+    if resume == "never":
+        raise ConvsmithError(f"{run.path} holds a run already", fix="Choose another directory with --out.")
+    run.check_same(recipe)
+    checkpoint = latest_checkpoint(run.checkpoints)
+    if checkpoint is None:
+        raise ConvsmithError(
+            f"{run.path} holds a bundle, but no checkpoints to go on from", fix="Choose another directory with --out."
+        )
+    return checkpoint
+
+
+def _as_begun(plan: Plan, recipe: Recipe, progress: Progress) -> Plan:
+    """The plan with the forward batches that the run began with, whatever this machine would take today."""
+    if plan.per_device_batch == progress.per_device_batch:
+        return plan
+    batch = recipe.batch.model_copy(update={"per_device": progress.per_device_batch})
+    return make_plan(recipe.model_copy(update={"batch": batch}), plan.num_samples)
 
 
 def _train(
@@ -108,9 +143,9 @@ def _train(
         return
     for note in folder.notes:
         logger.info(note)
-    _check_files(recipe, folder, run, progress, watchers)
+    bad_files = BadFiles(run.path / "bad_files.txt", folder.root, len(folder.train) + len(folder.val))
     device = pick_device()
-    precision = pick_precision(recipe.precision, device)
+    make_repeatable(device)
     torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
     model = create_model(
         recipe.model.name,
@@ -133,9 +168,10 @@ def _train(
     images = f"{len(folder.classes)} classes, {len(folder.train)} training and {len(folder.val)} validation images"
     batch = f"{plan.effective_batch} = {plan.per_device_batch} x {plan.accumulation}"
     logger.info("%s: %s", run.path, images)
-    logger.info("%s in %s, batch %s, %d loader workers", device.type, precision, batch, workers)
+    logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
     logger.info("step %d of %d", progress.step, plan.total_steps)
     with StopRequest() as stop:
+        _check_files(recipe, folder, progress, bad_files, watchers, stop)
         parts = Parts(
             model=model,
             normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
@@ -146,11 +182,13 @@ def _train(
             val=val_loader(folder.val, recipe.preprocess, plan.per_device_batch, workers),
             num_val=len(folder.val),
             device=device,
-            precision=precision,
+            precision=progress.precision,
+            bad_files=bad_files,
             observers=watchers,
             stop=stop,
         )
-        Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
+        if not stop:
+            Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
     if stop.signal is not None:
         raise _interrupted(stop, progress, plan)
 
@@ -194,19 +232,24 @@ def _with_num_classes(recipe: Recipe, folder: ImageFolder) -> Recipe:
     if wanted not in (None, found):
         raise ConvsmithError(
             f"the recipe says model.num_classes={wanted}, but {folder.root} has {found} classes",
-            fix="Leave model.num_classes out: it is taken from the data.",
+            fix="Set model.num_classes=null to take it from the data.",
         )
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": found})})
 
 
-def _start(checkpoint: Checkpoint | None, folder: ImageFolder) -> Progress:
+def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, folder: ImageFolder) -> Progress:
     """Where to go on from.
 
     Raises:
         ConvsmithError: the data are not those that the run began with.
     """
     if checkpoint is None:
-        return Progress(data_digest=folder.digest, threads=torch.get_num_threads())
+        return Progress(
+            data_digest=folder.digest,
+            threads=torch.get_num_threads(),
+            precision=pick_precision(recipe.precision, pick_device()),
+            per_device_batch=plan.per_device_batch,
+        )
     progress = Progress.from_dict(checkpoint.state)
     if progress.data_digest != folder.digest:
         raise ConvsmithError(
@@ -223,23 +266,37 @@ def _start(checkpoint: Checkpoint | None, folder: ImageFolder) -> Progress:
 
 
 def _check_files(
-    recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress, watchers: Sequence[Observer]
+    recipe: Recipe,
+    folder: ImageFolder,
+    progress: Progress,
+    bad_files: BadFiles,
+    watchers: Sequence[Observer],
+    stop: StopRequest,
 ) -> None:
-    """Find files that cannot be decoded before a step is spent on them.
+    """Find files that cannot be decoded before a step is spent on them; returns early on a stop request.
 
     Raises:
-        ConvsmithError: there are some, and the recipe does not skip them or they are more than 1 %.
+        ConvsmithError: there are some, and the recipe does not skip them or they are too many.
     """
     total = len(folder.train) + len(folder.val)
+    bad: list[BadFile] = []
+    before = 0
+    for index in (folder.train, folder.val):
 
-    def tell(before: int, done: int) -> None:
-        for watcher in watchers:
-            watcher.progress("check", before + done, total)
+        def tell(done: int, _: int, before: int = before) -> bool:
+            for watcher in watchers:
+                watcher.progress("check", before + done, total)
+            return not stop
 
-    bad = check_files(folder.train, lambda done, _: tell(0, done))
-    bad += check_files(folder.val, lambda done, _: tell(len(folder.train), done))
+        found = check_files(index, tell)
+        if stop:
+            return
+        if len(found) == len(index):
+            raise ConvsmithError(f"none of the images in {found[0].path} and beside it can be decoded", found[0].reason)
+        bad += found
+        before += len(index)
     if recipe.data.on_error == "skip":
-        note_bad_files(run.path, progress, {file.path: file.reason for file in bad}, len(folder.train))
+        bad_files.add(bad, progress.bad_files)
     elif bad:
         listed = "".join(f"\n  {file.path}: {file.reason}" for file in bad[:10])
         more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""

@@ -19,8 +19,8 @@ from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.storage import write_file
 from convsmith.tasks.base import Task
+from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import Checkpoint, save_checkpoint, tidy
 from convsmith.training.ema import Ema
 from convsmith.training.evaluation import evaluate
@@ -32,7 +32,7 @@ from convsmith.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)
 
-MAX_BAD_SHARE = 0.01
+MIN_LOSS_SCALE = 1e-6  # 65536 at first; it is halved by each step without finite gradients
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Parts:
     num_val: int
     device: torch.device
     precision: Precision
+    bad_files: BadFiles
     observers: Sequence[Observer]
     stop: StopRequest
 
@@ -83,6 +84,7 @@ class Trainer:
         # The sum stays on the device: reading it every step would make the loop wait.
         self.loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=parts.device)
         self.last_save = time.monotonic()
+        self.saved = (progress.step, progress.evaluated_step)
 
     def fit(self) -> None:
         """Train until the last step, an early stop, or a stop request; a checkpoint holds whatever was done."""
@@ -102,7 +104,7 @@ class Trainer:
             self._tell("train", state.step * plan.effective_batch, plan.total_steps * plan.effective_batch)
             if not self._epoch_is_over() and self._save_is_due():
                 self._save()
-        if stop:
+        if stop and self.saved != (state.step, state.evaluated_step):
             self._save()
 
     def _step(self, batches: Iterator[Batch]) -> None:
@@ -119,7 +121,8 @@ class Trainer:
             with autocast(parts.precision, parts.device.type):
                 loss = parts.task.loss(parts.model(images), targets) / plan.accumulation
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            self.loss_sum += loss.detach()
+            # a step that loss scaling skips may have no finite loss; _mean_loss finds a run that has only such steps
+            self.loss_sum += loss.detach().nan_to_num(0, 0, 0) if self.scaler.is_enabled() else loss.detach()
         if self.recipe.clip_grad_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(parts.model.parameters(), self.recipe.clip_grad_norm)
@@ -183,8 +186,12 @@ class Trainer:
             self._tell("evaluate", seen, parts.num_val)
             return not parts.stop
 
-        whole = evaluate(model, self._as_input, parts.val, results, after_batch)
-        return results.compute() if whole else None
+        if not evaluate(model, self._as_input, parts.val, results, after_batch):
+            return None
+        values = results.compute()
+        if math.isnan(values[parts.task.metric]):
+            raise ConvsmithError("no validation image can be read", fix="Repair or replace them.")
+        return values
 
     def _mean_loss(self) -> float:
         """The mean training loss of this epoch's steps so far.
@@ -194,9 +201,9 @@ class Trainer:
         """
         done = (self.state.step - 1) % self.plan.steps_per_epoch + 1
         loss = float(self.loss_sum) / done
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) or (self.scaler.is_enabled() and self.scaler.get_scale() < MIN_LOSS_SCALE):
             raise ConvsmithError(
-                f"the training loss is {loss} in the epoch that ends at step {self.state.step}",
+                f"the training loss is not a finite number in the epoch that ends at step {self.state.step}",
                 "the training diverged",
                 "Lower optimizer.lr, lengthen schedule.warmup_epochs, set clip_grad_norm=1, or set precision=fp32. "
                 "The checkpoints from before are kept.",
@@ -228,6 +235,7 @@ class Trainer:
                 "Earlier checkpoints are kept. Make room, then give the same command to go on from there.",
             ) from error
         self.last_save = time.monotonic()
+        self.saved = (self.state.step, self.state.evaluated_step)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.parts.model.load_state_dict(checkpoint.tensors["model"])
@@ -238,11 +246,9 @@ class Trainer:
             self.scaler.load_state_dict(self.state.grad_scaler)
 
     def _take_note_of_bad_files(self, batch: Batch) -> None:
-        if not batch.bad:
-            return
-        if self.recipe.data.on_error == "error":
+        if batch.bad and self.recipe.data.on_error == "error":
             raise_on_bad(batch)
-        note_bad_files(self.run_dir, self.state, {bad.path: bad.reason for bad in batch.bad}, self.plan.num_samples)
+        self.parts.bad_files.add(batch.bad, self.state.bad_files)
 
     def _record(self, split: Literal["train", "val"], values: dict[str, float]) -> None:
         record = Record(self.state.step, self.state.step // self.plan.steps_per_epoch, split, values)
@@ -252,24 +258,3 @@ class Trainer:
     def _tell(self, phase: str, done: int, total: int) -> None:
         for observer in self.parts.observers:
             observer.progress(phase, done, total)
-
-
-def note_bad_files(run_dir: Path, state: Progress, bad: dict[str, str], num_samples: int) -> None:
-    """Add files that cannot be decoded to the run's list, `bad_files.txt`.
-
-    Raises:
-        ConvsmithError: more than 1 % of the training images are bad.
-    """
-    new = {path: reason for path, reason in bad.items() if path not in state.bad_files}
-    if not new:
-        return
-    state.bad_files |= new
-    list_file = run_dir / "bad_files.txt"
-    write_file(list_file, "".join(f"{path}\t{reason}\n" for path, reason in state.bad_files.items()))
-    logger.warning("%d files cannot be decoded and are skipped; they are listed in %s", len(state.bad_files), list_file)
-    if len(state.bad_files) > MAX_BAD_SHARE * num_samples:
-        raise ConvsmithError(
-            f"{len(state.bad_files)} files cannot be decoded, of {num_samples} training images",
-            "that is more than 1 %, too many to be skipped",
-            f"Repair or remove the files that {list_file} lists.",
-        )

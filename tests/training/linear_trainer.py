@@ -1,0 +1,105 @@
+"""A linear model whose numbers can be followed, and a trainer of it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.data.loader import Batch
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.plan import Plan, make_plan
+from convsmith.tasks.make import make_task
+from convsmith.training.bad_files import BadFiles
+from convsmith.training.checkpoint import Checkpoint
+from convsmith.training.observers.base import Observer, Record
+from convsmith.training.optim import parameter_groups
+from convsmith.training.precision import Precision
+from convsmith.training.progress import Progress
+from convsmith.training.signals import StopRequest
+from convsmith.training.trainer import Parts, Trainer
+
+SIZE, CLASSES, SAMPLES = 4, 3, 24
+
+
+class Notes(Observer):
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.phases: list[tuple[str, int, int]] = []
+
+    def metrics(self, record: Record) -> None:
+        self.records.append(record)
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        self.phases.append((phase, done, total))
+
+
+def batches(size: int, count: int, seed: int = 0) -> list[Batch]:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (size * count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+    targets = torch.randint(0, CLASSES, (size * count,), generator=generator)
+    return [Batch(images[i : i + size], targets[i : i + size], []) for i in range(0, size * count, size)]
+
+
+def trainer(
+    run_dir: Path,
+    *overrides: str,
+    train: Sequence[Batch] | None = None,
+    val: Sequence[Batch] | None = None,
+    checkpoint: Checkpoint | None = None,
+    precision: Precision = "fp32",
+) -> tuple[Trainer, Notes]:
+    """Two epochs of four steps of six samples, unless overridden."""
+    base = ["batch.size=6", "schedule.epochs=2", "schedule.warmup_epochs=0", "precision=fp32", "optimizer.lr=0.01"]
+    recipe = load_recipe("digits", [*base, *overrides])
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, CLASSES))
+    plan = make_plan(recipe, SAMPLES)
+    plan = Plan(**{**vars(plan), "groups": parameter_groups(model, recipe.optimizer)})
+    begun = Progress(data_digest="", threads=1, precision=precision, per_device_batch=plan.per_device_batch)
+    progress = Progress.from_dict(checkpoint.state) if checkpoint else begun
+    done = progress.step * plan.accumulation
+    notes = Notes()
+    parts = Parts(
+        model=model,
+        normalize=Scale(),
+        task=make_task(recipe),
+        train=(train or batches(plan.per_device_batch, plan.total_steps * plan.accumulation))[done:],
+        val=val or batches(5, 2, seed=1),
+        num_val=10,
+        device=torch.device("cpu"),
+        precision=precision,
+        bad_files=BadFiles(run_dir / "bad_files.txt", Path("data"), SAMPLES),
+        observers=[notes],
+        stop=StopRequest(),
+    )
+    run_dir.mkdir(exist_ok=True)
+    return Trainer(recipe, plan, parts, run_dir, progress, checkpoint), notes
+
+
+class Scale(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float() / 255
+
+
+def weights(made: Trainer) -> Tensor:
+    linear = made.parts.model[1]  # type: ignore[index]
+    assert isinstance(linear, nn.Linear)
+    return linear.weight.detach()
+
+
+def stop_during_step(made: Trainer, count: int) -> None:
+    """Let a signal come while step `count`, from 1, is under way."""
+    optimizer_step, done = made.optimizer.step, 0
+
+    def step() -> None:
+        nonlocal done
+        optimizer_step()
+        done += 1
+        if done == count:
+            made.parts.stop.signal = signal.SIGTERM
+
+    made.optimizer.step = step  # type: ignore[assignment]
