@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file
 
 import convsmith as cs
+from convsmith.training.observers.base import Observer
+from convsmith.training.train import TrainingInterrupted
 from tests.training.conftest import SMALL
 
 RECIPE = (*SMALL, "schedule.epochs=6", "ema.decay=0.9", "checkpoint.every_steps=2", "batch.per_device=4")
@@ -107,3 +109,14 @@ def test_a_torn_newest_checkpoint_is_passed_over_and_the_result_is_the_same(
     errors = finish(digits, out)
     assert f"{newest.name} is passed over" in errors
     assert_same_run(uninterrupted, out)
+
+
+def test_a_signal_during_the_check_of_the_files_ends_it_and_says_how_to_go_on(digits: Path, tmp_path: Path) -> None:
+    class Impatient(Observer):
+        def progress(self, phase: str, done: int, total: int) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(TrainingInterrupted, match="The same command goes on") as stopped:
+        cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "run", observers=[Impatient()])
+    assert stopped.value.exit_code == 128 + signal.SIGTERM
+    assert not (tmp_path / "run" / "checkpoints").exists()
