@@ -63,11 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print("\n".join(map(printable, f"error: {known}".split("\n"))), file=sys.stderr)
         sys.exit(known.exit_code)
-    except KeyboardInterrupt:
-        if _debug:
-            raise
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":
