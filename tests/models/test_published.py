@@ -151,7 +151,7 @@ def test_a_recipe_can_name_weights(tmp_path: Path) -> None:
 
 def test_an_official_file_put_there_by_hand_is_used(test_data: Path) -> None:
     w = cs.weights("cifar_resnet20.akamaster")
-    content = (test_data / "cifar_resnet20.th").read_bytes()
+    content = (test_data / "data" / "cifar_resnet20.th").read_bytes()
     assert hashlib.sha256(content).hexdigest() == w.sha256
     w.path.parent.mkdir(parents=True)
     w.path.write_bytes(content)
