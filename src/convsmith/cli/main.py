@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # loading rich would take as long as all else together
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a folder of images to a served, verified model, with the published ConvNet recipes.",
 )
@@ -35,6 +35,8 @@ app.command()(demo.demo)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         print(version("convsmith"))
         raise typer.Exit
 
