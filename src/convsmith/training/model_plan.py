@@ -9,6 +9,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from convsmith.models.base import VisionModel
 from convsmith.models.registry import create_model
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
@@ -38,7 +39,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     device = pick_device()
     precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
     with torch.device("meta"):  # shapes without memory or arithmetic
-        model = create_model(recipe.model.name, recipe.model.num_classes, **recipe.model.options)
+        model = build_model(recipe)
     make_task(recipe).check_model(model)
     with FakeTensorMode(allow_non_fake_inputs=True):  # the same on a device that autocast knows
         model = model.to_empty(device="cpu")
@@ -60,6 +61,11 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
         gmacs=gmacs,
         memory_bytes=fixed + per_sample * solved.per_device_batch,
     )
+
+
+def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
+    """The recipe's model, with random initial weights or those named."""
+    return create_model(recipe.model.name, recipe.model.num_classes, weights, **recipe.model.options)
 
 
 def _gmacs(model: nn.Module, size: int) -> float:

@@ -17,7 +17,6 @@ from convsmith.data.sampler import StepSampler
 from convsmith.deploy.bundle import make_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.models.layers import Normalize
-from convsmith.models.registry import create_model
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
@@ -32,6 +31,7 @@ from convsmith.training.checkpoint import (
     step_folder,
     tidy,
 )
+from convsmith.training.model_plan import build_model
 from convsmith.training.model_plan import plan as make_plan
 from convsmith.training.observers.base import Observer
 from convsmith.training.observers.console import Console
@@ -144,15 +144,29 @@ def _train(
     for note in folder.notes:
         logger.info(note)
     bad_files = BadFiles(run.path / "bad_files.txt", folder.root, len(folder.train) + len(folder.val))
+    with StopRequest() as stop:
+        _check_files(recipe, folder, progress, bad_files, watchers, stop)
+        if not stop:
+            parts = _parts(recipe, plan, folder, progress, bad_files, watchers, stop)
+            Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
+    if stop.signal is not None:
+        raise _interrupted(stop, progress, plan)
+
+
+def _parts(
+    recipe: Recipe,
+    plan: Plan,
+    folder: ImageFolder,
+    progress: Progress,
+    bad_files: BadFiles,
+    watchers: Sequence[Observer],
+    stop: StopRequest,
+) -> Parts:
+    """Model, loaders and watchers for the steps from `progress` on."""
     device = pick_device()
     make_repeatable(device)
     torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
-    model = create_model(
-        recipe.model.name,
-        recipe.model.num_classes,
-        weights=None if checkpoint else recipe.model.weights,
-        **recipe.model.options,
-    ).to(device)
+    model = build_model(recipe, weights=None if progress.step else recipe.model.weights).to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     workers = default_workers(device.type) if recipe.data.workers == "auto" else recipe.data.workers
@@ -167,30 +181,24 @@ def _train(
     )
     images = f"{len(folder.classes)} classes, {len(folder.train)} training and {len(folder.val)} validation images"
     batch = f"{plan.effective_batch} = {plan.per_device_batch} x {plan.accumulation}"
-    logger.info("%s: %s", run.path, images)
+    logger.info("%s: %s", folder.root, images)
     logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
     logger.info("step %d of %d", progress.step, plan.total_steps)
-    with StopRequest() as stop:
-        _check_files(recipe, folder, progress, bad_files, watchers, stop)
-        parts = Parts(
-            model=model,
-            normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
-            task=make_task(recipe),
-            train=train_loader(
-                folder.train, recipe.augment, recipe.preprocess, sampler, recipe.seed, recipe.data.on_error, workers
-            ),
-            val=val_loader(folder.val, recipe.preprocess, plan.per_device_batch, workers),
-            num_val=len(folder.val),
-            device=device,
-            precision=progress.precision,
-            bad_files=bad_files,
-            observers=watchers,
-            stop=stop,
-        )
-        if not stop:
-            Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
-    if stop.signal is not None:
-        raise _interrupted(stop, progress, plan)
+    return Parts(
+        model=model,
+        normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
+        task=make_task(recipe),
+        train=train_loader(
+            folder.train, recipe.augment, recipe.preprocess, sampler, recipe.seed, recipe.data.on_error, workers
+        ),
+        val=val_loader(folder.val, recipe.preprocess, plan.per_device_batch, workers),
+        num_val=len(folder.val),
+        device=device,
+        precision=progress.precision,
+        bad_files=bad_files,
+        observers=watchers,
+        stop=stop,
+    )
 
 
 def _pack(recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress) -> None:
@@ -198,7 +206,7 @@ def _pack(recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress) -> 
     assert progress.best is not None
     assert progress.best_step is not None
     best = read_checkpoint(step_folder(run.checkpoints, progress.best_step))
-    model = create_model(recipe.model.name, recipe.model.num_classes, **recipe.model.options)
+    model = build_model(recipe)
     model.load_state_dict(best.tensors.get("ema", best.tensors["model"]))
     logger.info("packing step %d into %s", progress.best_step, run.bundle)
     make_bundle(
