@@ -23,6 +23,18 @@ class VisionModel(nn.Module, ABC):
         layer = self._head_layer(self.heads[-1])
         return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
+    @property
+    def input_layer(self) -> str:
+        """Dotted path of the convolution that sees the image."""
+        return next(path for path, module in self.named_modules() if isinstance(module, nn.Conv2d))
+
+    @property
+    def in_channels(self) -> int:
+        """C, the channels of the images."""
+        layer = self.get_submodule(self.input_layer)
+        assert isinstance(layer, nn.Conv2d)
+        return layer.in_channels
+
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
         """Features that the head sees, from images [N, C, H, W]."""
