@@ -1,8 +1,9 @@
-"""The one preprocessing equals torchvision's, to the last bit."""
+"""The one preprocessing equals the published ones, to the last bit."""
 
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import ValidationError
 
 from convsmith.bundle.decode import ImageTooLarge, decode_image, decode_rgb
 from convsmith.bundle.preprocess import preprocess
@@ -31,6 +33,7 @@ def by_torchvision(image: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.uin
     return result
 
 
+GOLDENS = Path(__file__).parents[1] / "goldens"
 INTERPOLATIONS: list[Interpolation] = ["nearest", "bilinear", "bicubic"]
 
 
@@ -98,3 +101,56 @@ def test_the_result_is_contiguous_uint8_of_the_crop() -> None:
 def test_a_strip_that_would_become_huge_is_refused() -> None:
     with pytest.raises(ImageTooLarge, match="1 x 60000 pixels would be resized to 256 x 15360000"):
         preprocess(np.zeros((60_000, 1, 3), np.uint8), Preprocess(resize=256, crop=224))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "crop", "cut", "corner"),
+    [
+        (w, h, crop, cut, corner)
+        for w, h, crop, _, cut, corner in json.loads((GOLDENS / "center_crop.json").read_text("utf-8"))["cases"]
+    ],
+)
+def test_crop_then_resize_cuts_where_the_official_code_does(
+    width: int, height: int, crop: int, cut: list[int], corner: list[int]
+) -> None:
+    image = noise(width, height)
+    left, top = corner
+    square = Image.fromarray(image).crop((left, top, left + cut[0], top + cut[1]))
+    expected = np.asarray(square.resize((crop, crop), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+    spec = Preprocess(resize=crop + 32, crop=crop, method="crop_then_resize", interpolation="bicubic")
+    assert np.array_equal(preprocess(image, spec), expected)
+
+
+@pytest.mark.parametrize("size", [(500, 375), (384, 384), (100, 700), (3, 2)])
+def test_warp_resizes_both_sides_and_cuts_nothing_off(size: tuple[int, int]) -> None:
+    image = noise(*size)
+    expected = T.PILToTensor()(T.Resize((384, 384), T.InterpolationMode.BICUBIC)(Image.fromarray(image)))
+    spec = Preprocess(resize=384, crop=384, method="warp", interpolation="bicubic")
+    assert np.array_equal(preprocess(image, spec), expected.numpy())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(1, 60), st.integers(0, 4000))
+def test_crop_then_resize_of_any_size_gives_the_crop(width: int, height: int, crop: int, more: int) -> None:
+    spec = Preprocess(resize=crop + more, crop=crop, method="crop_then_resize")
+    assert preprocess(noise(width, height), spec).shape == (3, crop, crop)
+
+
+def test_long_strips_are_no_problem_where_the_resized_image_is_the_crop() -> None:
+    strip = np.zeros((60_000, 1, 3), np.uint8)
+    for spec in (
+        Preprocess(resize=64, crop=56, method="crop_then_resize"),
+        Preprocess(resize=56, crop=56, method="warp"),
+    ):
+        assert preprocess(strip, spec).shape == (3, 56, 56)
+
+
+def test_a_resize_that_the_method_would_ignore_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"`warp` resizes both sides to `crop` \(224\), so .* not 256"):
+        Preprocess(resize=256, crop=224, method="warp")
+    with pytest.raises(ValidationError, match=r"`resize` \(224\) cannot be below `crop` \(256\)"):
+        Preprocess(resize=224, crop=256, method="crop_then_resize")
+
+
+def test_files_written_before_there_was_a_choice_mean_resize_then_crop() -> None:
+    assert Preprocess.model_validate_json('{"resize": 256, "crop": 224}').method == "resize_then_crop"

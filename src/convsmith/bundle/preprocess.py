@@ -44,14 +44,31 @@ def read_and_preprocess(image: ImageSource, spec: Preprocess, name: str = "image
 def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:
     """The model's input [3, crop, crop] in 0 to 255, from RGB pixels [H, W, 3] or a Pillow image of mode RGB.
 
-    The shorter side becomes `spec.resize`, then the centre is cut out; where the image is smaller than the crop, it
-    is padded with black. Equal to the last bit to torchvision's `Resize(resize)` and `CenterCrop(crop)` on Pillow
-    images, which published accuracies were measured with. Normalisation is part of the model.
+    `spec.method` names one of the three rules that published accuracies were measured with, each equal to the last bit
+    to its original on Pillow images:
+
+    - `resize_then_crop`, torchvision's `Resize(resize)` and `CenterCrop(crop)`: the shorter side becomes `resize`, then
+      the centre is cut out; where the image is smaller than the crop, it is padded with black.
+    - `crop_then_resize`, ResNeSt's `ECenterCrop` (resnest/torch/transforms): a central square of `crop / resize` of the
+      shorter side is cut out and resized to `crop`.
+    - `warp`, ConvNeXt's rule from 384 pixels on (datasets.py): both sides become `crop`, whatever the image's shape.
+
+    Normalisation is part of the model.
 
     Raises:
         ImageTooLarge: a strip so long and thin that the resized image would have more than `MAX_PIXELS` pixels.
     """
     picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    resampling = _RESAMPLING[spec.interpolation]
+    if spec.method == "resize_then_crop":
+        picture = _resize_then_crop(picture, spec, resampling, name)
+    else:
+        box = _central_square(*picture.size, spec.crop / spec.resize) if spec.method == "crop_then_resize" else None
+        picture = picture.resize((spec.crop, spec.crop), resampling, box)
+    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def _resize_then_crop(picture: Image.Image, spec: Preprocess, resampling: Image.Resampling, name: str) -> Image.Image:
     size = _resized(picture.width, picture.height, spec.resize)
     if size[0] * size[1] > MAX_PIXELS:
         raise ImageTooLarge(
@@ -60,10 +77,9 @@ def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: s
             "Cut it into parts that are less long and thin.",
         )
     if size != picture.size:
-        picture = picture.resize(size, _RESAMPLING[spec.interpolation])
+        picture = picture.resize(size, resampling)
     left, top = _offset(picture.width, spec.crop), _offset(picture.height, spec.crop)
-    square = picture.crop((left, top, left + spec.crop, top + spec.crop))  # Pillow fills with black outside
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+    return picture.crop((left, top, left + spec.crop, top + spec.crop))  # Pillow fills with black outside
 
 
 def _resized(width: int, height: int, short: int) -> tuple[int, int]:
@@ -76,3 +92,13 @@ def _resized(width: int, height: int, short: int) -> tuple[int, int]:
 def _offset(length: int, crop: int) -> int:
     """Where the crop starts; negative where padding is needed. Rounding is torchvision's: half to even, then down."""
     return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)
+
+
+def _central_square(width: int, height: int, share: float) -> tuple[int, int, int, int]:
+    """Box of a square in the centre with `share` of the shorter side, at least a pixel.
+
+    Corners are rounded as in the official code: half to even, the right and lower ones from the rounded left and upper.
+    """
+    side = share * min(width, height)
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    return left, top, max(left + 1, round(left + side)), max(top + 1, round(top + side))
