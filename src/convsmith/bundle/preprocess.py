@@ -63,8 +63,9 @@ def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: s
     if spec.method == "resize_then_crop":
         picture = _resize_then_crop(picture, spec, resampling, name)
     else:
-        box = _central_square(*picture.size, spec.crop / spec.resize) if spec.method == "crop_then_resize" else None
-        picture = picture.resize((spec.crop, spec.crop), resampling, box)
+        if spec.method == "crop_then_resize":  # not by resize's `box`, which rounds otherwise
+            picture = picture.crop(_central_square(*picture.size, spec.crop / spec.resize))
+        picture = picture.resize((spec.crop, spec.crop), resampling)
     return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
