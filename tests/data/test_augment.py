@@ -9,7 +9,7 @@ from torch import Tensor
 
 from convsmith.bundle.decode import ImageTooLarge
 from convsmith.data.augment import train_transform
-from convsmith.recipe.schema import Augment, RandomCrop, RandomResizedCrop
+from convsmith.recipe.augmentation import Augment, RandomCrop, RandomResizedCrop
 from convsmith.spec import Interpolation, Preprocess
 
 

@@ -17,7 +17,7 @@ from convsmith.data.loader import Batch, default_workers, raise_on_bad, train_lo
 from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
-from convsmith.recipe.schema import Augment, RandomCrop
+from convsmith.recipe.augmentation import Augment, RandomCrop
 from convsmith.spec import Preprocess
 from tests.data.folders import write_noise
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.loader import train_loader
 from convsmith.data.sampler import StepSampler
-from convsmith.recipe.schema import Augment, RandomCrop
+from convsmith.recipe.augmentation import Augment, RandomCrop
 from convsmith.spec import Preprocess
 
 for number in (signal.SIGINT, signal.SIGTERM):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from convsmith.recipe.layers import merge, override_layer
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.schema import AdamW, Sgd
+from convsmith.recipe.optimization import AdamW, Sgd
 from convsmith.recipe.yaml_text import KEY, write_yaml
 from tests.recipe.examples import WHOLE, error_of, example, write
 from tests.recipe.test_yaml_text import VALUES
@@ -55,7 +55,7 @@ class TestExtends:
 
     def test_the_same_optimizer_inherits(self, tmp_path: Path) -> None:
         child = "extends: whole.yaml\noptimizer: {name: sgd, momentum: 0.8}"
-        assert load_recipe(write(tmp_path, whole=WHOLE, child=child)).optimizer == Sgd(lr=0.1, momentum=0.8)
+        assert load_recipe(write(tmp_path, whole=WHOLE, child=child)).optimizer == Sgd(name="sgd", lr=0.1, momentum=0.8)
 
     def test_a_base_without_the_optimizers_name_is_inherited(self, tmp_path: Path) -> None:
         base = WHOLE.replace("  name: sgd\n", "")

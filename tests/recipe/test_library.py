@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 from convsmith.recipe.load import list_recipes, load_recipe
-from convsmith.recipe.schema import Sgd
+from convsmith.recipe.optimization import Sgd
 
 LIBRARY = files("convsmith.recipe") / "library"
 

@@ -8,22 +8,22 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from convsmith.recipe.schedules import learning_rate, learning_rates, warmup_steps
-from convsmith.recipe.schema import Schedule
+from convsmith.recipe.optimization import Cosine
 
 SCHEDULES = st.builds(
-    Schedule,
+    Cosine,
     epochs=st.integers(1, 20),
     warmup_epochs=st.floats(0, 0.99),
     warmup_lr=st.floats(0, 0.5),
     min_lr=st.floats(0, 0.5),
-) | st.builds(Schedule, epochs=st.integers(6, 20), warmup_epochs=st.integers(0, 5))
+) | st.builds(Cosine, epochs=st.integers(6, 20), warmup_epochs=st.integers(0, 5))
 BASE_LRS = st.floats(0.5, 10)
 STEPS = st.integers(1, 30)
 
 
 def test_the_published_cosine_of_90_epochs() -> None:
     """Half of the base rate in the middle, a quarter of the way (1 + cos(pi / 4)) / 2."""
-    rates = learning_rates(Schedule(epochs=90), 0.1, 4)
+    rates = learning_rates(Cosine(epochs=90), 0.1, 4)
     assert rates[0] == 0.1
     assert rates[90] == pytest.approx(0.1 * (1 + math.sqrt(0.5)) / 2)
     assert rates[180] == pytest.approx(0.05)
@@ -31,47 +31,47 @@ def test_the_published_cosine_of_90_epochs() -> None:
 
 
 def test_warmup_is_a_straight_line_to_the_base_rate() -> None:
-    rates = learning_rates(Schedule(epochs=5, warmup_epochs=1, warmup_lr=0.1), 0.5, 4)
+    rates = learning_rates(Cosine(epochs=5, warmup_epochs=1, warmup_lr=0.1), 0.5, 4)
     assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
 
 
 def test_the_cosine_starts_where_the_warmup_ends() -> None:
-    with_warmup = learning_rates(Schedule(epochs=5, warmup_epochs=2), 0.5, 4)
-    assert with_warmup[8:] == learning_rates(Schedule(epochs=3), 0.5, 4)
+    with_warmup = learning_rates(Cosine(epochs=5, warmup_epochs=2), 0.5, 4)
+    assert with_warmup[8:] == learning_rates(Cosine(epochs=3), 0.5, 4)
 
 
 def test_warmup_may_end_within_an_epoch() -> None:
-    assert warmup_steps(Schedule(epochs=5, warmup_epochs=0.5), 5) == 2  # 2.5, rounded to even
+    assert warmup_steps(Cosine(epochs=5, warmup_epochs=0.5), 5) == 2  # 2.5, rounded to even
 
 
 def test_a_run_of_one_step_has_the_base_rate() -> None:
-    assert learning_rates(Schedule(epochs=1, warmup_epochs=0.9), 0.5, 1) == [0.5]
+    assert learning_rates(Cosine(epochs=1, warmup_epochs=0.9), 0.5, 1) == [0.5]
 
 
 @pytest.mark.parametrize("step", [-1, 20])
 def test_a_step_outside_the_run_is_an_error(step: int) -> None:
     with pytest.raises(ValueError, match=f"the run has steps 0 to 19, not {step}"):
-        learning_rate(Schedule(epochs=5), 0.1, 4, step)
+        learning_rate(Cosine(epochs=5), 0.1, 4, step)
 
 
 @given(SCHEDULES, BASE_LRS, STEPS)
-def test_there_is_one_rate_for_each_step(schedule: Schedule, base_lr: float, steps: int) -> None:
+def test_there_is_one_rate_for_each_step(schedule: Cosine, base_lr: float, steps: int) -> None:
     assert len(learning_rates(schedule, base_lr, steps)) == schedule.epochs * steps
 
 
 @given(SCHEDULES, BASE_LRS, STEPS)
-def test_the_step_after_warmup_has_exactly_the_base_rate(schedule: Schedule, base_lr: float, steps: int) -> None:
+def test_the_step_after_warmup_has_exactly_the_base_rate(schedule: Cosine, base_lr: float, steps: int) -> None:
     assert learning_rates(schedule, base_lr, steps)[warmup_steps(schedule, steps)] == base_lr
 
 
 @given(SCHEDULES, BASE_LRS, STEPS)
-def test_the_first_step_of_a_warmup_has_exactly_its_rate(schedule: Schedule, base_lr: float, steps: int) -> None:
+def test_the_first_step_of_a_warmup_has_exactly_its_rate(schedule: Cosine, base_lr: float, steps: int) -> None:
     assume(warmup_steps(schedule, steps) > 0)
     assert learning_rate(schedule, base_lr, steps, 0) == schedule.warmup_lr
 
 
 @given(SCHEDULES, BASE_LRS, STEPS)
-def test_rates_rise_through_the_warmup_and_never_after(schedule: Schedule, base_lr: float, steps: int) -> None:
+def test_rates_rise_through_the_warmup_and_never_after(schedule: Cosine, base_lr: float, steps: int) -> None:
     rates = learning_rates(schedule, base_lr, steps)
     warmup = warmup_steps(schedule, steps)
     rounding = 1e-12 * base_lr
@@ -80,13 +80,13 @@ def test_rates_rise_through_the_warmup_and_never_after(schedule: Schedule, base_
 
 
 @given(SCHEDULES, BASE_LRS, STEPS)
-def test_every_rate_lies_between_the_recipes(schedule: Schedule, base_lr: float, steps: int) -> None:
+def test_every_rate_lies_between_the_recipes(schedule: Cosine, base_lr: float, steps: int) -> None:
     rates = learning_rates(schedule, base_lr, steps)
     lowest = min(schedule.warmup_lr if warmup_steps(schedule, steps) else base_lr, schedule.min_lr)
     assert all(lowest * (1 - 1e-12) <= rate <= base_lr * (1 + 1e-12) for rate in rates)
 
 
 @given(SCHEDULES, BASE_LRS, STEPS, st.data())
-def test_one_step_can_be_asked_for_alone(schedule: Schedule, base_lr: float, steps: int, data: st.DataObject) -> None:
+def test_one_step_can_be_asked_for_alone(schedule: Cosine, base_lr: float, steps: int, data: st.DataObject) -> None:
     step = data.draw(st.integers(0, schedule.epochs * steps - 1))
     assert learning_rate(schedule, base_lr, steps, step) == learning_rates(schedule, base_lr, steps)[step]

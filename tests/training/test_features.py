@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import convsmith as cs
 from convsmith.recipe.plan import Plan
-from convsmith.recipe.schema import AdamW
+from convsmith.recipe.optimization import AdamW
 from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.optim import make_optimizer, parameter_groups
 from convsmith.training.trainer import Parts, Trainer

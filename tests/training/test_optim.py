@@ -3,13 +3,13 @@ from __future__ import annotations
 import torch
 
 from convsmith.models.registry import create_model
-from convsmith.recipe.schema import AdamW, Sgd
+from convsmith.recipe.optimization import AdamW, Sgd
 from convsmith.training.optim import make_optimizer, optimizer_tensors, parameter_groups, restore_optimizer
 
 
 def test_without_special_rules_one_group_holds_every_parameter() -> None:
     model = create_model("cifar_resnet20")
-    (group,) = parameter_groups(model, Sgd(weight_decay=1e-4))
+    (group,) = parameter_groups(model, Sgd(name="sgd", weight_decay=1e-4))
     assert group.names == tuple(name for name, _ in model.named_parameters())
     assert (group.weight_decay, group.lr_scale) == (1e-4, 1.0)
 
@@ -27,12 +27,17 @@ def test_norms_and_biases_have_their_own_weight_decay() -> None:
 def test_frozen_parameters_are_in_no_group() -> None:
     model = create_model("cifar_resnet20")
     model.conv1.requires_grad_(False)
-    (group,) = parameter_groups(model, Sgd())
+    (group,) = parameter_groups(
+        model,
+        Sgd(
+            name="sgd",
+        ),
+    )
     assert "conv1.weight" not in group.names
 
 
 def test_a_restored_optimizer_takes_the_same_next_step() -> None:
-    for recipe in (Sgd(momentum=0.9, nesterov=True), AdamW(name="adamw")):
+    for recipe in (Sgd(name="sgd", momentum=0.9, nesterov=True), AdamW(name="adamw")):
         results = []
         for restored in (False, True):
             torch.manual_seed(0)

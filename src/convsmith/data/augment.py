@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from convsmith.bundle.decode import MAX_PIXELS, ImageTooLarge
-from convsmith.recipe.schema import Augment, RandomCrop
+from convsmith.recipe.augmentation import Augment, RandomCrop
 from convsmith.spec import Interpolation, Preprocess
 
 # `nearest` of tensors rounds coordinates otherwise than Pillow, which the validation images are made with.

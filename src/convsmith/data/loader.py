@@ -26,7 +26,7 @@ from convsmith.data.index import Index, printable
 from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
-from convsmith.recipe.schema import Augment
+from convsmith.recipe.augmentation import Augment
 from convsmith.spec import Preprocess
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.recipe.layers import file_layers, merge, override_layer, packaged
-from convsmith.recipe.problems import validate
+from convsmith.recipe.problems import kinds_of, sections_of, validate
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.yaml_text import write_yaml
+from convsmith.spec import Section
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def resolve(source: str | Path, overrides: Sequence[str] = ()) -> Resolved:
             path = path.rpartition("[" if path.endswith("]") else ".")[0]
         return origins.get(path, layers[-2].name)
 
-    recipe = validate(given, origin)
+    recipe = validate(_with_usual_kinds(given), origin)
     values = recipe.model_dump(mode="json")
     leaves = [path for path, value in _walk(values) if not (isinstance(value, dict) and value)]
     return Resolved(recipe, values, {path: origins.get(path, "default") for path in leaves})
@@ -81,14 +82,43 @@ def recipe_to_yaml(recipe: Recipe, origins: Mapping[str, str] | None = None) -> 
     return "\n".join(_lines(recipe.model_dump(mode="json"), "", origins or {})) + "\n"
 
 
-def _without_other_kinds(given: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]:
-    """What a child inherits: a section whose `name` it changes is dropped, so that no key of another kind is left."""
+def _without_other_kinds(
+    given: Mapping[str, Any], child: Mapping[str, Any], section: type[Section] = Recipe
+) -> dict[str, Any]:
+    """What a child inherits: a section whose `name` it changes is dropped, so that no key of another kind is left.
+
+    Of a schedule stays what both kinds have: epochs and warmup mean the same in all of them, whereas the learning
+    rate of one optimizer would ruin a run with another.
+    """
     kept = dict(given)
-    for section, field in Recipe.model_fields.items():
-        both = [part for part in (given.get(section), child.get(section)) if isinstance(part, dict) and "name" in part]
-        if field.discriminator and len(both) == 2 and both[0]["name"] != both[1]["name"]:
-            del kept[section]
+    for key, field in section.model_fields.items():
+        old, new = given.get(key), child.get(key)
+        if not isinstance(old, dict) or not isinstance(new, dict):
+            continue
+        kinds = kinds_of(field.annotation)
+        before, after = (kinds.get(part.get("name", "")) for part in (old, new))
+        if len(kinds) < 2:
+            for below in sections_of(field.annotation):
+                kept[key] = _without_other_kinds(old, new, below)
+        elif "name" in new and old.get("name") != new["name"]:
+            del kept[key]
+            if key == "schedule" and before and after:
+                shared = before.model_fields.keys() & after.model_fields.keys() - {"name"}
+                kept[key] = {name: value for name, value in old.items() if name in shared}
     return kept
+
+
+def _with_usual_kinds(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, with its name in each section that leaves out what kind it is, where one kind is the usual one."""
+    named = dict(values)
+    for key, field in Recipe.model_fields.items():
+        usual = [
+            name for name, kind in kinds_of(field.annotation).items() if not kind.model_fields["name"].is_required()
+        ]
+        given = values.get(key)
+        if usual and isinstance(given, dict) and "name" not in given:
+            named[key] = {"name": usual[0], **given}
+    return named
 
 
 def _walk(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

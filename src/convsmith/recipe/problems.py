@@ -65,6 +65,14 @@ def sections_of(annotation: Any) -> Iterator[type[Section]]:
         yield from sections_of(argument)
 
 
+def kinds_of(annotation: Any) -> dict[str, type[Section]]:
+    """By name, the sections of a field that may hold several; empty where it holds one or none."""
+    sections = list(sections_of(annotation))
+    if len(sections) < 2:
+        return {}
+    return {get_args(section.model_fields["name"].annotation)[0]: section for section in sections}
+
+
 @cache
 def _known_keys(section: type[Section] = Recipe, prefix: str = "") -> dict[str, FieldInfo]:
     known: dict[str, FieldInfo] = {}
@@ -109,7 +117,7 @@ def _locate(error: ErrorDetails, values: Any) -> tuple[str, Any]:
             here = here[part] if part < len(here) else here
         elif not path or any(sections_of(_known_keys()[path].annotation)):
             path, here = _below(path, part), here.get(part, _MISSING)
-            if path in _known_keys() and _known_keys()[path].discriminator:
+            if path in _known_keys() and kinds_of(_known_keys()[path].annotation):
                 next(parts, None)  # names the member of the union, which is no key
         # else the part names a member of a plain union
     if error["type"].startswith("union_tag"):
@@ -133,8 +141,7 @@ def _expected(error: ErrorDetails, path: str) -> str:
         case "literal_error", {"expected": words}:
             return _either(re.findall("'(.+?)'", words))
         case "union_tag_invalid" | "union_tag_not_found", _:
-            sections = sections_of(_known_keys()[path.rpartition(".")[0]].annotation)
-            return _either([name for section in sections for name in get_args(section.model_fields["name"].annotation)])
+            return _either(list(kinds_of(_known_keys()[path.rpartition(".")[0]].annotation)))
         case "greater_than", {"gt": limit}:
             return f"a number above {limit:.10g}"
         case "greater_than_equal", {"ge": limit}:
@@ -152,8 +159,10 @@ def _unknown(path: str, given: Any, values: Mapping[str, Any]) -> str:
     section, _, key = path.rpartition(".")
     known = _known_keys()
     if path in known:  # of another member of the union
-        name = values[section]["name"]
-        return f"unknown key `{path}` where {section}.name is `{name}`"
+        kind: Any = values
+        for step in section.split("."):
+            kind = kind[step]
+        return f"unknown key `{path}` where {section}.name is `{kind['name']}`"
     while isinstance(given, dict) and len(given) == 1:  # name `optimiser.lr`, not only `optimiser`
         [(key, given)] = given.items()
         section, path = path, f"{path}.{key}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from convsmith.recipe.schema import Schedule
+from convsmith.recipe.optimization import Schedule
 
 
 def warmup_steps(schedule: Schedule, steps_per_epoch: int) -> int:

@@ -9,7 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Preprocess, Section, Side
+from convsmith.recipe.augmentation import Augment, Mixing, Plain, Sampling
+from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
+from convsmith.recipe.optimization import Ema, Freeze, Optimizer, Ramp, Schedule
+from convsmith.spec import Count, NonNegative, Positive, Preprocess, Section
 
 
 class Model(Section):
@@ -25,6 +28,20 @@ class Model(Section):
     weights: str | None = Field(
         None,
         description="A name that `convsmith weights` lists, or a checkpoint file; null starts from random weights.",
+    )
+    weights_key: str = Field(
+        "auto", description="Entry of the checkpoint file that holds the weights, such as model_ema; auto looks for it."
+    )
+    drop_path: Ramp | None = Field(
+        None, description="Schedule of the last block's probability to be dropped; null: options.drop_path, constant."
+    )
+    drop_block: Ramp | None = Field(None, description="Schedule of DropBlock's probability; null: constant.")
+    sync_batch_norm: bool = Field(False, description="BatchNorm over the batches of all devices together.")
+    batch_norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Share of a batch in BatchNorm's running statistics; null: the model's own, 0.1."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Compute each block again in the backward pass: much less memory, a third more time."
     )
 
     @field_validator("options")
@@ -59,138 +76,12 @@ class Data(Section):
     )
 
 
-class RandomResizedCrop(Section):
-    """A random area of the image, resized (Inception's augmentation)."""
-
-    size: Side = Field(description="Side of the training image in pixels.")
-    scale: tuple[Positive, Positive] = Field((0.08, 1.0), description="Range of the area, relative to the image.")
-    ratio: tuple[Positive, Positive] = Field((3 / 4, 4 / 3), description="Range of the aspect ratio.")
-    interpolation: Interpolation = "bilinear"
-
-    @model_validator(mode="after")
-    def _ranges_are_ordered(self) -> RandomResizedCrop:
-        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
-            if low > high:
-                raise ValueError(f"{name} is a range [low, high], but {low} is above {high}")
-        return self
-
-
-class RandomCrop(Section):
-    """The image resized to a shorter side of `size`, padded with black and cropped at a random place (as for CIFAR)."""
-
-    size: Side = Field(description="Side of the training image in pixels.")
-    padding: Annotated[int, Field(ge=0, le=4096)] = Field(4, description="Pixels added on each side.")
-
-
-class Augment(Section):
-    """What happens to a training image, in this order. A step that is null or 0 is left out."""
-
-    random_resized_crop: RandomResizedCrop | None = None
-    random_crop: RandomCrop | None = None
-    hflip: Fraction = Field(0.0, description="Probability of a left-right flip.")
-
-    @model_validator(mode="after")
-    def _exactly_one_crop(self) -> Augment:
-        if (self.random_resized_crop is None) == (self.random_crop is None):
-            raise ValueError(
-                "a training image is made by exactly one of random_resized_crop and random_crop; "
-                "set one and put null on the other"
-            )
-        return self
-
-    @property
-    def size(self) -> int:
-        """Side of the training image in pixels."""
-        crop = self.random_resized_crop or self.random_crop
-        assert crop is not None  # the validator holds it
-        return crop.size
-
-
 class Batch(Section):
     """The effective batch: how many samples one optimizer step learns from, on any hardware."""
 
     size: Count = Field(description="Samples per optimizer step = nodes x devices x per_device x accumulation.")
     per_device: Count | Literal["auto"] = Field(
         "auto", description="Samples in one forward pass; `auto` takes the largest that memory is expected to hold."
-    )
-
-
-class Sgd(Section):
-    """Stochastic gradient descent."""
-
-    name: Literal["sgd"] = "sgd"
-    lr: Positive = Field(0.1, description="Learning rate after warmup, for this recipe's batch size.")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = False
-    weight_decay: NonNegative = 1e-4
-    norm_weight_decay: NonNegative | None = Field(
-        None, description="Weight decay of normalisation layers; null: as weight_decay."
-    )
-    bias_weight_decay: NonNegative | None = Field(
-        None, description="Weight decay of biases outside normalisation layers; null: as weight_decay."
-    )
-
-    @model_validator(mode="after")
-    def _nesterov_has_momentum(self) -> Sgd:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov looks ahead along the momentum, so it needs momentum above 0")
-        return self
-
-
-class AdamW(Section):
-    """Adam with decoupled weight decay."""
-
-    name: Literal["adamw"]
-    lr: Positive = Field(1e-3, description="Learning rate after warmup, for this recipe's batch size.")
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
-    eps: Positive = 1e-8
-    weight_decay: NonNegative = 0.05
-    norm_weight_decay: NonNegative | None = Field(
-        None, description="Weight decay of normalisation layers; null: as weight_decay."
-    )
-    bias_weight_decay: NonNegative | None = Field(
-        None, description="Weight decay of biases outside normalisation layers; null: as weight_decay."
-    )
-
-
-Optimizer = Annotated[
-    Sgd | AdamW, Field(discriminator="name", description="How gradients change the weights; `name` says which kind.")
-]
-
-
-class Schedule(Section):
-    """The learning rate of every step: a linear warmup, then half a cosine down to `min_lr`."""
-
-    name: Literal["cosine"] = "cosine"
-    epochs: Count = Field(description="Passes over the training data.")
-    warmup_epochs: NonNegative = Field(0.0, description="Epochs, whole or not, of linear warmup.")
-    warmup_lr: NonNegative = Field(0.0, description="Learning rate that the warmup starts from.")
-    min_lr: NonNegative = Field(0.0, description="Learning rate that the cosine ends at.")
-
-    @model_validator(mode="after")
-    def _warmup_ends(self) -> Schedule:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs:g} of {self.epochs} epochs, so the warmup would never end"
-            )
-        return self
-
-
-class Loss(Section):
-    """Cross-entropy."""
-
-    name: Literal["cross_entropy"] = "cross_entropy"
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Probability spread evenly over all classes."
-    )
-
-
-class Ema(Section):
-    """Exponential moving average of the weights. Where it is on, its weights are evaluated and shipped."""
-
-    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    warmup: bool = Field(
-        True, description="Use min(decay, (1 + n) / (10 + n)) at update n, so that short runs forget their start."
     )
 
 
@@ -223,8 +114,13 @@ class Recipe(Section):
     batch: Batch
     optimizer: Optimizer
     schedule: Schedule
-    loss: Loss = Loss()
+    loss: Loss = CrossEntropy()
+    sampling: Sampling = Plain()
+    mixing: Mixing | None = None
+    distillation: Distillation | None = None
+    freeze: Freeze | None = None
     ema: Ema | None = None
+    eval: bool = Field(True, description="Validate after each epoch; without, the last weights are the result.")
     clip_grad_norm: Positive | None = Field(None, description="Largest global L2 norm of the gradient.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
@@ -239,11 +135,13 @@ class Recipe(Section):
     def _parts_agree(self) -> Recipe:
         schedule, optimizer = self.schedule, self.optimizer
         for name in ("warmup_lr", "min_lr"):
-            if getattr(schedule, name) > optimizer.lr:
+            if getattr(schedule, name, 0.0) > optimizer.lr:
                 raise ValueError(
                     f"schedule.{name} ({getattr(schedule, name):g}) is above optimizer.lr ({optimizer.lr:g}), "
                     "the highest learning rate of the run"
                 )
+        if not self.eval and self.early_stopping:
+            raise ValueError("early_stopping waits for a validation metric, but eval is false, so there is none")
         per_device = self.batch.per_device
         if per_device != "auto" and self.batch.size % per_device:
             raise ValueError(

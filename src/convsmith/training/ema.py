@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from convsmith.recipe import schema
+from convsmith.recipe import optimization
 
 
 class Ema:
@@ -21,7 +21,7 @@ class Ema:
         recipe: decay and warmup.
     """
 
-    def __init__(self, model: nn.Module, recipe: schema.Ema) -> None:
+    def __init__(self, model: nn.Module, recipe: optimization.Ema) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self._recipe = recipe
         pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from convsmith.recipe.plan import Group
-from convsmith.recipe.schema import AdamW, Sgd
+from convsmith.recipe.optimization import AdamW, Sgd
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 

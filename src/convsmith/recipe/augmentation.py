@@ -1,0 +1,239 @@
+"""What a recipe may say about training images: augmentation, mixing of images, and which samples come how often."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Section, Side
+
+Magnitude = Annotated[float, Field(ge=0, le=30)]
+
+
+def _check_ranges(section: Section, *names: str) -> None:
+    for name in names:
+        low, high = getattr(section, name)
+        if low > high:
+            raise ValueError(f"{name} is a range [low, high], but {low} is above {high}")
+
+
+class RandomResizedCrop(Section):
+    """A random area of the image, resized (Inception's augmentation)."""
+
+    size: Side = Field(description="Side of the training image in pixels.")
+    scale: tuple[Positive, Positive] = Field((0.08, 1.0), description="Range of the area, relative to the image.")
+    ratio: tuple[Positive, Positive] = Field((3 / 4, 4 / 3), description="Range of the aspect ratio.")
+    interpolation: Interpolation = "bilinear"
+
+    @model_validator(mode="after")
+    def _ranges_are_ordered(self) -> RandomResizedCrop:
+        _check_ranges(self, "scale", "ratio")
+        return self
+
+
+class EfficientNetCrop(Section):
+    """EfficientNet's random crop, resized: ResNeSt trains with it at 320 pixels and more (its ERandomCrop).
+
+    The aspect ratio is uniform, the height uniform in what the range of areas allows; after 10 rejected draws the
+    centre is taken.
+    """
+
+    size: Side = Field(description="Side of the training image in pixels.")
+    area: tuple[Positive, Positive] = Field((0.1, 1.0), description="Range of the area, relative to the image.")
+    ratio: tuple[Positive, Positive] = Field((3 / 4, 4 / 3), description="Range of the aspect ratio.")
+    interpolation: Interpolation = "bicubic"
+
+    @model_validator(mode="after")
+    def _ranges_are_ordered(self) -> EfficientNetCrop:
+        _check_ranges(self, "area", "ratio")
+        return self
+
+
+class RandomCrop(Section):
+    """The image resized to a shorter side of `size`, padded with black and cropped at a random place (as for CIFAR)."""
+
+    size: Side = Field(description="Side of the training image in pixels.")
+    padding: Annotated[int, Field(ge=0, le=4096)] = Field(4, description="Pixels added on each side.")
+
+
+class _Policy(Section):
+    before_crop: bool = Field(False, description="Change the whole image, before it is cropped (as ResNeSt does).")
+    interpolation: Interpolation = Field("bilinear", description="Of rotations, shears and translations.")
+
+
+class AutoAugment(_Policy):
+    """A learned list of pairs of operations (Cubuk et al. 2018, arXiv:1805.09501)."""
+
+    name: Literal["auto_augment"]
+    learned_on: Literal["imagenet", "cifar10", "svhn"] = "imagenet"
+
+
+class RandAugment(_Policy):
+    """Some operations drawn at random, all of one magnitude (Cubuk et al. 2019, arXiv:1909.13719), as in torchvision."""
+
+    name: Literal["rand_augment"]
+    num_ops: Count = Field(2, description="Operations on each image.")
+    magnitude: Annotated[int, Field(ge=0, le=30)] = Field(9, description="Strength, of 31 levels.")
+
+
+class TimmRandAugment(_Policy):
+    """RandAugment as timm has it, which ConvNeXt was trained with: `rand-m9-mstd0.5-inc1` is these defaults."""
+
+    name: Literal["timm_rand_augment"]
+    num_ops: Count = Field(2, description="Operations on each image.")
+    magnitude: Annotated[float, Field(ge=0, le=10)] = Field(9.0, description="Mean strength, 0 to 10.")
+    magnitude_std: NonNegative = Field(0.5, description="Standard deviation of the strength.")
+    increasing: bool = Field(True, description="Use operations whose severity grows with the strength (`inc1`).")
+    probability: Fraction = Field(0.5, description="Probability of each drawn operation to be applied.")
+    interpolation: Literal["bilinear", "bicubic", "random"] = Field(  # type: ignore[assignment]
+        "random", description="Of rotations, shears and translations; `random` draws bilinear or bicubic each time."
+    )
+
+
+class TrivialAugment(_Policy):
+    """One operation of a random strength from a wide range (Mueller and Hutter 2021, arXiv:2103.10158)."""
+
+    name: Literal["trivial_augment"]
+
+
+class AugMix(_Policy):
+    """A mixture of chains of operations with the image itself (Hendrycks et al. 2019, arXiv:1912.02781)."""
+
+    name: Literal["augmix"]
+    severity: Annotated[int, Field(ge=1, le=10)] = Field(3, description="Strength of the operations.")
+    width: Count = Field(3, description="Chains of operations.")
+    alpha: Positive = Field(1.0, description="Parameter of the Dirichlet and Beta distributions of the weights.")
+
+
+Policy = Annotated[
+    AutoAugment | RandAugment | TimmRandAugment | TrivialAugment | AugMix,
+    Field(discriminator="name", description="Operations on colour and shape; `name` says which kind."),
+]
+
+
+class ColorJitter(Section):
+    """Random factors from [max(0, 1 - x), 1 + x] for brightness, contrast and saturation, in a random order."""
+
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(0.0, description="Largest shift, in turns of the colour circle.")
+
+
+class RandomErasing(Section):
+    """A random rectangle is overwritten (Zhong et al. 2017, arXiv:1708.04896).
+
+    `mean` is what a zero after normalisation is, `noise` a normal distribution around it for each pixel and channel
+    (timm's `pixel`); both as bytes, so noise beyond black and white is cut off.
+    """
+
+    probability: Fraction = Field(description="Share of images with a rectangle.")
+    scale: tuple[Positive, Positive] = Field((0.02, 0.33), description="Range of its area, relative to the image.")
+    ratio: tuple[Positive, Positive] = Field((0.3, 3.3), description="Range of its aspect ratio.")
+    value: Literal["mean", "noise"] = "mean"
+
+    @model_validator(mode="after")
+    def _ranges_are_ordered(self) -> RandomErasing:
+        _check_ranges(self, "scale", "ratio")
+        return self
+
+
+class Augment(Section):
+    """What happens to a training image, in this order. A step that is null or 0 is left out."""
+
+    random_resized_crop: RandomResizedCrop | None = None
+    efficientnet_crop: EfficientNetCrop | None = None
+    random_crop: RandomCrop | None = None
+    hflip: Fraction = Field(0.0, description="Probability of a left-right flip.")
+    vflip: Fraction = Field(0.0, description="Probability of an upside-down flip.")
+    policy: Policy | None = None
+    color_jitter: ColorJitter | None = None
+    lighting: NonNegative = Field(
+        0.0,
+        description="Standard deviation of the shift along the principal components of ImageNet's colours "
+        "(AlexNet's PCA noise; usually 0.1).",
+    )
+    random_erasing: RandomErasing | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one_crop(self) -> Augment:
+        crops = (self.random_resized_crop, self.efficientnet_crop, self.random_crop)
+        if sum(crop is not None for crop in crops) != 1:
+            raise ValueError(
+                "a training image is made by exactly one of random_resized_crop, efficientnet_crop and random_crop; "
+                "set one and put null on the others"
+            )
+        return self
+
+    @property
+    def size(self) -> int:
+        """Side of the training image in pixels."""
+        crop = self.random_resized_crop or self.efficientnet_crop or self.random_crop
+        assert crop is not None  # the validator holds it
+        return crop.size
+
+
+class Mixing(Section):
+    """MixUp (Zhang et al. 2017, arXiv:1710.09412) and CutMix (Yun et al. 2019, arXiv:1905.04899) of a batch.
+
+    One weight is drawn for a whole micro-batch. Labels are mixed likewise, after label smoothing.
+    """
+
+    mixup_alpha: NonNegative = Field(0.0, description="MixUp's weight is drawn from Beta(alpha, alpha); 0: no MixUp.")
+    cutmix_alpha: NonNegative = Field(0.0, description="CutMix's share is drawn from Beta(alpha, alpha); 0: none.")
+    probability: Fraction = Field(1.0, description="Share of batches that are mixed at all.")
+    switch_probability: Fraction = Field(0.5, description="Share of CutMix among those, where both are on.")
+    partner: Literal["rolled", "reversed", "random"] = Field(
+        "rolled",
+        description="Whom an image is mixed with: its neighbour (torchvision), the batch in reverse (timm, gluon), "
+        "or a random permutation.",
+    )
+    off_epochs: Annotated[int, Field(ge=0)] = Field(0, description="Last epochs without mixing.")
+
+    @model_validator(mode="after")
+    def _something_is_mixed(self) -> Mixing:
+        if not self.mixup_alpha and not self.cutmix_alpha:
+            raise ValueError("one of mixup_alpha and cutmix_alpha must be above 0; mixing: null switches mixing off")
+        return self
+
+
+class _Sampling(Section):
+    fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Share of the training images that is used at all: the same ones in every epoch."
+    )
+
+
+class Plain(_Sampling):
+    """Each image once an epoch, in an order of its own."""
+
+    name: Literal["plain"] = "plain"
+
+
+class RepeatedAugmentation(_Sampling):
+    """Each image several times in a row, differently augmented (Hoffer et al. 2019, arXiv:1901.09335; torchvision).
+
+    An epoch is as long as without: it sees one image in `repetitions`. Copies of an image go to different
+    micro-batches, as far as there are any.
+    """
+
+    name: Literal["repeated"]
+    repetitions: Annotated[int, Field(ge=2)] = 3
+
+
+class Balanced(_Sampling):
+    """Images drawn with replacement, classes weighted by how rare they are."""
+
+    name: Literal["balanced"]
+    weights: Literal["inverse", "sqrt", "effective_number"] = Field(
+        "inverse",
+        description="A class of n images is drawn in proportion to n times 1/n, 1/sqrt(n), or "
+        "(1 - beta) / (1 - beta^n) (Cui et al. 2019, arXiv:1901.05555).",
+    )
+    beta: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="Of the effective number.")
+
+
+Sampling = Annotated[
+    Plain | RepeatedAugmentation | Balanced,
+    Field(discriminator="name", description="Which images an epoch is made of; `name` says which kind."),
+]

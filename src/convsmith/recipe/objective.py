@@ -1,0 +1,86 @@
+"""What a recipe may say about what is learned: the loss, and a teacher."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from convsmith.spec import Fraction, NonNegative, Positive, Section
+
+ClassWeights = Literal["inverse", "sqrt", "effective_number"] | Annotated[tuple[Positive, ...], Field(min_length=2)]
+
+
+class _Loss(Section):
+    class_weights: ClassWeights | None = Field(
+        None,
+        description="Weight of each class: a list, or from its number n of training images, 1/n, 1/sqrt(n) or "
+        "(1 - 0.999) / (1 - 0.999^n), scaled to a mean of 1 over the images; null: all alike.",
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Probability spread evenly over all classes."
+    )
+
+
+class CrossEntropy(_Loss):
+    """Cross-entropy with the softmax of the logits."""
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+
+
+class BinaryCrossEntropy(_Loss):
+    """Each class as a question of its own, on the sigmoid of its logit (Wightman et al. 2021, arXiv:2110.00476)."""
+
+    name: Literal["binary_cross_entropy"]
+    threshold: Fraction | None = Field(
+        None, description="Mixed or smoothed labels above it count as 1, others as 0; null: as they are."
+    )
+
+
+class Focal(_Loss):
+    """Cross-entropy times (1 - p)^gamma: easy samples count less (Lin et al. 2017, arXiv:1708.02002)."""
+
+    name: Literal["focal"]
+    gamma: NonNegative = 2.0
+
+
+Loss = Annotated[
+    CrossEntropy | BinaryCrossEntropy | Focal,
+    Field(discriminator="name", description="What is minimised; `name` says which kind."),
+]
+
+
+class Teacher(Section):
+    """A trained model to learn from: exactly one of a bundle and a model with weights."""
+
+    bundle: str | None = Field(None, description="Folder of a bundle, such as runs/x/bundle.")
+    model: str | None = Field(None, description="A name that `convsmith models` lists, timm/NAME or torchvision/NAME.")
+    weights: str | None = Field(None, description="Of the model: a name that `convsmith weights` lists, or a file.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Further keyword arguments of the model.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Teacher:
+        if (self.bundle is None) == (self.model is None):
+            raise ValueError("a teacher is exactly one of bundle and model; set one and put null on the other")
+        if self.model is not None and self.weights is None:
+            raise ValueError("a teacher must have learned something: set weights")
+        if self.bundle is not None and (self.weights is not None or self.options):
+            raise ValueError("a bundle has its own weights and options: they belong to model")
+        return self
+
+
+class Distillation(Section):
+    """Learning from a teacher besides the labels: (1 - alpha) x loss + alpha x what `kind` names.
+
+    `logits`: KL divergence of the softened predictions (Hinton et al. 2015, arXiv:1503.02531). `hard`:
+    cross-entropy with the teacher's best class (Touvron et al. 2020, arXiv:2012.12877). `features`: the teacher's
+    similarities between the images of a batch (Tung and Mori 2019, arXiv:1907.09682).
+    """
+
+    teacher: Teacher
+    kind: Literal["logits", "hard", "features"] = "logits"
+    alpha: Fraction = Field(0.5, description="Weight of the teacher; the labels have the rest.")
+    temperature: Positive = Field(2.0, description="Divides the logits of both before the softmax (kind `logits`).")
+    times_squared_temperature: bool = Field(
+        True, description="Multiply the divergence by temperature squared, so that its gradient keeps its size."
+    )

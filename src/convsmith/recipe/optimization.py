@@ -1,0 +1,264 @@
+"""What a recipe may say about how weights change: optimizer, parameter groups, schedule, averaging."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from convsmith.spec import Count, Fraction, NonNegative, Positive, Section
+
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+ByPattern = tuple[tuple[str, NonNegative], ...]
+
+
+class _Optimizer(Section):
+    lr: Positive = Field(description="Learning rate after warmup, for this recipe's batch size.")
+    lr_scaling: Literal["none", "linear", "sqrt"] = Field(
+        "none", description="Multiply lr by batch.size / lr_batch, or by the square root of it."
+    )
+    lr_batch: Count = Field(256, description="Batch size that lr is given for, where it is scaled.")
+    weight_decay: NonNegative = Field(0.0, description="Of all parameters that the keys below leave alone.")
+    norm_weight_decay: NonNegative | None = Field(
+        None, description="Weight decay of normalisation layers; null: as weight_decay."
+    )
+    bias_weight_decay: NonNegative | None = Field(
+        None, description="Weight decay of everything called bias, in normalisation layers too; null: not special."
+    )
+    vector_weight_decay: NonNegative | None = Field(
+        None,
+        description="Weight decay of parameters with one dimension: biases, norms, layer scales; null: not special.",
+    )
+    weight_decays: ByPattern = Field(
+        (),
+        description="Weight decay by shell pattern of parameter names, such as [['*.gamma', 0]]: the first that fits "
+        "counts, before all other rules.",
+    )
+    weight_decay_end: NonNegative | None = Field(
+        None,
+        description="Where a cosine takes weight_decay to, for parameters that have exactly that; null: constant.",
+    )
+    lr_scales: ByPattern = Field(
+        (),
+        description="Factor of the learning rate by shell pattern of parameter names, such as [['last_layer.*', 10]]: "
+        "the first that fits counts.",
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Each block learns this much more slowly than the one after it; the head at full rate."
+    )
+
+
+class Sgd(_Optimizer):
+    """Stochastic gradient descent."""
+
+    name: Literal["sgd"]
+    lr: Positive = Field(0.1, description="Learning rate after warmup, for this recipe's batch size.")
+    momentum: Momentum = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegative = Field(1e-4, description="Of all parameters that the keys below leave alone.")
+
+    @model_validator(mode="after")
+    def _nesterov_has_momentum(self) -> Sgd:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov looks ahead along the momentum, so it needs momentum above 0")
+        return self
+
+
+class _AdamLike(_Optimizer):
+    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
+    eps: Positive = 1e-8
+
+
+class AdamW(_AdamLike):
+    """Adam with decoupled weight decay."""
+
+    name: Literal["adamw"]
+    lr: Positive = Field(1e-3, description="Learning rate after warmup, for this recipe's batch size.")
+    weight_decay: NonNegative = Field(0.05, description="Of all parameters that the keys below leave alone.")
+
+
+class Adam(_AdamLike):
+    """Adam, with weight decay as a part of the gradient."""
+
+    name: Literal["adam"]
+    lr: Positive = Field(1e-3, description="Learning rate after warmup, for this recipe's batch size.")
+
+
+class RmsProp(_Optimizer):
+    """RMSprop, as torch has it."""
+
+    name: Literal["rmsprop"]
+    lr: Positive = Field(0.01, description="Learning rate after warmup, for this recipe's batch size.")
+    momentum: Momentum = 0.9
+    alpha: Momentum = Field(0.9, description="Decay of the mean square.")
+    eps: Positive = 1e-8
+
+
+class Lamb(_AdamLike):
+    """LAMB, for very large batches (You et al. 2019, arXiv:1904.00962); needs timm."""
+
+    name: Literal["lamb"]
+    lr: Positive = Field(5e-3, description="Learning rate after warmup, for this recipe's batch size.")
+    eps: Positive = 1e-6
+
+
+class Lion(_Optimizer):
+    """Lion, the sign of a momentum (Chen et al. 2023, arXiv:2302.06675); needs timm."""
+
+    name: Literal["lion"]
+    lr: Positive = Field(1e-4, description="Learning rate after warmup, for this recipe's batch size.")
+    betas: tuple[Momentum, Momentum] = (0.9, 0.99)
+
+
+Optimizer = Annotated[
+    Sgd | AdamW | Adam | RmsProp | Lamb | Lion,
+    Field(discriminator="name", description="How gradients change the weights; `name` says which kind."),
+]
+
+
+class ExtraPhase(Section):
+    """A second training after the first, with a learning rate of its own and the same schedule, without warmup."""
+
+    epochs: Count = Field(description="Passes over the training data.")
+    lr: Positive = Field(description="Learning rate that it starts from, for parameters of scale 1.")
+
+
+class _Schedule(Section):
+    epochs: Count = Field(description="Passes over the training data, an extra phase not counted.")
+    warmup_epochs: NonNegative = Field(0.0, description="Epochs, whole or not, of warmup.")
+    warmup_steps: Count | None = Field(None, description="Steps of warmup, instead of warmup_epochs.")
+    warmup: Literal["linear", "constant"] = Field(
+        "linear", description="From warmup_lr to the learning rate, or warmup_lr until the warmup ends."
+    )
+    warmup_lr: NonNegative = Field(0.0, description="Learning rate that the warmup starts from.")
+    warmup_reaches_lr: Literal["after", "at_last_step"] = Field(
+        "after",
+        description="When a linear warmup has come to the learning rate: at the first step after it, or, as in "
+        "ConvNeXt's code, at its own last one.",
+    )
+    by: Literal["step", "epoch"] = Field("step", description="Change the learning rate each step or each epoch.")
+    shift: Literal[-1, 0, 1] = Field(
+        0, description="Use the rate of the step after (1; MXNet counts from 1) or before (-1; HRNet sets it late)."
+    )
+    extra: ExtraPhase | None = None
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> _Schedule:
+        if self.warmup_epochs and self.warmup_steps is not None:
+            raise ValueError("set one of warmup_epochs and warmup_steps; put 0 or null on the other")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs is {self.warmup_epochs:g} of {self.epochs} epochs, so the warmup would never end"
+            )
+        return self
+
+
+class _Falling(_Schedule):
+    min_lr: NonNegative = Field(0.0, description="Learning rate at the end.")
+
+
+class Cosine(_Falling):
+    """Half a cosine from the learning rate down to `min_lr` (Loshchilov and Hutter 2016, arXiv:1608.03983)."""
+
+    name: Literal["cosine"] = "cosine"
+
+
+class Poly(_Falling):
+    """From the learning rate down to `min_lr` as (1 - progress) ^ power."""
+
+    name: Literal["poly"]
+    power: Positive = 0.9
+
+
+class Step(_Schedule):
+    """The learning rate times gamma every few epochs, counted from the end of the warmup."""
+
+    name: Literal["step"]
+    every_epochs: Positive = Field(30, description="Epochs between two falls.")
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class MultiStep(_Schedule):
+    """The learning rate times gamma at given epochs, counted from the start of the run."""
+
+    name: Literal["multi_step"]
+    milestones: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(description="Epochs of a fall, ascending.")
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _ascending(self) -> MultiStep:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError("milestones must ascend")
+        return self
+
+
+class Exponential(_Schedule):
+    """The learning rate times gamma in each epoch after the warmup."""
+
+    name: Literal["exponential"]
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.97
+
+
+class Constant(_Schedule):
+    """The learning rate as it is, after the warmup."""
+
+    name: Literal["constant"]
+
+
+class OneCycle(Section):
+    """Up from lr / div_factor to lr and down to lr / (div_factor x final_div_factor), both as half a cosine.
+
+    Smith and Topin 2017 (arXiv:1708.07120), as in torch's OneCycleLR.
+    """
+
+    name: Literal["one_cycle"]
+    epochs: Count = Field(description="Passes over the training data.")
+    rising: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="Share of the run in which the rate rises.")
+    div_factor: Annotated[float, Field(ge=1)] = 25.0
+    final_div_factor: Annotated[float, Field(ge=1)] = 1e4
+
+
+Schedule = Annotated[
+    Cosine | Poly | Step | MultiStep | Exponential | Constant | OneCycle,
+    Field(discriminator="name", description="The learning rate of every step; `name` says which kind."),
+]
+
+
+class Ema(Section):
+    """Exponential moving average of the weights: after an update, ema = d ema + (1 - d) model."""
+
+    decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="d, once the warmup of the average is over.")
+    warmup: Literal["none", "count", "power"] = Field(
+        "count",
+        description="Decay of update n of a young average: `none` has no warmup (timm's ModelEma, ConvNeXt), `count` "
+        "takes at most (1 + n) / (10 + n), `power` at most 1 - (1 + n / gamma)^-power (timm's ModelEmaV3).",
+    )
+    gamma: Positive = Field(1.0, description="Of warmup `power`.")
+    power: Positive = Field(2 / 3, description="Of warmup `power`.")
+    every_steps: Count = Field(1, description="Update at steps 0, n, 2n ... of each epoch.")
+    scale_to_epochs: bool = Field(
+        False,
+        description="torchvision's rule: 1 - d is multiplied by batch.size x every_steps / epochs.",
+    )
+    copy_in_warmup: bool = Field(
+        False, description="Copy the weights, as torchvision does, as long as the learning rate warms up."
+    )
+    judged: bool = Field(
+        True, description="Evaluate and ship the average; false evaluates and ships the trained weights themselves."
+    )
+
+
+class Freeze(Section):
+    """Parameters that do not learn. BatchNorm among them keeps its statistics too."""
+
+    names: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["backbone"] = Field(
+        description="Shell patterns of parameter names, or `backbone`: everything but the layers that give logits."
+    )
+    epochs: Count | None = Field(None, description="First epochs in which they do not learn; null: never.")
+
+
+class Ramp(Section):
+    """A value that moves in equal parts at each epoch and has reached `end` in the last one."""
+
+    start: Fraction = 0.0
+    end: Fraction
