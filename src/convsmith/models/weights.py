@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Mapping
+import zipfile
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,26 +18,34 @@ from torch import Tensor
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
+from convsmith.models.official_names import classifier_of_backbone, to_our_names
 
 logger = logging.getLogger(__name__)
 
-# Where official checkpoints keep the state dict, and what wrappers put before its names.
-_STATE_DICT_KEYS = ("state_dict", "model")
+# Where official checkpoints keep the state dict, what wrappers put before its names, and what they save beside it:
+# HRNet its loss, which has class weights; torch's average of a model the number of averaged steps.
+_STATE_DICT_KEYS = ("state_dict", "model", "model_ema")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
+_BESIDE = ("loss.", "n_averaged")
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_weights` did, as state-dict names."""
+    """What `load_weights` did, as state-dict names of the model, or of the file where the model has no such name."""
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
+    """Entries of the model that the file lacks."""
     unexpected: tuple[str, ...]
+    """Entries of the file that the model has no place for."""
+    reshaped: tuple[str, ...]
+    """Loaded entries that had another shape, such as a first convolution for another number of channels."""
     dropped: tuple[str, ...]
+    """Entries of the file's head, which is for other classes or another task."""
 
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} tensors loaded"]
-        for name in ("missing", "unexpected", "dropped"):
+        for name in ("missing", "unexpected", "reshaped", "dropped"):
             names = getattr(self, name)
             if names:
                 parts.append(f"{len(names)} {name} ({_some(names)})")
@@ -48,16 +58,23 @@ def load_weights(
     key: str = "auto",
     strict: bool = True,
 ) -> LoadReport:
-    """Load a checkpoint into `model`, in place.
+    """Load a checkpoint into `model`, in place: our own, or one of the official code, torchvision or timm.
 
-    A head for another number of classes is dropped (with a line in the log), so that the model keeps its own.
+    What cannot fit is adapted or left out, with a line in the log:
+
+    - A head for another number of classes is dropped; the model keeps its own.
+    - A first convolution for RGB is summed for 1 channel; for more it is repeated and scaled by 3 / C, which keeps the
+      size of its sums.
+    - An HRNet classifier gives a segmentation model its backbone. The layers of the segmentation head are then reported
+      as missing and keep their initial values.
+
     BatchNorm's `num_batches_tracked`, which old checkpoints lack, is not missed.
 
     Args:
         model: receives the weights.
         source: a `.safetensors` or torch file, or a state dict.
-        key: entry of the torch file that holds the state dict; `auto` looks for it.
-        strict: raise when, the dropped head aside, names are missing or unexpected.
+        key: entry of the torch file that holds the state dict, such as `model_ema`; `auto` looks for it.
+        strict: raise when, the cases above aside, names are missing or unexpected.
 
     Raises:
         ConvsmithError: the file is unreadable, would execute code, has no state dict, or does not fit.
@@ -65,12 +82,11 @@ def load_weights(
     where = str(source) if isinstance(source, str | Path) else "the state dict"
     state = read_state_dict(source, key) if isinstance(source, str | Path) else dict(source)
     own = model.state_dict()
-    state = _unwrapped(state, own)
+    state = to_our_names(_unwrapped(state, own), own)
 
-    head = {name for name in own if name.startswith(tuple(f"{path}." for path in model.heads))}
-    misfits = [name for name in own if name in state and state[name].shape != own[name].shape]
-    dropped = sorted(head & state.keys()) if head.intersection(misfits) else []
-    wrong_shape = [name for name in misfits if name not in dropped]
+    reshaped = _reshape(state, own, f"{model.input_layer}.weight", where)
+    dropped = _drop_head(state, own, model.heads, where)
+    wrong_shape = [name for name in own if name in state and state[name].shape != own[name].shape]
     if wrong_shape:
         name = wrong_shape[0]
         raise ConvsmithError(
@@ -79,23 +95,77 @@ def load_weights(
             f"{list(state[name].shape)} in the file, {list(own[name].shape)} in the model",
             "Create the model that the file was made for.",
         )
-    usable = {name: tensor for name, tensor in state.items() if name in own and name not in dropped}
+    other_head = classifier_of_backbone(state, own)
+    for name in other_head:
+        del state[name]
+
+    usable = {name: tensor for name, tensor in state.items() if name in own}
     absent = (name for name in own if name not in usable and name not in dropped)
     missing = tuple(name for name in absent if not name.endswith("num_batches_tracked"))
     unexpected = tuple(name for name in state if name not in own)
-    if not usable or (strict and (missing or unexpected)):
+    # Of a backbone whole parts may be missing, those of the new head, but nothing within a part.
+    parts = {name.partition(".")[0] for name in usable} if other_head else set()
+    unexplained = tuple(name for name in missing if not parts or name.partition(".")[0] in parts)
+    if not usable or (strict and (unexplained or unexpected)):
         raise ConvsmithError(
             f"{where} does not fit this {type(model).__name__}",
             f"{len(missing)} names are missing ({_some(missing)}), {len(unexpected)} unexpected ({_some(unexpected)})",
             "Create the model that the file was made for, or pass strict=False to load what fits.",
         )
     model.load_state_dict(usable, strict=False)
-    if dropped:
+    if other_head:
         logger.warning(
-            "%s: the head (%s) is for %d classes, the model has %d; the model keeps its own head",
-            where, ", ".join(dropped), state[dropped[0]].shape[0], own[dropped[0]].shape[0],
+            "%s is a classifier's: its %d entries that only classify are left out, and %d of the model's own (%s) "
+            "keep their initial values", where, len(other_head), len(missing), _some(missing),
         )  # fmt: skip
-    return LoadReport(tuple(usable), missing, unexpected, tuple(dropped))
+    return LoadReport(tuple(usable), missing, unexpected, reshaped, (*dropped, *other_head))
+
+
+def _reshape(state: dict[str, Tensor], own: Mapping[str, Tensor], input_weight: str, where: str) -> tuple[str, ...]:
+    """Bring entries of `state` to the shapes of `own` where that is no guess; their names."""
+    reshaped = []
+    for name in own.keys() & state.keys():
+        given, wanted = state[name], own[name].shape
+        if given.shape == wanted:
+            continue
+        if _without_trailing_ones(given.shape) == _without_trailing_ones(wanted):
+            # [C, 1, 1] for [C], and the 1x1 convolution that a linear layer is.
+            state[name] = given.reshape(wanted)
+        elif name == input_weight and given.shape[1:2] == (3,) and given[:, :1].shape == own[name][:, :1].shape:
+            channels = wanted[1]
+            repeated = given.repeat(1, -(-channels // 3), 1, 1)[:, :channels] * (3 / channels)
+            state[name] = given.sum(1, keepdim=True) if channels == 1 else repeated
+            how = "summed" if channels == 1 else f"repeated and scaled by 3/{channels}"
+            logger.warning("%s: %s is for 3 channels, the model has %d; it was %s", where, name, channels, how)
+        else:
+            continue
+        reshaped.append(name)
+    return tuple(sorted(reshaped))
+
+
+def _without_trailing_ones(shape: Sequence[int]) -> list[int]:
+    sides = list(shape)
+    while sides[-1:] == [1]:
+        sides.pop()
+    return sides
+
+
+def _drop_head(
+    state: dict[str, Tensor], own: Mapping[str, Tensor], heads: tuple[str, ...], where: str
+) -> tuple[str, ...]:
+    """Take the head out of `state` if it is for another number of classes; the names taken out."""
+    head = {name for name in own if name.startswith(tuple(f"{path}." for path in heads))}
+    found = sorted(head & state.keys())
+    other = next((name for name in found if state[name].shape[:1] != own[name].shape[:1]), None)
+    if other is None:
+        return ()
+    logger.warning(
+        "%s: the head (%s) is for %d classes, the model has %d; the model keeps its own head",
+        where, ", ".join(found), state[other].shape[0], own[other].shape[0],
+    )  # fmt: skip
+    for name in found:
+        del state[name]
+    return tuple(found)
 
 
 def read_state_dict(path: str | Path, key: str = "auto") -> dict[str, Tensor]:
@@ -121,7 +191,10 @@ def read_state_dict(path: str | Path, key: str = "auto") -> dict[str, Tensor]:
 
 def _load_torch_file(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # The training code of ConvNeXt and torchvision saves its options too: a Namespace only holds values.
+        with torch.serialization.safe_globals([Namespace]):
+            # Reading from the file's pages saves a copy; files of before torch 1.6 are no zip and have to be read.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise ConvsmithError(
             f"{path} was not loaded",
@@ -150,13 +223,12 @@ def _find_state_dict(content: Any, path: Path, key: str) -> dict[str, Tensor]:
 
 
 def _unwrapped(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` without what wrappers put before the names of `own`, in whatever order they wrapped."""
     for prefix in _PREFIXES:
         inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        outside = [name for name in state if not name.startswith(prefix)]
-        # HRNet saves its loss, which has class weights, beside the model.
-        only_a_loss = all(name.startswith("loss.") for name in outside)
-        if inside and only_a_loss and not any(name.startswith(prefix) for name in own):
-            state = inside
+        beside = all(name.startswith((prefix, *_BESIDE)) for name in state)
+        if inside and beside and not any(name.startswith(prefix) for name in own):
+            return _unwrapped(inside, own)
     return state
 
 

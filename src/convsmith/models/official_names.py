@@ -1,0 +1,111 @@
+"""Checkpoints of other libraries, and of another task, in terms of our models.
+
+Our models have the names of each family's official code. torchvision's ConvNeXt, and timm's ConvNeXt and MobileNetV2,
+hold the same tensors under other names; those libraries' other models of our families agree with ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from torch import Tensor
+
+
+def to_our_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`state` with the names of `own`, a model's state dict, where it is a known layout of that model."""
+    for theirs, ours, rename in _LAYOUTS:
+        if theirs in state and ours in own:
+            return {rename(name): tensor for name, tensor in state.items()}
+    return dict(state)
+
+
+def classifier_of_backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """Entries of an HRNet classifier's `state` that its segmentation models, one of which has `own`, lack."""
+    if _WIDENED not in state or _WIDENED in own:
+        return []
+    return [name for name in state if name.startswith(_HRNET_CLASSIFIER)]
+
+
+_WIDENED = "incre_modules.0.0.conv1.weight"
+_HRNET_CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+
+
+def _by(*rules: tuple[str, str]) -> Callable[[str], str]:
+    """A renaming by the first rule whose pattern fits the beginning of a name."""
+
+    def rename(name: str) -> str:
+        for pattern, new in rules:
+            if match := re.match(pattern, name):
+                return match.expand(new) + name[match.end() :]
+        return name
+
+    return rename
+
+
+_timm_convnext = _by(
+    (r"stem\.", r"downsample_layers.0."),
+    (r"stages\.(\d+)\.downsample\.", r"downsample_layers.\1."),
+    (r"stages\.(\d+)\.blocks\.(\d+)\.conv_dw\.", r"stages.\1.\2.dwconv."),
+    (r"stages\.(\d+)\.blocks\.(\d+)\.mlp\.fc", r"stages.\1.\2.pwconv"),
+    (r"stages\.(\d+)\.blocks\.", r"stages.\1."),
+    (r"head\.(norm\.)", r"\1"),
+    (r"head\.fc\.", r"head."),
+)
+
+_torchvision_convnext_parts = _by(
+    (r"(stages\.\d+\.\d+)\.layer_scale", r"\1.gamma"),
+    (r"(stages\.\d+\.\d+)\.block\.0\.", r"\1.dwconv."),
+    (r"(stages\.\d+\.\d+)\.block\.2\.", r"\1.norm."),
+    (r"(stages\.\d+\.\d+)\.block\.3\.", r"\1.pwconv1."),
+    (r"(stages\.\d+\.\d+)\.block\.5\.", r"\1.pwconv2."),
+    (r"classifier\.0\.", r"norm."),
+    (r"classifier\.2\.", r"head."),
+)
+
+
+def _torchvision_convnext(name: str) -> str:
+    # Stem and downsampling are the even entries of one list, the stages its odd ones.
+    def half(match: re.Match[str]) -> str:
+        index = int(match[1])
+        return f"{'stages' if index % 2 else 'downsample_layers'}.{index // 2}."
+
+    return _torchvision_convnext_parts(re.sub(r"^features\.(\d+)\.", half, name))
+
+
+_FIRST_OF_STAGE = (1, 2, 4, 7, 11, 14, 17)  # where the blocks of each of timm's stages begin in our one list
+
+_timm_mobilenet_parts = _by(
+    (r"conv_stem\.", r"features.0.0."),
+    (r"bn1\.", r"features.0.1."),
+    (r"conv_head\.", r"features.18.0."),
+    (r"bn2\.", r"features.18.1."),
+    (r"classifier\.", r"classifier.1."),
+    # The first block does not expand: its depthwise convolution comes first.
+    (r"(features\.1\.conv)\.conv_dw\.", r"\1.0.0."),
+    (r"(features\.1\.conv)\.bn1\.", r"\1.0.1."),
+    (r"(features\.1\.conv)\.conv_pw\.", r"\1.1."),
+    (r"(features\.1\.conv)\.bn2\.", r"\1.2."),
+    (r"(features\.\d+\.conv)\.conv_pw\.", r"\1.0.0."),
+    (r"(features\.\d+\.conv)\.bn1\.", r"\1.0.1."),
+    (r"(features\.\d+\.conv)\.conv_dw\.", r"\1.1.0."),
+    (r"(features\.\d+\.conv)\.bn2\.", r"\1.1.1."),
+    (r"(features\.\d+\.conv)\.conv_pwl\.", r"\1.2."),
+    (r"(features\.\d+\.conv)\.bn3\.", r"\1.3."),
+)
+
+
+def _timm_mobilenet(name: str) -> str:
+    def flat(match: re.Match[str]) -> str:
+        stage, block = int(match[1]), int(match[2])
+        return f"features.{_FIRST_OF_STAGE[stage] + block}.conv."
+
+    return _timm_mobilenet_parts(re.sub(r"^blocks\.([0-6])\.(\d+)\.", flat, name))
+
+
+# A name that only their layout has, one that only our model has, and what makes theirs ours.
+_LAYOUTS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+    ("stages.0.blocks.0.conv_dw.weight", "stages.0.0.dwconv.weight", _timm_convnext),
+    ("features.1.0.block.0.weight", "stages.0.0.dwconv.weight", _torchvision_convnext),
+    ("blocks.0.0.conv_dw.weight", "features.1.conv.0.0.weight", _timm_mobilenet),
+)
