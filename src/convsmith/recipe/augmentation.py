@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Section, Side
 
-Magnitude = Annotated[float, Field(ge=0, le=30)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 def _check_ranges(section: Section, *names: str) -> None:
@@ -70,7 +70,7 @@ class AutoAugment(_Policy):
 
 
 class RandAugment(_Policy):
-    """Some operations drawn at random, all of one magnitude (Cubuk et al. 2019, arXiv:1909.13719), as in torchvision."""
+    """Random operations of one magnitude, as in torchvision (Cubuk et al. 2019, arXiv:1909.13719)."""
 
     name: Literal["rand_augment"]
     num_ops: Count = Field(2, description="Operations on each image.")
@@ -104,6 +104,9 @@ class AugMix(_Policy):
     severity: Annotated[int, Field(ge=1, le=10)] = Field(3, description="Strength of the operations.")
     width: Count = Field(3, description="Chains of operations.")
     alpha: Positive = Field(1.0, description="Parameter of the Dirichlet and Beta distributions of the weights.")
+    interpolation: Literal["nearest", "bilinear"] = Field(
+        "bilinear", description="Of rotations, shears and translations."
+    )
 
 
 Policy = Annotated[
@@ -129,7 +132,7 @@ class RandomErasing(Section):
     """
 
     probability: Fraction = Field(description="Share of images with a rectangle.")
-    scale: tuple[Positive, Positive] = Field((0.02, 0.33), description="Range of its area, relative to the image.")
+    scale: tuple[Share, Share] = Field((0.02, 0.33), description="Range of its area, relative to the image.")
     ratio: tuple[Positive, Positive] = Field((0.3, 3.3), description="Range of its aspect ratio.")
     value: Literal["mean", "noise"] = "mean"
 
@@ -199,7 +202,7 @@ class Mixing(Section):
 
 
 class _Sampling(Section):
-    fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+    fraction: Share = Field(
         1.0, description="Share of the training images that is used at all: the same ones in every epoch."
     )
 
