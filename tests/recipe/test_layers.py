@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convsmith.recipe.augmentation import Balanced, RandAugment
 from convsmith.recipe.layers import merge, override_layer
-from convsmith.recipe.load import load_recipe
-from convsmith.recipe.optimization import AdamW, Sgd
+from convsmith.recipe.load import load_recipe, recipe_to_yaml
+from convsmith.recipe.optimization import AdamW, Cosine, Exponential, Poly, Sgd, Step
 from convsmith.recipe.yaml_text import KEY, write_yaml
 from tests.recipe.examples import WHOLE, error_of, example, write
 from tests.recipe.test_yaml_text import VALUES
@@ -20,7 +21,7 @@ class TestExtends:
     def test_a_child_changes_single_keys_of_its_parent(self, tmp_path: Path) -> None:
         child = write(tmp_path, whole=WHOLE, child="extends: whole.yaml\nschedule: {warmup_epochs: 2}")
         recipe = load_recipe(child)
-        assert (recipe.schedule.epochs, recipe.schedule.warmup_epochs) == (10, 2)
+        assert recipe.schedule == Cosine(epochs=10, warmup_epochs=2)
 
     def test_a_chain_is_followed_to_its_end(self, tmp_path: Path) -> None:
         (tmp_path / "deep").mkdir()
@@ -56,6 +57,37 @@ class TestExtends:
     def test_the_same_optimizer_inherits(self, tmp_path: Path) -> None:
         child = "extends: whole.yaml\noptimizer: {name: sgd, momentum: 0.8}"
         assert load_recipe(write(tmp_path, whole=WHOLE, child=child)).optimizer == Sgd(name="sgd", lr=0.1, momentum=0.8)
+
+    def test_another_schedule_inherits_what_all_schedules_have(self, tmp_path: Path) -> None:
+        base = WHOLE.replace("epochs: 10", "epochs: 10\n  warmup_epochs: 2\n  min_lr: 0.01")
+        child = "extends: base.yaml\nschedule: {name: step, every_epochs: 3}"
+        schedule = load_recipe(write(tmp_path, base=base, child=child)).schedule
+        assert schedule == Step(name="step", epochs=10, warmup_epochs=2, every_epochs=3)
+
+    def test_a_key_of_one_name_and_two_meanings_is_not_inherited(self, tmp_path: Path) -> None:
+        recipe = example(tmp_path, "schedule={name: step, gamma: 0.5}")
+        written = write(tmp_path, written=recipe_to_yaml(recipe))
+        assert load_recipe(written, ["schedule.name=exponential"]).schedule == Exponential(
+            name="exponential", epochs=10
+        )
+
+    def test_a_child_of_a_named_schedule_need_not_name_it(self, tmp_path: Path) -> None:
+        base = WHOLE.replace("epochs: 10", "epochs: 10\n  name: poly")
+        child = "extends: base.yaml\nschedule: {min_lr: 0.01}"
+        assert load_recipe(write(tmp_path, base=base, child=child)).schedule == Poly(
+            name="poly", epochs=10, min_lr=0.01
+        )
+
+    def test_another_sampling_keeps_the_fraction(self, tmp_path: Path) -> None:
+        base = WHOLE + "sampling: {fraction: 0.5}\n"
+        recipe = load_recipe(write(tmp_path, base=base), ["sampling.name=balanced"])
+        assert recipe.sampling == Balanced(name="balanced", fraction=0.5)
+
+    def test_another_policy_keeps_its_place_but_no_strength(self, tmp_path: Path) -> None:
+        old = "augment.policy={name: timm_rand_augment, magnitude: 10, before_crop: true}"
+        written = write(tmp_path, written=recipe_to_yaml(example(tmp_path, old)))
+        policy = load_recipe(written, ["augment.policy.name=rand_augment"]).augment.policy
+        assert policy == RandAugment(name="rand_augment", before_crop=True)
 
     def test_a_base_without_the_optimizers_name_is_inherited(self, tmp_path: Path) -> None:
         base = WHOLE.replace("  name: sgd\n", "")

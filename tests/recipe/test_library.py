@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 from convsmith.recipe.load import list_recipes, load_recipe
-from convsmith.recipe.optimization import Sgd
+from convsmith.recipe.optimization import Cosine, Sgd
 
 LIBRARY = files("convsmith.recipe") / "library"
 
@@ -49,8 +49,8 @@ class TestEach:
 @pytest.mark.parametrize("name", ["resnet18-in1k", "resnet50-in1k"])
 def test_the_imagenet_recipes_are_torchvisions_first(name: str) -> None:
     recipe = load_recipe(name)
-    assert recipe.optimizer == Sgd(lr=0.1, momentum=0.9, weight_decay=1e-4)
-    assert (recipe.batch.size, recipe.schedule.epochs, recipe.schedule.warmup_epochs) == (8 * 32, 90, 0)
+    assert recipe.optimizer == Sgd(name="sgd", lr=0.1, momentum=0.9, weight_decay=1e-4)
+    assert (recipe.batch.size, recipe.schedule) == (8 * 32, Cosine(epochs=90))
     assert (recipe.preprocess.resize, recipe.preprocess.crop, recipe.augment.hflip) == (256, 224, 0.5)
     assert (recipe.loss.label_smoothing, recipe.ema) == (0, None)
 
@@ -58,7 +58,7 @@ def test_the_imagenet_recipes_are_torchvisions_first(name: str) -> None:
 @pytest.mark.parametrize("name", ["cifar_resnet20-cifar10", "cifar_resnet56-cifar10"])
 def test_the_cifar_recipes_are_the_papers(name: str) -> None:
     recipe = load_recipe(name)
-    assert recipe.optimizer == Sgd(lr=0.1, momentum=0.9, weight_decay=1e-4)
+    assert recipe.optimizer == Sgd(name="sgd", lr=0.1, momentum=0.9, weight_decay=1e-4)
     assert (recipe.batch.size, recipe.schedule.epochs) == (128, 200)
     assert recipe.augment.random_crop is not None
     assert (recipe.augment.random_crop.padding, recipe.augment.hflip) == (4, 0.5)

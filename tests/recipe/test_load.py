@@ -47,7 +47,7 @@ class TestOrigins:
 
     def test_what_a_null_between_threw_out_is_a_default(self, tmp_path: Path) -> None:
         write(tmp_path, whole=WHOLE + "ema: {decay: 0.5}\n", off="extends: whole.yaml\nema: null")
-        resolved = resolve(write(tmp_path, again="extends: off.yaml\nema: {warmup: false}"))
+        resolved = resolve(write(tmp_path, again="extends: off.yaml\nema: {warmup: none}"))
         assert (resolved.origins["ema.decay"], resolved.values["ema"]["decay"]) == ("default", 0.999)
 
 

@@ -151,8 +151,8 @@ class TestToDict:
         plan = make_plan(load_recipe("resnet18-folder", ["seed=3", "data.last_batch=drop"]), 1000).to_dict()
         assert plan["sampler"] == {"last_batch": "drop", "seed": 3}
         assert plan["augment"]["random_resized_crop"]["scale"] == [0.25, 1.0]
-        assert plan["loss"] == {"name": "cross_entropy", "label_smoothing": 0.1}
-        assert plan["ema"] == {"decay": 0.999, "warmup": True}
+        assert (plan["loss"]["name"], plan["loss"]["label_smoothing"]) == ("cross_entropy", 0.1)
+        assert (plan["ema"]["decay"], plan["ema"]["warmup"]) == (0.999, "count")
 
     def test_what_needs_the_model_is_null(self) -> None:
         plan = make_plan(DIGITS, 1437).to_dict()

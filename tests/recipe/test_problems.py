@@ -34,9 +34,12 @@ from tests.recipe.test_yaml_text import VALUES
         (
             "augment: {size: 3}",
             "unknown key `augment.size`; did you mean "
-            "`augment.random_resized_crop.size` or `augment.random_crop.size`?",
+            "`augment.random_resized_crop.size`, `augment.efficientnet_crop.size` or `augment.random_crop.size`?",
         ),
-        ("augment: {mixup: 1}", "unknown key `augment.mixup`; `augment` has hflip, random_crop, random_resized_crop"),
+        ("augment: {mixup: 1}", "unknown key `augment.mixup`; did you mean `mixing.mixup_alpha`?"),
+        ("augment: {zzz: 1}", "unknown key `augment.zzz`; `augment` has color_jitter, efficientnet_crop, hflip,"),
+        ("gamma: 3", "unknown key `gamma`; did you mean `schedule.gamma` or `loss.gamma`?"),
+        ("num_clases: 3", "unknown key `num_clases`; did you mean `model.num_classes`?"),
         ("zzz: 1", "unknown key `zzz`; a recipe has augment, batch, channels_last, checkpoint, clip_grad_norm, data,"),
         ("optimizer: {betas: [0.9, 0.99]}", "unknown key `optimizer.betas` where optimizer.name is `sgd`"),
         # of the wrong kind
@@ -77,7 +80,20 @@ from tests.recipe.test_yaml_text import VALUES
         ("preprocess: {mean: [0.5]}", "`preprocess.mean` is [0.5], expected a list of 3 numbers"),
         ("preprocess: {mean: [0, 0, 0, 0]}", "`preprocess.mean` is [0, 0, 0, 0], expected a list of 3 numbers"),
         ("preprocess: {mean: 0.5}", "`preprocess.mean` is 0.5, expected a list of 3 numbers"),
+        ("optimizer: {lr_scales: [[a]]}", '`optimizer.lr_scales[0]` is ["a"], expected [text, number]'),
+        ("optimizer: {lr_scales: [[a, 1], b]}", '`optimizer.lr_scales[1]` is the text "b", expected [text, number]'),
+        ("optimizer: {lr_scales: [[a, b]]}", '`optimizer.lr_scales[0][1]` is the text "b", expected a number'),
+        ("optimizer: {lr_scales: [[a, 1, 2]]}", '`optimizer.lr_scales[0]` is ["a", 1, 2], expected [text, number]'),
+        ("optimizer: {lr_scales: 10}", "`optimizer.lr_scales` is 10, expected a list of lists [text, number]"),
+        ("freeze: {names: [3]}", "`freeze.names[0]` is 3, expected text"),
+        ("freeze: {names: []}", "`freeze.names` is [], expected a list of at least 1 item or `backbone`"),
+        (
+            "schedule: {name: multi_step, milestones: 3}",
+            "`schedule.milestones` is 3, expected a list of numbers",
+        ),
         # not one of the words
+        ("schedule: {shift: 2}", "`schedule.shift` is 2, expected `-1`, `0` or `1`"),
+        ("model: {drop_path: {}}", "`model.drop_path.end` is missing: Value of the last epoch."),
         (
             "data: {on_error: skp}",
             '`data.on_error` is the text "skp", expected `error` or `skip`; did you mean `skip`?',
@@ -90,9 +106,13 @@ from tests.recipe.test_yaml_text import VALUES
         ),
         (
             "optimizer: {name: sdg}",
-            '`optimizer.name` is the text "sdg", expected `sgd` or `adamw`; did you mean `sgd`?',
+            '`optimizer.name` is the text "sdg", expected `sgd`, `adamw`, `adam`, `rmsprop`, `lamb` or `lion`; '
+            "did you mean `sgd`?",
         ),
-        ("optimizer: {name: null}", "`optimizer.name` is null, expected `sgd` or `adamw`"),
+        (
+            "optimizer: {name: null}",
+            "`optimizer.name` is null, expected `sgd`, `adamw`, `adam`, `rmsprop`, `lamb` or `lion`",
+        ),
     ],
 )
 def test_one_problem_is_told_in_one_line_with_its_place(tmp_path: Path, text: str, message: str) -> None:
@@ -134,7 +154,8 @@ def test_impossible_sections_are_told_with_the_place_of_each(tmp_path: Path, wor
 class TestMissing:
     def test_a_missing_key_is_told_with_its_purpose(self, tmp_path: Path) -> None:
         path = write(tmp_path, whole=WHOLE.replace("  epochs: 10", "  min_lr: 0"))
-        assert error_of(path) == f"{path}:13: `schedule.epochs` is missing: Passes over the training data."
+        purpose = "Passes over the training data, an extra phase not counted."
+        assert error_of(path) == f"{path}:13: `schedule.epochs` is missing: {purpose}"
 
     def test_a_missing_section_is_told_with_its_purpose(self, tmp_path: Path) -> None:
         path = write(tmp_path, whole=WHOLE.replace("model:\n  name: cifar_resnet20\n", ""))
@@ -142,7 +163,10 @@ class TestMissing:
 
     def test_a_missing_choice_is_told_with_the_choices(self, tmp_path: Path) -> None:
         path = write(tmp_path, whole=WHOLE.replace("  name: sgd\n", ""))
-        assert error_of(path) == f"{path}:10: `optimizer.name` is missing, expected `sgd` or `adamw`"
+        assert (
+            error_of(path)
+            == f"{path}:10: `optimizer.name` is missing, expected `sgd`, `adamw`, `adam`, `rmsprop`, `lamb` or `lion`"
+        )
 
 
 class TestMany:
@@ -168,6 +192,8 @@ KEYS = """
     seed sgd model model.name model.options model.num_classes data data.workers augment augment.random_crop
     augment.random_crop.size augment.random_resized_crop preprocess preprocess.mean batch batch.per_device batch.size
     optimizer optimizer.name optimizer.sgd optimizer.betas schedule schedule.epochs schedule.warmup_epochs loss ema
+    optimizer.lr_scales schedule.name schedule.cosine schedule.extra sampling sampling.name augment.policy
+    augment.policy.name loss.name loss.class_weights mixing distillation distillation.teacher freeze freeze.names
     checkpoint early_stopping clip_grad_norm precision
 """
 

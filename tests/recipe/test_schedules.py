@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from convsmith.recipe.schedules import learning_rate, learning_rates, warmup_steps
 from convsmith.recipe.optimization import Cosine
+from convsmith.recipe.schedules import learning_rate, learning_rates, warmup_steps
 
 SCHEDULES = st.builds(
     Cosine,

@@ -85,10 +85,10 @@ def recipe_to_yaml(recipe: Recipe, origins: Mapping[str, str] | None = None) -> 
 def _without_other_kinds(
     given: Mapping[str, Any], child: Mapping[str, Any], section: type[Section] = Recipe
 ) -> dict[str, Any]:
-    """What a child inherits: a section whose `name` it changes is dropped, so that no key of another kind is left.
+    """What a child inherits: of a section whose `name` it changes only what means the same in both kinds.
 
-    Of a schedule stays what both kinds have: epochs and warmup mean the same in all of them, whereas the learning
-    rate of one optimizer would ruin a run with another.
+    These are the keys that both take from one base, such as the epochs of any schedule. Of an optimizer nothing
+    stays: the learning rate of one would ruin a run with another.
     """
     kept = dict(given)
     for key, field in section.model_fields.items():
@@ -96,28 +96,38 @@ def _without_other_kinds(
         if not isinstance(old, dict) or not isinstance(new, dict):
             continue
         kinds = kinds_of(field.annotation)
-        before, after = (kinds.get(part.get("name", "")) for part in (old, new))
-        if len(kinds) < 2:
+        if not kinds:
             for below in sections_of(field.annotation):
                 kept[key] = _without_other_kinds(old, new, below)
-        elif "name" in new and old.get("name") != new["name"]:
-            del kept[key]
-            if key == "schedule" and before and after:
-                shared = before.model_fields.keys() & after.model_fields.keys() - {"name"}
-                kept[key] = {name: value for name, value in old.items() if name in shared}
+            continue
+        name = old.get("name", _usual_kind(kinds))
+        if name is None or new.get("name", name) == name:
+            continue
+        before, after = (kinds.get(word) if isinstance(word, str) else None for word in (name, new["name"]))
+        shared = _shared_keys(before, after) if before and after and key != "optimizer" else set()
+        kept[key] = {word: value for word, value in old.items() if word in shared}
     return kept
+
+
+def _shared_keys(before: type[Section], after: type[Section]) -> set[str]:
+    base = next(it for it in before.__mro__ if issubclass(after, it))
+    assert issubclass(base, Section)  # the base of all
+    kinds = (before.model_fields, after.model_fields)
+    return {key for key in base.model_fields if kinds[0][key].annotation == kinds[1][key].annotation}
+
+
+def _usual_kind(kinds: Mapping[str, type[Section]]) -> str | None:
+    """The name of the kind that a section without a name is."""
+    return next((name for name, kind in kinds.items() if not kind.model_fields["name"].is_required()), None)
 
 
 def _with_usual_kinds(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values, with its name in each section that leaves out what kind it is, where one kind is the usual one."""
     named = dict(values)
     for key, field in Recipe.model_fields.items():
-        usual = [
-            name for name, kind in kinds_of(field.annotation).items() if not kind.model_fields["name"].is_required()
-        ]
-        given = values.get(key)
+        usual, given = _usual_kind(kinds_of(field.annotation)), values.get(key)
         if usual and isinstance(given, dict) and "name" not in given:
-            named[key] = {"name": usual[0], **given}
+            named[key] = {"name": usual, **given}
     return named
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -46,6 +47,11 @@ class _Optimizer(Section):
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Each block learns this much more slowly than the one after it; the head at full rate."
     )
+
+    def lr_for(self, batch_size: int) -> float:
+        """The learning rate after warmup for an effective batch."""
+        ratio = batch_size / self.lr_batch
+        return self.lr * {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}[self.lr_scaling]
 
 
 class Sgd(_Optimizer):
@@ -123,8 +129,11 @@ class ExtraPhase(Section):
     lr: Positive = Field(description="Learning rate that it starts from, for parameters of scale 1.")
 
 
-class _Schedule(Section):
+class _Run(Section):
     epochs: Count = Field(description="Passes over the training data, an extra phase not counted.")
+
+
+class _Schedule(_Run):
     warmup_epochs: NonNegative = Field(0.0, description="Epochs, whole or not, of warmup.")
     warmup_steps: Count | None = Field(None, description="Steps of warmup, instead of warmup_epochs.")
     warmup: Literal["linear", "constant"] = Field(
@@ -146,7 +155,8 @@ class _Schedule(Section):
     def _warmup_ends(self) -> _Schedule:
         if self.warmup_epochs and self.warmup_steps is not None:
             raise ValueError("set one of warmup_epochs and warmup_steps; put 0 or null on the other")
-        if self.warmup_epochs >= self.epochs:
+        whole_run = self.warmup == "linear" and self.warmup_reaches_lr == "at_last_step"
+        if self.warmup_epochs > self.epochs or (self.warmup_epochs == self.epochs and not whole_run):
             raise ValueError(
                 f"warmup_epochs is {self.warmup_epochs:g} of {self.epochs} epochs, so the warmup would never end"
             )
@@ -193,7 +203,7 @@ class MultiStep(_Schedule):
 
 
 class Exponential(_Schedule):
-    """The learning rate times gamma in each epoch after the warmup."""
+    """The learning rate times gamma for each epoch since the warmup, smoothly where it changes by step."""
 
     name: Literal["exponential"]
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.97
@@ -205,14 +215,13 @@ class Constant(_Schedule):
     name: Literal["constant"]
 
 
-class OneCycle(Section):
+class OneCycle(_Run):
     """Up from lr / div_factor to lr and down to lr / (div_factor x final_div_factor), both as half a cosine.
 
-    Smith and Topin 2017 (arXiv:1708.07120), as in torch's OneCycleLR.
+    Smith and Topin 2017 (arXiv:1708.07120), as in torch's OneCycleLR; the momentum stays as it is.
     """
 
     name: Literal["one_cycle"]
-    epochs: Count = Field(description="Passes over the training data.")
     rising: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="Share of the run in which the rate rises.")
     div_factor: Annotated[float, Field(ge=1)] = 25.0
     final_div_factor: Annotated[float, Field(ge=1)] = 1e4
@@ -260,5 +269,5 @@ class Freeze(Section):
 class Ramp(Section):
     """A value that moves in equal parts at each epoch and has reached `end` in the last one."""
 
-    start: Fraction = 0.0
-    end: Fraction
+    start: Fraction = Field(0.0, description="Value that the first epoch moves away from.")
+    end: Fraction = Field(description="Value of the last epoch.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -21,7 +21,13 @@ from convsmith.spec import Section
 MAX_PROBLEMS = 20
 
 _MISSING = object()
-_OTHER_WORDS = {"learning_rate": "lr", "wd": "weight_decay"}  # words of the field that no spelling distance finds
+_OTHER_WORDS = {  # words of the field that no spelling distance finds
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "mixup": "mixup_alpha",
+    "cutmix": "cutmix_alpha",
+    "smoothing": "label_smoothing",
+}
 _KINDS = {
     "int_type": "an integer",
     "float_type": "a number",
@@ -86,6 +92,7 @@ def _known_keys(section: type[Section] = Recipe, prefix: str = "") -> dict[str, 
 def _problems(errors: list[ErrorDetails], values: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
     """Paths and text of each problem."""
     wrong: dict[str, tuple[Any, list[str]]] = {}  # path: the value there, and what each member of a union expects
+    incomplete = set()  # paths of lists that lack items
     for error in errors:
         path, given = _locate(error, values)
         match error["type"]:
@@ -99,10 +106,13 @@ def _problems(errors: list[ErrorDetails], values: Mapping[str, Any]) -> Iterator
             case "missing" if not path.endswith("]"):
                 yield [path], f"`{path}` is missing: {_purpose(path)}"
             case _:
-                if error["type"] in ("missing", "too_long"):  # of the items of a list
-                    path, _, _ = path.partition("[")
+                if error["type"] == "missing":  # of the items of a list
+                    path, _, _ = path.rpartition("[")
+                    incomplete.add(path)
                 wrong.setdefault(path, (given, []))[1].append(_expected(error, path))
     for path, (given, expected) in wrong.items():
+        if path not in incomplete and any(other.startswith(f"{path}[") for other in wrong):
+            continue  # the list is wrong because an item of it is
         words = re.findall("`(.+?)`", " ".join(expected))
         meant = did_you_mean(given, words) if isinstance(given, str) else ""
         yield [path], f"`{path}` is {_show(given)}, expected {' or '.join(dict.fromkeys(expected))}{meant}"
@@ -139,7 +149,7 @@ def _expected(error: ErrorDetails, path: str) -> str:
     """What would be right, as a noun."""
     match error["type"], error.get("ctx", {}):
         case "literal_error", {"expected": words}:
-            return _either(re.findall("'(.+?)'", words))
+            return _either([word.strip("'") for word in re.split(", | or ", words)])
         case "union_tag_invalid" | "union_tag_not_found", _:
             return _either(list(kinds_of(_known_keys()[path.rpartition(".")[0]].annotation)))
         case "greater_than", {"gt": limit}:
@@ -150,9 +160,34 @@ def _expected(error: ErrorDetails, path: str) -> str:
             return f"a number below {limit:.10g}"
         case "less_than_equal", {"le": limit}:
             return f"a number of at most {limit:.10g}"
+        case "too_short", {"min_length": least}:
+            return f"a list of at least {least} item{'s' * (least > 1)}"
         case "missing" | "too_long" | "tuple_type", _:
-            return f"a list of {len(get_args(_known_keys()[path].annotation))} numbers"
+            return _list_at(path)
     return _KINDS.get(error["type"], error["msg"])
+
+
+def _list_at(path: str) -> str:
+    """What a list holds, as a noun."""
+    key, *indices = re.split(r"[][]+", path.removesuffix("]"))
+    items = _items(_known_keys()[key].annotation)
+    for index in indices:
+        items = _items(items[0] if ... in items else items[int(index)])
+    if ... in items:
+        pair = _items(items[0])
+        return f"a list of {'lists ' + _words(pair) if pair else 'text' if items[0] is str else 'numbers'}"
+    return _words(items) if str in items else f"a list of {len(items)} numbers"
+
+
+def _items(annotation: Any) -> tuple[Any, ...]:
+    """What the tuple in an annotation holds; empty where there is none."""
+    if get_origin(annotation) is tuple:
+        return get_args(annotation)
+    return next(filter(None, map(_items, get_args(annotation))), ())
+
+
+def _words(items: tuple[Any, ...]) -> str:
+    return f"[{', '.join('text' if item is str else 'number' for item in items)}]"
 
 
 def _unknown(path: str, given: Any, values: Mapping[str, Any]) -> str:
@@ -170,8 +205,9 @@ def _unknown(path: str, given: Any, values: Mapping[str, Any]) -> str:
     same = [other for other in known if other.rpartition(".")[2] == key or other.replace(".", "_") == key]
     if same:
         near = [other for other in same if other.split(".")[0] == path.split(".")[0]] or same
+        near = [other for other in near if _remoteness(other) == min(map(_remoteness, near))]
         return f"unknown key `{path}`; did you mean {_either(near[:3])}?"
-    names = {other.rpartition(".")[2]: other for other in known}
+    names = {other.rpartition(".")[2]: other for other in sorted(known, key=_remoteness, reverse=True)}
     siblings = {name: _below(section, name) for name in names if _below(section, name) in known}
     close = [siblings[name] for name in get_close_matches(key, siblings, 1, 0.7)]
     if not siblings:  # the section is wrong, and perhaps the key too
@@ -181,6 +217,11 @@ def _unknown(path: str, given: Any, values: Mapping[str, Any]) -> str:
         return f"unknown key `{path}`; did you mean `{close[0]}`?"
     place, keys = (f"`{section}`", siblings) if section and siblings else ("a recipe", _known_keys())
     return f"unknown key `{path}`; {place} has {', '.join(sorted(key for key in keys if '.' not in key))}"
+
+
+def _remoteness(path: str) -> tuple[int, bool]:
+    """How far a key is from what any recipe says: by depth, then whether its section may be left out."""
+    return path.count("."), Recipe.model_fields[path.partition(".")[0]].default is None
 
 
 def _either(words: list[str]) -> str:

@@ -3,48 +3,122 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache, partial
 
-from convsmith.recipe.optimization import Schedule
+from convsmith.recipe.optimization import Constant, Cosine, Exponential, MultiStep, OneCycle, Poly, Schedule, Step
+
+
+def total_epochs(schedule: Schedule) -> int:
+    """Passes over the training data, those of an extra phase counted."""
+    return schedule.epochs + (0 if isinstance(schedule, OneCycle) or not schedule.extra else schedule.extra.epochs)
 
 
 def warmup_steps(schedule: Schedule, steps_per_epoch: int) -> int:
-    """W, the number of steps below the base learning rate. At least one step of the run has the base rate."""
-    return min(round(schedule.warmup_epochs * steps_per_epoch), schedule.epochs * steps_per_epoch - 1)
+    """W, the number of steps of the warmup. At least one step of the run has the base rate."""
+    if isinstance(schedule, OneCycle):
+        return 0
+    steps = schedule.warmup_steps or round(schedule.warmup_epochs * steps_per_epoch)
+    reaches = schedule.warmup == "linear" and schedule.warmup_reaches_lr == "at_last_step"
+    return min(steps, schedule.epochs * steps_per_epoch - (0 if reaches else 1))
 
 
 def learning_rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, step: int) -> float:
     """The learning rate of one optimizer step.
 
-    With T = epochs x steps_per_epoch steps, W of them warmup, step k has
+    With T = epochs x steps_per_epoch steps, W of them warmup, the rate of step k < W is
 
-        warmup_lr + (base_lr - warmup_lr) k / W                              for k < W,
-        min_lr + (base_lr - min_lr) (1 + cos(pi (k - W) / (T - W))) / 2      for W <= k < T:
+        warmup_lr + (base_lr - warmup_lr) k / W      linear; (W - 1) below the bar for `at_last_step`
+        warmup_lr                                    constant
 
-    exactly base_lr at step W, and min_lr would be reached at step T. The half cosine is that of SGDR without
-    restarts (Loshchilov and Hutter 2017, equation 5).
+    and that of step k >= W, with p = (k - W) / (T - W) and n steps in an epoch,
+
+        min_lr + (base_lr - min_lr) (1 + cos(pi p)) / 2             cosine
+        min_lr + (base_lr - min_lr) (1 - p) ^ power                 poly
+        base_lr gamma ^ floor((k - W) / (n every_epochs))           step
+        base_lr gamma ^ (number of milestones m with n m <= k)      multi_step
+        base_lr gamma ^ ((k - W) / n)                               exponential
+        base_lr                                                     constant
+
+    `by: epoch` takes the first step of the epoch for k, `shift` the step after or before. An extra phase repeats the
+    formulas from its own lr, with W = 0 and its own T. One-cycle is torch's OneCycleLR.
+
+    Sources: SGDR (Loshchilov and Hutter 2017, equation 5); ConvNeXt's utils.py, torchvision's
+    references/classification/train.py, MXNet's lr_scheduler.py, HRNet's lib/utils/utils.py.
 
     Args:
         schedule: the recipe's schedule.
         base_lr: the learning rate after warmup.
         steps_per_epoch: optimizer steps in an epoch, at least 1.
-        step: k, from 0 to T - 1.
+        step: k, from 0 to the last of the run.
 
     Raises:
         ValueError: the run has no such step.
     """
-    total = schedule.epochs * steps_per_epoch
+    total = total_epochs(schedule) * steps_per_epoch
     if not 0 <= step < total:
         raise ValueError(f"the run has steps 0 to {total - 1}, not {step}")
-    warmup = warmup_steps(schedule, steps_per_epoch)
-    if step < warmup:
-        return _between(schedule.warmup_lr, base_lr, step / warmup)
-    return _between(schedule.min_lr, base_lr, (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2)
+    return _rate(schedule, base_lr, steps_per_epoch, _position(schedule, steps_per_epoch, step))
 
 
 def learning_rates(schedule: Schedule, base_lr: float, steps_per_epoch: int) -> list[float]:
     """The learning rate of every optimizer step of the run, in order."""
-    steps = range(schedule.epochs * steps_per_epoch)
-    return [learning_rate(schedule, base_lr, steps_per_epoch, step) for step in steps]
+    rate = lru_cache(maxsize=1)(partial(_rate, schedule, base_lr, steps_per_epoch))  # often equal for a whole epoch
+    return [
+        rate(_position(schedule, steps_per_epoch, step)) for step in range(total_epochs(schedule) * steps_per_epoch)
+    ]
+
+
+def half_cosine(start: float, end: float, share: float) -> float:
+    """From `start` at share 0 to `end` at share 1, exactly, slowly at both."""
+    return _between(end, start, (1 + math.cos(math.pi * share)) / 2)
+
+
+def _position(schedule: Schedule, steps_per_epoch: int, step: int) -> int:
+    """The step whose rate a step uses."""
+    if isinstance(schedule, OneCycle):
+        return step
+    position = max(step + schedule.shift, 0)
+    return position - position % steps_per_epoch if schedule.by == "epoch" else position
+
+
+def _rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, position: int) -> float:
+    steps = schedule.epochs * steps_per_epoch
+    if isinstance(schedule, OneCycle):
+        return _one_cycle(schedule, base_lr, steps, position)
+    warmup = warmup_steps(schedule, steps_per_epoch)
+    if position < warmup:
+        if schedule.warmup == "constant":
+            return schedule.warmup_lr
+        ramp = warmup - 1 if schedule.warmup_reaches_lr == "at_last_step" else warmup
+        return _between(schedule.warmup_lr, base_lr, position / ramp if ramp else 0.0)
+    if schedule.extra and position >= steps:
+        base_lr, position, warmup = schedule.extra.lr, position - steps, 0
+        steps = schedule.extra.epochs * steps_per_epoch
+    done = position - warmup
+    share = done / max(steps - warmup, 1)
+    match schedule:
+        case Cosine():
+            return half_cosine(base_lr, schedule.min_lr, share)
+        case Poly():
+            return _between(schedule.min_lr, base_lr, (1 - share) ** schedule.power)
+        case Step():
+            return float(base_lr * schedule.gamma ** (done // (schedule.every_epochs * steps_per_epoch)))
+        case MultiStep():
+            return float(
+                base_lr * schedule.gamma ** sum(it * steps_per_epoch <= position for it in schedule.milestones)
+            )
+        case Exponential():
+            return float(base_lr * schedule.gamma ** (done / steps_per_epoch))
+        case Constant():
+            return base_lr
+
+
+def _one_cycle(schedule: OneCycle, base_lr: float, steps: int, step: int) -> float:
+    lowest = base_lr / schedule.div_factor
+    top = schedule.rising * steps - 1  # the step, whole or not, with the full rate; torch counts from 1 here
+    if step < top:
+        return half_cosine(lowest, base_lr, step / top)
+    return half_cosine(base_lr, lowest / schedule.final_div_factor, (step - top) / (steps - 1 - top))
 
 
 def _between(low: float, high: float, share: float) -> float:

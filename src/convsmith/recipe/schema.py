@@ -133,11 +133,13 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Recipe:
-        schedule, optimizer = self.schedule, self.optimizer
+        highest = self.optimizer.lr_for(self.batch.size)
+        scaled = f", times {highest / self.optimizer.lr:g} for this batch" if highest != self.optimizer.lr else ""
         for name in ("warmup_lr", "min_lr"):
-            if getattr(schedule, name, 0.0) > optimizer.lr:
+            low = getattr(self.schedule, name, 0.0)
+            if low > highest:
                 raise ValueError(
-                    f"schedule.{name} ({getattr(schedule, name):g}) is above optimizer.lr ({optimizer.lr:g}), "
+                    f"schedule.{name} ({low:g}) is above optimizer.lr ({self.optimizer.lr:g}{scaled}), "
                     "the highest learning rate of the run"
                 )
         if not self.eval and self.early_stopping:
