@@ -29,6 +29,9 @@ class Server:
     silent_after: int | None = None
     """Bytes after which nothing comes any more."""
     pause: float = 0.0
+    """Seconds before it answers."""
+    trickle: float = 0.0
+    """Seconds between the eight pieces that it sends."""
     asked: list[str | None] = field(default_factory=list)
     """The Range header of each request."""
     done: threading.Event = field(default_factory=threading.Event)
@@ -58,7 +61,11 @@ def serving(server: Server) -> Iterator[Server]:
             if server.announces_length:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body[: server.stops_after if server.silent_after is None else server.silent_after])
+            body = body[: server.stops_after if server.silent_after is None else server.silent_after]
+            step = -(-len(body) // 8) if server.trickle else len(body)
+            for start in range(0, len(body), step or 1):
+                self.wfile.write(body[start : start + step])
+                time.sleep(server.trickle)
             if server.silent_after is not None:
                 server.done.wait(10)
 

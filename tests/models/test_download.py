@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import multiprocessing
 import re
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.download import cache_folder, download
@@ -47,8 +50,16 @@ def test_a_file_arrives_whole_and_progress_is_told(file: Path, sha256: str) -> N
 
 def test_a_file_that_is_here_needs_no_network(file: Path) -> None:
     file.parent.mkdir()
+    file.write_bytes(CONTENT)
+    assert download("http://127.0.0.1:1/weights.pth", file, SHA256) == file
+
+
+def test_another_file_in_its_place_is_refused_and_left_alone(file: Path) -> None:
+    file.parent.mkdir()
     file.write_bytes(b"put here by hand")
-    assert download("http://127.0.0.1:1/weights.pth", file, SHA256).read_bytes() == b"put here by hand"
+    with pytest.raises(ConvsmithError, match=r"is not the published file: its SHA-256 is .*\nRemove it"):
+        download("http://127.0.0.1:1/weights.pth", file, SHA256)
+    assert file.read_bytes() == b"put here by hand"
 
 
 def test_a_part_is_resumed_where_it_ends(file: Path) -> None:
@@ -140,6 +151,14 @@ def test_a_server_that_falls_silent_ends_in_an_error(file: Path) -> None:
     assert part_of(file).read_bytes() == CONTENT[:5000]
 
 
+def test_a_slow_server_is_waited_for_as_long_as_something_comes(file: Path) -> None:
+    told: list[int] = []
+    with serving(Server(trickle=0.2)) as server:  # 1.6 seconds in all
+        download(server.url, file, SHA256, lambda done, total: told.append(done), timeout=1)
+    assert file.read_bytes() == CONTENT
+    assert len(told) >= 8
+
+
 def test_a_server_that_never_answers_ends_in_an_error(file: Path) -> None:
     with serving(Server(pause=1)) as server, pytest.raises(ConvsmithError, match=r"0.2 seconds\nGet the file"):
         download(server.url, file, SHA256, timeout=0.2)
@@ -180,6 +199,71 @@ def test_of_two_processes_one_downloads_and_both_get_the_file(file: Path) -> Non
         assert [process.exitcode for process in processes] == [0, 0]
         assert server.asked == [None]
     assert file.read_bytes() == CONTENT
+
+
+def test_of_processes_that_want_one_file_the_next_goes_on_when_one_is_killed(file: Path) -> None:
+    with serving(Server(silent_after=5000)) as server:
+        context = multiprocessing.get_context("spawn")
+        first = context.Process(target=download, args=(server.url, file, SHA256))
+        first.start()
+        while not (part_of(file).is_file() and part_of(file).stat().st_size):
+            time.sleep(0.01)
+        second = context.Process(target=download, args=(server.url, file, SHA256))
+        second.start()
+        server.silent_after = None
+        first.kill()
+        first.join(20)
+        second.join(20)
+        assert second.exitcode == 0
+        assert server.asked == [None, "bytes=5000-"]
+    assert file.read_bytes() == CONTENT
+
+
+def checkpoint() -> bytes:
+    content = io.BytesIO()
+    torch.save({"weight": torch.arange(50_000.0)}, content)
+    return content.getvalue()
+
+
+def test_without_a_checksum_a_whole_checkpoint_is_taken(file: Path) -> None:
+    content = checkpoint()
+    leave_part(file, content[:1000])
+    with serving(Server(content=content)) as server:
+        download(server.url, file, None)
+        assert server.asked == ["bytes=1000-"]
+    assert file.read_bytes() == content
+
+
+def test_without_a_checksum_a_part_of_full_length_is_fetched_afresh(file: Path) -> None:
+    content = checkpoint()
+    leave_part(file, content)
+    with serving(Server(content=content)) as server:
+        download(server.url, file, None)
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"<html>Please log in</html>", "no whole torch checkpoint"),
+        (checkpoint()[:-100], "no whole torch checkpoint"),
+        (checkpoint()[:100_000] + b"?" + checkpoint()[100_001:], r"its part \S*data/0 is damaged"),
+    ],
+    ids=["a page", "cut off", "a changed byte"],
+)
+def test_without_a_checksum_what_is_no_whole_checkpoint_is_refused(file: Path, content: bytes, reason: str) -> None:
+    with serving(Server(content=content)) as server, pytest.raises(ConvsmithError, match=reason):
+        download(server.url, file, None)
+    assert not file.exists()
+    assert not part_of(file).exists()
+
+
+def test_without_a_checksum_the_format_before_torch_1_6_is_taken(file: Path) -> None:
+    content = io.BytesIO()
+    torch.save({"weight": torch.ones(3)}, content, _use_new_zipfile_serialization=False)
+    with serving(Server(content=content.getvalue())) as server:
+        download(server.url, file, None)
+    assert file.read_bytes() == content.getvalue()
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def weights(
 
     console = Console()
     if not console.is_terminal:
-        console.width = 120  # a file or pipe has no width: cut nothing off
+        console.width = 200  # a file or pipe has no width: cut nothing off
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
     for column in ("top-1", "top-5", "mIoU", "size", "params", "GMACs"):
@@ -39,6 +39,8 @@ def weights(
     table.add_column("licence", overflow="fold")
     for row in rows:
         accuracy = ("-" if value is None else f"{value:.2f}" for value in (row.top1, row.top5, row.miou))
-        cost = (str(row.preprocessing.crop), f"{row.params / 1e6:.1f} M", f"{row.gmacs:.2f}")
+        height, width = row.input_size
+        size = str(height) if height == width else f"{height}x{width}"
+        cost = (size, f"{row.params / 1e6:.1f} M", f"{row.gmacs:.2f}")
         table.add_row(row.name, *accuracy, *cost, row.dataset, row.licence)
     console.print(table)

@@ -10,6 +10,7 @@ import re
 import sys
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,10 +38,25 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convsmith"
 
 
+def verified(file: Path, sha256: str | None) -> Path:
+    """`file`, which is here already, if it is the right one; without a checksum any file is.
+
+    Raises:
+        ConvsmithError: its SHA-256 does not begin with `sha256`.
+    """
+    if sha256 and (reason := _damage(file, sha256)):
+        raise ConvsmithError(
+            f"{file} is not the published file",
+            reason,
+            "Remove it, or give its path where the weights are named if it is the one you want.",
+        )
+    return file
+
+
 def download(
     url: str,
     file: Path,
-    sha256: str,
+    sha256: str | None,
     progress: Progress | None = None,
     timeout: float = _TIMEOUT,
     max_bytes: int = _MAX_BYTES,
@@ -53,7 +69,8 @@ def download(
     Args:
         url: an http or https address.
         file: where it belongs; its folder is made.
-        sha256: the file's SHA-256, or the first digits of it.
+        sha256: the file's SHA-256, or the first digits of it; None where none is published: then it has to be a torch
+            checkpoint of the length that the server announced, whose archive's own checksums hold if it is one.
         progress: told how far it is.
         timeout: seconds for which the server may be silent.
         max_bytes: a file larger than this is refused.
@@ -62,7 +79,7 @@ def download(
         ConvsmithError: no network, refused, silent, cut off, too large or not the right file; it says what to do.
     """
     if file.is_file():
-        return file
+        return verified(file, sha256)
     part = file.with_name(f"{file.name}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,24 +111,44 @@ class _BadContent(Exception):
     """What the server sent is not what was asked for."""
 
 
-def _fetch(url: str, part: Path, sha256: str, progress: Progress, timeout: float, max_bytes: int) -> None:
+def _fetch(url: str, part: Path, sha256: str | None, progress: Progress, timeout: float, max_bytes: int) -> None:
     """Complete `part`, or raise; a part that cannot become the right file is removed."""
     resumed = _size(part) > 0
-    if resumed and sha256_of(part).startswith(sha256):
+    if resumed and sha256 and _damage(part, sha256) is None:
         return
     try:
         _receive(url, part, progress, timeout, max_bytes)
+        reason = _damage(part, sha256)
     except urllib.error.HTTPError as error:
         if not (resumed and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
             raise
-    found = sha256_of(part)
-    if found.startswith(sha256):
+        reason = "it is not longer than what is here"
+    if reason is None:
         return
     part.unlink()
     if not resumed:
-        raise _BadContent(f"its SHA-256 is {found}, which does not begin with {sha256}: it is another file")
+        raise _BadContent(reason)
     logger.warning("what was left of an earlier download does not belong to %s: starting over", url)
     _fetch(url, part, sha256, progress, timeout, max_bytes)
+
+
+def _damage(file: Path, sha256: str | None) -> str | None:
+    """Why `file` is not the one with that SHA-256, or without one, no whole torch checkpoint; None if it is."""
+    if sha256:
+        found = sha256_of(file)
+        if found.startswith(sha256):
+            return None
+        return f"its SHA-256 is {found}, which does not begin with {sha256}: it is another file"
+    with file.open("rb") as opened:
+        first = opened.read(1)
+    if first == b"\x80":  # a pickle, as torch wrote before 1.6
+        return None
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except zipfile.BadZipFile:
+        return "it is no whole torch checkpoint"
+    return f"its part {damaged} is damaged" if damaged else None
 
 
 def _receive(url: str, part: Path, progress: Progress, timeout: float, max_bytes: int) -> None:

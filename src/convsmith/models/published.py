@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,8 +19,8 @@ from pydantic import Field
 
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.models.download import Progress, cache_folder, download
-from convsmith.spec import Positive, Preprocess, Section
+from convsmith.models.download import Progress, cache_folder, download, verified
+from convsmith.spec import Count, Positive, Preprocess, Section, Side
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +39,25 @@ class Weights(Section):
     name: str = Field(description="`MODEL.SOURCE`, what `weights=` takes.")
     model: str = Field(description="The model they belong to.")
     url: str = Field(description="Where the publisher keeps the file.")
-    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{8}|[0-9a-f]{64})$")] = Field(
-        description="SHA-256 of the file, or its first 8 digits where the publisher gives no more."
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{8}|[0-9a-f]{64})$")] | None = Field(
+        description="SHA-256 of the file, or the first 8 digits where the publisher gives no more; null where none."
     )
     licence: str = Field(description="SPDX name of the publisher's licence.")
     source: str = Field(description="Page that these facts are from.")
     dataset: str = Field(description="What the accuracy was measured on.")
-    preprocessing: Preprocess = Field(description="How images were prepared for that.")
-    categories: tuple[str, ...] | None = Field(description="Name of each class, in the order of the logits.")
+    options: dict[str, bool | Count] = Field({}, description="What else `create_model` takes for the model they fit.")
+    input_size: tuple[Side, Side] = Field(description="[height, width] of the images that it was measured with.")
+    preprocessing: Preprocess | None = Field(
+        description="How images were prepared for that; null for segmentation, whose images are not made square."
+    )
+    categories: tuple[str, ...] | None = Field(
+        description="Name of each class, in the order of the logits; null where the publisher lists none."
+    )
     top1: Percent | None = Field(None, description="Percent of images whose best class is right.")
     top5: Percent | None = Field(None, description="Percent of images with the right class among the best five.")
     miou: Percent | None = Field(None, description="Mean intersection over union, in percent.")
     params: Annotated[int, Field(gt=0)] = Field(description="Trainable parameters.")
-    gmacs: Positive = Field(description="1e9 multiply-adds for one image of the size of the crop.")
+    gmacs: Positive = Field(description="1e9 multiply-adds for one image of `input_size`.")
 
     @property
     def path(self) -> Path:
@@ -66,7 +73,14 @@ class Weights(Section):
 
         Raises:
             ImageError: it cannot be read.
+            ConvsmithError: the weights have no such rule.
         """
+        if self.preprocessing is None:
+            raise ConvsmithError(
+                f"`{self.name}` makes no square of an image",
+                "it segments whole images, whose sides it keeps",
+                "Give it the pixels themselves, normalised with ImageNet's mean and standard deviation.",
+            )
         return read_and_preprocess(image, self.preprocessing, name)
 
     def download(self, progress: Progress | None = None) -> Path:
@@ -76,11 +90,16 @@ class Weights(Section):
             progress: told the bytes that are here and those of the whole file; None shows a bar on a terminal.
 
         Raises:
-            ConvsmithError: it cannot be had; the error says where a file fetched by other means belongs.
+            ConvsmithError: it cannot be had (the error says where a file fetched by other means belongs), or what was
+                put there is another file.
         """
         if self.path.is_file():
-            return self.path
+            return verified(self.path, self.sha256)
         logger.info("downloading %s from %s", self.name, self.url)
+        if self.sha256 is None:
+            logger.warning(
+                "no checksum of %s is published: its length and its archive's own sums are checked", self.name
+            )
         if progress:
             return download(self.url, self.path, self.sha256, progress)
         with _bar(self.path.name) as shown:
@@ -125,19 +144,36 @@ def weights(name: str) -> Weights:
 def resolve(given: str, model: str) -> Path:
     """The checkpoint file that `given` means for `model`: published weights, downloaded where needed, or a path.
 
+    Weights of a classifier serve the segmentation models that have it as backbone, such as `hrnet_w18_seg`.
+
     Raises:
         ConvsmithError: it names weights that are unknown, or those of another model.
     """
-    path = Path(given)
-    if given not in _published() and (path.is_file() or path.parent != Path() or path.suffix in _SUFFIXES):
-        return path
+    if _is_path(given):
+        return Path(given)
     found = weights(given)
-    if found.model != model:
-        own = ", ".join(list_weights(model)) or "none"
+    if found.model not in _served_by(model):
+        own = ", ".join(name for other in _served_by(model) for name in list_weights(other)) or "none"
         raise ConvsmithError(
             f"the weights `{given}` are for `{found.model}`, not for `{model}`", fix=f"Those of `{model}`: {own}."
         )
     return found.download()
+
+
+def options_of(given: str, model: str) -> dict[str, bool | int]:
+    """What `create_model` has to be told besides the name so that `model` fits the weights `given`; {} for a path."""
+    found = None if _is_path(given) else weights(given)
+    return dict(found.options) if found and found.model == model else {}
+
+
+def _is_path(given: str) -> bool:
+    path = Path(given)
+    return given not in _published() and (path.is_file() or path.parent != Path() or path.suffix in _SUFFIXES)
+
+
+def _served_by(model: str) -> list[str]:
+    """Models whose weights `model` takes: its own, then its backbone's."""
+    return list(dict.fromkeys((model, re.sub(r"_(seg|ocr)$", "", model))))
 
 
 @contextmanager
