@@ -7,7 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.errors import ConvsmithError
-from convsmith.models.convnext import ConvNeXt, DropPath, IsotropicConvNeXt
+from convsmith.models.convnext import ConvNeXt, IsotropicConvNeXt
+from convsmith.models.layers import DropPath
 from convsmith.models.registry import create_model
 from convsmith.spec import Preprocess
 
@@ -93,17 +94,8 @@ def test_head_init_scale_holds_for_the_first_head_and_for_every_later_one(kind: 
 def test_drop_path_grows_linearly_from_zero_over_all_blocks(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name, drop_path=0.4)
-    rates = [module.rate for module in model.modules() if isinstance(module, DropPath)]
+    rates = [module.drop_prob for module in model.modules() if isinstance(module, DropPath)]
     assert rates == pytest.approx(torch.linspace(0, 0.4, 18).tolist())
-
-
-@pytest.mark.parametrize("shape", [(20_000, 2, 1, 1), (20_000, 3)])
-def test_drop_path_drops_whole_samples_and_keeps_the_mean(shape: tuple[int, ...]) -> None:
-    torch.manual_seed(0)
-    kept = DropPath(0.3)(torch.ones(shape)).flatten(1)
-    assert torch.equal(kept.amin(1), kept.amax(1))
-    assert kept.unique().tolist() == pytest.approx([0, 1 / 0.7])
-    assert kept.mean().item() == pytest.approx(1, abs=0.02)
 
 
 def test_drop_path_leaves_evaluation_alone() -> None:

@@ -24,12 +24,15 @@ class _FromBytes(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.model(self.normalize(images))
-        return logits
+        output: Tensor | list[Tensor] = self.model(self.normalize(images))
+        return output[-1] if isinstance(output, list) else output
 
 
 def inference_model(model: nn.Module, preprocess: Preprocess) -> nn.Module:
-    """A copy of `model` for the CPU, in eval mode, that maps uint8 images [N, 3, H, W] to float32 logits [N, K]."""
+    """A copy of `model` for the CPU, in eval mode, that maps uint8 images [N, 3, H, W] to float32 logits.
+
+    They are [N, K], or [N, K, H', W'] of a segmentation model: the prediction, without logits that only training needs.
+    """
     return _FromBytes(copy.deepcopy(model), preprocess).cpu().eval().to(memory_format=torch.contiguous_format)
 
 

@@ -7,6 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from convsmith.errors import ConvsmithError
+from convsmith.models.checkpointing import Blocks
+
 
 class VisionModel(nn.Module, ABC):
     """A network for images, whose last layers can be replaced to change the number of classes.
@@ -16,6 +19,8 @@ class VisionModel(nn.Module, ABC):
     """
 
     heads: ClassVar[tuple[str, ...]]
+    smallest_side: ClassVar[int] = 1
+    """The fewest pixels that an image may have in height and in width."""
 
     @property
     def num_classes(self) -> int:
@@ -26,7 +31,8 @@ class VisionModel(nn.Module, ABC):
     @property
     def input_layer(self) -> str:
         """Dotted path of the convolution that sees the image."""
-        return next(path for path, module in self.named_modules() if isinstance(module, nn.Conv2d))
+        path: str = next(path for path, module in self.named_modules() if isinstance(module, nn.Conv2d))
+        return path
 
     @property
     def in_channels(self) -> int:
@@ -37,7 +43,36 @@ class VisionModel(nn.Module, ABC):
 
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
-        """Features that the head sees, from images [N, C, H, W]."""
+        """Features that the head sees, from images [N, C, H, W].
+
+        Raises:
+            ConvsmithError: the images are no such batch, have another number of channels, or are too small.
+        """
+
+    @abstractmethod
+    def block_prefixes(self) -> list[tuple[str, ...]]:
+        """Of each layer id, from the input (the stem, 0) to the output, how the names of its parameters begin.
+
+        A name that no prefix fits is the head's. The last letter of a prefix is the dot after a module's name.
+        """
+
+    def layer_ids(self) -> dict[str, int]:
+        """Of each parameter, how deep it lies: 0 in the stem, one more for each block, the most in the head."""
+        prefixes = self.block_prefixes()
+
+        def layer_id(name: str) -> int:
+            return next((i for i, own in enumerate(prefixes) if name.startswith(own)), len(prefixes))
+
+        return {name: layer_id(name) for name, _ in self.named_parameters()}
+
+    def gradient_checkpointing(self, enabled: bool = True) -> None:
+        """In training, keep only what goes into each block, and compute it again for the backward pass.
+
+        That takes less memory and about a third more time; gradients and statistics stay the same.
+        """
+        for module in self.modules():
+            if isinstance(module, Blocks):
+                module.recompute = enabled
 
     def reset_head(self, num_classes: int) -> None:
         """Replace the layers that give logits by freshly initialised ones for `num_classes` classes."""
@@ -50,6 +85,31 @@ class VisionModel(nn.Module, ABC):
             else:
                 new = nn.Conv2d(old.in_channels, num_classes, 1, device=device, dtype=dtype)
             self.set_submodule(path, new)
+
+    def _check_images(self, x: Tensor) -> None:
+        """Refuse what the network does not take; every `forward_features` begins with it."""
+        channels, smallest = self.in_channels, self.smallest_side
+        if x.ndim != 4:
+            raise ConvsmithError(
+                f"a tensor of shape {list(x.shape)} is no batch of images",
+                f"the model takes [N, {channels}, H, W]",
+                "A single image becomes a batch by `image[None]`.",
+            )
+        if x.shape[1] != channels:
+            raise ConvsmithError(
+                f"the model takes {channels} channels, the images have {x.shape[1]}",
+                fix=f"Create it with in_channels={x.shape[1]}.",
+            )
+        height, width = x.shape[2:]
+        if height < smallest or width < smallest:
+            raise ConvsmithError(
+                f"images of {height}x{width} pixels are too small for this {type(self).__name__}",
+                fix=f"Give images of {smallest}x{smallest} pixels or more.",
+            )
+
+    def _children(self, *paths: str) -> list[tuple[str, ...]]:
+        """Prefixes of the modules inside those at `paths`, a layer id each."""
+        return [(f"{path}.{name}.",) for path in paths for name, _ in self.get_submodule(path).named_children()]
 
     def _head_layer(self, path: str) -> nn.Linear | nn.Conv2d:
         layer = self.get_submodule(path)

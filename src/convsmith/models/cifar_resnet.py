@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convsmith.models.base import ImageClassifier
+from convsmith.models.checkpointing import Blocks
 
 
 class CifarBlock(nn.Module):
@@ -50,9 +51,9 @@ class CifarResNet(ImageClassifier):
     def __init__(self, depth: int, num_classes: int = 10, in_channels: int = 3) -> None:
         super().__init__()
 
-        def stage(in_channels: int, width: int, stride: int) -> nn.Sequential:
+        def stage(in_channels: int, width: int, stride: int) -> Blocks:
             first = CifarBlock(in_channels, width, stride)
-            return nn.Sequential(first, *(CifarBlock(width, width, 1) for _ in range(depth - 1)))
+            return Blocks(first, *(CifarBlock(width, width, 1) for _ in range(depth - 1)))
 
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
@@ -65,8 +66,13 @@ class CifarResNet(ImageClassifier):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
+    def block_prefixes(self) -> list[tuple[str, ...]]:
+        """The stem, then each residual block."""
+        return [("conv1.", "bn1."), *self._children("layer1", "layer2", "layer3")]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 64] from images [N, C, H, W]; made for H = W = 32."""
+        self._check_images(x)
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return torch.flatten(F.adaptive_avg_pool2d(x, 1), 1)

@@ -11,8 +11,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier
+from convsmith.models.checkpointing import Blocks
+from convsmith.models.layers import DropPath
 
 _EPS = 1e-6
 
@@ -24,25 +25,6 @@ class LayerNorm2d(nn.LayerNorm):
         """[N, C, H, W] to the same shape."""
         # Of a channels_last map the permutation is a view, so the fused kernel runs with no copy.
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class DropPath(nn.Module):
-    """While training, zeroes each sample with probability `rate` and divides the others by `1 - rate`.
-
-    Stochastic depth of Huang et al. 2016 (arXiv:1603.09382), by sample as in timm's DropPath.
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, ...] to the same shape."""
-        if not self.training or self.rate == 0:
-            return x
-        keep = 1 - self.rate
-        mask = x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_(keep)
-        return x * (mask / keep)
 
 
 class ConvNeXtBlock(nn.Module):
@@ -73,7 +55,6 @@ class _ConvNeXtClassifier(ImageClassifier):
     """What both shapes of the network share: initialisation, and the norm and the head after the average pooling."""
 
     heads = ("head",)
-    smallest_side: int
 
     def _add_head(self, channels: int, num_classes: int, init_scale: float) -> None:
         self.norm = nn.LayerNorm(channels, eps=_EPS)
@@ -93,15 +74,6 @@ class _ConvNeXtClassifier(ImageClassifier):
         super().reset_head(num_classes)
         _init(self.head)
         self._scale_head()
-
-    def _check_size(self, x: Tensor) -> None:
-        height, width = x.shape[-2:]
-        if min(height, width) < self.smallest_side:
-            raise ConvsmithError(
-                f"images of {height}x{width} pixels are too small for this {type(self).__name__}",
-                f"it divides the sides by {self.smallest_side}",
-                f"Give images of {self.smallest_side}x{self.smallest_side} pixels or more.",
-            )
 
     def _pool(self, x: Tensor) -> Tensor:
         """Features [N, C] from maps [N, C, H, W]."""
@@ -143,14 +115,30 @@ class ConvNeXt(_ConvNeXtClassifier):
             )
         rates = iter(_drop_path_rates(drop_path, sum(depths)))
         self.stages = nn.ModuleList(
-            nn.Sequential(*(ConvNeXtBlock(width, next(rates), layer_scale_init_value) for _ in range(depth)))
+            Blocks(*(ConvNeXtBlock(width, next(rates), layer_scale_init_value) for _ in range(depth)))
             for depth, width in zip(depths, widths, strict=True)
         )
         self._add_head(widths[-1], num_classes, head_init_scale)
 
+    def block_prefixes(self) -> list[tuple[str, ...]]:
+        """The official 13 layers (get_num_layer_for_convnext of optim_factory.py), whatever the depth.
+
+        They fit the deeper models; in tiny, whose third stage has 9 blocks instead of 27, ids 6 to 11 are empty.
+        """
+        third = self._children("stages.2")
+        threes = [sum(third[b : b + 3], ()) for b in range(0, 27, 3)]
+        threes[0] = ("downsample_layers.2.", *threes[0])
+        return [
+            ("downsample_layers.0.",),
+            ("stages.0.",),
+            ("downsample_layers.1.", "stages.1."),
+            *threes,
+            ("downsample_layers.3.", "stages.3."),
+        ]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, widths[-1]] from images [N, C, H, W], H and W at least 32."""
-        self._check_size(x)
+        self._check_images(x)
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
             x = stage(downsample(x))
         return self._pool(x)
@@ -184,12 +172,16 @@ class IsotropicConvNeXt(_ConvNeXtClassifier):
         super().__init__()
         self.stem = nn.Conv2d(in_channels, width, 16, stride=16)
         rates = _drop_path_rates(drop_path, depth)
-        self.blocks = nn.Sequential(*(ConvNeXtBlock(width, rate, layer_scale_init_value) for rate in rates))
+        self.blocks = Blocks(*(ConvNeXtBlock(width, rate, layer_scale_init_value) for rate in rates))
         self._add_head(width, num_classes, head_init_scale)
+
+    def block_prefixes(self) -> list[tuple[str, ...]]:
+        """The stem, then each block; the official rule would count all of them to the head."""
+        return [("stem.",), *self._children("blocks")]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, width] from images [N, C, H, W], H and W at least 16."""
-        self._check_size(x)
+        self._check_images(x)
         return self._pool(self.blocks(self.stem(x)))
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convsmith.models.base import ImageClassifier
+from convsmith.models.base import ImageClassifier, VisionModel
+from convsmith.models.checkpointing import Blocks
 
 # (x [N, C, h, w], size (H, W)) to [N, C, H, W].
 Upsample = Callable[..., Tensor]
@@ -122,7 +123,7 @@ def _transition(before: list[int], after: list[int]) -> nn.ModuleList:
     return nn.ModuleList([*kept, nn.Sequential(conv_bn(before[-1], after[-1], 3, stride=2))])
 
 
-class HRNetBackbone(nn.Module):
+class HRNetBackbone(VisionModel):
     """Stem, a stage of bottlenecks, and three stages with two, three and four parallel resolutions.
 
     Args:
@@ -136,21 +137,29 @@ class HRNetBackbone(nn.Module):
         self.upsample = upsample
         self.channels = [width, 2 * width, 4 * width, 8 * width]
 
-        def stage(branches: int, modules: int) -> nn.Sequential:
-            return nn.Sequential(*(HighResolutionModule(self.channels[:branches], upsample) for _ in range(modules)))
+        def stage(branches: int, modules: int) -> Blocks:
+            return Blocks(*(HighResolutionModule(self.channels[:branches], upsample) for _ in range(modules)))
 
         self.conv1 = nn.Conv2d(in_channels, 64, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.conv2 = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = nn.Sequential(Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(3)))
+        self.layer1 = Blocks(Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(3)))
         self.transition1 = _transition([256], self.channels[:2])
         self.stage2 = stage(branches=2, modules=1)
         self.transition2 = _transition(self.channels[:2], self.channels[:3])
         self.stage3 = stage(branches=3, modules=4)
         self.transition3 = _transition(self.channels[:3], self.channels[:4])
         self.stage4 = stage(branches=4, modules=3)
+
+    def block_prefixes(self) -> list[tuple[str, ...]]:
+        """The stem, each block of the first stage, and each module of the others, the first with its transition."""
+        prefixes: list[tuple[str, ...]] = [("conv1.", "bn1.", "conv2.", "bn2."), *self._children("layer1")]
+        for i in (1, 2, 3):
+            first, *others = self._children(f"stage{i + 1}")
+            prefixes += [(f"transition{i}.", *first), *others]
+        return prefixes
 
     def forward_branches(self, x: Tensor) -> list[Tensor]:
         """Maps [N, 2^i * width, H/2^(2+i), W/2^(2+i)] (rounded up), i = 0 to 3, from images [N, C, H, W]."""
@@ -184,9 +193,7 @@ class HRNet(HRNetBackbone, ImageClassifier):
         super().__init__(width, partial(F.interpolate, mode="nearest"), in_channels)
         widths = (32, 64, 128, 256)
         outs = [w * Bottleneck.expansion for w in widths]
-        self.incre_modules = nn.ModuleList(
-            nn.Sequential(Bottleneck(c, w)) for c, w in zip(self.channels, widths, strict=True)
-        )
+        self.incre_modules = nn.ModuleList(Blocks(Bottleneck(c, w)) for c, w in zip(self.channels, widths, strict=True))
         self.downsamp_modules = nn.ModuleList(
             conv_bn(high, low, 3, stride=2, bias=True) for high, low in pairwise(outs)
         )
@@ -200,6 +207,7 @@ class HRNet(HRNetBackbone, ImageClassifier):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 2048] from images [N, C, H, W]."""
+        self._check_images(x)
         first, *others = (widen(x) for widen, x in zip(self.incre_modules, self.forward_branches(x), strict=True))
         x = first
         for downsample, other in zip(self.downsamp_modules, others, strict=True):

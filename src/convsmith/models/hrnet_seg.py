@@ -38,6 +38,7 @@ class HRNetFeatures(HRNetBackbone, SegmentationModel):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 15 * width, H/4, W/4] (rounded up) from images [N, C, H, W]."""
+        self._check_images(x)
         first, *others = self.forward_branches(x)
         size = first.shape[-2:]
         return torch.cat([first, *(self.upsample(other, size) for other in others)], 1)
@@ -163,7 +164,9 @@ class HRNetOCR(HRNetFeatures):
 
 MODELS = {
     "hrnet_w18_seg": partial(HRNetSegmentation, 18),
+    "hrnet_w32_seg": partial(HRNetSegmentation, 32),
     "hrnet_w48_seg": partial(HRNetSegmentation, 48),
     "hrnet_w18_ocr": partial(HRNetOCR, 18),
+    "hrnet_w32_ocr": partial(HRNetOCR, 32),
     "hrnet_w48_ocr": partial(HRNetOCR, 48),
 }

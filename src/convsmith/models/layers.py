@@ -33,29 +33,24 @@ class Normalize(nn.Module):
         return images.float() * self.scale + self.shift
 
 
-class DropBlock(nn.Module):
-    """Zeroes square patches of whole feature maps in training; the identity in evaluation.
-
-    Ghiasi et al. 2018 (arXiv:1810.12890), as in ResNeSt's resnest/gluon/dropblock.py: one mask for the whole batch, one
-    scale for all channels. Sizes are those of the tensor, so any input size works.
+class _Drop(nn.Module):
+    """Drops something in training; the identity in evaluation.
 
     Args:
-        drop_prob: aimed-at share of dropped values, 0 to 1; a schedule may set it between steps.
-        block_size: side of a patch, in positions.
+        drop_prob: probability, 0 to 1; a schedule may set it between steps.
     """
 
     _drop_prob: Tensor
 
-    def __init__(self, drop_prob: float = 0.0, block_size: int = 3) -> None:
+    def __init__(self, drop_prob: float) -> None:
         super().__init__()
-        self.block_size = block_size
         # A tensor, because compiled code would be compiled anew for every value of a plain number.
         self.register_buffer("_drop_prob", torch.zeros(()), persistent=False)
         self.drop_prob = drop_prob
 
     @property
     def drop_prob(self) -> float:
-        """Aimed-at share of dropped values; 0 switches the layer off."""
+        """Probability to drop; 0 switches the layer off."""
         return self._given_prob
 
     @drop_prob.setter
@@ -66,6 +61,41 @@ class DropBlock(nn.Module):
         self._active = value > 0
         self._drop_prob.fill_(value)
 
+    def extra_repr(self) -> str:
+        """What `print(model)` shows."""
+        return f"drop_prob={self.drop_prob}"
+
+
+class DropPath(_Drop):
+    """Zeroes whole samples in training, and divides the others by the share that is kept.
+
+    Stochastic depth of Huang et al. 2016 (arXiv:1603.09382), by sample as in timm's DropPath.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, ...] to the same shape."""
+        if not (self.training and self._active):
+            return x
+        noise = torch.rand(x.shape[0], *[1] * (x.ndim - 1), device=x.device)
+        kept = noise >= self._drop_prob  # nothing at probability 1, where the clamp keeps zeros from being 0 / 0
+        return x * (kept / (1 - self._drop_prob).clamp(min=torch.finfo(torch.float32).tiny)).to(x.dtype)
+
+
+class DropBlock(_Drop):
+    """Zeroes square patches of whole feature maps in training; the identity in evaluation.
+
+    Ghiasi et al. 2018 (arXiv:1810.12890), as in ResNeSt's resnest/gluon/dropblock.py: one mask for the whole batch, one
+    scale for all channels. Sizes are those of the tensor, so any input size works.
+
+    Args:
+        drop_prob: aimed-at share of dropped values, 0 to 1; a schedule may set it between steps.
+        block_size: side of a patch, in positions.
+    """
+
+    def __init__(self, drop_prob: float = 0.0, block_size: int = 3) -> None:
+        super().__init__(drop_prob)
+        self.block_size = block_size
+
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to the same."""
         if not (self.training and self._active):
@@ -74,7 +104,7 @@ class DropBlock(nn.Module):
 
     def extra_repr(self) -> str:
         """What `print(model)` shows."""
-        return f"drop_prob={self.drop_prob}, block_size={self.block_size}"
+        return f"{super().extra_repr()}, block_size={self.block_size}"
 
 
 def drop_blocks(x: Tensor, noise: Tensor, drop_prob: float | Tensor, block_size: int) -> Tensor:

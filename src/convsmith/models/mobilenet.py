@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convsmith.models.base import ImageClassifier
+from convsmith.models.checkpointing import Blocks
 
 # Of each stage: expansion of its blocks, channels, blocks, stride of the first block (table 2 of the paper).
 _STAGES = (
@@ -84,7 +85,7 @@ class MobileNetV2(ImageClassifier):
                 channels = out_channels
         last_channels = _multiple_of_8(1280 * max(1.0, width_mult))
         layers.append(_conv_bn_relu6(channels, last_channels, 1))
-        self.features = nn.Sequential(*layers)
+        self.features = Blocks(*layers)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last_channels, num_classes))
 
         for module in self.modules():
@@ -103,8 +104,13 @@ class MobileNetV2(ImageClassifier):
         super().reset_head(num_classes)
         self._init_head()
 
+    def block_prefixes(self) -> list[tuple[str, ...]]:
+        """The stem, then each inverted residual; the last convolution belongs to the head."""
+        return self._children("features")[:-1]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 1280] (more where width_mult is above 1) from images [N, C, H, W], after the dropout."""
+        self._check_images(x)
         x = F.adaptive_avg_pool2d(self.features(x), 1)
         features: Tensor = self.classifier[0](torch.flatten(x, 1))
         return features

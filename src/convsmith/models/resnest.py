@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.models.base import ImageClassifier
+from convsmith.models.checkpointing import Blocks
 from convsmith.models.layers import DropBlock
 
 
@@ -204,7 +205,7 @@ class ResNeSt(ImageClassifier):
     ) -> None:
         super().__init__()
 
-        def stage(in_channels: int, width: int, depth: int, stride: int, dropblock_prob: float | None) -> nn.Sequential:
+        def stage(in_channels: int, width: int, depth: int, stride: int, dropblock_prob: float | None) -> Blocks:
             block = partial(
                 Bottleneck,
                 radix=radix,
@@ -216,7 +217,7 @@ class ResNeSt(ImageClassifier):
                 dropblock_prob=dropblock_prob,
             )
             shapes = [(in_channels, stride)] + [(width * Bottleneck.expansion, 1)] * (depth - 1)
-            return nn.Sequential(*(block(c, width, s) for c, s in shapes))
+            return Blocks(*(block(c, width, s) for c, s in shapes))
 
         stem_channels = 2 * stem_width if deep_stem else 64
         self.conv1 = (
@@ -241,8 +242,13 @@ class ResNeSt(ImageClassifier):
             elif last_gamma and isinstance(module, Bottleneck):
                 nn.init.zeros_(module.bn3.weight)
 
+    def block_prefixes(self) -> list[tuple[str, ...]]:
+        """The stem, then each residual block."""
+        return [("conv1.", "bn1."), *self._children("layer1", "layer2", "layer3", "layer4")]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 2048] from images [N, C, H, W], after the final dropout."""
+        self._check_images(x)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.drop(torch.flatten(self.avgpool(x), 1))  # type: ignore[no-any-return]

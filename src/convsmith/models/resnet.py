@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.models.base import ImageClassifier
+from convsmith.models.checkpointing import Blocks
 
 
 def _conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -145,10 +146,10 @@ class ResNet(ImageClassifier):
     ) -> None:
         super().__init__()
 
-        def stage(in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
+        def stage(in_channels: int, width: int, depth: int, stride: int) -> Blocks:
             out_channels = width * block.expansion
             shapes = [(in_channels, stride)] + [(out_channels, 1)] * (depth - 1)
-            return nn.Sequential(*(block(c, width, s, groups, width_per_group, se) for c, s in shapes))
+            return Blocks(*(block(c, width, s, groups, width_per_group, se) for c, s in shapes))
 
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -167,8 +168,13 @@ class ResNet(ImageClassifier):
             elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
                 nn.init.zeros_(module.last_norm.weight)
 
+    def block_prefixes(self) -> list[tuple[str, ...]]:
+        """The stem, then each residual block."""
+        return [("conv1.", "bn1."), *self._children("layer1", "layer2", "layer3", "layer4")]
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 512 * expansion] from images [N, C, H, W]."""
+        self._check_images(x)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(self.avgpool(x), 1)
