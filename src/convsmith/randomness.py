@@ -19,6 +19,7 @@ class Stream(IntEnum):
     AUGMENT = 2  # (seed, epoch, position): the augmentation of one sample
     STEP = 3  # (seed, step, rank, micro-batch): dropout and mixing of one forward pass
     INIT = 4  # (seed,): the initial weights
+    SUBSET = 5  # (seed,): the images of a limited training
 
 
 def counter_seed(stream: Stream, *counters: int) -> int:
