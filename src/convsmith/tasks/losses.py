@@ -1,0 +1,117 @@
+"""What a classifier minimises. Labels are class indices [N], or how much each class is right [N, K], 0 to 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from convsmith.recipe import objective
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+"""From logits [N, K] and labels to a scalar."""
+
+_BETA = 0.999  # of the effective number
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy with the softmax of the logits.
+
+    With weights it is the weighted mean of torch's `cross_entropy`, whatever form the labels have: for labels [N, K]
+    torch itself would divide by N. Smoothing (Szegedy et al. 2015, arXiv:1512.00567) and mixing of labels commute, so
+    this is also the loss of timm, of torchvision and of both versions of ResNeSt on smoothed and mixed labels.
+
+    Args:
+        logits: [N, K].
+        labels: [N] or, with rows that sum to 1, [N, K].
+        weight: of each class, [K].
+        smoothing: probability spread evenly over all classes.
+    """
+    if labels.ndim == 1:
+        return F.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
+    total = F.cross_entropy(logits, labels.to(logits.dtype), weight, reduction="sum", label_smoothing=smoothing)
+    return total / _mass(labels, weight)
+
+
+def focal(
+    logits: Tensor, labels: Tensor, gamma: float = 2.0, weight: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """Cross-entropy whose term of each class is multiplied by (1 - p)^gamma (Lin et al. 2017, arXiv:1708.02002).
+
+    p is the softmax of the logits; `gamma` 0 gives `cross_entropy`, whose arguments the others are.
+    """
+    labels = as_shares(labels, logits)
+    log_p = logits.log_softmax(1)
+    rest = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)  # the gradient of 0 ** gamma is no number
+    terms = -smoothed(labels, smoothing) * rest**gamma * log_p
+    return (terms if weight is None else terms * weight).sum() / _mass(labels, weight)
+
+
+def binary_cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    weight: Tensor | None = None,
+    smoothing: float = 0.0,
+    threshold: float | None = None,
+) -> Tensor:
+    """The mean over all images and classes of the cross-entropy with the sigmoid of the logit.
+
+    As in timm's `BinaryCrossEntropy` (Wightman et al. 2021, arXiv:2110.00476).
+
+    Args:
+        logits: [N, K].
+        labels: [N] or [N, K]; several classes of an image may be right.
+        weight: multiplies the terms of each class, [K], as torch's `weight` does.
+        smoothing: probability spread evenly over all classes.
+        threshold: labels above it, once they are smoothed, count as 1, others as 0.
+    """
+    labels = smoothed(as_shares(labels, logits), smoothing)
+    if threshold is not None:
+        labels = (labels > threshold).to(labels.dtype)
+    return F.binary_cross_entropy_with_logits(logits, labels, weight)
+
+
+def make_loss(spec: objective.Loss, weight: Tensor | None = None) -> LossFunction:
+    """The loss that a recipe describes, with the weights [K] of its classes."""
+    if isinstance(spec, objective.BinaryCrossEntropy):
+        return partial(binary_cross_entropy, weight=weight, smoothing=spec.label_smoothing, threshold=spec.threshold)
+    if isinstance(spec, objective.Focal):
+        return partial(focal, gamma=spec.gamma, weight=weight, smoothing=spec.label_smoothing)
+    return partial(cross_entropy, weight=weight, smoothing=spec.label_smoothing)
+
+
+def class_weights(kind: Literal["inverse", "sqrt", "effective_number"], counts: Sequence[int]) -> Tensor:
+    """Weights [K] of classes that have `counts` images, with a mean of 1 over the images.
+
+    1/n, 1/sqrt(n), or (1 - 0.999) / (1 - 0.999^n) (Cui et al. 2019, arXiv:1901.05555). A class without images counts
+    as if it had one.
+    """
+    images = torch.tensor(counts, dtype=torch.float64)
+    n = images.clamp(min=1)
+    weight = {
+        "inverse": 1 / n,
+        "sqrt": n**-0.5,
+        "effective_number": (1 - _BETA) / (1 - _BETA**n),
+    }[kind]
+    return (weight * images.sum() / (weight * images).sum()).float()
+
+
+def as_shares(labels: Tensor, logits: Tensor) -> Tensor:
+    """Labels as [N, K] in the type of the logits [N, K]."""
+    if labels.ndim == 1:
+        labels = F.one_hot(labels, logits.shape[1])
+    return labels.to(logits.dtype)
+
+
+def smoothed(labels: Tensor, smoothing: float) -> Tensor:
+    """Labels [N, K] that give a share of `smoothing` to all K classes alike."""
+    return labels * (1 - smoothing) + smoothing / labels.shape[1]
+
+
+def _mass(labels: Tensor, weight: Tensor | None) -> Tensor | int:
+    """What a weighted mean over labels [N, K] divides by."""
+    return len(labels) if weight is None else (labels * weight).sum()
