@@ -17,7 +17,7 @@ from convsmith.recipe.schema import Batch, Data, Recipe
 DIGITS = load_recipe("digits")
 KEYS = """
     world_size per_device_batch accumulation effective_batch num_samples steps_per_epoch total_steps lr weight_decay
-    groups augment sampler loss ema params gmacs memory_bytes
+    groups augment sampler mixing loss distillation freeze ema params gmacs memory_bytes
 """
 
 
@@ -116,6 +116,26 @@ class TestSteps:
     def test_the_ragged_end_wraps_or_is_dropped(self, num_samples: int, last_batch: str, steps: int) -> None:
         assert make_plan(with_batch(64, last_batch=last_batch), num_samples).steps_per_epoch == steps
 
+    @pytest.mark.parametrize(("fraction", "steps"), [(1.0, 10), (0.5, 5), (0.25, 3), (1e-9, 1)])
+    def test_an_epoch_is_as_long_as_the_share_of_images_that_is_used(self, fraction: float, steps: int) -> None:
+        recipe = load_recipe("digits", [f"sampling.fraction={fraction!r}"])
+        assert make_plan(recipe, 640).steps_per_epoch == steps
+
+    def test_an_extra_phase_has_steps_of_its_own(self) -> None:
+        plan = make_plan(load_recipe("digits", ["schedule.extra={epochs: 3, lr: 0.01}"]), 640)
+        assert (plan.total_epochs, plan.total_steps, len(plan.lr)) == (15, 150, 150)
+        assert plan.lr[120] == 0.01
+
+    @pytest.mark.parametrize(("scaling", "factor"), [("none", 1), ("linear", 4), ("sqrt", 2)])
+    def test_the_learning_rate_is_scaled_to_the_batch(self, scaling: str, factor: int) -> None:
+        words = ["batch.size=1024", f"optimizer.lr_scaling={scaling}", "schedule.warmup_epochs=0"]
+        assert make_plan(load_recipe("digits", words), 5000).lr[0] == 0.05 * factor
+
+    def test_weight_decay_follows_a_cosine_where_it_has_an_end(self) -> None:
+        decays = make_plan(load_recipe("digits", ["optimizer.weight_decay_end=0.1"]), 640).weight_decay
+        assert decays is not None
+        assert (len(decays), decays[0], decays[60]) == (120, 5e-4, pytest.approx((5e-4 + 0.1) / 2))
+
     def test_an_epoch_without_a_full_batch_is_an_error_that_says_what_to_set(self) -> None:
         message = error_of(lambda: make_plan(with_batch(64, last_batch="drop"), 63))
         assert message.startswith("63 training samples do not fill one batch of 64")
@@ -149,7 +169,7 @@ class TestToDict:
 
     def test_it_says_how_samples_are_drawn_and_changed(self) -> None:
         plan = make_plan(load_recipe("resnet18-folder", ["seed=3", "data.last_batch=drop"]), 1000).to_dict()
-        assert plan["sampler"] == {"last_batch": "drop", "seed": 3}
+        assert plan["sampler"] == {"last_batch": "drop", "seed": 3, "name": "plain", "fraction": 1.0}
         assert plan["augment"]["random_resized_crop"]["scale"] == [0.25, 1.0]
         assert (plan["loss"]["name"], plan["loss"]["label_smoothing"]) == ("cross_entropy", 0.1)
         assert (plan["ema"]["decay"], plan["ema"]["warmup"]) == (0.999, "count")

@@ -62,7 +62,7 @@ def _print(recipe: Recipe, plan: Plan) -> None:
     division = f"{plan.world_size} devices x {plan.per_device_batch} x {plan.accumulation} accumulated"
     table.add_row("effective batch", f"{plan.effective_batch} = {division}")
     table.add_row("samples", f"{plan.num_samples:,}, last batch of an epoch: {recipe.data.last_batch}")
-    table.add_row("steps", f"{plan.total_steps:,} = {recipe.schedule.epochs} epochs x {plan.steps_per_epoch:,}")
+    table.add_row("steps", f"{plan.total_steps:,} = {plan.total_epochs} epochs x {plan.steps_per_epoch:,}")
     warmup = warmup_steps(recipe.schedule, plan.steps_per_epoch)
     marks = {plan.total_steps * quarter // 4: f"{quarter}/4 of the run" for quarter in (1, 2, 3)}
     marks |= {plan.total_steps - 1: "last step", warmup: "end of warmup", 0: "first step"}

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schedules import learning_rates
+from convsmith.recipe.augmentation import Sampling
+from convsmith.recipe.schedules import half_cosine, learning_rates, total_epochs
 from convsmith.recipe.schema import Recipe
 
 MAX_STEPS = 10_000_000  # a plan holds a number per step; ImageNet-21k for 90 epochs of batch 256 is 5 million
@@ -25,7 +26,7 @@ class Group:
 class Plan:
     """What a training will do, in numbers.
 
-    effective_batch = world_size x per_device_batch x accumulation, and total_steps = epochs x steps_per_epoch.
+    effective_batch = world_size x per_device_batch x accumulation, and total_steps = total_epochs x steps_per_epoch.
 
     Attributes:
         world_size: processes, one for each device of all nodes.
@@ -34,13 +35,18 @@ class Plan:
         effective_batch: samples of one optimizer step.
         num_samples: samples in the training split.
         steps_per_epoch: optimizer steps in an epoch.
-        total_steps: optimizer steps of the run.
+        total_steps: optimizer steps of the run, an extra phase counted.
         lr: learning rate of each optimizer step, for a group of scale 1.
-        weight_decay: weight decay of each step where it is scheduled, else None: it is in the groups.
+        weight_decay: of each step where `optimizer.weight_decay_end` schedules it, for the groups whose own is
+            `optimizer.weight_decay`; else None, and it is constant in each group.
         groups: parameter groups of the optimizer; None until the model is known.
         augment: the recipe's augmentation.
-        sampler: `last_batch` and `seed`, which with `num_samples` fix the order of every epoch.
+        sampler: `last_batch`, `seed` and the recipe's sampling, which with `num_samples`, and the labels where it
+            balances, fix the order of every epoch.
+        mixing: the recipe's mixing of images, None if there is none.
         loss: the recipe's loss.
+        distillation: the recipe's teacher and what is learned from it, None if there is none.
+        freeze: what does not learn, None if all does.
         ema: the recipe's weight averaging, None if there is none.
         params: trainable parameters; None until the model is known.
         gmacs: 1e9 multiply-adds of one image's forward pass; None until the model is known.
@@ -59,11 +65,19 @@ class Plan:
     groups: tuple[Group, ...] | None
     augment: dict[str, Any]
     sampler: dict[str, Any]
+    mixing: dict[str, Any] | None
     loss: dict[str, Any]
+    distillation: dict[str, Any] | None
+    freeze: dict[str, Any] | None
     ema: dict[str, Any] | None
     params: int | None
     gmacs: float | None
     memory_bytes: int | None
+
+    @property
+    def total_epochs(self) -> int:
+        """Passes over the training data, those of an extra phase counted."""
+        return self.total_steps // self.steps_per_epoch
 
     def to_dict(self) -> dict[str, Any]:
         """What `plan.json` holds: plain values, equal to what reading it back as JSON gives."""
@@ -99,13 +113,15 @@ def make_plan(
             raise ConvsmithError(f"{name} must be at least 1, not {count}")
     per_device, accumulation = _divide(recipe, nodes, devices, max_per_device)
     steps_per_epoch = _steps_per_epoch(recipe, num_samples)
-    total_steps = recipe.schedule.epochs * steps_per_epoch
+    total_steps = total_epochs(recipe.schedule) * steps_per_epoch
     if total_steps > MAX_STEPS:
         raise ConvsmithError(
             f"the run would have {total_steps:,} optimizer steps",
             f"a plan lists each, and holds at most {MAX_STEPS:,}",
             "Raise batch.size or lower schedule.epochs.",
         )
+    decay, decay_end = recipe.optimizer.weight_decay, recipe.optimizer.weight_decay_end
+    dump = recipe.model_dump(mode="json")
     return Plan(
         world_size=nodes * devices,
         per_device_batch=per_device,
@@ -114,17 +130,38 @@ def make_plan(
         num_samples=num_samples,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
-        lr=tuple(learning_rates(recipe.schedule, recipe.optimizer.lr, steps_per_epoch)),
-        weight_decay=None,
+        lr=tuple(learning_rates(recipe.schedule, base_lr(recipe), steps_per_epoch)),
+        weight_decay=None if decay_end is None else tuple(weight_decays(decay, decay_end, total_steps)),
         groups=None,
-        augment=recipe.augment.model_dump(mode="json"),
-        sampler={"last_batch": recipe.data.last_batch, "seed": recipe.seed},
-        loss=recipe.loss.model_dump(mode="json"),
-        ema=None if recipe.ema is None else recipe.ema.model_dump(mode="json"),
+        augment=dump["augment"],
+        sampler={"last_batch": recipe.data.last_batch, "seed": recipe.seed, **dump["sampling"]},
+        mixing=dump["mixing"],
+        loss=dump["loss"],
+        distillation=dump["distillation"],
+        freeze=dump["freeze"],
+        ema=dump["ema"],
         params=None,
         gmacs=None,
         memory_bytes=None,
     )
+
+
+def samples_per_epoch(sampling: Sampling, num_samples: int) -> int:
+    """How many samples an epoch has, of whatever kind: as many as there are images in the share that is used."""
+    return max(1, round(sampling.fraction * num_samples))
+
+
+def base_lr(recipe: Recipe) -> float:
+    """The learning rate after warmup, scaled to the recipe's batch where it says so.
+
+    `warmup_lr`, `min_lr` and the rate of an extra phase are what the recipe says, unscaled.
+    """
+    return recipe.optimizer.lr_for(recipe.batch.size)
+
+
+def weight_decays(start: float, end: float, steps: int) -> list[float]:
+    """The weight decay of every step: half a cosine that would come to `end` after the last one, as in ConvNeXt."""
+    return [half_cosine(start, end, step / steps) for step in range(steps)]
 
 
 def _divide(recipe: Recipe, nodes: int, devices: int, max_per_device: int | None) -> tuple[int, int]:
