@@ -262,3 +262,16 @@ def test_the_documented_example_runs(
     assert capsys.readouterr().out.splitlines()[-1] == "1000 tench"
     exec(use, names)
     assert capsys.readouterr().out.strip() in (w.categories or ())
+
+
+def test_the_documented_ways_to_load_a_file_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "weights.md").read_text("utf-8")
+    _, _, backbone, file = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    put_by_hand(monkeypatch, "hrnet_w18.ms_in1k")
+    exec(backbone, {"cs": cs})
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": {}, "model_ema": cs.create_model("convnext_tiny").state_dict()}, "checkpoint-best.pth")
+    exec(file, {"cs": cs})
+    assert capsys.readouterr().out == re.findall(r"print\(report\)  # (.*\n)", file)[0]
