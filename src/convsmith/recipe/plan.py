@@ -112,7 +112,7 @@ def make_plan(
         if count < 1:
             raise ConvsmithError(f"{name} must be at least 1, not {count}")
     per_device, accumulation = _divide(recipe, nodes, devices, max_per_device)
-    steps_per_epoch = _steps_per_epoch(recipe, num_samples)
+    steps_per_epoch = _steps_per_epoch(recipe, samples_per_epoch(recipe.sampling, num_samples))
     total_steps = total_epochs(recipe.schedule) * steps_per_epoch
     if total_steps > MAX_STEPS:
         raise ConvsmithError(
