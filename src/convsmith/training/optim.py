@@ -1,45 +1,30 @@
-"""Optimizers and their parameter groups."""
+"""Optimizers, and their state as tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from convsmith.errors import require_extra
+from convsmith.recipe.optimization import AdamW, Lamb, Lion, Optimizer, RmsProp, Sgd
 from convsmith.recipe.plan import Group
-from convsmith.recipe.optimization import AdamW, Sgd
-
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 # Float32 tensors of a parameter's size that the optimizer keeps.
-STATE_SLOTS = {"sgd": 1, "adamw": 2}
+STATE_SLOTS = {"sgd": 1, "adamw": 2, "adam": 2, "rmsprop": 2, "lamb": 2, "lion": 1}
 
 
-def parameter_groups(model: nn.Module, optimizer: Sgd | AdamW) -> tuple[Group, ...]:
-    """Trainable parameters by weight decay, in the model's order; each parameter is in exactly one group."""
-    in_norms = {
-        f"{prefix}.{name}" if prefix else name
-        for prefix, module in model.named_modules()
-        if isinstance(module, _NORMS)
-        for name, _ in module.named_parameters(recurse=False)
-    }
+def make_optimizer(model: nn.Module, recipe: Optimizer, groups: tuple[Group, ...]) -> torch.optim.Optimizer:
+    """The recipe's optimizer over `groups`.
 
-    def decay(name: str) -> float:
-        special = None
-        if name in in_norms:
-            special = optimizer.norm_weight_decay
-        elif name.rpartition(".")[2] == "bias":
-            special = optimizer.bias_weight_decay
-        return optimizer.weight_decay if special is None else special
+    Each torch group also carries its `lr_scale`, its `names`, and in `decay_moves` whether a schedule of the weight
+    decay is for it: the weight decay is exactly the recipe's, and not 0.
 
-    names_of: dict[float, list[str]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            names_of.setdefault(decay(name), []).append(name)
-    return tuple(Group(lr_scale=1.0, weight_decay=d, names=tuple(names)) for d, names in names_of.items())
-
-
-def make_optimizer(model: nn.Module, recipe: Sgd | AdamW, groups: tuple[Group, ...]) -> torch.optim.Optimizer:
-    """The recipe's optimizer over `groups`; each torch group also carries its `lr_scale` and `names`."""
+    Raises:
+        ConvsmithError: it is one of timm's, which is not installed.
+    """
     parameters = dict(model.named_parameters())
     torch_groups = [
         {
@@ -47,6 +32,7 @@ def make_optimizer(model: nn.Module, recipe: Sgd | AdamW, groups: tuple[Group, .
             "weight_decay": group.weight_decay,
             "lr_scale": group.lr_scale,
             "names": group.names,
+            "decay_moves": group.weight_decay == recipe.weight_decay > 0,
         }
         for group in groups
     ]
@@ -59,29 +45,61 @@ def make_optimizer(model: nn.Module, recipe: Sgd | AdamW, groups: tuple[Group, .
             for parameter in (p for group in sgd.param_groups for p in group["params"]):
                 sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return sgd
-    return torch.optim.AdamW(torch_groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True)
+    if isinstance(recipe, RmsProp):
+        return torch.optim.RMSprop(
+            torch_groups, lr=recipe.lr, alpha=recipe.alpha, eps=recipe.eps, momentum=recipe.momentum
+        )
+    if isinstance(recipe, Lamb | Lion):
+        return _of_timm(recipe, torch_groups)
+    kind = torch.optim.AdamW if isinstance(recipe, AdamW) else torch.optim.Adam
+    return kind(torch_groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, fused=True)
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimizer's state as `PARAMETER/SLOT` to tensor."""
+def _of_timm(recipe: Lamb | Lion, torch_groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    try:
+        from timm.optim import lamb, lion
+    except ModuleNotFoundError as error:
+        raise require_extra("timm", "timm", f"the optimizer {recipe.name}") from error
+    if isinstance(recipe, Lamb):
+        return lamb.Lamb(torch_groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
+    return lion.Lion(torch_groups, lr=recipe.lr, betas=recipe.betas)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state as `PARAMETER/SLOT` to tensor; what a group keeps for all of its own is `group N/SLOT`."""
     return {
-        f"{name}/{slot}": value
-        for group in optimizer.param_groups
-        for name, parameter in zip(group["names"], group["params"], strict=True)
-        for slot, value in optimizer.state[parameter].items()
-        if isinstance(value, torch.Tensor)
+        f"{owner}/{slot}": value
+        for owner, slots in _owners(optimizer).items()
+        for slot, value in slots.items()
+        if isinstance(value, Tensor)
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` returned, in the memory layout of the parameters."""
-    parameters = {
+    owners = _owners(optimizer)
+    parameters = _parameters(optimizer)
+    for key, value in tensors.items():
+        owner, _, slot = key.rpartition("/")
+        parameter = parameters.get(owner)
+        if parameter is None:
+            like = value
+        elif value.shape == parameter.shape:
+            like = parameter
+        else:  # a count of steps: a fused kernel reads it on the device, other code on the CPU
+            like = value.to(parameter.device if optimizer.defaults.get("fused") else "cpu")
+        owners[owner][slot] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+
+
+def _owners(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
+    """By name, what each parameter and each group (timm's LAMB counts steps there) keeps."""
+    groups: dict[str, dict[str, Any]] = {f"group {i}": group for i, group in enumerate(optimizer.param_groups)}
+    return {name: optimizer.state[parameter] for name, parameter in _parameters(optimizer).items()} | groups
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
         name: parameter
         for group in optimizer.param_groups
         for name, parameter in zip(group["names"], group["params"], strict=True)
     }
-    for key, value in tensors.items():
-        name, _, slot = key.rpartition("/")
-        parameter = parameters[name]
-        like = parameter if value.shape == parameter.shape else value.to(parameter.device)
-        optimizer.state[parameter][slot] = torch.empty_like(like, dtype=value.dtype).copy_(value)

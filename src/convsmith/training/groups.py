@@ -1,0 +1,76 @@
+"""Which parameters the optimizer treats alike: weight decay and learning rate by name and kind."""
+
+from __future__ import annotations
+
+import logging
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from convsmith.models.base import VisionModel
+from convsmith.recipe.optimization import ByPattern, Optimizer
+from convsmith.recipe.plan import Group
+
+logger = logging.getLogger(__name__)
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+def parameter_groups(model: nn.Module, optimizer: Optimizer) -> tuple[Group, ...]:
+    """Trainable parameters by learning rate and weight decay, in the model's order; each is in exactly one group.
+
+    Of the rules for weight decay the first that applies counts: `weight_decays`, `bias_weight_decay` (before the
+    norms', as in torchvision's set_weight_decay), `norm_weight_decay`, `vector_weight_decay`, `weight_decay`.
+
+    Args:
+        model: any module; with `layer_decay` a VisionModel, whose layer ids say how deep a parameter lies.
+        optimizer: the recipe's section.
+    """
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for key, rules in (("weight_decays", optimizer.weight_decays), ("lr_scales", optimizer.lr_scales)):
+        for pattern, _ in rules:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                logger.warning("optimizer.%s: no parameter that learns is called `%s`", key, pattern)
+    depth_scales = _depth_scales(model, optimizer.layer_decay)
+    special = _special_weight_decays(model, optimizer)
+    members: dict[tuple[float, float], list[str]] = {}
+    for name in names:
+        scale = _first_fit(name, optimizer.lr_scales, 1.0) * depth_scales.get(name, 1.0)
+        decay = _first_fit(name, optimizer.weight_decays, special.get(name, optimizer.weight_decay))
+        members.setdefault((scale, decay), []).append(name)
+    return tuple(Group(scale, decay, tuple(group)) for (scale, decay), group in members.items())
+
+
+def _special_weight_decays(model: nn.Module, optimizer: Optimizer) -> dict[str, float]:
+    """What the kind of a parameter says about its weight decay, by name."""
+    in_norms = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        if isinstance(module, _NORMS)
+        for name, _ in module.named_parameters(recurse=False)
+    }
+    special = {}
+    for name, parameter in model.named_parameters():
+        is_bias = name.rpartition(".")[2] == "bias"
+        rules = (
+            (is_bias, optimizer.bias_weight_decay),
+            (name in in_norms, optimizer.norm_weight_decay),
+            (parameter.ndim <= 1 or is_bias, optimizer.vector_weight_decay),
+        )
+        decay = next((decay for applies, decay in rules if applies and decay is not None), None)
+        if decay is not None:
+            special[name] = decay
+    return special
+
+
+def _depth_scales(model: nn.Module, layer_decay: float | None) -> dict[str, float]:
+    if layer_decay is None:
+        return {}
+    assert isinstance(model, VisionModel)
+    ids = model.layer_ids()
+    head = max(ids.values())
+    return {name: layer_decay ** (head - i) for name, i in ids.items()}
+
+
+def _first_fit(name: str, rules: ByPattern, otherwise: float) -> float:
+    return next((value for pattern, value in rules if fnmatchcase(name, pattern)), otherwise)
