@@ -8,35 +8,68 @@ import torch
 from torch import nn
 
 from convsmith.recipe import optimization
+from convsmith.recipe.schedules import warmup_steps
+from convsmith.recipe.schema import Recipe
 
 
 class Ema:
-    """A copy of the model that follows it: after update n, ema = d * ema + (1 - d) * model.
+    """A copy of the model that follows it: after an update, ema = d * ema + (1 - d) * model.
 
-    d is the recipe's decay, with `warmup` at most (1 + n) / (10 + n). Float buffers (BatchNorm's statistics) are
-    averaged as well; integer buffers are copied.
+    Float buffers (BatchNorm's statistics) are averaged as well. Integer buffers are copied, as in timm's ModelEmaV3;
+    torchvision and timm's older forms truncate their average, which no result depends on.
 
     Args:
         model: the trained model, whose values the average starts from.
-        recipe: decay and warmup.
     """
 
-    def __init__(self, model: nn.Module, recipe: optimization.Ema) -> None:
+    def __init__(self, model: nn.Module) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        self._recipe = recipe
         pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
         self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
         self._integers = [pair for pair in pairs if not pair[0].is_floating_point()]
 
-    def decay(self, updates: int) -> float:
-        """The decay d of the update that follows `updates` earlier ones."""
-        limit = (1 + updates) / (10 + updates) if self._recipe.warmup else 1.0
-        return min(self._recipe.decay, limit)
-
     @torch.no_grad()
-    def update(self, updates: int) -> None:
-        """Take in the model's present weights; `updates` earlier updates were made."""
+    def update(self, decay: float) -> None:
+        """Take in the model's present weights; `decay` is d, and 0 copies them."""
         averages, values = map(list, zip(*self._floats, strict=True))
-        torch._foreach_lerp_(averages, values, 1 - self.decay(updates))
+        torch._foreach_lerp_(averages, values, 1 - decay)
         for average, value in self._integers:
             average.copy_(value)
+
+
+def decay_after(recipe: Recipe, steps_per_epoch: int, step: int) -> float | None:
+    """d of the update after optimizer step `step`, counted from 0 over all epochs; None where there is no update.
+
+    A function of the step alone, so a resumed run needs no counter. With `copy_in_warmup` an update copies as long as
+    the one before it was made in the warmup of the learning rate, and so does the very first one: torchvision sets
+    its count of updates back to 0 after each update of the warmup.
+    """
+    ema = recipe.ema
+    assert ema is not None
+    epoch, index = divmod(step, steps_per_epoch)
+    if index % ema.every_steps:
+        return None
+    updates_per_epoch = -(-steps_per_epoch // ema.every_steps)
+    earlier = epoch * updates_per_epoch + index // ema.every_steps
+    if ema.copy_in_warmup:
+        last_of_epoch = (updates_per_epoch - 1) * ema.every_steps
+        before = step - ema.every_steps if index else step - steps_per_epoch + last_of_epoch
+        if before < warmup_steps(recipe.schedule, steps_per_epoch):
+            return 0.0
+    return min(_full_decay(recipe, ema), _young_decay(ema, earlier))
+
+
+def _full_decay(recipe: Recipe, ema: optimization.Ema) -> float:
+    """d once the average is no longer young."""
+    if not ema.scale_to_epochs:
+        return ema.decay
+    return 1 - min(1.0, (1 - ema.decay) * (recipe.batch.size * ema.every_steps / recipe.schedule.epochs))
+
+
+def _young_decay(ema: optimization.Ema, earlier: int) -> float:
+    """The most that d may be after so many earlier updates."""
+    if ema.warmup == "count":
+        return (1 + earlier) / (10 + earlier)
+    if ema.warmup == "power":
+        return float(1 - (1 + earlier / ema.gamma) ** -ema.power)
+    return 1.0
