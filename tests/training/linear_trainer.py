@@ -15,8 +15,8 @@ from convsmith.recipe.plan import Plan, make_plan
 from convsmith.tasks.make import make_task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import Checkpoint
+from convsmith.training.groups import parameter_groups
 from convsmith.training.observers.base import Observer, Record
-from convsmith.training.optim import parameter_groups
 from convsmith.training.precision import Precision
 from convsmith.training.progress import Progress
 from convsmith.training.signals import StopRequest

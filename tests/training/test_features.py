@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convsmith as cs
-from convsmith.recipe.plan import Plan
 from convsmith.recipe.optimization import AdamW
+from convsmith.recipe.plan import Plan
 from convsmith.training.checkpoint import latest_checkpoint
-from convsmith.training.optim import make_optimizer, parameter_groups
+from convsmith.training.groups import parameter_groups
+from convsmith.training.optim import make_optimizer
 from convsmith.training.trainer import Parts, Trainer
 from tests.training.conftest import SMALL
 from tests.training.linear_trainer import Scale, stop_during_step, trainer, weights
@@ -52,10 +53,10 @@ def seen(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     def note_shipped(path: Path, model: nn.Module, *args: Any, **kwargs: Any) -> None:
         noted.shipped = model.state_dict()
 
-    one_epoch = ("schedule.epochs=1", "schedule.warmup_epochs=0", "precision=bf16", "ema.decay=0.9", "ema.warmup=false")
+    one_epoch = ("schedule.epochs=1", "schedule.warmup_epochs=0", "precision=bf16", "ema.decay=0.9", "ema.warmup=none")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("convsmith.training.train.Trainer", note_model)
-        patch.setattr("convsmith.training.train.make_bundle", note_shipped)
+        patch.setattr("convsmith.training.pack.make_bundle", note_shipped)
         cs.train(cs.load_recipe("digits", [*SMALL, *one_epoch]), digits, noted.path)
     return noted
 
@@ -88,7 +89,7 @@ def test_images_reach_the_model_in_the_recipes_layout(tmp_path: Path, channels_l
 
 
 def test_evaluation_judges_the_averaged_weights(tmp_path: Path) -> None:
-    made, notes = trainer(tmp_path, "schedule.epochs=1", "optimizer.lr=0.5", "ema.decay=0.9", "ema.warmup=false")
+    made, notes = trainer(tmp_path, "schedule.epochs=1", "optimizer.lr=0.5", "ema.decay=0.9", "ema.warmup=none")
     made.fit()
     assert made.ema is not None
     images = torch.cat([batch.images for batch in made.parts.val])

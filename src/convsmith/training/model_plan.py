@@ -14,8 +14,11 @@ from convsmith.models.registry import create_model
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import make_task
-from convsmith.training.optim import STATE_SLOTS, parameter_groups
+from convsmith.training.groups import parameter_groups
+from convsmith.training.optim import STATE_SLOTS
 from convsmith.training.precision import Precision, autocast, device_memory, pick_device, pick_precision
+from convsmith.training.start_weights import load_start_weights
+from convsmith.training.tricks import highest, prepare
 
 # What the framework, the loader and fragmentation need besides; no more than this share is planned for.
 MEMORY_SHARE = 0.8
@@ -41,15 +44,18 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     with torch.device("meta"):  # shapes without memory or arithmetic
         model = build_model(recipe)
     make_task(recipe).check_model(model)
+    model = prepare(model, recipe, torch.device("cpu"))
     with FakeTensorMode(allow_non_fake_inputs=True):  # the same on a device that autocast knows
         model = model.to_empty(device="cpu")
         gmacs = _gmacs(model, recipe.preprocess.crop)
         # one image would not do: BatchNorm refuses to train on a single value per channel
         two, three = (_saved_bytes(model, n, recipe.augment.size, precision) for n in (2, 3))
     per_sample = three - two
-    slots = 2 + STATE_SLOTS[recipe.optimizer.name] + (recipe.ema is not None)  # weights, gradients, ...
     params = sum(p.numel() for p in model.parameters())
-    fixed = 4 * params * slots + (two - 2 * per_sample)
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    # weights and their average; gradients and the optimizer's state
+    floats = params * (1 + (recipe.ema is not None)) + learning * (1 + STATE_SLOTS[recipe.optimizer.name])
+    fixed = 4 * floats + (two - 2 * per_sample)
     available = MEMORY_SHARE * device_memory(device) / (devices if device.type == "cpu" else 1)
     solved = make_plan(
         recipe, num_samples, nodes, devices, max_per_device=max(1, int((available - fixed) / per_sample))
@@ -57,7 +63,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     return replace(
         solved,
         groups=parameter_groups(model, recipe.optimizer),
-        params=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        params=learning,
         gmacs=gmacs,
         memory_bytes=fixed + per_sample * solved.per_device_batch,
     )
@@ -65,7 +71,13 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
 
 def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
     """The recipe's model, with random initial weights or those named."""
-    return create_model(recipe.model.name, recipe.model.num_classes, weights, **recipe.model.options)
+    options = dict(recipe.model.options)
+    if recipe.model.drop_path is not None:
+        options["drop_path"] = highest(recipe.model.drop_path)
+    model = create_model(recipe.model.name, recipe.model.num_classes, **options)
+    if weights is not None:
+        load_start_weights(model, recipe.model.name, weights, recipe.model.weights_key)
+    return model
 
 
 def _gmacs(model: nn.Module, size: int) -> float:

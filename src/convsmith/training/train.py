@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
-from convsmith.data.check import BadFile, check_files
 from convsmith.data.image_folder import ImageFolder, open_image_folder
 from convsmith.data.loader import default_workers, train_loader, val_loader
 from convsmith.data.sampler import StepSampler
-from convsmith.deploy.bundle import make_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.models.layers import Normalize
 from convsmith.randomness import Stream, counter_seed
@@ -26,26 +25,26 @@ from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import (
     Checkpoint,
     latest_checkpoint,
-    read_checkpoint,
     set_aside_after,
-    step_folder,
     tidy,
 )
+from convsmith.training.data_check import check_data
+from convsmith.training.log_file import log_file
 from convsmith.training.model_plan import build_model
 from convsmith.training.model_plan import plan as make_plan
 from convsmith.training.observers.base import Observer
 from convsmith.training.observers.console import Console
 from convsmith.training.observers.jsonl import JsonLines
 from convsmith.training.observers.tensorboard import TensorBoard
+from convsmith.training.pack import pack
 from convsmith.training.precision import make_repeatable, pick_device, pick_precision
 from convsmith.training.progress import Progress
 from convsmith.training.run import Run
 from convsmith.training.signals import StopRequest
 from convsmith.training.trainer import Parts, Trainer
+from convsmith.training.tricks import prepare
 
 logger = logging.getLogger(__name__)
-
-PARITY_IMAGES = 256
 
 
 class TrainingInterrupted(ConvsmithError):
@@ -78,7 +77,7 @@ def train(
     folder = open_image_folder(Path(data), recipe.data.val_fraction)
     recipe = _with_num_classes(recipe, folder)
     plan = make_plan(recipe, len(folder.train))
-    with run.lock(), _log_file(run.path), ExitStack() as stack:
+    with run.lock(), log_file(run.path), ExitStack() as stack:
         console = Console()
         stack.callback(console.close)
         checkpoint = _checkpoint_to_go_on_from(run, recipe, resume)
@@ -97,7 +96,7 @@ def train(
             stack.callback(writer.close)
         _train(recipe, plan, folder, run, progress, checkpoint, [console, *writers])
         if not run.bundle.exists():
-            _pack(recipe, folder, run, progress)
+            pack(recipe, folder, run, progress)
     return run
 
 
@@ -145,7 +144,7 @@ def _train(
         logger.info(note)
     bad_files = BadFiles(run.path / "bad_files.txt", folder.root, len(folder.train) + len(folder.val))
     with StopRequest() as stop:
-        _check_files(recipe, folder, progress, bad_files, watchers, stop)
+        check_data(recipe, folder, progress, bad_files, watchers, stop)
         if not stop:
             parts = _parts(recipe, plan, folder, progress, bad_files, watchers, stop)
             Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
@@ -166,12 +165,16 @@ def _parts(
     device = pick_device()
     make_repeatable(device)
     torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
-    model = build_model(recipe, weights=None if progress.step else recipe.model.weights).to(device)
+    model = build_model(recipe, weights=None if progress.step else recipe.model.weights)
+    model = prepare(model, recipe, device).to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    task = make_task(recipe)
+    task.start(device, np.bincount(folder.train.targets, minlength=len(folder.classes)).tolist())
     workers = default_workers(device.type) if recipe.data.workers == "auto" else recipe.data.workers
     sampler = StepSampler(
-        num_samples=plan.num_samples,
+        targets=folder.train.targets,
+        sampling=recipe.sampling,
         seed=recipe.seed,
         effective_batch=plan.effective_batch,
         per_device_batch=plan.per_device_batch,
@@ -187,7 +190,7 @@ def _parts(
     return Parts(
         model=model,
         normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
-        task=make_task(recipe),
+        task=task,
         train=train_loader(
             folder.train, recipe.augment, recipe.preprocess, sampler, recipe.seed, recipe.data.on_error, workers
         ),
@@ -199,35 +202,6 @@ def _parts(
         observers=watchers,
         stop=stop,
     )
-
-
-def _pack(recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress) -> None:
-    """Write the bundle of the best epoch's weights: the averaged ones where the recipe has EMA."""
-    assert progress.best is not None
-    assert progress.best_step is not None
-    best = read_checkpoint(step_folder(run.checkpoints, progress.best_step))
-    model = build_model(recipe)
-    model.load_state_dict(best.tensors.get("ema", best.tensors["model"]))
-    logger.info("packing step %d into %s", progress.best_step, run.bundle)
-    make_bundle(
-        run.bundle,
-        model,
-        recipe,
-        labels=folder.classes,
-        metrics=progress.best,
-        data_digest=progress.data_digest,
-        images=_parity_images(recipe, folder),
-    )
-
-
-def _parity_images(recipe: Recipe, folder: ImageFolder) -> Iterator[torch.Tensor]:
-    """Validation images spread evenly over all classes, uint8 [N, 3, crop, crop] in batches."""
-    count = min(PARITY_IMAGES, len(folder.val))
-    spread = folder.val.select([i * len(folder.val) // count for i in range(count)])
-    for batch in val_loader(spread, recipe.preprocess, 32, workers=0):
-        readable = batch.targets >= 0
-        if readable.any():
-            yield batch.images[readable]
 
 
 def _with_num_classes(recipe: Recipe, folder: ImageFolder) -> Recipe:
@@ -273,47 +247,6 @@ def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, folder: Im
     return progress
 
 
-def _check_files(
-    recipe: Recipe,
-    folder: ImageFolder,
-    progress: Progress,
-    bad_files: BadFiles,
-    watchers: Sequence[Observer],
-    stop: StopRequest,
-) -> None:
-    """Find files that cannot be decoded before a step is spent on them; returns early on a stop request.
-
-    Raises:
-        ConvsmithError: there are some, and the recipe does not skip them or they are too many.
-    """
-    total = len(folder.train) + len(folder.val)
-    bad: list[BadFile] = []
-    before = 0
-    for index in (folder.train, folder.val):
-
-        def tell(done: int, _: int, before: int = before) -> bool:
-            for watcher in watchers:
-                watcher.progress("check", before + done, total)
-            return not stop
-
-        found = check_files(index, tell)
-        if stop:
-            return
-        if len(found) == len(index):
-            raise ConvsmithError(f"none of the images in {found[0].path} and beside it can be decoded", found[0].reason)
-        bad += found
-        before += len(index)
-    if recipe.data.on_error == "skip":
-        bad_files.add(bad, progress.bad_files)
-    elif bad:
-        listed = "".join(f"\n  {file.path}: {file.reason}" for file in bad[:10])
-        more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
-        raise ConvsmithError(
-            f"{len(bad)} of {total} files cannot be decoded:{listed}{more}",
-            fix="Repair or remove them, or set data.on_error=skip.",
-        )
-
-
 def _interrupted(stop: StopRequest, progress: Progress, plan: Plan) -> TrainingInterrupted:
     assert stop.signal is not None
     error = TrainingInterrupted(
@@ -322,23 +255,3 @@ def _interrupted(stop: StopRequest, progress: Progress, plan: Plan) -> TrainingI
     )
     error.exit_code = 128 + stop.signal
     return error
-
-
-@contextmanager
-def _log_file(run_dir: Path) -> Iterator[None]:
-    """Let the package's messages also go to the run's log.txt, with the time."""
-    package = logging.getLogger("convsmith")
-    handler = logging.FileHandler(run_dir / "log.txt", encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = package.level
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    try:
-        yield
-    except ConvsmithError as error:
-        handler.handle(package.makeRecord(package.name, logging.ERROR, "", 0, "%s", (str(error),), None))
-        raise
-    finally:
-        package.setLevel(level)
-        package.removeHandler(handler)
-        handler.close()

@@ -1,4 +1,4 @@
-"""The loop: from a plan and data to the weights of the best epoch."""
+"""The loop: from a plan and data to the weights of the best epoch, or of the last where nothing is judged."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import Checkpoint, save_checkpoint, tidy
-from convsmith.training.ema import Ema
+from convsmith.training.ema import Ema, decay_after
 from convsmith.training.evaluation import evaluate
 from convsmith.training.observers.base import Observer, Record
 from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_optimizer
 from convsmith.training.precision import Precision, autocast
 from convsmith.training.progress import Progress
 from convsmith.training.signals import StopRequest
+from convsmith.training.start_weights import judged_weights
+from convsmith.training.tricks import EachEpoch
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class Parts:
         model: on its device, in its memory layout.
         normalize: uint8 images to the model's input, on the same device.
         train: micro-batches from the first step that is still to do, in the plan's order.
-        val: the validation images, each once; iterated after each epoch.
+        val: the validation images, each once; iterated after each epoch if the recipe evaluates.
     """
 
     model: nn.Module
@@ -77,7 +79,8 @@ class Trainer:
         assert plan.groups is not None
         self.recipe, self.plan, self.parts, self.run_dir, self.state = recipe, plan, parts, run_dir, progress
         self.optimizer = make_optimizer(parts.model, recipe.optimizer, plan.groups)
-        self.ema = Ema(parts.model, recipe.ema) if recipe.ema else None
+        self.ema = Ema(parts.model) if recipe.ema else None
+        self.each_epoch = EachEpoch(parts.model, recipe, plan)
         self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision == "fp16")
         if checkpoint:
             self._restore(checkpoint)
@@ -90,7 +93,7 @@ class Trainer:
         """Train until the last step, an early stop, or a stop request; a checkpoint holds whatever was done."""
         plan, state, stop = self.plan, self.state, self.parts.stop
         batches = iter(self.parts.train)
-        self.parts.model.train()
+        begun = -1
         while not stop and not state.stopped_early:
             if self._epoch_is_over() and state.evaluated_step < state.step:
                 self._end_epoch()
@@ -98,6 +101,9 @@ class Trainer:
             if state.step == plan.total_steps:
                 break
             start = time.perf_counter()
+            if begun != state.step // plan.steps_per_epoch:
+                begun = state.step // plan.steps_per_epoch
+                self.each_epoch.begin(begun)
             self._step(batches)
             state.train_seconds += time.perf_counter() - start
             state.step += 1
@@ -110,8 +116,11 @@ class Trainer:
     def _step(self, batches: Iterator[Batch]) -> None:
         """One optimizer step: `accumulation` forward and backward passes."""
         plan, parts, step = self.plan, self.parts, self.state.step
+        epoch = step // plan.steps_per_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = plan.lr[step] * group["lr_scale"]
+            if plan.weight_decay is not None and group["decay_moves"]:
+                group["weight_decay"] = plan.weight_decay[step]
         for micro_batch in range(plan.accumulation):
             batch = next(batches)
             self._take_note_of_bad_files(batch)
@@ -119,7 +128,8 @@ class Trainer:
             images = self._as_input(batch.images)
             targets = batch.targets.to(parts.device, non_blocking=True)
             with autocast(parts.precision, parts.device.type):
-                loss = parts.task.loss(parts.model(images), targets) / plan.accumulation
+                epoch = step // plan.steps_per_epoch
+                loss = parts.task.training_loss(parts.model, images, targets, epoch) / plan.accumulation
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             # a step that loss scaling skips may have no finite loss; _mean_loss finds a run that has only such steps
             self.loss_sum += loss.detach().nan_to_num(0, 0, 0) if self.scaler.is_enabled() else loss.detach()
@@ -130,7 +140,9 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.ema:
-            self.ema.update(step)
+            decay = decay_after(self.recipe, plan.steps_per_epoch, step)
+            if decay is not None:
+                self.ema.update(decay)
 
     def _as_input(self, images: Tensor) -> Tensor:
         images = images.to(self.parts.device, non_blocking=True)
@@ -146,13 +158,14 @@ class Trainer:
         """Evaluate, record, judge and save; leaves everything as it was when a stop request comes between."""
         state, plan = self.state, self.plan
         loss = self._mean_loss()
-        values = self._evaluate()
+        values = self._evaluate() if self.recipe.eval else {}
         if values is None:
             return
         images = plan.steps_per_epoch * plan.effective_batch
         figures = {"loss": loss, "lr": plan.lr[state.step - 1], "images_per_second": images / state.train_seconds}
         self._record("train", {**figures, "seconds": state.train_seconds})
-        self._record("val", values)
+        if values:
+            self._record("val", values)
         state.evaluated_step = state.step
         state.train_seconds = 0.0
         self.loss_sum.zero_()
@@ -160,10 +173,10 @@ class Trainer:
         self._save()
 
     def _judge(self, values: dict[str, float]) -> None:
-        """Compare with the best so far and decide whether to go on."""
+        """Compare with the best so far and decide whether to go on; without metrics the newest is the best."""
         state, stopping, metric = self.state, self.recipe.early_stopping, self.parts.task.metric
         margin = stopping.min_delta if stopping else 0.0
-        if state.best is None or values[metric] > state.best[metric] + margin:
+        if state.best is None or not values or values[metric] > state.best[metric] + margin:
             state.best, state.best_step, state.epochs_without_improvement = values, state.step, 0
             return
         state.epochs_without_improvement += 1
@@ -177,7 +190,7 @@ class Trainer:
     def _evaluate(self) -> dict[str, float] | None:
         """The metrics on the validation images, or None when a stop request came."""
         parts, results, seen = self.parts, self.parts.task.new_results(), 0
-        model = self.ema.model if self.ema else parts.model
+        model = self.ema.model if self.ema and judged_weights(self.recipe) == "ema" else parts.model
 
         def after_batch(batch: Batch) -> bool:
             nonlocal seen

@@ -1,0 +1,30 @@
+"""The run's log.txt."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from convsmith.errors import ConvsmithError
+
+
+@contextmanager
+def log_file(run_dir: Path) -> Iterator[None]:
+    """Let the package's messages also go to the run's log.txt, with the time."""
+    package = logging.getLogger("convsmith")
+    handler = logging.FileHandler(run_dir / "log.txt", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    except ConvsmithError as error:
+        handler.handle(package.makeRecord(package.name, logging.ERROR, "", 0, "%s", (str(error),), None))
+        raise
+    finally:
+        package.setLevel(level)
+        package.removeHandler(handler)
+        handler.close()
