@@ -17,7 +17,7 @@ from convsmith.data.loader import Batch, default_workers, raise_on_bad, train_lo
 from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
-from convsmith.recipe.augmentation import Augment, RandomCrop
+from convsmith.recipe.augmentation import Augment, Plain, RandomCrop, Sampling
 from convsmith.spec import Preprocess
 from tests.data.folders import write_noise
 
@@ -25,6 +25,7 @@ AUGMENT = Augment(random_crop=RandomCrop(size=8, padding=2), hflip=0.5)
 PREPROCESS = Preprocess(resize=8, crop=8)
 PLAIN = Augment(random_crop=RandomCrop(size=8, padding=0))
 SEED = 7
+ALL = Plain()
 
 # Three workers must give what one gives, however few cores the machine has.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
@@ -42,9 +43,9 @@ def own_folder(tmp_path: Path) -> ImageFolder:
     return open_image_folder(write_noise(tmp_path, 6, size=(8, 8)), 0.5)
 
 
-def sampler(index: Index, first: int = 0, last: int = 7, epoch: int = 3) -> StepSampler:
+def sampler(index: Index, first: int = 0, last: int = 7, epoch: int = 3, sampling: Sampling = ALL) -> StepSampler:
     """Micro-batches of 3, two a step."""
-    return StepSampler(len(index), SEED, 6, 3, epoch, first, last)
+    return StepSampler(index.targets, sampling, SEED, 6, 3, epoch, first, last)
 
 
 def batches(
@@ -77,7 +78,7 @@ def in_order(index: Index, on_error: Literal["error", "skip"]) -> Batch:
         def __iter__(self) -> Iterator[list[Position]]:
             yield sorted(next(super().__iter__()), key=lambda position: position.index)
 
-    whole = InOrder(len(index), SEED, len(index), len(index), 1, 0, 1)
+    whole = InOrder(index.targets, ALL, SEED, len(index), len(index), 1, 0, 1)
     (batch,) = train_loader(index, PLAIN, PREPROCESS, whole, SEED, on_error, 0)
     assert isinstance(batch, Batch)
     return batch

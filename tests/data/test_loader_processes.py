@@ -20,13 +20,13 @@ from pathlib import Path
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.loader import train_loader
 from convsmith.data.sampler import StepSampler
-from convsmith.recipe.augmentation import Augment, RandomCrop
+from convsmith.recipe.augmentation import Augment, Plain, RandomCrop
 from convsmith.spec import Preprocess
 
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda *_: print("signal", flush=True))
 index = open_image_folder(Path(sys.argv[1]), 0.5).train
-sampler = StepSampler(len(index), 0, 2, 2, 1, 0, 100)
+sampler = StepSampler(index.targets, Plain(), 0, 2, 2, 1, 0, 100)
 loader = train_loader(
     index, Augment(random_crop=RandomCrop(size=8)), Preprocess(resize=8, crop=8), sampler, 0, "error", 2
 )

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from convsmith.data.sampler import Position, StepSampler, epoch_order
+from convsmith.recipe.augmentation import Balanced, Plain, RepeatedAugmentation, Sampling
+
+ALL = Plain()
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,7 @@ class Numbers:
     world_size: int
     accumulation: int
     steps_per_epoch: int
+    sampling: Sampling = ALL
 
     @property
     def effective_batch(self) -> int:
@@ -27,13 +33,19 @@ class Numbers:
     def sampler(self, first: int, last: int, rank: int = 0, alone: bool = False) -> StepSampler:
         """One rank's sampler; `alone`: that of one process that takes each step in one go."""
         per_device, world = (self.effective_batch, 1) if alone else (self.per_device_batch, self.world_size)
-        return StepSampler(
-            self.num_samples, 7, self.effective_batch, per_device, self.steps_per_epoch, first, last, rank, world
-        )
+        targets, batch = np.arange(self.num_samples) // 3, self.effective_batch
+        return StepSampler(targets, self.sampling, 7, batch, per_device, self.steps_per_epoch, first, last, rank, world)
 
 
 small = st.integers(1, 4)
-plans = st.builds(Numbers, st.integers(1, 40), small, small, small, small)
+share = st.floats(0.2, 1)
+samplings = st.one_of(
+    st.builds(Plain, fraction=share),
+    st.builds(RepeatedAugmentation, name=st.just("repeated"), repetitions=st.integers(2, 5), fraction=share),
+    st.builds(Balanced, name=st.just("balanced"), fraction=share),
+)
+plain_plans = st.builds(Numbers, st.integers(1, 40), small, small, small, small)
+plans = st.builds(Numbers, st.integers(1, 40), small, small, small, small, samplings)
 
 
 def stream(sampler: StepSampler) -> list[Position]:
@@ -61,7 +73,7 @@ def test_every_sample_comes_once_an_epoch_where_the_batch_divides(p: int, w: int
     assert sorted(position.index for rank in ranks for position in rank) == list(range(numbers.num_samples))
 
 
-@given(plans)
+@given(plain_plans)
 def test_positions_beyond_the_samples_wrap_around_the_order(numbers: Numbers) -> None:
     order = epoch_order(numbers.num_samples, 7, 0).tolist()
     expected = [
@@ -77,9 +89,24 @@ def test_samples_beyond_the_last_step_wait_for_another_epoch() -> None:
 
 @given(plans, st.integers(0, 9))
 def test_all_ranks_together_see_what_one_would_see_alone(numbers: Numbers, steps: int) -> None:
-    ranks = [list(numbers.sampler(0, steps, rank)) for rank in range(numbers.world_size)]
-    together = [position for micro_batches in zip(*ranks, strict=True) for batch in micro_batches for position in batch]
-    assert together == stream(numbers.sampler(0, steps, alone=True))
+    ranks = [stream(numbers.sampler(0, steps, rank)) for rank in range(numbers.world_size)]
+    assert sorted(chain(*ranks)) == sorted(stream(numbers.sampler(0, steps, alone=True)))
+
+
+@given(plans)
+def test_a_step_holds_the_same_samples_however_it_is_divided(numbers: Numbers) -> None:
+    ranks = [stream(numbers.sampler(1, 2, rank)) for rank in range(numbers.world_size)]
+    undivided = replace(numbers, per_device_batch=numbers.effective_batch, world_size=1, accumulation=1)
+    assert sorted(chain(*ranks)) == sorted(stream(undivided.sampler(1, 2)))
+
+
+@given(plans)
+def test_micro_batch_m_of_rank_r_takes_every_micro_batch_th_sample(numbers: Numbers) -> None:
+    micro_batches = numbers.world_size * numbers.accumulation
+    for rank in range(numbers.world_size):
+        for m, batch in enumerate(numbers.sampler(0, 1, rank)):
+            first = m * numbers.world_size + rank
+            assert sorted(p.position for p in batch) == list(range(first, numbers.effective_batch, micro_batches))
 
 
 @given(plans, st.integers(0, 9), st.integers(0, 9))
@@ -97,7 +124,7 @@ def test_length_is_the_number_of_micro_batches_of_one_rank(numbers: Numbers, ste
 @pytest.mark.parametrize(
     "change",
     [
-        {"num_samples": 0},
+        {"targets": np.arange(0)},
         {"effective_batch": 6},
         {"effective_batch": 0},
         {"per_device_batch": 0},
@@ -108,8 +135,9 @@ def test_length_is_the_number_of_micro_batches_of_one_rank(numbers: Numbers, ste
         {"rank": -1},
     ],
 )
-def test_numbers_that_do_not_fit_are_refused(change: dict[str, int]) -> None:
-    numbers = {"num_samples": 8, "seed": 0, "effective_batch": 8, "per_device_batch": 4, "steps_per_epoch": 1}
+def test_numbers_that_do_not_fit_are_refused(change: dict[str, Any]) -> None:
+    data: dict[str, Any] = {"targets": np.arange(8), "sampling": Plain()}
+    numbers = {"seed": 0, "effective_batch": 8, "per_device_batch": 4, "steps_per_epoch": 1}
     steps = {"first_step": 0, "last_step": 2, "rank": 0, "world_size": 2}
     with pytest.raises(ValueError, match=r"\d"):
-        StepSampler(**(numbers | steps | change))
+        StepSampler(**(data | numbers | steps | change))

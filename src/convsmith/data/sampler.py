@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from convsmith.randomness import Stream, counter_seed
+from convsmith.recipe.augmentation import Balanced, RepeatedAugmentation, Sampling
+from convsmith.recipe.plan import samples_per_epoch
+
+Indices = NDArray[np.int64]
 
 
 class Position(NamedTuple):
@@ -20,26 +24,81 @@ class Position(NamedTuple):
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls here
 
 
-def epoch_order(num_samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The permutation of 0 to N - 1 that epoch `epoch` goes through, int64 `[N]`.
+def used_samples(sampling: Sampling, targets: Indices, seed: int) -> Indices:
+    """The `samples_per_epoch` files that a training uses, in ascending order: of each class its share, to a file.
 
-    numpy promises that the stream of its legacy generator never changes, so an order is the same in all versions.
+    Args:
+        sampling: gives the share.
+        targets: the class of each file, int64 `[N]`.
+        seed: the recipe's.
     """
-    number = counter_seed(Stream.ORDER, seed, epoch)
-    generator = np.random.RandomState([number & 0xFFFFFFFF, number >> 32])
-    return generator.permutation(num_samples).astype(np.int64, copy=False)
+    total, used = len(targets), samples_per_epoch(sampling, len(targets))
+    if used == total:
+        return np.arange(total)
+    shuffled = _generator(Stream.SUBSET, seed).permutation(total)
+    by_class = shuffled[np.argsort(targets[shuffled], kind="stable")]
+    return np.sort(by_class[np.arange(used) * total // used])  # evenly spaced, so each class gives its share
+
+
+def epoch_samples(sampling: Sampling, targets: Indices, seed: int, epoch: int) -> Indices:
+    """The samples of epoch `epoch` in their order, int64 `[N]`, as numbers from 0 to N - 1.
+
+    Args:
+        sampling: its kind; its share is for `used_samples`.
+        targets: the class of each of the N samples.
+        seed: the recipe's.
+        epoch: counted from 0.
+    """
+    total = len(targets)
+    if isinstance(sampling, Balanced):
+        upper = np.cumsum(sample_weights(sampling, targets))
+        levels = _generator(Stream.ORDER, seed, epoch).random_sample(total) * upper[-1]
+        drawn: Indices = np.searchsorted(upper[:-1], levels, side="right").astype(np.int64, copy=False)
+        return drawn
+    order = epoch_order(total, seed, epoch)
+    return np.repeat(order, sampling.repetitions)[:total] if isinstance(sampling, RepeatedAugmentation) else order
+
+
+def sample_weights(sampling: Balanced, targets: Indices) -> NDArray[np.float64]:
+    """What each sample's probability is in proportion to, float64 `[N]`: it depends on the size of the sample's class.
+
+    Args:
+        sampling: how; `effective_number` is (1 - beta) / (1 - beta^n) (Cui et al. 2019, arXiv:1901.05555).
+        targets: the class of each sample, int64 `[N]`.
+    """
+    sizes = np.bincount(targets)[targets].astype(np.float64)
+    if sampling.weights == "effective_number":
+        weights: NDArray[np.float64] = (1 - sampling.beta) / (1 - sampling.beta**sizes)
+        return weights
+    return 1 / (np.sqrt(sizes) if sampling.weights == "sqrt" else sizes)
+
+
+def epoch_order(num_samples: int, seed: int, epoch: int) -> Indices:
+    """The permutation of 0 to N - 1 that epoch `epoch` goes through, int64 `[N]`."""
+    return _generator(Stream.ORDER, seed, epoch).permutation(num_samples).astype(np.int64, copy=False)
+
+
+def _generator(stream: Stream, *counters: int) -> np.random.RandomState:
+    """numpy promises that the stream of this legacy generator never changes: an order is the same in all versions."""
+    number = counter_seed(stream, *counters)
+    return np.random.RandomState([number & 0xFFFFFFFF, number >> 32])
 
 
 class StepSampler(Sampler[list[Position]]):
     """The micro-batches of one rank, one after another, from `first_step` to `last_step`, across epochs.
 
     Step s takes the `effective_batch` positions from `(s % steps_per_epoch) * effective_batch` of epoch
-    `s // steps_per_epoch`. Of those, micro-batch m of rank r is the `(m * world_size + r)`-th run of
-    `per_device_batch`: all ranks together see, in order, what one rank would see alone. Positions from
-    `num_samples` on wrap around to the start of the epoch's order.
+    `s // steps_per_epoch`. Of those, micro-batch m of rank r takes every `(world_size * accumulation)`-th, from
+    `m * world_size + r` on: all ranks together see what one rank would see alone, and the copies of repeated
+    augmentation, which follow each other, come into different micro-batches as in torchvision's RASampler. Where there
+    are fewer micro-batches than copies, those of one micro-batch are set apart. Positions from the epoch's last sample
+    on wrap around to its first.
+
+    torchvision's RASampler ends an epoch at a multiple of 256 samples, and has none below 256; here it has them all.
 
     Args:
-        num_samples: files in the training index.
+        targets: the class of each file of the training index, int64 `[N]`.
+        sampling: which of them come how often.
         seed: the recipe's seed.
         effective_batch: samples per optimizer step, a multiple of `per_device_batch * world_size`.
         per_device_batch: samples per forward pass.
@@ -52,7 +111,8 @@ class StepSampler(Sampler[list[Position]]):
 
     def __init__(
         self,
-        num_samples: int,
+        targets: Indices,
+        sampling: Sampling,
         seed: int,
         effective_batch: int,
         per_device_batch: int,
@@ -62,15 +122,15 @@ class StepSampler(Sampler[list[Position]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if num_samples < 1 or steps_per_epoch < 1 or per_device_batch < 1:
-            raise ValueError("num_samples, steps_per_epoch and per_device_batch must be at least 1")
+        if not len(targets) or steps_per_epoch < 1 or per_device_batch < 1:
+            raise ValueError("the samples, steps_per_epoch and per_device_batch must be at least 1")
         if effective_batch < 1 or effective_batch % (per_device_batch * world_size):
             raise ValueError(f"effective_batch {effective_batch} is no multiple of {per_device_batch} x {world_size}")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} of {world_size}")
         if not 0 <= first_step <= last_step:
             raise ValueError(f"steps from {first_step} to {last_step}")
-        self.num_samples, self.seed = num_samples, seed
+        self.targets, self.sampling, self.seed = targets, sampling, seed
         self.effective_batch, self.per_device_batch = effective_batch, per_device_batch
         self.steps_per_epoch, self.first_step, self.last_step = steps_per_epoch, first_step, last_step
         self.rank, self.world_size = rank, world_size
@@ -81,14 +141,22 @@ class StepSampler(Sampler[list[Position]]):
         return (self.last_step - self.first_step) * self.accumulation
 
     def __iter__(self) -> Iterator[list[Position]]:
-        epoch, order = -1, np.empty(0, np.int64)
+        used = used_samples(self.sampling, self.targets, self.seed)
+        epoch, order = -1, used
         for step in range(self.first_step, self.last_step):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
-                order = epoch_order(self.num_samples, self.seed, epoch)
-            first_of_step = step % self.steps_per_epoch * self.effective_batch
+                order = used[epoch_samples(self.sampling, self.targets[used], self.seed, epoch)]
+            first = step % self.steps_per_epoch * self.effective_batch
             for micro_batch in range(self.accumulation):
-                first = first_of_step + (micro_batch * self.world_size + self.rank) * self.per_device_batch
-                positions = range(first, first + self.per_device_batch)
-                indices = order.take(positions, mode="wrap").tolist()
-                yield [Position(epoch, *pair) for pair in zip(positions, indices, strict=True)]
+                positions = first + self._offsets(micro_batch)
+                indices = order.take(positions, mode="wrap")
+                yield [Position(epoch, *pair) for pair in zip(positions.tolist(), indices.tolist(), strict=True)]
+
+    def _offsets(self, micro_batch: int) -> Indices:
+        """What a micro-batch takes of a step's samples, copies of an image as far apart as they can be."""
+        others = self.world_size * self.accumulation
+        offsets = np.arange(micro_batch * self.world_size + self.rank, self.effective_batch, others)
+        repetitions = self.sampling.repetitions if isinstance(self.sampling, RepeatedAugmentation) else 1
+        copies = -(-repetitions // others)  # in this micro-batch
+        return np.concatenate([offsets[first::copies] for first in range(copies)])
