@@ -27,6 +27,30 @@ def test_a_line_shows_accuracy_cost_and_licence() -> None:
     assert line.split() == words
 
 
+def test_a_segmentation_model_shows_miou_and_both_sides() -> None:
+    line = run("hrnet_w48_seg.cityscapes").splitlines()[-2]
+    words = [
+        "hrnet_w48_seg.cityscapes",
+        "-",
+        "-",
+        "80.90",
+        "1024x2048",
+        "65.9",
+        "M",
+        "747.51",
+        "Cityscapes",
+        "val",
+        "MIT",
+    ]
+    assert line.split() == words
+
+
+def test_json_says_null_for_what_is_not_published() -> None:
+    (row,) = json.loads(run("convnext_tiny.fb_in22k", "--json"))
+    assert (row["sha256"], row["categories"], row["top1"]) == (None, None, None)
+    assert (row["options"], row["input_size"]) == ({"num_classes": 21841}, [224, 224])
+
+
 def test_json_has_all_facts() -> None:
     rows = json.loads(run("cifar_resnet*", "--json"))
     assert [row["name"] for row in rows] == list_weights("cifar_resnet*")
