@@ -16,6 +16,12 @@ def train(
     *,
     data: Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")],
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/RECIPE]")] = None,
+    finetune: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CKPT", help="Start from these weights: a checkpoint file, a run directory, or a published name."
+        ),
+    ] = None,
     resume: Annotated[
         Literal["auto", "never"], typer.Option(help="`auto` goes on with the run that the directory holds.")
     ] = "auto",
@@ -24,13 +30,16 @@ def train(
 
     Stopped or killed, the same command goes on where it was, with the same result.
 
+    With --finetune, which sets model.weights, a head for other classes starts anew.
+
     Example: convsmith train resnet18-folder --data photos/ --out runs/photos schedule.epochs=30
     """
     from convsmith.recipe.load import load_recipe
     from convsmith.training.train import train as run_training
 
-    run = run_training(
-        load_recipe(recipe, overrides or ()), data, out or Path("runs") / Path(recipe).stem, resume=resume
-    )
+    checked = load_recipe(recipe, overrides or ())
+    if finetune is not None:
+        checked = checked.model_copy(update={"model": checked.model.model_copy(update={"weights": finetune})})
+    run = run_training(checked, data, out or Path("runs") / Path(recipe).stem, resume=resume)
     print(f"run:    {run.path}")
     print(f"bundle: {run.bundle}")

@@ -38,14 +38,15 @@ class ImageFolder:
         return f"{self.train.digest()} {self.val.digest()}"
 
 
-def open_image_folder(root: Path, val_fraction: float) -> ImageFolder:
+def open_image_folder(root: Path, val_fraction: float | None) -> ImageFolder:
     """Read `ROOT/train/CLASS/**` and `ROOT/val/CLASS/**`, or split off the validation part where there is no val.
 
     Images are not opened here; `check_files` does that.
 
     Args:
         root: a folder with `train` and `val`, with `train` alone, or with class folders.
-        val_fraction: share of each class held out where there is no `val`, above 0 and below 1.
+        val_fraction: share of each class held out where there is no `val`, above 0 and below 1; None for a training
+            without validation, which holds nothing out.
 
     Raises:
         ConvsmithError: for every layout that would train on less, or on something else, than is meant.
@@ -59,7 +60,7 @@ def open_image_folder(root: Path, val_fraction: float) -> ImageFolder:
     for target, (label, folder) in enumerate(layout.train.items()):
         names = images_below(root, folder, others)
         if layout.val is None:
-            names, held_out = split_files(names, val_fraction)
+            names, held_out = (names, []) if val_fraction is None else split_files(names, val_fraction)
         else:
             held_out = images_below(root, layout.val[label], others) if label in layout.val else []
         if not names:
@@ -75,17 +76,17 @@ def open_image_folder(root: Path, val_fraction: float) -> ImageFolder:
             "Add images to the folder, or remove it.",
         )
     train_index, val_index = train.build(), val.build()
-    if not len(val_index):
+    if not len(val_index) and val_fraction is not None:
         raise _nothing_to_validate(root, is_split=layout.val is None)
     notes = [*layout.notes]
     if others:
         notes.append(_others_note(others))
-    if layout.val is None:
+    if layout.val is None and val_fraction is not None:
         total = len(train_index) + len(val_index)
         notes.append(
             f"no val folder: held out {len(val_index)} of {total} images for validation, the same ones each time"
         )
-    if without_val:
+    if without_val and val_fraction is not None:
         notes.append(f"no validation images for {quoted(without_val)}")
     return ImageFolder(root, tuple(layout.train), train_index, val_index, tuple(notes))
 

@@ -40,7 +40,7 @@ def check_data(
         found = check_files(index, tell)
         if stop:
             return
-        if len(found) == len(index):
+        if found and len(found) == len(index):
             raise ConvsmithError(f"none of the images in {found[0].path} and beside it can be decoded", found[0].reason)
         bad += found
         before += len(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -10,14 +11,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from convsmith.models.base import VisionModel
+from convsmith.models.published import resolve
 from convsmith.models.registry import create_model
+from convsmith.models.weights import load_weights
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import make_task
 from convsmith.training.groups import parameter_groups
 from convsmith.training.optim import STATE_SLOTS
 from convsmith.training.precision import Precision, autocast, device_memory, pick_device, pick_precision
-from convsmith.training.start_weights import load_start_weights
+from convsmith.training.run_weights import weights_of_run
 from convsmith.training.tricks import highest, prepare
 
 # What the framework, the loader and fragmentation need besides; no more than this share is planned for.
@@ -70,13 +73,25 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
 
 
 def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
-    """The recipe's model, with random initial weights or those named."""
+    """The recipe's model, with random initial weights or those named.
+
+    Args:
+        recipe: what to train.
+        weights: as `create_model` takes them, or a run directory, which stands for its best step, or one of its steps.
+
+    Raises:
+        ConvsmithError: there is no such model or option, or the weights cannot be had or do not fit.
+    """
+    name, classes, key = recipe.model.name, recipe.model.num_classes, recipe.model.weights_key
     options = dict(recipe.model.options)
     if recipe.model.drop_path is not None:
         options["drop_path"] = highest(recipe.model.drop_path)
-    model = create_model(recipe.model.name, recipe.model.num_classes, **options)
-    if weights is not None:
-        load_start_weights(model, recipe.model.name, weights, recipe.model.weights_key)
+    if weights is not None and Path(weights).is_dir():
+        return create_model(name, classes, weights_of_run(Path(weights), key), **options)
+    if weights is None or key == "auto":
+        return create_model(name, classes, weights, **options)
+    model = create_model(name, classes, **options)
+    load_weights(model, resolve(weights, name), key)
     return model
 
 

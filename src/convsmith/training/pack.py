@@ -15,7 +15,7 @@ from convsmith.training.checkpoint import read_checkpoint, step_folder
 from convsmith.training.model_plan import build_model
 from convsmith.training.progress import Progress
 from convsmith.training.run import Run
-from convsmith.training.start_weights import judged_weights
+from convsmith.training.run_weights import judged_weights
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ PARITY_IMAGES = 256
 
 
 def pack(recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress) -> None:
-    """Write the bundle of the best epoch's weights: the averaged ones where those are judged."""
+    """Write the bundle of the best epoch's weights, the last one's without validation; averaged where those count."""
     assert progress.best is not None
     assert progress.best_step is not None
     best = read_checkpoint(step_folder(run.checkpoints, progress.best_step))
@@ -42,9 +42,10 @@ def pack(recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress) -> N
 
 
 def _parity_images(recipe: Recipe, folder: ImageFolder) -> Iterator[torch.Tensor]:
-    """Validation images spread evenly over all classes, uint8 [N, 3, crop, crop] in batches."""
-    count = min(PARITY_IMAGES, len(folder.val))
-    spread = folder.val.select([i * len(folder.val) // count for i in range(count)])
+    """Validation images, or training ones without those, evenly of all classes: uint8 [N, 3, crop, crop] in batches."""
+    index = folder.val if len(folder.val) else folder.train
+    count = min(PARITY_IMAGES, len(index))
+    spread = index.select([i * len(index) // count for i in range(count)])
     for batch in val_loader(spread, recipe.preprocess, 32, workers=0):
         readable = batch.targets >= 0
         if readable.any():

@@ -74,7 +74,7 @@ def train(
     """
     run = Run(Path(out))
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    folder = open_image_folder(Path(data), recipe.data.val_fraction)
+    folder = open_image_folder(Path(data), recipe.data.val_fraction if recipe.eval else None)
     recipe = _with_num_classes(recipe, folder)
     plan = make_plan(recipe, len(folder.train))
     with run.lock(), log_file(run.path), ExitStack() as stack:

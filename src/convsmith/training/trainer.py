@@ -28,8 +28,8 @@ from convsmith.training.observers.base import Observer, Record
 from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_optimizer
 from convsmith.training.precision import Precision, autocast
 from convsmith.training.progress import Progress
+from convsmith.training.run_weights import judged_weights
 from convsmith.training.signals import StopRequest
-from convsmith.training.start_weights import judged_weights
 from convsmith.training.tricks import EachEpoch
 
 logger = logging.getLogger(__name__)

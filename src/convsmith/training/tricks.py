@@ -68,7 +68,7 @@ class EachEpoch:
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, plan: Plan) -> None:
-        self._model, self._freeze, self._epochs = model, recipe.freeze, plan.total_steps // plan.steps_per_epoch
+        self._model, self._freeze, self._epochs = model, recipe.freeze, plan.total_epochs
         self._drop_path, self._drop_block = recipe.model.drop_path, recipe.model.drop_block
         peak = highest(self._drop_path) if self._drop_path else 0.0
         self._paths = [(m, m.drop_prob / peak if peak else 0.0) for m in model.modules() if isinstance(m, DropPath)]

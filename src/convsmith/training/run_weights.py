@@ -1,0 +1,39 @@
+"""Which of a run's weights count: for its bundle, and for another training that starts from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.schema import Recipe
+from convsmith.training.run import Run
+
+
+def judged_weights(recipe: Recipe) -> str:
+    """Which file of a checkpoint is evaluated and shipped: `ema` or `model`."""
+    return "ema" if recipe.ema is not None and recipe.ema.judged else "model"
+
+
+def weights_of_run(place: Path, key: str) -> Path:
+    """The weights file of a run directory's best step, or of one step of its checkpoints.
+
+    Args:
+        place: the run directory, or the step's.
+        key: `model` or `ema`; `auto` takes what the run judges.
+
+    Raises:
+        ConvsmithError: there is no such file.
+    """
+    is_step = (place / "state.json").is_file()
+    run = Run(place.absolute().parents[1] if is_step else place)
+    step = place if is_step else run.checkpoints / "best"
+    if key == "auto":
+        key = judged_weights(run.recipe) if (run.path / "recipe.yaml").is_file() else "model"
+    file = step / f"{key}.safetensors"
+    if not file.is_file():
+        raise ConvsmithError(
+            f"there are no weights {file}",
+            f"{place} is neither the directory of a run that has ended an epoch, nor a step of its checkpoints",
+            "Name a checkpoint file, such a directory, or published weights.",
+        )
+    return file
