@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from convsmith.spec import Fraction, NonNegative, Positive, Section
 
@@ -58,6 +58,14 @@ class Teacher(Section):
     weights: str | None = Field(None, description="Of the model: a name that `convsmith weights` lists, or a file.")
     options: dict[str, Any] = Field(default_factory=dict, description="Further keyword arguments of the model.")
 
+    @field_validator("options")
+    @classmethod
+    def _options_are_further(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for key, reason in (("num_classes", "a teacher has the student's classes"), ("weights", "set teacher.weights")):
+            if key in options:
+                raise ValueError(f"{key} is no option of a teacher: {reason}")
+        return options
+
     @model_validator(mode="after")
     def _one_source(self) -> Teacher:
         if (self.bundle is None) == (self.model is None):
@@ -84,3 +92,12 @@ class Distillation(Section):
     times_squared_temperature: bool = Field(
         True, description="Multiply the divergence by temperature squared, so that its gradient keeps its size."
     )
+    similarity_weight: Positive = Field(
+        3000.0, description="Multiplies the distance of the similarities (kind `features`; gamma of its paper)."
+    )
+
+    @model_validator(mode="after")
+    def _teacher_has_features(self) -> Distillation:
+        if self.kind == "features" and self.teacher.bundle is not None:
+            raise ValueError("a bundle gives logits, no features: name the teacher by model and weights")
+        return self

@@ -1,0 +1,97 @@
+"""Learning from a teacher: how far a student is from it, in its logits or in its features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from convsmith.models.base import ImageClassifier
+from convsmith.recipe.objective import Distillation
+
+TeacherFunction = Callable[[Tensor], Tensor]
+"""From the student's images [N, C, H, W] to the teacher's logits [N, K], or its features [N, D]."""
+
+
+def divergence(student: Tensor, teacher: Tensor, temperature: float, times_squared: bool = True) -> Tensor:
+    """KL divergence of softened predictions, the mean over the batch (Hinton et al. 2015, arXiv:1503.02531).
+
+    Args:
+        student: logits [N, K].
+        teacher: logits [N, K].
+        temperature: divides both.
+        times_squared: multiply by temperature squared (as timm does), which keeps the size of the gradient.
+    """
+    log_p, log_q = ((logits / temperature).log_softmax(1) for logits in (student, teacher))
+    kl = F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
+    return kl * temperature**2 if times_squared else kl
+
+
+def similarity_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """How differently two networks see which images of a batch are alike (Tung and Mori 2019, arXiv:1907.09682).
+
+    The products of all pairs of features, [N, N], with rows of length 1; the squared distance of the student's to the
+    teacher's, divided by N^2.
+
+    Args:
+        student: features [N, D].
+        teacher: features [N, E].
+    """
+    own, wanted = (F.normalize(x @ x.T) for x in (student.flatten(1), teacher.flatten(1)))
+    return F.mse_loss(own, wanted)
+
+
+class FeatureTap:
+    """Keeps what goes into the last layer of a classifier during training, until it is taken.
+
+    It stays hooked to the layer, because compiled code sees only hooks that were there when it was compiled. It is
+    hooked to the classifier inside, so the model may be wrapped (DistributedDataParallel, torch.compile).
+
+    Args:
+        model: an ImageClassifier, or a wrapper of one.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        classifier = next(module for module in model.modules() if isinstance(module, ImageClassifier))
+        self._features: Tensor | None = None
+        classifier._head_layer(classifier.heads[-1]).register_forward_pre_hook(self._keep)
+
+    def _keep(self, _: nn.Module, inputs: tuple[Tensor]) -> None:
+        if torch.is_grad_enabled():  # an evaluation shall not leave its last batch here
+            self._features = inputs[0]
+
+    def take(self) -> Tensor:
+        """The features [N, D] of the last forward pass; a second call has none."""
+        features, self._features = self._features, None
+        assert features is not None, "no forward pass went through the model that the tap was put on"
+        return features
+
+
+class Distiller:
+    """Runs student and teacher on a batch and compares them as a recipe says.
+
+    Args:
+        spec: what is compared, and how.
+        teacher: gives features for the kind `features`, else logits.
+    """
+
+    def __init__(self, spec: Distillation, teacher: TeacherFunction) -> None:
+        self._spec, self._teacher = spec, teacher
+        self._tap: FeatureTap | None = None
+
+    def __call__(self, model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The student's logits [N, K], and its distance from the teacher, a scalar in float32."""
+        spec, wanted = self._spec, self._teacher(images).float()
+        if spec.kind == "features" and self._tap is None:
+            self._tap = FeatureTap(model)
+        logits: Tensor = model(images)
+        with torch.autocast(images.device.type, enabled=False):
+            if self._tap is not None:
+                distance = spec.similarity_weight * similarity_distance(self._tap.take().float(), wanted)
+            elif spec.kind == "hard":
+                distance = F.cross_entropy(logits.float(), wanted.argmax(1))
+            else:
+                distance = divergence(logits.float(), wanted, spec.temperature, spec.times_squared_temperature)
+        return logits, distance

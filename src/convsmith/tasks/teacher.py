@@ -1,0 +1,138 @@
+"""Teachers of every origin, as functions of the student's images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convsmith.bundle.format import read_manifest, read_model
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.errors import ConvsmithError
+from convsmith.models.base import ImageClassifier
+from convsmith.models.published import list_weights, options_of, resolve
+from convsmith.models.published import weights as published
+from convsmith.models.registry import create_model
+from convsmith.models.weights import load_weights
+from convsmith.recipe.objective import Teacher
+from convsmith.recipe.schema import Recipe
+from convsmith.spec import Preprocess
+from convsmith.tasks.distillation import TeacherFunction
+
+
+def load_teacher(recipe: Recipe, device: torch.device, num_classes: int) -> TeacherFunction:
+    """The teacher of a recipe that has one.
+
+    It sees what the student sees, in its own normalisation: that of its published weights or its bundle, else the
+    student's.
+
+    Args:
+        recipe: what to train.
+        device: where the images are.
+        num_classes: K of the student.
+
+    Raises:
+        ConvsmithError: the teacher cannot be loaded, has other classes, or takes images of another size.
+    """
+    assert recipe.distillation is not None
+    spec = recipe.distillation.teacher
+    try:
+        return _bundle(recipe, spec, num_classes) if spec.bundle else _model(recipe, spec, device, num_classes)
+    except ConvsmithError as error:
+        raise ConvsmithError(f"distillation.teacher cannot teach: {error.what}", error.why, error.fix) from error
+
+
+def _model(recipe: Recipe, spec: Teacher, device: torch.device, num_classes: int) -> TeacherFunction:
+    assert spec.model is not None
+    assert spec.weights is not None
+    assert recipe.distillation is not None
+    model = _trained(spec.model, spec.weights, spec.options, num_classes)
+    model = model.eval().requires_grad_(False).to(device)
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    answer = model.forward_features if recipe.distillation.kind == "features" else model
+    scale, shift = _change_of_normalisation(recipe.preprocess, _normalisation_of(model, spec.weights, recipe), device)
+
+    def teach(images: Tensor) -> Tensor:
+        with torch.inference_mode(), _native_bf16(device):
+            answers: Tensor = answer(images * scale + shift)
+        return answers.clone()  # what inference mode made cannot take part in a gradient
+
+    return teach
+
+
+def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: int) -> ImageClassifier:
+    """A classifier that learned to tell `num_classes` classes."""
+    pretrained = weights == "pretrained"  # another library's own
+    if pretrained:
+        model = create_model(name, weights=weights, **options)
+    else:
+        model = create_model(name, **{**options_of(weights, name), **options, "num_classes": num_classes})
+    if not isinstance(model, ImageClassifier):
+        raise ConvsmithError(f"`{name}` gives logits for each pixel, not for each image")
+    fits = model.num_classes == num_classes if pretrained else not load_weights(model, resolve(weights, name)).dropped
+    if not fits:
+        raise ConvsmithError(
+            f"`{weights}` of `{name}` has other classes than the {num_classes} of the student",
+            fix="Choose weights that were trained on the student's classes.",
+        )
+    return model
+
+
+def _normalisation_of(model: ImageClassifier, weights: str, recipe: Recipe) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation of the images that a teacher was trained on."""
+    if weights == "pretrained":
+        config = getattr(model.model, "pretrained_cfg", {})  # timm's; torchvision's weights all have ImageNet's
+        imagenet = Preprocess(resize=256, crop=224)
+        return config.get("mean", imagenet.mean), config.get("std", imagenet.std)
+    own = published(weights).preprocessing if weights in list_weights() else None
+    spec = own or recipe.preprocess
+    return spec.mean, spec.std
+
+
+def _bundle(recipe: Recipe, spec: Teacher, num_classes: int) -> TeacherFunction:
+    assert spec.bundle is not None
+    folder = Path(spec.bundle)
+    manifest = read_manifest(folder)
+    if len(manifest.labels) != num_classes:
+        raise ConvsmithError(
+            f"{folder} has {len(manifest.labels)} classes, the student {num_classes}",
+            fix="Choose a bundle that was trained on the student's classes.",
+        )
+    if manifest.preprocess.crop != recipe.augment.size:
+        side, own = manifest.preprocess.crop, recipe.augment.size
+        raise ConvsmithError(
+            f"{folder} takes images of {side}x{side} pixels, the student is trained on {own}x{own}",
+            fix=f"Train on {side} pixels, or name the teacher by model and weights, which take any size.",
+        )
+    runtime = OnnxRuntime(read_model(folder, manifest), torch.get_num_threads())
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (recipe.preprocess.mean, recipe.preprocess.std))
+
+    def teach(images: Tensor) -> Tensor:
+        pixels = ((images.detach().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        return torch.from_numpy(runtime.run(pixels.contiguous().numpy())).to(images.device)
+
+    return teach
+
+
+def _change_of_normalisation(
+    given: Preprocess, wanted: tuple[Sequence[float], Sequence[float]], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Scale and shift, [C, 1, 1] each, that lead from the student's images to those with the mean and std `wanted`."""
+    mean, std, to_mean, to_std = (
+        torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (given.mean, given.std, *wanted)
+    )
+    return (std / to_std).float().to(device), ((mean - to_mean) / to_std).float().to(device)
+
+
+def _native_bf16(device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 where the device computes it by itself; elsewhere what the trainer computes in."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = any(there and name.endswith("bf16") for name, there in torch.cpu.get_capabilities().items())
+    return torch.autocast(device.type, dtype=torch.bfloat16) if native else nullcontext()

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from convsmith.errors import ConvsmithError
+from convsmith.models.registry import create_model
+from convsmith.recipe.schema import Recipe
+from convsmith.tasks import teacher as teacher_module
+from convsmith.tasks.teacher import load_teacher
+from tests.colours import LABELS, colour_model, write_colour_bundle
+from tests.tasks.tiny import CLASSES, recipe
+
+CPU = torch.device("cpu")
+OTHER = ["preprocess.mean=[0.5,0.4,0.3]", "preprocess.std=[0.2,0.3,0.5]"]
+OTHER_MEAN, OTHER_STD = torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.5]).view(3, 1, 1)
+
+
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Weights of a cifar_resnet20 for the student's classes."""
+    torch.manual_seed(0)
+    torch.save(create_model("cifar_resnet20", CLASSES).state_dict(), tmp_path / "teacher.pth")
+    return tmp_path / "teacher.pth"
+
+
+def taught_by(source: dict[str, Any], *overrides: str) -> Recipe:
+    return recipe(f"distillation={json.dumps({'teacher': source})}", *overrides)
+
+
+def zoo(checkpoint: Path) -> dict[str, Any]:
+    return {"model": "cifar_resnet20", "weights": str(checkpoint)}
+
+
+def pixels(side: int = 32, count: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.usefixtures("in_float32")
+@pytest.mark.parametrize("kind", ["logits", "hard", "features"])
+def test_a_model_with_a_file_sees_what_the_student_sees(checkpoint: Path, kind: str) -> None:
+    images = torch.randn(4, 3, 32, 32)
+    given = taught_by(zoo(checkpoint), f"distillation.kind={kind}")
+    model = create_model("cifar_resnet20", CLASSES, checkpoint).eval()
+    expected = model.forward_features(images) if kind == "features" else model(images)
+    torch.testing.assert_close(load_teacher(given, CPU, CLASSES)(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_teacher_does_not_learn(checkpoint: Path) -> None:
+    images = torch.randn(4, 3, 32, 32, requires_grad=True)
+    answers = load_teacher(taught_by(zoo(checkpoint)), CPU, CLASSES)(images)
+    assert not answers.requires_grad
+    assert not answers.is_inference()  # it may be saved for a backward pass
+    assert torch.equal(answers, load_teacher(taught_by(zoo(checkpoint)), CPU, CLASSES)(images))  # nothing is random
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_teacher_computes_in_bfloat16_where_the_device_does_so_natively(
+    checkpoint: Path, native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    answers = load_teacher(taught_by(zoo(checkpoint)), CPU, CLASSES)(torch.randn(2, 3, 32, 32))
+    assert answers.dtype == (torch.bfloat16 if native else torch.float32)
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_published_weights_have_their_own_normalisation(
+    test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    shutil.copy(test_data / "data" / "cifar_resnet20.th", tmp_path / "weights" / "resnet20-12fca82f.th")
+    given = taught_by({"model": "cifar_resnet20", "weights": "cifar_resnet20.akamaster"}, *OTHER)
+    images = pixels() / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    model = create_model("cifar_resnet20", weights="cifar_resnet20.akamaster").eval()
+    answers = load_teacher(given, CPU, 10)((images - OTHER_MEAN) / OTHER_STD)
+    torch.testing.assert_close(answers, model((images - mean) / std), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_timms_own_weights_have_the_normalisation_that_timm_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("timm")
+    model = create_model("timm/test_resnet", CLASSES).eval()  # normalised with 0.5
+    monkeypatch.setattr(teacher_module, "create_model", lambda *_, **__: model)  # needs no download
+    given = taught_by({"model": "timm/test_resnet", "weights": "pretrained"}, *OTHER)
+    images = pixels() / 255
+    answers = load_teacher(given, CPU, CLASSES)((images - OTHER_MEAN) / OTHER_STD)
+    torch.testing.assert_close(answers, model((images - 0.5) / 0.5), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_a_torchvision_model_teaches_from_a_file(tmp_path: Path) -> None:
+    theirs = create_model("torchvision/shufflenet_v2_x0_5", CLASSES).eval()
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    given = taught_by({"model": "torchvision/shufflenet_v2_x0_5", "weights": str(tmp_path / "theirs.pth")})
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(load_teacher(given, CPU, CLASSES)(images), theirs(images), rtol=1e-4, atol=1e-5)
+
+
+def colour_teacher(folder: Path, *overrides: str) -> Callable[[Tensor], Tensor]:
+    given = taught_by({"bundle": str(folder)}, "augment.random_crop.size=8", *overrides)
+    return load_teacher(given, CPU, len(LABELS))
+
+
+def test_a_bundle_gets_the_pixels_back(colour_bundle: Path) -> None:
+    images = pixels(8).contiguous(memory_format=torch.channels_last)
+    answers = colour_teacher(colour_bundle, *OTHER)((images / 255 - OTHER_MEAN) / OTHER_STD)
+    torch.testing.assert_close(answers, images.float().mean((2, 3)) / 10)
+
+
+def test_a_bundle_sees_no_colours_that_are_none(colour_bundle: Path) -> None:
+    answers = colour_teacher(colour_bundle)(torch.full((1, 3, 8, 8), 9.0))
+    assert answers.tolist() == [pytest.approx([25.5] * 3)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "takes images of 8x8 pixels, the student is trained on 32x32"),
+        ({"labels": [*LABELS, "grey"], "model": colour_model(4)}, "has 4 classes, the student 3"),
+    ],
+)
+def test_a_bundle_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    folder = write_colour_bundle(tmp_path / "bundle", **change)
+    with pytest.raises(ConvsmithError, match=f"distillation.teacher cannot teach: .*{words}"):
+        load_teacher(taught_by({"bundle": str(folder)}), CPU, len(LABELS))
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"bundle": "no/such/bundle"}, "no/such/bundle is not a bundle"),
+        ({"model": "cifar_resnet20", "weights": "missing.pth"}, "there is no checkpoint file missing.pth"),
+        ({"model": "cifar_resnet2", "weights": "missing.pth"}, "unknown model `cifar_resnet2`; did you mean"),
+        ({"model": "cifar_resnet20", "weights": "cifar_resnet20.akamastr"}, "unknown weights"),
+        ({"model": "hrnet_w18_seg", "weights": "missing.pth"}, "gives logits for each pixel"),
+    ],
+)
+def test_a_teacher_that_cannot_be_had_is_named(source: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConvsmithError, match=f"distillation.teacher cannot teach: .*{words}"):
+        load_teacher(taught_by(source), CPU, CLASSES)
+
+
+def test_a_teacher_of_other_classes_is_refused_rather_than_given_a_new_head(checkpoint: Path) -> None:
+    with pytest.raises(ConvsmithError, match="has other classes than the 7 of the student"):
+        load_teacher(taught_by(zoo(checkpoint)), CPU, 7)
+
+
+def test_the_number_of_threads_is_that_of_the_training(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(teacher_module, "OnnxRuntime", lambda _, threads: asked.append(threads))
+    colour_teacher(colour_bundle)
+    assert asked == [torch.get_num_threads()]
+
+
+def test_mixed_pixels_are_rounded_for_a_bundle(colour_bundle: Path) -> None:
+    normalised = torch.full((1, 3, 8, 8), 0.5)
+    values = (normalised * OTHER_STD + OTHER_MEAN) * 255
+    answers = colour_teacher(colour_bundle, *OTHER)(normalised)
+    assert np.allclose(answers[0], values[0, :, 0, 0].round() / 10)
