@@ -1,17 +1,34 @@
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
+from torch.nn import functional as F
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_confusion_matrix,
+    multiclass_recall,
+)
 
-from convsmith.recipe.load import load_recipe
+from convsmith.errors import ConvsmithError
+from convsmith.models.registry import create_model
+from convsmith.recipe.augmentation import Mixing
 from convsmith.tasks.classification import Classification
 from convsmith.tasks.classification_metrics import ClassificationResults
+from convsmith.tasks.distillation import divergence
+from convsmith.tasks.losses import class_weights
+from convsmith.tasks.mixing import draw_mix
+from tests.tasks.tiny import CLASSES, batch, recipe, tiny
+
+CPU, MODEL = torch.device("cpu"), tiny()
+IMAGES, TARGETS = batch()
 
 
 def results(
@@ -57,9 +74,115 @@ def test_of_equal_logits_the_lower_class_counts_as_higher() -> None:
     assert gathered.compute()["top5"] == 0.5
 
 
+def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_have_images() -> None:
+    gathered, logits, targets = results(0, 50, 8, 7)
+    targets[targets == 3] = 5
+    gathered = ClassificationResults()
+    gathered.update(logits.numpy(), targets.numpy())
+    recalls = multiclass_recall(logits, targets, 8, average="none")
+    expected = recalls[[0, 1, 2, 4, 5, 6, 7]].mean().item()
+    assert gathered.compute()["balanced_accuracy"] == pytest.approx(expected)
+
+
+def test_balanced_accuracy_is_not_won_by_the_largest_class() -> None:
+    gathered = ClassificationResults()
+    gathered.update(np.tile(np.array([1, 0], np.float32), (10, 1)), np.array([0] * 9 + [1]))
+    assert gathered.compute()["top1"] == 0.9
+    assert gathered.compute()["balanced_accuracy"] == 0.5
+
+
+def loss_of(task: Classification, epoch: int = 0, seed: int = 0) -> float:
+    torch.manual_seed(seed)
+    return task.training_loss(MODEL, IMAGES, TARGETS, epoch).item()
+
+
 def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
-    task = Classification(load_recipe("digits", ["loss.label_smoothing=0.2"]))
-    logits = torch.tensor([[2.0, 0.0, -1.0, 0.5]])
-    soft = torch.tensor([[0.85, 0.05, 0.05, 0.05]])
-    expected = -(soft * logits.log_softmax(1)).sum()
-    assert task.loss(logits, torch.tensor([0])).item() == pytest.approx(expected.item(), rel=1e-6)
+    task = Classification(recipe("loss.label_smoothing=0.2"))
+    expected = F.cross_entropy(MODEL(IMAGES), TARGETS, label_smoothing=0.2)
+    assert loss_of(task) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_images_and_labels_are_mixed_alike() -> None:
+    mixing = Mixing(mixup_alpha=0.8, cutmix_alpha=1.0, partner="reversed")
+    task = Classification(recipe(f"mixing={mixing.model_dump_json()}", "loss.label_smoothing=0.1"))
+    for seed in range(5):
+        torch.manual_seed(seed)
+        mix = draw_mix(mixing, IMAGES)
+        assert mix is not None
+        one_hot = F.one_hot(TARGETS, CLASSES).float()
+        expected = F.cross_entropy(MODEL(mix.images(IMAGES)), mix.labels(one_hot), label_smoothing=0.1)
+        assert loss_of(task, seed=seed) == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("extra", [[], ["schedule.extra={epochs: 2, lr: 0.01}"]])
+def test_the_last_epochs_are_not_mixed(extra: list[str]) -> None:
+    task = Classification(recipe("mixing={mixup_alpha: 1.0, off_epochs: 3}", "schedule.epochs=12", *extra))
+    plain = F.cross_entropy(MODEL(IMAGES), TARGETS).item()
+    unmixed = [epoch for epoch in range(14) if loss_of(task, epoch) == pytest.approx(plain)]
+    first = 11 if extra else 9
+    assert unmixed == list(range(first, 14))
+
+
+@pytest.mark.parametrize("kind", ["inverse", "sqrt", "effective_number"])
+def test_weights_of_classes_come_from_their_images(kind: Any) -> None:
+    counts = [100, 20, 5, 1]
+    task = Classification(recipe(f"loss.class_weights={kind}"))
+    task.start(CPU, counts)
+    expected = F.cross_entropy(MODEL(IMAGES), TARGETS, class_weights(kind, counts))
+    assert loss_of(task) == pytest.approx(expected.item())
+
+
+def test_weights_of_classes_may_be_listed() -> None:
+    task = Classification(recipe("loss.class_weights=[1, 2, 3, 4]"))
+    task.start(CPU, [5] * CLASSES)
+    expected = F.cross_entropy(MODEL(IMAGES), TARGETS, torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    assert loss_of(task) == pytest.approx(expected.item())
+
+
+def test_a_list_of_weights_for_other_classes_is_refused() -> None:
+    with pytest.raises(ConvsmithError, match="lists 3 weights, but there are 4 classes"):
+        Classification(recipe("loss.class_weights=[1, 2, 3]")).check_model(MODEL)
+
+
+def test_a_model_of_pixels_is_refused() -> None:
+    with torch.device("meta"):
+        model = create_model("hrnet_w18_seg")
+    with pytest.raises(ConvsmithError, match="gives logits for each pixel"):
+        Classification(recipe()).check_model(model)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_the_teacher_sees_the_mixed_images_and_has_its_share(tmp_path: Path, alpha: float) -> None:
+    teacher = create_model("cifar_resnet20", CLASSES).eval()
+    torch.save(teacher.state_dict(), tmp_path / "teacher.pth")
+    source = {"model": "cifar_resnet20", "weights": str(tmp_path / "teacher.pth")}
+    mixing = Mixing(mixup_alpha=1.0)
+    distilled = json.dumps({"teacher": source, "alpha": alpha, "temperature": 3.0})
+    task = Classification(recipe(f"distillation={distilled}", f"mixing={mixing.model_dump_json()}"))
+    task.start(CPU, [5] * CLASSES)
+    torch.manual_seed(0)
+    mix = draw_mix(mixing, IMAGES)
+    assert mix is not None
+    images, labels = mix.images(IMAGES), mix.labels(F.one_hot(TARGETS, CLASSES).float())
+    expected = (1 - alpha) * F.cross_entropy(MODEL(images), labels) + alpha * divergence(
+        MODEL(images), teacher(images), 3.0
+    )
+    assert loss_of(task) == pytest.approx(expected.item(), rel=5e-3)  # the teacher computes in bfloat16
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "binary_cross_entropy"])
+def test_the_loss_is_in_float32_whatever_the_model_computes_in(name: str) -> None:
+    given = [f"loss.name={name}", "loss.class_weights=inverse", "mixing={mixup_alpha: 1.0, cutmix_alpha: 1.0}"]
+    task = Classification(recipe(*given))
+    task.start(CPU, [3, 2, 2, 1])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = task.training_loss(MODEL, IMAGES, TARGETS, 0)
+    assert loss.dtype == torch.float32
+    assert loss.isfinite()
+
+
+def test_a_task_of_a_recipe_without_weights_and_teacher_needs_nothing_at_the_start() -> None:
+    task = Classification(recipe())
+    before = loss_of(task)
+    task.start(CPU, [5] * CLASSES)
+    assert loss_of(task) == before

@@ -29,6 +29,7 @@ class Evaluation:
         held_out: whether they are the validation images of the data that the bundle was trained on.
         top1: fraction of images whose label has the highest score.
         top5: fraction of images whose label is among the five highest.
+        balanced_accuracy: mean of `per_class`, classes without images left out.
         loss: mean cross-entropy.
         labels: class names, in the bundle's order.
         per_class: fraction right of each class, None for a class without images.
@@ -40,6 +41,7 @@ class Evaluation:
     held_out: bool
     top1: float
     top5: float
+    balanced_accuracy: float
     loss: float
     labels: tuple[str, ...]
     per_class: tuple[float | None, ...]

@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.classification_metrics import ClassificationResults
+from convsmith.tasks.distillation import Distiller
+from convsmith.tasks.losses import as_shares, class_weights, make_loss
+from convsmith.tasks.mixing import draw_mix
+from convsmith.tasks.teacher import load_teacher
 
 
 class Classification:
-    """Cross-entropy with label smoothing (Szegedy et al. 2015, arXiv:1512.00567), judged by top-1 accuracy."""
+    """A recipe's loss on mixed images, and where there is a teacher its distance; judged by top-1 accuracy."""
 
     metric = "top1"
 
     def __init__(self, recipe: Recipe) -> None:
-        self._label_smoothing = recipe.loss.label_smoothing
+        self._recipe = recipe
+        self._loss = make_loss(recipe.loss)
+        self._distiller: Distiller | None = None
+        extra = getattr(recipe.schedule, "extra", None)
+        off = recipe.mixing.off_epochs if recipe.mixing else 0
+        self._mixed_epochs = recipe.schedule.epochs + (extra.epochs if extra else 0) - off
 
     def check_model(self, model: nn.Module) -> None:
-        """Raise a ConvsmithError unless the model gives one vector of logits per image."""
+        """Raise a ConvsmithError unless the model gives one vector of logits per image, with a weight for each."""
         if not isinstance(model, ImageClassifier):
             raise ConvsmithError(
                 "classification cannot train this model",
                 f"{type(model).__name__} gives logits for each pixel, not for each image",
                 "Choose another model.name; `convsmith models` lists them.",
             )
+        given = self._recipe.loss.class_weights
+        if isinstance(given, tuple) and len(given) != model.num_classes:
+            raise ConvsmithError(
+                f"loss.class_weights lists {len(given)} weights, but there are {model.num_classes} classes",
+                fix="Give one for each class, in the order of their names, or `inverse`, `sqrt` or `effective_number`.",
+            )
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean over the batch, from logits [N, K] and class indices [N]."""
-        return F.cross_entropy(logits, targets, label_smoothing=self._label_smoothing)
+    def start(self, device: torch.device, class_counts: Sequence[int]) -> None:
+        """Load the teacher and weigh the classes, which have `class_counts` training images."""
+        recipe, given = self._recipe, self._recipe.loss.class_weights
+        if given is not None:
+            weight = torch.tensor(given) if isinstance(given, tuple) else class_weights(given, class_counts)
+            self._loss = make_loss(recipe.loss, weight.to(device))
+        if recipe.distillation:
+            self._distiller = Distiller(recipe.distillation, load_teacher(recipe, device, len(class_counts)))
+
+    def training_loss(self, model: nn.Module, images: Tensor, targets: Tensor, epoch: int) -> Tensor:
+        """The scalar loss of a batch, in float32; what is random is drawn from torch's CPU generator.
+
+        Args:
+            model: gives logits [N, K].
+            images: normalised floats [N, C, H, W].
+            targets: class indices [N].
+            epoch: of the run, from 0.
+        """
+        mixing, distillation = self._recipe.mixing, self._recipe.distillation
+        mix = draw_mix(mixing, images) if mixing and epoch < self._mixed_epochs else None
+        if mix:
+            images = mix.images(images)
+        if distillation:
+            assert self._distiller is not None  # start() loads the teacher
+            logits, distance = self._distiller(model, images)
+        else:
+            logits = model(images)
+        with torch.autocast(images.device.type, enabled=False):
+            logits = logits.float()
+            loss = self._loss(logits, mix.labels(as_shares(targets, logits)) if mix else targets)
+            return (1 - distillation.alpha) * loss + distillation.alpha * distance if distillation else loss
 
     def new_results(self) -> ClassificationResults:
         """An empty collection for one evaluation."""

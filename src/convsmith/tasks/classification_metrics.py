@@ -36,18 +36,23 @@ class ClassificationResults:
         return np.concatenate(self._top)[:, 0]
 
     def compute(self) -> dict[str, float]:
-        """`loss` (mean cross-entropy without smoothing), `top1` and `top5` (fractions of images, 0 to 1).
+        """The figures over all images.
 
-        With five classes or fewer `top5` is 1 by definition. Without any image all are NaN.
+        `loss` is the mean cross-entropy without smoothing, `top1` and `top5` are fractions of images, 0 to 1, and
+        `balanced_accuracy` is the mean of the classes' own fractions of `top1`, over the classes that have images. With
+        five classes or fewer `top5` is 1 by definition. Without any image all are NaN.
         """
         targets = self.targets
         if not len(targets):
-            return dict.fromkeys(("loss", "top1", "top5"), float("nan"))
+            return dict.fromkeys(("loss", "top1", "top5", "balanced_accuracy"), float("nan"))
         hits = np.concatenate(self._top) == targets[:, None]
+        counts = np.bincount(targets)
+        right = np.bincount(targets[hits[:, 0]], minlength=len(counts))
         return {
             "loss": float(-np.concatenate(self._log_likelihoods).mean()),
             "top1": float(hits[:, 0].mean()),
             "top5": float(hits.any(axis=1).mean()),
+            "balanced_accuracy": float((right[counts > 0] / counts[counts > 0]).mean()),
         }
 
     def confusion(self, num_classes: int) -> NDArray[np.int64]:
