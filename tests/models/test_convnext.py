@@ -111,23 +111,6 @@ def test_an_impossible_drop_path_is_an_error(rate: float) -> None:
         create_model("convnext_tiny", drop_path=rate)
 
 
-@pytest.mark.parametrize(("kind", "smallest"), [("staged", 32), ("isotropic", 16)])
-def test_a_size_too_small_for_the_strides_is_an_error_that_says_so(kind: str, smallest: int) -> None:
-    model = live(kind)
-    assert model(IMAGES[..., :smallest, : smallest + 7]).shape == (3, 5)
-    with pytest.raises(ConvsmithError, match=f"of 64x{smallest - 1} pixels are too small"):
-        model(IMAGES[..., : smallest - 1])
-
-
-@pytest.mark.parametrize("kind", ["staged", "isotropic"])
-@torch.inference_mode()
-def test_channels_last_changes_nothing(kind: str) -> None:
-    model = live(kind)
-    expected = model(IMAGES)
-    model.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(model(IMAGES.to(memory_format=torch.channels_last)), expected, atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("kind", ["staged", "isotropic"])
 def test_it_compiles_for_training_without_graph_breaks(kind: str) -> None:
     model = live(kind, drop_path=0.2).train()

@@ -21,26 +21,6 @@ def test_every_model_maps_images_to_the_wanted_number_of_logits(name: str) -> No
     assert all(logits.shape == shape for logits in (output if isinstance(output, list) else [output]))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "cifar_resnet20"])
-def test_reset_head_changes_the_number_of_logits_and_nothing_else(name: str) -> None:
-    model = create_model(name, num_classes=5).eval()
-    before = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith(model.heads)}
-    model.reset_head(3)
-    assert model.num_classes == 3
-    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
-    assert all(torch.equal(value, model.state_dict()[key]) for key, value in before.items())
-
-
-def test_forward_is_the_head_on_the_features() -> None:
-    model = create_model("cifar_resnet20").eval()
-    images = torch.randn(2, 3, 32, 32)
-    assert torch.equal(model(images), model.linear(model.forward_features(images)))  # type: ignore[operator]
-
-
-def test_in_channels_sets_the_image_channels() -> None:
-    assert create_model("resnet18", in_channels=1)(torch.zeros(2, 1, 32, 32)).shape == (2, 1000)
-
-
 def test_zero_init_residual_makes_every_block_start_as_the_identity() -> None:
     model = create_model("resnet50", zero_init_residual=True)
     last = [module for name, module in model.named_modules() if name.endswith("bn3")]

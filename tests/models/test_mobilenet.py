@@ -70,14 +70,6 @@ def test_a_width_of_nothing_is_an_error() -> None:
         create_model("mobilenet_v2", width_mult=0.0)
 
 
-@torch.inference_mode()
-def test_channels_last_changes_nothing() -> None:
-    model = live()
-    expected = model(IMAGES)
-    model.to(memory_format=torch.channels_last)
-    torch.testing.assert_close(model(IMAGES.to(memory_format=torch.channels_last)), expected, atol=1e-4, rtol=1e-4)
-
-
 def test_it_compiles_for_training_without_graph_breaks() -> None:
     model = live().train()
     compiled = torch.compile(model, backend="eager", fullgraph=True)

@@ -155,19 +155,6 @@ def test_impossible_options_are_user_errors(options: dict[str, Any]) -> None:
         create_model("resnest50", **options)
 
 
-@torch.inference_mode()
-def test_channels_last_gives_the_same_and_is_kept() -> None:
-    model = small()
-    expected = model(images())
-    model.to(memory_format=torch.channels_last)
-    layer = model.get_submodule("layer2.0.conv2")
-    kept: list[bool] = []
-    layer.register_forward_hook(lambda _, __, y: kept.append(y.is_contiguous(memory_format=torch.channels_last)))
-    logits = model(images().to(memory_format=torch.channels_last))
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
-    assert kept == [True]
-
-
 def test_autocast_keeps_the_maps_in_half_precision() -> None:
     model, seen = small(), []
     layer = model.get_submodule("layer2.0.conv2")
