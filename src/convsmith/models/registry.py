@@ -16,7 +16,9 @@ from torch import Tensor
 import convsmith.models
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.models.base import VisionModel
-from convsmith.models.published import resolve
+from convsmith.models.bridge import build as build_bridged
+from convsmith.models.bridge import is_bridged, list_bridged
+from convsmith.models.published import options_of, resolve
 from convsmith.models.weights import load_weights
 
 
@@ -29,8 +31,14 @@ def _builders() -> dict[str, Callable[..., VisionModel]]:
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of the models that match a shell pattern such as `resnet*`, sorted."""
-    return sorted(fnmatch.filter(_builders(), pattern))
+    """Names of the models that match a shell pattern such as `resnet*`, sorted.
+
+    Models of other libraries are listed by a pattern that begins with `timm/` or `torchvision/`.
+
+    Raises:
+        ConvsmithError: that library is not installed.
+    """
+    return list_bridged(pattern) if is_bridged(pattern) else sorted(fnmatch.filter(_builders(), pattern))
 
 
 def create_model(
@@ -42,15 +50,22 @@ def create_model(
     """Build a model.
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()`, or a model of another library such as `timm/resnet18d` or `torchvision/vgg16`.
         num_classes: number of logits; None keeps the family's default (1000; CIFAR models 10).
         weights: one of `list_weights()`, downloaded where it is not here yet, or a checkpoint to load (see
-            `load_weights`); None for random initial weights.
-        options: further keyword arguments of the family, such as `in_channels` or `zero_init_residual`.
+            `load_weights`); `pretrained` for another library's own weights; None for random initial weights.
+        options: further keyword arguments of the family, such as `in_channels` or `zero_init_residual`, or of the
+            other library's builder.
 
     Raises:
         ConvsmithError: the name or an option is unknown, or the weights cannot be had or do not fit.
     """
+    if is_bridged(name):
+        pretrained = isinstance(weights, str) and weights == "pretrained"
+        bridged = build_bridged(name, num_classes, pretrained, options)
+        if weights is not None and not pretrained:
+            load_weights(bridged, resolve(weights, name) if isinstance(weights, str) else weights)
+        return bridged
     builder = _builders().get(name)
     if builder is None:
         raise ConvsmithError(
@@ -64,6 +79,7 @@ def create_model(
                 fix=f"Its options are: {', '.join(known)}.",
             )
     if isinstance(weights, str):
+        options = {**options_of(weights, name), **options}
         weights = resolve(weights, name)
     if num_classes is not None:
         options["num_classes"] = num_classes

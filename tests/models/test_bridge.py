@@ -1,0 +1,279 @@
+"""Models of timm and torchvision under our interface."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import convsmith as cs
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.onnx_export import export_onnx, inference_model
+from convsmith.models.base import SegmentationModel, VisionModel
+from convsmith.spec import Preprocess
+from tests.training.conftest import SMALL, digits  # noqa: F401
+
+TIMM = ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"]
+TORCHVISION = ["squeezenet1_1", "shufflenet_v2_x0_5", "googlenet"]
+SEGMENTATION = ["lraspp_mobilenet_v3_large", "fcn_resnet50"]
+CLASSIFIERS = [*(f"timm/{name}" for name in TIMM), *(f"torchvision/{name}" for name in TORCHVISION)]
+ALL = [*CLASSIFIERS, *(f"torchvision/{name}" for name in SEGMENTATION)]
+SIDE = 160  # what test_vit was made for
+
+
+def on_meta(name: str, **options: Any) -> VisionModel:
+    with torch.device("meta"):
+        return cs.create_model(name, **options)
+
+
+def outputs(model: nn.Module, images: Tensor) -> list[Tensor]:
+    given = model(images)
+    return given if isinstance(given, list) else [given]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_logits_are_as_many_as_wanted_and_so_are_those_of_a_new_head(name: str) -> None:
+    model = on_meta(name, num_classes=7)
+    images = torch.empty(2, 3, SIDE, SIDE, device="meta")
+    shape = (SIDE, SIDE) if isinstance(model, SegmentationModel) else ()
+    assert model.num_classes == 7
+    assert [logits.shape for logits in outputs(model, images)] == [(2, 7, *shape)]
+    model.reset_head(3)
+    assert model.num_classes == 3
+    assert [logits.shape for logits in outputs(model, images)] == [(2, 3, *shape)]
+
+
+@pytest.mark.parametrize(
+    ("name", "build"),
+    [
+        ("timm/test_vit", lambda: timm.create_model("test_vit")),
+        ("torchvision/squeezenet1_1", torchvision.models.squeezenet1_1),
+        ("torchvision/lraspp_mobilenet_v3_large", torchvision.models.segmentation.lraspp_mobilenet_v3_large),
+    ],
+)
+@torch.inference_mode()
+def test_files_of_the_library_load_under_their_own_names(
+    name: str, build: Callable[..., nn.Module], tmp_path: Path
+) -> None:
+    theirs = build(**{"weights_backbone": None} if "lraspp" in name else {}).eval()
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    ours = cs.create_model(name, weights=tmp_path / "theirs.pth").eval()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    images = torch.randn(1, 3, SIDE, SIDE)
+    expected = theirs(images)
+    assert torch.equal(outputs(ours, images)[-1], expected["out"] if isinstance(expected, dict) else expected)
+
+
+def test_a_file_for_other_classes_and_channels_is_adapted(tmp_path: Path) -> None:
+    theirs = torchvision.models.shufflenet_v2_x0_5()
+    model = cs.create_model("torchvision/shufflenet_v2_x0_5", num_classes=5, in_channels=1)
+    report = cs.load_weights(model, theirs.state_dict())
+    assert (report.dropped, report.reshaped) == (("fc.bias", "fc.weight"), ("conv1.0.weight",))
+    assert torch.equal(model.state_dict()["conv1.0.weight"], theirs.conv1[0].weight.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+@torch.inference_mode()
+def test_the_head_turns_the_features_into_the_logits(name: str) -> None:
+    model = cs.create_model(name, num_classes=5).eval()
+    images = torch.randn(2, 3, SIDE, SIDE)
+    features = model.forward_features(images)
+    head = model.get_submodule(f"model.{model.heads[-1]}")
+    torch.testing.assert_close(
+        head(features).relu().mean((2, 3)) if features.ndim == 4 else head(features), model(images)
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_layer_ids_go_without_gaps_from_the_input_to_the_head(name: str) -> None:
+    model = on_meta(name)
+    ids = model.layer_ids()
+    assert list(ids) == [parameter for parameter, _ in model.named_parameters()]
+    assert sorted(set(ids.values())) == list(range(max(ids.values()) + 1))
+    assert len(set(ids.values())) > 4
+    assert ids[f"model.{model.input_layer}.weight"] == 0
+    assert {ids[f"model.{head}.weight"] for head in model.heads} == {max(ids.values())}
+
+
+def test_layers_of_a_residual_network_are_its_blocks() -> None:
+    ids = on_meta("torchvision/resnet18").layer_ids()
+    names = [
+        "conv1.weight",
+        "bn1.bias",
+        "layer1.0.conv1.weight",
+        "layer1.1.bn2.bias",
+        "layer4.1.conv2.weight",
+        "fc.bias",
+    ]
+    assert [ids[f"model.{name}"] for name in names] == [0, 0, 1, 2, 8, 9]
+
+
+@pytest.mark.parametrize("name", ["torchvision/shufflenet_v2_x0_5", "torchvision/mnasnet0_5", "timm/test_vit"])
+def test_gradient_checkpointing_changes_no_gradient_and_no_statistic(name: str) -> None:
+    torch.manual_seed(0)
+    plain = cs.create_model(name, num_classes=5).double().train()
+    saving = copy.deepcopy(plain)
+    saving.gradient_checkpointing()
+    images = torch.randn(2, 3, SIDE, SIDE, dtype=torch.float64)
+    kept = []
+    for model in (plain, saving):
+        torch.manual_seed(1)  # mnasnet has dropout
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t):  # type: ignore[misc]
+            loss = model(images).square().sum()
+        loss.backward()
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 2
+    for one, other in zip(plain.parameters(), saving.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+    for one, other in zip(plain.state_dict().values(), saving.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_network_without_blocks_offers_no_gradient_checkpointing() -> None:
+    with pytest.raises(cs.ConvsmithError, match="Inception3 offers no gradient checkpointing"):
+        on_meta("torchvision/inception_v3").gradient_checkpointing()
+
+
+def test_auxiliary_maps_come_before_the_prediction() -> None:
+    model = on_meta("torchvision/fcn_resnet50", num_classes=5, aux_loss=True)
+    assert model.heads == ("aux_classifier.4", "classifier.4")
+    model.reset_head(3)
+    assert [logits.shape[1] for logits in outputs(model, torch.empty(2, 3, 64, 64, device="meta"))] == [3, 3]
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_networks_with_auxiliary_classifiers_train_their_main_logits(name: str) -> None:
+    model = on_meta(f"torchvision/{name}", num_classes=5).train()
+    assert outputs(model, torch.empty(2, 3, 299, 299, device="meta"))[0].shape == (2, 5)
+    assert not [entry for entry in model.state_dict() if "aux" in entry.lower()]
+
+
+@pytest.mark.parametrize("name", ["timm/test_resnet", "torchvision/resnet18", "torchvision/fcn_resnet50"])
+def test_in_channels_sets_the_image_channels_and_others_are_refused(name: str) -> None:
+    model = on_meta(name, in_channels=4)
+    assert model.in_channels == 4
+    assert outputs(model, torch.empty(2, 4, 64, 64, device="meta"))[-1].shape[0] == 2
+    with pytest.raises(cs.ConvsmithError, match="takes 4 channels, the images have 3"):
+        model(torch.empty(2, 3, 64, 64, device="meta"))
+
+
+@pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "torchvision/vit_b_32"])
+def test_a_size_that_the_library_refuses_is_an_error_with_its_reason(name: str) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"does not take images of 96x64 pixels.*224"):
+        on_meta(name)(torch.empty(2, 3, 96, 64, device="meta"))
+
+
+@pytest.mark.parametrize("name", ["timm/test_vit", "torchvision/squeezenet1_1"])
+def test_the_exported_model_takes_bytes_and_any_batch(name: str) -> None:
+    model = inference_model(cs.create_model(name, num_classes=5), Preprocess(resize=SIDE, crop=SIDE))
+    images = torch.randint(0, 256, (3, 3, SIDE, SIDE), dtype=torch.uint8)
+    exported = OnnxRuntime(export_onnx(model, SIDE)).run(images.numpy())
+    with torch.inference_mode():
+        torch.testing.assert_close(torch.from_numpy(exported), model(images), atol=1e-4, rtol=1e-4)
+
+
+def test_compiles_without_graph_breaks() -> None:
+    model = cs.create_model("torchvision/squeezenet1_1", num_classes=5).eval()
+    images = torch.randn(1, 3, 64, 64)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(images), model(images))
+
+
+@pytest.mark.parametrize("name", ["timm/test_resnet", "torchvision/squeezenet1_1"])
+def test_a_recipe_trains_it_goes_on_with_it_and_predicts_with_its_bundle(
+    name: str,
+    digits: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    one_epoch = ["schedule.epochs=1", "schedule.warmup_epochs=0", "ema.decay=0.9", "checkpoint.every_steps=3"]
+    larger = ["augment.random_crop.size=32", "preprocess.resize=32", "preprocess.crop=32"]
+    recipe = cs.load_recipe("digits", [*SMALL, *larger, f"model.name={name}", *one_epoch])
+    run = cs.train(recipe, digits, tmp_path / "run")
+    image = next((digits / "val" / "2").iterdir())
+    prediction = cs.load(run.bundle).predict(image)
+    assert {label.label for label in prediction.top(4)} == {"0", "1", "2", "3"}
+
+    whole = load_file(run.checkpoints / "step-00000006" / "ema.safetensors")
+    shutil.rmtree(run.bundle)
+    shutil.rmtree(run.checkpoints / "step-00000006")
+    cs.train(recipe, digits, tmp_path / "run")
+    again = load_file(run.checkpoints / "step-00000006" / "ema.safetensors")
+    assert all(torch.equal(again[entry], tensor) for entry, tensor in whole.items())
+
+
+def test_listing_by_pattern_gives_the_librarys_names() -> None:
+    assert cs.list_models("timm/test_conv*") == ["timm/test_convnext", "timm/test_convnext2", "timm/test_convnext3"]
+    assert cs.list_models("torchvision/*_resnet50") == ["torchvision/deeplabv3_resnet50", "torchvision/fcn_resnet50"]
+    assert not [name for name in cs.list_models() if "/" in name]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("timm/resnet81", {}, "timm has no model `resnet81`; did you mean `resnet18`"),
+        ("torchvision/fasterrcnn_resnet50_fpn", {}, "torchvision has no model"),
+        (
+            "timm/resnet18",
+            {"deph": 3},
+            "timm cannot build `resnet18` with deph=3: .*unexpected .*'deph'",
+        ),
+        (
+            "torchvision/vgg11",
+            {"dropot": 0.1},
+            "torchvision cannot build `vgg11` .*unexpected .*'dropot'",
+        ),
+        ("timm/resnet18", {"pretrained": True}, "Ask for weights: `pretrained`"),
+        ("timm/resnet18.nobody_in1k", {}, "timm cannot build `resnet18.nobody_in1k` with no options"),
+        ("timm/resnet18", {"features_only": True}, "no layer that gives logits"),
+        ("torchvision/googlenet", {"aux_logits": True}, "main logits alone"),
+        ("resnet18", {"weights": "pretrained"}, "unknown weights `pretrained`"),
+    ],
+)
+def test_what_is_refused_says_why(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(cs.ConvsmithError, match=message):
+        on_meta(name, **options)
+
+
+@pytest.mark.parametrize(("library", "extra"), [("timm", "timm"), ("torchvision", "train")])
+def test_a_missing_library_says_what_to_install(library: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(cs.ConvsmithError, match=rf"pip install 'convsmith\[{extra}\]'"):
+        cs.create_model(f"{library}/resnet18")
+
+
+@pytest.mark.parametrize(
+    ("name", "builder"), [("timm/resnet18", "timm.create_model"), ("torchvision/vgg11", "torchvision.models.get_model")]
+)
+def test_pretrained_weights_without_network_name_the_way_out(
+    name: str, builder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*args: Any, **options: Any) -> None:
+        raise ConnectionError("no route to the host")
+
+    monkeypatch.setattr(builder, offline)
+    with pytest.raises(cs.ConvsmithError, match=r"cannot be had.*no route to the host\n.*path of a checkpoint file"):
+        cs.create_model(name, weights="pretrained")
+
+
+def test_pretrained_weights_are_adapted_to_other_classes_and_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = torchvision.models.shufflenet_v2_x0_5()
+    weights = torchvision.models.ShuffleNet_V2_X0_5_Weights
+    monkeypatch.setattr(weights, "get_state_dict", lambda self, **options: published.state_dict())
+    model = cs.create_model("torchvision/shufflenet_v2_x0_5", 5, "pretrained", in_channels=1)
+    assert model.num_classes == 5
+    own = model.state_dict()
+    assert torch.equal(own["conv1.0.weight"], published.conv1[0].weight.sum(1, keepdim=True))
+    assert torch.equal(own["stage2.0.branch1.0.weight"], published.state_dict()["stage2.0.branch1.0.weight"])
