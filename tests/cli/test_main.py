@@ -65,14 +65,9 @@ def test_debug_shows_where_an_error_came_from() -> None:
     assert "Traceback" in result.stderr
 
 
-def test_models_lists_names_for_people_and_programs() -> None:
-    assert run("models", "resnet1?").stdout.split() == ["resnet18"]
-    assert run("models", "resnet1?", "--json").stdout.strip() == '["resnet18"]'
-
-
 def test_a_missing_extra_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
-    command = [sys.executable, "-m", "convsmith.cli.main", "models"]
+    command = [sys.executable, "-m", "convsmith.cli.main", "models", "torchvision/*"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)})
     assert result.returncode == 2
     assert "pip install 'convsmith[train]'" in result.stderr

@@ -9,15 +9,50 @@ import typer
 
 def models(
     pattern: Annotated[str, typer.Argument(help="Shell pattern of names.")] = "*",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list with all facts.")] = False,
 ) -> None:
     """List the models that a recipe can name.
+
+    GMACs are 1e9 multiply-adds for one image of the size beside them. A pattern that begins with timm/ or torchvision/
+    lists the names of that library.
 
     Example: convsmith models 'resnet*'
     """
     import json
 
-    from convsmith.models.registry import list_models
+    if pattern.startswith(("timm/", "torchvision/")):
+        from convsmith.models.registry import list_models
 
-    names = list_models(pattern)
-    print(json.dumps(names) if as_json else "\n".join(names))
+        names = list_models(pattern)
+        print(json.dumps([{"name": name} for name in names], indent=2) if as_json else "\n".join(names))
+        return
+
+    from convsmith.models.facts import list_facts
+    from convsmith.models.published import list_weights
+    from convsmith.models.published import weights as published
+
+    facts = list_facts(pattern)
+    weights: dict[str, list[str]] = {name: [] for name in facts}
+    for name in list_weights():
+        weights.get(published(name).model, []).append(name)
+    if as_json:
+        rows = [{"name": name, **it._asdict(), "weights": weights[name]} for name, it in facts.items()]
+        print(json.dumps(rows, indent=2))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120  # a file or pipe has no width: cut nothing off
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    table.add_column("task", no_wrap=True)
+    for column in ("params", "GMACs", "at"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("weights", overflow="fold")
+    for name, it in facts.items():
+        size = "x".join(map(str, it.size))
+        table.add_row(name, it.task, f"{it.params / 1e6:.1f} M", f"{it.gmacs:.2f}", size, ", ".join(weights[name]))
+    console.print(table)
