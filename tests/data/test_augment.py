@@ -1,15 +1,30 @@
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
 
 from convsmith.bundle.decode import ImageTooLarge
 from convsmith.data.augment import train_transform
-from convsmith.recipe.augmentation import Augment, RandomCrop, RandomResizedCrop
+from convsmith.data.erasing import random_erasing
+from convsmith.data.lighting import lit
+from convsmith.recipe.augmentation import (
+    Augment,
+    ColorJitter,
+    EfficientNetCrop,
+    RandomCrop,
+    RandomErasing,
+    RandomResizedCrop,
+    TrivialAugment,
+)
 from convsmith.spec import Interpolation, Preprocess
 
 
@@ -118,3 +133,121 @@ def test_hflip_mirrors_left_and_right_with_its_probability(probability: float, f
     crops = [augmented(image, cropping(8, 0, probability), seed) for seed in range(50)]
     assert {torch.equal(crop, straight.flip(-1)) for crop in crops} == flips
     assert {torch.equal(crop, straight) for crop in crops} == {not flip for flip in flips}
+
+
+@pytest.mark.parametrize(("probability", "flips"), [(0.0, {False}), (0.5, {False, True}), (1.0, {True})])
+def test_vflip_turns_upside_down_with_its_probability(probability: float, flips: set[bool]) -> None:
+    image = noise(8, 8)
+    straight = torch.from_numpy(image).permute(2, 0, 1)
+    augment = Augment(random_crop=RandomCrop(size=8, padding=0), vflip=probability)
+    crops = [augmented(image, augment, seed) for seed in range(50)]
+    assert {torch.equal(crop, straight.flip(-2)) for crop in crops} == flips
+    assert {torch.equal(crop, straight) for crop in crops} == {not flip for flip in flips}
+
+
+# All steps together
+
+CROP = RandomResizedCrop(size=16)
+JITTER = ColorJitter(brightness=0.4, contrast=0.3, saturation=0.2, hue=0.1)
+TRIVIAL = TrivialAugment(name="trivial_augment")
+ALL = Augment(
+    random_resized_crop=CROP,
+    hflip=0.5,
+    vflip=0.5,
+    policy=TRIVIAL,
+    color_jitter=JITTER,
+    lighting=0.1,
+    random_erasing=RandomErasing(probability=0.5, value="noise"),
+)
+
+
+def official_steps() -> list[Callable[[Tensor], Tensor]]:
+    bilinear = InterpolationMode.BILINEAR
+    return [
+        v2.RandomResizedCrop(16),
+        v2.RandomHorizontalFlip(0.5),
+        v2.RandomVerticalFlip(0.5),
+        v2.TrivialAugmentWide(interpolation=bilinear),
+        v2.ColorJitter(0.4, 0.3, 0.2, 0.1),
+        lambda image: lit(image, torch.randn(3) * 0.1),
+        random_erasing(RandomErasing(probability=0.5, value="noise"), Preprocess(resize=8, crop=8)),
+    ]
+
+
+@pytest.mark.parametrize("before_crop", [False, True])
+def test_the_steps_are_torchvisions_in_the_order_of_the_recipe(before_crop: bool) -> None:
+    steps = official_steps()
+    if before_crop:
+        steps.insert(0, steps.pop(3))
+    policy = TrivialAugment(name="trivial_augment", before_crop=before_crop)
+    augment = ALL.model_copy(update={"policy": policy})
+    for seed in range(50):
+        torch.manual_seed(seed)
+        expected = torch.from_numpy(noise(20, 30)).permute(2, 0, 1)
+        for step in steps:
+            expected = step(expected)
+        # The layout in memory may change the last bit of a mean.
+        assert (augmented(noise(20, 30), augment, seed).int() - expected.int()).abs().max() <= 1
+
+
+def test_torchvisions_reference_preset_gives_the_same_images_up_to_a_byte() -> None:
+    preset = v2.Compose(
+        [
+            v2.RandomResizedCrop(16),
+            v2.RandomHorizontalFlip(0.5),
+            v2.TrivialAugmentWide(interpolation=InterpolationMode.BILINEAR),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            v2.RandomErasing(0.5),
+        ]
+    )
+    erasing = RandomErasing(probability=0.5)
+    augment = Augment(random_resized_crop=CROP, hflip=0.5, policy=TRIVIAL, random_erasing=erasing)
+    for seed in range(50):
+        ours = preset.transforms[4](preset.transforms[3](augmented(noise(20, 30), augment, seed)))
+        torch.manual_seed(seed)
+        official = preset(torch.from_numpy(noise(20, 30)).permute(2, 0, 1))
+        assert (ours - official).abs().max() <= 1.5 / 255 / 0.224
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (5, 40), (1, 1), (50, 41)])
+@pytest.mark.parametrize("crop", ["random_resized_crop", "efficientnet_crop", "random_crop"])
+def test_any_image_passes_all_steps(crop: str, shape: tuple[int, int]) -> None:
+    sections: dict[str, Any] = {
+        "random_resized_crop": CROP,
+        "efficientnet_crop": EfficientNetCrop(size=16),
+        "random_crop": RandomCrop(size=16),
+    }
+    augment = Augment(**(dict(ALL) | dict.fromkeys(sections) | {crop: sections[crop]}))
+    for seed in range(5):
+        image = augmented(noise(*shape), augment, seed)
+        assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 16, 16))
+
+
+def test_all_steps_draw_from_the_default_generator_alone() -> None:
+    first = augmented(noise(30, 30), ALL, 3)
+    random.seed(9)
+    np.random.seed(9)
+    assert torch.equal(augmented(noise(30, 30), ALL, 3), first)
+
+
+def test_a_policy_before_the_crop_sees_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def note(image: Tensor) -> Tensor:
+        seen.append(tuple(image.shape))
+        return image
+
+    monkeypatch.setattr("convsmith.data.augment.make_policy", lambda *_: note)
+    for before_crop in (True, False):
+        policy = TrivialAugment(name="trivial_augment", before_crop=before_crop)
+        augmented(noise(20, 30), Augment(random_resized_crop=CROP, policy=policy))
+    assert seen == [(3, 20, 30), (3, 16, 16)]
+
+
+def test_the_decoded_image_stays_as_it_was() -> None:
+    image = noise(16, 16)
+    augmented(
+        image, ALL.model_copy(update={"random_resized_crop": None, "random_crop": RandomCrop(size=16, padding=0)})
+    )
+    assert (image == noise(16, 16)).all()

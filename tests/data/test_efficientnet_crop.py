@@ -57,7 +57,7 @@ def test_boxes_are_distributed_as_resnests(case: dict[str, Any]) -> None:
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.floats(0.01, 0.9), st.randoms(use_true_random=False))
-def test_a_box_lies_in_the_image_and_in_its_ranges(
+def test_a_box_lies_in_the_image_and_is_not_too_small(
     width: int, height: int, area: float, numbers: random.Random
 ) -> None:
     box = random_box(width, height, (area, 1.0), RATIO, numbers.random, numbers.randrange)

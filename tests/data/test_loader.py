@@ -17,11 +17,31 @@ from convsmith.data.loader import Batch, default_workers, raise_on_bad, train_lo
 from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
-from convsmith.recipe.augmentation import Augment, Plain, RandomCrop, Sampling
+from convsmith.recipe.augmentation import (
+    Augment,
+    Balanced,
+    ColorJitter,
+    EfficientNetCrop,
+    Plain,
+    RandomCrop,
+    RandomErasing,
+    RepeatedAugmentation,
+    Sampling,
+    TimmRandAugment,
+)
 from convsmith.spec import Preprocess
 from tests.data.folders import write_noise
 
 AUGMENT = Augment(random_crop=RandomCrop(size=8, padding=2), hflip=0.5)
+EVERYTHING = Augment(
+    efficientnet_crop=EfficientNetCrop(size=8),
+    hflip=0.5,
+    vflip=0.5,
+    policy=TimmRandAugment(name="timm_rand_augment"),
+    color_jitter=ColorJitter(brightness=0.4),
+    lighting=0.1,
+    random_erasing=RandomErasing(probability=0.5, value="noise"),
+)
 PREPROCESS = Preprocess(resize=8, crop=8)
 PLAIN = Augment(random_crop=RandomCrop(size=8, padding=0))
 SEED = 7
@@ -54,8 +74,10 @@ def batches(
     workers: int = 0,
     augment: Augment = AUGMENT,
     on_error: Literal["error", "skip"] = "error",
+    sampling: Sampling = ALL,
 ) -> list[Batch]:
-    return list(train_loader(index, augment, PREPROCESS, sampler(index, first), SEED, on_error, workers))
+    steps = sampler(index, first, sampling=sampling)
+    return list(train_loader(index, augment, PREPROCESS, steps, SEED, on_error, workers))
 
 
 def same(these: Iterable[Batch], those: Iterable[Batch]) -> bool:
@@ -100,6 +122,19 @@ def test_training_batches_are_uint8_images_and_int64_targets(folder: ImageFolder
 @pytest.mark.parametrize("workers", [1, 3])
 def test_training_batches_do_not_depend_on_the_workers(folder: ImageFolder, workers: int) -> None:
     assert same(batches(folder.train, workers=workers), batches(folder.train))
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [RepeatedAugmentation(name="repeated"), Balanced(name="balanced"), Plain(fraction=0.5)],
+    ids=["repeated", "balanced", "share"],
+)
+def test_every_kind_of_sampling_and_augmentation_goes_on_and_knows_no_workers(
+    folder: ImageFolder, sampling: Sampling
+) -> None:
+    whole = batches(folder.train, augment=EVERYTHING, sampling=sampling)
+    rest = batches(folder.train, 4, 3, EVERYTHING, sampling=sampling)
+    assert same(whole[8:], rest)
 
 
 @pytest.mark.parametrize("workers", [0, 3])

@@ -70,7 +70,12 @@ def test_posterizing_to_no_bits_gives_black_as_pillow_did_when_convnext_was_trai
 def calls(monkeypatch: pytest.MonkeyPatch, images: int = 1000, **options: Any) -> list[tuple[Any, ...]]:
     """The arguments after the image of all operations on some images."""
     found: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(module, "change", lambda image, *arguments: found.append(arguments) or image)
+
+    def note(image: Image.Image, *arguments: Any) -> Image.Image:
+        found.append(arguments)
+        return image
+
+    monkeypatch.setattr(module, "change", note)
     augment = timm_rand_augment(TimmRandAugment(name="timm_rand_augment", **options), IMAGENET)
     torch.manual_seed(0)
     for _ in range(images):
