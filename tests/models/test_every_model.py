@@ -276,7 +276,14 @@ def test_checkpointing_is_switched_for_one_model_only_and_off_again() -> None:
     assert train(model, images())[1] == full
 
 
-@traced_models
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cifar_resnet20",
+        pytest.param("resnest50_fast_1s1x64d", marks=pytest.mark.slow),
+        pytest.param("convnext_isotropic_small", marks=pytest.mark.slow),
+    ],
+)
 def test_checkpointing_compiles_into_one_graph_and_changes_no_number(name: str) -> None:
     plain = lively_training(name)
     frugal = copy.deepcopy(plain)
