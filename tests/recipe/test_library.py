@@ -2,29 +2,26 @@ from __future__ import annotations
 
 import math
 from importlib.resources import files
+from itertools import pairwise
 
 import pytest
 
-from convsmith.recipe.load import list_recipes, load_recipe
-from convsmith.recipe.optimization import Cosine, Sgd
+from convsmith.models.published import list_weights
+from convsmith.models.registry import list_models
+from convsmith.recipe.layers import file_layers
+from convsmith.recipe.load import list_recipes, load_recipe, resolve
+from convsmith.recipe.optimization import MultiStep, Sgd
 
 LIBRARY = files("convsmith.recipe") / "library"
 
 
 def test_the_recipes_are_listed_in_order_and_without_bases() -> None:
-    assert list_recipes() == [
-        "cifar_resnet20-cifar10",
-        "cifar_resnet20-cifar10-short",
-        "cifar_resnet56-cifar10",
-        "digits",
-        "resnet18-folder",
-        "resnet18-in1k",
-        "resnet50-in1k",
-    ]
+    names = [file.name.removesuffix(".yaml") for file in LIBRARY.iterdir()]
+    assert list_recipes() == sorted(name for name in names if not name.startswith("base-"))
 
 
 def test_a_pattern_picks_recipes() -> None:
-    assert list_recipes("resnet*-in1k") == ["resnet18-in1k", "resnet50-in1k"]
+    assert list_recipes("resnet5*-in1k*") == ["resnet50-in1k", "resnet50-in1k-cosine", "resnet50-in1k-v2"]
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -41,25 +38,47 @@ class TestEach:
         assert "# Source: " in head
         assert "# Accuracy: " in head or "# Published, " in head
 
-    def test_trains_on_images_of_the_size_that_it_is_evaluated_on(self, name: str) -> None:
+    def test_trains_on_images_of_the_size_that_it_is_evaluated_on_or_of_fixres(self, name: str) -> None:
         recipe = load_recipe(name)
-        assert recipe.augment.size == recipe.preprocess.crop
+        assert (recipe.augment.size, recipe.preprocess.crop) in {(176, 224), (recipe.preprocess.crop,) * 2}
+
+    def test_names_a_model_and_weights_that_there_are(self, name: str) -> None:
+        model = load_recipe(name).model
+        assert model.name in list_models()
+        assert model.weights is None or model.weights in list_weights(f"{model.name}.*")
 
 
-@pytest.mark.parametrize("name", ["resnet18-in1k", "resnet50-in1k"])
-def test_the_imagenet_recipes_are_torchvisions_first(name: str) -> None:
-    recipe = load_recipe(name)
-    assert recipe.optimizer == Sgd(name="sgd", lr=0.1, momentum=0.9, weight_decay=1e-4)
-    assert (recipe.batch.size, recipe.schedule) == (8 * 32, Cosine(epochs=90))
-    assert (recipe.preprocess.resize, recipe.preprocess.crop, recipe.augment.hflip) == (256, 224, 0.5)
-    assert (recipe.loss.label_smoothing, recipe.ema) == (0, None)
+LADDERS = {"resnet50-ladder-*": "resnet50-in1k", "cifar10-ladder-*": "cifar10-baseline"}
+STEPS = [pair for pattern, start in LADDERS.items() for pair in pairwise([start, *list_recipes(pattern)])]
+
+
+@pytest.mark.parametrize(("before", "after"), STEPS)
+def test_each_step_of_a_ladder_changes_only_what_its_file_says(before: str, after: str) -> None:
+    old, new = resolve(before).values, resolve(after).values
+    own = file_layers(after)[-1].values
+    assert file_layers(after)[-2].name == before
+    assert {key for key in new if new[key] != old[key]} == own.keys() | {"description"}
+    for section in own.keys() - {"description", "source"}:
+        for key in old[section] or ():
+            kept = key not in own[section] and "name" not in own[section]
+            assert not kept or new[section][key] == old[section][key]
+
+
+def test_the_last_step_of_torchvisions_ladder_is_its_new_recipe() -> None:
+    last, new = (resolve(name).values for name in (STEPS[11][1], "resnet50-in1k-v2"))
+    assert last | {"description": ""} == new | {"description": ""}
+
+
+def test_a_fine_tuning_takes_weights_from_a_file() -> None:
+    assert load_recipe("finetune-small", ["model.weights=resnet18.pth"]).model.weights == "resnet18.pth"
 
 
 @pytest.mark.parametrize("name", ["cifar_resnet20-cifar10", "cifar_resnet56-cifar10"])
 def test_the_cifar_recipes_are_the_papers(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.optimizer == Sgd(name="sgd", lr=0.1, momentum=0.9, weight_decay=1e-4)
-    assert (recipe.batch.size, recipe.schedule.epochs) == (128, 200)
+    schedule = MultiStep(name="multi_step", epochs=200, milestones=(100, 150))
+    assert (recipe.batch.size, recipe.schedule) == (128, schedule)
     assert recipe.augment.random_crop is not None
     assert (recipe.augment.random_crop.padding, recipe.augment.hflip) == (4, 0.5)
 

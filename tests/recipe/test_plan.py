@@ -134,7 +134,8 @@ class TestSteps:
     def test_weight_decay_follows_a_cosine_where_it_has_an_end(self) -> None:
         decays = make_plan(load_recipe("digits", ["optimizer.weight_decay_end=0.1"]), 640).weight_decay
         assert decays is not None
-        assert (len(decays), decays[0], decays[60]) == (120, 5e-4, pytest.approx((5e-4 + 0.1) / 2))
+        assert (len(decays), decays[0]) == (120, 5e-4)
+        assert decays[60] == pytest.approx((5e-4 + 0.1) / 2)
 
     def test_an_epoch_without_a_full_batch_is_an_error_that_says_what_to_set(self) -> None:
         message = error_of(lambda: make_plan(with_batch(64, last_batch="drop"), 63))
