@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from convsmith.models.base import VisionModel
+from convsmith.models.checkpointing import Blocks
 from convsmith.models.published import resolve
 from convsmith.models.registry import create_model
 from convsmith.models.weights import load_weights
@@ -47,15 +48,17 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     with torch.device("meta"):  # shapes without memory or arithmetic
         model = build_model(recipe)
     make_task(recipe).check_model(model)
-    model = prepare(model, recipe, torch.device("cpu"))
+    prepare(model, recipe)
+    groups = parameter_groups(model, recipe.optimizer)
+    params = sum(p.numel() for p in model.parameters())
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    model.requires_grad_(True)  # frozen layers keep nothing for a backward pass, but their forward pass takes room too
     with FakeTensorMode(allow_non_fake_inputs=True):  # the same on a device that autocast knows
         model = model.to_empty(device="cpu")
         gmacs = _gmacs(model, recipe.preprocess.crop)
         # one image would not do: BatchNorm refuses to train on a single value per channel
-        two, three = (_saved_bytes(model, n, recipe.augment.size, precision) for n in (2, 3))
+        two, three = (_activation_bytes(model, n, recipe.augment.size, precision) for n in (2, 3))
     per_sample = three - two
-    params = sum(p.numel() for p in model.parameters())
-    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     # weights and their average; gradients and the optimizer's state
     floats = params * (1 + (recipe.ema is not None)) + learning * (1 + STATE_SLOTS[recipe.optimizer.name])
     fixed = 4 * floats + (two - 2 * per_sample)
@@ -65,7 +68,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     )
     return replace(
         solved,
-        groups=parameter_groups(model, recipe.optimizer),
+        groups=groups,
         params=learning,
         gmacs=gmacs,
         memory_bytes=fixed + per_sample * solved.per_device_batch,
@@ -103,11 +106,42 @@ def _gmacs(model: nn.Module, size: int) -> float:
     return float(counter.get_total_flops()) / 2 / 1e9
 
 
-def _saved_bytes(model: nn.Module, batch: int, size: int, precision: Precision) -> int:
-    """Bytes that a forward pass keeps for the backward pass, the parameters themselves not counted."""
+def _activation_bytes(model: VisionModel, batch: int, size: int, precision: Precision) -> int:
+    """Bytes of activations at the worst moment of a step."""
+    kept = _saved_bytes(model, batch, size, precision, {})
+    groups = [module for module in model.modules() if isinstance(module, Blocks) and module.recompute]
+    if not groups:
+        return kept
+    # The backward pass computes one block again, and keeps for that what it would have kept without checkpointing.
+    saved: dict[int, int] = {}
+    before: dict[nn.Module, int] = {}
+    largest = 0
+
+    def enter(block: nn.Module, _inputs: object) -> None:
+        before[block] = sum(saved.values())
+
+    def leave(block: nn.Module, _inputs: object, _output: object) -> None:
+        nonlocal largest
+        largest = max(largest, sum(saved.values()) - before[block])
+
+    blocks = [block for group in groups for block in group]
+    hooks = [block.register_forward_pre_hook(enter) for block in blocks]
+    hooks += [block.register_forward_hook(leave) for block in blocks]
+    model.gradient_checkpointing(False)
+    _saved_bytes(model, batch, size, precision, saved)
+    model.gradient_checkpointing()
+    for hook in hooks:
+        hook.remove()
+    return kept + largest
+
+
+def _saved_bytes(model: nn.Module, batch: int, size: int, precision: Precision, saved: dict[int, int]) -> int:
+    """Bytes that a forward pass keeps for the backward pass, the parameters themselves not counted.
+
+    `saved`, by storage, grows while the pass goes on.
+    """
     model.train()
     own = {tensor.untyped_storage()._cdata for tensor in model.state_dict().values()}
-    saved: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()

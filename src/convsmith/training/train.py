@@ -42,7 +42,7 @@ from convsmith.training.progress import Progress
 from convsmith.training.run import Run
 from convsmith.training.signals import StopRequest
 from convsmith.training.trainer import Parts, Trainer
-from convsmith.training.tricks import prepare
+from convsmith.training.tricks import prepare, synchronise_batch_norm
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,10 @@ def _parts(
     make_repeatable(device)
     torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
     model = build_model(recipe, weights=None if progress.step else recipe.model.weights)
-    model = prepare(model, recipe, device).to(device)
+    prepare(model, recipe)
+    if recipe.model.sync_batch_norm:
+        model = synchronise_batch_norm(model, device)
+    model = model.to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     task = make_task(recipe)

@@ -21,13 +21,8 @@ logger = logging.getLogger(__name__)
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
-def prepare(model: VisionModel, recipe: Recipe, device: torch.device) -> VisionModel:
-    """The model with what the recipe changes for the whole run: BatchNorm, gradient checkpointing, freezing for good.
-
-    Args:
-        model: changed in place, apart from its BatchNorms where they become synchronised ones.
-        recipe: what to train.
-        device: where it will train; torch synchronises BatchNorm between GPUs only.
+def prepare(model: VisionModel, recipe: Recipe) -> None:
+    """Change in `model` what the recipe says for the whole run: BatchNorm, gradient checkpointing, freezing for good.
 
     Raises:
         ConvsmithError: there is nothing to freeze under a name, nothing is left to learn, or a ramp has no layers.
@@ -48,11 +43,13 @@ def prepare(model: VisionModel, recipe: Recipe, device: torch.device) -> VisionM
         if recipe.freeze.epochs is None:
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_(not is_frozen(name))
-    if wanted.sync_batch_norm:
-        if torch.distributed.is_initialized() and device.type == "cuda":
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-        else:
-            logger.info("BatchNorm is not synchronised: there are no other GPUs to do that with")
+
+
+def synchronise_batch_norm(model: VisionModel, device: torch.device) -> VisionModel:
+    """The model with BatchNorms that see the batches of all processes; torch has them for GPUs only."""
+    if torch.distributed.is_initialized() and device.type == "cuda":
+        return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return,no-untyped-call]
+    logger.info("BatchNorm is not synchronised: there are no other GPUs to do that with")
     return model
 
 

@@ -1,0 +1,131 @@
+"""Fine-tuning: which weights a training starts from, and what a linear probe leaves alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from typer.testing import CliRunner
+
+import convsmith as cs
+from convsmith.cli.main import app
+from convsmith.training.model_plan import build_model
+from tests.training.conftest import SMALL
+from tests.training.tiny_model import TinyNet, name_tiny
+
+TINY = (*SMALL, "model.name=tiny", "schedule.epochs=1", "schedule.warmup_epochs=0", "batch.per_device=4")
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    name_tiny(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def taught(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with an average."""
+    with pytest.MonkeyPatch.context() as patch:
+        name_tiny(patch)
+        return cs.train(cs.load_recipe("digits", [*TINY, "ema.decay=0.5"]), digits, tmp_path_factory.mktemp("run")).path
+
+
+def started(*overrides: str) -> dict[str, Tensor]:
+    """The weights that a training on four classes starts from."""
+    recipe = cs.load_recipe("digits", [*TINY, "model.num_classes=4", *overrides])
+    return build_model(recipe, recipe.model.weights).state_dict()
+
+
+def assert_equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
+    assert one.keys() == two.keys()
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+def test_a_run_stands_for_the_weights_that_it_judged(taught: Path) -> None:
+    averaged = load_file(taught / "checkpoints/best/ema.safetensors")
+    for place in (taught, taught / "checkpoints/best", taught / "checkpoints/best/ema.safetensors"):
+        assert_equal(started(f"model.weights={place}"), averaged)
+
+
+def test_the_trained_weights_of_a_run_are_had_by_their_key(taught: Path) -> None:
+    trained = load_file(taught / "checkpoints/best/model.safetensors")
+    assert_equal(started(f"model.weights={taught}", "model.weights_key=model"), trained)
+
+
+def test_a_directory_without_weights_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match="neither the directory of a run"):
+        started(f"model.weights={tmp_path}")
+
+
+def test_a_checkpoint_of_several_state_dicts_is_read_by_key(tmp_path: Path) -> None:
+    model, average = TinyNet(4).state_dict(), TinyNet(4).state_dict()
+    torch.save({"model": model, "model_ema": average}, tmp_path / "official.pth")
+    place = f"model.weights={tmp_path / 'official.pth'}"
+    assert_equal(started(place), model)
+    assert_equal(started(place, "model.weights_key=model_ema"), average)
+
+
+def test_other_classes_get_a_new_head_and_the_log_says_so(
+    taught: Path, digits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for digit in "01":
+        shutil.copytree(digits / "train" / digit, tmp_path / "two" / digit)
+    recipe = cs.load_recipe("digits", [*TINY, f"model.weights={taught}", "freeze.names=backbone"])
+    run = cs.train(recipe, tmp_path / "two", tmp_path / "run")
+    assert "the head (head.bias, head.weight) is for 4 classes, the model has 2" in caplog.text
+    found = load_file(run.checkpoints / "last/model.safetensors")
+    before = load_file(taught / "checkpoints/best/ema.safetensors")
+    assert found["head.weight"].shape == (2, 8)
+    assert_equal(*({n: v for n, v in state.items() if not n.startswith("head")} for state in (found, before)))
+
+
+def test_a_linear_probe_moves_the_head_alone_and_keeps_statistics(taught: Path, digits: Path, tmp_path: Path) -> None:
+    recipe = cs.load_recipe("digits", [*TINY, f"model.weights={taught}", "freeze.names=backbone", "ema.decay=0.5"])
+    run = cs.train(recipe, digits, tmp_path / "run")
+    before = load_file(taught / "checkpoints/best/ema.safetensors")
+    for name in ("model", "ema"):
+        after = load_file(run.checkpoints / "last" / f"{name}.safetensors")
+        assert {key for key in after if not torch.equal(after[key], before[key])} == {"head.weight", "head.bias"}
+    optimizer = load_file(run.checkpoints / "last/optimizer.safetensors")
+    assert {key.rpartition("/")[0] for key in optimizer} == {"head.weight", "head.bias"}
+
+
+def test_images_may_be_larger_than_those_of_the_weights(taught: Path, digits: Path, tmp_path: Path) -> None:
+    larger = ["augment.random_crop.size=24", "preprocess.resize=24", "preprocess.crop=24"]
+    recipe = cs.load_recipe("digits", [*TINY, *larger, f"model.weights={taught}"])
+    assert cs.load(cs.train(recipe, digits, tmp_path / "run").bundle).manifest.preprocess.crop == 24
+
+
+def test_the_command_finetunes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[cs.Recipe] = []
+
+    def note(recipe: cs.Recipe, data: Path, out: Path, resume: str) -> cs.Run:
+        asked.append(recipe)
+        return cs.Run(out)
+
+    monkeypatch.setattr("convsmith.training.train.train", note)
+    save_file(TinyNet(4).state_dict(), tmp_path / "a=b #1.safetensors")
+    place = str(tmp_path / "a=b #1.safetensors")
+    done = CliRunner().invoke(
+        app, ["train", "digits", "--data", str(tmp_path), "--finetune", place, "schedule.epochs=2"]
+    )
+    assert done.exit_code == 0, done.output
+    assert (asked[0].model.weights, asked[0].schedule.epochs) == (place, 2)
+
+
+def test_without_validation_all_images_are_trained_on_and_the_last_weights_shipped(
+    digits: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(digits / "train", tmp_path / "data")
+    recipe = cs.load_recipe("digits", [*TINY, "eval=false", "schedule.epochs=2", "ema.decay=0.5"])
+    run = cs.train(recipe, tmp_path / "data", tmp_path / "run")
+    assert run.plan["num_samples"] == 48
+    assert [(line["epoch"], line["split"]) for line in run.metrics] == [(1, "train"), (2, "train")]
+    assert (run.checkpoints / "best").resolve() == (run.checkpoints / "last").resolve()
+    manifest = cs.load(run.bundle).manifest
+    assert manifest.metrics == {}
+    assert manifest.parity["images"] == 48
+    assert cs.train(recipe, tmp_path / "data", run.path).metrics == run.metrics
