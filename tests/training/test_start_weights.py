@@ -25,11 +25,18 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     name_tiny(monkeypatch)
 
 
+@pytest.fixture
+def _no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare a training the export."""
+    monkeypatch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
+
+
 @pytest.fixture(scope="module")
 def taught(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with an average."""
     with pytest.MonkeyPatch.context() as patch:
         name_tiny(patch)
+        patch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
         return cs.train(cs.load_recipe("digits", [*TINY, "ema.decay=0.5"]), digits, tmp_path_factory.mktemp("run")).path
 
 
@@ -68,6 +75,7 @@ def test_a_checkpoint_of_several_state_dicts_is_read_by_key(tmp_path: Path) -> N
     assert_equal(started(place, "model.weights_key=model_ema"), average)
 
 
+@pytest.mark.usefixtures("_no_bundle")
 def test_other_classes_get_a_new_head_and_the_log_says_so(
     taught: Path, digits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -82,6 +90,7 @@ def test_other_classes_get_a_new_head_and_the_log_says_so(
     assert_equal(*({n: v for n, v in state.items() if not n.startswith("head")} for state in (found, before)))
 
 
+@pytest.mark.usefixtures("_no_bundle")
 def test_a_linear_probe_moves_the_head_alone_and_keeps_statistics(taught: Path, digits: Path, tmp_path: Path) -> None:
     recipe = cs.load_recipe("digits", [*TINY, f"model.weights={taught}", "freeze.names=backbone", "ema.decay=0.5"])
     run = cs.train(recipe, digits, tmp_path / "run")
@@ -93,10 +102,13 @@ def test_a_linear_probe_moves_the_head_alone_and_keeps_statistics(taught: Path, 
     assert {key.rpartition("/")[0] for key in optimizer} == {"head.weight", "head.bias"}
 
 
+@pytest.mark.usefixtures("_no_bundle")
 def test_images_may_be_larger_than_those_of_the_weights(taught: Path, digits: Path, tmp_path: Path) -> None:
     larger = ["augment.random_crop.size=24", "preprocess.resize=24", "preprocess.crop=24"]
     recipe = cs.load_recipe("digits", [*TINY, *larger, f"model.weights={taught}"])
-    assert cs.load(cs.train(recipe, digits, tmp_path / "run").bundle).manifest.preprocess.crop == 24
+    run = cs.train(recipe, digits, tmp_path / "run")
+    assert run.metrics[-1]["split"] == "val"
+    assert run.recipe.preprocess.crop == 24
 
 
 def test_the_command_finetunes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
