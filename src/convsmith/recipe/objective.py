@@ -55,7 +55,10 @@ class Teacher(Section):
 
     bundle: str | None = Field(None, description="Folder of a bundle, such as runs/x/bundle.")
     model: str | None = Field(None, description="A name that `convsmith models` lists, timm/NAME or torchvision/NAME.")
-    weights: str | None = Field(None, description="Of the model: a name that `convsmith weights` lists, or a file.")
+    weights: str | None = Field(
+        None,
+        description="Of the model: a name that `convsmith weights` lists, a file, or `pretrained` for another library's.",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Further keyword arguments of the model.")
 
     @field_validator("options")

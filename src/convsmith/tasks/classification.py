@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier
+from convsmith.recipe.schedules import total_epochs
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.classification_metrics import ClassificationResults
 from convsmith.tasks.distillation import Distiller
@@ -26,9 +27,7 @@ class Classification:
         self._recipe = recipe
         self._loss = make_loss(recipe.loss)
         self._distiller: Distiller | None = None
-        extra = getattr(recipe.schedule, "extra", None)
-        off = recipe.mixing.off_epochs if recipe.mixing else 0
-        self._mixed_epochs = recipe.schedule.epochs + (extra.epochs if extra else 0) - off
+        self._mixed_epochs = total_epochs(recipe.schedule) - recipe.mixing.off_epochs if recipe.mixing else 0
 
     def check_model(self, model: nn.Module) -> None:
         """Raise a ConvsmithError unless the model gives one vector of logits per image, with a weight for each."""

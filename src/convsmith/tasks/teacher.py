@@ -28,7 +28,7 @@ def load_teacher(recipe: Recipe, device: torch.device, num_classes: int) -> Teac
     """The teacher of a recipe that has one.
 
     It sees what the student sees, in its own normalisation: that of its published weights or its bundle, else the
-    student's.
+    student's. A model computes in bfloat16 where the device does so natively, a bundle on the CPU.
 
     Args:
         recipe: what to train.
@@ -41,7 +41,9 @@ def load_teacher(recipe: Recipe, device: torch.device, num_classes: int) -> Teac
     assert recipe.distillation is not None
     spec = recipe.distillation.teacher
     try:
-        return _bundle(recipe, spec, num_classes) if spec.bundle else _model(recipe, spec, device, num_classes)
+        if spec.bundle is not None:
+            return _bundle(recipe, Path(spec.bundle), num_classes)
+        return _model(recipe, spec, device, num_classes)
     except ConvsmithError as error:
         raise ConvsmithError(f"distillation.teacher cannot teach: {error.what}", error.why, error.fix) from error
 
@@ -94,9 +96,7 @@ def _normalisation_of(model: ImageClassifier, weights: str, recipe: Recipe) -> t
     return spec.mean, spec.std
 
 
-def _bundle(recipe: Recipe, spec: Teacher, num_classes: int) -> TeacherFunction:
-    assert spec.bundle is not None
-    folder = Path(spec.bundle)
+def _bundle(recipe: Recipe, folder: Path, num_classes: int) -> TeacherFunction:
     manifest = read_manifest(folder)
     if len(manifest.labels) != num_classes:
         raise ConvsmithError(
