@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from pydantic import TypeAdapter
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.data.augment import train_transform
+from convsmith.recipe.augmentation import Augment, Sampling
+from convsmith.spec import Preprocess
 from tests.data.folders import write_files
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
@@ -28,3 +35,16 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_the_extensions_are_those_that_are_read() -> None:
     (listed,) = re.findall(r"in upper or lower case: `(.*?)`\.", PAGE, re.DOTALL)
     assert frozenset(listed.split()) == IMAGE_SUFFIXES
+
+
+def test_the_example_of_an_augmentation_is_one() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    augment = Augment.model_validate_json(json.dumps(yaml.safe_load(example)["augment"]))
+    image = train_transform(augment, Preprocess(resize=8, crop=8))(np.zeros((30, 40, 3), np.uint8))
+    assert image.shape == (3, 224, 224)
+
+
+def test_every_sampling_in_the_table_is_one() -> None:
+    rows = re.findall(r"^\| `(\{name: .*?\})`", PAGE, re.MULTILINE)
+    kinds = [TypeAdapter(Sampling).validate_json(json.dumps(yaml.safe_load(row))).name for row in rows]
+    assert kinds == ["plain", "repeated", "balanced"]
