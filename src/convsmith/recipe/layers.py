@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -59,9 +60,10 @@ def file_layers(source: str | Path) -> list[Layer]:
             circle = " extends ".join(f"`{link.name}`" for link in [*chain, here])
             raise ConvsmithError(f"a recipe cannot extend itself: {circle}", fix="Remove one `extends`.")
         chain.append(here)
-        values, lines = read_yaml(_read(here), here.name)
-        if not isinstance(values, dict):
+        content, lines = _parse(_read(here), here.name)
+        if not isinstance(content, dict):
             raise ConvsmithError(f"{here.name} is not a recipe", "a recipe is a mapping: lines of `key: value`")
+        values = dict(content)
         origins = {path: f"{here.name}:{line}" for path, line in lines.items()}
         parent, where = values.pop("extends", None), origins.pop("extends", "")
         if where and not (parent and isinstance(parent, str)):
@@ -132,6 +134,9 @@ def _locate(reference: str | Path, folder: Path | None, context: str) -> _Source
     except (OSError, ValueError) as error:
         raise ConvsmithError(f"{context}{path} cannot be read", str(error)) from error
     raise ConvsmithError(f"{context}there is no file {path}{did_you_mean(path.name, near)}")
+
+
+_parse = lru_cache(maxsize=256)(read_yaml)  # many recipes share a base; nobody changes what it returns
 
 
 def _read(source: _Source) -> bytes:
