@@ -7,7 +7,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from convsmith.recipe.optimization import Cosine
+from convsmith.recipe.optimization import (
+    Constant,
+    Cosine,
+    Exponential,
+    ExtraPhase,
+    MultiStep,
+    Poly,
+    Schedule,
+    Step,
+)
 from convsmith.recipe.schedules import learning_rate, learning_rates, warmup_steps
 
 SCHEDULES = st.builds(
@@ -17,6 +26,14 @@ SCHEDULES = st.builds(
     warmup_lr=st.floats(0, 0.5),
     min_lr=st.floats(0, 0.5),
 ) | st.builds(Cosine, epochs=st.integers(6, 20), warmup_epochs=st.integers(0, 5))
+KINDS: list[Schedule] = [
+    Cosine(epochs=5, warmup_epochs=1),
+    Poly(name="poly", epochs=5, warmup_epochs=1),
+    Step(name="step", epochs=5, every_epochs=2, warmup_epochs=1),
+    MultiStep(name="multi_step", epochs=5, milestones=(2, 2.5), warmup_epochs=1),
+    Exponential(name="exponential", epochs=5, warmup_epochs=1),
+    Constant(name="constant", epochs=5, warmup_epochs=1),
+]
 BASE_LRS = st.floats(0.5, 10)
 STEPS = st.integers(1, 30)
 
@@ -46,6 +63,49 @@ def test_warmup_may_end_within_an_epoch() -> None:
 
 def test_a_run_of_one_step_has_the_base_rate() -> None:
     assert learning_rates(Cosine(epochs=1, warmup_epochs=0.9), 0.5, 1) == [0.5]
+
+
+def test_warmup_may_be_given_in_steps() -> None:
+    assert warmup_steps(Cosine(epochs=5, warmup_steps=7), 5) == 7
+
+
+def test_a_warmup_that_reaches_its_rate_may_take_the_whole_run() -> None:
+    schedule = Cosine(epochs=2, warmup_epochs=2, warmup_reaches_lr="at_last_step")
+    assert learning_rates(schedule, 1.0, 3) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+
+
+def test_a_constant_warmup_jumps_to_the_base_rate() -> None:
+    schedule = Cosine(epochs=5, warmup_epochs=1, warmup="constant", warmup_lr=0.01)
+    assert learning_rates(schedule, 0.5, 2)[:3] == [0.01, 0.01, 0.5]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_by_epoch_each_epoch_has_the_rate_of_its_first_step(kind: Schedule) -> None:
+    by_step = learning_rates(kind, 0.5, 4)
+    by_epoch = learning_rates(kind.model_copy(update={"by": "epoch"}), 0.5, 4)
+    assert by_epoch == [rate for rate in by_step[::4] for _ in range(4)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_shift_moves_all_rates_by_a_step(kind: Schedule) -> None:
+    rates = learning_rates(kind, 0.5, 4)
+    assert learning_rates(kind.model_copy(update={"shift": 1}), 0.5, 4)[:-1] == rates[1:]
+    assert learning_rates(kind.model_copy(update={"shift": -1}), 0.5, 4) == [rates[0], *rates[:-1]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_extra_phase_is_the_same_schedule_again_without_warmup(kind: Schedule) -> None:
+    extra = ExtraPhase(epochs=3, lr=0.2)
+    rates = learning_rates(kind.model_copy(update={"extra": extra}), 0.5, 4)
+    alone = kind.model_copy(update={"epochs": 3, "warmup_epochs": 0})
+    assert rates == learning_rates(kind, 0.5, 4) + learning_rates(alone, 0.2, 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rates_are_proportional_to_the_base_rate(kind: Schedule) -> None:
+    """So that the factor of a parameter group fits any kind."""
+    kind = kind.model_copy(update={"warmup_epochs": 0})
+    assert learning_rates(kind, 5.0, 4) == pytest.approx([10 * rate for rate in learning_rates(kind, 0.5, 4)])
 
 
 @pytest.mark.parametrize("step", [-1, 20])

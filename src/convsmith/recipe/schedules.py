@@ -116,8 +116,8 @@ def _rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, position: in
 def _one_cycle(schedule: OneCycle, base_lr: float, steps: int, step: int) -> float:
     lowest = base_lr / schedule.div_factor
     top = schedule.rising * steps - 1  # the step, whole or not, with the full rate; torch counts from 1 here
-    if step < top:
-        return half_cosine(lowest, base_lr, step / top)
+    if step <= top:
+        return half_cosine(lowest, base_lr, step / top if top else 1.0)
     return half_cosine(base_lr, lowest / schedule.final_div_factor, (step - top) / (steps - 1 - top))
 
 
