@@ -22,6 +22,7 @@ from convsmith.training.optim import make_optimizer
 from convsmith.training.trainer import Parts, Trainer
 from tests.training.conftest import SMALL
 from tests.training.linear_trainer import Scale, stop_during_step, trainer, weights
+from tests.training.tiny_model import name_tiny
 
 
 @dataclass
@@ -96,6 +97,77 @@ def test_evaluation_judges_the_averaged_weights(tmp_path: Path) -> None:
     targets = torch.cat([batch.targets for batch in made.parts.val])
     expected = F.cross_entropy(made.ema.model(Scale()(images)), targets).item()
     assert notes.records[-1].values["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_evaluation_judges_the_trained_weights_where_the_recipe_says_so(tmp_path: Path) -> None:
+    made, notes = trainer(tmp_path, "schedule.epochs=1", "optimizer.lr=0.5", "ema.decay=0.9", "ema.judged=false")
+    made.fit()
+    images = torch.cat([batch.images for batch in made.parts.val])
+    targets = torch.cat([batch.targets for batch in made.parts.val])
+    expected = F.cross_entropy(made.parts.model(Scale()(images)), targets).item()
+    assert notes.records[-1].values["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_bundle_holds_the_trained_weights_where_those_are_judged(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_tiny(monkeypatch)
+    shipped: dict[str, Tensor] = {}
+    monkeypatch.setattr(
+        "convsmith.training.pack.make_bundle", lambda path, model, *args, **kwargs: shipped.update(model.state_dict())
+    )
+    recipe = cs.load_recipe("digits", [*SMALL, "model.name=tiny", "ema.decay=0.9", "ema.judged=false"])
+    run = cs.train(recipe, digits, tmp_path / "run")
+    trained = load_file(run.checkpoints / "best" / "model.safetensors")
+    assert [name for name in trained if not torch.equal(shipped[name], trained[name])] == []
+
+
+def test_the_average_is_updated_at_the_recipes_steps(tmp_path: Path) -> None:
+    made, _ = trainer(tmp_path, "ema.decay=0.5", "ema.warmup=none", "ema.every_steps=3")
+    assert made.ema is not None
+    expected, steps = weights(made).clone(), iter(made.parts.train)
+    for step in range(8):  # two epochs of four
+        made._step(steps)
+        made.state.step += 1
+        if step in (0, 3, 4, 7):
+            expected = (expected + weights(made)) / 2
+        torch.testing.assert_close(made.ema.model.state_dict()["1.weight"], expected)
+
+
+def test_the_weight_decay_of_every_step_is_the_plans_where_it_is_the_recipes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = trainer(
+        tmp_path, "optimizer.weight_decay=0.1", "optimizer.weight_decay_end=0.5", "optimizer.bias_weight_decay=0.2"
+    )
+    used: list[list[float]] = []
+    step = made.optimizer.step
+
+    def noted_step() -> None:
+        used.append([group["weight_decay"] for group in made.optimizer.param_groups])
+        step()
+
+    monkeypatch.setattr(made.optimizer, "step", noted_step)
+    made.fit()
+    assert made.plan.weight_decay is not None
+    assert len(set(made.plan.weight_decay)) == len(used) == 8
+    assert used == [[decay, 0.2] for decay in made.plan.weight_decay]
+
+
+def test_an_extra_phase_is_trained_with_its_own_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, notes = trainer(tmp_path, "schedule.extra.epochs=1", "schedule.extra.lr=0.002")
+    used: list[float] = []
+    step = made.optimizer.step
+
+    def noted_step() -> None:
+        used.append(made.optimizer.param_groups[0]["lr"])
+        step()
+
+    monkeypatch.setattr(made.optimizer, "step", noted_step)
+    made.fit()
+    assert len(used) == 12
+    assert used[8] == 0.002
+    assert notes.records[-1].epoch == 3
 
 
 def test_nesterov_looks_ahead_along_the_momentum(tmp_path: Path) -> None:
