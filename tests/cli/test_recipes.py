@@ -27,14 +27,16 @@ def test_recipes_lists_all_of_them() -> None:
 def test_recipes_as_json_have_name_description_and_source() -> None:
     rows = json.loads(run("--json"))
     assert [row["name"] for row in rows] == list_recipes()
-    assert rows[-1] == {
+    assert rows[list_recipes().index("resnet50-in1k")] == {
         "name": "resnet50-in1k",
         "description": load_recipe("resnet50-in1k").description,
         "source": load_recipe("resnet50-in1k").source,
     }
 
 
-@pytest.mark.parametrize("name", list_recipes())
+@pytest.mark.parametrize(
+    "name", ["digits", "resnet50-in1k-v2", "resnest200-in1k", "convnext_base-in22k-in1k-384", "cifar10-distilled"]
+)
 def test_what_show_prints_loads_to_the_same_recipe(tmp_path: Path, name: str) -> None:
     path = tmp_path / "shown.yaml"
     path.write_text(run("show", name, "schedule.epochs=30", "ema={decay: 0.9}"), encoding="utf-8")

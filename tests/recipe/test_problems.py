@@ -143,6 +143,14 @@ def test_an_impossible_section_is_told_with_the_reason(tmp_path: Path, text: str
     ("words", "message"),
     [
         (["schedule.min_lr=1"], "{origin} and {file}:12: schedule.min_lr (1) is above optimizer.lr (0.1)"),
+        (
+            ["optimizer.lr_scaling=linear", "batch.size=64", "schedule.min_lr=0.05"],
+            "{origin} and {file}:12: schedule.min_lr (0.05) is above optimizer.lr (0.1, times 0.25 for this batch)",
+        ),
+        (
+            ["schedule.min_lr=0.01", "schedule.extra={epochs: 1, lr: 0.001}"],
+            "{origin}: schedule.min_lr (0.01) is above schedule.extra.lr (0.001)",
+        ),
         (["batch.per_device=48"], "{file}:9 and {origin}: batch.size (128) is not a multiple of batch.per_device (48)"),
     ],
 )

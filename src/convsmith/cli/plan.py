@@ -68,6 +68,8 @@ def _print(recipe: Recipe, plan: Plan) -> None:
     marks |= {plan.total_steps - 1: "last step", warmup: "end of warmup", 0: "first step"}
     rates = [f"{plan.lr[step]:.6g} at step {step:,}, {mark}" for step, mark in sorted(marks.items())]
     table.add_row("learning rate", "\n".join(rates))
+    if plan.weight_decay is not None:
+        table.add_row("weight decay", f"a cosine from {plan.weight_decay[0]:g} to {plan.weight_decay[-1]:.6g}")
     for group in plan.groups or ():
         count = f"{len(group.names)} tensors"
         table.add_row("group", f"{count}, weight decay {group.weight_decay:g}, learning rate x {group.lr_scale:g}")

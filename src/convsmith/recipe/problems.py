@@ -80,12 +80,13 @@ def kinds_of(annotation: Any) -> dict[str, type[Section]]:
 
 
 @cache
-def _known_keys(section: type[Section] = Recipe, prefix: str = "") -> dict[str, FieldInfo]:
+def known_keys(section: type[Section] = Recipe, prefix: str = "") -> dict[str, FieldInfo]:
+    """Every key that a recipe may have, by dotted path; of several kinds with one key the last one's."""
     known: dict[str, FieldInfo] = {}
     for name, field in section.model_fields.items():
         known[prefix + name] = field
         for below in sections_of(field.annotation):
-            known |= _known_keys(below, f"{prefix}{name}.")
+            known |= known_keys(below, f"{prefix}{name}.")
     return known
 
 
@@ -102,7 +103,7 @@ def _problems(errors: list[ErrorDetails], values: Mapping[str, Any]) -> Iterator
                 yield [path], f"`{path}`: {error['ctx']['error']}"
             case "value_error":  # of keys in several sections
                 text = str(error["ctx"]["error"])
-                yield [word for word in re.findall(r"[\w.]+", text) if "." in word and word in _known_keys()], text
+                yield [word for word in re.findall(r"[\w.]+", text) if "." in word and word in known_keys()], text
             case "missing" if not path.endswith("]"):
                 yield [path], f"`{path}` is missing: {_purpose(path)}"
             case _:
@@ -125,9 +126,9 @@ def _locate(error: ErrorDetails, values: Any) -> tuple[str, Any]:
         if isinstance(part, int):
             path += f"[{part}]"
             here = here[part] if part < len(here) else here
-        elif not path or any(sections_of(_known_keys()[path].annotation)):
+        elif not path or any(sections_of(known_keys()[path].annotation)):
             path, here = _below(path, part), here.get(part, _MISSING)
-            if path in _known_keys() and kinds_of(_known_keys()[path].annotation):
+            if path in known_keys() and kinds_of(known_keys()[path].annotation):
                 next(parts, None)  # names the member of the union, which is no key
         # else the part names a member of a plain union
     if error["type"].startswith("union_tag"):
@@ -141,7 +142,7 @@ def _below(path: str, key: str) -> str:
 
 def _purpose(path: str) -> str:
     """What a missing key is for."""
-    field = _known_keys()[path]
+    field = known_keys()[path]
     return field.description or next(section.__doc__ or "" for section in sections_of(field.annotation))
 
 
@@ -151,7 +152,7 @@ def _expected(error: ErrorDetails, path: str) -> str:
         case "literal_error", {"expected": words}:
             return _either([word.strip("'") for word in re.split(", | or ", words)])
         case "union_tag_invalid" | "union_tag_not_found", _:
-            return _either(list(kinds_of(_known_keys()[path.rpartition(".")[0]].annotation)))
+            return _either(list(kinds_of(known_keys()[path.rpartition(".")[0]].annotation)))
         case "greater_than", {"gt": limit}:
             return f"a number above {limit:.10g}"
         case "greater_than_equal", {"ge": limit}:
@@ -170,7 +171,7 @@ def _expected(error: ErrorDetails, path: str) -> str:
 def _list_at(path: str) -> str:
     """What a list holds, as a noun."""
     key, *indices = re.split(r"[][]+", path.removesuffix("]"))
-    items = _items(_known_keys()[key].annotation)
+    items = _items(known_keys()[key].annotation)
     for index in indices:
         items = _items(items[0] if ... in items else items[int(index)])
     if ... in items:
@@ -192,7 +193,7 @@ def _words(items: tuple[Any, ...]) -> str:
 
 def _unknown(path: str, given: Any, values: Mapping[str, Any]) -> str:
     section, _, key = path.rpartition(".")
-    known = _known_keys()
+    known = known_keys()
     if path in known:  # of another member of the union
         kind: Any = values
         for step in section.split("."):
@@ -215,7 +216,7 @@ def _unknown(path: str, given: Any, values: Mapping[str, Any]) -> str:
     close = close or [names[name] for name in get_close_matches(key, names, 1, 0.7)]
     if close:
         return f"unknown key `{path}`; did you mean `{close[0]}`?"
-    place, keys = (f"`{section}`", siblings) if section and siblings else ("a recipe", _known_keys())
+    place, keys = (f"`{section}`", siblings) if section and siblings else ("a recipe", known_keys())
     return f"unknown key `{path}`; {place} has {', '.join(sorted(key for key in keys if '.' not in key))}"
 
 

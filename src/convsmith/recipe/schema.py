@@ -142,6 +142,9 @@ class Recipe(Section):
                     f"schedule.{name} ({low:g}) is above optimizer.lr ({self.optimizer.lr:g}{scaled}), "
                     "the highest learning rate of the run"
                 )
+        low, extra = getattr(self.schedule, "min_lr", 0.0), getattr(self.schedule, "extra", None)
+        if extra and low > extra.lr:
+            raise ValueError(f"schedule.min_lr ({low:g}) is above schedule.extra.lr ({extra.lr:g}), that falls to it")
         if not self.eval and self.early_stopping:
             raise ValueError("early_stopping waits for a validation metric, but eval is false, so there is none")
         per_device = self.batch.per_device
