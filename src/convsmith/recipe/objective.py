@@ -57,7 +57,7 @@ class Teacher(Section):
     model: str | None = Field(None, description="A name that `convsmith models` lists, timm/NAME or torchvision/NAME.")
     weights: str | None = Field(
         None,
-        description="Of the model: a name that `convsmith weights` lists, a file, or `pretrained` for another library's.",
+        description="Of the model: a name that `convsmith weights` lists, a file, or `pretrained` (timm, torchvision).",
     )
     options: dict[str, Any] = Field(default_factory=dict, description="Further keyword arguments of the model.")
 
