@@ -72,11 +72,18 @@ def test_a_strip_without_any_box_has_none() -> None:
     assert random_box(1000, 1, AREA, RATIO, draws.uniform, draws.below) is None
 
 
-@pytest.mark.parametrize("shape", [(1, 500, 3), (1, 1, 3)], ids=["no box", "the whole image"])
-def test_without_a_box_the_middle_is_taken_as_in_validation(shape: tuple[int, int, int]) -> None:
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    augment = Augment(efficientnet_crop=EfficientNetCrop(size=32))
-    middle = Preprocess(resize=64, crop=32, method="crop_then_resize", interpolation="bicubic")
+def test_the_whole_image_is_no_box() -> None:
+    assert random_box(1, 1, AREA, RATIO, draws.uniform, draws.below) is None
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_without_a_box_the_middle_is_taken_as_in_validation(
+    mode: Interpolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    monkeypatch.setattr("convsmith.data.efficientnet_crop.random_box", lambda *_: None)
+    augment = Augment(efficientnet_crop=EfficientNetCrop(size=32, interpolation=mode))
+    middle = Preprocess(resize=64, crop=32, method="crop_then_resize", interpolation=mode)
     result = train_transform(augment, Preprocess(resize=8, crop=8))(image)
     assert (result.numpy() == preprocess(image, middle)).all()
 

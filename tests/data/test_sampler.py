@@ -115,6 +115,17 @@ def test_a_later_first_step_gives_the_rest_of_the_same_stream(numbers: Numbers, 
     assert list(numbers.sampler(first, first + more)) == whole[first * numbers.accumulation :]
 
 
+@pytest.mark.parametrize(
+    "sampling",
+    [ALL, RepeatedAugmentation(name="repeated"), Balanced(name="balanced"), Plain(fraction=0.5)],
+    ids=["plain", "repeated", "balanced", "share"],
+)
+def test_every_epoch_has_an_order_of_its_own(sampling: Sampling) -> None:
+    numbers = Numbers(40, 5, 1, 1, steps_per_epoch=4, sampling=sampling)
+    epochs = [[p.index for p in stream(numbers.sampler(first, first + 4))] for first in (0, 4, 8)]
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
 @given(plans, st.integers(0, 9))
 def test_length_is_the_number_of_micro_batches_of_one_rank(numbers: Numbers, steps: int) -> None:
     sampler = numbers.sampler(0, steps, rank=numbers.world_size - 1)
