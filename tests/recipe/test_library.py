@@ -5,9 +5,10 @@ from importlib.resources import files
 from itertools import pairwise
 
 import pytest
+import torch
 
 from convsmith.models.published import list_weights
-from convsmith.models.registry import list_models
+from convsmith.models.registry import create_model, list_models
 from convsmith.recipe.layers import file_layers
 from convsmith.recipe.load import list_recipes, load_recipe, resolve
 from convsmith.recipe.optimization import MultiStep, Sgd
@@ -46,6 +47,16 @@ class TestEach:
         model = load_recipe(name).model
         assert model.name in list_models()
         assert model.weights is None or model.weights in list_weights(f"{model.name}.*")
+
+
+MODELS = {(model.name, repr(model.options)): name for name in list_recipes() for model in [load_recipe(name).model]}
+
+
+@pytest.mark.parametrize("name", MODELS.values())
+def test_the_model_takes_the_recipes_options(name: str) -> None:
+    model = load_recipe(name).model
+    with torch.device("meta"):
+        assert create_model(model.name, num_classes=model.num_classes or 2, **model.options)
 
 
 LADDERS = {"resnet50-ladder-*": "resnet50-in1k", "cifar10-ladder-*": "cifar10-baseline"}
