@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 from torch._C._distributed_c10d import HashStore
+from torch._dynamo.testing import CompileCounter
 
 import convsmith as cs
 from convsmith.models.base import VisionModel
@@ -160,3 +161,21 @@ def test_gradient_checkpointing_keeps_the_inputs_of_blocks_and_all_of_one() -> N
     map_16 = 64 * 16 * 32 * 32 * 4
     # of nine blocks: the first is kept whole, six maps or more; of the three blocks of each stage only the inputs
     assert 3 * map_16 * (1 + 1 / 2 + 1 / 4) + 4 * map_16 < checkpointed < plain / 1.6
+
+
+def test_a_compiled_model_is_compiled_once_for_all_values_of_a_ramp() -> None:
+    model = TinyNet(drop_path=0.4)
+    each_epoch = begun(
+        model,
+        4,
+        "model.drop_path.start=0.1",
+        "model.drop_path.end=0.4",
+        "model.drop_block.start=0.1",
+        "model.drop_block.end=0.3",
+    )
+    counter = CompileCounter()
+    compiled = torch.compile(model, backend=counter)
+    for epoch in range(4):
+        each_epoch.begin(epoch)
+        compiled(torch.randn(2, 3, 9, 9))
+    assert counter.frame_count == 1
