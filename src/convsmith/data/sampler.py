@@ -51,26 +51,32 @@ def epoch_samples(sampling: Sampling, targets: Indices, seed: int, epoch: int) -
     """
     total = len(targets)
     if isinstance(sampling, Balanced):
-        upper = np.cumsum(sample_weights(sampling, targets))
-        levels = _generator(Stream.ORDER, seed, epoch).random_sample(total) * upper[-1]
-        drawn: Indices = np.searchsorted(upper[:-1], levels, side="right").astype(np.int64, copy=False)
+        generator, sizes = _generator(Stream.ORDER, seed, epoch), np.bincount(targets)
+        upper = np.cumsum(class_shares(sampling, sizes))
+        classes = np.searchsorted(upper, generator.random_sample(total) * upper[-1], side="right")
+        places = (generator.random_sample(total) * sizes[classes]).astype(np.int64)  # in its class
+        drawn: Indices = np.argsort(targets, kind="stable")[np.cumsum(sizes)[classes] - sizes[classes] + places]
         return drawn
     order = epoch_order(total, seed, epoch)
     return np.repeat(order, sampling.repetitions)[:total] if isinstance(sampling, RepeatedAugmentation) else order
 
 
-def sample_weights(sampling: Balanced, targets: Indices) -> NDArray[np.float64]:
-    """What each sample's probability is in proportion to, float64 `[N]`: it depends on the size of the sample's class.
+def class_shares(sampling: Balanced, sizes: Indices) -> NDArray[np.float64]:
+    """What the probability of each class is in proportion to, float64 `[C]`; 0 for a class without images.
 
     Args:
-        sampling: how; `effective_number` is (1 - beta) / (1 - beta^n) (Cui et al. 2019, arXiv:1901.05555).
-        targets: the class of each sample, int64 `[N]`.
+        sampling: how an image of a class of n is weighted; `effective_number` is Cui et al. 2019 (arXiv:1901.05555).
+        sizes: images of each class, int64 `[C]`.
     """
-    sizes = np.bincount(targets)[targets].astype(np.float64)
-    if sampling.weights == "effective_number":
-        weights: NDArray[np.float64] = (1 - sampling.beta) / (1 - sampling.beta**sizes)
-        return weights
-    return 1 / (np.sqrt(sizes) if sampling.weights == "sqrt" else sizes)
+    n = np.maximum(sizes, 1).astype(np.float64)
+    match sampling.weights:
+        case "inverse":
+            weights = 1 / n
+        case "sqrt":
+            weights = 1 / np.sqrt(n)
+        case "effective_number":
+            weights = (1 - sampling.beta) / (1 - sampling.beta**n)
+    return sizes * weights
 
 
 def epoch_order(num_samples: int, seed: int, epoch: int) -> Indices:
