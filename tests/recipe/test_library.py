@@ -94,6 +94,14 @@ def test_the_cifar_recipes_are_the_papers(name: str) -> None:
     assert (recipe.augment.random_crop.padding, recipe.augment.hflip) == (4, 0.5)
 
 
+@pytest.mark.parametrize("name", list_recipes("hrnet_*-in1k"))
+def test_the_hrnet_recipes_are_those_of_its_experiments(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.optimizer == Sgd(name="sgd", lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    schedule = MultiStep(name="multi_step", epochs=100, milestones=(30, 60, 90), by="epoch")
+    assert (recipe.batch.size, recipe.schedule) == (4 * 32, schedule)
+
+
 def test_digits_are_not_mirrored() -> None:
     assert load_recipe("digits").augment.hflip == 0
 

@@ -13,6 +13,7 @@ from convsmith.recipe.optimization import (
     Exponential,
     ExtraPhase,
     MultiStep,
+    OneCycle,
     Poly,
     Schedule,
     Step,
@@ -84,6 +85,12 @@ def test_by_epoch_each_epoch_has_the_rate_of_its_first_step(kind: Schedule) -> N
     by_step = learning_rates(kind, 0.5, 4)
     by_epoch = learning_rates(kind.model_copy(update={"by": "epoch"}), 0.5, 4)
     assert by_epoch == [rate for rate in by_step[::4] for _ in range(4)]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, OneCycle(name="one_cycle", epochs=5)])
+def test_any_step_of_any_kind_can_be_asked_for_alone(kind: Schedule) -> None:
+    rates = learning_rates(kind, 0.5, 4)
+    assert [learning_rate(kind, 0.5, 4, step) for step in range(20)] == rates
 
 
 @pytest.mark.parametrize("kind", KINDS)
