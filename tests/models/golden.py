@@ -23,6 +23,7 @@ OFFICIAL: dict[str, tuple[str, dict[str, Any]]] = {
     "resnext50_32x4d": ("resnext50_32x4d", {}),
     "wide_resnet50_2": ("wide_resnet50_2", {}),
     "cls_hrnet_w18": ("hrnet_w18", {}),
+    "cls_hrnet_w48": ("hrnet_w48", {}),
     "seg_hrnet_w48": ("hrnet_w48_seg", {}),
     "seg_hrnet_ocr_w48": ("hrnet_w48_ocr", {}),
     "mobilenet_v2": ("mobilenet_v2", {}),
