@@ -8,7 +8,15 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from convsmith.data.policies import make_policy
-from convsmith.recipe.augmentation import AugMix, AutoAugment, Policy, RandAugment, TimmRandAugment, TrivialAugment
+from convsmith.recipe.augmentation import (
+    AugMix,
+    AutoAugment,
+    Policy,
+    RandAugment,
+    ResNeStAutoAugment,
+    TimmRandAugment,
+    TrivialAugment,
+)
 from convsmith.spec import Preprocess
 
 PREPROCESS = Preprocess(resize=8, crop=8)
@@ -37,6 +45,12 @@ PAIRS: list[tuple[Policy, v2.Transform]] = [
         AugMix(name="augmix", severity=10, width=2, alpha=0.5, interpolation="nearest"),
         v2.AugMix(10, 2, alpha=0.5, interpolation=NEAREST),
     ),
+]
+
+
+PILLOWS: list[Policy] = [
+    TimmRandAugment(name="timm_rand_augment"),
+    ResNeStAutoAugment(name="resnest_auto_augment"),
 ]
 
 
@@ -73,7 +87,7 @@ def test_bicubic_policies_are_torchvisions_of_pillow_images(policy: Policy, offi
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (2, 3), (24, 31)])
-@pytest.mark.parametrize("policy", [policy for policy, _ in PAIRS] + [TimmRandAugment(name="timm_rand_augment")])
+@pytest.mark.parametrize("policy", [policy for policy, _ in PAIRS] + PILLOWS)
 def test_an_image_of_any_size_keeps_it(policy: Policy, shape: tuple[int, int]) -> None:
     changed = make_policy(policy, PREPROCESS)
     for seed in range(20):

@@ -197,7 +197,7 @@ class TestResNeSt:
         assert augment.size == recipe.preprocess.crop == size
         assert recipe.preprocess.resize == size + 32
         assert policy is not None
-        assert (policy.name, policy.before_crop) == ("auto_augment", True)
+        assert (policy.name, policy.before_crop) == ("resnest_auto_augment", True)
         assert jitter is not None
         assert {jitter.brightness, jitter.contrast, jitter.saturation} == {hyper["color_jitter"]}
         assert (augment.hflip, augment.lighting, augment.random_erasing) == (0.5, hyper["lighting"], None)

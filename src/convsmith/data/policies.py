@@ -10,15 +10,24 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
+from convsmith.data.resnest_auto_augment import resnest_auto_augment
 from convsmith.data.timm_rand_augment import timm_rand_augment
-from convsmith.recipe.augmentation import AugMix, AutoAugment, Policy, RandAugment, TimmRandAugment, TrivialAugment
+from convsmith.recipe.augmentation import (
+    AugMix,
+    AutoAugment,
+    Policy,
+    RandAugment,
+    ResNeStAutoAugment,
+    TimmRandAugment,
+    TrivialAugment,
+)
 from convsmith.spec import Preprocess
 
 
 def make_policy(policy: Policy, preprocess: Preprocess) -> Callable[[Tensor], Tensor]:
     """The function that changes an image, uint8 `[3, H, W]`, into another of its size.
 
-    All but `timm_rand_augment` are torchvision's classes, which fill with black what lies outside the image.
+    All but those of timm and ResNeSt are torchvision's classes, which fill with black what lies outside the image.
 
     Args:
         policy: what to do.
@@ -26,6 +35,8 @@ def make_policy(policy: Policy, preprocess: Preprocess) -> Callable[[Tensor], Te
     """
     if isinstance(policy, TimmRandAugment):
         return _on_pillow(timm_rand_augment(policy, preprocess.mean))
+    if isinstance(policy, ResNeStAutoAugment):
+        return _on_pillow(resnest_auto_augment)
     transform = _torchvision(policy)
     # torchvision rotates and shears tensors by nearest and bilinear only.
     return _on_pillow(transform) if policy.interpolation == "bicubic" else transform

@@ -59,17 +59,26 @@ class RandomCrop(Section):
 
 class _Policy(Section):
     before_crop: bool = Field(False, description="Change the whole image, before it is cropped (as ResNeSt does).")
+
+
+class _TorchvisionPolicy(_Policy):
     interpolation: Interpolation = Field("bilinear", description="Of rotations, shears and translations.")
 
 
-class AutoAugment(_Policy):
-    """A learned list of pairs of operations (Cubuk et al. 2018, arXiv:1805.09501)."""
+class AutoAugment(_TorchvisionPolicy):
+    """A learned list of pairs of operations (Cubuk et al. 2018, arXiv:1805.09501), as in torchvision."""
 
     name: Literal["auto_augment"]
     learned_on: Literal["imagenet", "cifar10", "svhn"] = "imagenet"
 
 
-class RandAugment(_Policy):
+class ResNeStAutoAugment(_Policy):
+    """AutoAugment with the stronger operations that ResNeSt was trained with; learned on ImageNet."""
+
+    name: Literal["resnest_auto_augment"]
+
+
+class RandAugment(_TorchvisionPolicy):
     """Random operations of one magnitude, as in torchvision (Cubuk et al. 2019, arXiv:1909.13719)."""
 
     name: Literal["rand_augment"]
@@ -86,12 +95,12 @@ class TimmRandAugment(_Policy):
     magnitude_std: NonNegative = Field(0.5, description="Standard deviation of the strength.")
     increasing: bool = Field(True, description="Use operations whose severity grows with the strength (`inc1`).")
     probability: Fraction = Field(0.5, description="Probability of each drawn operation to be applied.")
-    interpolation: Literal["bilinear", "bicubic", "random"] = Field(  # type: ignore[assignment]
+    interpolation: Literal["bilinear", "bicubic", "random"] = Field(
         "random", description="Of rotations, shears and translations; `random` draws bilinear or bicubic each time."
     )
 
 
-class TrivialAugment(_Policy):
+class TrivialAugment(_TorchvisionPolicy):
     """One operation of a random strength from a wide range (Mueller and Hutter 2021, arXiv:2103.10158)."""
 
     name: Literal["trivial_augment"]
@@ -110,7 +119,7 @@ class AugMix(_Policy):
 
 
 Policy = Annotated[
-    AutoAugment | RandAugment | TimmRandAugment | TrivialAugment | AugMix,
+    AutoAugment | ResNeStAutoAugment | RandAugment | TimmRandAugment | TrivialAugment | AugMix,
     Field(discriminator="name", description="Operations on colour and shape; `name` says which kind."),
 ]
 
