@@ -101,7 +101,10 @@ class RmsProp(_Optimizer):
 
 
 class Lamb(_AdamLike):
-    """LAMB, for very large batches (You et al. 2019, arXiv:1904.00962); needs timm."""
+    """LAMB, for very large batches (You et al. 2019, arXiv:1904.00962); needs timm.
+
+    As there, the gradient's global L2 norm is clipped to 1, whatever clip_grad_norm says.
+    """
 
     name: Literal["lamb"]
     lr: Positive = Field(5e-3, description="Learning rate after warmup, for this recipe's batch size.")
