@@ -128,7 +128,6 @@ class Trainer:
             images = self._as_input(batch.images)
             targets = batch.targets.to(parts.device, non_blocking=True)
             with autocast(parts.precision, parts.device.type):
-                epoch = step // plan.steps_per_epoch
                 loss = parts.task.training_loss(parts.model, images, targets, epoch) / plan.accumulation
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             # a step that loss scaling skips may have no finite loss; _mean_loss finds a run that has only such steps
