@@ -17,6 +17,7 @@ from torch._dynamo.testing import CompileCounter
 import convsmith as cs
 from convsmith.models.base import VisionModel
 from convsmith.models.layers import DropBlock, DropPath
+from convsmith.models.registry import create_model
 from convsmith.recipe.optimization import Ramp
 from convsmith.recipe.plan import make_plan
 from convsmith.training.model_plan import build_model
@@ -73,9 +74,14 @@ def test_a_drop_block_ramp_gives_all_layers_the_same() -> None:
     assert {module.drop_prob for module in model.modules() if isinstance(module, DropBlock)} == {0.05}
 
 
-def test_a_drop_block_ramp_without_layers_is_an_error() -> None:
-    with pytest.raises(cs.ConvsmithError, match="`cifar_resnet20` has no DropBlock"):
+def test_a_ramp_without_layers_is_an_error() -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"`cifar_resnet20` has no DropBlock: model\.drop_block cannot ramp it"):
         cs.plan(cs.load_recipe("digits", ["model.drop_block.end=0.1"]), 100)
+    with pytest.raises(cs.ConvsmithError, match="`cifar_resnet20` has no option `drop_path`"):
+        cs.plan(cs.load_recipe("digits", ["model.drop_path.end=0.1"]), 100)
+    recipe = cs.load_recipe("digits", ["model.drop_path.end=0.1"])
+    with pytest.raises(cs.ConvsmithError, match=r"`cifar_resnet20` has no DropPath: model\.drop_path cannot ramp it"):
+        prepare(create_model("cifar_resnet20"), recipe)
 
 
 def test_batch_norms_take_the_recipes_momentum() -> None:

@@ -28,10 +28,11 @@ def prepare(model: VisionModel, recipe: Recipe) -> None:
         ConvsmithError: there is nothing to freeze under a name, nothing is left to learn, or a ramp has no layers.
     """
     wanted = recipe.model
-    if wanted.drop_block is not None and not any(isinstance(module, DropBlock) for module in model.modules()):
-        raise ConvsmithError(
-            f"model `{wanted.name}` has no DropBlock", "so model.drop_block cannot ramp it", "Set it to null."
-        )
+    for key, ramp, kind in (("drop_path", wanted.drop_path, DropPath), ("drop_block", wanted.drop_block, DropBlock)):
+        if ramp is not None and not any(isinstance(module, kind) for module in model.modules()):
+            raise ConvsmithError(
+                f"model `{wanted.name}` has no {kind.__name__}", f"model.{key} cannot ramp it", "Set it to null."
+            )
     if wanted.batch_norm_momentum is not None:
         for module in model.modules():
             if isinstance(module, _BatchNorm):
