@@ -13,7 +13,7 @@ import torch
 
 from convsmith.data.image_folder import ImageFolder, open_image_folder
 from convsmith.data.loader import default_workers, train_loader, val_loader
-from convsmith.data.sampler import StepSampler
+from convsmith.data.sampler import StepSampler, used_samples
 from convsmith.errors import ConvsmithError
 from convsmith.models.layers import Normalize
 from convsmith.randomness import Stream, counter_seed
@@ -173,7 +173,8 @@ def _parts(
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     task = make_task(recipe)
-    task.start(device, np.bincount(folder.train.targets, minlength=len(folder.classes)).tolist())
+    used = folder.train.targets[used_samples(recipe.sampling, folder.train.targets, recipe.seed)]
+    task.start(device, np.bincount(used, minlength=len(folder.classes)).tolist())
     workers = default_workers(device.type) if recipe.data.workers == "auto" else recipe.data.workers
     sampler = StepSampler(
         targets=folder.train.targets,
