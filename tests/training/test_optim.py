@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,6 +15,8 @@ from convsmith.recipe.optimization import Adam, AdamW, Lamb, Lion, Optimizer, Rm
 from convsmith.recipe.plan import Group
 from convsmith.training.groups import parameter_groups
 from convsmith.training.optim import STATE_SLOTS, make_optimizer, optimizer_tensors, restore_optimizer
+
+SCHEDULES = json.loads((Path(__file__).parents[1] / "goldens/training/schedules.json").read_text())
 
 EVERY: list[Optimizer] = [
     Sgd(name="sgd", lr=1e-3, nesterov=True),
@@ -108,3 +114,23 @@ def test_without_timm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyP
     recipe = Lion(name="lion")
     with pytest.raises(ConvsmithError, match=r"the optimizer lion needs the package `timm`.*\n.*convsmith\[timm\]"):
         make_optimizer(model, recipe, parameter_groups(model, recipe))
+
+
+@pytest.mark.parametrize("case", SCHEDULES["mxnet_nag"]["cases"])
+def test_nesterov_momentum_is_that_of_the_mxnet_that_resnest_was_trained_with(
+    case: dict[str, dict[str, float]],
+) -> None:
+    given, expected = case["in"], case["out"]["weights_mxnet_1_4_and_torch_sgd_nesterov"]
+    random = np.random.RandomState(given["seed"])
+    model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    nn.init.constant_(model.weight, random.randn())
+    gradients = random.randn(given["steps"])
+    recipe = Sgd(name="sgd", momentum=given["momentum"], nesterov=True, weight_decay=given["wd"])
+    optimizer = make_optimizer(model, recipe, parameter_groups(model, recipe))
+    weights = []
+    for step, gradient in enumerate(gradients):
+        optimizer.param_groups[0]["lr"] = given["lr"] * (1 - step / (2 * given["steps"]))
+        model.weight.grad = torch.full_like(model.weight, gradient)
+        optimizer.step()
+        weights.append(model.weight.item())
+    assert weights == pytest.approx(expected, rel=1e-9)
