@@ -12,6 +12,7 @@ from torch.utils.data import Sampler
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.augmentation import Balanced, RepeatedAugmentation, Sampling
 from convsmith.recipe.plan import samples_per_epoch
+from convsmith.recipe.rarity import rarity
 
 Indices = NDArray[np.int64]
 
@@ -65,18 +66,10 @@ def class_shares(sampling: Balanced, sizes: Indices) -> NDArray[np.float64]:
     """What the probability of each class is in proportion to, float64 `[C]`; 0 for a class without images.
 
     Args:
-        sampling: how an image of a class of n is weighted; `effective_number` is Cui et al. 2019 (arXiv:1901.05555).
+        sampling: how an image is weighted by the size of its class.
         sizes: images of each class, int64 `[C]`.
     """
-    n = np.maximum(sizes, 1).astype(np.float64)
-    match sampling.weights:
-        case "inverse":
-            weights = 1 / n
-        case "sqrt":
-            weights = 1 / np.sqrt(n)
-        case "effective_number":
-            weights = (1 - sampling.beta) / (1 - sampling.beta**n)
-    return sizes * weights
+    return sizes * rarity(sampling.weights, sizes, sampling.beta)
 
 
 def epoch_order(num_samples: int, seed: int, epoch: int) -> Indices:

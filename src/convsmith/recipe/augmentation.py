@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from convsmith.recipe.rarity import Rarity
 from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Section, Side
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -237,7 +238,7 @@ class Balanced(_Sampling):
     """Images drawn with replacement, classes weighted by how rare they are."""
 
     name: Literal["balanced"]
-    weights: Literal["inverse", "sqrt", "effective_number"] = Field(
+    weights: Rarity = Field(
         "inverse",
         description="A class of n images is drawn in proportion to n times 1/n, 1/sqrt(n), or "
         "(1 - beta) / (1 - beta^n) (Cui et al. 2019, arXiv:1901.05555).",

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from convsmith.recipe.rarity import Rarity
 from convsmith.spec import Fraction, NonNegative, Positive, Section
 
-ClassWeights = Literal["inverse", "sqrt", "effective_number"] | Annotated[tuple[Positive, ...], Field(min_length=2)]
+ClassWeights = Rarity | Annotated[tuple[Positive, ...], Field(min_length=2)]
 
 
 class _Loss(Section):

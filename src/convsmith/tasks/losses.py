@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from convsmith.recipe import objective
+from convsmith.recipe.rarity import Rarity, rarity
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 """From logits [N, K] and labels to a scalar."""
-
-_BETA = 0.999  # of the effective number
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
@@ -84,20 +83,11 @@ def make_loss(spec: objective.Loss, weight: Tensor | None = None) -> LossFunctio
     return partial(cross_entropy, weight=weight, smoothing=spec.label_smoothing)
 
 
-def class_weights(kind: Literal["inverse", "sqrt", "effective_number"], counts: Sequence[int]) -> Tensor:
-    """Weights [K] of classes that have `counts` images, with a mean of 1 over the images.
-
-    1/n, 1/sqrt(n), or (1 - 0.999) / (1 - 0.999^n) (Cui et al. 2019, arXiv:1901.05555). A class without images counts
-    as if it had one.
-    """
-    images = torch.tensor(counts, dtype=torch.float64)
-    n = images.clamp(min=1)
-    weight = {
-        "inverse": 1 / n,
-        "sqrt": n**-0.5,
-        "effective_number": (1 - _BETA) / (1 - _BETA**n),
-    }[kind]
-    return (weight * images.sum() / (weight * images).sum()).float()
+def class_weights(kind: Rarity, counts: Sequence[int]) -> Tensor:
+    """Weights [K] of classes that have `counts` images, as `rarity` gives them, with a mean of 1 over the images."""
+    images = np.asarray(counts)
+    weight = rarity(kind, images)
+    return torch.from_numpy(weight * images.sum() / (weight * images).sum()).float()
 
 
 def as_shares(labels: Tensor, logits: Tensor) -> Tensor:
