@@ -67,6 +67,13 @@ def test_layer_scale_is_where_the_official_commands_have_it(name: str, blocks: i
     assert sum(key.endswith(".gamma") for key in state) == blocks
 
 
+@pytest.mark.parametrize("value", [1, -1])
+def test_a_layer_scale_of_a_whole_number_is_learned_too(value: int) -> None:
+    gamma = IsotropicConvNeXt(1, 4, layer_scale_init_value=value).get_parameter("blocks.0.gamma")
+    assert gamma.requires_grad
+    assert torch.equal(gamma, torch.full((4,), float(value)))
+
+
 def test_layer_scale_takes_any_value_and_zero_switches_it_off() -> None:
     state = create_model("convnext_tiny", layer_scale_init_value=0.25).state_dict()
     assert all(torch.all(value == 0.25) for key, value in state.items() if key.endswith(".gamma"))

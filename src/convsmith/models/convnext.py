@@ -39,7 +39,8 @@ class ConvNeXtBlock(nn.Module):
         self.pwconv1 = nn.Linear(channels, 4 * channels)
         self.act = nn.GELU()
         self.pwconv2 = nn.Linear(4 * channels, channels)
-        self.gamma = nn.Parameter(torch.full((channels,), layer_scale_init_value)) if layer_scale_init_value else None
+        scale = float(layer_scale_init_value)  # of a whole number, torch.full would make integers
+        self.gamma = nn.Parameter(torch.full((channels,), scale)) if scale else None
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
