@@ -187,6 +187,19 @@ def test_reset_head_changes_the_heads_and_nothing_else(name: str) -> None:
     assert {logits.shape[1] for logits in maps(model(torch.empty(2, 3, 64, 64, device="meta")))} == {3}
 
 
+def spread_of_heads(model: VisionModel) -> list[float]:
+    heads = tuple(f"{head}." for head in model.heads)
+    return [parameter.std().item() for key, parameter in model.named_parameters() if key.startswith(heads)]
+
+
+@pytest.mark.parametrize("name", sorted(SMALLEST | {"hrnet_w18_seg"}))
+def test_a_new_head_begins_as_that_of_a_new_model(name: str) -> None:
+    model = build(name, num_classes=200)
+    of_new_model = spread_of_heads(model)
+    model.reset_head(200)
+    assert spread_of_heads(model) == pytest.approx(of_new_model, rel=0.15)
+
+
 @smallest_models
 @torch.inference_mode()
 def test_features_are_what_the_head_sees(name: str) -> None:

@@ -75,7 +75,7 @@ class VisionModel(nn.Module, ABC):
                 module.recompute = enabled
 
     def reset_head(self, num_classes: int) -> None:
-        """Replace the layers that give logits by freshly initialised ones for `num_classes` classes."""
+        """Replace the layers that give logits by new ones for `num_classes` classes, initialised as in a new model."""
         for path in self.heads:
             old = self._head_layer(path)
             device, dtype = old.weight.device, old.weight.dtype
@@ -85,6 +85,10 @@ class VisionModel(nn.Module, ABC):
             else:
                 new = nn.Conv2d(old.in_channels, num_classes, 1, device=device, dtype=dtype)
             self.set_submodule(path, new)
+            self._init_head(self._head_layer(path))
+
+    def _init_head(self, layer: nn.Linear | nn.Conv2d) -> None:
+        """Give a layer of logits its first weights, in a new model and in a new head: torch's, if no family's own."""
 
     def _check_images(self, x: Tensor) -> None:
         """Refuse what the network does not take; every `forward_features` begins with it."""

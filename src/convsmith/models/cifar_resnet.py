@@ -63,8 +63,12 @@ class CifarResNet(ImageClassifier):
         self.linear = nn.Linear(64, num_classes)
 
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
+        self._init_head(self.linear)
+
+    def _init_head(self, layer: nn.Linear | nn.Conv2d) -> None:
+        nn.init.kaiming_normal_(layer.weight)
 
     def block_prefixes(self) -> list[tuple[str, ...]]:
         """The stem, then each residual block."""

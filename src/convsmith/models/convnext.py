@@ -62,19 +62,14 @@ class _ConvNeXtClassifier(ImageClassifier):
         self.head = nn.Linear(channels, num_classes)
         self.head_init_scale = init_scale
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
+            if isinstance(module, nn.Conv2d | nn.Linear) and module is not self.head:
                 _init(module)
-        self._scale_head()
+        self._init_head(self.head)
 
-    def _scale_head(self) -> None:
+    def _init_head(self, layer: nn.Linear | nn.Conv2d) -> None:
+        _init(layer)
         with torch.no_grad():
-            self.head.weight.mul_(self.head_init_scale)
-
-    def reset_head(self, num_classes: int) -> None:
-        """Replace the head by one for `num_classes` classes, initialised as that of a new model."""
-        super().reset_head(num_classes)
-        _init(self.head)
-        self._scale_head()
+            layer.weight.mul_(self.head_init_scale)
 
     def _pool(self, x: Tensor) -> Tensor:
         """Features [N, C] from maps [N, C, H, W]."""

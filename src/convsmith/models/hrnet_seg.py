@@ -64,7 +64,11 @@ class HRNetSegmentation(HRNetFeatures):
             *conv_bn(features, features, 1, bias=True),
             nn.Conv2d(features, num_classes, 1),
         )
-        _init(self.last_layer)
+        _init(self.last_layer[0])
+        self._init_head(self._head_layer(self.heads[-1]))
+
+    def _init_head(self, layer: nn.Linear | nn.Conv2d) -> None:
+        _init(layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, K, H/4, W/4] (rounded up) from normalised images [N, C, H, W]."""

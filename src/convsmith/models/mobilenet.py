@@ -91,18 +91,12 @@ class MobileNetV2(ImageClassifier):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
-        self._init_head()
+        self._init_head(self._head_layer(self.heads[-1]))
 
-    def _init_head(self) -> None:
-        head = self._head_layer(self.heads[-1])
-        assert head.bias is not None
-        nn.init.normal_(head.weight, std=0.01)
-        nn.init.zeros_(head.bias)
-
-    def reset_head(self, num_classes: int) -> None:
-        """Replace the head by one for `num_classes` classes, initialised as that of a new model."""
-        super().reset_head(num_classes)
-        self._init_head()
+    def _init_head(self, layer: nn.Linear | nn.Conv2d) -> None:
+        assert layer.bias is not None
+        nn.init.normal_(layer.weight, std=0.01)
+        nn.init.zeros_(layer.bias)
 
     def block_prefixes(self) -> list[tuple[str, ...]]:
         """The stem, then each inverted residual; the last convolution belongs to the head."""
