@@ -6,6 +6,7 @@ import hashlib
 import io
 import multiprocessing
 import re
+import sys
 import time
 from pathlib import Path
 
@@ -201,6 +202,13 @@ def test_of_two_processes_one_downloads_and_both_get_the_file(file: Path) -> Non
     assert file.read_bytes() == CONTENT
 
 
+def test_a_system_without_fcntl_downloads_as_well(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with serving(Server()) as server:
+        download(server.url, file, SHA256)
+    assert file.read_bytes() == CONTENT
+
+
 def test_of_processes_that_want_one_file_the_next_goes_on_when_one_is_killed(file: Path) -> None:
     with serving(Server(silent_after=5000)) as server:
         context = multiprocessing.get_context("spawn")
@@ -256,6 +264,14 @@ def test_without_a_checksum_what_is_no_whole_checkpoint_is_refused(file: Path, c
         download(server.url, file, None)
     assert not file.exists()
     assert not part_of(file).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>Please log in</html>", checkpoint()[:-100]])
+def test_without_a_checksum_a_damaged_file_in_its_place_is_refused(file: Path, content: bytes) -> None:
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(ConvsmithError, match=r"weights.pth is not the published file: .* no whole .*\nRemove it"):
+        download("http://127.0.0.1:1/weights.pth", file, None)
 
 
 def test_without_a_checksum_the_format_before_torch_1_6_is_taken(file: Path) -> None:

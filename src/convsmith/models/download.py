@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import logging
 import os
@@ -39,12 +38,12 @@ def cache_folder() -> Path:
 
 
 def verified(file: Path, sha256: str | None) -> Path:
-    """`file`, which is here already, if it is the right one; without a checksum any file is.
+    """`file`, which is here already, if it is the right one.
 
     Raises:
-        ConvsmithError: its SHA-256 does not begin with `sha256`.
+        ConvsmithError: its SHA-256 does not begin with `sha256`; or without one, it is no whole torch checkpoint.
     """
-    if sha256 and (reason := _damage(file, sha256)):
+    if reason := _damage(file, sha256):
         raise ConvsmithError(
             f"{file} is not the published file",
             reason,
@@ -193,7 +192,12 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 @contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    """One process (and thread) at a time; the lock falls with its holder, however that ends."""
+    """One process (and thread) at a time; the lock falls with its holder, however that ends. Not on Windows."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        yield
+        return
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
