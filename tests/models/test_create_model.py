@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -41,3 +43,33 @@ def test_an_unknown_option_says_what_was_meant_and_lists_the_options() -> None:
 def test_options_that_exclude_one_another_name_the_reason() -> None:
     with pytest.raises(ConvsmithError, match="ResNet-18 and -34 have none"):
         create_model("resnet18", groups=32)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        *((name, option, 0) for name in ("resnet18", "timm/test_resnet") for option in ("num_classes", "in_channels")),
+        ("timm/test_resnet", "num_classes", -2),
+        ("timm/test_resnet", "in_chans", 0),
+        ("resnet18", "num_classes", 2.5),
+        ("resnet18", "num_classes", True),
+        ("resnet50", "groups", 0),
+        ("resnet50", "width_per_group", 0),
+        ("resnest50", "stem_width", 0),
+        ("resnest50", "cardinality", -1),
+    ],
+)
+def test_counts_are_whole_and_positive(name: str, option: str, value: Any) -> None:
+    with pytest.raises(ConvsmithError, match=f"{option} is a whole number of at least 1, not {value}"):
+        create_model(name, **{option: value})
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "timm/test_resnet", "torchvision/squeezenet1_1"])
+@pytest.mark.parametrize("classes", [0, -1])
+def test_a_new_head_has_one_class_at_least(name: str, classes: int) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+    before = model.num_classes
+    with pytest.raises(ConvsmithError, match=f"num_classes is a whole number of at least 1, not {classes}"):
+        model.reset_head(classes)
+    assert model.num_classes == before

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.checkpointing import Blocks
+
+
+def check_counts(**counts: Any) -> None:
+    """Refuse what is no whole number of at least 1.
+
+    Raises:
+        ConvsmithError: it names the argument.
+    """
+    for name, count in counts.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ConvsmithError(f"{name} is a whole number of at least 1, not {count!r}")
 
 
 class VisionModel(nn.Module, ABC):
@@ -75,7 +86,12 @@ class VisionModel(nn.Module, ABC):
                 module.recompute = enabled
 
     def reset_head(self, num_classes: int) -> None:
-        """Replace the layers that give logits by new ones for `num_classes` classes, initialised as in a new model."""
+        """Replace the layers that give logits by new ones for `num_classes` classes, initialised as in a new model.
+
+        Raises:
+            ConvsmithError: `num_classes` is no whole number of at least 1.
+        """
+        check_counts(num_classes=num_classes)
         for path in self.heads:
             old = self._head_layer(path)
             device, dtype = old.weight.device, old.weight.dtype

@@ -13,7 +13,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from convsmith.errors import ConvsmithError
-from convsmith.models.base import ImageClassifier, SegmentationModel, VisionModel
+from convsmith.models.base import ImageClassifier, SegmentationModel, VisionModel, check_counts
 from convsmith.models.checkpointing import Blocks
 
 
@@ -53,6 +53,7 @@ class BridgedModel(VisionModel):
 
     def reset_head(self, num_classes: int) -> None:
         """Replace the layers that give logits by freshly initialised ones for `num_classes` classes."""
+        check_counts(num_classes=num_classes)
         for path in self.heads:
             old = self._head_layer(path)
             outputs = "out_features" if isinstance(old, nn.Linear) else "out_channels"
@@ -133,6 +134,7 @@ class TimmClassifier(BridgedModel, ImageClassifier):
 
     def reset_head(self, num_classes: int) -> None:
         """Replace the layers that give logits by freshly initialised ones for `num_classes` classes."""
+        check_counts(num_classes=num_classes)
         like = next(self.model.parameters())
         self.model.reset_classifier(num_classes)
         self.model.to(like)

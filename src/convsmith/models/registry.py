@@ -15,7 +15,7 @@ from torch import Tensor
 
 import convsmith.models
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.models.base import VisionModel
+from convsmith.models.base import VisionModel, check_counts
 from convsmith.models.bridge import build as build_bridged
 from convsmith.models.bridge import is_bridged, list_bridged
 from convsmith.models.published import options_of, resolve
@@ -60,6 +60,10 @@ def create_model(
     Raises:
         ConvsmithError: the name or an option is unknown, or the weights cannot be had or do not fit.
     """
+    counts = {"num_classes": num_classes, **options}
+    check_counts(
+        **{key: counts[key] for key in ("num_classes", "in_channels", "in_chans") if counts.get(key) is not None}
+    )
     if is_bridged(name):
         pretrained = isinstance(weights, str) and weights == "pretrained"
         bridged = build_bridged(name, num_classes, pretrained, options)

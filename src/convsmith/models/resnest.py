@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsmith.models.base import ImageClassifier
+from convsmith.models.base import ImageClassifier, check_counts
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.layers import DropBlock
 
@@ -204,6 +204,9 @@ class ResNeSt(ImageClassifier):
         last_gamma: bool = False,
     ) -> None:
         super().__init__()
+        check_counts(cardinality=cardinality, bottleneck_width=bottleneck_width, stem_width=stem_width)
+        if radix < 0:
+            raise ValueError(f"radix is 0 or more, not {radix}")
 
         def stage(in_channels: int, width: int, depth: int, stride: int, dropblock_prob: float | None) -> Blocks:
             block = partial(

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsmith.models.base import ImageClassifier
+from convsmith.models.base import ImageClassifier, check_counts
 from convsmith.models.checkpointing import Blocks
 
 
@@ -145,6 +145,7 @@ class ResNet(ImageClassifier):
         se: bool = False,
     ) -> None:
         super().__init__()
+        check_counts(groups=groups, width_per_group=width_per_group)
 
         def stage(in_channels: int, width: int, depth: int, stride: int) -> Blocks:
             out_channels = width * block.expansion
