@@ -169,6 +169,8 @@ def test_images_that_do_not_fit_are_errors_that_say_why(name: str) -> None:
         model(empty(3, 64, 64))
     with pytest.raises(ConvsmithError, match=r"takes 3 channels, the images have 1\nCreate it with in_channels=1\."):
         model(empty(2, 1, 64, 64))
+    with pytest.raises(ConvsmithError, match="takes normalised images, not uint8 values\nNormalise them first"):
+        model(empty(2, 3, 64, 64).byte())
     for height, width in [(s - 1, 64), (64, s - 1)]:
         with pytest.raises(ConvsmithError, match=f"of {height}x{width} pixels are too small"):
             model(empty(2, 3, height, width))

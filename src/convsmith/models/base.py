@@ -57,7 +57,8 @@ class VisionModel(nn.Module, ABC):
         """Features that the head sees, from images [N, C, H, W].
 
         Raises:
-            ConvsmithError: the images are no such batch, have another number of channels, or are too small.
+            ConvsmithError: the images are no such batch, have another number of channels, are no floats, or are too
+                small.
         """
 
     @abstractmethod
@@ -119,6 +120,11 @@ class VisionModel(nn.Module, ABC):
             raise ConvsmithError(
                 f"the model takes {channels} channels, the images have {x.shape[1]}",
                 fix=f"Create it with in_channels={x.shape[1]}.",
+            )
+        if not x.is_floating_point():
+            raise ConvsmithError(
+                f"the model takes normalised images, not {str(x.dtype).removeprefix('torch.')} values",
+                fix="Normalise them first: (images / 255 - mean) / std, as convsmith.models.layers.Normalize does.",
             )
         height, width = x.shape[2:]
         if height < smallest or width < smallest:
