@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel
@@ -43,6 +45,42 @@ def test_an_unknown_option_says_what_was_meant_and_lists_the_options() -> None:
 def test_options_that_exclude_one_another_name_the_reason() -> None:
     with pytest.raises(ConvsmithError, match="ResNet-18 and -34 have none"):
         create_model("resnet18", groups=32)
+
+
+def test_an_option_of_another_type_names_the_reason() -> None:
+    with pytest.raises(ConvsmithError, match=r"`mobilenet_v2` cannot be built with width_mult='wide': .*'str'"):
+        create_model("mobilenet_v2", width_mult="wide")
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "timm/test_resnet"])
+def test_running_out_of_memory_is_not_taken_for_a_wrong_option(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any, **options: Any) -> None:
+        raise torch.OutOfMemoryError("no memory left")
+
+    monkeypatch.setattr(nn, "Conv2d", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        create_model(name)
+
+
+@pytest.mark.parametrize("name", [None, 18])
+def test_a_name_is_a_text(name: Any) -> None:
+    with pytest.raises(ConvsmithError, match=f"name is a text, not {name}"):
+        create_model(name)
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "timm/test_resnet"])
+def test_weights_are_a_name_a_path_or_a_state_dict(name: str) -> None:
+    wrong: Any = True
+    with pytest.raises(ConvsmithError, match="a name, a path or a state dict, not True"):
+        create_model(name, weights=wrong)
+
+
+@pytest.mark.parametrize("name", ["cifar_resnet20", "timm/test_resnet"])
+def test_the_weights_key_names_the_entry_of_the_checkpoint(name: str, tmp_path: Path) -> None:
+    current, average = (create_model(name).state_dict() for _ in range(2))
+    torch.save({"model": current, "average": average}, tmp_path / "two.pth")
+    model = create_model(name, weights=tmp_path / "two.pth", weights_key="average")
+    assert all(torch.equal(value, average[key]) for key, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(

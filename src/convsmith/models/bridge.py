@@ -59,15 +59,22 @@ def build(name: str, num_classes: int | None, pretrained: bool, options: Mapping
             str(error).split("\n")[0],
             "They need the network; without it, pass the path of a checkpoint file as weights.",
         ) from error
-    except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+    except (TypeError, ValueError, AssertionError, KeyError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
         raise ConvsmithError(f"{library} cannot build `{inner}` with {given}", str(error)) from error
 
 
 def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> BridgedModel:
     in_channels = options.pop("in_channels", options.pop("in_chans", 3))
+    timm = _imported("timm")
+    try:
+        has_weights = timm.models.get_pretrained_cfg(name).has_weights
+    except RuntimeError as error:
+        raise ConvsmithError(f"timm knows no weights `{name}`", str(error)) from error
+    if pretrained and not has_weights:
+        raise ConvsmithError(f"timm has no weights of `{name}`", fix="Train it from random initial weights.")
     # timm leaves out what is None
-    model = _imported("timm").create_model(
+    model = timm.create_model(
         name, pretrained, num_classes=num_classes, in_chans=None if in_channels == 3 else in_channels, **options
     )
     if not getattr(model, "num_classes", 0) or not hasattr(model, "get_classifier"):

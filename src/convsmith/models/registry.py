@@ -45,6 +45,7 @@ def create_model(
     name: str,
     num_classes: int | None = None,
     weights: str | Path | Mapping[str, Tensor] | None = None,
+    weights_key: str = "auto",
     **options: Any,
 ) -> VisionModel:
     """Build a model.
@@ -54,44 +55,53 @@ def create_model(
         num_classes: number of logits; None keeps the family's default (1000; CIFAR models 10).
         weights: one of `list_weights()`, downloaded where it is not here yet, or a checkpoint to load (see
             `load_weights`); `pretrained` for another library's own weights; None for random initial weights.
+        weights_key: entry of the checkpoint that holds the weights, such as `model_ema`; `auto` looks for it.
         options: further keyword arguments of the family, such as `in_channels` or `zero_init_residual`, or of the
             other library's builder.
 
     Raises:
         ConvsmithError: the name or an option is unknown, or the weights cannot be had or do not fit.
     """
+    if not isinstance(name, str):
+        raise ConvsmithError(f"a model's name is a text, not {name!r}", fix="`convsmith models` lists them.")
+    if not isinstance(weights, str | Path | Mapping | None):
+        raise ConvsmithError(
+            f"weights are a name, a path or a state dict, not {weights!r}", fix="`convsmith weights` lists the names."
+        )
     counts = {"num_classes": num_classes, **options}
     check_counts(
         **{key: counts[key] for key in ("num_classes", "in_channels", "in_chans") if counts.get(key) is not None}
     )
+    pretrained = is_bridged(name) and isinstance(weights, str) and weights == "pretrained"
     if is_bridged(name):
-        pretrained = isinstance(weights, str) and weights == "pretrained"
-        bridged = build_bridged(name, num_classes, pretrained, options)
-        if weights is not None and not pretrained:
-            load_weights(bridged, resolve(weights, name) if isinstance(weights, str) else weights)
-        return bridged
+        model: VisionModel = build_bridged(name, num_classes, pretrained, options)
+    else:
+        model = _build(name, num_classes, weights if isinstance(weights, str) else None, options)
+    if weights is not None and not pretrained:
+        load_weights(model, resolve(weights, name) if isinstance(weights, str) else weights, weights_key)
+    return model
+
+
+def _build(name: str, num_classes: int | None, weights: str | None, options: dict[str, Any]) -> VisionModel:
+    """A model of ours, shaped as the published weights of that name ask where `options` do not say otherwise."""
     builder = _builders().get(name)
     if builder is None:
         raise ConvsmithError(
             f"unknown model `{name}`{did_you_mean(name, _builders())}", fix="`convsmith models` lists them."
         )
-    known = [p for p in inspect.signature(builder).parameters if p not in ("block", "depths", "depth")]
+    known = list(inspect.signature(builder).parameters)
     for option in options:
         if option not in known:
             raise ConvsmithError(
                 f"model `{name}` has no option `{option}`{did_you_mean(option, known)}",
                 fix=f"Its options are: {', '.join(known)}.",
             )
-    if isinstance(weights, str):
+    if weights is not None:
         options = {**options_of(weights, name), **options}
-        weights = resolve(weights, name)
     if num_classes is not None:
         options["num_classes"] = num_classes
     try:
-        model = builder(**options)
-    except (TypeError, ValueError, RuntimeError) as error:
+        return builder(**options)
+    except (TypeError, ValueError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
         raise ConvsmithError(f"model `{name}` cannot be built with {given}", str(error)) from error
-    if weights is not None:
-        load_weights(model, weights)
-    return model

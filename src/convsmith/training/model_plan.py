@@ -12,9 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
-from convsmith.models.published import resolve
 from convsmith.models.registry import create_model
-from convsmith.models.weights import load_weights
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import make_task
@@ -91,11 +89,7 @@ def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
         options["drop_path"] = highest(recipe.model.drop_path)
     if weights is not None and Path(weights).is_dir():
         return create_model(name, classes, weights_of_run(Path(weights), key), **options)
-    if weights is None or key == "auto":
-        return create_model(name, classes, weights, **options)
-    model = create_model(name, classes, **options)
-    load_weights(model, resolve(weights, name), key)
-    return model
+    return create_model(name, classes, weights, key, **options)
 
 
 def _gmacs(model: nn.Module, size: int) -> float:
