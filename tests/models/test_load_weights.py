@@ -3,8 +3,11 @@ from __future__ import annotations
 import argparse
 import logging
 import pickle
-from pathlib import Path
+import re
+from pathlib import Path, PureWindowsPath
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -28,6 +31,13 @@ def assert_loads(path: Path, key: str = "auto") -> None:
     assert set(report.loaded) == set(expected)
 
 
+def assert_refused(source: Any, match: str, key: str = "auto") -> None:
+    """One clear error that passes on nothing of torch's own advice."""
+    with pytest.raises(ConvsmithError, match=match) as caught:
+        load_weights(create_model("cifar_resnet20"), source, key)
+    assert "weights_only" not in str(caught.value)
+
+
 def test_a_plain_state_dict_loads(tmp_path: Path) -> None:
     torch.save(state_dict(), tmp_path / "plain.pth")
     assert_loads(tmp_path / "plain.pth")
@@ -45,6 +55,16 @@ def test_another_entry_is_named_by_key(tmp_path: Path) -> None:
     assert_loads(tmp_path / "ema.pth", key="model_ema")
 
 
+def test_a_mapping_is_searched_like_a_file() -> None:
+    zeros = {key: torch.zeros_like(value) for key, value in state_dict().items()}
+    content = {"model": zeros, "model_ema": state_dict()}
+    for key, expected in (("auto", zeros), ("model_ema", state_dict())):
+        model = create_model("cifar_resnet20")
+        load_weights(model, content, key)
+        assert torch.equal(model.state_dict()["conv1.weight"], expected["conv1.weight"])
+    assert_refused(state_dict(), "has no entry `model_ema`", key="model_ema")
+
+
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "_orig_mod.module.", "module._orig_mod.model."])
 def test_prefixes_of_wrappers_are_removed(tmp_path: Path, prefix: str) -> None:
     torch.save({"state_dict": {f"{prefix}{k}": v for k, v in state_dict().items()}}, tmp_path / "ddp.pth")
@@ -60,10 +80,23 @@ def test_what_wrappers_save_beside_the_model_is_left_aside(prefix: str, beside: 
     assert load_weights(create_model("cifar_resnet20"), wrapped).unexpected == ()
 
 
-def test_a_training_checkpoint_with_its_options_loads(tmp_path: Path) -> None:
-    content = {"model": state_dict(), "epoch": 3, "args": argparse.Namespace(lr=0.1)}
-    torch.save(content, tmp_path / "training.pth")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_training_checkpoint_with_its_options_paths_and_numpy_values_loads(tmp_path: Path, zipped: bool) -> None:
+    content = {
+        "model": state_dict(),
+        "epoch": np.int64(3),
+        "best_mIoU": np.float64(0.5),
+        "curve": np.arange(3.0),
+        "args": argparse.Namespace(lr=0.1, out=tmp_path, data=PureWindowsPath("data")),
+    }
+    torch.save(content, tmp_path / "training.pth", _use_new_zipfile_serialization=zipped)
     assert_loads(tmp_path / "training.pth")
+
+
+def test_what_is_saved_beside_the_weights_is_not_even_built(tmp_path: Path) -> None:
+    torch.save({"model": state_dict(), "out": Path("a"), "curve": np.arange(3.0)}, tmp_path / "training.pth")
+    assert_refused(tmp_path / "training.pth", "no state dict was found", key="out")
+    assert_refused(tmp_path / "training.pth", "no state dict was found", key="curve")
 
 
 def test_a_file_in_the_format_before_torch_1_6_loads(tmp_path: Path) -> None:
@@ -163,14 +196,32 @@ def test_an_hrnet_classifier_gives_segmentation_models_their_backbone(
     assert {k.split(".")[0] for k in report.missing} == head
     assert set(report.dropped) == {k for k in hrnet_classifier if k.startswith(HRNET_CLASSIFIER)}
     assert report.unexpected == ()
-    assert f"is a classifier's: its {len(report.dropped)} entries that only classify are left out" in caplog.text
+    assert f"its {len(report.dropped)} entries that only classify are left out" in caplog.text
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key] if key.split(".")[0] in head else hrnet_classifier[key])
 
 
-def test_a_backbone_with_a_hole_in_it_is_an_error(hrnet_classifier: dict[str, Tensor]) -> None:
-    hole = {k: v for k, v in hrnet_classifier.items() if k != "stage3.0.branches.0.0.conv1.weight"}
-    with pytest.raises(ConvsmithError, match=r"stage3\.0\.branches"):
+def test_the_backbone_alone_does_as_well(hrnet_classifier: dict[str, Tensor]) -> None:
+    model = create_model("hrnet_w18_seg")
+    backbone = {k: v for k, v in hrnet_classifier.items() if not k.startswith(HRNET_CLASSIFIER)}
+    report = load_weights(model, backbone)
+    assert {k.split(".")[0] for k in report.missing} == {"last_layer"}
+    assert (report.dropped, report.unexpected) == ((), ())
+    loaded = model.state_dict()
+    assert all(torch.equal(value, loaded[key]) for key, value in backbone.items())
+
+
+@pytest.mark.parametrize("left_out", ["stage3.0.branches.0.0.conv1.weight", "stage4."])
+def test_a_backbone_with_a_hole_in_it_is_an_error(left_out: str, hrnet_classifier: dict[str, Tensor]) -> None:
+    hole = {k: v for k, v in hrnet_classifier.items() if not k.startswith(left_out)}
+    with pytest.raises(ConvsmithError, match=re.escape(left_out)):
+        load_weights(create_model("hrnet_w18_seg"), hole)
+
+
+def test_a_segmentation_head_with_a_hole_in_it_is_an_error() -> None:
+    hole = create_model("hrnet_w18_seg").state_dict()
+    del hole["last_layer.0.weight"]
+    with pytest.raises(ConvsmithError, match=r"1 names are missing \(last_layer\.0\.weight\)"):
         load_weights(create_model("hrnet_w18_seg"), hole)
 
 
@@ -202,20 +253,77 @@ def test_a_file_that_would_execute_code_is_refused(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "executed",)  # type: ignore[return-value]
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(ConvsmithError, match="would have to execute"):
-        load_weights(create_model("cifar_resnet20"), tmp_path / "evil.pth")
+    assert_refused(tmp_path / "evil.pth", "it holds the Python object `getattr`, which loading would have to execute")
+    torch.save({"state_dict": Evil()}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert_refused(tmp_path / "old.pth", "it holds the Python object `getattr`, which loading would have to execute")
     (tmp_path / "bare.pkl").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(ConvsmithError):
-        load_weights(create_model("cifar_resnet20"), tmp_path / "bare.pkl")
+    assert_refused(tmp_path / "bare.pkl", "bare.pkl is not a readable checkpoint")
     assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize("name", ["bad.pth", "bad.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 torn", b"\xff" * 100])
-def test_a_damaged_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"not a checkpoint", ""),
+        (b"PK\x03\x04 torn", "it is cut off"),
+        (b"\xff" * 100, ""),
+    ],
+)
+def test_a_damaged_file_is_one_clear_error(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ConvsmithError, match=name):
-        load_weights(create_model("cifar_resnet20"), tmp_path / name)
+    assert_refused(tmp_path / name, f"{name} is not a readable checkpoint: {reason}")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_that_is_cut_off_says_so(tmp_path: Path, zipped: bool) -> None:
+    torch.save(state_dict(), tmp_path / "cut.pth", _use_new_zipfile_serialization=zipped)
+    content = (tmp_path / "cut.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
+    assert_refused(tmp_path / "cut.pth", "it is cut off or damaged\nGet it again")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_program_is_refused(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(1, 1), torch.ones(1, 1)), tmp_path / "program.pt")  # type: ignore[no-untyped-call]
+    assert_refused(tmp_path / "program.pt", "it is a TorchScript program")
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        (torch.zeros(16, 3, 3, 3).to_sparse(), "is a sparse tensor"),
+        (torch.quantize_per_tensor(torch.zeros(16, 3, 3, 3), 0.1, 0, torch.qint8), "is quantized"),
+        (torch.zeros(16, 3, 3, 3, device="meta"), "is on the meta device"),
+        (torch.zeros(16, 3, 3, 3, dtype=torch.complex64), "is complex"),
+    ],
+)
+def test_tensors_without_plain_values_are_refused(tmp_path: Path, odd: Tensor, reason: str) -> None:
+    state = state_dict() | {"conv1.weight": odd}
+    torch.save(state, tmp_path / "odd.pth")
+    for source in (state, tmp_path / "odd.pth"):
+        assert_refused(source, f"its entry `conv1.weight` {reason}")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ({0: torch.zeros(1)}, "its entry `0` is not named by a string"),
+        (state_dict() | {"conv1.weight": np.zeros(3)}, "its entry `conv1.weight` is no tensor but a ndarray"),
+        ({"linear.weight": 3}, "no state dict was found"),
+        ({}, "no state dict was found"),
+        (None, "a NoneType is neither a checkpoint file nor a state dict"),
+        (torch.nn.Linear(1, 1), "a Linear is neither a checkpoint file nor a state dict\nPass its `state_dict"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(source: Any, reason: str) -> None:
+    assert_refused(source, reason)
+
+
+@pytest.mark.parametrize("odd", [torch.tensor(1.0), torch.zeros(64, 10), torch.zeros(10, 32)])
+def test_a_head_that_differs_in_more_than_its_classes_is_an_error(odd: Tensor) -> None:
+    assert_refused(state_dict() | {"linear.weight": odd}, r"another shape, the first is linear\.weight")
 
 
 def test_a_file_without_a_state_dict_is_an_error(tmp_path: Path) -> None:

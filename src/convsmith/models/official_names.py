@@ -20,15 +20,20 @@ def to_our_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict
     return dict(state)
 
 
-def classifier_of_backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """Entries of an HRNet classifier's `state` that its segmentation models, one of which has `own`, lack."""
-    if _WIDENED not in state or _WIDENED in own:
-        return []
-    return [name for name in state if name.startswith(_HRNET_CLASSIFIER)]
+def around_backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
+    """What a segmentation HRNet, which has `own`, adds to its backbone, and what an HRNet classifier's `state` does.
+
+    Both are empty unless the model is one and `state` has no segmentation head.
+    """
+    added = [name for name in own if name.startswith(_HRNET_SEGMENTATION)]
+    if not added or _HRNET not in own or any(name in state for name in added):
+        return [], []
+    return added, [name for name in state if name.startswith(_HRNET_CLASSIFIER)]
 
 
-_WIDENED = "incre_modules.0.0.conv1.weight"
+_HRNET = "stage4.0.branches.0.0.conv1.weight"
 _HRNET_CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
+_HRNET_SEGMENTATION = ("last_layer.", "conv3x3_ocr.", "ocr_distri_head.", "cls_head.", "aux_head.")
 
 
 def _by(*rules: tuple[str, str]) -> Callable[[str], str]:

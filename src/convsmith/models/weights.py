@@ -1,30 +1,24 @@
-"""Checkpoint files into models, without ever executing what a file says."""
+"""Checkpoints into models."""
 
 from __future__ import annotations
 
 import logging
-import pickle
-import zipfile
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
-from convsmith.models.official_names import classifier_of_backbone, to_our_names
+from convsmith.models.checkpoint_file import read_state_dict, some
+from convsmith.models.official_names import around_backbone, to_our_names
 
 logger = logging.getLogger(__name__)
 
-# Where official checkpoints keep the state dict, what wrappers put before its names, and what they save beside it:
-# HRNet its loss, which has class weights; torch's average of a model the number of averaged steps.
-_STATE_DICT_KEYS = ("state_dict", "model", "model_ema")
+# What wrappers put before the names of a state dict, and what they save beside it: HRNet its loss, which has class
+# weights; torch's average of a model the number of averaged steps.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _BESIDE = ("loss.", "n_averaged")
 
@@ -48,13 +42,13 @@ class LoadReport:
         for name in ("missing", "unexpected", "reshaped", "dropped"):
             names = getattr(self, name)
             if names:
-                parts.append(f"{len(names)} {name} ({_some(names)})")
+                parts.append(f"{len(names)} {name} ({some(names)})")
         return ", ".join(parts)
 
 
 def load_weights(
     model: VisionModel,
-    source: str | Path | Mapping[str, Tensor],
+    source: str | Path | Mapping[str, Any],
     key: str = "auto",
     strict: bool = True,
 ) -> LoadReport:
@@ -65,24 +59,23 @@ def load_weights(
     - A head for another number of classes is dropped; the model keeps its own.
     - A first convolution for RGB is summed for 1 channel; for more it is repeated and scaled by 3 / C, which keeps the
       size of its sums.
-    - An HRNet classifier gives a segmentation model its backbone. The layers of the segmentation head are then reported
-      as missing and keep their initial values.
+    - An HRNet classifier, or its backbone alone, gives a segmentation model its backbone. The layers of the
+      segmentation head are then reported as missing and keep their initial values.
 
     BatchNorm's `num_batches_tracked`, which old checkpoints lack, is not missed.
 
     Args:
         model: receives the weights.
-        source: a `.safetensors` or torch file, or a state dict.
-        key: entry of the torch file that holds the state dict, such as `model_ema`; `auto` looks for it.
+        source: a `.safetensors` or torch file, a state dict, or a mapping that has one as an entry.
+        key: entry that holds the state dict, such as `model_ema`; `auto` looks for it.
         strict: raise when, the cases above aside, names are missing or unexpected.
 
     Raises:
-        ConvsmithError: the file is unreadable, would execute code, has no state dict, or does not fit.
+        ConvsmithError: the file is unreadable, would execute code, has no state dict of plain tensors, or does not fit.
     """
     where = str(source) if isinstance(source, str | Path) else "the state dict"
-    state = read_state_dict(source, key) if isinstance(source, str | Path) else dict(source)
     own = model.state_dict()
-    state = to_our_names(_unwrapped(state, own), own)
+    state = to_our_names(_unwrapped(read_state_dict(source, key), own), own)
 
     reshaped = _reshape(state, own, f"{model.input_layer}.weight", where)
     dropped = _drop_head(state, own, model.heads, where)
@@ -95,7 +88,7 @@ def load_weights(
             f"{list(state[name].shape)} in the file, {list(own[name].shape)} in the model",
             "Create the model that the file was made for.",
         )
-    other_head = classifier_of_backbone(state, own)
+    new_head, other_head = around_backbone(state, own)
     for name in other_head:
         del state[name]
 
@@ -103,20 +96,18 @@ def load_weights(
     absent = (name for name in own if name not in usable and name not in dropped)
     missing = tuple(name for name in absent if not name.endswith("num_batches_tracked"))
     unexpected = tuple(name for name in state if name not in own)
-    # Of a backbone whole parts may be missing, those of the new head, but nothing within a part.
-    parts = {name.partition(".")[0] for name in usable} if other_head else set()
-    unexplained = tuple(name for name in missing if not parts or name.partition(".")[0] in parts)
+    unexplained = [name for name in missing if name not in new_head]
     if not usable or (strict and (unexplained or unexpected)):
         raise ConvsmithError(
             f"{where} does not fit this {type(model).__name__}",
-            f"{len(missing)} names are missing ({_some(missing)}), {len(unexpected)} unexpected ({_some(unexpected)})",
+            f"{len(missing)} names are missing ({some(missing)}), {len(unexpected)} unexpected ({some(unexpected)})",
             "Create the model that the file was made for, or pass strict=False to load what fits.",
         )
     model.load_state_dict(usable, strict=False)
-    if other_head:
+    if new_head:
         logger.warning(
-            "%s is a classifier's: its %d entries that only classify are left out, and %d of the model's own (%s) "
-            "keep their initial values", where, len(other_head), len(missing), _some(missing),
+            "%s is taken as a backbone: its %d entries that only classify are left out, and the model's own head "
+            "(%s) keeps its initial values", where, len(other_head), some(missing),
         )  # fmt: skip
     return LoadReport(tuple(usable), missing, unexpected, reshaped, (*dropped, *other_head))
 
@@ -156,7 +147,7 @@ def _drop_head(
     """Take the head out of `state` if it is for another number of classes; the names taken out."""
     head = {name for name in own if name.startswith(tuple(f"{path}." for path in heads))}
     found = sorted(head & state.keys())
-    other = next((name for name in found if state[name].shape[:1] != own[name].shape[:1]), None)
+    other = next((name for name in found if _differs_in_classes(state[name].shape, own[name].shape)), None)
     if other is None:
         return ()
     logger.warning(
@@ -168,58 +159,10 @@ def _drop_head(
     return tuple(found)
 
 
-def read_state_dict(path: str | Path, key: str = "auto") -> dict[str, Tensor]:
-    """The state dict of a `.safetensors` or torch checkpoint file, on the CPU.
-
-    Raises:
-        ConvsmithError: as for `load_weights`.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ConvsmithError(f"there is no checkpoint file {path}", fix="Check the path.")
-    if path.suffix == ".safetensors":
-        if key != "auto":
-            raise ConvsmithError(
-                f"{path} has no entry `{key}`", "a safetensors file is one state dict", "Leave out the key."
-            )
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise ConvsmithError(f"{path} is not a readable safetensors file", str(error)) from error
-    return _find_state_dict(_load_torch_file(path), path, key)
-
-
-def _load_torch_file(path: Path) -> Any:
-    try:
-        # The training code of ConvNeXt and torchvision saves its options too: a Namespace only holds values.
-        with torch.serialization.safe_globals([Namespace]):
-            # Reading from the file's pages saves a copy; files of before torch 1.6 are no zip and have to be read.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise ConvsmithError(
-            f"{path} was not loaded",
-            "it is no torch checkpoint, or it holds Python objects that loading would have to execute",
-            "Save its state dict alone, in an environment that trusts the file, and load that.",
-        ) from error
-    except Exception as error:  # torch raises many types on damaged files
-        raise ConvsmithError(f"{path} is not a readable torch checkpoint", str(error).split("\n")[0]) from error
-
-
-def _find_state_dict(content: Any, path: Path, key: str) -> dict[str, Tensor]:
-    if key != "auto":
-        if not isinstance(content, Mapping) or key not in content:
-            names = ", ".join(map(str, content)) if isinstance(content, Mapping) else "none"
-            raise ConvsmithError(f"{path} has no entry `{key}`", f"its entries are: {names}")
-        content = content[key]
-    elif isinstance(content, Mapping):
-        content = next((content[k] for k in _STATE_DICT_KEYS if isinstance(content.get(k), Mapping)), content)
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ConvsmithError(
-            f"no state dict was found in {path}",
-            f"neither the file itself nor its entry {' or '.join(_STATE_DICT_KEYS)} maps names to tensors",
-            "Name the right entry with key=...",
-        )
-    return dict(content)
+def _differs_in_classes(given: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether two layers that give logits differ in the number of logits, and in nothing else."""
+    same_input = _without_trailing_ones(given[1:]) == _without_trailing_ones(wanted[1:])
+    return same_input and len(given) > 0 and given[0] != wanted[0]
 
 
 def _unwrapped(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -230,7 +173,3 @@ def _unwrapped(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str,
         if inside and beside and not any(name.startswith(prefix) for name in own):
             return _unwrapped(inside, own)
     return state
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"
