@@ -11,7 +11,12 @@ from typing import Any
 import torch
 
 from convsmith.errors import ConvsmithError, did_you_mean, missing_package
-from convsmith.models.bridged import BridgedModel, TimmClassifier, TorchvisionClassifier, TorchvisionSegmentation
+from convsmith.models.other_libraries import (
+    BridgedModel,
+    TimmClassifier,
+    TorchvisionClassifier,
+    TorchvisionSegmentation,
+)
 from convsmith.models.weights import load_weights
 
 
