@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -40,6 +41,20 @@ def test_a_pattern_of_another_library_lists_its_names() -> None:
     assert json.loads(run("timm/test_vit", "--json")) == [{"name": "timm/test_vit"}]
 
 
-@pytest.mark.parametrize("pattern", ["nothing*", "timm/nothing*"])
-def test_no_match_is_an_empty_list(pattern: str) -> None:
-    assert run(pattern, "--json") == "[]\n"
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+def test_a_librarys_name_alone_lists_all_of_its_names(library: str) -> None:
+    assert run(library) == run(f"{library}/*")
+
+
+@pytest.mark.parametrize("words", [["nothing*"], ["timm/nothing*"], ["nothing*", "--json"]])
+def test_no_match_is_an_error(words: list[str]) -> None:
+    with pytest.raises(cs.ConvsmithError, match=rf"no model's name fits `{re.escape(words[0])}`"):
+        run(*words)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"), [("resnet_50", "resnet50"), ("resnest-50*", "resnest50"), ("timm/resnet_50", "timm/resnet50")]
+)
+def test_no_match_says_what_was_meant(pattern: str, meant: str) -> None:
+    with pytest.raises(cs.ConvsmithError, match=f"did you mean `{meant}`"):
+        run(pattern)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -14,16 +15,18 @@ def models(
     """List the models that a recipe can name.
 
     GMACs are 1e9 multiply-adds for one image of the size beside them. A pattern that begins with timm/ or torchvision/
-    lists the names of that library.
+    lists the names of that library, and so does timm or torchvision alone.
 
     Example: convsmith models 'resnet*'
     """
     import json
 
+    if pattern in ("timm", "torchvision"):
+        pattern += "/*"
     if pattern.startswith(("timm/", "torchvision/")):
         from convsmith.models.registry import list_models
 
-        names = list_models(pattern)
+        names = list_models(pattern) or _none_fits(pattern, list_models(f"{pattern.partition('/')[0]}/*"))
         print(json.dumps([{"name": name} for name in names], indent=2) if as_json else "\n".join(names))
         return
 
@@ -31,7 +34,7 @@ def models(
     from convsmith.models.published import list_weights
     from convsmith.models.published import weights as published
 
-    facts = list_facts(pattern)
+    facts = list_facts(pattern) or _none_fits(pattern, list_facts())
     weights: dict[str, list[str]] = {name: [] for name in facts}
     for name in list_weights():
         weights.get(published(name).model, []).append(name)
@@ -56,3 +59,12 @@ def models(
         size = "x".join(map(str, it.size))
         table.add_row(name, it.task, f"{it.params / 1e6:.1f} M", f"{it.gmacs:.2f}", size, ", ".join(weights[name]))
     console.print(table)
+
+
+def _none_fits(pattern: str, known: Iterable[str]) -> NoReturn:
+    from convsmith.errors import ConvsmithError, did_you_mean
+
+    raise ConvsmithError(
+        f"no model's name fits `{pattern}`{did_you_mean(pattern.replace('*', ''), known)}",
+        fix="`convsmith models` lists ours; timm/* and torchvision/* those of these libraries.",
+    )
