@@ -140,6 +140,16 @@ def test_gradient_checkpointing_changes_no_gradient_and_no_statistic(name: str) 
         assert torch.equal(one, other)
 
 
+def test_switching_gradient_checkpointing_off_leaves_the_librarys_classes_alone() -> None:
+    model = on_meta("torchvision/resnet18")
+    before = [type(module) for module in model.modules()]
+    model.gradient_checkpointing(False)
+    assert [type(module) for module in model.modules()] == before
+    model.gradient_checkpointing()
+    model.gradient_checkpointing(False)
+    assert not [module for module in model.modules() if getattr(module, "recompute", False)]
+
+
 def test_a_network_without_blocks_offers_no_gradient_checkpointing() -> None:
     with pytest.raises(cs.ConvsmithError, match="Inception3 offers no gradient checkpointing"):
         on_meta("torchvision/inception_v3").gradient_checkpointing()

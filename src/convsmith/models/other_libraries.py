@@ -65,6 +65,9 @@ class BridgedModel(VisionModel):
         Raises:
             ConvsmithError: the model is no sequence of blocks.
         """
+        if not enabled:
+            super().gradient_checkpointing(False)
+            return
         sequences = list(_outermost_sequences(self.model))
         if not sequences:
             raise _no_checkpointing(self.model)
@@ -73,7 +76,7 @@ class BridgedModel(VisionModel):
             for block in sequence:
                 if hasattr(block, "inplace"):
                     block.inplace = False  # type: ignore[assignment]  # it would change what is kept of the block before
-        super().gradient_checkpointing(enabled)
+        super().gradient_checkpointing()
 
     def widen_input(self, in_channels: int) -> None:
         """Replace the first convolution by a freshly initialised one for images of `in_channels` channels."""
