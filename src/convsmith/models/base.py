@@ -54,7 +54,10 @@ class VisionModel(nn.Module, ABC):
 
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
-        """Features that the head sees, from images [N, C, H, W].
+        """Features that the head works on, from images [N, C, H, W].
+
+        Of a classifier they are [N, D], and its one linear layer makes logits of them. A segmentation head has further
+        layers before those of `heads`: of HRNet's models the features are the maps that go into the whole head.
 
         Raises:
             ConvsmithError: the images are no such batch, have another number of channels, are no floats, or are too
