@@ -74,6 +74,35 @@ def test_files_of_the_library_load_under_their_own_names(
     assert torch.equal(outputs(ours, images)[-1], expected["out"] if isinstance(expected, dict) else expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "advice"),
+    [
+        ("googlenet", {"aux_logits": True, "init_weights": False}, False),
+        ("inception_v3", {"aux_logits": True, "init_weights": False}, False),
+        ("fcn_resnet50", {"aux_loss": True, "weights_backbone": None}, True),
+    ],
+)
+def test_files_with_auxiliary_heads_load_without_them(
+    name: str, options: dict[str, Any], advice: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with torch.device("cpu"):
+        theirs = torchvision.models.get_model(name, **options).state_dict()
+    with torch.device("meta"):
+        model = cs.create_model(f"torchvision/{name}")
+    model = model.to_empty(device="cpu")
+    report = cs.load_weights(model, theirs)
+    assert (report.missing, report.unexpected) == ((), ())
+    assert all(torch.equal(value, theirs[entry]) for entry, value in model.state_dict().items())
+    assert "auxiliary heads (" in caplog.text
+    assert ("aux_loss=True takes them" in caplog.text) == advice
+
+
+def test_auxiliary_heads_load_where_the_model_has_them() -> None:
+    theirs = torchvision.models.get_model("fcn_resnet50", aux_loss=True, weights_backbone=None).state_dict()
+    model = cs.create_model("torchvision/fcn_resnet50", aux_loss=True)
+    assert set(cs.load_weights(model, theirs).loaded) == set(theirs)
+
+
 def test_a_file_for_other_classes_and_channels_is_adapted(tmp_path: Path) -> None:
     theirs = torchvision.models.shufflenet_v2_x0_5()
     model = cs.create_model("torchvision/shufflenet_v2_x0_5", num_classes=5, in_channels=1)

@@ -6,18 +6,46 @@ hold the same tensors under other names; those libraries' other models of our fa
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
+
 
 def to_our_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with the names of `own`, a model's state dict, where it is a known layout of that model."""
+    """`state` with the names of `own`, a model's state dict, where it is a known layout of that model.
+
+    Auxiliary heads that the model was built without are left out, with a line in the log.
+    """
+    state = _without_auxiliary(state, own)
     for theirs, ours, rename in _LAYOUTS:
         if theirs in state and ours in own:
             return {rename(name): tensor for name, tensor in state.items()}
     return dict(state)
+
+
+def _without_auxiliary(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    lacking = tuple(head for head in _AUXILIARY if not any(name.startswith(head) for name in own))
+    left_out = [name for name in state if name.startswith(lacking)]
+    if not left_out:
+        return state
+    advice = "; a model with aux_loss=True takes them" if left_out[0].startswith("aux_classifier.") else ""
+    logger.warning(
+        "%d entries of auxiliary heads (%s, ...), which only training needs, are left out%s",
+        len(left_out), left_out[0], advice,
+    )  # fmt: skip
+    return {name: tensor for name, tensor in state.items() if name not in left_out}
+
+
+_AUXILIARY = (
+    "aux1.",
+    "aux2.",
+    "AuxLogits.",
+    "aux_classifier.",
+)  # of torchvision's GoogLeNet, Inception, FCN and DeepLab
 
 
 def around_backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
