@@ -82,6 +82,11 @@ def test_a_training_step_equals_the_official_one(name: str) -> None:
     images = golden_input(expected["input_shape"]).double()
 
     loss0 = loss(model(images), expected)
+    statistics = {
+        kind: sum(value.abs().sum().item() for key, value in model.named_buffers() if key.endswith(kind))
+        for kind in ("running_mean", "running_var")
+        if f"{kind}_abs_sum" in step["float64"]  # ConvNeXt has none
+    }
     loss0.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     torch.optim.SGD(model.parameters(), lr=step["lr"]).step()
@@ -91,3 +96,5 @@ def test_a_training_step_equals_the_official_one(name: str) -> None:
     assert loss0.item() == pytest.approx(step["float64"]["loss0"], rel=tolerance)
     assert norm.item() == pytest.approx(step["float64"]["grad_norm"], rel=tolerance)
     assert loss1.item() == pytest.approx(step["float64"]["loss1"], rel=tolerance)
+    for kind, total in statistics.items():
+        assert total == pytest.approx(step["float64"][f"{kind}_abs_sum"], rel=tolerance)
