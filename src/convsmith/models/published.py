@@ -20,7 +20,7 @@ from pydantic import Field
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.models.download import Progress, cache_folder, download, verified
-from convsmith.spec import Count, Positive, Preprocess, Section, Side
+from convsmith.spec import Count, Fraction, Positive, Preprocess, Section, Side
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Weights(Section):
     """One published checkpoint and all that belongs to it.
 
     `w.preprocess(image)` gives the model's input [3, crop, crop], uint8 in 0 to 255, as validation, `predict` and
-    `serve` see it; `w.preprocessing` is the rule, with the mean and standard deviation that normalise it.
+    `serve` see it; `w.preprocessing` is the rule, `w.mean` and `w.std` normalise it.
     """
 
     name: str = Field(description="`MODEL.SOURCE`, what `weights=` takes.")
@@ -50,6 +50,8 @@ class Weights(Section):
     preprocessing: Preprocess | None = Field(
         description="How images were prepared for that; null for segmentation, whose images are not made square."
     )
+    mean: tuple[Fraction, Fraction, Fraction] = Field(description="Per-channel mean of images in 0 to 1.")
+    std: tuple[Positive, Positive, Positive] = Field(description="Per-channel standard deviation of images in 0 to 1.")
     categories: tuple[str, ...] | None = Field(
         description="Name of each class, in the order of the logits; null where the publisher lists none."
     )
@@ -79,7 +81,7 @@ class Weights(Section):
             raise ConvsmithError(
                 f"`{self.name}` makes no square of an image",
                 "it segments whole images, whose sides it keeps",
-                "Give it the pixels themselves, normalised with ImageNet's mean and standard deviation.",
+                "Give the model the pixels themselves, normalised with `mean` and `std`.",
             )
         return read_and_preprocess(image, self.preprocessing, name)
 
@@ -113,9 +115,10 @@ def _published() -> dict[str, Weights]:
 
 
 def _read(entry: dict[str, Any], categories: dict[str, list[str]]) -> Weights:
-    """An entry of the file names its list of categories; many share one."""
+    """An entry of the file names its list of categories, which many share; a preprocessing has its mean and std."""
     names = categories[entry["categories"]] if entry["categories"] else None
-    return Weights.model_validate_json(json.dumps({**entry, "categories": names}))
+    normalisation = {key: (entry["preprocessing"] or entry)[key] for key in ("mean", "std")}
+    return Weights.model_validate_json(json.dumps({**entry, **normalisation, "categories": names}))
 
 
 def list_weights(pattern: str = "*") -> list[str]:
