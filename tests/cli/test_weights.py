@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from convsmith.cli.main import app
+from convsmith.errors import ConvsmithError
 from convsmith.models.published import list_weights, weights
 
 
@@ -61,7 +62,20 @@ def test_json_has_all_facts() -> None:
     assert row["categories"][-1] == "truck"
 
 
-@pytest.mark.parametrize(("words", "expected"), [(["nothing*", "--json"], "[]\n"), (["--help"], None)])
-def test_no_match_is_an_empty_list_and_help_has_an_example(words: list[str], expected: str | None) -> None:
-    output = run(*words)
-    assert output == expected if expected else "Example: convsmith weights" in output
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["nothing*"], ""),
+        (["nothing*", "--json"], ""),
+        (["resnet_50*"], "; did you mean `resnet50`?"),
+        (["resnet50.tv_3"], "; did you mean `resnet50.tv_v"),
+    ],
+)
+def test_no_match_is_an_error_that_says_what_was_meant(words: list[str], meant: str) -> None:
+    with pytest.raises(ConvsmithError) as caught:
+        run(*words)
+    assert f"fit `{words[0]}`{meant}" in caught.value.what
+
+
+def test_help_has_an_example() -> None:
+    assert "Example: convsmith weights" in run("--help")

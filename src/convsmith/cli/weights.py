@@ -17,10 +17,17 @@ def weights(
     """
     import json
 
+    from convsmith.errors import ConvsmithError, did_you_mean
     from convsmith.models.published import list_weights
     from convsmith.models.published import weights as published
 
     rows = [published(name) for name in list_weights(pattern)]
+    if not rows:
+        known = {published(name).model for name in list_weights()} | set(list_weights())
+        raise ConvsmithError(
+            f"no weights and no model that has some fit `{pattern}`{did_you_mean(pattern.replace('*', ''), known)}",
+            fix="`convsmith weights` lists them all.",
+        )
     if as_json:
         print(json.dumps([row.model_dump(mode="json") for row in rows], indent=2, ensure_ascii=False))
         return
