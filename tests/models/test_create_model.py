@@ -9,7 +9,7 @@ from torch import nn
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel
-from convsmith.models.registry import create_model, list_models
+from convsmith.models.registry import backbone_of, create_model, list_models
 
 
 def test_list_models_filters_by_pattern() -> None:
@@ -23,6 +23,17 @@ def test_every_model_maps_images_to_the_wanted_number_of_logits(name: str) -> No
         output = model(torch.empty(2, 3, 64, 64))
     shape = (2, 7, 16, 16) if isinstance(model, SegmentationModel) else (2, 7)
     assert all(logits.shape == shape for logits in (output if isinstance(output, list) else [output]))
+
+
+def test_segmentation_models_have_a_classifier_as_backbone() -> None:
+    backbones = {name: backbone for name in list_models() if (backbone := backbone_of(name))}
+    assert backbones == {
+        f"hrnet_{width}_{head}": f"hrnet_{width}" for width in ("w18", "w32", "w48") for head in ("seg", "ocr")
+    }
+    for name, backbone in backbones.items():
+        with torch.device("meta"):
+            model, classifier = create_model(name), create_model(backbone)
+        assert len(model.state_dict().keys() & classifier.state_dict().keys()) > 1000
 
 
 def test_zero_init_residual_makes_every_block_start_as_the_identity() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from convsmith.models.facts import list_facts, measure
 from convsmith.models.published import list_weights, weights
-from convsmith.models.registry import list_models
+from convsmith.models.registry import default_size, list_models
 from tests.models.golden import OFFICIAL, golden
 
 REGENERATE = "facts.json is out of date; `python -m convsmith.models.facts` writes it anew"
@@ -29,6 +29,12 @@ def test_facts_are_those_of_the_official_code(official: str) -> None:
     assert facts.params == expected["params"]
     sizes = {"x".join(map(str, expected["input_size"])): expected["gmacs"], **expected.get("gmacs_at", {})}
     assert facts.gmacs == pytest.approx(sizes["x".join(map(str, facts.size))], abs=1e-4)
+
+
+def test_every_size_is_that_of_the_family() -> None:
+    assert {name: facts.size for name, facts in list_facts().items()} == {
+        name: default_size(name) for name in list_models()
+    }, REGENERATE
 
 
 def test_classifiers_are_measured_at_a_size_that_weights_were_published_for() -> None:

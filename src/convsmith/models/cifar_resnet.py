@@ -83,3 +83,4 @@ class CifarResNet(ImageClassifier):
 
 
 MODELS = {f"cifar_resnet{6 * depth + 2}": partial(CifarResNet, depth) for depth in (3, 5, 7, 9, 18)}
+SIZES = dict.fromkeys(MODELS, (32, 32))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import re
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -21,7 +20,7 @@ class Facts(NamedTuple):
 
     task: Literal["classification", "segmentation"]
     size: tuple[int, int]
-    """Height and width of the image that the multiply-adds are for, see `default_size`."""
+    """Height and width of the image that the multiply-adds are for: what the authors measure the model at."""
     params: int
     """Trainable parameters."""
     gmacs: float
@@ -39,21 +38,13 @@ def _facts() -> dict[str, Facts]:
     return {name: Facts(task, (height, width), *cost) for name, (task, (height, width), *cost) in data.items()}
 
 
-def default_size(name: str) -> tuple[int, int]:
-    """Height and width that the authors measure the model at; for segmentation, their training crop of Cityscapes."""
-    if re.search("_seg$|_ocr$", name):
-        return 512, 1024
-    side = {"resnest101": 256, "resnest200": 320, "resnest269": 416}.get(name, 32 if name.startswith("cifar_") else 224)
-    return side, side
-
-
 def measure(name: str) -> Facts:
     """Build a model without memory for its weights, and count."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from convsmith.models.base import SegmentationModel
-    from convsmith.models.registry import create_model
+    from convsmith.models.registry import create_model, default_size
 
     size = default_size(name)
     with torch.device("meta"):

@@ -174,3 +174,5 @@ MODELS = {
     "hrnet_w32_ocr": partial(HRNetOCR, 32),
     "hrnet_w48_ocr": partial(HRNetOCR, 48),
 }
+SIZES = dict.fromkeys(MODELS, (512, 1024))
+BACKBONES = {name: name.rpartition("_")[0] for name in MODELS}

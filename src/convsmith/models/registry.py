@@ -1,4 +1,8 @@
-"""Models by name. A family is one file of this package that has a `MODELS` mapping; no other file lists it."""
+"""Models by name. A family is one file of this package that has a `MODELS` mapping; no other file lists it.
+
+Beside it may be `SIZES`, height and width that the authors measure a model at where that is not 224x224, and
+`BACKBONES`, the model whose weights serve as another one's backbone.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +27,26 @@ from convsmith.models.weights import load_weights
 
 
 @cache
-def _builders() -> dict[str, Callable[..., VisionModel]]:
-    builders: dict[str, Callable[..., VisionModel]] = {}
+def _of_all_families(table: str) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
     for file in pkgutil.iter_modules(convsmith.models.__path__, "convsmith.models."):
-        builders |= getattr(import_module(file.name), "MODELS", {})
-    return builders
+        merged |= getattr(import_module(file.name), table, {})
+    return merged
+
+
+def _builders() -> dict[str, Callable[..., VisionModel]]:
+    return _of_all_families("MODELS")
+
+
+def default_size(name: str) -> tuple[int, int]:
+    """Height and width that the authors measure our model `name` at; for segmentation, their crop of Cityscapes."""
+    size: tuple[int, int] = _of_all_families("SIZES").get(name, (224, 224))
+    return size
+
+
+def backbone_of(name: str) -> str | None:
+    """The model of ours whose weights `name` takes as its backbone; None where it has none."""
+    return _of_all_families("BACKBONES").get(name)
 
 
 def list_models(pattern: str = "*") -> list[str]:

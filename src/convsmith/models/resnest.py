@@ -282,3 +282,4 @@ MODELS = {
     "resnest50_fast_4s2x40d": _fast(4, 2, 40),
     "resnest50_fast_1s4x24d": _fast(1, 4, 24),
 }
+SIZES = {"resnest101": (256, 256), "resnest200": (320, 320), "resnest269": (416, 416)}
