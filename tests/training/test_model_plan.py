@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -51,6 +53,25 @@ def test_a_plan_builds_no_weights() -> None:
     before = torch.get_rng_state()
     cs.plan(cs.load_recipe("resnet50-in1k"), num_samples=1000)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_unknown_weights_are_an_error() -> None:
+    with pytest.raises(cs.ConvsmithError, match="unknown weights `nope`"):
+        cs.plan(cs.load_recipe("digits", ["model.weights=nope"]), num_samples=100)
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [
+        ("cifar_resnet20", "cifar_resnet20.akamaster"),
+        ("cifar_resnet20", "mine.pth"),
+        ("cifar_resnet20", "{folder}"),
+        ("timm/test_resnet", "pretrained"),
+    ],
+)
+def test_weights_of_a_plan_are_not_loaded(model: str, weights: str, tmp_path: Path) -> None:
+    weights = weights.format(folder=tmp_path)
+    assert cs.plan(cs.load_recipe("digits", [f"model.name={model}", f"model.weights={weights}"]), num_samples=100)
 
 
 def test_a_model_for_another_task_is_an_error() -> None:

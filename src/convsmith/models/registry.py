@@ -60,6 +60,16 @@ def list_models(pattern: str = "*") -> list[str]:
     return list_bridged(pattern) if is_bridged(pattern) else sorted(fnmatch.filter(_builders(), pattern))
 
 
+def check_weights(given: str, name: str) -> None:
+    """Refuse weights of which `create_model` would know no such name; a path is taken on trust, nothing downloaded.
+
+    Raises:
+        ConvsmithError: there are no published weights of that name.
+    """
+    if not (is_bridged(name) and given == "pretrained"):
+        options_of(given, name)
+
+
 def create_model(
     name: str,
     num_classes: int | None = None,

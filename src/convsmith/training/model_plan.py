@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
-from convsmith.models.registry import create_model
+from convsmith.models.registry import check_weights, create_model
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import make_task
@@ -39,12 +39,15 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
         devices: GPUs, or CPU processes, of each machine.
 
     Raises:
-        ConvsmithError: the effective batch cannot be divided, or the model is unknown or does not take such images.
+        ConvsmithError: the effective batch cannot be divided, the model or its weights are unknown, or it does not take such
+            images.
     """
     device = pick_device()
     precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
     with torch.device("meta"):  # shapes without memory or arithmetic
         model = build_model(recipe)
+    if recipe.model.weights is not None and not Path(recipe.model.weights).is_dir():
+        check_weights(recipe.model.weights, recipe.model.name)
     make_task(recipe).check_model(model)
     prepare(model, recipe)
     groups = parameter_groups(model, recipe.optimizer)
