@@ -233,6 +233,12 @@ def checkpoint() -> bytes:
     return content.getvalue()
 
 
+def of_a_future_version(archive: bytes) -> bytes:
+    """With a changed byte in the table of its files, by which it asks for another version of the format."""
+    version = archive.index(b"PK\x01\x02") + 6
+    return archive[:version] + b"\xff" + archive[version + 1 :]
+
+
 def test_without_a_checksum_a_whole_checkpoint_is_taken(file: Path) -> None:
     content = checkpoint()
     leave_part(file, content[:1000])
@@ -255,9 +261,10 @@ def test_without_a_checksum_a_part_of_full_length_is_fetched_afresh(file: Path) 
     [
         (b"<html>Please log in</html>", "no whole torch checkpoint"),
         (checkpoint()[:-100], "no whole torch checkpoint"),
+        (of_a_future_version(checkpoint()), "no whole torch checkpoint"),
         (checkpoint()[:100_000] + b"?" + checkpoint()[100_001:], r"its part \S*data/0 is damaged"),
     ],
-    ids=["a page", "cut off", "a changed byte"],
+    ids=["a page", "cut off", "a changed version", "a changed byte"],
 )
 def test_without_a_checksum_what_is_no_whole_checkpoint_is_refused(file: Path, content: bytes, reason: str) -> None:
     with serving(Server(content=content)) as server, pytest.raises(ConvsmithError, match=reason):

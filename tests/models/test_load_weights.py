@@ -284,6 +284,13 @@ def test_a_file_that_is_cut_off_says_so(tmp_path: Path, zipped: bool) -> None:
     assert_refused(tmp_path / "cut.pth", "it is cut off or damaged\nGet it again")
 
 
+def test_a_file_with_a_damaged_table_of_contents_says_so(tmp_path: Path) -> None:
+    torch.save(state_dict(), tmp_path / "table.pth")
+    content = (tmp_path / "table.pth").read_bytes()
+    (tmp_path / "table.pth").write_bytes(content.replace(b"/data.pkl", b"/\xffata.pkl"))
+    assert_refused(tmp_path / "table.pth", "it is cut off or damaged")
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_program_is_refused(tmp_path: Path) -> None:
     torch.jit.save(torch.jit.trace(torch.nn.Linear(1, 1), torch.ones(1, 1)), tmp_path / "program.pt")  # type: ignore[no-untyped-call]

@@ -145,7 +145,9 @@ def _damage(file: Path, sha256: str | None) -> str | None:
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
-    except zipfile.BadZipFile:
+    except OSError:
+        raise
+    except Exception:  # zipfile raises many types on damaged archives
         return "it is no whole torch checkpoint"
     return f"its part {damaged} is damaged" if damaged else None
 
