@@ -39,8 +39,8 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
         devices: GPUs, or CPU processes, of each machine.
 
     Raises:
-        ConvsmithError: the effective batch cannot be divided, the model or its weights are unknown, or it does not take such
-            images.
+        ConvsmithError: the effective batch cannot be divided, the model or its weights are unknown, or it does not take
+            such images.
     """
     device = pick_device()
     precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
