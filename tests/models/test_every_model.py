@@ -1,85 +1,16 @@
-"""What every model offers: layer ids, sizes, channels, checkpointing, channels_last, compilation, export."""
+"""What every model offers: layer ids, sizes, channels, new heads."""
 
 from __future__ import annotations
 
-import copy
-from functools import cache
-from typing import Any
-
-import onnxruntime
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier, SegmentationModel, VisionModel
 from convsmith.models.hrnet import HRNetBackbone
-from convsmith.models.layers import DropBlock, DropPath
-from convsmith.models.registry import create_model, list_models
-from convsmith.spec import Preprocess
-from tests.models.golden import filled_state_dict, golden
-
-# A name, or a name and an option that adds layers to it.
-ALL = sorted({*list_models(), "resnet50 se"})
-SMALLEST = {
-    "cifar_resnet20",
-    "resnet18",
-    "resnest50_fast_1s1x64d",
-    "convnext_tiny",
-    "convnext_isotropic_small",
-    "hrnet_w18",
-    "hrnet_w18_ocr",
-    "mobilenet_v2",
-}
-
-
-def others_are_slow(quick: set[str]) -> pytest.MarkDecorator:
-    marks = {name: [] if name in quick else [pytest.mark.slow] for name in ALL}
-    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks[name]) for name in ALL])
-
-
-smallest_models = others_are_slow(SMALLEST)
-traced_models = others_are_slow({"cifar_resnet20"})  # the other families have tests with fewer blocks
-
-
-def build(name: str, **options: Any) -> VisionModel:
-    name, _, option = name.partition(" ")
-    return create_model(name, **(options | ({option: True} if option else {})))
-
-
-def without_memory(name: str, **options: Any) -> VisionModel:
-    with torch.device("meta"):
-        return build(name, **options).eval()
-
-
-def live(name: str, **options: Any) -> VisionModel:
-    """A model with no branch near zero, so that an error in any of them shows in the logits."""
-    model = build(name, num_classes=5, **options)
-    model.load_state_dict(filled_state_dict([(key, list(value.shape)) for key, value in model.state_dict().items()]))
-    return model.eval()
-
-
-@cache
-def shared(name: str) -> VisionModel:
-    """For tests that change nothing."""
-    with torch.inference_mode(False):  # else the first test to ask would decide what the others can do with it
-        return live(name)
-
-
-def images(count: int = 2, height: int = 64, width: int = 64) -> Tensor:
-    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
-
-
-def maps(output: Tensor | list[Tensor]) -> list[Tensor]:
-    return [output] if isinstance(output, Tensor) else output
-
-
-def assert_same(output: Tensor | list[Tensor], expected: Tensor | list[Tensor]) -> None:
-    for a, b in zip(maps(output), maps(expected), strict=True):
-        assert b.std() > 0.01
-        torch.testing.assert_close(a, b, atol=2e-4, rtol=2e-4)
-
+from tests.models.every import SMALLEST, build, computed_models, images, maps, shared, smallest_models, without_memory
+from tests.models.golden import golden
 
 # Layer ids
 
@@ -148,7 +79,7 @@ def test_images_of_any_channels_and_size_become_logits(name: str, channels: int)
     assert {tuple(logits.shape) for logits in output} == {expected}
 
 
-@smallest_models
+@computed_models
 @torch.inference_mode()
 def test_odd_and_tiny_images_give_finite_logits(name: str) -> None:
     model = shared(name)
@@ -202,7 +133,7 @@ def test_a_new_head_begins_as_that_of_a_new_model(name: str) -> None:
     assert spread_of_heads(model) == pytest.approx(of_new_model, rel=0.15)
 
 
-@smallest_models
+@computed_models
 @torch.inference_mode()
 def test_features_are_what_the_head_sees(name: str) -> None:
     model = shared(name)
@@ -212,157 +143,3 @@ def test_features_are_what_the_head_sees(name: str) -> None:
     else:
         assert isinstance(model, HRNetBackbone)
         assert features.shape == (2, sum(model.channels), 16, 16)
-
-
-# Gradient checkpointing
-
-
-def lively_training(name: str) -> VisionModel:
-    """With every layer at work that draws random numbers in training."""
-    model = live(name).train()
-    for module in model.modules():
-        if isinstance(module, DropPath | DropBlock):
-            module.drop_prob = 0.2
-    return model
-
-
-def train(model: nn.Module, x: Tensor, compiled: bool = False) -> tuple[dict[str, Tensor], int]:
-    """Gradients, and the bytes that were kept for the backward pass."""
-    torch.manual_seed(0)
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        run = torch.compile(model, backend="aot_eager", fullgraph=True) if compiled else model
-        output = maps(run(x))
-    own = {tensor.untyped_storage()._cdata for tensor in model.state_dict().values()}
-    size = sum(n for storage, n in kept.items() if storage not in own)
-    torch.stack([logits.float().square().mean() for logits in output]).sum().backward()  # type: ignore[no-untyped-call]
-    return {key: p.grad for key, p in model.named_parameters() if p.grad is not None}, size
-
-
-# With running statistics; maps of several sizes; DropBlock; drop path.
-QUICK = {
-    ("cifar_resnet20", True),
-    ("hrnet_w18_ocr", False),
-    ("resnest50_fast_1s1x64d", False),
-    ("convnext_isotropic_small", True),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "half"),
-    [
-        pytest.param(name, half, marks=[] if (name, half) in QUICK else [pytest.mark.slow])
-        for name in ALL
-        for half in (False, True)
-    ],
-)
-def test_checkpointing_changes_memory_and_no_number(name: str, half: bool) -> None:
-    plain = lively_training(name)
-    x = images(2, 48, 48)
-    if half:
-        plain.to(memory_format=torch.channels_last)
-        x = x.to(memory_format=torch.channels_last)
-    frugal = copy.deepcopy(plain)
-    frugal.gradient_checkpointing()
-    assert list(frugal.state_dict()) == list(plain.state_dict())
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        expected, expected_bytes = train(plain, x)
-        gradients, kept_bytes = train(frugal, x)
-    assert list(gradients) == [key for key, _ in plain.named_parameters()]
-    assert all(torch.equal(gradients[key], expected[key]) for key in expected)
-    state = frugal.state_dict()
-    assert all(torch.equal(value, state[key]) for key, value in plain.state_dict().items())
-    assert kept_bytes < 0.6 * expected_bytes
-
-
-def test_checkpointing_is_switched_for_one_model_only_and_off_again() -> None:
-    model = live("cifar_resnet20").train()
-    _, full = train(model, images())
-    model.gradient_checkpointing()
-    other = copy.deepcopy(model)
-    other.gradient_checkpointing(False)
-    assert train(model, images())[1] < full == train(other, images())[1]
-    model.gradient_checkpointing(False)
-    assert train(model, images())[1] == full
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "cifar_resnet20",
-        pytest.param("resnest50_fast_1s1x64d", marks=pytest.mark.slow),
-        pytest.param("convnext_isotropic_small", marks=pytest.mark.slow),
-    ],
-)
-def test_checkpointing_compiles_into_one_graph_and_changes_no_number(name: str) -> None:
-    plain = lively_training(name)
-    frugal = copy.deepcopy(plain)
-    frugal.gradient_checkpointing()
-    expected, _ = train(plain, images(), compiled=True)
-    gradients, _ = train(frugal, images(), compiled=True)
-    assert all(torch.equal(a, b) for a, b in zip(gradients.values(), expected.values(), strict=True))
-    state = frugal.state_dict()
-    assert all(torch.equal(value, state[key]) for key, value in plain.state_dict().items())
-
-
-# Memory format, compilation, export
-
-
-@smallest_models
-def test_channels_last_is_kept_throughout_and_changes_nothing(name: str) -> None:
-    expected = shared(name)(images())
-    model = live(name).to(memory_format=torch.channels_last)
-    lost: list[str] = []
-
-    def hook(path: str) -> Any:
-        def note(_: nn.Module, __: Any, output: Any) -> None:
-            for y in output if isinstance(output, list) else [output]:
-                if y.ndim == 4 and not y.is_contiguous(memory_format=torch.channels_last):
-                    lost.append(path)
-
-        return note
-
-    for path, module in model.named_modules():
-        if not isinstance(module, nn.LayerNorm | nn.Linear | nn.GELU):  # these see [N, H, W, C] in ConvNeXt
-            module.register_forward_hook(hook(path))
-    assert_same(model(images().to(memory_format=torch.channels_last)), expected)
-    assert not lost
-
-
-@traced_models
-def test_it_compiles_for_training_and_evaluation_without_graph_breaks(name: str) -> None:
-    model = shared(name)
-    assert_same(torch.compile(model, backend="eager", fullgraph=True)(images()), model(images()))
-    model = lively_training(name)
-    output = torch.compile(model, backend="eager", fullgraph=True)(images())
-    torch.stack([logits.square().mean() for logits in maps(output)]).sum().backward()  # type: ignore[no-untyped-call]
-    assert all(p.grad is not None for p in model.parameters())
-
-
-@traced_models
-@torch.inference_mode()
-def test_an_exported_program_takes_any_batch(name: str) -> None:
-    model = copy.deepcopy(shared(name))
-    model.gradient_checkpointing()
-    program = torch.export.export(model, (images(),), dynamic_shapes=({0: torch.export.Dim("batch")},))
-    assert_same(program.module()(images(3)), model(images(3)))
-
-
-@traced_models
-@torch.inference_mode()
-def test_the_onnx_file_says_what_torch_says(name: str) -> None:
-    model = copy.deepcopy(shared(name))
-    model.gradient_checkpointing()
-    served = inference_model(model, Preprocess(resize=50, crop=50))
-    pixels = torch.randint(0, 256, (3, 3, 50, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    session = onnxruntime.InferenceSession(export_onnx(served, 50))
-    assert [output.name for output in session.get_outputs()] == ["logits"]
-    (logits,) = session.run(None, {"images": pixels.numpy()})
-    assert_same(torch.from_numpy(logits), served(pixels))
-    normalized = served.get_submodule("normalize")(pixels)
-    assert torch.equal(served(pixels), maps(model(normalized))[-1])
