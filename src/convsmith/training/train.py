@@ -73,10 +73,7 @@ def train(
         TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
     """
     run = Run(Path(out))
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    folder = open_image_folder(Path(data), recipe.data.val_fraction if recipe.eval else None)
-    recipe = _with_num_classes(recipe, folder)
-    plan = make_plan(recipe, len(folder.train))
+    recipe, folder, plan = prepare_training(recipe, data)
     with run.lock(), log_file(run.path), ExitStack() as stack:
         console = Console()
         stack.callback(console.close)
@@ -98,6 +95,26 @@ def train(
         if not run.bundle.exists():
             pack(recipe, folder, run, progress)
     return run
+
+
+def prepare_training(recipe: Recipe | str | Path, data: str | Path) -> tuple[Recipe, ImageFolder, Plan]:
+    """The recipe with the data's number of classes, the data, and the plan of both; nothing is written.
+
+    Raises:
+        ConvsmithError: something in the recipe or the data must be put right.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    folder = open_image_folder(Path(data), recipe.data.val_fraction if recipe.eval else None)
+    recipe = _with_num_classes(recipe, folder)
+    return recipe, folder, make_plan(recipe, len(folder.train))
+
+
+def trainer_at_start(recipe: Recipe, plan: Plan, folder: ImageFolder, run_dir: Path) -> Trainer:
+    """A trainer before its first step, whom nobody watches; it writes only bad files' names, and what it is told to."""
+    progress = _start(None, recipe, plan, folder)
+    bad_files = BadFiles(run_dir / "bad_files.txt", folder.root, len(folder.train) + len(folder.val))
+    parts = _parts(recipe, plan, folder, progress, bad_files, (), StopRequest())
+    return Trainer(recipe, plan, parts, run_dir, progress, None)
 
 
 def _checkpoint_to_go_on_from(run: Run, recipe: Recipe, resume: Literal["auto", "never"]) -> Checkpoint | None:

@@ -88,12 +88,12 @@ class Trainer:
         self.loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=parts.device)
         self.last_save = time.monotonic()
         self.saved = (progress.step, progress.evaluated_step)
+        self.begun_epoch = -1
 
     def fit(self) -> None:
         """Train until the last step, an early stop, or a stop request; a checkpoint holds whatever was done."""
         plan, state, stop = self.plan, self.state, self.parts.stop
         batches = iter(self.parts.train)
-        begun = -1
         while not stop and not state.stopped_early:
             if self._epoch_is_over() and state.evaluated_step < state.step:
                 self._end_epoch()
@@ -101,26 +101,33 @@ class Trainer:
             if state.step == plan.total_steps:
                 break
             start = time.perf_counter()
-            if begun != state.step // plan.steps_per_epoch:
-                begun = state.step // plan.steps_per_epoch
-                self.each_epoch.begin(begun)
-            self._step(batches)
+            self.advance(batches)
             state.train_seconds += time.perf_counter() - start
-            state.step += 1
             self._tell("train", state.step * plan.effective_batch, plan.total_steps * plan.effective_batch)
             if not self._epoch_is_over() and self._save_is_due():
                 self._save()
         if stop and self.saved != (state.step, state.evaluated_step):
             self._save()
 
-    def _step(self, batches: Iterator[Batch]) -> None:
-        """One optimizer step: `accumulation` forward and backward passes."""
+    def advance(self, batches: Iterator[Batch]) -> Tensor:
+        """Take the plan's next optimizer step, and nothing else; its loss, a scalar on the device."""
+        epoch = self.state.step // self.plan.steps_per_epoch
+        if self.begun_epoch != epoch:
+            self.begun_epoch = epoch
+            self.each_epoch.begin(epoch)
+        loss = self._step(batches)
+        self.state.step += 1
+        return loss
+
+    def _step(self, batches: Iterator[Batch]) -> Tensor:
+        """One optimizer step: `accumulation` forward and backward passes; the sum of their losses."""
         plan, parts, step = self.plan, self.parts, self.state.step
         epoch = step // plan.steps_per_epoch
         for group in self.optimizer.param_groups:
             group["lr"] = plan.lr[step] * group["lr_scale"]
             if plan.weight_decay is not None and group["decay_moves"]:
                 group["weight_decay"] = plan.weight_decay[step]
+        losses = []
         for micro_batch in range(plan.accumulation):
             batch = next(batches)
             self._take_note_of_bad_files(batch)
@@ -130,6 +137,7 @@ class Trainer:
             with autocast(parts.precision, parts.device.type):
                 loss = parts.task.training_loss(parts.model, images, targets, epoch) / plan.accumulation
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
             # a step that loss scaling skips may have no finite loss; _mean_loss finds a run that has only such steps
             self.loss_sum += loss.detach().nan_to_num(0, 0, 0) if self.scaler.is_enabled() else loss.detach()
         if self.recipe.clip_grad_norm is not None:
@@ -142,6 +150,7 @@ class Trainer:
             decay = decay_after(self.recipe, plan.steps_per_epoch, step)
             if decay is not None:
                 self.ema.update(decay)
+        return torch.stack(losses).sum()
 
     def _as_input(self, images: Tensor) -> Tensor:
         images = images.to(self.parts.device, non_blocking=True)
@@ -174,16 +183,19 @@ class Trainer:
     def _judge(self, values: dict[str, float]) -> None:
         """Compare with the best so far and decide whether to go on; without metrics the newest is the best."""
         state, stopping, metric = self.state, self.recipe.early_stopping, self.parts.task.metric
-        margin = stopping.min_delta if stopping else 0.0
-        if state.best is None or not values or values[metric] > state.best[metric] + margin:
-            state.best, state.best_step, state.epochs_without_improvement = values, state.step, 0
+        if state.best is None or not values or values[metric] > state.best[metric]:
+            state.best, state.best_step = values, state.step
+        if not stopping:
+            return
+        if state.improved_to is None or values[metric] > state.improved_to + stopping.min_delta:
+            state.improved_to, state.epochs_without_improvement = values[metric], 0
             return
         state.epochs_without_improvement += 1
-        if stopping and state.epochs_without_improvement >= stopping.patience:
+        if state.epochs_without_improvement >= stopping.patience:
             state.stopped_early = True
             logger.info(
-                "stopped early: %s has not risen above %.4f for %d epochs",
-                metric, state.best[metric], stopping.patience,
+                "stopped early: for %d epochs %s has not risen by more than %g above %.4f",
+                stopping.patience, metric, stopping.min_delta, state.improved_to,
             )  # fmt: skip
 
     def _evaluate(self) -> dict[str, float] | None:
