@@ -48,6 +48,7 @@ _EXTRA_OF = {
     "torchvision": "train",
     "safetensors": "train",
     "tensorboard": "train",
+    "matplotlib": "train",
     "sklearn": "train",
     "timm": "timm",
     "onnx": "export",
