@@ -39,11 +39,16 @@ class _Source:
         return str(self.file.resolve()) if isinstance(self.file, Path) else str(self.file)
 
 
-def packaged() -> dict[str, Traversable]:
-    """The recipes and bases inside this package by name, sorted."""
-    library = files("convsmith.recipe") / "library"
+def packaged(folder: str = "library") -> dict[str, Traversable]:
+    """The recipes and bases inside this package by name, sorted; or the files of another folder beside them."""
+    library = files("convsmith.recipe") / folder
     found = {file.name.removesuffix(".yaml"): file for file in library.iterdir() if file.name.endswith(".yaml")}
     return dict(sorted(found.items()))
+
+
+def is_path(reference: str | Path) -> bool:
+    """Whether a reference is the path of a file, not the name of a packaged one."""
+    return isinstance(reference, Path) or "/" in reference or reference.endswith((".yaml", ".yml"))
 
 
 def file_layers(source: str | Path) -> list[Layer]:
@@ -117,8 +122,7 @@ def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _locate(reference: str | Path, folder: Path | None, context: str) -> _Source:
-    is_path = isinstance(reference, Path) or "/" in reference or reference.endswith((".yaml", ".yml"))
-    if not is_path or folder is None:
+    if not is_path(reference) or folder is None:
         library = packaged()
         if (name := str(reference)) not in library:
             raise ConvsmithError(
