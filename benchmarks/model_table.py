@@ -63,7 +63,7 @@ def training_difference(official: str) -> float | None:
     second = _loss(model(images), expected)
     official_step = expected["train"]["float64"]
     ours = {"loss0": first, "grad_norm": norm, "loss1": second}
-    return max(abs(float(value) / float(official_step[key]) - 1) for key, value in ours.items())
+    return max(abs(float(value.detach()) / float(official_step[key]) - 1) for key, value in ours.items())
 
 
 def _loss(logits: Tensor, expected: dict[str, Any]) -> Tensor:
