@@ -14,6 +14,7 @@ from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.observers.base import Record
+from convsmith.training.trainer import Trainer
 from tests.training.linear_trainer import SIZE, stop_during_step, trainer, weights
 
 
@@ -61,7 +62,34 @@ def test_early_stopping_ends_after_patience_epochs_without_improvement(tmp_path:
     made.fit()
     assert made.state.stopped_early
     assert notes.records[-1].epoch == 3
-    assert made.state.best_step == 4
+
+
+def judged(tmp_path: Path, figures: list[float], *overrides: str) -> Trainer:
+    """A trainer that has ended an epoch with each of these figures, unless it stopped before."""
+    made, _ = trainer(tmp_path, *overrides)
+    for epoch, figure in enumerate(figures, start=1):
+        if not made.state.stopped_early:
+            made.state.step = epoch
+            made._judge({"top1": figure, "balanced_accuracy": 1 - figure})
+    return made
+
+
+def test_the_best_epoch_is_the_best_however_little_early_stopping_counts(tmp_path: Path) -> None:
+    stopping = ("early_stopping.patience=3", "early_stopping.min_delta=0.4")
+    made = judged(tmp_path, [0.1, 0.3, 0.45, 0.44, 0.9], *stopping)
+    assert made.state.stopped_early
+    assert (made.state.step, made.state.best_step) == (4, 3)
+
+
+def test_small_improvements_that_add_up_are_one_to_early_stopping(tmp_path: Path) -> None:
+    made = judged(tmp_path, [0.1, 0.2, 0.31, 0.4, 0.5], "early_stopping.patience=2", "early_stopping.min_delta=0.2")
+    assert made.state.stopped_early
+    assert made.state.improved_to == 0.31
+
+
+def test_the_best_epoch_is_chosen_by_the_recipes_metric(tmp_path: Path) -> None:
+    assert judged(tmp_path, [0.1, 0.3, 0.2]).state.best_step == 2
+    assert judged(tmp_path, [0.1, 0.3, 0.2], "metric=balanced_accuracy").state.best_step == 1
 
 
 def test_a_diverged_loss_stops_with_advice_and_writes_no_checkpoint(tmp_path: Path) -> None:

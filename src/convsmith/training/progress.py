@@ -33,6 +33,8 @@ class Progress:
     best_step: int | None = None
     epochs_without_improvement: int = 0
     stopped_early: bool = False
+    improved_to: float | None = None
+    """The metric when early stopping last saw it improve."""
     grad_scaler: dict[str, float] | None = None
     """State of the loss scaling in fp16."""
     bad_files: dict[str, str] = field(default_factory=dict)
