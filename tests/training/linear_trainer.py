@@ -62,11 +62,13 @@ def trainer(
     begun = Progress(data_digest="", threads=1, precision=precision, per_device_batch=plan.per_device_batch)
     progress = Progress.from_dict(checkpoint.state) if checkpoint else begun
     done = progress.step * plan.accumulation
+    task = make_task(recipe)
+    task.start(torch.device("cpu"), [SAMPLES // CLASSES] * CLASSES)
     notes = Notes()
     parts = Parts(
         model=model,
         normalize=Scale(),
-        task=make_task(recipe),
+        task=task,
         train=(train or batches(plan.per_device_batch, plan.total_steps * plan.accumulation))[done:],
         val=val or batches(5, 2, seed=1),
         num_val=10,

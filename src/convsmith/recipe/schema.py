@@ -134,6 +134,11 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _parts_agree(self) -> Recipe:
         highest = self.optimizer.lr_for(self.batch.size)
+    metric: Literal["top1", "balanced_accuracy"] = Field(
+        "top1",
+        description="Figure of the validation that chooses the best epoch and that early stopping watches; in the "
+        "balanced accuracy each class counts alike, however many images it has.",
+    )
         scaled = f", times {highest / self.optimizer.lr:g} for this batch" if highest != self.optimizer.lr else ""
         for name in ("warmup_lr", "min_lr"):
             low = getattr(self.schedule, name, 0.0)

@@ -13,19 +13,17 @@ from convsmith.recipe.schedules import total_epochs
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.classification_metrics import ClassificationResults
 from convsmith.tasks.distillation import Distiller
-from convsmith.tasks.losses import as_shares, class_weights, make_loss
+from convsmith.tasks.losses import LossFunction, as_shares, class_weights, make_loss
 from convsmith.tasks.mixing import draw_mix
 from convsmith.tasks.teacher import load_teacher
 
 
 class Classification:
-    """A recipe's loss on mixed images, and where there is a teacher its distance; judged by top-1 accuracy."""
-
-    metric = "top1"
+    """A recipe's loss on mixed images, and where there is a teacher its distance; judged by the recipe's metric."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self._recipe = recipe
-        self._loss = make_loss(recipe.loss)
+        self._recipe, self.metric = recipe, recipe.metric
+        self._loss: LossFunction | None = None
         self._distiller: Distiller | None = None
         self._mixed_epochs = total_epochs(recipe.schedule) - recipe.mixing.off_epochs if recipe.mixing else 0
 
@@ -47,7 +45,9 @@ class Classification:
     def start(self, device: torch.device, class_counts: Sequence[int]) -> None:
         """Load the teacher and weigh the classes, which have `class_counts` training images."""
         recipe, given = self._recipe, self._recipe.loss.class_weights
-        if given is not None:
+        if given is None:
+            self._loss = make_loss(recipe.loss)
+        else:
             weight = torch.tensor(given) if isinstance(given, tuple) else class_weights(given, class_counts)
             self._loss = make_loss(recipe.loss, weight.to(device))
         if recipe.distillation:
@@ -62,12 +62,13 @@ class Classification:
             targets: class indices [N].
             epoch: of the run, from 0.
         """
+        assert self._loss is not None, "start() comes before the first step"
         mixing, distillation = self._recipe.mixing, self._recipe.distillation
         mix = draw_mix(mixing, images) if mixing and epoch < self._mixed_epochs else None
         if mix:
             images = mix.images(images)
         if distillation:
-            assert self._distiller is not None  # start() loads the teacher
+            assert self._distiller is not None
             logits, distance = self._distiller(model, images)
         else:
             logits = model(images)
