@@ -11,7 +11,7 @@ from torch import Tensor
 
 from convsmith.recipe.augmentation import Mixing
 from convsmith.tasks.losses import as_shares, cross_entropy, smoothed
-from convsmith.tasks.mixing import Mix, cutmix_box, draw_mix, kept_share, partners
+from convsmith.tasks.mixing import Mix, cutmix_box, draw_mix, kept_share
 from tests.tasks.training_goldens import cases, gradient_norm, normal
 
 BATCHES = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9))
@@ -36,7 +36,7 @@ def constants(count: int) -> Tensor:
 @pytest.mark.parametrize("case", cases("mixup", "gluon"))
 def test_mixup_in_reverse_is_that_of_gluon(case: dict[str, Any]) -> None:
     labels, out, eta = one_hot(case), case["out"], case["in"]["eta"]
-    mix = Mix(partners("reversed", len(labels)), case["in"]["lam"])
+    mix = Mix("reversed", case["in"]["lam"])
     for mixed in (smoothed(mix.labels(labels), eta), mix.labels(smoothed(labels, eta))):
         assert mixed.numpy() == pytest.approx(np.array(out["soft_labels"]), rel=1e-12)
     loss, gradient = loss_and_gradient(case, mix.labels(labels), eta)
@@ -47,7 +47,7 @@ def test_mixup_in_reverse_is_that_of_gluon(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("case", cases("mixup", "torchvision_mixup"))
 def test_mixup_with_the_neighbour_is_that_of_torchvision(case: dict[str, Any]) -> None:
     labels, out = one_hot(case), case["out"]
-    mix = Mix(partners("rolled", len(labels)), case["in"]["lam"])
+    mix = Mix("rolled", case["in"]["lam"])
     assert mix.labels(labels).numpy() == pytest.approx(np.array(out["soft_labels"]), rel=1e-12)
     expected = torch.tensor(out["mixed_image_value_per_sample"], dtype=torch.float64).view(-1, 1, 1, 1)
     torch.testing.assert_close(mix.images(constants(len(labels))), expected.expand(-1, 3, 4, 5))
@@ -64,7 +64,7 @@ def test_cutmix_with_the_neighbour_is_that_of_torchvision(case: dict[str, Any]) 
     y1, y2, x1, x2 = box
     nothing_cut = kept_share(box, height, width) == 1
     assert (None if nothing_cut else [x1, y1, x2, y2]) == out["box_x1_y1_x2_y2"]
-    mix = Mix(partners("rolled", len(labels)), kept_share(box, height, width), box)
+    mix = Mix("rolled", kept_share(box, height, width), box)
     assert mix.lam == pytest.approx(out["lam_used"], rel=1e-12)
     assert mix.labels(labels).numpy() == pytest.approx(np.array(out["soft_labels"]), abs=1e-11)
     loss, gradient = loss_and_gradient(case, mix.labels(labels), given_["label_smoothing"])
@@ -75,7 +75,7 @@ def test_cutmix_with_the_neighbour_is_that_of_torchvision(case: dict[str, Any]) 
 @pytest.mark.parametrize("case", cases("mixup", "timm_target"))
 def test_mixed_labels_are_those_of_timm(case: dict[str, Any]) -> None:
     labels, out, smoothing = one_hot(case), case["out"], case["in"]["smoothing"]
-    mixed = Mix(partners("reversed", len(labels)), case["in"]["lam"]).labels(labels)
+    mixed = Mix("reversed", case["in"]["lam"]).labels(labels)
     assert smoothed(mixed, smoothing).numpy() == pytest.approx(np.array(out["soft_labels"]), rel=1e-6, abs=1e-8)
     loss, gradient = loss_and_gradient(case, mixed, smoothing)
     assert loss == pytest.approx(out["loss"], rel=1e-6)
@@ -94,7 +94,7 @@ def test_mixing_is_that_of_the_timm_that_convnext_was_trained_with(case: dict[st
             assert lam == pytest.approx(call["lam"], rel=1e-12)
         if box:
             assert kept_share(box, given_["H"], given_["W"]) == pytest.approx(call["lam"], rel=1e-12)
-        mixed = Mix(partners("reversed", len(labels)), call["lam"], box).labels(labels)
+        mixed = Mix("reversed", call["lam"], box).labels(labels)
         assert mixed[0].numpy() == pytest.approx(np.array(call["target_of_sample_0"]), rel=1e-6, abs=1e-8)
 
 
@@ -134,9 +134,20 @@ def test_official_codes_differ_only_in_the_partner(case: dict[str, Any]) -> None
         ("reversed", "partner_reversed (gluon, timm)"),
         ("rolled", "partner_rolled_by_one (torchvision)"),
     ):
-        mixed = Mix(partners(kind, len(labels)), case["in"]["lam"]).labels(labels)  # type: ignore[arg-type]
+        mixed = Mix(kind, case["in"]["lam"]).labels(labels)  # type: ignore[arg-type]
         loss, _ = loss_and_gradient(case, mixed, case["in"]["smoothing"])
         assert loss == pytest.approx(case["out"][key], rel=1e-12)
+
+
+@given(shape=BATCHES, rolled=st.booleans(), cut=st.booleans())
+def test_a_partner_by_name_is_the_one_with_that_number(shape: tuple[int, int, int], rolled: bool, cut: bool) -> None:
+    count, height, width = shape
+    images, labels = torch.rand(count, 3, height, width), torch.rand(count, 4)
+    numbers = torch.arange(count).roll(1) if rolled else torch.arange(count).flip(0)
+    box = (0, height // 2, 0, width) if cut else None
+    named, numbered = Mix("rolled" if rolled else "reversed", 0.3, box), Mix(numbers, 0.3, box)
+    assert torch.equal(named.images(images), numbered.images(images))
+    assert torch.equal(named.labels(labels), numbered.labels(labels))
 
 
 @given(
@@ -173,7 +184,7 @@ def test_an_image_that_keeps_all_of_itself_stays_as_it_is(shape: tuple[int, int,
     centre = seed % height, seed % width
     box = cutmix_box(height, width, 1.0, *centre)
     assert kept_share(box, height, width) == 1
-    for mix in (Mix(partners("rolled", count), 1.0), Mix(partners("rolled", count), 1.0, box)):
+    for mix in (Mix("rolled", 1.0), Mix("rolled", 1.0, box)):
         assert torch.equal(mix.images(images), images)
         assert torch.equal(mix.labels(labels), labels)
 
@@ -185,21 +196,22 @@ def test_the_label_of_cutmix_counts_the_pixels_that_were_cut(
     centre = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
     box = cutmix_box(height, width, lam, *centre)
     images = torch.arange(2.0).view(2, 1, 1, 1).expand(2, 1, height, width)
-    mixed = Mix(partners("rolled", 2), kept_share(box, height, width), box).images(images)
+    mixed = Mix("rolled", kept_share(box, height, width), box).images(images)
     assert 1 - float(mixed[0].mean()) == pytest.approx(kept_share(box, height, width), abs=1e-6)
 
 
 def test_cutmix_takes_the_box_from_the_partner_and_the_rest_from_the_image() -> None:
     images = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 2, 6, 6)
-    mixed = Mix(partners("rolled", 3), 0.0, (1, 3, 2, 6)).images(images)
+    mixed = Mix("rolled", 0.0, (1, 3, 2, 6)).images(images)
     assert (mixed[1, :, 1:3, 2:6] == 0).all()
     assert float(mixed[1].sum()) == 2 * (36 - 8)
 
 
+@pytest.mark.parametrize("partner", ["rolled", "reversed", torch.tensor([2, 3, 0, 1])])
 @pytest.mark.parametrize("box", [None, (0, 2, 1, 3)])
-def test_the_memory_layout_stays(box: Any) -> None:
+def test_the_memory_layout_stays(partner: Any, box: Any) -> None:
     images = torch.rand(4, 3, 5, 6).contiguous(memory_format=torch.channels_last)
-    mixed = Mix(partners("reversed", 4), 0.4, box).images(images)
+    mixed = Mix(partner, 0.4, box).images(images)
     assert mixed.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -209,7 +221,7 @@ def test_the_draws_come_from_torchs_generator() -> None:
     for seed in (5, 5, 6):
         torch.manual_seed(seed)
         mixes = [draw_mix(mixing, images) for _ in range(10)]
-        drawn.append([(mix.partner.tolist(), mix.lam, mix.box) for mix in mixes if mix])
+        drawn.append([(torch.as_tensor(mix.partner).tolist(), mix.lam, mix.box) for mix in mixes if mix])
     assert drawn[0] == drawn[1] != drawn[2]
 
 

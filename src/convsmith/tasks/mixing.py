@@ -21,27 +21,35 @@ class Mix:
     """One way to mix a batch of N.
 
     Attributes:
-        partner: whom each image is mixed with, int64 [N].
+        partner: whom each image is mixed with: `rolled`, the one before it (torchvision); `reversed`, the one as far
+            from the end as it is from the start, so that the middle one of an odd batch meets itself (timm, gluon); or
+            int64 [N], such as a permutation (ResNeSt in torch).
         lam: share that an image keeps of itself, 0 to 1.
         box: of CutMix, what comes from the partner; None for MixUp, which adds whole images.
     """
 
-    partner: Tensor
+    partner: Literal["rolled", "reversed"] | Tensor
     lam: float
     box: Box | None = None
 
     def images(self, images: Tensor) -> Tensor:
         """The mixed images, [N, C, H, W] as they were given."""
         if self.box is None:
-            return torch.lerp(images[self.partner], images, self.lam)
+            return torch.lerp(self._partners(images), images, self.lam)
         y1, y2, x1, x2 = self.box
         mixed = images.clone()
-        mixed[..., y1:y2, x1:x2] = images[self.partner, ..., y1:y2, x1:x2]
+        mixed[..., y1:y2, x1:x2] = self._partners(images[..., y1:y2, x1:x2])
         return mixed
 
     def labels(self, labels: Tensor) -> Tensor:
         """The mixed labels, [N, K] as they were given; what they sum to stays."""
-        return torch.lerp(labels[self.partner], labels, self.lam)
+        return torch.lerp(self._partners(labels), labels, self.lam)
+
+    def _partners(self, batch: Tensor) -> Tensor:
+        if isinstance(self.partner, Tensor):
+            return batch[self.partner]
+        # unlike roll, cat keeps the memory layout on a GPU
+        return batch.flip(0) if self.partner == "reversed" else torch.cat([batch[-1:], batch[:-1]])
 
 
 def draw_mix(mixing: Mixing, images: Tensor) -> Mix | None:
@@ -57,7 +65,7 @@ def draw_mix(mixing: Mixing, images: Tensor) -> Mix | None:
     cut = bool(torch.rand(()) < mixing.switch_probability) if both else mixing.cutmix_alpha > 0
     alpha = torch.tensor(mixing.cutmix_alpha if cut else mixing.mixup_alpha, dtype=torch.float64)
     lam = float(Beta(alpha, alpha).sample())
-    partner = partners(mixing.partner, len(images)).to(images.device)
+    partner = mixing.partner if mixing.partner != "random" else _permutation(len(images), images.device)
     if not cut:
         return Mix(partner, lam)
     height, width = images.shape[-2:]
@@ -66,16 +74,9 @@ def draw_mix(mixing: Mixing, images: Tensor) -> Mix | None:
     return Mix(partner, kept_share(box, height, width), box)
 
 
-def partners(kind: Literal["rolled", "reversed", "random"], count: int) -> Tensor:
-    """Whom each of `count` images is mixed with, int64 [count].
-
-    `rolled`: the one before it (torchvision); `reversed`: the one as far from the end as it is from the start, so that
-    the middle one of an odd batch meets itself (timm, gluon); `random`: by a permutation (ResNeSt in torch).
-    """
-    if kind == "random":
-        return torch.randperm(count)
-    own = torch.arange(count)
-    return own.roll(1) if kind == "rolled" else own.flip(0)
+def _permutation(count: int, device: torch.device) -> Tensor:
+    """Of 0 to count - 1, on the device without waiting for it."""
+    return torch.randperm(count, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
 
 def cutmix_box(height: int, width: int, lam: float, centre_y: int, centre_x: int) -> Box:
