@@ -13,9 +13,11 @@ from torch import Tensor
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import create_model
+from convsmith.recipe.objective import Teacher
 from convsmith.recipe.schema import Recipe
+from convsmith.storage import sha256_of
 from convsmith.tasks import teacher as teacher_module
-from convsmith.tasks.teacher import load_teacher
+from convsmith.tasks.teacher import load_teacher, teacher_digest
 from tests.colours import LABELS, colour_model, write_colour_bundle
 from tests.tasks.tiny import CLASSES, recipe
 
@@ -121,6 +123,27 @@ def test_a_bundle_gets_the_pixels_back(colour_bundle: Path) -> None:
     images = pixels(8).contiguous(memory_format=torch.channels_last)
     answers = colour_teacher(colour_bundle, *OTHER)((images / 255 - OTHER_MEAN) / OTHER_STD)
     torch.testing.assert_close(answers, images.float().mean((2, 3)) / 10)
+
+
+def test_a_run_directory_stands_for_its_bundle(tmp_path: Path) -> None:
+    write_colour_bundle(tmp_path / "run" / "bundle")
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(colour_teacher(tmp_path / "run")(images), colour_teacher(tmp_path / "run/bundle")(images))
+
+
+def test_a_run_directory_is_no_file_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match=f"is a directory: .*\nOf a run, set bundle={tmp_path}"):
+        load_teacher(taught_by({"model": "cifar_resnet20", "weights": str(tmp_path)}), CPU, CLASSES)
+
+
+def test_the_digest_of_a_teacher_is_that_of_its_file(checkpoint: Path, tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "run" / "bundle")
+    of_run = Teacher(bundle=str(tmp_path / "run"))
+    of_file = Teacher(**zoo(checkpoint))
+    assert teacher_digest(of_run) == sha256_of(bundle / "model.onnx")
+    assert teacher_digest(of_file) == sha256_of(checkpoint)
+    assert teacher_digest(Teacher(model="cifar_resnet20", weights="cifar_resnet20.akamaster")) is None
+    assert teacher_digest(Teacher(model="timm/test_resnet", weights="pretrained")) is None
 
 
 def test_a_bundle_sees_no_colours_that_are_none(colour_bundle: Path) -> None:

@@ -54,7 +54,7 @@ Loss = Annotated[
 class Teacher(Section):
     """A trained model to learn from: exactly one of a bundle and a model with weights."""
 
-    bundle: str | None = Field(None, description="Folder of a bundle, such as runs/x/bundle.")
+    bundle: str | None = Field(None, description="Folder of a bundle or of a run, such as runs/x.")
     model: str | None = Field(None, description="A name that `convsmith models` lists, timm/NAME or torchvision/NAME.")
     weights: str | None = Field(
         None,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convsmith.bundle.format import read_manifest, read_model
+from convsmith.bundle.format import MODEL, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier
@@ -21,6 +21,8 @@ from convsmith.models.weights import load_weights
 from convsmith.recipe.objective import Teacher
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Preprocess
+from convsmith.storage import sha256_of
+from convsmith.tasks.bfloat16 import has_bfloat16
 from convsmith.tasks.distillation import TeacherFunction
 
 
@@ -42,10 +44,23 @@ def load_teacher(recipe: Recipe, device: torch.device, num_classes: int) -> Teac
     spec = recipe.distillation.teacher
     try:
         if spec.bundle is not None:
-            return _bundle(recipe, Path(spec.bundle), num_classes)
+            return _bundle(recipe, _bundle_folder(spec.bundle), num_classes)
         return _model(recipe, spec, device, num_classes)
     except ConvsmithError as error:
         raise ConvsmithError(f"distillation.teacher cannot teach: {error.what}", error.why, error.fix) from error
+
+
+def teacher_digest(spec: Teacher) -> str | None:
+    """SHA-256 of the teacher's file, or None where its name says enough.
+
+    Raises:
+        ConvsmithError: it is a bundle that cannot be read.
+    """
+    if spec.bundle is not None:
+        return read_manifest(_bundle_folder(spec.bundle)).files[MODEL].sha256
+    assert spec.weights is not None
+    path = _local(spec.weights)
+    return sha256_of(path) if path and path.is_file() else None
 
 
 def _model(recipe: Recipe, spec: Teacher, device: torch.device, num_classes: int) -> TeacherFunction:
@@ -57,10 +72,13 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, num_classes: int
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     answer = model.forward_features if recipe.distillation.kind == "features" else model
+    arithmetic: AbstractContextManager[object] = nullcontext()  # what the trainer computes in
+    if has_bfloat16(device):
+        arithmetic = torch.autocast(device.type, dtype=torch.bfloat16)
     scale, shift = _change_of_normalisation(recipe.preprocess, _normalisation_of(model, spec.weights, recipe), device)
 
     def teach(images: Tensor) -> Tensor:
-        with torch.inference_mode(), _native_bf16(device):
+        with torch.inference_mode(), arithmetic:
             answers: Tensor = answer(images * scale + shift)
         return answers.clone()  # what inference mode made cannot take part in a gradient
 
@@ -69,6 +87,13 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, num_classes: int
 
 def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: int) -> ImageClassifier:
     """A classifier that learned to tell `num_classes` classes."""
+    path = _local(weights)
+    if path and path.is_dir():
+        raise ConvsmithError(
+            f"weights={weights} is a directory",
+            "a teacher's weights are a file or a published name",
+            f"Of a run, set bundle={weights}, or weights to a file of its checkpoints/best.",
+        )
     pretrained = weights == "pretrained"  # another library's own
     if pretrained:
         model = create_model(name, weights=weights, **options)
@@ -94,6 +119,17 @@ def _normalisation_of(model: ImageClassifier, weights: str, recipe: Recipe) -> t
     own = published(weights).preprocessing if weights in list_weights() else None
     spec = own or recipe.preprocess
     return spec.mean, spec.std
+
+
+def _local(weights: str) -> Path | None:
+    """The path that weights are, None for a published name or another library's own."""
+    return None if weights == "pretrained" or weights in list_weights() else Path(weights)
+
+
+def _bundle_folder(given: str) -> Path:
+    """The bundle, which a run directory has inside."""
+    inside = Path(given) / "bundle"
+    return inside if inside.is_dir() else Path(given)
 
 
 def _bundle(recipe: Recipe, folder: Path, num_classes: int) -> TeacherFunction:
@@ -127,12 +163,3 @@ def _change_of_normalisation(
         torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (given.mean, given.std, *wanted)
     )
     return (std / to_std).float().to(device), ((mean - to_mean) / to_std).float().to(device)
-
-
-def _native_bf16(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 where the device computes it by itself; elsewhere what the trainer computes in."""
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = any(there and name.endswith("bf16") for name, there in torch.cpu.get_capabilities().items())
-    return torch.autocast(device.type, dtype=torch.bfloat16) if native else nullcontext()

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from convsmith.errors import ConvsmithError
+from convsmith.tasks.bfloat16 import has_bfloat16
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -34,12 +35,10 @@ def pick_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torc
         )
     if wanted != "auto":
         return wanted
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        native_bf16 = any(present and name.endswith("bf16") for name, present in capabilities.items())
-        return "bf16" if native_bf16 else "fp32"
-    if torch.cuda.is_bf16_supported(including_emulation=False):
+    if has_bfloat16(device):
         return "bf16"
+    if device.type == "cpu":
+        return "fp32"
     return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
 
 

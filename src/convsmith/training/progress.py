@@ -20,6 +20,8 @@ class Progress:
     """Arithmetic that the run began in."""
     per_device_batch: int
     """Images of one forward pass."""
+    teacher_digest: str | None = None
+    """Names the file of a teacher that is learned from."""
     step: int = 0
     """Optimizer steps done."""
     loss_sum: float = 0.0
@@ -31,10 +33,11 @@ class Progress:
     best: dict[str, float] | None = None
     """The validation metrics of the best step."""
     best_step: int | None = None
-    epochs_without_improvement: int = 0
-    stopped_early: bool = False
     improved_to: float | None = None
     """The metric when early stopping last saw it improve."""
+    epochs_without_improvement: int = 0
+    """Since then."""
+    stopped_early: bool = False
     grad_scaler: dict[str, float] | None = None
     """State of the loss scaling in fp16."""
     bad_files: dict[str, str] = field(default_factory=dict)

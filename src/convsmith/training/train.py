@@ -21,6 +21,7 @@ from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import make_task
+from convsmith.tasks.teacher import teacher_digest
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import (
     Checkpoint,
@@ -157,6 +158,7 @@ def _train(
     if progress.evaluated_step == plan.total_steps or progress.stopped_early:
         logger.info("%s is finished: nothing is left to train", run.path)
         return
+    _check_teacher(recipe, progress)
     for note in folder.notes:
         logger.info(note)
     bad_files = BadFiles(run.path / "bad_files.txt", folder.root, len(folder.train) + len(folder.val))
@@ -266,6 +268,20 @@ def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, folder: Im
             progress.threads, torch.get_num_threads(),
         )  # fmt: skip
     return progress
+
+
+def _check_teacher(recipe: Recipe, progress: Progress) -> None:
+    """Take note of the teacher's file, or raise a ConvsmithError if it is not the one that the run began with."""
+    if recipe.distillation is None:
+        return
+    digest = teacher_digest(recipe.distillation.teacher)
+    if progress.step and progress.teacher_digest != digest:
+        raise ConvsmithError(
+            "distillation.teacher is not the one that this run began with",
+            "its file has changed since",
+            "Put the file back to go on, or start a new run in another directory with --out.",
+        )
+    progress.teacher_digest = digest
 
 
 def _interrupted(stop: StopRequest, progress: Progress, plan: Plan) -> TrainingInterrupted:
