@@ -62,6 +62,13 @@ def test_the_trained_weights_of_a_run_are_had_by_their_key(taught: Path) -> None
     assert_equal(started(f"model.weights={taught}", "model.weights_key=model"), trained)
 
 
+def test_a_run_without_an_average_has_no_ema(taught: Path, tmp_path: Path) -> None:
+    shutil.copytree(taught / "checkpoints/best", tmp_path / "step")
+    (tmp_path / "step/ema.safetensors").unlink()
+    with pytest.raises(cs.ConvsmithError, match=r"this run has no ema\nSet model.weights_key=model"):
+        started(f"model.weights={tmp_path / 'step'}", "model.weights_key=ema")
+
+
 def test_a_directory_without_weights_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(cs.ConvsmithError, match="neither the directory of a run"):
         started(f"model.weights={tmp_path}")

@@ -30,6 +30,8 @@ def weights_of_run(place: Path, key: str) -> Path:
     if key == "auto":
         key = judged_weights(run.recipe) if (run.path / "recipe.yaml").is_file() else "model"
     file = step / f"{key}.safetensors"
+    if key == "ema" and not file.is_file() and (step / "model.safetensors").is_file():
+        raise ConvsmithError(f"there are no weights {file}", "this run has no ema", "Set model.weights_key=model.")
     if not file.is_file():
         raise ConvsmithError(
             f"there are no weights {file}",
