@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +51,7 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory for this process; the lock ends with the process, however it ends.
+        """Hold the directory for this process; the lock ends with the process, however it ends. Not on Windows.
 
         Raises:
             ConvsmithError: another process trains into it, or it cannot be written.
@@ -66,8 +65,12 @@ class Run:
             ) from error
         with file:
             try:
+                import fcntl
+
                 # unlike flock, not shared with loader workers, which outlive a killed trainer by some seconds
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except ModuleNotFoundError:
+                pass
             except OSError as error:
                 raise ConvsmithError(
                     f"another process is training into {self.path}",
