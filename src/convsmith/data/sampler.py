@@ -89,9 +89,8 @@ class StepSampler(Sampler[list[Position]]):
     Step s takes the `effective_batch` positions from `(s % steps_per_epoch) * effective_batch` of epoch
     `s // steps_per_epoch`. Of those, micro-batch m of rank r takes every `(world_size * accumulation)`-th, from
     `m * world_size + r` on: all ranks together see what one rank would see alone, and the copies of repeated
-    augmentation, which follow each other, come into different micro-batches as in torchvision's RASampler. Where there
-    are fewer micro-batches than copies, those of one micro-batch are set apart. Positions from the epoch's last sample
-    on wrap around to its first.
+    augmentation, which follow each other, come into different micro-batches as in torchvision's RASampler. Positions
+    from the epoch's last sample on wrap around to its first.
 
     torchvision's RASampler ends an epoch at a multiple of 256 samples, and has none below 256; here it has them all.
 
@@ -148,14 +147,7 @@ class StepSampler(Sampler[list[Position]]):
                 order = used[epoch_samples(self.sampling, self.targets[used], self.seed, epoch)]
             first = step % self.steps_per_epoch * self.effective_batch
             for micro_batch in range(self.accumulation):
-                positions = first + self._offsets(micro_batch)
+                begin = first + micro_batch * self.world_size + self.rank
+                positions = np.arange(begin, first + self.effective_batch, self.world_size * self.accumulation)
                 indices = order.take(positions, mode="wrap")
                 yield [Position(epoch, *pair) for pair in zip(positions.tolist(), indices.tolist(), strict=True)]
-
-    def _offsets(self, micro_batch: int) -> Indices:
-        """What a micro-batch takes of a step's samples, copies of an image as far apart as they can be."""
-        others = self.world_size * self.accumulation
-        offsets = np.arange(micro_batch * self.world_size + self.rank, self.effective_batch, others)
-        repetitions = self.sampling.repetitions if isinstance(self.sampling, RepeatedAugmentation) else 1
-        copies = -(-repetitions // others)  # in this micro-batch
-        return np.concatenate([offsets[first::copies] for first in range(copies)])
