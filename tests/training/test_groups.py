@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from convsmith.errors import ConvsmithError
 from convsmith.models.registry import create_model
 from convsmith.recipe.optimization import AdamW, Sgd
 from convsmith.training.groups import parameter_groups
@@ -124,7 +125,7 @@ def test_layers_of_a_convnext_for_detection_are_the_same_with_twelve_layers(laye
 
 
 def test_factors_by_name_and_by_depth_multiply() -> None:
-    optimizer = AdamW(name="adamw", layer_decay=0.5, lr_scales=(("head.*", 10.0), ("*", 2.0)))
+    optimizer = AdamW(name="adamw", layer_decay=0.5, lr_scales=(("conv1.*", 10.0), ("*", 2.0)))
     scale = {
         n: g.lr_scale for g in parameter_groups(model_of("cifar_resnet20", num_classes=3), optimizer) for n in g.names
     }
@@ -158,7 +159,22 @@ def test_parameters_that_never_learn_are_in_no_group() -> None:
     assert "conv1.weight" not in group.names
 
 
-def test_a_pattern_that_fits_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("key", ["lr_scales", "weight_decays"])
+def test_a_pattern_that_fits_no_parameter_is_an_error(key: str) -> None:
+    message = rf"optimizer\.{key}: no parameter of the model is called `linaer\.bias`; did you mean `linear\.bias`\?"
+    with pytest.raises(ConvsmithError, match=message):
+        parameter_groups(model_of("cifar_resnet20"), Sgd.model_validate({"name": "sgd", key: (("linaer.bias", 10.0),)}))
+
+
+def test_a_pattern_may_fit_frozen_parameters_only() -> None:
+    model = model_of("cifar_resnet20")
+    model.get_submodule("conv1").requires_grad_(False)
+    (group,) = parameter_groups(model, Sgd(name="sgd", lr_scales=(("conv1.*", 10.0),)))
+    assert group.lr_scale == 1.0
+
+
+def test_a_weight_decay_that_would_move_for_no_parameter_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    optimizer = Sgd(name="sgd", weight_decay=1e-4, weight_decay_end=1e-2, weight_decays=(("*", 0.5),))
     with caplog.at_level(logging.WARNING):
-        parameter_groups(model_of("cifar_resnet20"), Sgd(name="sgd", lr_scales=(("heed.*", 10.0),)))
-    assert "no parameter that learns is called `heed.*`" in caplog.text
+        parameter_groups(model_of("cifar_resnet20"), optimizer)
+    assert "weight_decay_end moves nothing" in caplog.text

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
+from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.models.base import VisionModel
 from convsmith.recipe.optimization import ByPattern, Optimizer
 from convsmith.recipe.plan import Group
@@ -25,12 +26,19 @@ def parameter_groups(model: nn.Module, optimizer: Optimizer) -> tuple[Group, ...
     Args:
         model: any module; with `layer_decay` a VisionModel, whose layer ids say how deep a parameter lies.
         optimizer: the recipe's section.
+
+    Raises:
+        ConvsmithError: a pattern fits no parameter, not even one that is frozen.
     """
-    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    every = [name for name, _ in model.named_parameters()]
     for key, rules in (("weight_decays", optimizer.weight_decays), ("lr_scales", optimizer.lr_scales)):
         for pattern, _ in rules:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                logger.warning("optimizer.%s: no parameter that learns is called `%s`", key, pattern)
+            if not any(fnmatchcase(name, pattern) for name in every):
+                raise ConvsmithError(
+                    f"optimizer.{key}: no parameter of the model is called `{pattern}`{did_you_mean(pattern, every)}",
+                    fix=f"They are called {every[0]} to {every[-1]}; `*` stands for any letters.",
+                )
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     depth_scales = _depth_scales(model, optimizer.layer_decay)
     special = _special_weight_decays(model, optimizer)
     members: dict[tuple[float, float], list[str]] = {}
@@ -38,6 +46,11 @@ def parameter_groups(model: nn.Module, optimizer: Optimizer) -> tuple[Group, ...
         scale = _first_fit(name, optimizer.lr_scales, 1.0) * depth_scales.get(name, 1.0)
         decay = _first_fit(name, optimizer.weight_decays, special.get(name, optimizer.weight_decay))
         members.setdefault((scale, decay), []).append(name)
+    if optimizer.weight_decay_end is not None and optimizer.weight_decay not in {decay for _, decay in members}:
+        logger.warning(
+            "optimizer.weight_decay_end moves nothing: no parameter that learns has the weight decay %g itself",
+            optimizer.weight_decay,
+        )
     return tuple(Group(scale, decay, tuple(group)) for (scale, decay), group in members.items())
 
 
