@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Literal
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from convsmith.errors import ConvsmithError
 from convsmith.recipe.optimization import (
     Constant,
     Cosine,
@@ -68,6 +70,29 @@ def test_a_run_of_one_step_has_the_base_rate() -> None:
 
 def test_warmup_may_be_given_in_steps() -> None:
     assert warmup_steps(Cosine(epochs=5, warmup_steps=7), 5) == 7
+
+
+@pytest.mark.parametrize(("reaches", "most"), [("after", 9), ("at_last_step", 10)])
+def test_more_warmup_steps_than_the_run_has_are_an_error(reaches: Literal["after", "at_last_step"], most: int) -> None:
+    longest = Cosine(epochs=2, warmup_steps=most, warmup_reaches_lr=reaches)
+    assert warmup_steps(longest, 5) == most
+    with pytest.raises(ConvsmithError, match=rf"is {most + 1} of 10 steps.*\nSet {most} or less"):
+        warmup_steps(longest.model_copy(update={"warmup_steps": most + 1}), 5)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.1, 2.3])
+def test_a_fall_within_an_epoch_comes_at_the_nearest_step(share: float) -> None:
+    falls = round(share * 10)  # 10 x 1.1 is a little above 11
+    for schedule in (
+        Step(name="step", epochs=5, every_epochs=share),
+        MultiStep(name="multi_step", epochs=5, milestones=(share,)),
+    ):
+        rates = learning_rates(schedule, 1.0, 10)
+        assert (rates[falls - 1], rates[falls]) == (1.0, 0.1)
+
+
+def test_falls_closer_than_a_step_come_at_every_step() -> None:
+    assert learning_rates(Step(name="step", epochs=3, every_epochs=0.1, gamma=0.5), 1.0, 1) == [1.0, 0.5, 0.25]
 
 
 def test_a_warmup_that_reaches_its_rate_may_take_the_whole_run() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache, partial
 
+from convsmith.errors import ConvsmithError
 from convsmith.recipe.optimization import Constant, Cosine, Exponential, MultiStep, OneCycle, Poly, Schedule, Step
 
 
@@ -14,12 +15,25 @@ def total_epochs(schedule: Schedule) -> int:
 
 
 def warmup_steps(schedule: Schedule, steps_per_epoch: int) -> int:
-    """W, the number of steps of the warmup. At least one step of the run has the base rate."""
+    """W, the number of steps of the warmup. At least one step of the run has the base rate.
+
+    Raises:
+        ConvsmithError: `warmup_steps` asks for more.
+    """
     if isinstance(schedule, OneCycle):
         return 0
-    steps = schedule.warmup_steps or round(schedule.warmup_epochs * steps_per_epoch)
+    total = schedule.epochs * steps_per_epoch
     reaches = schedule.warmup == "linear" and schedule.warmup_reaches_lr == "at_last_step"
-    return min(steps, schedule.epochs * steps_per_epoch - (0 if reaches else 1))
+    most = total - (0 if reaches else 1)
+    if schedule.warmup_steps is None:
+        return min(round(schedule.warmup_epochs * steps_per_epoch), most)
+    if schedule.warmup_steps > most:
+        raise ConvsmithError(
+            f"schedule.warmup_steps is {schedule.warmup_steps} of {total} steps",
+            "the warmup would never end",
+            f"Set {most} or less, or schedule.warmup_epochs instead.",
+        )
+    return schedule.warmup_steps
 
 
 def learning_rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, step: int) -> float:
@@ -34,8 +48,8 @@ def learning_rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, step
 
         min_lr + (base_lr - min_lr) (1 + cos(pi p)) / 2             cosine
         min_lr + (base_lr - min_lr) (1 - p) ^ power                 poly
-        base_lr gamma ^ floor((k - W) / (n every_epochs))           step
-        base_lr gamma ^ (number of milestones m with n m <= k)      multi_step
+        base_lr gamma ^ floor((k - W) / round(n every_epochs))      step
+        base_lr gamma ^ (number of milestones m, round(n m) <= k)   multi_step
         base_lr gamma ^ ((k - W) / n)                               exponential
         base_lr                                                     constant
 
@@ -53,6 +67,7 @@ def learning_rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, step
 
     Raises:
         ValueError: the run has no such step.
+        ConvsmithError: the warmup has more steps than the run.
     """
     total = total_epochs(schedule) * steps_per_epoch
     if not 0 <= step < total:
@@ -102,11 +117,10 @@ def _rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, position: in
         case Poly():
             return _between(schedule.min_lr, base_lr, (1 - share) ** schedule.power)
         case Step():
-            return float(base_lr * schedule.gamma ** (done // (schedule.every_epochs * steps_per_epoch)))
+            return float(base_lr * schedule.gamma ** (done // max(1, round(schedule.every_epochs * steps_per_epoch))))
         case MultiStep():
-            return float(
-                base_lr * schedule.gamma ** sum(it * steps_per_epoch <= position for it in schedule.milestones)
-            )
+            falls = sum(round(it * steps_per_epoch) <= position for it in schedule.milestones)
+            return float(base_lr * schedule.gamma**falls)
         case Exponential():
             return float(base_lr * schedule.gamma ** (done / steps_per_epoch))
         case Constant():
