@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from pydantic import ValidationError
 
 from convsmith.bundle.preprocess import preprocess
 from convsmith.data import draws
@@ -19,7 +20,7 @@ from convsmith.data.efficientnet_crop import Box, random_box
 from convsmith.recipe.augmentation import Augment, EfficientNetCrop
 from convsmith.spec import Interpolation, Preprocess
 
-AREA, RATIO = (0.1, 1.0), (3 / 4, 4 / 3)
+AREA, LEAST, RATIO = (0.1, 1.0), 0.1, (3 / 4, 4 / 3)
 GOLDEN = json.loads((Path(__file__).parents[1] / "goldens/training/crops.json").read_text())["random_crop"]["cases"]
 BY_SIZE = pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"{case['in']['width']}x{case['in']['height']}")
 
@@ -30,7 +31,7 @@ def test_boxes_are_resnests_given_its_random_numbers(case: dict[str, Any]) -> No
     boxes: list[Box] = []
     while len(boxes) < 40:
         size = case["in"]["width"], case["in"]["height"]
-        box = random_box(*size, AREA, RATIO, numbers.random, numbers.randrange)
+        box = random_box(*size, AREA, LEAST, RATIO, numbers.random, numbers.randrange)
         boxes += [box] if box else []
     assert [list(box) for box in boxes] == case["out"]["first_boxes_left_top_right_bottom"]
 
@@ -39,7 +40,7 @@ def test_boxes_are_resnests_given_its_random_numbers(case: dict[str, Any]) -> No
 def test_boxes_are_distributed_as_resnests(case: dict[str, Any]) -> None:
     width, height, n = case["in"]["width"], case["in"]["height"], 4000
     torch.manual_seed(0)
-    found = [random_box(width, height, AREA, RATIO, draws.uniform, draws.below) for _ in range(n)]
+    found = [random_box(width, height, AREA, LEAST, RATIO, draws.uniform, draws.below) for _ in range(n)]
     boxes = np.array([box for box in found if box])
     sides = boxes[:, 2:] - boxes[:, :2]
     assert 1 - len(boxes) / n == pytest.approx(case["out"]["fallback_rate"], abs=0.006)
@@ -60,7 +61,7 @@ def test_boxes_are_distributed_as_resnests(case: dict[str, Any]) -> None:
 def test_a_box_lies_in_the_image_and_is_not_too_small(
     width: int, height: int, area: float, numbers: random.Random
 ) -> None:
-    box = random_box(width, height, (area, 1.0), RATIO, numbers.random, numbers.randrange)
+    box = random_box(width, height, (area, 1.0), 0.0, RATIO, numbers.random, numbers.randrange)
     if box:
         left, top, right, bottom = box
         assert 0 <= left < right <= width
@@ -68,12 +69,27 @@ def test_a_box_lies_in_the_image_and_is_not_too_small(
         assert (right - left) * (bottom - top) >= area * width * height
 
 
+@given(st.integers(1, 400), st.integers(1, 400), st.floats(0.01, 0.9), st.randoms(use_true_random=False))
+def test_a_box_covers_its_least_share_however_small_its_area_may_be(
+    width: int, height: int, least: float, numbers: random.Random
+) -> None:
+    box = random_box(width, height, (0.01, 1.0), least, RATIO, numbers.random, numbers.randrange)
+    if box:
+        left, top, right, bottom = box
+        assert (right - left) * (bottom - top) >= least * width * height
+
+
+def test_a_least_share_above_the_area_is_an_error() -> None:
+    with pytest.raises(ValidationError, match=r"min_covered \(0.5\) is above area \(0.4\), so no part would do"):
+        EfficientNetCrop(size=32, area=(0.1, 0.4), min_covered=0.5)
+
+
 def test_a_strip_without_any_box_has_none() -> None:
-    assert random_box(1000, 1, AREA, RATIO, draws.uniform, draws.below) is None
+    assert random_box(1000, 1, AREA, LEAST, RATIO, draws.uniform, draws.below) is None
 
 
 def test_the_whole_image_is_no_box() -> None:
-    assert random_box(1, 1, AREA, RATIO, draws.uniform, draws.below) is None
+    assert random_box(1, 1, AREA, LEAST, RATIO, draws.uniform, draws.below) is None
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])

@@ -131,7 +131,39 @@ def test_one_problem_is_told_in_one_line_with_its_place(tmp_path: Path, text: st
         ("model: {options: {weights: x.pth}}", "`model.options`: set model.weights, not model.options.weights"),
         ("model: {options: {in_channels: 1}}", "`model.options`: images are decoded to RGB, so in_channels is 3"),
         ("optimizer: {nesterov: true, momentum: 0}", "`optimizer`: nesterov looks ahead along the momentum"),
-        ("schedule: {warmup_epochs: 10}", "`schedule`: warmup_epochs is 10 of 10 epochs"),
+        (
+            "schedule: {warmup_epochs: 10}",
+            "`schedule`: warmup_epochs is 10 of 10 epochs, so the warmup would never end: set more epochs, or "
+            "schedule.warmup_epochs=0",
+        ),
+        (
+            "optimizer: {weight_decay: 0, weight_decay_end: 1}",
+            "`optimizer`: weight_decay_end moves the weight decay of",
+        ),
+        (
+            "model: {name: convnext_tiny, options: {drop_path: 0.1}, drop_path: {end: 0.2}}",
+            "`model`: set one of model.drop_path, which moves, and model.options.drop_path",
+        ),
+        ("model: {weights_key: model_ema}", "`model`: weights_key names an entry of a checkpoint file, but weights is"),
+        (
+            "augment: {color_jitter: {}}",
+            "`augment.color_jitter`: brightness, contrast, saturation and hue are all 0: set one, or",
+        ),
+        (
+            "sampling: {name: balanced, beta: 0.9}",
+            "`sampling`: beta does nothing where weights is inverse, only where it is effective_number: leave it out, "
+            "or set it to 0.999, its default",
+        ),
+        ("ema: {gamma: 2}", "`ema`: gamma does nothing where warmup is count, only where it is power"),
+        ("ema: {warmup: none, power: 0.5}", "`ema`: power does nothing where warmup is none, only where it is power"),
+        (
+            "distillation: {teacher: {bundle: b}, kind: hard, temperature: 4}",
+            "`distillation`: temperature does nothing where kind is hard, only where it is logits",
+        ),
+        (
+            "distillation: {teacher: {bundle: b}, similarity_weight: 1}",
+            "`distillation`: similarity_weight does nothing where kind is logits, only where it is features",
+        ),
     ],
 )
 def test_an_impossible_section_is_told_with_the_reason(tmp_path: Path, text: str, message: str) -> None:
@@ -150,6 +182,18 @@ def test_an_impossible_section_is_told_with_the_reason(tmp_path: Path, text: str
         (
             ["schedule.min_lr=0.01", "schedule.extra={epochs: 1, lr: 0.001}"],
             "{origin}: schedule.min_lr (0.01) is above schedule.extra.lr (0.001)",
+        ),
+        (
+            ["eval=false", "early_stopping.patience=3"],
+            "{origin}: early_stopping.patience counts epochs of a validation metric, but `eval` is false",
+        ),
+        (
+            ["mixing={mixup_alpha: 1, off_epochs: 10}"],
+            "{origin} and {file}:14: mixing.off_epochs (10) leaves none of the 10 epochs of schedule.epochs: lower it",
+        ),
+        (
+            ["freeze={names: backbone, epochs: 12}", "schedule.extra={epochs: 2, lr: 0.01}"],
+            "{origin} and {file}:14: freeze.epochs (12) leaves none of the 12 epochs of schedule.epochs: lower it",
         ),
         (["batch.per_device=48"], "{file}:9 and {origin}: batch.size (128) is not a multiple of batch.per_device (48)"),
     ],

@@ -37,7 +37,7 @@ def efficientnet_crop(crop: EfficientNetCrop, mode: InterpolationMode) -> Callab
 
     def cut(image: Tensor) -> Tensor:
         height, width = image.shape[1:]
-        box = random_box(width, height, crop.area, crop.ratio, uniform, below)
+        box = random_box(width, height, crop.area, crop.min_covered, crop.ratio, uniform, below)
         if box is None:
             return torch.from_numpy(preprocess(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), middle))
         left, top, right, bottom = box
@@ -52,6 +52,7 @@ def random_box(
     width: int,
     height: int,
     area: tuple[float, float],
+    min_covered: float,
     ratio: tuple[float, float],
     uniform: Callable[[], float],
     below: Callable[[int], int],
@@ -64,19 +65,20 @@ def random_box(
     Args:
         width: of the image, in pixels.
         height: of the image, in pixels.
-        area: range of the area, relative to the image.
+        area: range of the area, relative to the image, from which the height is drawn.
+        min_covered: smallest area, relative to the image, that is not drawn again.
         ratio: range of width / height.
         uniform: draws from 0 to 1; twice an attempt.
         below: draws an integer from 0 to its argument - 1; left and top, once the size is accepted.
     """
-    smallest, largest = (share * (width * height) for share in area)
+    smallest, largest, least = (share * (width * height) for share in (*area, min_covered))
     for _ in range(ATTEMPTS):
         aspect = ratio[0] + (ratio[1] - ratio[0]) * uniform()
         high = _highest(width, height, aspect, largest)
         low = min(round(math.sqrt(smallest / aspect)), high)
         box_height = round(low + (high - low) * uniform())
         box_width = round(box_height * aspect)
-        if not smallest <= box_width * box_height <= largest or box_width > width or box_height > height:
+        if not max(smallest, least) <= box_width * box_height <= largest or box_width > width or box_height > height:
             continue
         if (box_width, box_height) == (width, height):
             return None

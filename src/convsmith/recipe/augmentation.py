@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from convsmith.recipe.rarity import Rarity
+from convsmith.recipe.unused import refuse_unused
 from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Section, Side
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -42,12 +43,17 @@ class EfficientNetCrop(Section):
 
     size: Side = Field(description="Side of the training image in pixels.")
     area: tuple[Positive, Positive] = Field((0.1, 1.0), description="Range of the area, relative to the image.")
+    min_covered: Fraction = Field(0.1, description="A smaller share of the image is drawn again, whatever area says.")
     ratio: tuple[Positive, Positive] = Field((3 / 4, 4 / 3), description="Range of the aspect ratio.")
     interpolation: Interpolation = "bicubic"
 
     @model_validator(mode="after")
     def _ranges_are_ordered(self) -> EfficientNetCrop:
         _check_ranges(self, "area", "ratio")
+        if self.min_covered > self.area[1]:
+            raise ValueError(
+                f"min_covered ({self.min_covered:g}) is above area ({self.area[1]:g}), so no part would do"
+            )
         return self
 
 
@@ -133,6 +139,12 @@ class ColorJitter(Section):
     saturation: NonNegative = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = Field(0.0, description="Largest shift, in turns of the colour circle.")
 
+    @model_validator(mode="after")
+    def _something_changes(self) -> ColorJitter:
+        if not (self.brightness or self.contrast or self.saturation or self.hue):
+            raise ValueError("brightness, contrast, saturation and hue are all 0: set one, or color_jitter: null")
+        return self
+
 
 class RandomErasing(Section):
     """A random rectangle is overwritten (Zhong et al. 2017, arXiv:1708.04896).
@@ -200,7 +212,7 @@ class Mixing(Section):
     partner: Literal["rolled", "reversed", "random"] = Field(
         "rolled",
         description="Whom an image is mixed with: its neighbour (torchvision), the batch in reverse (timm, gluon), "
-        "or a random permutation.",
+        "or a random permutation, which repeated augmentation needs in few micro-batches.",
     )
     off_epochs: Annotated[int, Field(ge=0)] = Field(0, description="Last epochs without mixing.")
 
@@ -227,7 +239,7 @@ class RepeatedAugmentation(_Sampling):
     """Each image several times in a row, differently augmented (Hoffer et al. 2019, arXiv:1901.09335; torchvision).
 
     An epoch is as long as without: it sees one image in `repetitions`. Copies of an image go to different
-    micro-batches, as far as there are any.
+    micro-batches, as far as there are any; those in one lie side by side.
     """
 
     name: Literal["repeated"]
@@ -244,6 +256,11 @@ class Balanced(_Sampling):
         "(1 - beta) / (1 - beta^n) (Cui et al. 2019, arXiv:1901.05555).",
     )
     beta: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="Of the effective number.")
+
+    @model_validator(mode="after")
+    def _beta_counts(self) -> Balanced:
+        refuse_unused(self, "weights", {"beta": "effective_number"})
+        return self
 
 
 Sampling = Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from convsmith.recipe.rarity import Rarity
+from convsmith.recipe.unused import refuse_unused
 from convsmith.spec import Fraction, NonNegative, Positive, Section
 
 ClassWeights = Rarity | Annotated[tuple[Positive, ...], Field(min_length=2)]
@@ -101,7 +102,9 @@ class Distillation(Section):
     )
 
     @model_validator(mode="after")
-    def _teacher_has_features(self) -> Distillation:
+    def _kind_has_its_keys(self) -> Distillation:
+        keys = {"temperature": "logits", "times_squared_temperature": "logits", "similarity_weight": "features"}
+        refuse_unused(self, "kind", keys)
         if self.kind == "features" and self.teacher.bundle is not None:
             raise ValueError("a bundle gives logits, no features: name the teacher by model and weights")
         return self

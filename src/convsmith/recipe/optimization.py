@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from convsmith.recipe.unused import refuse_unused
 from convsmith.spec import Count, Fraction, NonNegative, Positive, Section
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -47,6 +48,15 @@ class _Optimizer(Section):
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Each block learns this much more slowly than the one after it; the head at full rate."
     )
+
+    @model_validator(mode="after")
+    def _weight_decay_moves(self) -> _Optimizer:
+        if self.weight_decay_end is not None and self.weight_decay == 0:
+            raise ValueError(
+                "weight_decay_end moves the weight decay of parameters that have some, but weight_decay is 0: "
+                "set it above 0, or weight_decay_end: null"
+            )
+        return self
 
     def lr_for(self, batch_size: int) -> float:
         """The learning rate after warmup for an effective batch."""
@@ -161,7 +171,8 @@ class _Schedule(_Run):
         whole_run = self.warmup == "linear" and self.warmup_reaches_lr == "at_last_step"
         if self.warmup_epochs > self.epochs or (self.warmup_epochs == self.epochs and not whole_run):
             raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs:g} of {self.epochs} epochs, so the warmup would never end"
+                f"warmup_epochs is {self.warmup_epochs:g} of {self.epochs} epochs, so the warmup would never end: "
+                "set more epochs, or schedule.warmup_epochs=0"
             )
         return self
 
@@ -258,6 +269,11 @@ class Ema(Section):
     judged: bool = Field(
         True, description="Evaluate and ship the average; false evaluates and ships the trained weights themselves."
     )
+
+    @model_validator(mode="after")
+    def _warmup_has_its_keys(self) -> Ema:
+        refuse_unused(self, "warmup", {"gamma": "power", "power": "power"})
+        return self
 
 
 class Freeze(Section):

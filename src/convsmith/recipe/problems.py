@@ -103,7 +103,9 @@ def _problems(errors: list[ErrorDetails], values: Mapping[str, Any]) -> Iterator
                 yield [path], f"`{path}`: {error['ctx']['error']}"
             case "value_error":  # of keys in several sections
                 text = str(error["ctx"]["error"])
-                yield [word for word in re.findall(r"[\w.]+", text) if "." in word and word in known_keys()], text
+                # it writes them with dots, or in backticks
+                words = [word.strip("`") for word in re.findall(r"`\w+`|\w+(?:\.\w+)+", text)]
+                yield [word for word in words if word in known_keys()], text
             case "missing" if not path.endswith("]"):
                 yield [path], f"`{path}` is missing: {_purpose(path)}"
             case _:

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from convsmith.recipe.augmentation import Augment, Mixing, Plain, Sampling
 from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
 from convsmith.recipe.optimization import Ema, Freeze, Optimizer, Ramp, Schedule
+from convsmith.recipe.schedules import total_epochs
 from convsmith.spec import Count, NonNegative, Positive, Preprocess, Section
 
 
@@ -23,7 +24,8 @@ class Model(Section):
         None, description="Number of classes; null takes it from the data."
     )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="Further keyword arguments of the model, such as zero_init_residual."
+        default_factory=dict,
+        description="Further keyword arguments of the model, such as zero_init_residual; null takes one out again.",
     )
     weights: str | None = Field(
         None,
@@ -52,7 +54,18 @@ class Model(Section):
                 raise ValueError(f"set model.{key}, not model.options.{key}")
         if options.get("in_channels", 3) != 3:
             raise ValueError("images are decoded to RGB, so in_channels is 3")
-        return options
+        return {key: value for key, value in options.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> Model:
+        if self.drop_path is not None and "drop_path" in self.options:
+            raise ValueError(
+                "set one of model.drop_path, which moves, and model.options.drop_path, which is constant; "
+                "put null on the other"
+            )
+        if self.weights is None and self.weights_key != "auto":
+            raise ValueError("weights_key names an entry of a checkpoint file, but weights is null: set model.weights")
+        return self
 
 
 class Data(Section):
@@ -121,6 +134,11 @@ class Recipe(Section):
     freeze: Freeze | None = None
     ema: Ema | None = None
     eval: bool = Field(True, description="Validate after each epoch; without, the last weights are the result.")
+    metric: Literal["top1", "balanced_accuracy"] = Field(
+        "top1",
+        description="Figure of the validation that chooses the best epoch and that early stopping watches; in the "
+        "balanced accuracy each class counts alike, however many images it has.",
+    )
     clip_grad_norm: Positive | None = Field(None, description="Largest global L2 norm of the gradient.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
@@ -134,11 +152,6 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _parts_agree(self) -> Recipe:
         highest = self.optimizer.lr_for(self.batch.size)
-    metric: Literal["top1", "balanced_accuracy"] = Field(
-        "top1",
-        description="Figure of the validation that chooses the best epoch and that early stopping watches; in the "
-        "balanced accuracy each class counts alike, however many images it has.",
-    )
         scaled = f", times {highest / self.optimizer.lr:g} for this batch" if highest != self.optimizer.lr else ""
         for name in ("warmup_lr", "min_lr"):
             low = getattr(self.schedule, name, 0.0)
@@ -151,7 +164,20 @@ class Recipe(Section):
         if extra and low > extra.lr:
             raise ValueError(f"schedule.min_lr ({low:g}) is above schedule.extra.lr ({extra.lr:g}), that falls to it")
         if not self.eval and self.early_stopping:
-            raise ValueError("early_stopping waits for a validation metric, but eval is false, so there is none")
+            raise ValueError(
+                "early_stopping.patience counts epochs of a validation metric, but `eval` is false, so there is none"
+            )
+        epochs = total_epochs(self.schedule)
+        if self.mixing and self.mixing.off_epochs >= epochs:
+            raise ValueError(
+                f"mixing.off_epochs ({self.mixing.off_epochs}) leaves none of the {epochs} epochs of schedule.epochs: "
+                "lower it, or set mixing=null"
+            )
+        if self.freeze and self.freeze.epochs is not None and self.freeze.epochs >= epochs:
+            raise ValueError(
+                f"freeze.epochs ({self.freeze.epochs}) leaves none of the {epochs} epochs of schedule.epochs: "
+                "lower it, or set freeze.epochs=null, which means all"
+            )
         per_device = self.batch.per_device
         if per_device != "auto" and self.batch.size % per_device:
             raise ValueError(
