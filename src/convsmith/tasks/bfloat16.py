@@ -8,5 +8,6 @@ import torch
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes bfloat16 by itself; emulated, it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        native: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return native
     return any(there and name.endswith("bf16") for name, there in torch.cpu.get_capabilities().items())

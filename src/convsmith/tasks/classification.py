@@ -22,7 +22,8 @@ class Classification:
     """A recipe's loss on mixed images, and where there is a teacher its distance; judged by the recipe's metric."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self._recipe, self.metric = recipe, recipe.metric
+        self._recipe = recipe
+        self.metric: str = recipe.metric
         self._loss: LossFunction | None = None
         self._distiller: Distiller | None = None
         self._mixed_epochs = total_epochs(recipe.schedule) - recipe.mixing.off_epochs if recipe.mixing else 0
