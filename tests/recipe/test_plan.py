@@ -34,6 +34,26 @@ def error_of(make: Callable[[], object]) -> str:
 
 class TestDivision:
     @pytest.mark.parametrize(
+        ("size", "devices", "limit", "words"),
+        [
+            (127, 1, 100, "batch.size=127 is divided into forward passes of 1, though 100 fit into memory; "
+             "batch.size=126 and batch.size=128 divide better"),
+            (254, 2, 100, "batch.size=252 and batch.size=256 divide better"),
+            (7, 1, 6, "batch.size=6 and batch.size=8 divide better"),
+            (254, 1, 254, ""),
+            (256, 1, 100, ""),
+            (100, 1, 99, ""),
+            (127, 127, 100, ""),
+        ],
+    )  # fmt: skip
+    def test_a_batch_that_divides_badly_is_warned_of_with_the_nearest_that_do_not(
+        self, size: int, devices: int, limit: int, words: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        make_plan(with_batch(size), 400, devices=devices, max_per_device=limit)
+        assert words in caplog.text
+        assert len(caplog.records) == bool(words)
+
+    @pytest.mark.parametrize(
         ("recipe", "nodes", "devices", "limit", "per_device", "accumulation"),
         [
             (with_batch(256), 1, 1, None, 256, 1),

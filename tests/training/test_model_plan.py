@@ -95,6 +95,21 @@ def test_a_model_that_ends_in_one_pixel_can_be_planned() -> None:
     assert cs.plan(cs.load_recipe("digits", small), num_samples=100).params == 11_181_642
 
 
+SINGLE = ("augment.random_crop.size=32", "preprocess.resize=32", "preprocess.crop=32", "model.name=resnet18")
+
+
+@pytest.mark.parametrize("batch", [["batch.per_device=1"], ["batch.size=1"]])
+def test_batch_norm_that_would_see_single_values_is_an_error(batch: list[str]) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"one image of 32x32 pixels at a time.*\nSet batch.per_device to 2"):
+        cs.plan(cs.load_recipe("digits", [*SINGLE, *batch]), num_samples=100)
+
+
+@pytest.mark.parametrize("change", ["model.name=cifar_resnet20", "freeze.names=backbone", "batch.per_device=2"])
+def test_single_images_are_planned_where_they_can_be_learned_from(change: str) -> None:
+    recipe = cs.load_recipe("digits", [*SINGLE, "batch.per_device=1", change])
+    assert cs.plan(recipe, num_samples=100).per_device_batch <= 2
+
+
 def test_images_that_the_model_cannot_take_are_an_error() -> None:
     small = ["augment.random_crop.size=16", "preprocess.resize=16", "preprocess.crop=16", "model.name=convnext_tiny"]
     with pytest.raises(cs.ConvsmithError, match="images of 16x16 pixels are too small"):

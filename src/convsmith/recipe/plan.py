@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.augmentation import Sampling
 from convsmith.recipe.schedules import half_cosine, learning_rates, total_epochs
 from convsmith.recipe.schema import Recipe
+
+logger = logging.getLogger(__name__)
 
 MAX_STEPS = 10_000_000  # a plan holds a number per step; ImageNet-21k for 90 epochs of batch 256 is 5 million
 
@@ -100,7 +103,8 @@ def make_plan(
         nodes: machines.
         devices: processes on each machine, one for each device.
         max_per_device: where the recipe leaves `batch.per_device` to the plan, the most samples of one forward
-            pass; None sets no limit. The largest batch that divides evenly is taken.
+            pass; None sets no limit. The largest batch that divides evenly is taken, with a warning if it is less than
+            half of that.
 
     Raises:
         ConvsmithError: a number is below 1, the effective batch cannot be divided over the devices, or an epoch has
@@ -182,8 +186,23 @@ def _divide(recipe: Recipe, nodes: int, devices: int, max_per_device: int | None
     if isinstance(per_device, int):
         return per_device, each // per_device
     limit = each if max_per_device is None else min(each, max_per_device)
-    largest = next(batch for batch in range(limit, 0, -1) if each % batch == 0)
+    largest = _largest_divisor(each, limit)
+    if 2 * largest < limit:
+        better = [
+            next(near * world for near in nearby if 2 * _largest_divisor(near, limit) >= limit)
+            for nearby in (range(each, 0, -1), range(each, each + limit + 1))
+        ]
+        logger.warning(
+            "batch.size=%d is divided into forward passes of %d, though %d fit into memory; "
+            "batch.size=%d and batch.size=%d divide better",
+            size, largest, limit, *better,
+        )  # fmt: skip
     return largest, each // largest
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    """Of `number`, at most `limit`."""
+    return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
 
 
 def _steps_per_epoch(recipe: Recipe, num_samples: int) -> int:

@@ -10,6 +10,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.registry import check_weights, create_model
@@ -20,7 +21,7 @@ from convsmith.training.groups import parameter_groups
 from convsmith.training.optim import STATE_SLOTS
 from convsmith.training.precision import Precision, autocast, device_memory, pick_device, pick_precision
 from convsmith.training.run_weights import weights_of_run
-from convsmith.training.tricks import highest, prepare
+from convsmith.training.tricks import EachEpoch, highest, prepare
 
 # What the framework, the loader and fragmentation need besides; no more than this share is planned for.
 MEMORY_SHARE = 0.8
@@ -40,7 +41,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
 
     Raises:
         ConvsmithError: the effective batch cannot be divided, the model or its weights are unknown, or it does not take
-            such images.
+            such images or learn from one at a time.
     """
     device = pick_device()
     precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
@@ -54,7 +55,8 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     params = sum(p.numel() for p in model.parameters())
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     model.requires_grad_(True)  # frozen layers keep nothing for a backward pass, but their forward pass takes room too
-    with FakeTensorMode(allow_non_fake_inputs=True):  # the same on a device that autocast knows
+    without_arithmetic = FakeTensorMode(allow_non_fake_inputs=True)
+    with without_arithmetic:  # the same on a device that autocast knows
         model = model.to_empty(device="cpu")
         gmacs = _gmacs(model, recipe.preprocess.crop)
         # one image would not do: BatchNorm refuses to train on a single value per channel
@@ -67,6 +69,9 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     solved = make_plan(
         recipe, num_samples, nodes, devices, max_per_device=max(1, int((available - fixed) / per_sample))
     )
+    if solved.per_device_batch == 1:
+        with without_arithmetic:
+            _check_single_images(model, recipe, solved)
     return replace(
         solved,
         groups=groups,
@@ -93,6 +98,20 @@ def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
     if weights is not None and Path(weights).is_dir():
         return create_model(name, classes, weights_of_run(Path(weights), key), **options)
     return create_model(name, classes, weights, key, **options)
+
+
+def _check_single_images(model: nn.Module, recipe: Recipe, plan: Plan) -> None:
+    """Raise a ConvsmithError if the model cannot learn from one image at a time, as some with BatchNorm cannot."""
+    EachEpoch(model, recipe, plan).begin(plan.total_epochs - 1)  # a frozen BatchNorm can
+    size = recipe.augment.size
+    try:
+        model(torch.empty(1, 3, size, size))
+    except ValueError as error:
+        raise ConvsmithError(
+            f"`{recipe.model.name}` cannot be trained on one image of {size}x{size} pixels at a time",
+            "where a channel comes down to a single value, BatchNorm has nothing to take a mean over",
+            "Set batch.per_device to 2 or more, and batch.size to a multiple of it.",
+        ) from error
 
 
 def _gmacs(model: nn.Module, size: int) -> float:
