@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import convsmith as cs
 from convsmith.training.observers.base import Observer
 from tests.training.conftest import SMALL
 from tests.training.test_interrupted import assert_same_run
-from tests.training.tiny_model import name_tiny
+from tests.training.tiny_model import TinyNet, name_tiny
 
 # Six steps in an epoch, each of two micro-batches.
 EVERYTHING = (
@@ -56,6 +57,21 @@ class Killer(Observer):
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     name_tiny(monkeypatch)
     monkeypatch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
+
+
+def test_a_run_does_not_go_on_with_another_teacher(digits: Path, tmp_path: Path) -> None:
+    file = tmp_path / "teacher.pth"
+    torch.save(TinyNet(4).state_dict(), file)
+    source = f"distillation.teacher={{model: tiny, weights: {file}}}"
+    recipe = cs.load_recipe("digits", [*SMALL, "model.name=tiny", "batch.per_device=4", "schedule.epochs=2", source])
+    with pytest.raises(Killed):
+        cs.train(recipe, digits, tmp_path / "run", observers=[Killer(9)])
+    learned = file.read_bytes()
+    torch.save(TinyNet(4).state_dict(), file)
+    with pytest.raises(cs.ConvsmithError, match="teacher is not the one that this run began with"):
+        cs.train(recipe, digits, tmp_path / "run")
+    file.write_bytes(learned)
+    assert cs.train(recipe, digits, tmp_path / "run").metrics[-1]["epoch"] == 2
 
 
 def test_a_killed_run_with_every_trick_goes_on_bit_for_bit(digits: Path, tmp_path: Path) -> None:
