@@ -1,0 +1,195 @@
+"""What each step of a ladder gives: one run each, then a table and a plot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from convsmith.analyze.plots import write_plot
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.ladder import Ladder, Step, load_ladder
+from convsmith.recipe.yaml_text import write_yaml
+from convsmith.storage import write_file
+from convsmith.tasks.make import make_task
+from convsmith.training.run import Run
+from convsmith.training.train import train
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the run of one step gave.
+
+    Attributes:
+        epochs: epochs done.
+        last: the metric after the last epoch.
+        best: the metric after the best epoch, whose weights the bundle holds.
+        gain: what `last` is above that of the step before, None at the first step.
+        total_gain: what `last` is above that of the first step, None at the first step.
+        images_per_second: of training, the median of the epochs.
+        minutes: spent on training steps.
+    """
+
+    epochs: int
+    last: float
+    best: float
+    gain: float | None
+    total_gain: float | None
+    images_per_second: float
+    minutes: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step by name, what it changes (see `Step`), and its figures; None while its run is not finished."""
+
+    step: str
+    changes: dict[str, Any]
+    measured: Measured | None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What a ladder gives so far.
+
+    Attributes:
+        ladder: its name.
+        description: its own line.
+        overrides: the changes that all steps share.
+        metric: what is compared, as the runs' metrics.jsonl call it; figures are fractions.
+        rows: one for each step, in order.
+    """
+
+    ladder: str
+    description: str
+    overrides: tuple[str, ...]
+    metric: str
+    rows: tuple[Row, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def to_markdown(self) -> str:
+        """A table, with what its figures are."""
+        shared = f" All steps with `{' '.join(self.overrides)}`." if self.overrides else ""
+        header = ["step", "changes", f"{self.metric} %", "to the step before", "to the first", "best epoch"]
+        lines = [
+            f"# {self.ladder}: {self.description}",
+            "",
+            f"The {self.metric} on all validation images after the last epoch, and of the best epoch; gains are of the "
+            f"last, in points. One run of each step.{shared}",
+            "",
+            f"| {' | '.join([*header, 'images/s', 'minutes'])} |",
+            "|---|---|--:|--:|--:|--:|--:|--:|",
+            *(f"| {' | '.join(_cells(row))} |" for row in self.rows),
+        ]
+        finished = sum(row.measured is not None for row in self.rows)
+        if finished < len(self.rows):
+            lines += ["", f"{finished} of {len(self.rows)} steps are finished; the same command goes on."]
+        return "\n".join(lines) + "\n"
+
+
+def ablate(
+    ladder: str | Path,
+    data: str | Path,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    announce: Callable[[int, int, str], None] | None = None,
+) -> Ablation:
+    """Train each step of a ladder into `out/STEP`, and write `ablation.md`, `.json` and `.png` there after each.
+
+    Runs that are finished are not trained again, one that was stopped goes on.
+
+    Args:
+        ladder: see `load_ladder`.
+        data: folder of images, see `open_image_folder`.
+        out: holds the runs and the results.
+        overrides: changes to the recipe of every step.
+        announce: is told the number of a step, how many there are, and its name, before it is trained.
+
+    Raises:
+        ConvsmithError: something in the ladder, a recipe, the data or the directory must be put right, or a step
+            diverged; the steps before it are kept.
+        TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
+    """
+    loaded, out = load_ladder(ladder, overrides), Path(out)
+    for step in loaded.steps:
+        if not step.recipe.eval:
+            raise ConvsmithError(
+                f"the step `{step.name}` cannot be compared", "its `eval` is false", "Add eval=true, or leave it out."
+            )
+    rows = [Row(step.name, step.changes, None) for step in loaded.steps]
+    for number, step in enumerate(loaded.steps):
+        if announce:
+            announce(number + 1, len(rows), step.name)
+        run = train(step.recipe, data, out / step.name)
+        rows[number] = Row(step.name, step.changes, _measure(run, step, rows[:number]))
+        result = _result(loaded, overrides, rows)
+        write_file(out / "ablation.json", json.dumps(result.to_dict(), indent=2) + "\n")
+        write_file(out / "ablation.md", result.to_markdown())
+        write_plot(out / "ablation.png", partial(_draw, result))
+    return result
+
+
+def _measure(run: Run, step: Step, before: Sequence[Row]) -> Measured:
+    """The figures of a finished run, after those of all steps before it."""
+    records, metric = run.metrics, make_task(step.recipe).metric
+    epochs = [line for line in records if line["split"] == "train"]
+    values = [line[metric] for line in records if line["split"] == "val"]
+    earlier = [row.measured.last for row in before if row.measured]
+    return Measured(
+        epochs=len(epochs),
+        last=values[-1],
+        best=max(values),
+        gain=values[-1] - earlier[-1] if earlier else None,
+        total_gain=values[-1] - earlier[0] if earlier else None,
+        images_per_second=median(line["images_per_second"] for line in epochs),
+        minutes=sum(line["seconds"] for line in epochs) / 60,
+    )
+
+
+def _result(ladder: Ladder, overrides: Sequence[str], rows: Sequence[Row]) -> Ablation:
+    metric = make_task(ladder.steps[0].recipe).metric
+    return Ablation(ladder.name, ladder.description, tuple(overrides), metric, tuple(rows))
+
+
+def _cells(row: Row) -> list[str]:
+    changes = ", ".join(f"`{key}={write_yaml(value)}`" for key, value in row.changes.items())
+    named, it = [text.replace("|", "\\|") for text in (row.step, changes)], row.measured
+    if it is None:
+        return [*named, "unfinished", "", "", "", "", ""]
+    gains = ["" if gain is None else f"{100 * gain:+.2f}" for gain in (it.gain, it.total_gain)]
+    levels = [f"{100 * level:.2f}" for level in (it.last, it.best)]
+    return [*named, levels[0], *gains, levels[1], f"{it.images_per_second:,.0f}", f"{it.minutes:.1f}"]
+
+
+def _draw(ablation: Ablation, axes: Axes) -> None:
+    """A row for each step, the first on top: a dot at its level, and a bar from the level of the step before."""
+    rows = ablation.rows
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # the axes are in one
+    figure.set_size_inches(11, 1.5 + 0.4 * len(rows))
+    names = [row.step if row.measured else f"{row.step} (unfinished)" for row in rows]
+    axes.set_yticks(range(len(rows)), names, parse_math=False)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    for place, it in enumerate(row.measured for row in rows):
+        if it is None:
+            continue
+        level, gain = 100 * it.last, 100 * (it.gain or 0)
+        axes.barh(place, gain, left=level - gain, color="tab:green" if gain > 0 else "tab:red", height=0.5)
+        axes.plot(level, place, "o", color="black", markersize=4)
+        label = f"{level:.2f}" if it.gain is None else f"{level:.2f} ({gain:+.2f})"
+        axes.annotate(label, (max(level, level - gain), place), (8, 0), textcoords="offset points", va="center")
+    axes.use_sticky_edges = False  # leaves a margin left of the bars too
+    axes.margins(x=0.2)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel(f"{ablation.metric} after the last epoch, % (points gained on the step before)")
+    axes.set_title(ablation.description, parse_math=False, wrap=True)

@@ -1,0 +1,44 @@
+"""convsmith ablate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convsmith.cli.text import printable
+
+
+def ablate(
+    ladder: Annotated[str, typer.Argument(help="Name of a packaged ladder, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe of every step.")
+    ] = None,
+    *,
+    data: Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of runs and results.  [default: runs/LADDER-ladder]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train a ladder of recipes, each adding to the one before, and say what each step gains.
+
+    Each step is a run; finished ones are not repeated. Stopped or killed, the same command goes on.
+
+    Example: convsmith ablate cifar10 --data cifar10/ sampling.fraction=0.1
+    """
+    import json
+    import sys
+
+    from convsmith.analyze.ablation import ablate as run_ladder
+
+    def announce(number: int, total: int, name: str) -> None:
+        print(f"step {number} of {total}: {printable(name)}", file=sys.stderr, flush=True)
+
+    folder = out or Path("runs") / f"{Path(ladder).stem}-ladder"
+    result = run_ladder(ladder, data, folder, overrides or (), announce)
+    if as_json:
+        print(json.dumps(result.to_dict()))
+        return
+    print("\n".join(map(printable, result.to_markdown().split("\n"))))
+    for kind in ("md", "json", "png"):
+        print(folder / f"ablation.{kind}")

@@ -1,0 +1,161 @@
+"""A ladder of two real trainings, stopped in the second and gone on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from convsmith.analyze.ablation import Ablation, Measured, Row, ablate
+from convsmith.cli.main import app
+from convsmith.errors import ConvsmithError
+from convsmith.training.run import Run
+from convsmith.training.train import TrainingInterrupted
+from tests.training.conftest import SMALL
+
+WORDS = (*SMALL, "schedule.epochs=2")
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """What there was when the second step had been stopped, and the result of the same call again."""
+
+    ladder: Path
+    out: Path
+    table: str
+    plot: bytes
+    first_run: dict[str, float]
+    announced: list[tuple[int, int, str]]
+    result: Ablation
+
+
+class _StopSecondStep(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == "step 0 of 12":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def times(run: Path) -> dict[str, float]:
+    """When the files that a training writes were last written."""
+    return {str(file): file.stat().st_mtime for part in ("checkpoints", "bundle") for file in (run / part).rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def stopped(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    folder = tmp_path_factory.mktemp("ladder")
+    (folder / "smooth.yaml").write_text("extends: digits\nloss: {label_smoothing: 0.1}")
+    (folder / "tiny.yaml").write_text("description: a | b\nsteps: [digits, smooth.yaml]")
+    ladder, out, handler = folder / "tiny.yaml", folder / "out", _StopSecondStep()
+    announced: list[tuple[int, int, str]] = []
+
+    def announce(number: int, total: int, name: str) -> None:
+        announced.append((number, total, name))
+        if number == 2:
+            logging.getLogger("convsmith").addHandler(handler)
+
+    try:
+        with pytest.raises(TrainingInterrupted):
+            ablate(ladder, digits, out, WORDS, announce)
+    finally:
+        logging.getLogger("convsmith").removeHandler(handler)
+    table, plot, first_run = (
+        (out / "ablation.md").read_text(),
+        (out / "ablation.png").read_bytes(),
+        times(out / "digits"),
+    )
+    return Stopped(ladder, out, table, plot, first_run, announced, ablate(ladder, digits, out, WORDS))
+
+
+def test_each_step_is_announced_with_how_many_there_are(stopped: Stopped) -> None:
+    assert stopped.announced == [(1, 2, "digits"), (2, 2, "smooth")]
+
+
+def test_a_stopped_ladder_leaves_a_table_that_says_what_is_unfinished(stopped: Stopped) -> None:
+    assert "| smooth | `loss.label_smoothing=0.1` | unfinished |  |  |  |  |  |\n" in stopped.table
+    assert stopped.table.endswith("\n1 of 2 steps are finished; the same command goes on.\n")
+
+
+def test_the_same_call_goes_on_and_trains_no_finished_step_again(stopped: Stopped) -> None:
+    assert stopped.first_run
+    assert times(stopped.out / "digits") == stopped.first_run
+    assert all(row.measured for row in stopped.result.rows)
+
+
+def test_a_finished_ladder_gives_the_same_results_and_trains_nothing(stopped: Stopped, digits: Path) -> None:
+    before = times(stopped.out / "smooth")
+    assert ablate(stopped.ladder, digits, stopped.out, WORDS) == stopped.result
+    assert times(stopped.out / "smooth") == before
+
+
+def test_the_figures_are_those_of_the_runs(stopped: Stopped) -> None:
+    levels = []
+    for row in stopped.result.rows:
+        lines = Run(stopped.out / row.step).metrics
+        top1 = [line["top1"] for line in lines if line["split"] == "val"]
+        seconds = [line["seconds"] for line in lines if line["split"] == "train"]
+        assert row.measured is not None
+        assert (row.measured.epochs, row.measured.last, row.measured.best) == (2, top1[-1], max(top1))
+        assert row.measured.minutes == sum(seconds) / 60
+        levels.append(top1[-1])
+    first, second = (row.measured for row in stopped.result.rows)
+    assert first is not None
+    assert second is not None
+    assert (first.gain, first.total_gain) == (None, None)
+    assert second.gain == second.total_gain == levels[1] - levels[0]
+
+
+def test_the_json_file_holds_the_result(stopped: Stopped) -> None:
+    written = json.loads((stopped.out / "ablation.json").read_text())
+    assert written == json.loads(json.dumps(stopped.result.to_dict()))
+    assert (written["metric"], written["overrides"]) == ("top1", list(WORDS))
+    assert written["rows"][1]["changes"] == {"loss.label_smoothing": 0.1}
+
+
+def test_the_plot_is_a_png_that_changes_with_the_results(stopped: Stopped) -> None:
+    with Image.open(stopped.out / "ablation.png") as image:
+        assert image.format == "PNG"
+        assert image.width > image.height > 0
+    assert (stopped.out / "ablation.png").read_bytes() != stopped.plot
+
+
+def test_the_command_prints_json_and_its_progress_beside(stopped: Stopped, digits: Path) -> None:
+    command = ["ablate", str(stopped.ladder), "--data", str(digits), "--out", str(stopped.out), "--json", *WORDS]
+    answer = CliRunner().invoke(app, command)
+    assert json.loads(answer.stdout) == json.loads(json.dumps(stopped.result.to_dict()))
+    assert [line for line in answer.stderr.splitlines() if line.startswith("step")] == [
+        "step 1 of 2: digits",
+        "step 2 of 2: smooth",
+    ]
+
+
+def test_runs_of_other_recipes_in_the_folder_are_an_error(stopped: Stopped, digits: Path) -> None:
+    with pytest.raises(ConvsmithError, match=r"holds a run of another recipe: these keys differ: seed"):
+        ablate(stopped.ladder, digits, stopped.out, (*WORDS, "seed=1"))
+
+
+def test_a_ladder_that_does_not_validate_is_an_error_before_anything_is_trained(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match="the step `cifar10-baseline` cannot be compared: its `eval` is false"):
+        ablate("cifar10", digits, tmp_path / "out", ["eval=false"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_gives_percent_and_points_and_keeps_its_columns() -> None:
+    rows = (
+        Row("start", {}, Measured(2, 0.5, 0.75, None, None, 1234.4, 90.0)),
+        Row("worse", {"a": "x|y"}, Measured(2, 0.485, 0.5, -0.015, -0.015, 1200.0, 91.26)),
+        Row("better", {"b": None, "c": [1, 2]}, Measured(2, 0.6, 0.6, 0.115, 0.1, 1000.0, 95.0)),
+    )
+    table = Ablation("mine", "an example", ("seed=1", "eval=true"), "top1", rows).to_markdown()
+    assert "All steps with `seed=1 eval=true`." in table
+    assert table.splitlines()[-3:] == [
+        "| start |  | 50.00 |  |  | 75.00 | 1,234 | 90.0 |",
+        r"| worse | `a=x\|y` | 48.50 | -1.50 | -1.50 | 50.00 | 1,200 | 91.3 |",
+        "| better | `b=null`, `c=[1, 2]` | 60.00 | +11.50 | +10.00 | 60.00 | 1,000 | 95.0 |",
+    ]
