@@ -1,10 +1,11 @@
-"""What each trick gives on CIFAR-10: the ladder, distillation, balanced sampling and fine-tuning, by the real command.
+"""What distillation, balanced sampling and fine-tuning give on CIFAR-10, by the real command.
 
     .venv/bin/python benchmarks/cifar10_tricks.py CIFAR10 OUT [PART ...] [--teacher WORD ...]
 
-CIFAR10 has train/CLASS/* and val/CLASS/*. Parts: ladder, distilled, imbalanced, finetuned; all of them unless some are
-named. Runs are kept in OUT: what is stopped goes on, what is finished is not done again. Figures are those of the last
-epoch on the whole validation set. The words after --teacher change its recipe, such as schedule.epochs=10.
+CIFAR10 has train/CLASS/* and val/CLASS/*. Parts: distilled, imbalanced, finetuned; all of them unless some are named.
+Runs are kept in OUT: what is stopped goes on, what is finished is not done again. Figures are those of the last epoch
+on the whole validation set. The words after --teacher change its recipe, such as schedule.epochs=10. The ladder of
+tricks is `convsmith ablate cifar10`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from convsmith.recipe.load import list_recipes
 from convsmith.training.run import Run
 
-LADDER = ["cifar10-baseline", *list_recipes("cifar10-ladder-*")]
 STUDENT = "cifar10-ladder-05-ema"
-PARTS = ("ladder", "distilled", "imbalanced", "finetuned")
+PARTS = ("distilled", "imbalanced", "finetuned")
 
 
 def train(data: Path, out: Path, recipe: str, *words: str) -> Path:
@@ -42,11 +41,6 @@ def print_table(first: str, runs: Iterable[tuple[str, Path]], metric: str = "top
         gains = ("", "") if base is None or before is None else (f"{value - before:+.2f}", f"{value - base:+.2f}")
         print(f"| {name} | {value:.2f} | {gains[0]} | {gains[1]} | {speeds[len(speeds) // 2]:.0f} |", flush=True)
         base, before = value if base is None else base, value
-
-
-def ladder(data: Path, out: Path) -> None:
-    """Each step of the ladder at the same budget."""
-    print_table("recipe", [(name, train(data, out / name, name)) for name in LADDER])
 
 
 def distilled(data: Path, out: Path, teacher_words: list[str]) -> None:
@@ -119,7 +113,7 @@ def main() -> None:
         if part == "distilled":
             distilled(options.data, options.out, options.teacher)
         else:
-            {"ladder": ladder, "imbalanced": imbalanced, "finetuned": finetuned}[part](options.data, options.out)
+            {"imbalanced": imbalanced, "finetuned": finetuned}[part](options.data, options.out)
 
 
 if __name__ == "__main__":
