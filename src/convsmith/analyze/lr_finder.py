@@ -1,0 +1,184 @@
+"""Learning-rate range test: the loss of a training's first steps while the rate grows from step to step.
+
+L. N. Smith 2015, arXiv:1506.01186, section 3.3, in the form of fastai's LRFinder (fastai/callback/schedule.py):
+exponential growth, a smoothed loss without the bias of its start, and an end when that is four times its lowest.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convsmith.analyze.plots import write_plot
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.plan import base_lr
+from convsmith.recipe.schema import Recipe
+from convsmith.storage import write_file
+from convsmith.training.train import prepare_training, trainer_at_start
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SMOOTHING = 0.9  # fastai's 0.98 trails by half of a hundred steps, so by decades of the rate
+DIVERGED = 4.0
+MIN_STEPS = 20
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What a range test measured; rates are values of `optimizer.lr`.
+
+    Attributes:
+        lr: the rate of each step that was taken.
+        loss: the loss of each step's batch, before the step.
+        smoothed: its exponential average, without the bias of the start.
+        diverged: whether the test ended because the loss rose above four times its lowest, or was not finite.
+        lowest: the rate where the smoothed loss is lowest.
+        steepest: the rate, of those up to there, where it falls fastest by the logarithm of the rate; None where it
+            never falls.
+        suggestion: a tenth of `lowest`, which is steadier from test to test than `steepest`; None where that is None.
+    """
+
+    lr: tuple[float, ...]
+    loss: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    diverged: bool
+    lowest: float
+    steepest: float | None
+    suggestion: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def find_lr(
+    recipe: Recipe | str | Path,
+    data: str | Path,
+    out: str | Path,
+    start: float = 1e-6,
+    end: float = 10.0,
+    steps: int = 100,
+    progress: Callable[[int, int], None] | None = None,
+) -> RangeTest:
+    """Take the first steps of a training with rates from `start` to `end`; nothing of the model is kept.
+
+    All but the rate (and a schedule of the weight decay, which stays at its start) is as in `train`: weights, data,
+    augmentation, loss, parameter groups with their factors, precision.
+
+    Args:
+        recipe: a recipe, or the name or path of one.
+        data: folder of images, see `open_image_folder`.
+        out: folder for `lr_find.json`, `lr_find.png` and, where bad files are skipped, `bad_files.txt`.
+        start: `optimizer.lr` of the first step.
+        end: of the last one.
+        steps: most optimizer steps to take.
+        progress: is told how many steps are done, of how many.
+
+    Raises:
+        ConvsmithError: recipe, data or a number cannot be used, `out` holds a run, or the loss diverges at once.
+    """
+    if not (0 < start < end < math.inf and steps >= MIN_STEPS):
+        raise ConvsmithError(
+            f"no range test of {steps} steps with rates from {start:g} to {end:g}",
+            f"it takes at least {MIN_STEPS} steps, and the rates grow from above 0",
+        )
+    recipe, folder, plan = prepare_training(recipe, data)
+    out = _made(Path(out))
+    rates = np.geomspace(start, end, steps).tolist()
+    factor = base_lr(recipe) / recipe.optimizer.lr
+    plan = replace(
+        plan,
+        lr=tuple(rate * factor for rate in rates),
+        weight_decay=None if plan.weight_decay is None else plan.weight_decay[:1] * steps,
+        total_steps=max(plan.total_steps, steps),  # all other schedules stay those of the training
+    )
+    trainer = trainer_at_start(recipe, plan, folder, out)
+    batches = iter(trainer.parts.train)
+
+    def loss_of_step(step: int) -> float:
+        loss = float(trainer.advance(batches))
+        if progress:
+            progress(step + 1, steps)
+        return loss
+
+    test = range_test(rates, loss_of_step)
+    write_file(out / "lr_find.json", json.dumps(test.to_dict()) + "\n")
+    write_plot(out / "lr_find.png", lambda axes: _draw(axes, test))
+    return test
+
+
+def range_test(rates: Sequence[float], loss_of_step: Callable[[int], float]) -> RangeTest:
+    """Judge the rates by the losses of steps taken with them, one after another, until the loss diverges.
+
+    Raises:
+        ConvsmithError: that is within the first fifth of them.
+    """
+    losses: list[float] = []
+    smoothed: list[float] = []
+    average, diverged = 0.0, False
+    for step in range(len(rates)):
+        loss = loss_of_step(step)
+        if not math.isfinite(loss):
+            diverged = True
+            break
+        losses.append(loss)
+        average = SMOOTHING * average + (1 - SMOOTHING) * loss
+        smoothed.append(average / (1 - SMOOTHING ** (step + 1)))
+        if smoothed[-1] > DIVERGED * min(smoothed):
+            diverged = True
+            break
+    if len(losses) <= len(rates) // 5:
+        raise ConvsmithError(
+            f"the loss diverged in step {len(losses)}, at a learning rate of {rates[max(len(losses) - 1, 0)]:.2g}",
+            "too few steps came before it to judge by",
+            "Begin lower with --from, or set precision=fp32.",
+        )
+    first = len(rates) // 10  # an average of few batches goes up and down by itself
+    lr = np.array(rates[first : len(losses)])
+    curve = np.array(smoothed[first:])
+    low = int(curve.argmin())
+    slope = np.gradient(curve[: low + 1], np.log(lr[: low + 1])) if low else None
+    lowest = float(lr[low])
+    return RangeTest(
+        lr=tuple(rates[: len(losses)]),
+        loss=tuple(losses),
+        smoothed=tuple(smoothed),
+        diverged=diverged,
+        lowest=lowest,
+        steepest=None if slope is None else float(lr[slope.argmin()]),
+        suggestion=None if slope is None else lowest / 10,
+    )
+
+
+def _made(out: Path) -> Path:
+    """The folder, which may exist but holds no run."""
+    if (out / "recipe.yaml").exists():
+        raise ConvsmithError(f"{out} holds a run", "a range test changes none", "Choose another folder with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConvsmithError(
+            f"cannot write to {out}", error.strerror or str(error), "Choose another folder with --out."
+        ) from error
+    return out
+
+
+def _draw(axes: Axes, test: RangeTest) -> None:
+    axes.plot(test.lr, test.loss, color="0.8", linewidth=1, label="loss of a batch")
+    axes.plot(test.lr, test.smoothed, label="smoothed")
+    marks = {"lowest": (test.lowest, "--"), "steepest": (test.steepest, ":"), "suggestion": (test.suggestion, "-")}
+    for name, (rate, style) in marks.items():
+        if rate is not None:
+            axes.axvline(rate, color="0.5", linestyle=style, label=f"{name}: {rate:.2g}")
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1.1 * max(test.smoothed[0], DIVERGED * min(test.smoothed)))  # what diverges may leave the plot
+    axes.set_xlabel("optimizer.lr")
+    axes.set_ylabel("training loss")
+    axes.legend()

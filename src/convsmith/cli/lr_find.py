@@ -1,0 +1,65 @@
+"""convsmith lr-find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from convsmith.analyze.lr_finder import RangeTest
+
+
+def lr_find(
+    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
+    ] = None,
+    *,
+    data: Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for lr_find.png and lr_find.json.  [default: lr-find/RECIPE]")
+    ] = None,
+    start: Annotated[float, typer.Option("--from", help="Learning rate of the first step.")] = 1e-6,
+    end: Annotated[float, typer.Option("--to", help="Learning rate of the last step.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Most optimizer steps to take.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
+) -> None:
+    """Look for a learning rate: train some steps with rates that grow, and see where the loss falls and diverges.
+
+    It is no run: no weights are kept, and no run is changed.
+
+    Example: convsmith lr-find resnet18-folder --data photos/
+    """
+    import json
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from convsmith.analyze.lr_finder import find_lr
+    from convsmith.recipe.load import load_recipe
+
+    checked = load_recipe(recipe, overrides or ())
+    out = out or Path("lr-find") / Path(recipe).stem
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("steps", total=None)
+        test = find_lr(
+            checked, data, out, start, end, steps, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if as_json:
+        print(json.dumps(test.to_dict()))
+    else:
+        _print(test, out)
+
+
+def _print(test: RangeTest, out: Path) -> None:
+    if test.suggestion is None:
+        print("no suggestion: the smoothed loss never falls")
+    else:
+        print(f"optimizer.lr={test.suggestion:.2g}")
+        print(f"  a tenth of {test.lowest:.2g}, where the smoothed loss is lowest")
+        print(f"  it falls fastest at {test.steepest:.2g}")
+    print(f"  the loss {'diverges at' if test.diverged else 'does not diverge up to'} {test.lr[-1]:.2g}")
+    print(f"plot: {out / 'lr_find.png'}")
