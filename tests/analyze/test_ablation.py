@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 from convsmith.analyze.ablation import Ablation, Measured, Row, ablate
 from convsmith.cli.main import app
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.ladder import load_ladder
 from convsmith.training.run import Run
 from convsmith.training.train import TrainingInterrupted
 from tests.training.conftest import SMALL
@@ -159,3 +161,13 @@ def test_the_table_gives_percent_and_points_and_keeps_its_columns() -> None:
         r"| worse | `a=x\|y` | 48.50 | -1.50 | -1.50 | 50.00 | 1,200 | 91.3 |",
         "| better | `b=null`, `c=[1, 2]` | 60.00 | +11.50 | +10.00 | 60.00 | 1,000 | 95.0 |",
     ]
+
+
+def test_the_ladder_in_the_documentation_loads(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "analyze.md").read_text("utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    for name, text in zip(("mine", "augmented", "mixed"), blocks, strict=False):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    steps = load_ladder(tmp_path / "mine.yaml").steps
+    added = [{"augment.policy.name": "trivial_augment"}, {"mixing.mixup_alpha": 0.2}]
+    assert [step.changes for step in steps] == [{}, *added]
