@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from convsmith.models.base import ImageClassifier, VisionModel
 from convsmith.models.checkpointing import Blocks
+from convsmith.models.resnet import BasicBlock, Bottleneck
 
 # (x [N, C, h, w], size (H, W)) to [N, C, H, W].
 Upsample = Callable[..., Tensor]
@@ -30,52 +31,6 @@ def conv_bn(
     return nn.Sequential(conv, norm, nn.ReLU(inplace=True)) if relu else nn.Sequential(conv, norm)
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions around which the identity flows."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] to the same shape."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        out += x
-        return self.relu(out)  # type: ignore[no-any-return]
-
-
-class Bottleneck(nn.Module):
-    """1x1 down, 3x3, 1x1 up to 4 x `width` channels, around which the identity (or a projection) flows."""
-
-    expansion = 4
-
-    def __init__(self, in_channels: int, width: int) -> None:
-        super().__init__()
-        out_channels = width * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = None if in_channels == out_channels else conv_bn(in_channels, out_channels, 1, relu=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, in_channels, H, W] to [N, 4 * width, H, W]."""
-        identity = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        out = self.bn3(self.conv3(out))
-        out += identity
-        return self.relu(out)  # type: ignore[no-any-return]
-
-
 class HighResolutionModule(nn.Module):
     """Four residual blocks on each branch, then every branch becomes the sum of all, brought to its resolution.
 
@@ -87,7 +42,7 @@ class HighResolutionModule(nn.Module):
     def __init__(self, channels: list[int], upsample: Upsample) -> None:
         super().__init__()
         self.upsample = upsample
-        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(c) for _ in range(4))) for c in channels)
+        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(c, c) for _ in range(4))) for c in channels)
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(_between(channels, source, target) for source in range(len(channels)))
             for target in range(len(channels))
@@ -154,7 +109,11 @@ class HRNetBackbone(VisionModel):
         self.stage4 = stage(branches=4, modules=3)
 
     def block_prefixes(self) -> list[tuple[str, ...]]:
-        """The stem, each block of the first stage, and each module of the others, the first with its transition."""
+        """The stem, each block of the first stage, and each module of the others, the first with its transition.
+
+        What comes after the four resolutions counts as head: a classifier's `incre_modules`, `downsamp_modules` and
+        `final_layer`, and all layers of a segmentation head.
+        """
         prefixes: list[tuple[str, ...]] = [("conv1.", "bn1.", "conv2.", "bn2."), *self._children("layer1")]
         for i in (1, 2, 3):
             first, *others = self._children(f"stage{i + 1}")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from convsmith.models.base import ImageClassifier, check_counts
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.layers import DropBlock
+from convsmith.models.resnet import shortcut
 
 
 class SplitAttention(nn.Module):
@@ -139,14 +140,11 @@ class Bottleneck(nn.Module):
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, avg_down: bool) -> nn.Sequential | None:
     """A projection where the shape changes, else None for the identity."""
-    if stride == 1 and in_channels == out_channels:
-        return None
-    norm = nn.BatchNorm2d(out_channels)
-    if not avg_down:
-        return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), norm)
+    if not avg_down or (stride == 1 and in_channels == out_channels):
+        return shortcut(in_channels, out_channels, stride)
     # Odd sizes are rounded up, as the block's other branch rounds them.
     pool = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else nn.Identity()
-    return nn.Sequential(pool, nn.Conv2d(in_channels, out_channels, 1, bias=False), norm)
+    return nn.Sequential(pool, nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
 
 
 def _deep_stem(in_channels: int, width: int) -> nn.Sequential:

@@ -23,7 +23,7 @@ def _conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
+def shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
     """A projection where the shape changes (option B of the paper), else None for the identity."""
     if stride == 1 and in_channels == out_channels:
         return None
@@ -35,7 +35,15 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, in_channels: int, width: int, stride: int, groups: int, width_per_group: int, se: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int = 1,
+        groups: int = 1,
+        width_per_group: int = 64,
+        se: bool = False,
+    ) -> None:
         super().__init__()
         if groups != 1 or width_per_group != 64 or se:
             raise ValueError("groups, width_per_group and se shape bottleneck blocks; ResNet-18 and -34 have none")
@@ -44,7 +52,7 @@ class BasicBlock(nn.Module):
         self.conv2 = _conv3x3(width, width)
         self.bn2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(in_channels, width, stride)
+        self.downsample = shortcut(in_channels, width, stride)
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
@@ -85,7 +93,15 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, in_channels: int, width: int, stride: int, groups: int, width_per_group: int, se: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int = 1,
+        groups: int = 1,
+        width_per_group: int = 64,
+        se: bool = False,
+    ) -> None:
         super().__init__()
         inner = int(width * (width_per_group / 64)) * groups
         out_channels = width * self.expansion
@@ -97,7 +113,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.se = SqueezeExcitation(out_channels) if se else None
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(in_channels, out_channels, stride)
+        self.downsample = shortcut(in_channels, out_channels, stride)
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
