@@ -16,28 +16,24 @@ logger = logging.getLogger(__name__)
 
 
 def to_our_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with the names of `own`, a model's state dict, where it is a known layout of that model.
-
-    Auxiliary heads that the model was built without are left out, with a line in the log.
-    """
-    state = _without_auxiliary(state, own)
+    """`state` with the names of `own`, a model's state dict, where it is a known layout of that model."""
     for theirs, ours, rename in _LAYOUTS:
         if theirs in state and ours in own:
             return {rename(name): tensor for name, tensor in state.items()}
     return dict(state)
 
 
-def _without_auxiliary(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def auxiliary_heads(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """What `state` has of auxiliary heads that the model, which has `own`, was built without; the log says so."""
     lacking = tuple(head for head in _AUXILIARY if not any(name.startswith(head) for name in own))
-    left_out = [name for name in state if name.startswith(lacking)]
-    if not left_out:
-        return state
-    advice = "; a model with aux_loss=True takes them" if left_out[0].startswith("aux_classifier.") else ""
-    logger.warning(
-        "%d entries of auxiliary heads (%s, ...), which only training needs, are left out%s",
-        len(left_out), left_out[0], advice,
-    )  # fmt: skip
-    return {name: tensor for name, tensor in state.items() if name not in left_out}
+    found = [name for name in state if name.startswith(lacking)]
+    if found:
+        advice = "; a model with aux_loss=True takes them" if found[0].startswith("aux_classifier.") else ""
+        logger.warning(
+            "%d entries of auxiliary heads (%s, ...), which only training needs, are left out%s",
+            len(found), found[0], advice,
+        )  # fmt: skip
+    return found
 
 
 _AUXILIARY = (

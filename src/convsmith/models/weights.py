@@ -13,7 +13,7 @@ from torch import Tensor
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpoint_file import read_state_dict, some
-from convsmith.models.official_names import around_backbone, to_our_names
+from convsmith.models.official_names import around_backbone, auxiliary_heads, to_our_names
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class LoadReport:
     reshaped: tuple[str, ...]
     """Loaded entries that had another shape, such as a first convolution for another number of channels."""
     dropped: tuple[str, ...]
-    """Entries of the file's head, which is for other classes or another task."""
+    """Entries of the file's heads that are for other classes or another task, or that only training needs."""
 
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} tensors loaded"]
@@ -88,8 +88,9 @@ def load_weights(
             f"{list(state[name].shape)} in the file, {list(own[name].shape)} in the model",
             "Create the model that the file was made for.",
         )
+    auxiliary = auxiliary_heads(state, own)
     new_head, other_head = around_backbone(state, own)
-    for name in other_head:
+    for name in (*auxiliary, *other_head):
         del state[name]
 
     usable = {name: tensor for name, tensor in state.items() if name in own}
@@ -109,7 +110,7 @@ def load_weights(
             "%s is taken as a backbone: its %d entries that only classify are left out, and the model's own head "
             "(%s) keeps its initial values", where, len(other_head), some(missing),
         )  # fmt: skip
-    return LoadReport(tuple(usable), missing, unexpected, reshaped, (*dropped, *other_head))
+    return LoadReport(tuple(usable), missing, unexpected, reshaped, (*dropped, *auxiliary, *other_head))
 
 
 def _reshape(state: dict[str, Tensor], own: Mapping[str, Tensor], input_weight: str, where: str) -> tuple[str, ...]:
