@@ -92,6 +92,7 @@ def test_files_with_auxiliary_heads_load_without_them(
     model = model.to_empty(device="cpu")
     report = cs.load_weights(model, theirs)
     assert (report.missing, report.unexpected) == ((), ())
+    assert set(report.dropped) == theirs.keys() - model.state_dict().keys()
     assert all(torch.equal(value, theirs[entry]) for entry, value in model.state_dict().items())
     assert "auxiliary heads (" in caplog.text
     assert ("aux_loss=True takes them" in caplog.text) == advice
@@ -278,6 +279,7 @@ def test_listing_by_pattern_gives_the_librarys_names() -> None:
         ("timm/resnet18", {"features_only": True}, "no layer that gives logits"),
         ("torchvision/googlenet", {"aux_logits": True}, "main logits alone"),
         ("resnet18", {"weights": "pretrained"}, "unknown weights `pretrained`"),
+        ("timm/resnet18", {"weights": "pretrained", "weights_key": "model_ema"}, "weights_key `model_ema` names an"),
     ],
 )
 def test_what_is_refused_says_why(name: str, options: dict[str, Any], message: str) -> None:

@@ -102,6 +102,11 @@ def create_model(
         **{key: counts[key] for key in ("num_classes", "in_channels", "in_chans") if counts.get(key) is not None}
     )
     pretrained = is_bridged(name) and isinstance(weights, str) and weights == "pretrained"
+    if pretrained and weights_key != "auto":
+        raise ConvsmithError(
+            f"weights_key `{weights_key}` names an entry of a checkpoint, but `pretrained` is another library's matter",
+            fix="Leave it out, or give a checkpoint file.",
+        )
     if is_bridged(name):
         model: VisionModel = build_bridged(name, num_classes, pretrained, options)
     else:
