@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import json
 import logging
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -176,7 +175,10 @@ def _is_path(given: str) -> bool:
 
 def _served_by(model: str) -> list[str]:
     """Models whose weights `model` takes: its own, then its backbone's."""
-    return list(dict.fromkeys((model, re.sub(r"_(seg|ocr)$", "", model))))
+    from convsmith.models.registry import backbone_of  # which needs torch, and this file
+
+    backbone = backbone_of(model)
+    return [model] if backbone is None else [model, backbone]
 
 
 @contextmanager
