@@ -172,7 +172,11 @@ class IsotropicConvNeXt(_ConvNeXtClassifier):
         self._add_head(width, num_classes, head_init_scale)
 
     def block_prefixes(self) -> list[tuple[str, ...]]:
-        """The stem, then each block; the official rule would count all of them to the head."""
+        """The stem, then each block.
+
+        On purpose not the official rule (get_num_layer_for_convnext of optim_factory.py), which gives every parameter
+        of an isotropic model the head's id, 13, so that layer decay would do nothing.
+        """
         return [("stem.",), *self._children("blocks")]
 
     def forward_features(self, x: Tensor) -> Tensor:
