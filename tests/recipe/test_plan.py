@@ -151,6 +151,16 @@ class TestSteps:
         words = ["batch.size=1024", f"optimizer.lr_scaling={scaling}", "schedule.warmup_epochs=0"]
         assert make_plan(load_recipe("digits", words), 5000).lr[0] == 0.05 * factor
 
+    def test_milestones_after_the_end_are_said(self, caplog: pytest.LogCaptureFixture) -> None:
+        words = ["schedule={name: multi_step, milestones: [6, 12, 13.5], warmup_epochs: 0}"]
+        make_plan(load_recipe("digits", words), 640)
+        assert "schedule.milestones: 12, 13.5 come after the last of 12 epochs, and change nothing" in caplog.text
+
+    def test_milestones_of_a_longer_extra_phase_are_not(self, caplog: pytest.LogCaptureFixture) -> None:
+        words = ["schedule={name: multi_step, milestones: [6, 12], extra: {epochs: 13, lr: 0.1}}"]
+        make_plan(load_recipe("digits", words), 640)
+        assert not caplog.records
+
     def test_weight_decay_follows_a_cosine_where_it_has_an_end(self) -> None:
         decays = make_plan(load_recipe("digits", ["optimizer.weight_decay_end=0.1"]), 640).weight_decay
         assert decays is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.augmentation import Sampling
+from convsmith.recipe.optimization import MultiStep, Schedule
 from convsmith.recipe.schedules import half_cosine, learning_rates, total_epochs
 from convsmith.recipe.schema import Recipe
 
@@ -124,6 +125,7 @@ def make_plan(
             f"a plan lists each, and holds at most {MAX_STEPS:,}",
             "Raise batch.size or lower schedule.epochs.",
         )
+    _warn_of_late_milestones(recipe.schedule)
     decay, decay_end = recipe.optimizer.weight_decay, recipe.optimizer.weight_decay_end
     dump = recipe.model_dump(mode="json")
     return Plan(
@@ -148,6 +150,17 @@ def make_plan(
         gmacs=None,
         memory_bytes=None,
     )
+
+
+def _warn_of_late_milestones(schedule: Schedule) -> None:
+    """No error: a recipe may be shortened for a first try."""
+    if isinstance(schedule, MultiStep):
+        epochs = max(schedule.epochs, schedule.extra.epochs if schedule.extra else 0)
+        late = [f"{milestone:g}" for milestone in schedule.milestones if milestone >= epochs]
+        if late:
+            logger.warning(
+                "schedule.milestones: %s come after the last of %d epochs, and change nothing", ", ".join(late), epochs
+            )
 
 
 def samples_per_epoch(sampling: Sampling, num_samples: int) -> int:
