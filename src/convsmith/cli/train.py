@@ -7,14 +7,21 @@ from typing import Annotated, Literal
 
 import typer
 
+from convsmith.errors import ConvsmithError
+
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file; or the folder of images alone.")
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
     ] = None,
     *,
-    data: Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*. Needed with a recipe."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/RECIPE]")] = None,
     finetune: Annotated[
         str | None,
@@ -32,14 +39,69 @@ def train(
 
     With --finetune, which sets model.weights, a head for other classes starts anew.
 
+    Given a folder of images alone, it chooses a recipe by their number, size and balance, and says why.
+
+    Example: convsmith train photos/
+
     Example: convsmith train resnet18-folder --data photos/ --out runs/photos schedule.epochs=30
     """
     from convsmith.recipe.load import load_recipe
+
+    words = overrides or []
+    if _is_folder(recipe):
+        if data is not None:
+            raise ConvsmithError(
+                f"`{recipe}` and --data {data} are both folders",
+                fix=f"Drop --data to train on `{recipe}`, or name a recipe in place of `{recipe}`.",
+            )
+        data = Path(recipe)
+        recipe, chosen = _choose(data)
+        words = [*chosen, *words]
+        options = {"--data": data, "--out": out, "--finetune": finetune}
+        _print_command(recipe, words, {name: str(value) for name, value in options.items() if value is not None})
+    checked = load_recipe(recipe, words)
+    if data is None:
+        alone = f" To train on the folder of that name, write {recipe}/." if Path(recipe).is_dir() else ""
+        raise ConvsmithError(
+            "--data is missing",
+            f"`{recipe}` is a recipe, and it needs images",
+            f"Add the folder of images with --data.{alone}",
+        )
     from convsmith.training.train import train as run_training
 
-    checked = load_recipe(recipe, overrides or ())
     if finetune is not None:
         checked = checked.model_copy(update={"model": checked.model.model_copy(update={"weights": finetune})})
     run = run_training(checked, data, out or Path("runs") / Path(recipe).stem, resume=resume)
     print(f"run:    {run.path}")
     print(f"bundle: {run.bundle}")
+
+
+def _is_folder(given: str) -> bool:
+    """Whether it is a folder and not the name of a recipe, which counts first; a path with a `/` is none."""
+    from convsmith.recipe.load import list_recipes
+
+    return Path(given).is_dir() and given not in list_recipes()
+
+
+def _choose(data: Path) -> tuple[str, tuple[str, ...]]:
+    """The recipe for the data and the changes to it; says why."""
+    import sys
+
+    from convsmith.analyze.choose_recipe import choose_recipe
+    from convsmith.cli.text import printable
+
+    choice = choose_recipe(data)
+    for reason in choice.reasons:
+        print(printable(reason), file=sys.stderr)
+    return choice.recipe, choice.overrides
+
+
+def _print_command(recipe: str, overrides: list[str], options: dict[str, str]) -> None:
+    """Say what would do the same without a choice."""
+    import shlex
+    import sys
+
+    from convsmith.cli.text import printable
+
+    named = [word for pair in options.items() for word in pair]
+    print(f"so: {printable(shlex.join(['convsmith', 'train', recipe, *named, *overrides]))}", file=sys.stderr)

@@ -1,0 +1,183 @@
+"""Which recipe a folder of images gets, and what the command says of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from convsmith.analyze import choose_recipe as module
+from convsmith.analyze.choose_recipe import choose_recipe
+from convsmith.cli.main import main
+from convsmith.errors import ConvsmithError
+from convsmith.models.published import Weights
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.schema import Recipe
+from convsmith.training.run import Run
+
+
+@pytest.fixture(autouse=True)
+def weights_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Weights, "download", lambda self: tmp_path / "weights")
+
+
+def photos(root: Path, side: int, **counts: int) -> Path:
+    """Grey pictures, `side` pixels high and wider than that, so many of each class."""
+    for label, count in counts.items():
+        (root / label).mkdir(parents=True)
+        for i in range(count):
+            Image.new("L", (side + 10, side), i % 256).save(root / label / f"{i:04}.png")
+    return root
+
+
+def test_few_photos_get_pretrained_weights(tmp_path: Path) -> None:
+    choice = choose_recipe(photos(tmp_path / "photos", 50, cat=6, dog=4))
+    assert (choice.recipe, choice.overrides) == ("finetune-small", ())
+    assert choice.reasons[0] == "8 training images in 2 classes of 3 to 5"  # one of each class is held out
+    assert "50 pixels" in choice.reasons[1]
+
+
+def test_few_photos_are_trained_from_scratch_where_no_weights_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Weights) -> Path:
+        raise ConvsmithError("cannot download it", "no connection")
+
+    monkeypatch.setattr(Weights, "download", refuse)
+    choice = choose_recipe(photos(tmp_path / "photos", 50, cat=6, dog=4))
+    assert choice.recipe == "resnet18-folder"
+    assert any("cannot download it (no connection)" in reason for reason in choice.reasons)
+
+
+def test_many_photos_are_trained_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FEW_IMAGES", 8)
+    assert choose_recipe(photos(tmp_path / "photos", 50, cat=6, dog=4)).recipe == "resnet18-folder"
+
+
+def test_many_photos_with_rare_classes_get_the_recipe_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FEW_IMAGES", 8)
+    choice = choose_recipe(photos(tmp_path / "photos", 50, cat=22, dog=3))
+    assert (choice.recipe, choice.overrides) == ("imbalanced", ())
+    assert any("10 times" in reason for reason in choice.reasons)
+
+
+def test_other_recipes_are_balanced_as_the_one_for_rare_classes_is(tmp_path: Path) -> None:
+    choice = choose_recipe(photos(tmp_path / "photos", 50, cat=22, dog=3))
+    balanced, imbalanced = load_recipe(choice.recipe, choice.overrides), load_recipe("imbalanced")
+    assert choice.recipe == "finetune-small"
+    assert (balanced.sampling, balanced.metric) == (imbalanced.sampling, imbalanced.metric)
+
+
+def test_a_class_with_nine_times_as_many_images_is_left_as_it_is(tmp_path: Path) -> None:
+    assert choose_recipe(photos(tmp_path / "photos", 50, cat=20, dog=3)).overrides == ()
+
+
+def test_small_pictures_get_a_network_for_small_pictures_of_any_number_of_classes(tmp_path: Path) -> None:
+    choice = choose_recipe(photos(tmp_path / "photos", 40, cat=6, dog=4))
+    recipe = load_recipe(choice.recipe, choice.overrides)
+    assert (recipe.model.name, recipe.model.num_classes) == ("cifar_resnet20", None)
+    assert recipe.batch.size == 32
+
+
+def test_many_small_pictures_keep_the_recipe_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FEW_IMAGES", 8)
+    choice = choose_recipe(photos(tmp_path / "photos", 40, cat=6, dog=4))
+    assert choice.overrides == ("model.num_classes=null",)
+
+
+def test_a_few_pictures_of_another_size_and_damaged_files_do_not_matter(tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos", 50, cat=6, dog=6)
+    (root / "cat" / "0001.png").write_bytes(b"no image")
+    Image.new("L", (10, 10)).save(root / "dog" / "0001.png")
+    assert choose_recipe(root).recipe == "finetune-small"
+
+
+def test_images_of_which_none_can_be_read_are_an_error(tmp_path: Path) -> None:
+    root = photos(tmp_path / "photos", 50, cat=3, dog=3)
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"no image")
+    with pytest.raises(ConvsmithError, match="none of 4 images"):
+        choose_recipe(root)
+
+
+@pytest.mark.parametrize("inside", ["", "train"])
+def test_images_with_masks_are_no_two_classes(tmp_path: Path, inside: str) -> None:
+    photos(tmp_path / inside, 50, images=3, Masks=3)
+    with pytest.raises(ConvsmithError, match="segmentation") as caught:
+        choose_recipe(tmp_path)
+    assert "`Masks`" in caught.value.what
+    assert "next version" in caught.value.why
+
+
+class Trained(Exception):
+    """What the command would have trained: recipe, data, run directory."""
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """`convsmith train` in an empty folder; it raises `Trained` in place of training."""
+
+    def train_nothing(recipe: Recipe, data: Path, out: Path, resume: str) -> Run:
+        raise Trained(recipe, data, out)
+
+    monkeypatch.setattr("convsmith.training.train.train", train_nothing)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: main(["train", *arguments])
+
+
+def test_the_command_trains_what_it_chose_and_says_why_and_how_to_name_it(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos(Path("some photos"), 50, cat=6, dog=4)
+    with pytest.raises(Trained) as caught:
+        command("some photos", "seed=7", "--out", "here")
+    assert caught.value.args == (load_recipe("finetune-small", ["seed=7"]), Path("some photos"), Path("here"))
+    *reasons, named = capsys.readouterr().err.splitlines()
+    assert reasons == list(choose_recipe(Path("some photos")).reasons)
+    assert named == "so: convsmith train finetune-small --data 'some photos' --out here seed=7"
+
+
+def test_the_named_command_trains_the_same(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    photos(Path("icons"), 20, cat=22, dog=3)
+    with pytest.raises(Trained) as chosen:
+        command("icons", "schedule.epochs=3")
+    named = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    assert named[:3] == ["so:", "convsmith", "train"]
+    with pytest.raises(Trained) as again:
+        command(*named[3:])
+    assert again.value.args == chosen.value.args
+    assert chosen.value.args[0].schedule.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "fix"),
+    [
+        (["."], "error: no class folders", "Put the images of each class"),
+        ([".", "--data", "cat"], "error: `.` and --data cat are both", "Drop --data to train on `.`, or name a recipe"),
+        (["nonexistent"], "error: `nonexistent` is no packaged recipe", "`convsmith recipes` lists them"),
+        (["digits"], "error: --data is missing: `digits` is a recipe", "Add the folder of images with --data."),
+    ],
+)
+def test_what_cannot_be_trained_is_an_error_that_says_what_to_do(
+    arguments: list[str], error: str, fix: str, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        command(*arguments)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(error)
+    assert second.startswith(fix)
+
+
+def test_a_recipe_counts_before_a_folder_of_its_name(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos(Path("digits"), 8, a=3, b=3)
+    with pytest.raises(SystemExit, match="2"):
+        command("digits")
+    assert "To train on the folder of that name, write digits/." in capsys.readouterr().err
+    with pytest.raises(Trained) as caught:
+        command("digits/")
+    assert caught.value.args[1] == Path("digits")
