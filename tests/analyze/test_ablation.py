@@ -148,6 +148,13 @@ def test_a_ladder_that_does_not_validate_is_an_error_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
+def test_steps_that_are_judged_by_different_metrics_are_an_error(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("extends: digits\nmetric: balanced_accuracy")
+    (tmp_path / "mine.yaml").write_text("description: an example\nsteps: [digits, other.yaml]")
+    with pytest.raises(ConvsmithError, match="it is judged by balanced_accuracy, `digits` by top1"):
+        ablate(tmp_path / "mine.yaml", digits, tmp_path / "out")
+
+
 def test_the_table_gives_percent_and_points_and_keeps_its_columns() -> None:
     rows = (
         Row("start", {}, Measured(2, 0.5, 0.75, None, None, 1234.4, 90.0)),

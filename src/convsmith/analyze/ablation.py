@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.plots import write_plot
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.ladder import Ladder, Step, load_ladder
+from convsmith.recipe.ladder import Ladder, load_ladder
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import write_file
 from convsmith.tasks.make import make_task
@@ -121,27 +121,40 @@ def ablate(
         TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
     """
     loaded, out = load_ladder(ladder, overrides), Path(out)
-    for step in loaded.steps:
-        if not step.recipe.eval:
-            raise ConvsmithError(
-                f"the step `{step.name}` cannot be compared", "its `eval` is false", "Add eval=true, or leave it out."
-            )
+    metric = _metric(loaded)
     rows = [Row(step.name, step.changes, None) for step in loaded.steps]
     for number, step in enumerate(loaded.steps):
         if announce:
             announce(number + 1, len(rows), step.name)
         run = train(step.recipe, data, out / step.name)
-        rows[number] = Row(step.name, step.changes, _measure(run, step, rows[:number]))
-        result = _result(loaded, overrides, rows)
+        rows[number] = Row(step.name, step.changes, _measure(run, metric, rows[:number]))
+        result = Ablation(loaded.name, loaded.description, tuple(overrides), metric, tuple(rows))
         write_file(out / "ablation.json", json.dumps(result.to_dict(), indent=2) + "\n")
         write_file(out / "ablation.md", result.to_markdown())
         write_plot(out / "ablation.png", partial(_draw, result))
     return result
 
 
-def _measure(run: Run, step: Step, before: Sequence[Row]) -> Measured:
+def _metric(ladder: Ladder) -> str:
+    """What all steps are judged by.
+
+    Raises:
+        ConvsmithError: they are not all judged, or not all by the same.
+    """
+    first = ladder.steps[0]
+    metric = make_task(first.recipe).metric
+    for step in ladder.steps:
+        problem = f"the step `{step.name}` cannot be compared"
+        if not step.recipe.eval:
+            raise ConvsmithError(problem, "its `eval` is false", "Add eval=true, or leave it out.")
+        if (own := make_task(step.recipe).metric) != metric:
+            raise ConvsmithError(problem, f"it is judged by {own}, `{first.name}` by {metric}", f"Add metric={metric}.")
+    return metric
+
+
+def _measure(run: Run, metric: str, before: Sequence[Row]) -> Measured:
     """The figures of a finished run, after those of all steps before it."""
-    records, metric = run.metrics, make_task(step.recipe).metric
+    records = run.metrics
     epochs = [line for line in records if line["split"] == "train"]
     values = [line[metric] for line in records if line["split"] == "val"]
     earlier = [row.measured.last for row in before if row.measured]
@@ -154,11 +167,6 @@ def _measure(run: Run, step: Step, before: Sequence[Row]) -> Measured:
         images_per_second=median(line["images_per_second"] for line in epochs),
         minutes=sum(line["seconds"] for line in epochs) / 60,
     )
-
-
-def _result(ladder: Ladder, overrides: Sequence[str], rows: Sequence[Row]) -> Ablation:
-    metric = make_task(ladder.steps[0].recipe).metric
-    return Ablation(ladder.name, ladder.description, tuple(overrides), metric, tuple(rows))
 
 
 def _cells(row: Row) -> list[str]:
