@@ -10,6 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from convsmith.models.base import VisionModel
+from convsmith.models.registry import create_model
+from convsmith.models.weights import load_weights
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 
@@ -43,6 +48,29 @@ def golden(name: str) -> dict[str, Any]:
     """Numbers of the official code."""
     content: dict[str, Any] = json.loads((GOLDENS / f"{name}.json").read_text())
     return content
+
+
+def ours(name: str) -> VisionModel:
+    """Our model of a golden file, with random initial weights."""
+    model_name, options = OFFICIAL[name]
+    return create_model(model_name, **options)
+
+
+def official(name: str) -> VisionModel:
+    """Our model with the weights that the golden file was made with, in evaluation mode."""
+    model = ours(name)
+    load_weights(model, filled_state_dict(golden(name)["keys"]))
+    return model.eval()
+
+
+def training_loss(logits: Tensor, expected: dict[str, Any]) -> Tensor:
+    """Mean cross-entropy over images, or over the pixels of logits brought to the images' size."""
+    if "align_corners" not in expected:
+        return F.cross_entropy(logits, torch.tensor(expected["train"]["labels"]))
+    count, _, height, width = expected["input_shape"]
+    logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=expected["align_corners"])
+    targets = (torch.arange(height * width) % logits.shape[1]).view(1, height, width).expand(count, -1, -1)
+    return F.cross_entropy(logits, targets)
 
 
 def filled_state_dict(keys: list[tuple[str, list[int]]]) -> dict[str, Tensor]:

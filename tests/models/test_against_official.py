@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from convsmith.models.base import VisionModel
-from convsmith.models.registry import create_model
-from convsmith.models.weights import load_weights
-from tests.models.golden import OFFICIAL, assert_outputs, filled_state_dict, golden, golden_input
+from tests.models.golden import OFFICIAL, assert_outputs, golden, golden_input, official, ours, training_loss
 
 WITH_MORE_INPUTS = [name for name in OFFICIAL if "eval_extra" in golden(name)]
 WITH_TRAINING = [name for name in OFFICIAL if "train" in golden(name)]
-
-
-def ours(name: str) -> VisionModel:
-    model_name, options = OFFICIAL[name]
-    return create_model(model_name, **options)
-
-
-def official(name: str) -> VisionModel:
-    model = ours(name)
-    load_weights(model, filled_state_dict(golden(name)["keys"]))
-    return model.eval()
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -64,16 +46,6 @@ def test_parameters_and_multiply_adds_are_the_published_ones(name: str) -> None:
         assert counter.get_total_flops() / 2e9 == pytest.approx(gmacs, rel=1e-7)
 
 
-def loss(logits: Tensor, expected: dict[str, Any]) -> Tensor:
-    """Mean cross-entropy over images, or over the pixels of logits brought to the images' size."""
-    if "align_corners" not in expected:
-        return F.cross_entropy(logits, torch.tensor(expected["train"]["labels"]))
-    count, _, height, width = expected["input_shape"]
-    logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=expected["align_corners"])
-    targets = (torch.arange(height * width) % logits.shape[1]).view(1, height, width).expand(count, -1, -1)
-    return F.cross_entropy(logits, targets)
-
-
 @pytest.mark.parametrize("name", WITH_TRAINING)
 def test_a_training_step_equals_the_official_one(name: str) -> None:
     expected = golden(name)
@@ -81,7 +53,7 @@ def test_a_training_step_equals_the_official_one(name: str) -> None:
     model = official(name).double().train()
     images = golden_input(expected["input_shape"]).double()
 
-    loss0 = loss(model(images), expected)
+    loss0 = training_loss(model(images), expected)
     statistics = {
         kind: sum(value.abs().sum().item() for key, value in model.named_buffers() if key.endswith(kind))
         for kind in ("running_mean", "running_var")
@@ -90,7 +62,7 @@ def test_a_training_step_equals_the_official_one(name: str) -> None:
     loss0.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
     torch.optim.SGD(model.parameters(), lr=step["lr"]).step()
-    loss1 = loss(model(images), expected)
+    loss1 = training_loss(model(images), expected)
 
     tolerance = step["rel_tol_f64"]
     assert loss0.item() == pytest.approx(step["float64"]["loss0"], rel=tolerance)
