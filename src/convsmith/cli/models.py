@@ -7,6 +7,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from convsmith.cli.tables import console_and_table
+
 
 def models(
     pattern: Annotated[str, typer.Argument(help="Shell pattern of names.")] = "*",
@@ -42,14 +44,7 @@ def models(
         rows = [{"name": name, **it._asdict(), "weights": weights[name]} for name, it in facts.items()]
         print(json.dumps(rows, indent=2))
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 120  # a file or pipe has no width: cut nothing off
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    console, table = console_and_table(width=120)
     table.add_column("name", no_wrap=True)
     table.add_column("task", no_wrap=True)
     for column in ("params", "GMACs", "at"):

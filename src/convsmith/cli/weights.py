@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from convsmith.cli.tables import console_and_table
+
 
 def weights(
     pattern: Annotated[str, typer.Argument(help="Shell pattern of names of weights or models.")] = "*",
@@ -31,14 +33,7 @@ def weights(
     if as_json:
         print(json.dumps([row.model_dump(mode="json") for row in rows], indent=2, ensure_ascii=False))
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200  # a file or pipe has no width: cut nothing off
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    console, table = console_and_table(width=200)
     table.add_column("name", no_wrap=True)
     for column in ("top-1", "top-5", "mIoU", "size", "params", "GMACs"):
         table.add_column(column, justify="right", no_wrap=True)
