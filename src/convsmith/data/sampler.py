@@ -105,6 +105,9 @@ class StepSampler(Sampler[list[Position]]):
         last_step: the step to stop before.
         rank: this process, 0 to `world_size` - 1.
         world_size: number of processes.
+
+    Attributes:
+        used: the files that are trained on at all, see `used_samples`.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class StepSampler(Sampler[list[Position]]):
             raise ValueError(f"rank {rank} of {world_size}")
         if not 0 <= first_step <= last_step:
             raise ValueError(f"steps from {first_step} to {last_step}")
+        self.used = used_samples(sampling, targets, seed)
         self.targets, self.sampling, self.seed = targets, sampling, seed
         self.effective_batch, self.per_device_batch = effective_batch, per_device_batch
         self.steps_per_epoch, self.first_step, self.last_step = steps_per_epoch, first_step, last_step
@@ -139,12 +143,12 @@ class StepSampler(Sampler[list[Position]]):
         return (self.last_step - self.first_step) * self.accumulation
 
     def __iter__(self) -> Iterator[list[Position]]:
-        used = used_samples(self.sampling, self.targets, self.seed)
-        epoch, order = -1, used
+        used_targets = self.targets[self.used]
+        epoch, order = -1, self.used
         for step in range(self.first_step, self.last_step):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
-                order = used[epoch_samples(self.sampling, self.targets[used], self.seed, epoch)]
+                order = self.used[epoch_samples(self.sampling, used_targets, self.seed, epoch)]
             first = step % self.steps_per_epoch * self.effective_batch
             for micro_batch in range(self.accumulation):
                 begin = first + micro_batch * self.world_size + self.rank

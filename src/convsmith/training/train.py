@@ -13,7 +13,7 @@ import torch
 
 from convsmith.data.image_folder import ImageFolder, open_image_folder
 from convsmith.data.loader import default_workers, train_loader, val_loader
-from convsmith.data.sampler import StepSampler, used_samples
+from convsmith.data.sampler import StepSampler
 from convsmith.errors import ConvsmithError
 from convsmith.models.layers import Normalize
 from convsmith.randomness import Stream, counter_seed
@@ -191,9 +191,6 @@ def _parts(
     model = model.to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    task = make_task(recipe)
-    used = folder.train.targets[used_samples(recipe.sampling, folder.train.targets, recipe.seed)]
-    task.start(device, np.bincount(used, minlength=len(folder.classes)).tolist())
     workers = default_workers(device.type) if recipe.data.workers == "auto" else recipe.data.workers
     sampler = StepSampler(
         targets=folder.train.targets,
@@ -205,6 +202,9 @@ def _parts(
         first_step=progress.step,
         last_step=plan.total_steps,
     )
+    task = make_task(recipe)
+    counts = np.bincount(folder.train.targets[sampler.used], minlength=len(folder.classes))
+    task.start(device, counts.tolist())
     images = f"{len(folder.classes)} classes, {len(folder.train)} training and {len(folder.val)} validation images"
     batch = f"{plan.effective_batch} = {plan.per_device_batch} x {plan.accumulation}"
     logger.info("%s: %s", folder.root, images)
