@@ -6,6 +6,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -105,3 +106,16 @@ def stop_during_step(made: Trainer, count: int) -> None:
             made.parts.stop.signal = signal.SIGTERM
 
     made.optimizer.step = step  # type: ignore[assignment]
+
+
+def note_groups(made: Trainer, key: str, monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
+    """A list that gets, at each optimizer step, the value under `key` in each parameter group."""
+    used: list[list[float]] = []
+    step = made.optimizer.step
+
+    def noted_step() -> None:
+        used.append([group[key] for group in made.optimizer.param_groups])
+        step()
+
+    monkeypatch.setattr(made.optimizer, "step", noted_step)
+    return used

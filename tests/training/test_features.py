@@ -21,7 +21,7 @@ from convsmith.training.groups import parameter_groups
 from convsmith.training.optim import make_optimizer
 from convsmith.training.trainer import Parts, Trainer
 from tests.training.conftest import SMALL
-from tests.training.linear_trainer import Scale, stop_during_step, trainer, weights
+from tests.training.linear_trainer import Scale, note_groups, stop_during_step, trainer, weights
 from tests.training.tiny_model import name_tiny
 
 
@@ -140,14 +140,7 @@ def test_the_weight_decay_of_every_step_is_the_plans_where_it_is_the_recipes(
     made, _ = trainer(
         tmp_path, "optimizer.weight_decay=0.1", "optimizer.weight_decay_end=0.5", "optimizer.bias_weight_decay=0.2"
     )
-    used: list[list[float]] = []
-    step = made.optimizer.step
-
-    def noted_step() -> None:
-        used.append([group["weight_decay"] for group in made.optimizer.param_groups])
-        step()
-
-    monkeypatch.setattr(made.optimizer, "step", noted_step)
+    used = note_groups(made, "weight_decay", monkeypatch)
     made.fit()
     assert made.plan.weight_decay is not None
     assert len(set(made.plan.weight_decay)) == len(used) == 8
@@ -156,17 +149,10 @@ def test_the_weight_decay_of_every_step_is_the_plans_where_it_is_the_recipes(
 
 def test_an_extra_phase_is_trained_with_its_own_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, notes = trainer(tmp_path, "schedule.extra.epochs=1", "schedule.extra.lr=0.002")
-    used: list[float] = []
-    step = made.optimizer.step
-
-    def noted_step() -> None:
-        used.append(made.optimizer.param_groups[0]["lr"])
-        step()
-
-    monkeypatch.setattr(made.optimizer, "step", noted_step)
+    used = note_groups(made, "lr", monkeypatch)
     made.fit()
     assert len(used) == 12
-    assert used[8] == 0.002
+    assert used[8] == [0.002]
     assert notes.records[-1].epoch == 3
 
 

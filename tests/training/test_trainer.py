@@ -15,7 +15,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.observers.base import Record
 from convsmith.training.trainer import Trainer
-from tests.training.linear_trainer import SIZE, stop_during_step, trainer, weights
+from tests.training.linear_trainer import SIZE, note_groups, stop_during_step, trainer, weights
 
 
 def test_accumulation_gives_the_step_of_the_whole_batch(tmp_path: Path) -> None:
@@ -31,16 +31,9 @@ def test_accumulation_gives_the_step_of_the_whole_batch(tmp_path: Path) -> None:
 
 def test_the_learning_rate_of_every_step_is_the_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, _ = trainer(tmp_path)
-    used: list[float] = []
-    step = made.optimizer.step
-
-    def noted_step() -> None:
-        used.append(made.optimizer.param_groups[0]["lr"])
-        step()
-
-    monkeypatch.setattr(made.optimizer, "step", noted_step)
+    used = note_groups(made, "lr", monkeypatch)
     made.fit()
-    assert tuple(used) == made.plan.lr
+    assert used == [[lr] for lr in made.plan.lr]
 
 
 def test_clipping_bounds_the_first_step(tmp_path: Path) -> None:
