@@ -36,12 +36,8 @@ def auxiliary_heads(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> l
     return found
 
 
-_AUXILIARY = (
-    "aux1.",
-    "aux2.",
-    "AuxLogits.",
-    "aux_classifier.",
-)  # of torchvision's GoogLeNet, Inception, FCN and DeepLab
+# Of torchvision's GoogLeNet, Inception, FCN and DeepLab.
+_AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
 
 
 def around_backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:

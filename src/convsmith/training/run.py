@@ -70,7 +70,7 @@ class Run:
                 # unlike flock, not shared with loader workers, which outlive a killed trainer by some seconds
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except ModuleNotFoundError:
-                pass
+                pass  # Windows, where nothing keeps a second process out
             except OSError as error:
                 raise ConvsmithError(
                     f"another process is training into {self.path}",
