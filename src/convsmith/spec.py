@@ -12,6 +12,10 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a typing error shall not ask for a terabyte
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+Size = tuple[Side, Side]  # height and width
+
+IGNORED = 255
+"""The value of a mask's pixels that count neither in a loss nor in a metric."""
 
 
 class Section(BaseModel):
@@ -54,3 +58,58 @@ class Preprocess(Section):
                 f"({self.resize}) cannot be below `crop` ({self.crop})"
             )
         return self
+
+
+class Window(Section):
+    """Parts of a large image that are looked at one after another, because training saw no larger ones."""
+
+    size: Size = Field(description="Height and width of a window in pixels.")
+    stride: Size | None = Field(
+        None, description="Height and width from one window to the next; null: two thirds of the size, rounded down."
+    )
+    border: Literal["pad", "shift"] = Field(
+        "pad",
+        description="Windows that reach over the right or lower border: `pad` fills the rest with black, `shift` moves "
+        "them back inside (HRNet's rule for Cityscapes).",
+    )
+    above_scale: NonNegative = Field(
+        0.0, description="Up to this scale the whole image is looked at all at once, without windows."
+    )
+
+    @model_validator(mode="after")
+    def _windows_touch(self) -> Window:
+        if self.stride is not None and any(step > side for step, side in zip(self.stride, self.size, strict=True)):
+            raise ValueError(f"stride {list(self.stride)} is larger than size {list(self.size)}, and leaves gaps")
+        return self
+
+
+class WholeImage(Section):
+    """How an image of any size and shape is segmented, in validation, predict and serve: the same in all three.
+
+    The answer always has the size of the image. Resizing is bilinear without a filter, as in OpenCV.
+    """
+
+    method: Literal["whole"]
+    base_size: Side | None = Field(
+        None,
+        description="Length in pixels of the longer side at scale 1; null: the image's own. HRNet's TEST.BASE_SIZE.",
+    )
+    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = Field(
+        (1.0,), description="Sizes that the image is looked at in, relative to `base_size`; their answers are summed."
+    )
+    flip: bool = Field(False, description="Look at the mirrored image as well, and take the mean of the logits.")
+    mirrored_classes: tuple[tuple[int, int], ...] = Field(
+        (),
+        description="Pairs of classes that change places when an image is mirrored, such as left and right arm; "
+        "in training too.",
+    )
+    window: Window | None = None
+    align_corners: bool = Field(
+        False, description="Where `base_size` or `scales` resize: how the answers are brought to the image's size."
+    )
+    mean: tuple[Fraction, Fraction, Fraction] = Field(
+        (0.485, 0.456, 0.406), description="Per-channel mean of images in 0 to 1."
+    )
+    std: tuple[Positive, Positive, Positive] = Field(
+        (0.229, 0.224, 0.225), description="Per-channel standard deviation of images in 0 to 1."
+    )
