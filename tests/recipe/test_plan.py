@@ -17,7 +17,7 @@ from convsmith.recipe.schema import Batch, Data, Recipe
 DIGITS = load_recipe("digits")
 KEYS = """
     world_size per_device_batch accumulation effective_batch num_samples steps_per_epoch total_steps lr weight_decay
-    groups augment sampler mixing loss distillation freeze ema params gmacs memory_bytes
+    groups augment sampler mixing loss distillation freeze ema params gmacs memory_bytes extra
 """
 
 

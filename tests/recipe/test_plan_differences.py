@@ -31,7 +31,7 @@ WORDS = [
 BASE = resolve("resnet50-in1k-v2", WORDS)
 SAMPLES = 20_000
 
-EPOCH = {"steps_per_epoch", "total_steps", "lr", "weight_decay"}
+EPOCH = {"steps_per_epoch", "total_steps", "lr", "weight_decay", "extra"}
 MAY_CHANGE = {
     "augment": {"augment"},
     "batch": {"effective_batch", "per_device_batch", "accumulation", *EPOCH},
@@ -43,7 +43,7 @@ MAY_CHANGE = {
     "mixing": {"mixing"},
     "optimizer": {"lr", "weight_decay"},
     "sampling": {"sampler", *EPOCH},
-    "schedule": {"total_steps", "lr", "weight_decay"},
+    "schedule": {"total_steps", "lr", "weight_decay", "extra"},
     "seed": {"sampler"},
 }
 

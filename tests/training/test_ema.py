@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import convsmith as cs
+from convsmith.recipe.epochs import Epochs
 from convsmith.training.ema import Ema, decay_after
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "goldens/training/ema.json").read_text())
@@ -34,7 +35,7 @@ class Scalars(nn.Module):
         self.register_buffer("count", torch.tensor(0))
 
 
-def follow(recipe: cs.Recipe, case: dict[str, Any], steps: int, steps_per_epoch: int) -> dict[str, list[float]]:
+def follow(recipe: cs.Recipe, case: dict[str, Any], steps: int, epochs: Epochs) -> dict[str, list[float]]:
     """The average after each step, of the values that the case tells how to draw."""
     generator = np.random.RandomState(case["seed"])
     parameters, reals = generator.randn(steps), generator.rand(steps)
@@ -45,7 +46,7 @@ def follow(recipe: cs.Recipe, case: dict[str, Any], steps: int, steps_per_epoch:
         model.parameter.data.fill_(parameters[step])
         model.real.fill_(reals[step])
         model.count.fill_(step + 1)
-        decay = decay_after(recipe, steps_per_epoch, step)
+        decay = decay_after(recipe, epochs, step)
         if decay is not None:
             ema.update(decay)
         for name, value in ema.model.state_dict().items():
@@ -63,7 +64,7 @@ def test_the_decay_is_scaled_to_the_epochs_as_in_torchvision(case: dict[str, Any
         f"ema.every_steps={asked['model_ema_steps']}",
         "ema.scale_to_epochs=true",
     )
-    assert decay_after(recipe, 1000, 64) == case["out"]["decay"]
+    assert decay_after(recipe, Epochs(1000), 64) == case["out"]["decay"]
 
 
 @pytest.mark.parametrize("case", GOLDEN["torchvision"]["cases"])
@@ -77,7 +78,7 @@ def test_the_average_is_torchvisions(case: dict[str, Any]) -> None:
         "ema.copy_in_warmup=true",
     )
     steps_per_epoch = asked["iterations_per_epoch"]
-    found = follow(recipe, asked, asked["epochs"] * steps_per_epoch, steps_per_epoch)
+    found = follow(recipe, asked, asked["epochs"] * steps_per_epoch, Epochs(steps_per_epoch))
     assert found["parameter"] == pytest.approx(wanted["ema_after_iteration"], rel=1e-12)
     if asked["with_buffers"]:
         assert found["real"] == pytest.approx(wanted["ema_float_buffer_after_iteration"], rel=1e-12)
@@ -110,24 +111,31 @@ def test_the_decay_of_a_young_average_is_that_of_timms_third_form() -> None:
         )
         first = asked.get("update_after_step", 0) + 1 - asked["first_step"]
         for update, wanted in enumerate(case["out"]["decay_used"][first + 1 :], start=1):
-            decay = decay_after(recipe, 1000, update)
+            decay = decay_after(recipe, Epochs(1000), update)
             assert decay is not None
             assert max(decay, asked.get("min_decay", 0.0)) == pytest.approx(wanted, rel=1e-12)
 
 
 def test_the_first_update_of_a_timm_average_with_warmup_copies() -> None:
-    assert decay_after(recipe_with("ema.warmup=power"), 1000, 0) == 0
+    assert decay_after(recipe_with("ema.warmup=power"), Epochs(1000), 0) == 0
 
 
 def test_a_counted_warmup_follows_the_model_closely_at_first() -> None:
     recipe = recipe_with("ema.warmup=count", "ema.decay=0.999")
-    assert [round(decay_after(recipe, 100, step) or 0, 4) for step in (0, 8, 10**6)] == [0.1, 0.5, 0.999]
+    assert [round(decay_after(recipe, Epochs(100), step) or 0, 4) for step in (0, 8, 10**6)] == [0.1, 0.5, 0.999]
 
 
 def test_updates_are_counted_over_epochs_whose_end_they_do_not_meet() -> None:
     recipe = recipe_with("ema.warmup=count", "ema.decay=0.999", "ema.every_steps=3")
-    decays = [decay_after(recipe, 4, step) for step in range(8)]
+    decays = [decay_after(recipe, Epochs(4), step) for step in range(8)]
     assert decays == [1 / 10, None, None, 2 / 11, 3 / 12, None, None, 4 / 13]
+
+
+def test_updates_are_counted_over_a_second_phase_of_other_epochs() -> None:
+    recipe = recipe_with("ema.warmup=count", "ema.decay=0.999", "ema.every_steps=2")
+    epochs = Epochs(3, extra_from=1, extra_steps=4)
+    decays = [decay_after(recipe, epochs, step) for step in range(11)]
+    assert decays == [1 / 10, None, 2 / 11, 3 / 12, None, 4 / 13, None, 5 / 14, None, 6 / 15, None]
 
 
 @pytest.mark.parametrize("warmup", ["none", "count", "power"])
@@ -135,9 +143,9 @@ def test_the_average_equals_its_closed_form(warmup: str) -> None:
     """Value t weighs (1 - d_t) times all later d; the initial one weighs all d together."""
     recipe = recipe_with("ema.decay=0.9", f"ema.warmup={warmup}", "ema.every_steps=2")
     asked = {"seed": 5, "initial_parameter": 2.0}
-    found = follow(recipe, asked, 30, 5)["parameter"]
+    found = follow(recipe, asked, 30, Epochs(5))["parameter"]
     values = np.random.RandomState(5).randn(30)
-    decays = [(decay_after(recipe, 5, step), values[step]) for step in range(30)]
+    decays = [(decay_after(recipe, Epochs(5), step), values[step]) for step in range(30)]
     updates = [(decay, value) for decay, value in decays if decay is not None]
     weights = [(1 - d) * np.prod([later for later, _ in updates[i + 1 :]]) for i, (d, _) in enumerate(updates)]
     initial = np.prod([d for d, _ in updates])

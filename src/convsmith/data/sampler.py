@@ -87,10 +87,11 @@ class StepSampler(Sampler[list[Position]]):
     """The micro-batches of one rank, one after another, from `first_step` to `last_step`, across epochs.
 
     Step s takes the `effective_batch` positions from `(s % steps_per_epoch) * effective_batch` of epoch
-    `s // steps_per_epoch`. Of those, micro-batch m of rank r takes every `(world_size * accumulation)`-th, from
-    `m * world_size + r` on: all ranks together see what one rank would see alone, and the copies of repeated
-    augmentation, which follow each other, come into different micro-batches as in torchvision's RASampler. Positions
-    from the epoch's last sample on wrap around to its first.
+    `first_epoch + s // steps_per_epoch`. Of those, micro-batch m of rank r takes every
+    `(world_size * accumulation)`-th, from `m * world_size + r` on: all ranks together
+    see what one rank would see alone, and the copies of repeated augmentation, which follow each other, come into
+    different micro-batches as in torchvision's RASampler. Positions from the epoch's last sample on wrap around to its
+    first.
 
     torchvision's RASampler ends an epoch at a multiple of 256 samples, and has none below 256; here it has them all.
 
@@ -105,6 +106,7 @@ class StepSampler(Sampler[list[Position]]):
         last_step: the step to stop before.
         rank: this process, 0 to `world_size` - 1.
         world_size: number of processes.
+        first_epoch: the epoch of step 0: a later one where these samples are for the second phase of a training.
 
     Attributes:
         used: the files that are trained on at all, see `used_samples`.
@@ -122,6 +124,7 @@ class StepSampler(Sampler[list[Position]]):
         last_step: int,
         rank: int = 0,
         world_size: int = 1,
+        first_epoch: int = 0,
     ) -> None:
         if not len(targets) or steps_per_epoch < 1 or per_device_batch < 1:
             raise ValueError("the samples, steps_per_epoch and per_device_batch must be at least 1")
@@ -135,7 +138,7 @@ class StepSampler(Sampler[list[Position]]):
         self.targets, self.sampling, self.seed = targets, sampling, seed
         self.effective_batch, self.per_device_batch = effective_batch, per_device_batch
         self.steps_per_epoch, self.first_step, self.last_step = steps_per_epoch, first_step, last_step
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.first_epoch = rank, world_size, first_epoch
         self.accumulation = effective_batch // (per_device_batch * world_size)
 
     def __len__(self) -> int:
@@ -146,8 +149,8 @@ class StepSampler(Sampler[list[Position]]):
         used_targets = self.targets[self.used]
         epoch, order = -1, self.used
         for step in range(self.first_step, self.last_step):
-            if step // self.steps_per_epoch != epoch:
-                epoch = step // self.steps_per_epoch
+            if self.first_epoch + step // self.steps_per_epoch != epoch:
+                epoch = self.first_epoch + step // self.steps_per_epoch
                 order = self.used[epoch_samples(self.sampling, used_targets, self.seed, epoch)]
             first = step % self.steps_per_epoch * self.effective_batch
             for micro_batch in range(self.accumulation):

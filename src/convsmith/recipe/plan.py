@@ -8,8 +8,9 @@ from typing import Any
 
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.augmentation import Sampling
+from convsmith.recipe.epochs import Epochs
 from convsmith.recipe.optimization import MultiStep, Schedule
-from convsmith.recipe.schedules import half_cosine, learning_rates, total_epochs
+from convsmith.recipe.schedules import epochs_of, half_cosine, learning_rates, total_epochs
 from convsmith.recipe.schema import Recipe
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ class Group:
 class Plan:
     """What a training will do, in numbers.
 
-    effective_batch = world_size x per_device_batch x accumulation, and total_steps = total_epochs x steps_per_epoch.
+    effective_batch = world_size x per_device_batch x accumulation, and, where there is no extra phase, total_steps =
+    total_epochs x steps_per_epoch.
 
     Attributes:
         world_size: processes, one for each device of all nodes.
@@ -55,6 +57,7 @@ class Plan:
         params: trainable parameters; None until the model is known.
         gmacs: 1e9 multiply-adds of one image's forward pass; None until the model is known.
         memory_bytes: estimated peak memory of one process; None until the model is known.
+        extra: `num_samples`, `steps_per_epoch` and `first_epoch` of an extra phase; None: there is none.
     """
 
     world_size: int
@@ -77,11 +80,19 @@ class Plan:
     params: int | None
     gmacs: float | None
     memory_bytes: int | None
+    extra: dict[str, int] | None
+
+    @property
+    def epochs(self) -> Epochs:
+        """How the steps divide into epochs."""
+        if self.extra is None:
+            return Epochs(self.steps_per_epoch)
+        return Epochs(self.steps_per_epoch, self.extra["first_epoch"], self.extra["steps_per_epoch"])
 
     @property
     def total_epochs(self) -> int:
         """Passes over the training data, those of an extra phase counted."""
-        return self.total_steps // self.steps_per_epoch
+        return self.epochs.at(self.total_steps - 1)[0] + 1
 
     def to_dict(self) -> dict[str, Any]:
         """What `plan.json` holds: plain values, equal to what reading it back as JSON gives."""
@@ -94,7 +105,12 @@ class Plan:
 
 
 def make_plan(
-    recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, max_per_device: int | None = None
+    recipe: Recipe,
+    num_samples: int,
+    nodes: int = 1,
+    devices: int = 1,
+    max_per_device: int | None = None,
+    extra_samples: int | None = None,
 ) -> Plan:
     """The plan of a recipe, without what needs the model (`groups`, `params`, `gmacs`, `memory_bytes`).
 
@@ -106,19 +122,24 @@ def make_plan(
         max_per_device: where the recipe leaves `batch.per_device` to the plan, the most samples of one forward
             pass; None sets no limit. The largest batch that divides evenly is taken, with a warning if it is less than
             half of that.
+        extra_samples: samples that an extra phase learns from; None: the same as in training.
 
     Raises:
         ConvsmithError: a number is below 1, the effective batch cannot be divided over the devices, or an epoch has
             no full batch or too many.
     """
     limit = 1 if max_per_device is None else max_per_device
-    counts = {"num_samples": num_samples, "nodes": nodes, "devices": devices, "max_per_device": limit}
+    extra_samples = num_samples if extra_samples is None else extra_samples
+    counts = {"num_samples": num_samples, "extra_samples": extra_samples}
+    counts |= {"nodes": nodes, "devices": devices, "max_per_device": limit}
     for name, count in counts.items():
         if count < 1:
             raise ConvsmithError(f"{name} must be at least 1, not {count}")
     per_device, accumulation = _divide(recipe, nodes, devices, max_per_device)
-    steps_per_epoch = _steps_per_epoch(recipe, samples_per_epoch(recipe.sampling, num_samples))
-    total_steps = total_epochs(recipe.schedule) * steps_per_epoch
+    steps_per_epoch, extra_steps = (_steps_per_epoch(recipe, samples) for samples in (num_samples, extra_samples))
+    epochs = epochs_of(recipe.schedule, steps_per_epoch, extra_steps)
+    total_steps = epochs.total_steps(total_epochs(recipe.schedule))
+    extra = {"num_samples": extra_samples, "steps_per_epoch": extra_steps}
     if total_steps > MAX_STEPS:
         raise ConvsmithError(
             f"the run would have {total_steps:,} optimizer steps",
@@ -136,7 +157,7 @@ def make_plan(
         num_samples=num_samples,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
-        lr=tuple(learning_rates(recipe.schedule, base_lr(recipe), steps_per_epoch)),
+        lr=tuple(learning_rates(recipe.schedule, base_lr(recipe), steps_per_epoch, extra_steps)),
         weight_decay=None if decay_end is None else tuple(weight_decays(decay, decay_end, total_steps)),
         groups=None,
         augment=dump["augment"],
@@ -149,6 +170,7 @@ def make_plan(
         params=None,
         gmacs=None,
         memory_bytes=None,
+        extra=None if epochs.extra_from is None else {**extra, "first_epoch": epochs.extra_from},
     )
 
 
@@ -219,7 +241,7 @@ def _largest_divisor(number: int, limit: int) -> int:
 
 
 def _steps_per_epoch(recipe: Recipe, num_samples: int) -> int:
-    size = recipe.batch.size
+    size, num_samples = recipe.batch.size, samples_per_epoch(recipe.sampling, num_samples)
     if recipe.data.last_batch == "wrap":
         return -(-num_samples // size)
     if num_samples < size:

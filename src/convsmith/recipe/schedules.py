@@ -6,6 +6,7 @@ import math
 from functools import lru_cache, partial
 
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.epochs import Epochs
 from convsmith.recipe.optimization import Constant, Cosine, Exponential, MultiStep, OneCycle, Poly, Schedule, Step
 
 
@@ -36,7 +37,9 @@ def warmup_steps(schedule: Schedule, steps_per_epoch: int) -> int:
     return schedule.warmup_steps
 
 
-def learning_rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, step: int) -> float:
+def learning_rate(
+    schedule: Schedule, base_lr: float, steps_per_epoch: int, step: int, extra_steps: int | None = None
+) -> float:
     """The learning rate of one optimizer step.
 
     With T = epochs x steps_per_epoch steps, W of them warmup, the rate of step k < W is
@@ -54,7 +57,7 @@ def learning_rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, step
         base_lr                                                     constant
 
     `by: epoch` takes the first step of the epoch for k, `shift` the step after or before. An extra phase repeats the
-    formulas from its own lr, with W = 0 and its own T. One-cycle is torch's OneCycleLR.
+    formulas from its own lr, with W = 0 and its own T and n. One-cycle is torch's OneCycleLR.
 
     Sources: SGDR (Loshchilov and Hutter 2017, equation 5); ConvNeXt's utils.py, torchvision's
     references/classification/train.py, MXNet's lr_scheduler.py, HRNet's lib/utils/utils.py.
@@ -64,23 +67,33 @@ def learning_rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, step
         base_lr: the learning rate after warmup.
         steps_per_epoch: optimizer steps in an epoch, at least 1.
         step: k, from 0 to the last of the run.
+        extra_steps: optimizer steps in an epoch of the extra phase; None: as many as in the others.
 
     Raises:
         ValueError: the run has no such step.
         ConvsmithError: the warmup has more steps than the run.
     """
-    total = total_epochs(schedule) * steps_per_epoch
+    epochs = epochs_of(schedule, steps_per_epoch, extra_steps)
+    total = epochs.total_steps(total_epochs(schedule))
     if not 0 <= step < total:
         raise ValueError(f"the run has steps 0 to {total - 1}, not {step}")
-    return _rate(schedule, base_lr, steps_per_epoch, _position(schedule, steps_per_epoch, step))
+    return _rate(schedule, base_lr, epochs, _position(schedule, epochs, step))
 
 
-def learning_rates(schedule: Schedule, base_lr: float, steps_per_epoch: int) -> list[float]:
+def learning_rates(
+    schedule: Schedule, base_lr: float, steps_per_epoch: int, extra_steps: int | None = None
+) -> list[float]:
     """The learning rate of every optimizer step of the run, in order."""
-    rate = lru_cache(maxsize=1)(partial(_rate, schedule, base_lr, steps_per_epoch))  # often equal for a whole epoch
-    return [
-        rate(_position(schedule, steps_per_epoch, step)) for step in range(total_epochs(schedule) * steps_per_epoch)
-    ]
+    epochs = epochs_of(schedule, steps_per_epoch, extra_steps)
+    rate = lru_cache(maxsize=1)(partial(_rate, schedule, base_lr, epochs))  # often equal for a whole epoch
+    return [rate(_position(schedule, epochs, step)) for step in range(epochs.total_steps(total_epochs(schedule)))]
+
+
+def epochs_of(schedule: Schedule, steps_per_epoch: int, extra_steps: int | None = None) -> Epochs:
+    """How the steps of a run divide into epochs; `extra_steps` are those of an epoch of an extra phase."""
+    if isinstance(schedule, OneCycle) or not schedule.extra:
+        return Epochs(steps_per_epoch)
+    return Epochs(steps_per_epoch, schedule.epochs, steps_per_epoch if extra_steps is None else extra_steps)
 
 
 def half_cosine(start: float, end: float, share: float) -> float:
@@ -88,15 +101,16 @@ def half_cosine(start: float, end: float, share: float) -> float:
     return _between(end, start, (1 + math.cos(math.pi * share)) / 2)
 
 
-def _position(schedule: Schedule, steps_per_epoch: int, step: int) -> int:
+def _position(schedule: Schedule, epochs: Epochs, step: int) -> int:
     """The step whose rate a step uses."""
     if isinstance(schedule, OneCycle):
         return step
     position = max(step + schedule.shift, 0)
-    return position - position % steps_per_epoch if schedule.by == "epoch" else position
+    return position - epochs.at(position)[1] if schedule.by == "epoch" else position
 
 
-def _rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, position: int) -> float:
+def _rate(schedule: Schedule, base_lr: float, epochs: Epochs, position: int) -> float:
+    steps_per_epoch = epochs.steps
     steps = schedule.epochs * steps_per_epoch
     if isinstance(schedule, OneCycle):
         return _one_cycle(schedule, base_lr, steps, position)
@@ -108,6 +122,7 @@ def _rate(schedule: Schedule, base_lr: float, steps_per_epoch: int, position: in
         return _between(schedule.warmup_lr, base_lr, position / ramp if ramp else 0.0)
     if schedule.extra and position >= steps:
         base_lr, position, warmup = schedule.extra.lr, position - steps, 0
+        steps_per_epoch = epochs.extra_steps
         steps = schedule.extra.epochs * steps_per_epoch
     done = position - warmup
     share = done / max(steps - warmup, 1)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from convsmith.recipe import optimization
+from convsmith.recipe.epochs import Epochs
 from convsmith.recipe.schedules import warmup_steps
 from convsmith.recipe.schema import Recipe
 
@@ -37,7 +38,7 @@ class Ema:
             average.copy_(value)
 
 
-def decay_after(recipe: Recipe, steps_per_epoch: int, step: int) -> float | None:
+def decay_after(recipe: Recipe, epochs: Epochs, step: int) -> float | None:
     """d of the update after optimizer step `step`, counted from 0 over all epochs; None where there is no update.
 
     A function of the step alone, so a resumed run needs no counter. With `copy_in_warmup` an update copies as long as
@@ -46,16 +47,16 @@ def decay_after(recipe: Recipe, steps_per_epoch: int, step: int) -> float | None
     """
     ema = recipe.ema
     assert ema is not None
-    epoch, index = divmod(step, steps_per_epoch)
+    epoch, index = epochs.at(step)
     if index % ema.every_steps:
         return None
-    updates_per_epoch = -(-steps_per_epoch // ema.every_steps)
-    earlier = epoch * updates_per_epoch + index // ema.every_steps
     if ema.copy_in_warmup:
-        last_of_epoch = (updates_per_epoch - 1) * ema.every_steps
-        before = step - ema.every_steps if index else step - steps_per_epoch + last_of_epoch
-        if before < warmup_steps(recipe.schedule, steps_per_epoch):
+        # the step of the update before: the last of the epoch before, where this one is the first of its own
+        before = step - ema.every_steps if index else step - 1 - (epochs.length(epoch - 1) - 1) % ema.every_steps
+        if before < warmup_steps(recipe.schedule, epochs.steps):
             return 0.0
+    updates = Epochs(-(-epochs.steps // ema.every_steps), epochs.extra_from, -(-epochs.extra_steps // ema.every_steps))
+    earlier = updates.total_steps(epoch) + index // ema.every_steps
     return min(_full_decay(recipe, ema), _young_decay(ema, earlier))
 
 

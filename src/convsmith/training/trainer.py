@@ -80,6 +80,7 @@ class Trainer:
         self.recipe, self.plan, self.parts, self.run_dir, self.state = recipe, plan, parts, run_dir, progress
         self.optimizer = make_optimizer(parts.model, recipe.optimizer, plan.groups)
         self.ema = Ema(parts.model) if recipe.ema else None
+        self.epochs = plan.epochs
         self.each_epoch = EachEpoch(parts.model, recipe, plan)
         self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision == "fp16")
         if checkpoint:
@@ -111,7 +112,7 @@ class Trainer:
 
     def advance(self, batches: Iterator[Batch]) -> Tensor:
         """Take the plan's next optimizer step, and nothing else; its loss, a scalar on the device."""
-        epoch = self.state.step // self.plan.steps_per_epoch
+        epoch, _ = self.epochs.at(self.state.step)
         if self.begun_epoch != epoch:
             self.begun_epoch = epoch
             self.each_epoch.begin(epoch)
@@ -122,7 +123,7 @@ class Trainer:
     def _step(self, batches: Iterator[Batch]) -> Tensor:
         """One optimizer step: `accumulation` forward and backward passes; the sum of their losses."""
         plan, parts, step = self.plan, self.parts, self.state.step
-        epoch = step // plan.steps_per_epoch
+        epoch, _ = self.epochs.at(step)
         for group in self.optimizer.param_groups:
             group["lr"] = plan.lr[step] * group["lr_scale"]
             if plan.weight_decay is not None and group["decay_moves"]:
@@ -147,7 +148,7 @@ class Trainer:
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.ema:
-            decay = decay_after(self.recipe, plan.steps_per_epoch, step)
+            decay = decay_after(self.recipe, self.epochs, step)
             if decay is not None:
                 self.ema.update(decay)
         return torch.stack(losses).sum()
@@ -160,7 +161,11 @@ class Trainer:
         return normalized
 
     def _epoch_is_over(self) -> bool:
-        return self.state.step % self.plan.steps_per_epoch == 0
+        return self.epochs.at(self.state.step)[1] == 0
+
+    def _steps_of_epoch(self) -> int:
+        """How many steps of the epoch that the last one belongs to are done."""
+        return self.epochs.at(self.state.step - 1)[1] + 1
 
     def _end_epoch(self) -> None:
         """Evaluate, record, judge and save; leaves everything as it was when a stop request comes between."""
@@ -169,7 +174,7 @@ class Trainer:
         values = self._evaluate() if self.recipe.eval else {}
         if values is None:
             return
-        images = plan.steps_per_epoch * plan.effective_batch
+        images = self._steps_of_epoch() * plan.effective_batch
         figures = {"loss": loss, "lr": plan.lr[state.step - 1], "images_per_second": images / state.train_seconds}
         self._record("train", {**figures, "seconds": state.train_seconds})
         if values:
@@ -223,8 +228,7 @@ class Trainer:
         Raises:
             ConvsmithError: it is not a finite number.
         """
-        done = (self.state.step - 1) % self.plan.steps_per_epoch + 1
-        loss = float(self.loss_sum) / done
+        loss = float(self.loss_sum) / self._steps_of_epoch()
         if not math.isfinite(loss) or (self.scaler.is_enabled() and self.scaler.get_scale() < MIN_LOSS_SCALE):
             raise ConvsmithError(
                 f"the training loss is not a finite number in the epoch that ends at step {self.state.step}",
@@ -275,7 +279,7 @@ class Trainer:
         self.parts.bad_files.add(batch.bad, self.state.bad_files)
 
     def _record(self, split: Literal["train", "val"], values: dict[str, float]) -> None:
-        record = Record(self.state.step, self.state.step // self.plan.steps_per_epoch, split, values)
+        record = Record(self.state.step, self.epochs.at(self.state.step)[0], split, values)
         for observer in self.parts.observers:
             observer.metrics(record)
 
