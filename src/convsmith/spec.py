@@ -10,6 +10,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Byte = Annotated[int, Field(ge=0, le=255)]
 Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a typing error shall not ask for a terabyte
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Size = tuple[Side, Side]  # height and width
@@ -113,3 +114,7 @@ class WholeImage(Section):
     std: tuple[Positive, Positive, Positive] = Field(
         (0.229, 0.224, 0.225), description="Per-channel standard deviation of images in 0 to 1."
     )
+
+
+Preprocessing = Preprocess | WholeImage
+"""From an image to the model's input; their `method` tells them apart."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from convsmith.data.image_folder import ImageFolder
+from convsmith.data.index import IndexBuilder
 
 
 def png(colour: tuple[int, int, int] = (200, 100, 50), size: tuple[int, int] = (6, 4)) -> bytes:
@@ -42,3 +46,11 @@ def write_noise(root: Path, count: int, classes: int = 2, size: tuple[int, int] 
         pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i:04}.png")
     return root
+
+
+def folder_of_classes(counts: Sequence[int]) -> ImageFolder:
+    """A data set of so many training images of each class; none of them is on disk."""
+    builder, nothing = IndexBuilder(Path("data")), IndexBuilder(Path("data")).build()
+    for target, count in enumerate(counts):
+        builder.add(target, [b"%d/%d.png" % (target, i) for i in range(count)])
+    return ImageFolder(Path("data"), tuple(map(str, range(len(counts)))), builder.build(), nothing, ())

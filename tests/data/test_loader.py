@@ -14,6 +14,7 @@ from convsmith.data.augment import train_transform
 from convsmith.data.image_folder import ImageFolder, open_image_folder
 from convsmith.data.index import Index
 from convsmith.data.loader import Batch, default_workers, raise_on_bad, train_loader, val_loader
+from convsmith.data.read_image import TrainingImages, ValidationImages
 from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
@@ -77,7 +78,7 @@ def batches(
     sampling: Sampling = ALL,
 ) -> list[Batch]:
     steps = sampler(index, first, sampling=sampling)
-    return list(train_loader(index, augment, PREPROCESS, steps, SEED, on_error, workers))
+    return list(train_loader(index, TrainingImages(index, augment, PREPROCESS), steps, SEED, on_error, workers))
 
 
 def same(these: Iterable[Batch], those: Iterable[Batch]) -> bool:
@@ -101,7 +102,7 @@ def in_order(index: Index, on_error: Literal["error", "skip"]) -> Batch:
             yield sorted(next(super().__iter__()), key=lambda position: position.index)
 
     whole = InOrder(index.targets, ALL, SEED, len(index), len(index), 1, 0, 1)
-    (batch,) = train_loader(index, PLAIN, PREPROCESS, whole, SEED, on_error, 0)
+    (batch,) = train_loader(index, TrainingImages(index, PLAIN, PREPROCESS), whole, SEED, on_error, 0)
     assert isinstance(batch, Batch)
     return batch
 
@@ -169,13 +170,12 @@ def test_loading_leaves_the_default_generator_as_it_was(folder: ImageFolder, wor
 # Bad files
 
 
-def test_a_bad_file_leaves_its_place_empty_and_is_named(own_folder: ImageFolder) -> None:
+def test_a_bad_file_is_left_out_and_named(own_folder: ImageFolder) -> None:
     train = own_folder.train
     (path,) = damage(train, 2)
     batch = in_order(train, "error")
-    assert batch.targets.tolist() == [0, 0, -1, 1, 1, 1]
-    assert not batch.images[2].any()
-    assert torch.equal(batch.images[3:], pixels(train, 3, 4, 5))
+    assert batch.targets.tolist() == [0, 0, 1, 1, 1]
+    assert torch.equal(batch.images, pixels(train, 0, 1, 3, 4, 5))
     assert [(bad.path, "not an image" in bad.reason) for bad in batch.bad] == [(path, True)]
 
 
@@ -198,7 +198,7 @@ def test_skip_without_any_good_file_names_them_all(own_folder: ImageFolder) -> N
     train = own_folder.train
     paths = damage(train, *range(6))
     batch = in_order(train, "skip")
-    assert batch.targets.tolist() == [-1] * 6
+    assert (len(batch.images), len(batch.targets)) == (0, 0)
     assert {bad.path for bad in batch.bad} == set(paths)
 
 
@@ -206,7 +206,7 @@ def test_skip_gives_up_after_more_than_one_percent_in_a_row(tmp_path: Path) -> N
     train = open_image_folder(write_noise(tmp_path, 300, size=(8, 8)), 0.5).train
     damage(train, *range(200))
     batch = in_order(train, "skip")
-    assert batch.targets.tolist() == [-1] * 101 + [1] * 199
+    assert batch.targets.tolist() == [1] * 199
     assert len({bad.path for bad in batch.bad}) == 200
 
 
@@ -224,7 +224,8 @@ def test_a_vanished_file_is_a_bad_file(own_folder: ImageFolder) -> None:
 def test_a_strip_too_long_to_resize_is_a_bad_file(own_folder: ImageFolder) -> None:
     Image.new("L", (1, 60_000)).save(own_folder.train.path(0))
     crop = Augment(random_crop=RandomCrop(size=64, padding=0))
-    loader = train_loader(own_folder.train, crop, PREPROCESS, sampler(own_folder.train, last=1), SEED, "error", 0)
+    train = own_folder.train
+    loader = train_loader(train, TrainingImages(train, crop, PREPROCESS), sampler(train, last=1), SEED, "error", 0)
     assert [bad.path for batch in loader for bad in batch.bad] == [str(own_folder.train.path(0))]
 
 
@@ -244,23 +245,24 @@ def test_raise_on_bad_lets_a_good_batch_pass(own_folder: ImageFolder) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_validation_shows_each_file_once_in_order(folder: ImageFolder, workers: int) -> None:
-    loader = val_loader(folder.train, PREPROCESS, 4, workers)
+    loader = val_loader(folder.train, ValidationImages(folder.train, PREPROCESS), 4, workers)
     assert [len(batch.targets) for batch in loader] == [4, 4, 4, 4, 2]
     assert torch.cat([batch.targets for batch in loader]).tolist() == folder.train.targets.tolist()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_validation_images_are_those_of_the_one_preprocessing(folder: ImageFolder, workers: int) -> None:
-    images = torch.cat([batch.images for batch in val_loader(folder.train, PREPROCESS, 4, workers)])
+    loader = val_loader(folder.train, ValidationImages(folder.train, PREPROCESS), 4, workers)
+    images = torch.cat([batch.images for batch in loader])
     for i, image in enumerate(images):
         assert (image.numpy() == preprocess(read_image(folder.train.path(i)), PREPROCESS)).all()
 
 
-def test_a_bad_validation_file_has_target_minus_one(own_folder: ImageFolder) -> None:
+def test_a_bad_validation_file_is_left_out_and_named(own_folder: ImageFolder) -> None:
     (path,) = damage(own_folder.train, 1)
-    (batch,) = val_loader(own_folder.train, PREPROCESS, 6, 0)
-    assert batch.targets.tolist() == [0, -1, 0, 1, 1, 1]
-    assert not batch.images[1].any()
+    (batch,) = val_loader(own_folder.train, ValidationImages(own_folder.train, PREPROCESS), 6, 0)
+    assert torch.equal(batch.images, pixels(own_folder.train, 0, 2, 3, 4, 5))
+    assert batch.targets.tolist() == [0, 0, 1, 1, 1]
     assert [bad.path for bad in batch.bad] == [path]
 
 

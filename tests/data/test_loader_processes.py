@@ -19,6 +19,7 @@ import multiprocessing, signal, sys
 from pathlib import Path
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.loader import train_loader
+from convsmith.data.read_image import TrainingImages
 from convsmith.data.sampler import StepSampler
 from convsmith.recipe.augmentation import Augment, Plain, RandomCrop
 from convsmith.spec import Preprocess
@@ -27,9 +28,8 @@ for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda *_: print("signal", flush=True))
 index = open_image_folder(Path(sys.argv[1]), 0.5).train
 sampler = StepSampler(index.targets, Plain(), 0, 2, 2, 1, 0, 100)
-loader = train_loader(
-    index, Augment(random_crop=RandomCrop(size=8)), Preprocess(resize=8, crop=8), sampler, 0, "error", 2
-)
+read = TrainingImages(index, Augment(random_crop=RandomCrop(size=8)), Preprocess(resize=8, crop=8))
+loader = train_loader(index, read, sampler, 0, "error", 2)
 batches = iter(loader)
 for _ in range(2):  # one of each worker: both are ready
     next(batches)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 import convsmith as cs
 from convsmith.data.image_folder import open_labelled_folder
 from convsmith.data.loader import val_loader
+from convsmith.data.read_image import ValidationImages
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import inference_model
+from convsmith.spec import Preprocess
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 OFFICIAL_RIGHT = 4051
@@ -48,14 +50,17 @@ def torch_answers(model: torch.nn.Module, val: Path) -> tuple[NDArray[np.int64],
     exact = inference_model(model, preprocess)
     index = open_labelled_folder(val, CLASSES)
     with torch.inference_mode():
-        answers = [exact(batch.images).argmax(1) for batch in val_loader(index, preprocess, 250, workers=0)]
+        batches = val_loader(index, ValidationImages(index, preprocess), 250, workers=0)
+        answers = [exact(batch.images).argmax(1) for batch in batches]
     return torch.cat(answers).numpy(), index.targets
 
 
 @pytest.fixture(scope="module")
 def bundle(model: torch.nn.Module, val: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = cs.load_recipe("cifar_resnet20-cifar10")
-    batches = val_loader(open_labelled_folder(val, CLASSES), recipe.preprocess, 50, workers=0)
+    index = open_labelled_folder(val, CLASSES)
+    assert isinstance(recipe.preprocess, Preprocess)
+    batches = val_loader(index, ValidationImages(index, recipe.preprocess), 50, workers=0)
     images = (batch.images for batch, _ in zip(batches, range(4), strict=False))
     path = tmp_path_factory.mktemp("bundles") / "official"
     make_bundle(path, model, recipe, labels=CLASSES, metrics={}, images=images)

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from convsmith.training.precision import Precision
 from convsmith.training.progress import Progress
 from convsmith.training.signals import StopRequest
 from convsmith.training.trainer import Parts, Trainer
+from tests.data.folders import folder_of_classes
 
 SIZE, CLASSES, SAMPLES = 4, 3, 24
 
@@ -64,7 +66,8 @@ def trainer(
     progress = Progress.from_dict(checkpoint.state) if checkpoint else begun
     done = progress.step * plan.accumulation
     task = make_task(recipe)
-    task.start(torch.device("cpu"), [SAMPLES // CLASSES] * CLASSES)
+    folder = folder_of_classes([SAMPLES // CLASSES] * CLASSES)
+    task.start(torch.device("cpu"), folder, np.arange(SAMPLES))
     notes = Notes()
     parts = Parts(
         model=model,
@@ -73,6 +76,7 @@ def trainer(
         train=(train or batches(plan.per_device_batch, plan.total_steps * plan.accumulation))[done:],
         val=val or batches(5, 2, seed=1),
         num_val=10,
+        new_results=lambda: task.new_results(folder),
         device=torch.device("cpu"),
         precision=precision,
         bad_files=BadFiles(run_dir / "bad_files.txt", Path("data"), SAMPLES),

@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from convsmith.errors import ConvsmithError
-from convsmith.spec import Preprocess, Section
+from convsmith.spec import Byte, Preprocess, Preprocessing, Section, WholeImage
 from convsmith.storage import new_directory, seal_holds, sealed, sha256_of
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+TaskName = Literal["classification", "segmentation"]
+Colour = tuple[Byte, Byte, Byte]
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -33,12 +35,13 @@ class Manifest(Section):
     """The content of `bundle.json`."""
 
     format_version: Literal[1] = 1
-    task: Literal["classification"]
+    task: TaskName
     model: dict[str, Any] = Field(description="Name of the architecture, its options, number of parameters.")
     labels: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         description="Name of each class, in order of logits."
     )
-    preprocess: Preprocess
+    preprocess: Annotated[Preprocess | WholeImage, Field(discriminator="method")]
+    colours: tuple[Colour, ...] | None = Field(None, description="RGB of each class in pictures; null: usual ones.")
     metrics: dict[str, float] = Field(description="What was measured on the validation data.")
     parity: dict[str, Any] = Field(description="How far the ONNX model's outputs are from the trained model's.")
     recipe: dict[str, Any] = Field(description="The resolved recipe it was trained with.")
@@ -46,6 +49,14 @@ class Manifest(Section):
     created_with: dict[str, str] = Field(description="Versions of convsmith and of the packages that made it.")
     files: dict[str, FileRecord] = Field(description="Every other file of the bundle.")
     checksum: str = Field(description="SHA-256 over the canonical JSON of all other keys.")
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Manifest:
+        if (self.task == "segmentation") != isinstance(self.preprocess, WholeImage):
+            raise ValueError(f"the task {self.task} does not go with the preprocessing {self.preprocess.method}")
+        if self.colours is not None and len(self.colours) != len(self.labels):
+            raise ValueError(f"there are {len(self.colours)} colours for {len(self.labels)} labels")
+        return self
 
     @field_validator("files")
     @classmethod
@@ -105,22 +116,23 @@ def write_bundle(
     directory: Path,
     model: bytes,
     *,
-    task: Literal["classification"],
+    task: TaskName,
     model_info: Mapping[str, Any],
     labels: Sequence[str],
-    preprocess: Preprocess,
+    preprocess: Preprocessing,
     metrics: Mapping[str, float],
     parity: Mapping[str, Any],
     recipe: Mapping[str, Any],
     created_with: Mapping[str, str],
     data_digest: str | None = None,
+    colours: Sequence[Colour] | None = None,
 ) -> None:
     """Write a bundle at once: `directory` holds all of it or what it held before.
 
     Args:
         directory: the bundle's folder; replaced if it exists.
-        model: an ONNX model with the input `images`, uint8 [N, 3, crop, crop], and the output `logits`,
-            float32 [N, K], that needs no other file.
+        model: an ONNX model that needs no other file, with the input `images`, uint8 [N, 3, crop, crop], and the output
+            `logits`, float32 [N, K]; for segmentation [N, 3, H, W] of any size, and [N, K, H, W].
         task: what the model does.
         model_info: the architecture's name, options, number of parameters.
         labels: K names in the order of the logits.
@@ -130,6 +142,7 @@ def write_bundle(
         recipe: the resolved recipe.
         created_with: versions, `convsmith` among them.
         data_digest: names the files that the model was trained and validated on.
+        colours: RGB of each of the K classes in pictures; None: usual ones.
     """
     record = {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
     values = {
@@ -138,6 +151,7 @@ def write_bundle(
         "model": dict(model_info),
         "labels": list(labels),
         "preprocess": preprocess.model_dump(mode="json"),
+        "colours": colours if colours is None else list(colours),
         "metrics": dict(metrics),
         "parity": dict(parity),
         "recipe": dict(recipe),

@@ -1,4 +1,4 @@
-"""A bundle in memory: images in, classes out. Needs no torch."""
+"""A bundle in memory: images in, classes or masks out. Needs no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest, read_manifest, read_model
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import OnnxRuntime, available_cores
+from convsmith.bundle.segment import segment
+from convsmith.bundle.segmentation import Segmentation
 from convsmith.errors import ConvsmithError
+from convsmith.spec import Preprocess
+
+Prediction = Classification | Segmentation
 
 _MAX_DECODERS = 4
 
@@ -48,41 +53,44 @@ class Bundle:
     def __init__(self, path: Path, manifest: Manifest, runtime: OnnxRuntime) -> None:
         self.path, self.manifest, self.labels = path, manifest, manifest.labels
         self._runtime = runtime
-        side = manifest.preprocess.crop
-        width = self.logits(np.zeros((1, 3, side, side), np.uint8)).shape[1:]
-        if width != (len(self.labels),):
+        side = manifest.preprocess.crop if isinstance(manifest.preprocess, Preprocess) else 64
+        shape = self.logits(np.zeros((1, 3, side, side), np.uint8)).shape[1:]
+        wanted = (len(self.labels),) if manifest.task == "classification" else (len(self.labels), side, side)
+        if shape != wanted:
             raise ConvsmithError(
-                f"the bundle {path} is damaged", f"its model gives {width} logits for {len(self.labels)} labels"
+                f"the bundle {path} is damaged", f"its model gives logits {shape} for {len(self.labels)} labels"
             )
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits [N, K] of preprocessed images [N, 3, crop, crop] in 0 to 255."""
+        """Logits [N, K] of preprocessed images [N, 3, crop, crop]; for segmentation [N, K, H, W] of [N, 3, H, W]."""
         return self._runtime.run(images)
 
     def preprocess(self, image: ImageSource, name: str = "image") -> NDArray[np.uint8]:
-        """The model's input [3, crop, crop] from an image of any kind that `predict` takes."""
+        """The model's input [3, crop, crop] from an image of any kind that `predict` takes.
+
+        For segmentation, the image as it is, [3, H, W]: `predict` makes the model's inputs of it.
+        """
         return read_and_preprocess(image, self.manifest.preprocess, name)
 
-    def predict(self, image: ImageSource, name: str = "image") -> Classification:
-        """Classify one image.
+    def predict(self, image: ImageSource, name: str = "image") -> Prediction:
+        """What is on one image: a Classification, or the Segmentation of it, by the bundle's task.
 
         Args:
             image: a path, the bytes of an image file, a Pillow image, or RGB pixels uint8 [H, W, 3].
             name: what an error calls an image that has no path.
 
         Raises:
-            ImageError: it cannot be read.
+            ImageError: it cannot be read, or is too large to be segmented.
         """
-        return Classification(self.logits(self.preprocess(image, name)[None])[0], self.labels)
+        return self._answer(self.preprocess(image, name)[None])[0]
 
-    def predict_many(
-        self, images: Iterable[ImageSource], batch_size: int = 32
-    ) -> Iterator[Classification | ImageError]:
-        """Classify images in batches; yields one answer for each, in order, an `ImageError` for one that is bad.
+    def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[Prediction | ImageError]:
+        """Predict images in batches; yields one answer for each, in order, an `ImageError` for one that is bad.
 
         A few threads decode up to two batches ahead while the model runs, so memory does not grow with the number
-        of images.
+        of images. Images to segment come one by one, whatever `batch_size` is.
         """
+        batch_size = batch_size if isinstance(self.manifest.preprocess, Preprocess) else 1
         with ThreadPoolExecutor(min(_MAX_DECODERS, available_cores()), "decode") as pool:
             source = iter(images)
             ahead: deque[Future[NDArray[np.uint8] | ImageError]] = deque()
@@ -93,7 +101,7 @@ class Bundle:
                     )
                     if not ahead:
                         return
-                    yield from self._classify([ahead.popleft().result() for _ in range(min(batch_size, len(ahead)))])
+                    yield from self._answers([ahead.popleft().result() for _ in range(min(batch_size, len(ahead)))])
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -103,11 +111,23 @@ class Bundle:
         except ImageError as error:
             return error
 
-    def _classify(self, inputs: list[NDArray[np.uint8] | ImageError]) -> Iterator[Classification | ImageError]:
+    def _answers(self, inputs: list[NDArray[np.uint8] | ImageError]) -> Iterator[Prediction | ImageError]:
         good = [image for image in inputs if not isinstance(image, ImageError)]
-        logits = iter(self.logits(np.stack(good)) if good else ())
+        try:
+            answers = iter(self._answer(np.stack(good)) if good else ())
+        except ImageError as error:  # too large to be segmented; such images come alone
+            yield error
+            return
         for image in inputs:
-            yield image if isinstance(image, ImageError) else Classification(next(logits), self.labels)
+            yield image if isinstance(image, ImageError) else next(answers)
+
+    def _answer(self, images: NDArray[np.uint8]) -> list[Prediction]:
+        spec = self.manifest.preprocess
+        if isinstance(spec, Preprocess):
+            return [Classification(logits, self.labels) for logits in self.logits(images)]
+        pictures = images.transpose(0, 2, 3, 1)
+        masks = [segment(picture, spec, self.logits) for picture in pictures]
+        return [Segmentation(mask, self.labels, self.manifest.colours) for mask in masks]
 
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r}, model={self.manifest.model.get('name')!r}, {len(self.labels)} classes)"

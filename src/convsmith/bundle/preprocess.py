@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.bundle.decode import MAX_PIXELS, ImageError, ImageTooLarge, decode_rgb, read_bytes, to_rgb
-from convsmith.spec import Preprocess
+from convsmith.spec import Preprocess, Preprocessing
 
 ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -20,8 +20,10 @@ _RESAMPLING = {
 }
 
 
-def read_and_preprocess(image: ImageSource, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:
-    """`preprocess` of a path, the bytes of an image file, any Pillow image, or RGB pixels uint8 [H, W, 3].
+def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
+    """The model's input [3, crop, crop] by `preprocess`, or a `whole` image as it is, [3, H, W].
+
+    The image is a path, the bytes of an image file, any Pillow image, or RGB pixels uint8 [H, W, 3].
 
     Raises:
         ImageError: it cannot be read.
@@ -38,7 +40,9 @@ def read_and_preprocess(image: ImageSource, spec: Preprocess, name: str = "image
     else:
         kind = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image)
         raise ImageError(f"cannot read {name}", f"it is a {kind}", "Pass a path, bytes, or uint8 pixels [H, W, 3].")
-    return preprocess(rgb, spec, name)
+    if isinstance(spec, Preprocess):
+        return preprocess(rgb, spec, name)
+    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
 
 
 def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:

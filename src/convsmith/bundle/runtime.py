@@ -18,7 +18,8 @@ class OnnxRuntime:
     """A model in memory; `run` may be called from several threads at once.
 
     Args:
-        model: an ONNX model with the input `images` (uint8 [N, 3, H, W]) and the output `logits` (float32 [N, K]).
+        model: an ONNX model with the input `images` (uint8 [N, 3, H, W]) and the output `logits` (float32 [N, K], or
+            [N, K, H, W]).
         threads: how many threads one call may use; None takes all cores of this process.
 
     Raises:
@@ -47,7 +48,7 @@ class OnnxRuntime:
             )
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits [N, K] of images [N, 3, H, W] in 0 to 255."""
+        """Logits [N, K], or [N, K, H, W], of images [N, 3, H, W] in 0 to 255."""
         try:
             outputs: list[Any] = self._session.run([OUTPUT], {INPUT: images})
         except Exception as error:  # see above

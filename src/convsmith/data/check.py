@@ -6,11 +6,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
-from convsmith.bundle.decode import ImageError, check_header, read_image
+from convsmith.bundle.decode import ImageError
 from convsmith.bundle.runtime import available_cores
-from convsmith.data.index import Index, printable
+from convsmith.data.dataset import Samples
+from convsmith.data.index import printable
 
 DECODE_LIMIT = 2**30
 _CHUNK = 64
@@ -18,10 +18,10 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file that cannot be decoded.
+    """A sample that cannot be read.
 
     Attributes:
-        path: the file, as printable text.
+        path: the file that names it, as printable text.
         reason: why, in a few words.
     """
 
@@ -29,56 +29,48 @@ class BadFile:
     reason: str
 
 
-def check_files(index: Index, progress: Callable[[int, int], bool] | None = None) -> list[BadFile]:
-    """Look at every file: decode it if all of them have at most 1 GiB, else read its header.
+def check_files(samples: Samples, progress: Callable[[int, int], bool] | None = None) -> list[BadFile]:
+    """Look at every sample: decode its files if all of them have at most 1 GiB, else read their headers.
 
     Args:
-        index: the files.
-        progress: is told (files done, files in all) now and then, in this thread; answers whether to go on.
+        samples: what to look at.
+        progress: is told (samples done, samples in all) now and then, in this thread; answers whether to go on.
 
     Returns:
-        The bad files, in the order of the index.
+        The bad ones, in their order.
     """
-    decode = _total_size_is_at_most(DECODE_LIMIT, index)
-    look: Callable[[Path], object] = read_image if decode else check_header
+    decode = _total_size_is_at_most(DECODE_LIMIT, samples)
     # Decoding keeps the cores busy; headers wait for the disk or the network.
     threads = available_cores() if decode else 32
 
     def check_chunk(first: int) -> list[BadFile]:
         found = []
-        for i in range(first, min(first + _CHUNK, len(index))):
-            path = index.path(i)
-            if reason := _reason(look, path):
-                found.append(BadFile(printable(path), reason))
+        for i in range(first, min(first + _CHUNK, len(samples))):
+            try:
+                samples.check(i, decode)
+            except ImageError as error:
+                found.append(BadFile(printable(samples.files(i)[0]), error.why))
         return found
 
     bad: list[BadFile] = []
-    starts = range(0, len(index), _CHUNK)
+    starts = range(0, len(samples), _CHUNK)
     pool = ThreadPoolExecutor(threads)
     try:
         for first, found in zip(starts, pool.map(check_chunk, starts), strict=True):
             bad += found
-            if progress and not progress(min(first + _CHUNK, len(index)), len(index)):
+            if progress and not progress(min(first + _CHUNK, len(samples)), len(samples)):
                 break
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not first look at all the rest
     return bad
 
 
-def _total_size_is_at_most(limit: int, index: Index) -> bool:
+def _total_size_is_at_most(limit: int, samples: Samples) -> bool:
     total = 0
-    for i in range(len(index)):
-        with suppress(OSError):  # a missing file is reported when it is read
-            total += index.path(i).stat().st_size
+    for i in range(len(samples)):
+        for path in samples.files(i):
+            with suppress(OSError):  # a missing file is reported when it is read
+                total += path.stat().st_size
         if total > limit:
             return False
     return True
-
-
-def _reason(look: Callable[[Path], object], path: Path) -> str | None:
-    """Why the file is no image that can be read, as far as `look` looks; None if it finds nothing."""
-    try:
-        look(path)
-    except ImageError as error:
-        return error.why
-    return None

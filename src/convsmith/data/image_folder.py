@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from convsmith.data.dataset import Reader, Split
 from convsmith.data.index import Index, IndexBuilder, printable
 from convsmith.data.layout import class_folders, find_layout, quoted
 from convsmith.data.scan import images_below, list_folder
 from convsmith.data.split import split_files
 from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.recipe.augmentation import Augment
+from convsmith.spec import Preprocess, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,30 @@ class ImageFolder:
     val: Index
     notes: tuple[str, ...]
 
+    extra: None = None  # the second phase of a training learns from `train` again
+    colours: None = None
+
     @property
     def digest(self) -> str:
         """Names the files, their classes and the split, wherever the folder lies; the pixels are not read."""
         return f"{self.train.digest()} {self.val.digest()}"
+
+    def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
+        """How a split is read to learn from."""
+        from convsmith.data.read_image import TrainingImages  # needs torch, which evaluate does without
+
+        assert isinstance(preprocess, Preprocess)  # the recipe's validator holds it
+        return TrainingImages(self._index(split), augment, preprocess)
+
+    def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
+        """How a split is read to be judged by: as in predict and serve."""
+        from convsmith.data.read_image import ValidationImages
+
+        assert isinstance(preprocess, Preprocess)
+        return ValidationImages(self._index(split), preprocess)
+
+    def _index(self, split: Split) -> Index:
+        return self.val if split == "val" else self.train
 
 
 def open_image_folder(root: Path, val_fraction: float | None) -> ImageFolder:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.decode import check_header, read_image
+
 
 class Index:
     """Files below one folder, each with the number of its class.
@@ -51,6 +53,18 @@ class Index:
         if not 0 <= i < len(self):
             raise IndexError(f"file {i} of {len(self)}")
         return self.root / os.fsdecode(self._buffer[self._offsets[i] : self._offsets[i + 1]].tobytes())
+
+    def files(self, i: int) -> tuple[Path, ...]:
+        """The one file of sample i."""
+        return (self.path(i),)
+
+    def check(self, i: int, decode: bool) -> None:
+        """Raise an ImageError if file i is no image that can be read, as far as its header tells or all of it."""
+        path = self.path(i)
+        if decode:
+            read_image(path)
+        else:
+            check_header(path)
 
     def digest(self) -> str:
         """SHA-256 of the relative paths and targets in their order: names the data set wherever it lies."""

@@ -6,37 +6,30 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
-from functools import cached_property
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from convsmith.bundle.decode import ImageError, decode_rgb, read_bytes
-from convsmith.bundle.preprocess import preprocess as preprocess_image
+from convsmith.bundle.decode import ImageError
 from convsmith.bundle.runtime import available_cores
-from convsmith.data.augment import train_transform
 from convsmith.data.check import BadFile
-from convsmith.data.index import Index, printable
+from convsmith.data.dataset import Reader, Samples
+from convsmith.data.index import printable
 from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
-from convsmith.recipe.augmentation import Augment
-from convsmith.spec import Preprocess
 
 
 class Batch(NamedTuple):
     """Some samples.
 
     Attributes:
-        images: uint8 `[N, 3, H, W]`, zeros where there is no image.
-        targets: int64 `[N]`, -1 where there is no image.
-        bad: the files that could not be decoded, in the order they were met.
+        images: uint8 `[N, 3, H, W]`.
+        targets: the task's own, such as the classes, int64 `[N]`.
+        bad: the samples that could not be read and are left out, in the order they were met.
     """
 
     images: Tensor
@@ -57,9 +50,8 @@ def raise_on_bad(batch: Batch) -> None:
 
 
 def train_loader(
-    index: Index,
-    augment: Augment,
-    preprocess: Preprocess,
+    samples: Samples,
+    read: Reader,
     sampler: StepSampler,
     seed: int,
     on_error: Literal["error", "skip"],
@@ -71,25 +63,24 @@ def train_loader(
     any number of workers and from any first step.
 
     Args:
-        index: the training files.
-        augment: random changes.
-        preprocess: gives the interpolation where `augment` resizes.
+        samples: what is trained on.
+        read: gives a sample, with what is random drawn from torch's default generator.
         sampler: which samples come when.
         seed: the recipe's seed.
-        on_error: a bad file is named in `Batch.bad` either way. With `skip` the next file of the index that can be
-            decoded takes its place, with its own target; with `error` the place stays empty.
+        on_error: a bad sample is named in `Batch.bad` either way. With `skip` the next one that can be read takes its
+            place, with its own target; with `error` it is left out.
         workers: processes that load; 0 loads in this one.
     """
-    return _loader(_TrainSamples(index, augment, preprocess, seed, on_error), sampler, workers)
+    return _loader(_TrainSamples(samples, read, seed, on_error), sampler, workers)
 
 
-def val_loader(index: Index, preprocess: Preprocess, batch_size: int, workers: int) -> DataLoader[Batch]:
-    """Each file once, in the order of the index, prepared as in predict and serve; the last batch may be short.
+def val_loader(samples: Samples, read: Reader, batch_size: int, workers: int) -> DataLoader[Batch]:
+    """Each sample once, in order; the last batch may be short.
 
-    A bad file is named in `Batch.bad`, and its place stays empty.
+    A bad sample is named in `Batch.bad` and left out.
     """
-    batches = [range(first, min(first + batch_size, len(index))) for first in range(0, len(index), batch_size)]
-    return _loader(_ValSamples(index, preprocess), batches, workers)
+    batches = [range(first, min(first + batch_size, len(samples))) for first in range(0, len(samples), batch_size)]
+    return _loader(_ValSamples(samples, read), batches, workers)
 
 
 def default_workers(device_type: str, cores: int | None = None, local_devices: int = 1) -> int:
@@ -107,61 +98,58 @@ def default_workers(device_type: str, cores: int | None = None, local_devices: i
 
 
 class _TrainSamples(Dataset[Batch]):
-    def __init__(
-        self, index: Index, augment: Augment, preprocess: Preprocess, seed: int, on_error: Literal["error", "skip"]
-    ) -> None:
-        self.index, self.augment, self.preprocess, self.seed = index, augment, preprocess, seed
+    def __init__(self, samples: Samples, read: Reader, seed: int, on_error: Literal["error", "skip"]) -> None:
+        self.samples, self.read, self.seed = samples, read, seed
         # More than 1 % of the files in a row: the trainer stops at this, so there is no need to try them all.
-        self.attempts = min(len(index), max(100, len(index) // 100 + 1)) if on_error == "skip" else 1
-
-    @cached_property
-    def transform(self) -> Callable[[NDArray[np.uint8]], Tensor]:
-        return train_transform(self.augment, self.preprocess)  # made in the worker: it cannot be pickled
+        self.attempts = min(len(samples), max(100, len(samples) // 100 + 1)) if on_error == "skip" else 1
 
     def __getitem__(self, positions: list[Position]) -> Batch:
-        batch = _empty_batch(len(positions), self.augment.size)
+        gathered = _Gathered(self.samples, self.read)
         with torch.random.fork_rng(devices=[]):  # without workers this is the trainer's own generator
-            for slot, (epoch, position, first) in enumerate(positions):
+            for epoch, position, first in positions:
                 seed = counter_seed(Stream.AUGMENT, self.seed, epoch, position)
                 for i in range(first, first + self.attempts):
                     torch.default_generator.manual_seed(seed)
-                    if _load(self.index, i % len(self.index), self._augmented, batch, slot):
+                    if gathered.add(i % len(self.samples)):
                         break
-        return batch
-
-    def _augmented(self, picture: Image.Image) -> Tensor:
-        return self.transform(np.array(picture))
+        return gathered.batch()
 
 
 class _ValSamples(Dataset[Batch]):
-    def __init__(self, index: Index, preprocess: Preprocess) -> None:
-        self.index, self.preprocess = index, preprocess
+    def __init__(self, samples: Samples, read: Reader) -> None:
+        self.samples, self.read = samples, read
 
     def __getitem__(self, positions: range) -> Batch:
-        batch = _empty_batch(len(positions), self.preprocess.crop)
-        for slot, i in enumerate(positions):
-            _load(self.index, i, self._preprocessed, batch, slot)
-        return batch
-
-    def _preprocessed(self, picture: Image.Image) -> Tensor:
-        return torch.from_numpy(preprocess_image(picture, self.preprocess))
+        gathered = _Gathered(self.samples, self.read)
+        for i in positions:
+            gathered.add(i)
+        return gathered.batch()
 
 
-def _empty_batch(samples: int, size: int) -> Batch:
-    images = torch.zeros(samples, 3, size, size, dtype=torch.uint8)
-    return Batch(images, torch.full((samples,), -1, dtype=torch.int64), [])
+class _Gathered:
+    """A batch that comes together."""
 
+    def __init__(self, samples: Samples, read: Reader) -> None:
+        self.samples, self.read = samples, read
+        self.images: list[Tensor] = []
+        self.targets: list[Tensor] = []
+        self.bad: list[BadFile] = []
 
-def _load(index: Index, i: int, prepare: Callable[[Image.Image], Tensor], batch: Batch, slot: int) -> bool:
-    """Put file i into a place of the batch, or into its list of bad files; whether it is good."""
-    path = index.path(i)
-    try:
-        batch.images[slot] = prepare(decode_rgb(read_bytes(path), str(path)))
-    except ImageError as error:
-        batch.bad.append(BadFile(printable(path), error.why))
-        return False
-    batch.targets[slot] = index.target(i)
-    return True
+    def add(self, i: int) -> bool:
+        """Take in sample i, or its name if it is bad; whether it is good."""
+        try:
+            image, target = self.read(i)
+        except ImageError as error:
+            self.bad.append(BadFile(printable(self.samples.files(i)[0]), error.why))
+            return False
+        self.images.append(image)
+        self.targets.append(target)
+        return True
+
+    def batch(self) -> Batch:
+        if not self.images:
+            return Batch(torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), self.bad)
+        return Batch(torch.stack(self.images), torch.stack(self.targets), self.bad)
 
 
 def _loader(samples: Dataset[Batch], batches: Iterable[Any], workers: int) -> DataLoader[Batch]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from convsmith.bundle.format import write_bundle
+from convsmith.bundle.format import Colour, write_bundle
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.parity import measure_parity
@@ -24,6 +24,7 @@ def make_bundle(
     metrics: Mapping[str, float],
     images: Iterable[Tensor],
     data_digest: str | None = None,
+    colours: Sequence[Colour] | None = None,
 ) -> None:
     """Export `model`, prove the export on real images, and write the bundle.
 
@@ -33,8 +34,9 @@ def make_bundle(
         recipe: what it was trained with.
         labels: class names in the order of the logits.
         metrics: what training measured on the validation data.
-        images: batches of preprocessed real images, uint8 [N, 3, crop, crop].
-        data_digest: `ImageFolder.digest` of the data it was trained on.
+        images: batches of preprocessed real images, uint8 [N, 3, H, W].
+        data_digest: `DataSet.digest` of the data it was trained on.
+        colours: RGB of each class in pictures; None: usual ones.
 
     Raises:
         ConvsmithError: the exported model differs from the trained one; nothing is written.
@@ -57,5 +59,6 @@ def make_bundle(
         parity=parity,
         recipe=recipe.model_dump(mode="json"),
         data_digest=data_digest,
+        colours=colours,
         created_with={package: version(package) for package in ("convsmith", "torch", "onnx", "onnxruntime")},
     )

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.recipe.layers import file_layers, merge, override_layer, packaged
-from convsmith.recipe.problems import kinds_of, sections_of, validate
-from convsmith.recipe.schema import Recipe
+from convsmith.recipe.problems import kind_key, kinds_of, sections_of, validate
+from convsmith.recipe.schema import PIXEL_METRICS, Recipe
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.spec import Section
 
@@ -85,7 +85,7 @@ def recipe_to_yaml(recipe: Recipe, origins: Mapping[str, str] | None = None) -> 
 def _without_other_kinds(
     given: Mapping[str, Any], child: Mapping[str, Any], section: type[Section] = Recipe
 ) -> dict[str, Any]:
-    """What a child inherits: of a section whose `name` it changes only what means the same in both kinds.
+    """What a child inherits: of a section whose kind it changes only what means the same in both kinds.
 
     These are the keys that both take from one base, such as the epochs of any schedule. Of an optimizer nothing
     stays: the learning rate of one would ruin a run with another.
@@ -100,10 +100,13 @@ def _without_other_kinds(
             for below in sections_of(field.annotation):
                 kept[key] = _without_other_kinds(old, new, below)
             continue
-        name = old.get("name", _usual_kind(kinds))
-        if name is None or new.get("name", name) == name:
+        tag = kind_key(kinds.values())
+        name = old.get(tag, _usual_kind(kinds))
+        if name is None or new.get(tag, name) == name:
             continue
-        before, after = (kinds.get(word) if isinstance(word, str) else None for word in (name, new["name"]))
+        before, after = (kinds.get(word) if isinstance(word, str) else None for word in (name, new[tag]))
+        if before is after:
+            continue
         shared = _shared_keys(before, after) if before and after and key != "optimizer" else set()
         kept[key] = {word: value for word, value in old.items() if word in shared}
     return kept
@@ -117,17 +120,25 @@ def _shared_keys(before: type[Section], after: type[Section]) -> set[str]:
 
 
 def _usual_kind(kinds: Mapping[str, type[Section]]) -> str | None:
-    """The name of the kind that a section without a name is."""
-    return next((name for name, kind in kinds.items() if not kind.model_fields["name"].is_required()), None)
+    """The kind that a section is which does not say it."""
+    key = kind_key(kinds.values())
+    fields = [kind.model_fields[key] for kind in kinds.values()]
+    return next((field.default for field in fields if not field.is_required()), None)
 
 
 def _with_usual_kinds(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, with its name in each section that leaves out what kind it is, where one kind is the usual one."""
+    """The values, with its kind in each section that leaves it out, where one kind is the usual one.
+
+    So with the metric, whose usual one is the task's.
+    """
     named = dict(values)
+    if values.get("task") == "segmentation":
+        named.setdefault("metric", PIXEL_METRICS[0])
     for key, field in Recipe.model_fields.items():
-        usual, given = _usual_kind(kinds_of(field.annotation)), values.get(key)
-        if usual and isinstance(given, dict) and "name" not in given:
-            named[key] = {"name": usual, **given}
+        kinds, given = kinds_of(field.annotation), values.get(key)
+        usual, tag = _usual_kind(kinds), kind_key(kinds.values())
+        if usual and isinstance(given, dict) and tag not in given:
+            named[key] = {tag: usual, **given}
     return named
 
 

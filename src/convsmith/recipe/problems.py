@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
@@ -64,7 +64,7 @@ def validate(values: Mapping[str, Any], origin: Callable[[str], str]) -> Recipe:
 
 
 def sections_of(annotation: Any) -> Iterator[type[Section]]:
-    """The sections that a field may hold: none, one, or several that their `name` tells apart."""
+    """The sections that a field may hold: none, one, or several that a key of them tells apart."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         yield annotation
     for argument in get_args(annotation):
@@ -76,7 +76,13 @@ def kinds_of(annotation: Any) -> dict[str, type[Section]]:
     sections = list(sections_of(annotation))
     if len(sections) < 2:
         return {}
-    return {get_args(section.model_fields["name"].annotation)[0]: section for section in sections}
+    key = kind_key(sections)
+    return {word: section for section in sections for word in get_args(section.model_fields[key].annotation)}
+
+
+def kind_key(sections: Iterable[type[Section]]) -> str:
+    """The key that tells several sections of one field apart: `name`, or `method` of preprocessing."""
+    return "name" if all("name" in section.model_fields for section in sections) else "method"
 
 
 @cache
@@ -134,7 +140,8 @@ def _locate(error: ErrorDetails, values: Any) -> tuple[str, Any]:
                 next(parts, None)  # names the member of the union, which is no key
         # else the part names a member of a plain union
     if error["type"].startswith("union_tag"):
-        path, here = _below(path, "name"), here.get("name", _MISSING)
+        key = kind_key(sections_of(known_keys()[path].annotation))
+        path, here = _below(path, key), here.get(key, _MISSING)
     return path, here
 
 
@@ -200,7 +207,8 @@ def _unknown(path: str, given: Any, values: Mapping[str, Any]) -> str:
         kind: Any = values
         for step in section.split("."):
             kind = kind[step]
-        return f"unknown key `{path}` where {section}.name is `{kind['name']}`"
+        key = kind_key(sections_of(known[section].annotation))
+        return f"unknown key `{path}` where {section}.{key} is `{kind[key]}`"
     while isinstance(given, dict) and len(given) == 1:  # name `optimiser.lr`, not only `optimiser`
         [(key, given)] = given.items()
         section, path = path, f"{path}.{key}"

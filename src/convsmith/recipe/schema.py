@@ -13,7 +13,10 @@ from convsmith.recipe.augmentation import Augment, Mixing, Plain, Sampling
 from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
 from convsmith.recipe.optimization import Ema, Freeze, Optimizer, Ramp, Schedule
 from convsmith.recipe.schedules import total_epochs
-from convsmith.spec import Count, NonNegative, Positive, Preprocess, Section
+from convsmith.spec import Count, NonNegative, Positive, Preprocess, Section, Size, WholeImage
+
+IMAGE_METRICS = ("top1", "balanced_accuracy")
+PIXEL_METRICS = ("miou", "mean_accuracy", "pixel_accuracy")
 
 
 class Model(Section):
@@ -118,12 +121,21 @@ class Recipe(Section):
 
     description: str = Field(description="One line: what this recipe is for.")
     source: str = Field(description="The paper or official file that the values come from.")
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "segmentation"] = Field(
+        "classification", description="One class for each image, or one for each pixel."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Names every random number of the run.")
     model: Model
     data: Data = Data()
     augment: Augment
-    preprocess: Preprocess
+    preprocess: Annotated[
+        Preprocess | WholeImage,
+        Field(
+            discriminator="method",
+            description="How an image becomes the model's input in validation, predict and serve: a square of it, or, "
+            "for segmentation, the `whole` image.",
+        ),
+    ]
     batch: Batch
     optimizer: Optimizer
     schedule: Schedule
@@ -134,10 +146,11 @@ class Recipe(Section):
     freeze: Freeze | None = None
     ema: Ema | None = None
     eval: bool = Field(True, description="Validate after each epoch; without, the last weights are the result.")
-    metric: Literal["top1", "balanced_accuracy"] = Field(
+    metric: Literal["top1", "balanced_accuracy", "miou", "mean_accuracy", "pixel_accuracy"] = Field(
         "top1",
-        description="Figure of the validation that chooses the best epoch and that early stopping watches; in the "
-        "balanced accuracy each class counts alike, however many images it has.",
+        description="Figure of the validation that chooses the best epoch and that early stopping watches: `top1`, or "
+        "the balanced accuracy, in which each class counts alike, however many images it has; of segmentation `miou` "
+        "(its default), or the accuracy by class or by pixel.",
     )
     clip_grad_norm: Positive | None = Field(None, description="Largest global L2 norm of the gradient.")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
@@ -148,6 +161,24 @@ class Recipe(Section):
     channels_last: bool = Field(True, description="Memory layout NHWC, which convolutions prefer.")
     early_stopping: EarlyStopping | None = None
     checkpoint: Checkpoint = Checkpoint()
+
+    @property
+    def input_size(self) -> Size:
+        """Height and width of a typical input: what the square is, or the training images where any size will do."""
+        if isinstance(self.preprocess, WholeImage):
+            return self.augment.size
+        return self.preprocess.crop, self.preprocess.crop
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Recipe:
+        pixels = self.task == "segmentation"
+        if (self.preprocess.method == "whole") != pixels:
+            wanted = "`whole`" if pixels else "`resize_then_crop`, `crop_then_resize` or `warp`"
+            raise ValueError(f"the task `{self.task}` (task) needs preprocess.method to be {wanted}")
+        if (self.metric in PIXEL_METRICS) != pixels:
+            wanted = " or ".join(f"`{name}`" for name in (PIXEL_METRICS if pixels else IMAGE_METRICS))
+            raise ValueError(f"the task `{self.task}` (task) is judged by metric {wanted}, not by `{self.metric}`")
+        return self
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Recipe:

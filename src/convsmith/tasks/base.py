@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -10,12 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convsmith.data.dataset import DataSet
+
+Run = Callable[[Tensor], NDArray[np.float32]]
+"""From uint8 images [N, 3, H, W] to logits: a model in eval mode, as it is exported."""
+
 
 class Results(Protocol):
-    """Gathers what a model answers on validation data."""
+    """Gathers how right a model is on validation data."""
 
-    def update(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
-        """Take in one batch."""
+    def judge(self, run: Run, images: Tensor, targets: Tensor) -> None:
+        """Let the model answer a batch, at least one image, and compare."""
 
     def compute(self) -> dict[str, float]:
         """The metrics over all batches."""
@@ -27,15 +32,19 @@ class Task(Protocol):
     metric: str
     """Name of the metric, higher being better, that chooses the best checkpoint."""
 
+    one_size: bool
+    """Whether all validation images have one size, so that several make a batch."""
+
     def check_model(self, model: nn.Module) -> None:
         """Raise a ConvsmithError if the model's outputs are not what the task needs."""
 
-    def start(self, device: torch.device, class_counts: Sequence[int]) -> None:
+    def start(self, device: torch.device, data: DataSet, used: NDArray[np.int64]) -> None:
         """Load what training needs besides the model; called once before the first step.
 
         Args:
             device: where the training runs.
-            class_counts: training images of each class.
+            data: what is trained on.
+            used: which of `data.train` are.
         """
 
     def training_loss(self, model: nn.Module, images: Tensor, targets: Tensor, epoch: int) -> Tensor:
@@ -48,5 +57,8 @@ class Task(Protocol):
             epoch: of the run, from 0.
         """
 
-    def new_results(self) -> Results:
-        """An empty collection for one evaluation."""
+    def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        """What a model in eval mode predicts for normalised images [N, C, H, W]; the exported model says the same."""
+
+    def new_results(self, data: DataSet) -> Results:
+        """An empty collection for one evaluation on `data.val`."""

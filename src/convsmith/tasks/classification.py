@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convsmith.data.dataset import DataSet
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier
 from convsmith.recipe.schedules import total_epochs
 from convsmith.recipe.schema import Recipe
+from convsmith.tasks.base import Run
 from convsmith.tasks.classification_metrics import ClassificationResults
 from convsmith.tasks.distillation import Distiller
 from convsmith.tasks.losses import LossFunction, as_shares, class_weights, make_loss
@@ -18,8 +20,18 @@ from convsmith.tasks.mixing import draw_mix
 from convsmith.tasks.teacher import load_teacher
 
 
+class JudgedImages(ClassificationResults):
+    """What a model in training answers on validation images."""
+
+    def judge(self, run: Run, images: Tensor, targets: Tensor) -> None:
+        """Take in the answers to images [N, 3, H, W] of classes [N]."""
+        self.update(run(images), targets.numpy())
+
+
 class Classification:
     """A recipe's loss on mixed images, and where there is a teacher its distance; judged by the recipe's metric."""
+
+    one_size = True
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -43,16 +55,17 @@ class Classification:
                 fix="Give one for each class, in the order of their names, or `inverse`, `sqrt` or `effective_number`.",
             )
 
-    def start(self, device: torch.device, class_counts: Sequence[int]) -> None:
-        """Load the teacher and weigh the classes, which have `class_counts` training images."""
+    def start(self, device: torch.device, data: DataSet, used: NDArray[np.int64]) -> None:
+        """Load the teacher and weigh the classes by their training images."""
         recipe, given = self._recipe, self._recipe.loss.class_weights
         if given is None:
             self._loss = make_loss(recipe.loss)
         else:
-            weight = torch.tensor(given) if isinstance(given, tuple) else class_weights(given, class_counts)
+            counts = np.bincount(data.train.targets[used], minlength=len(data.classes))
+            weight = torch.tensor(given) if isinstance(given, tuple) else class_weights(given, counts.tolist())
             self._loss = make_loss(recipe.loss, weight.to(device))
         if recipe.distillation:
-            self._distiller = Distiller(recipe.distillation, load_teacher(recipe, device, len(class_counts)))
+            self._distiller = Distiller(recipe.distillation, load_teacher(recipe, device, len(data.classes)))
 
     def training_loss(self, model: nn.Module, images: Tensor, targets: Tensor, epoch: int) -> Tensor:
         """The scalar loss of a batch, in float32; what is random is drawn from torch's CPU generator.
@@ -78,6 +91,11 @@ class Classification:
             loss = self._loss(logits, mix.labels(as_shares(targets, logits)) if mix else targets)
             return (1 - distillation.alpha) * loss + distillation.alpha * distance if distillation else loss
 
-    def new_results(self) -> ClassificationResults:
+    def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Logits [N, K] of normalised images [N, C, H, W]."""
+        logits: Tensor = model(images)
+        return logits
+
+    def new_results(self, data: DataSet) -> JudgedImages:  # noqa: ARG002  # the number of classes does not matter
         """An empty collection for one evaluation."""
-        return ClassificationResults()
+        return JudgedImages()

@@ -9,7 +9,7 @@ TOP = 5
 
 
 class ClassificationResults:
-    """Gathers predictions; a target below 0 marks an image that could not be read and is left out."""
+    """Gathers predictions."""
 
     def __init__(self) -> None:
         self._targets: list[NDArray[np.int64]] = []
@@ -18,8 +18,7 @@ class ClassificationResults:
 
     def update(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
         """Take in logits [N, K] and class indices [N]. Of equal logits the lower class index counts as higher."""
-        logits, targets = logits[targets >= 0], targets[targets >= 0]
-        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf)
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
         log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         self._log_likelihoods.append(np.take_along_axis(log_probabilities, targets[:, None], axis=1)[:, 0])
         self._top.append(np.argsort(-logits, axis=1, kind="stable")[:, :TOP])
@@ -42,9 +41,9 @@ class ClassificationResults:
         `balanced_accuracy` is the mean of the classes' own fractions of `top1`, over the classes that have images. With
         five classes or fewer `top5` is 1 by definition. Without any image all are NaN.
         """
-        targets = self.targets
-        if not len(targets):
+        if not self._targets:
             return dict.fromkeys(("loss", "top1", "top5", "balanced_accuracy"), float("nan"))
+        targets = self.targets
         hits = np.concatenate(self._top) == targets[:, None]
         counts = np.bincount(targets)
         right = np.bincount(targets[hits[:, 0]], minlength=len(counts))

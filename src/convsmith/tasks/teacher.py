@@ -20,7 +20,7 @@ from convsmith.models.registry import create_model
 from convsmith.models.weights import load_weights
 from convsmith.recipe.objective import Teacher
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import Preprocess
+from convsmith.spec import Preprocess, Preprocessing
 from convsmith.storage import sha256_of
 from convsmith.tasks.bfloat16 import has_bfloat16
 from convsmith.tasks.distillation import TeacherFunction
@@ -134,13 +134,14 @@ def _bundle_folder(given: str) -> Path:
 
 def _bundle(recipe: Recipe, folder: Path, num_classes: int) -> TeacherFunction:
     manifest = read_manifest(folder)
+    if not isinstance(manifest.preprocess, Preprocess):
+        raise ConvsmithError(f"{folder} is a bundle for {manifest.task}", "it cannot teach a classifier")
     if len(manifest.labels) != num_classes:
         raise ConvsmithError(
             f"{folder} has {len(manifest.labels)} classes, the student {num_classes}",
             fix="Choose a bundle that was trained on the student's classes.",
         )
-    if manifest.preprocess.crop != recipe.augment.size:
-        side, own = manifest.preprocess.crop, recipe.augment.size
+    if (side := manifest.preprocess.crop) != (own := recipe.augment.size):
         raise ConvsmithError(
             f"{folder} takes images of {side}x{side} pixels, the student is trained on {own}x{own}",
             fix=f"Train on {side} pixels, or name the teacher by model and weights, which take any size.",
@@ -156,7 +157,7 @@ def _bundle(recipe: Recipe, folder: Path, num_classes: int) -> TeacherFunction:
 
 
 def _change_of_normalisation(
-    given: Preprocess, wanted: tuple[Sequence[float], Sequence[float]], device: torch.device
+    given: Preprocessing, wanted: tuple[Sequence[float], Sequence[float]], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Scale and shift, [C, 1, 1] each, that lead from the student's images to those with the mean and std `wanted`."""
     mean, std, to_mean, to_std = (

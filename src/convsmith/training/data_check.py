@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convsmith.data.check import BadFile, check_files
-from convsmith.data.image_folder import ImageFolder
+from convsmith.data.dataset import DataSet, num_samples, splits
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
 from convsmith.training.bad_files import BadFiles
@@ -16,7 +16,7 @@ from convsmith.training.signals import StopRequest
 
 def check_data(
     recipe: Recipe,
-    folder: ImageFolder,
+    dataset: DataSet,
     progress: Progress,
     bad_files: BadFiles,
     watchers: Sequence[Observer],
@@ -27,23 +27,23 @@ def check_data(
     Raises:
         ConvsmithError: there are some, and the recipe does not skip them or they are too many.
     """
-    total = len(folder.train) + len(folder.val)
+    total = num_samples(dataset)
     bad: list[BadFile] = []
     before = 0
-    for index in (folder.train, folder.val):
+    for samples in splits(dataset):
 
         def tell(done: int, _: int, before: int = before) -> bool:
             for watcher in watchers:
                 watcher.progress("check", before + done, total)
             return not stop
 
-        found = check_files(index, tell)
+        found = check_files(samples, tell)
         if stop:
             return
-        if found and len(found) == len(index):
+        if found and len(found) == len(samples):
             raise ConvsmithError(f"none of the images in {found[0].path} and beside it can be decoded", found[0].reason)
         bad += found
-        before += len(index)
+        before += len(samples)
     if recipe.data.on_error == "skip":
         bad_files.add(bad, progress.bad_files)
     elif bad:

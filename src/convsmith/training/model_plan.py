@@ -16,6 +16,7 @@ from convsmith.models.checkpointing import Blocks
 from convsmith.models.registry import check_weights, create_model
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
+from convsmith.spec import Size
 from convsmith.tasks.make import make_task
 from convsmith.training.groups import parameter_groups
 from convsmith.training.optim import STATE_SLOTS
@@ -27,7 +28,7 @@ from convsmith.training.tricks import EachEpoch, highest, prepare
 MEMORY_SHARE = 0.8
 
 
-def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> Plan:
+def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, extra_samples: int | None = None) -> Plan:
     """The complete plan of a training.
 
     With `batch.per_device: auto`, the per-device batch is the largest whose estimated memory fits the device that
@@ -38,6 +39,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
         num_samples: images in the training split.
         nodes: machines.
         devices: GPUs, or CPU processes, of each machine.
+        extra_samples: images that an extra phase learns from; None: the same as in training.
 
     Raises:
         ConvsmithError: the effective batch cannot be divided, the model or its weights are unknown, or it does not take
@@ -58,7 +60,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     without_arithmetic = FakeTensorMode(allow_non_fake_inputs=True)
     with without_arithmetic:  # the same on a device that autocast knows
         model = model.to_empty(device="cpu")
-        gmacs = _gmacs(model, recipe.preprocess.crop)
+        gmacs = _gmacs(model, recipe.input_size)
         # one image would not do: BatchNorm refuses to train on a single value per channel
         two, three = (_activation_bytes(model, n, recipe.augment.size, precision) for n in (2, 3))
     per_sample = three - two
@@ -66,9 +68,8 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1) -> 
     floats = params * (1 + (recipe.ema is not None)) + learning * (1 + STATE_SLOTS[recipe.optimizer.name])
     fixed = 4 * floats + (two - 2 * per_sample)
     available = MEMORY_SHARE * device_memory(device) / (devices if device.type == "cpu" else 1)
-    solved = make_plan(
-        recipe, num_samples, nodes, devices, max_per_device=max(1, int((available - fixed) / per_sample))
-    )
+    fit = max(1, int((available - fixed) / per_sample))
+    solved = make_plan(recipe, num_samples, nodes, devices, fit, extra_samples)
     if solved.per_device_batch == 1:
         with without_arithmetic:
             _check_single_images(model, recipe, solved)
@@ -114,11 +115,11 @@ def _check_single_images(model: nn.Module, recipe: Recipe, plan: Plan) -> None:
         ) from error
 
 
-def _gmacs(model: nn.Module, size: int) -> float:
+def _gmacs(model: nn.Module, size: Size) -> float:
     """1e9 multiply-adds of one image's forward pass: convolutions, linear layers and matrix products only."""
     model.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.empty(1, 3, size, size))
+        model(torch.empty(1, 3, *size))
     return float(counter.get_total_flops()) / 2 / 1e9
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-import torch
+from torch import Tensor
 
-from convsmith.data.image_folder import ImageFolder
-from convsmith.data.loader import val_loader
+from convsmith.bundle.decode import ImageError
+from convsmith.data.dataset import DataSet, Split
 from convsmith.deploy.bundle import make_bundle
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoint import read_checkpoint, step_folder
@@ -20,9 +20,10 @@ from convsmith.training.run_weights import judged_weights
 logger = logging.getLogger(__name__)
 
 PARITY_IMAGES = 256
+PARITY_PIXELS = PARITY_IMAGES * 224 * 224
 
 
-def pack(recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress) -> None:
+def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None:
     """Write the bundle of the best epoch's weights, the last one's without validation; averaged where those count."""
     assert progress.best is not None
     assert progress.best_step is not None
@@ -34,19 +35,24 @@ def pack(recipe: Recipe, folder: ImageFolder, run: Run, progress: Progress) -> N
         run.bundle,
         model,
         recipe,
-        labels=folder.classes,
+        labels=dataset.classes,
+        colours=dataset.colours,
         metrics=progress.best,
         data_digest=progress.data_digest,
-        images=_parity_images(recipe, folder),
+        images=_parity_images(recipe, dataset),
     )
 
 
-def _parity_images(recipe: Recipe, folder: ImageFolder) -> Iterator[torch.Tensor]:
-    """Validation images, or training ones without those, evenly of all classes: uint8 [N, 3, crop, crop] in batches."""
-    index = folder.val if len(folder.val) else folder.train
-    count = min(PARITY_IMAGES, len(index))
-    spread = index.select([i * len(index) // count for i in range(count)])
-    for batch in val_loader(spread, recipe.preprocess, 32, workers=0):
-        readable = batch.targets >= 0
-        if readable.any():
-            yield batch.images[readable]
+def _parity_images(recipe: Recipe, dataset: DataSet) -> Iterator[Tensor]:
+    """Validation images, or training ones without those, evenly of all: uint8 [1, 3, H, W] each."""
+    split: Split = "val" if len(dataset.val) else "train"
+    samples = dataset.val if split == "val" else dataset.train
+    read = dataset.validation_reader(split, recipe.preprocess)
+    height, width = recipe.input_size
+    count = min(PARITY_IMAGES, max(8, PARITY_PIXELS // (height * width)), len(samples))
+    for i in range(count):
+        try:
+            image, _ = read(i * len(samples) // count)
+        except ImageError:  # skipped in training too
+            continue
+        yield image[None]

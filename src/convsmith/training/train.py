@@ -8,19 +8,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 
-from convsmith.data.image_folder import ImageFolder, open_image_folder
-from convsmith.data.loader import default_workers, train_loader, val_loader
-from convsmith.data.sampler import StepSampler
+from convsmith.data.dataset import DataSet, num_samples
 from convsmith.errors import ConvsmithError
-from convsmith.models.layers import Normalize
-from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.make import make_task
+from convsmith.tasks.make import open_data
 from convsmith.tasks.teacher import teacher_digest
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import (
@@ -31,19 +26,18 @@ from convsmith.training.checkpoint import (
 )
 from convsmith.training.data_check import check_data
 from convsmith.training.log_file import log_file
-from convsmith.training.model_plan import build_model
 from convsmith.training.model_plan import plan as make_plan
 from convsmith.training.observers.base import Observer
 from convsmith.training.observers.console import Console
 from convsmith.training.observers.jsonl import JsonLines
 from convsmith.training.observers.tensorboard import TensorBoard
 from convsmith.training.pack import pack
-from convsmith.training.precision import make_repeatable, pick_device, pick_precision
+from convsmith.training.parts import make_parts
+from convsmith.training.precision import pick_device, pick_precision
 from convsmith.training.progress import Progress
 from convsmith.training.run import Run
 from convsmith.training.signals import StopRequest
-from convsmith.training.trainer import Parts, Trainer
-from convsmith.training.tricks import prepare, synchronise_batch_norm
+from convsmith.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +57,7 @@ def train(
 
     Args:
         recipe: a recipe, or the name or path of one.
-        data: folder of images, see `open_image_folder`.
+        data: folder of images, see `open_data`.
         out: the run directory. A run of the same recipe that it holds is gone on with, bit for bit as if it had
             never stopped; a finished one is left as it is.
         resume: `never` refuses a directory that holds a run.
@@ -74,12 +68,12 @@ def train(
         TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
     """
     run = Run(Path(out))
-    recipe, folder, plan = prepare_training(recipe, data)
+    recipe, dataset, plan = prepare_training(recipe, data)
     with run.lock(), log_file(run.path), ExitStack() as stack:
         console = Console()
         stack.callback(console.close)
         checkpoint = _checkpoint_to_go_on_from(run, recipe, resume)
-        progress = _start(checkpoint, recipe, plan, folder)
+        progress = _start(checkpoint, recipe, plan, dataset)
         plan = _as_begun(plan, recipe, progress)
         run.write_down(recipe, plan)
         if checkpoint:
@@ -92,29 +86,30 @@ def train(
         ]
         for writer in writers:
             stack.callback(writer.close)
-        _train(recipe, plan, folder, run, progress, checkpoint, [console, *writers])
+        _train(recipe, plan, dataset, run, progress, checkpoint, [console, *writers])
         if not run.bundle.exists():
-            pack(recipe, folder, run, progress)
+            pack(recipe, dataset, run, progress)
     return run
 
 
-def prepare_training(recipe: Recipe | str | Path, data: str | Path) -> tuple[Recipe, ImageFolder, Plan]:
+def prepare_training(recipe: Recipe | str | Path, data: str | Path) -> tuple[Recipe, DataSet, Plan]:
     """The recipe with the data's number of classes, the data, and the plan of both; nothing is written.
 
     Raises:
         ConvsmithError: something in the recipe or the data must be put right.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    folder = open_image_folder(Path(data), recipe.data.val_fraction if recipe.eval else None)
-    recipe = _with_num_classes(recipe, folder)
-    return recipe, folder, make_plan(recipe, len(folder.train))
+    dataset = open_data(recipe, Path(data))
+    recipe = _with_num_classes(recipe, dataset)
+    extra_samples = None if dataset.extra is None else len(dataset.extra)
+    return recipe, dataset, make_plan(recipe, len(dataset.train), extra_samples=extra_samples)
 
 
-def trainer_at_start(recipe: Recipe, plan: Plan, folder: ImageFolder, run_dir: Path) -> Trainer:
+def trainer_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Trainer:
     """A trainer before its first step, whom nobody watches; it writes only bad files' names, and what it is told to."""
-    progress = _start(None, recipe, plan, folder)
-    bad_files = BadFiles(run_dir / "bad_files.txt", folder.root, len(folder.train) + len(folder.val))
-    parts = _parts(recipe, plan, folder, progress, bad_files, (), StopRequest())
+    progress = _start(None, recipe, plan, dataset)
+    bad_files = BadFiles(run_dir / "bad_files.txt", dataset.root, num_samples(dataset))
+    parts = make_parts(recipe, plan, dataset, progress, bad_files, (), StopRequest())
     return Trainer(recipe, plan, parts, run_dir, progress, None)
 
 
@@ -142,13 +137,14 @@ def _as_begun(plan: Plan, recipe: Recipe, progress: Progress) -> Plan:
     if plan.per_device_batch == progress.per_device_batch:
         return plan
     batch = recipe.batch.model_copy(update={"per_device": progress.per_device_batch})
-    return make_plan(recipe.model_copy(update={"batch": batch}), plan.num_samples)
+    extra_samples = plan.extra["num_samples"] if plan.extra else None
+    return make_plan(recipe.model_copy(update={"batch": batch}), plan.num_samples, extra_samples=extra_samples)
 
 
 def _train(
     recipe: Recipe,
     plan: Plan,
-    folder: ImageFolder,
+    dataset: DataSet,
     run: Run,
     progress: Progress,
     checkpoint: Checkpoint | None,
@@ -159,90 +155,34 @@ def _train(
         logger.info("%s is finished: nothing is left to train", run.path)
         return
     _check_teacher(recipe, progress)
-    for note in folder.notes:
+    for note in dataset.notes:
         logger.info(note)
-    bad_files = BadFiles(run.path / "bad_files.txt", folder.root, len(folder.train) + len(folder.val))
+    bad_files = BadFiles(run.path / "bad_files.txt", dataset.root, num_samples(dataset))
     with StopRequest() as stop:
-        check_data(recipe, folder, progress, bad_files, watchers, stop)
+        check_data(recipe, dataset, progress, bad_files, watchers, stop)
         if not stop:
-            parts = _parts(recipe, plan, folder, progress, bad_files, watchers, stop)
+            parts = make_parts(recipe, plan, dataset, progress, bad_files, watchers, stop)
             Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
     if stop.signal is not None:
         raise _interrupted(stop, progress, plan)
 
 
-def _parts(
-    recipe: Recipe,
-    plan: Plan,
-    folder: ImageFolder,
-    progress: Progress,
-    bad_files: BadFiles,
-    watchers: Sequence[Observer],
-    stop: StopRequest,
-) -> Parts:
-    """Model, loaders and watchers for the steps from `progress` on."""
-    device = pick_device()
-    make_repeatable(device)
-    torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
-    model = build_model(recipe, weights=None if progress.step else recipe.model.weights)
-    prepare(model, recipe)
-    if recipe.model.sync_batch_norm:
-        model = synchronise_batch_norm(model, device)
-    model = model.to(device)
-    if recipe.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    workers = default_workers(device.type) if recipe.data.workers == "auto" else recipe.data.workers
-    sampler = StepSampler(
-        targets=folder.train.targets,
-        sampling=recipe.sampling,
-        seed=recipe.seed,
-        effective_batch=plan.effective_batch,
-        per_device_batch=plan.per_device_batch,
-        steps_per_epoch=plan.steps_per_epoch,
-        first_step=progress.step,
-        last_step=plan.total_steps,
-    )
-    task = make_task(recipe)
-    counts = np.bincount(folder.train.targets[sampler.used], minlength=len(folder.classes))
-    task.start(device, counts.tolist())
-    images = f"{len(folder.classes)} classes, {len(folder.train)} training and {len(folder.val)} validation images"
-    batch = f"{plan.effective_batch} = {plan.per_device_batch} x {plan.accumulation}"
-    logger.info("%s: %s", folder.root, images)
-    logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
-    logger.info("step %d of %d", progress.step, plan.total_steps)
-    return Parts(
-        model=model,
-        normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
-        task=task,
-        train=train_loader(
-            folder.train, recipe.augment, recipe.preprocess, sampler, recipe.seed, recipe.data.on_error, workers
-        ),
-        val=val_loader(folder.val, recipe.preprocess, plan.per_device_batch, workers),
-        num_val=len(folder.val),
-        device=device,
-        precision=progress.precision,
-        bad_files=bad_files,
-        observers=watchers,
-        stop=stop,
-    )
-
-
-def _with_num_classes(recipe: Recipe, folder: ImageFolder) -> Recipe:
+def _with_num_classes(recipe: Recipe, dataset: DataSet) -> Recipe:
     """The recipe with the data's number of classes.
 
     Raises:
         ConvsmithError: the recipe asks for another number.
     """
-    found, wanted = len(folder.classes), recipe.model.num_classes
+    found, wanted = len(dataset.classes), recipe.model.num_classes
     if wanted not in (None, found):
         raise ConvsmithError(
-            f"the recipe says model.num_classes={wanted}, but {folder.root} has {found} classes",
+            f"the recipe says model.num_classes={wanted}, but {dataset.root} has {found} classes",
             fix="Set model.num_classes=null to take it from the data.",
         )
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": found})})
 
 
-def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, folder: ImageFolder) -> Progress:
+def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet) -> Progress:
     """Where to go on from.
 
     Raises:
@@ -250,15 +190,15 @@ def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, folder: Im
     """
     if checkpoint is None:
         return Progress(
-            data_digest=folder.digest,
+            data_digest=dataset.digest,
             threads=torch.get_num_threads(),
             precision=pick_precision(recipe.precision, pick_device()),
             per_device_batch=plan.per_device_batch,
         )
     progress = Progress.from_dict(checkpoint.state)
-    if progress.data_digest != folder.digest:
+    if progress.data_digest != dataset.digest:
         raise ConvsmithError(
-            f"{folder.root} does not hold the data that this run began with",
+            f"{dataset.root} does not hold the data that this run began with",
             "files or classes were added, removed or renamed since",
             "Give the data as they were to go on, or start a new run in another directory with --out.",
         )

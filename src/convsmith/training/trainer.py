@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.base import Task
+from convsmith.tasks.base import Results, Task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import Checkpoint, save_checkpoint, tidy
 from convsmith.training.ema import Ema, decay_after
@@ -46,6 +46,7 @@ class Parts:
         normalize: uint8 images to the model's input, on the same device.
         train: micro-batches from the first step that is still to do, in the plan's order.
         val: the validation images, each once; iterated after each epoch if the recipe evaluates.
+        new_results: makes an empty collection for one evaluation.
     """
 
     model: nn.Module
@@ -54,6 +55,7 @@ class Parts:
     train: Iterable[Batch]
     val: Iterable[Batch]
     num_val: int
+    new_results: Callable[[], Results]
     device: torch.device
     precision: Precision
     bad_files: BadFiles
@@ -205,17 +207,17 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float] | None:
         """The metrics on the validation images, or None when a stop request came."""
-        parts, results, seen = self.parts, self.parts.task.new_results(), 0
+        parts, results, seen = self.parts, self.parts.new_results(), 0
         model = self.ema.model if self.ema and judged_weights(self.recipe) == "ema" else parts.model
 
         def after_batch(batch: Batch) -> bool:
             nonlocal seen
             self._take_note_of_bad_files(batch)
-            seen += len(batch.targets)
+            seen += len(batch.targets) + len(batch.bad)
             self._tell("evaluate", seen, parts.num_val)
             return not parts.stop
 
-        if not evaluate(model, self._as_input, parts.val, results, after_batch):
+        if not evaluate(model, parts.task, self._as_input, parts.val, results, after_batch):
             return None
         values = results.compute()
         if math.isnan(values[parts.task.metric]):

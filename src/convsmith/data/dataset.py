@@ -1,0 +1,90 @@
+"""A data set as trainer and tasks see it: samples by number, whatever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.recipe.augmentation import Augment
+from convsmith.spec import Preprocessing
+
+if TYPE_CHECKING:  # evaluate runs where torch is not installed
+    from torch import Tensor
+
+Split = Literal["train", "val", "extra"]
+"""`extra` is what the second phase of a training learns from, where that is not `train` again."""
+
+Reader = Callable[[int], "tuple[Tensor, Tensor]"]
+"""From a sample's number to its image, uint8 `[3, H, W]`, and its target; raises an ImageError for bad files."""
+
+
+class Samples(Protocol):
+    """The samples of one split, in a fixed order."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """The class of each sample, int64 `[N]`; all 0 where samples have no single one."""
+
+    def files(self, i: int) -> tuple[Path, ...]:
+        """The files that sample i is read from; the first one names it."""
+
+    def check(self, i: int, decode: bool) -> None:
+        """Raise the ImageError that reading sample i would: all of it, or what sizes and headers tell."""
+
+
+class DataSet(Protocol):
+    """The splits of a data set, and how their samples are read."""
+
+    @property
+    def root(self) -> Path:
+        """The folder, as an absolute path."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class."""
+
+    @property
+    def colours(self) -> tuple[tuple[int, int, int], ...] | None:
+        """RGB of each class, 0 to 255, where the data set has such colours."""
+
+    @property
+    def train(self) -> Samples:
+        """What is learned from."""
+
+    @property
+    def val(self) -> Samples:
+        """What is judged by."""
+
+    @property
+    def extra(self) -> Samples | None:
+        """What the second phase learns from; None: `train` again."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines worth printing: what was left out, what was held out."""
+
+    @property
+    def digest(self) -> str:
+        """Names the files, their classes and the splits, wherever the folder lies."""
+
+    def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
+        """How a split is read to learn from; random numbers come from torch's default generator."""
+
+    def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
+        """How a split is read to be judged by."""
+
+
+def splits(dataset: DataSet) -> list[Samples]:
+    """The splits that there are."""
+    return [samples for samples in (dataset.train, dataset.val, dataset.extra) if samples is not None]
+
+
+def num_samples(dataset: DataSet) -> int:
+    """Samples of all splits together."""
+    return sum(len(samples) for samples in splits(dataset))

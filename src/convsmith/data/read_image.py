@@ -1,0 +1,55 @@
+"""One labelled image, as it is learned from and as it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from convsmith.bundle.decode import decode_rgb, read_bytes
+from convsmith.bundle.preprocess import preprocess
+from convsmith.data.augment import train_transform
+from convsmith.data.index import Index
+from convsmith.recipe.augmentation import Augment
+from convsmith.spec import Preprocess
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Reads a file of the index as an augmented image, uint8 `[3, S, S]`, with its class, int64."""
+
+    index: Index
+    augment: Augment
+    preprocess: Preprocess
+
+    @cached_property
+    def _transform(self) -> Callable[[NDArray[np.uint8]], Tensor]:
+        return train_transform(self.augment, self.preprocess)  # made in the worker: it cannot be pickled
+
+    def __call__(self, i: int) -> tuple[Tensor, Tensor]:
+        """Raises an ImageError if the file is bad."""
+        return self._transform(np.array(_decoded(self.index, i))), torch.tensor(self.index.target(i))
+
+
+@dataclass(frozen=True)
+class ValidationImages:
+    """Reads a file of the index as predict and serve do, uint8 `[3, crop, crop]`, with its class, int64."""
+
+    index: Index
+    preprocess: Preprocess
+
+    def __call__(self, i: int) -> tuple[Tensor, Tensor]:
+        """Raises an ImageError if the file is bad."""
+        image = preprocess(_decoded(self.index, i), self.preprocess)
+        return torch.from_numpy(image), torch.tensor(self.index.target(i))
+
+
+def _decoded(index: Index, i: int) -> Image.Image:
+    path = index.path(i)
+    return decode_rgb(read_bytes(path), str(path))

@@ -1,0 +1,112 @@
+"""What a trainer works with, put together from a recipe, a plan and data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+import torch
+
+from convsmith.data.dataset import DataSet, Samples, Split
+from convsmith.data.loader import Batch, default_workers, train_loader, val_loader
+from convsmith.data.sampler import StepSampler, used_samples
+from convsmith.models.layers import Normalize
+from convsmith.randomness import Stream, counter_seed
+from convsmith.recipe.plan import Plan
+from convsmith.recipe.schema import Recipe
+from convsmith.tasks.make import make_task
+from convsmith.training.bad_files import BadFiles
+from convsmith.training.model_plan import build_model
+from convsmith.training.observers.base import Observer
+from convsmith.training.precision import make_repeatable, pick_device
+from convsmith.training.progress import Progress
+from convsmith.training.signals import StopRequest
+from convsmith.training.trainer import Parts
+from convsmith.training.tricks import prepare, synchronise_batch_norm
+
+logger = logging.getLogger(__name__)
+
+
+def make_parts(
+    recipe: Recipe,
+    plan: Plan,
+    dataset: DataSet,
+    progress: Progress,
+    bad_files: BadFiles,
+    watchers: Sequence[Observer],
+    stop: StopRequest,
+) -> Parts:
+    """Model, loaders and watchers for the steps from `progress` on."""
+    device = pick_device()
+    make_repeatable(device)
+    torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
+    model = build_model(recipe, weights=None if progress.step else recipe.model.weights)
+    prepare(model, recipe)
+    if recipe.model.sync_batch_norm:
+        model = synchronise_batch_norm(model, device)
+    model = model.to(device)
+    if recipe.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    workers = default_workers(device.type) if recipe.data.workers == "auto" else recipe.data.workers
+    task = make_task(recipe)
+    task.start(device, dataset, used_samples(recipe.sampling, dataset.train.targets, recipe.seed))
+    images = f"{len(dataset.classes)} classes, {len(dataset.train)} training and {len(dataset.val)} validation images"
+    batch = f"{plan.effective_batch} = {plan.per_device_batch} x {plan.accumulation}"
+    logger.info("%s: %s", dataset.root, images)
+    logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
+    logger.info("step %d of %d", progress.step, plan.total_steps)
+    return Parts(
+        model=model,
+        normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
+        task=task,
+        train=_training_batches(recipe, plan, dataset, progress.step, workers),
+        val=val_loader(
+            dataset.val,
+            dataset.validation_reader("val", recipe.preprocess),
+            plan.per_device_batch if task.one_size else 1,
+            workers,
+        ),
+        num_val=len(dataset.val),
+        new_results=lambda: task.new_results(dataset),
+        device=device,
+        precision=progress.precision,
+        bad_files=bad_files,
+        observers=watchers,
+        stop=stop,
+    )
+
+
+def _training_batches(recipe: Recipe, plan: Plan, dataset: DataSet, first_step: int, workers: int) -> Iterable[Batch]:
+    """The micro-batches from a step on: those of the first phase, then those of an extra one."""
+
+    def phase(split: Split, samples: Samples, steps_per_epoch: int, first_epoch: int, steps: int) -> Iterable[Batch]:
+        sampler = StepSampler(
+            targets=samples.targets,
+            sampling=recipe.sampling,
+            seed=recipe.seed,
+            effective_batch=plan.effective_batch,
+            per_device_batch=plan.per_device_batch,
+            steps_per_epoch=steps_per_epoch,
+            first_step=min(max(first_step - plan.epochs.total_steps(first_epoch), 0), steps),
+            last_step=steps,
+            first_epoch=first_epoch,
+        )
+        read = dataset.training_reader(split, recipe.augment, recipe.preprocess)
+        return train_loader(samples, read, sampler, recipe.seed, recipe.data.on_error, workers)
+
+    if plan.extra is None:
+        return phase("train", dataset.train, plan.steps_per_epoch, 0, plan.total_steps)
+    first_epoch = plan.extra["first_epoch"]
+    first_phase = plan.epochs.total_steps(first_epoch)
+    split: Split = "train" if dataset.extra is None else "extra"
+    return chain(
+        phase("train", dataset.train, plan.steps_per_epoch, 0, first_phase),
+        phase(
+            split,
+            dataset.extra or dataset.train,
+            plan.extra["steps_per_epoch"],
+            first_epoch,
+            plan.total_steps - first_phase,
+        ),
+    )
