@@ -91,6 +91,7 @@ from tests.recipe.test_yaml_text import VALUES
             "schedule: {name: multi_step, milestones: 3}",
             "`schedule.milestones` is 3, expected a list of numbers",
         ),
+        ("loss: {align_corners: 3}", "`loss.align_corners` is 3, expected true or false or a list of true or false"),
         # not one of the words
         ("schedule: {shift: 2}", "`schedule.shift` is 2, expected `-1`, `0` or `1`"),
         ("model: {drop_path: {}}", "`model.drop_path.end` is missing: Value of the last epoch."),

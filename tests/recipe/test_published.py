@@ -68,6 +68,7 @@ class TestTorchvision:
         erasing, mixing, ema, optimizer = recipe.augment.random_erasing, recipe.mixing, recipe.ema, recipe.optimizer
         assert crop is not None
         schedule: Any = recipe.schedule
+        loss: Any = recipe.loss
         found = {
             "model": recipe.model.name,
             "total_batch": plan.effective_batch,
@@ -78,7 +79,7 @@ class TestTorchvision:
             "weight_decay": optimizer.weight_decay,
             "norm_weight_decay": optimizer.norm_weight_decay,
             "bias_weight_decay": optimizer.bias_weight_decay,
-            "label_smoothing": recipe.loss.label_smoothing,
+            "label_smoothing": loss.label_smoothing,
             "mixup_alpha": mixing.mixup_alpha if mixing else 0.0,
             "cutmix_alpha": mixing.cutmix_alpha if mixing else 0.0,
             "lr_scheduler": {"step": "steplr", "cosine": "cosineannealinglr"}[schedule.name],
@@ -183,7 +184,8 @@ class TestResNeSt:
         assert mixing is not None
         assert (mixing.mixup_alpha, mixing.cutmix_alpha, mixing.probability) == (hyper["mixup_alpha"], 0, 1)
         assert (mixing.partner, mixing.off_epochs) == ("reversed", hyper["mixup_off_epoch"])
-        assert recipe.loss.label_smoothing == hyper["label_smoothing"]
+        loss: Any = recipe.loss
+        assert loss.label_smoothing == hyper["label_smoothing"]
         assert recipe.ema is None
 
     @pytest.mark.parametrize("entry", RESNEST["models"], ids=lambda entry: entry["name"])
@@ -240,7 +242,8 @@ class TestConvNeXt:
         assert plan.effective_batch == entry["effective_batch"]
         assert (optimizer.name, optimizer.eps, optimizer.betas) == (shared["opt"], shared["opt_eps"], (0.9, 0.999))
         assert (optimizer.vector_weight_decay, optimizer.weight_decay_end, plan.weight_decay) == (0, None, None)
-        assert recipe.loss.label_smoothing == shared["smoothing"]
+        loss: Any = recipe.loss
+        assert loss.label_smoothing == shared["smoothing"]
         assert recipe.clip_grad_norm is shared["clip_grad"]
         assert not ema or (ema.decay, ema.warmup) == (shared["model_ema_decay"], "none")
         assert not mixing or (mixing.probability, mixing.switch_probability, mixing.partner) == (

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convsmith.recipe.load import load_recipe
+from convsmith.recipe.objective import Ohem
 from convsmith.tasks.losses import (
     as_shares,
     binary_cross_entropy,
@@ -140,3 +141,8 @@ def test_a_recipe_names_the_loss_and_all_that_belongs_to_it(overrides: list[str]
     x = logits()
     loss = make_loss(load_recipe("digits", overrides).loss, WEIGHT)
     assert float(loss(x, LABELS)) == float(expected(x))
+
+
+def test_a_loss_of_pixels_only_is_refused() -> None:
+    with pytest.raises(AssertionError, match="ohem is a loss of pixels"):
+        make_loss(Ohem(name="ohem"))

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from convsmith.recipe.rarity import Rarity
 from convsmith.recipe.unused import refuse_unused
-from convsmith.spec import Fraction, NonNegative, Positive, Section
+from convsmith.spec import Count, Fraction, NonNegative, Positive, Section
 
 ClassWeights = Rarity | Annotated[tuple[Positive, ...], Field(min_length=2)]
 
@@ -16,21 +16,43 @@ ClassWeights = Rarity | Annotated[tuple[Positive, ...], Field(min_length=2)]
 class _Loss(Section):
     class_weights: ClassWeights | None = Field(
         None,
-        description="Weight of each class: a list, or from its number n of training images, 1/n, 1/sqrt(n) or "
-        "(1 - 0.999) / (1 - 0.999^n), scaled to a mean of 1 over the images; null: all alike.",
+        description="Weight of each class: a list, or from its number n of training images (of pixels, where those are "
+        "classified), 1/n, 1/sqrt(n) or (1 - 0.999) / (1 - 0.999^n), scaled to a mean of 1 over them; null: all alike.",
     )
+
+
+class _SmoothedLoss(_Loss):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="Probability spread evenly over all classes."
     )
 
 
-class CrossEntropy(_Loss):
+class PixelLoss(_Loss):
+    """Base of all losses that can be taken of each pixel, and of each output of a model that has several."""
+
+    output_weights: Annotated[tuple[NonNegative, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="Weight of each output of a segmentation model, auxiliary ones first, such as OCR's [0.4, 1]; "
+        "null: 0.4 for each auxiliary one, 1 for the last.",
+    )
+    align_corners: bool | Annotated[tuple[bool, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="How logits are upsampled to the masks: whether the centres of the corner pixels stay in place. "
+        "A list has one for each output; null: as inside the model.",
+    )
+
+
+class _SmoothedPixelLoss(_SmoothedLoss, PixelLoss):
+    pass
+
+
+class CrossEntropy(_SmoothedPixelLoss):
     """Cross-entropy with the softmax of the logits."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
 
 
-class BinaryCrossEntropy(_Loss):
+class BinaryCrossEntropy(_SmoothedLoss):
     """Each class as a question of its own, on the sigmoid of its logit (Wightman et al. 2021, arXiv:2110.00476)."""
 
     name: Literal["binary_cross_entropy"]
@@ -39,15 +61,54 @@ class BinaryCrossEntropy(_Loss):
     )
 
 
-class Focal(_Loss):
+class Focal(_SmoothedPixelLoss):
     """Cross-entropy times (1 - p)^gamma: easy samples count less (Lin et al. 2017, arXiv:1708.02002)."""
 
     name: Literal["focal"]
     gamma: NonNegative = 2.0
 
 
+class Ohem(PixelLoss):
+    """Cross-entropy of the hard pixels only (online hard example mining), as HRNet's code does it.
+
+    Only the last output is mined. An auxiliary one gives its cross-entropy, averaged over all pixels.
+    """
+
+    name: Literal["ohem"]
+    threshold: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9, description="A pixel is hard whose right class has a probability below it."
+    )
+    min_kept: Count = Field(
+        131072, description="Where fewer pixels of a forward pass are hard, so many of the hardest are kept."
+    )
+
+
+class _RegionLoss(PixelLoss):
+    cross_entropy: NonNegative = Field(
+        1.0, description="Weight of cross-entropy added to it, which `class_weights` weigh; 0: none."
+    )
+
+    @model_validator(mode="after")
+    def _weights_have_a_use(self) -> _RegionLoss:
+        if self.cross_entropy == 0 and self.class_weights is not None:
+            raise ValueError("class_weights weigh the cross-entropy, but cross_entropy is 0: put null on class_weights")
+        return self
+
+
+class Dice(_RegionLoss):
+    """1 - the soft Dice coefficient, a mean over the classes of a batch (Isensee et al. 2018, arXiv:1809.10486)."""
+
+    name: Literal["dice"]
+
+
+class Lovasz(_RegionLoss):
+    """Lovasz-Softmax, which stands for 1 - mIoU over the classes of a batch (Berman et al. 2018, arXiv:1705.08790)."""
+
+    name: Literal["lovasz"]
+
+
 Loss = Annotated[
-    CrossEntropy | BinaryCrossEntropy | Focal,
+    CrossEntropy | BinaryCrossEntropy | Focal | Ohem | Dice | Lovasz,
     Field(discriminator="name", description="What is minimised; `name` says which kind."),
 ]
 

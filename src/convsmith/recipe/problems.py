@@ -36,6 +36,7 @@ _KINDS = {
     "dict_type": "a section (keys below it)",
     "model_type": "a section (keys below it)",
 }
+_ITEMS = {str: "text", bool: "true or false"}  # what a list holds, where that is not numbers
 
 
 def validate(values: Mapping[str, Any], origin: Callable[[str], str]) -> Recipe:
@@ -185,7 +186,7 @@ def _list_at(path: str) -> str:
         items = _items(items[0] if ... in items else items[int(index)])
     if ... in items:
         pair = _items(items[0])
-        return f"a list of {'lists ' + _words(pair) if pair else 'text' if items[0] is str else 'numbers'}"
+        return f"a list of {'lists ' + _words(pair) if pair else _ITEMS.get(items[0], 'numbers')}"
     return _words(items) if str in items else f"a list of {len(items)} numbers"
 
 

@@ -44,9 +44,7 @@ def focal(
     p is the softmax of the logits; `gamma` 0 gives `cross_entropy`, whose arguments the others are.
     """
     labels = as_shares(labels, logits)
-    log_p = logits.log_softmax(1)
-    rest = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)  # the gradient of 0 ** gamma is no number
-    terms = -smoothed(labels, smoothing) * rest**gamma * log_p
+    terms = -smoothed(labels, smoothing) * focused(logits.log_softmax(1), gamma)
     return (terms if weight is None else terms * weight).sum() / _mass(labels, weight)
 
 
@@ -75,11 +73,12 @@ def binary_cross_entropy(
 
 
 def make_loss(spec: objective.Loss, weight: Tensor | None = None) -> LossFunction:
-    """The loss that a recipe describes, with the weights [K] of its classes."""
+    """The loss of images that a recipe describes, with the weights [K] of its classes."""
     if isinstance(spec, objective.BinaryCrossEntropy):
         return partial(binary_cross_entropy, weight=weight, smoothing=spec.label_smoothing, threshold=spec.threshold)
     if isinstance(spec, objective.Focal):
         return partial(focal, gamma=spec.gamma, weight=weight, smoothing=spec.label_smoothing)
+    assert isinstance(spec, objective.CrossEntropy), f"{spec.name} is a loss of pixels"
     return partial(cross_entropy, weight=weight, smoothing=spec.label_smoothing)
 
 
@@ -88,6 +87,12 @@ def class_weights(kind: Rarity, counts: Sequence[int]) -> Tensor:
     images = np.asarray(counts)
     weight = rarity(kind, images)
     return torch.from_numpy(weight * images.sum() / (weight * images).sum()).float()
+
+
+def focused(log_p: Tensor, gamma: float) -> Tensor:
+    """(1 - p)^gamma log(p) of logarithms of probabilities, of any shape: the terms of `focal`."""
+    rest = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)  # the gradient of 0 ** gamma is no number
+    return rest**gamma * log_p
 
 
 def as_shares(labels: Tensor, logits: Tensor) -> Tensor:
