@@ -95,6 +95,9 @@ class WholeImage(Section):
         None,
         description="Length in pixels of the longer side at scale 1; null: the image's own. HRNet's TEST.BASE_SIZE.",
     )
+    warp: bool = Field(
+        False, description="Make both sides `base_size`, whatever the image's shape, as HRNet does with LIP."
+    )
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = Field(
         (1.0,), description="Sizes that the image is looked at in, relative to `base_size`; their answers are summed."
     )
@@ -114,6 +117,18 @@ class WholeImage(Section):
     std: tuple[Positive, Positive, Positive] = Field(
         (0.229, 0.224, 0.225), description="Per-channel standard deviation of images in 0 to 1."
     )
+
+    def check_classes(self, num_classes: int) -> None:
+        """ValueError if `mirrored_classes` names a class that is not below `num_classes`."""
+        for pair in self.mirrored_classes:
+            if not all(0 <= class_id < num_classes for class_id in pair):
+                raise ValueError(f"mirrored_classes has the pair {list(pair)}, but classes are 0 to {num_classes - 1}")
+
+    @model_validator(mode="after")
+    def _warp_has_a_size(self) -> WholeImage:
+        if self.warp and self.base_size is None:
+            raise ValueError("warp makes both sides base_size, which is null: set base_size")
+        return self
 
 
 Preprocessing = Preprocess | WholeImage

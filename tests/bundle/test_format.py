@@ -128,7 +128,7 @@ def test_a_file_name_that_is_not_plain_is_refused(bundle: Path, name: str) -> No
 @pytest.mark.parametrize("key", ["resize", "crop"])
 def test_an_image_side_that_no_memory_holds_is_refused(bundle: Path, key: str) -> None:
     reseal(bundle, preprocess=json.loads((bundle / "bundle.json").read_text())["preprocess"] | {key: 1_000_000})
-    with pytest.raises(ConvsmithError, match=rf"preprocess\.{key}: .* less than or equal to 4096"):
+    with pytest.raises(ConvsmithError, match=rf"preprocess\.resize_then_crop\.{key}: .* less than or equal to 4096"):
         load(bundle)
 
 
@@ -155,7 +155,15 @@ def test_a_manifest_without_a_format_version_is_damaged(bundle: Path, version: o
 
 @pytest.mark.parametrize(
     ("changes", "key"),
-    [({"labels": "red"}, "labels"), ({"extra": 1}, "extra"), ({"preprocess": {"resize": "8", "crop": 8}}, "resize")],
+    [
+        ({"labels": "red"}, "labels"),
+        ({"extra": 1}, "extra"),
+        ({"preprocess": {"method": "warp", "resize": "8", "crop": 8}}, "resize"),
+        ({"preprocess": {"resize": 8, "crop": 8}}, "method"),
+        ({"task": "segmentation"}, "resize_then_crop"),
+        ({"colours": [[0, 0, 0]]}, "1 colours for 3 labels"),
+        ({"colours": [[0, 0, 256]] * 3}, "colours"),
+    ],
 )
 def test_a_manifest_of_another_shape_names_the_key(bundle: Path, changes: dict[str, Any], key: str) -> None:
     reseal(bundle, **changes)

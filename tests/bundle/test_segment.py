@@ -226,6 +226,13 @@ def test_what_the_model_returns_is_left_as_it_is() -> None:
         assert segment(noise(20, 30), whole(**keys), lambda images: logits, CLASSES).shape == (20, 30)
 
 
+def test_a_warped_image_is_looked_at_as_a_square() -> None:
+    model = Convolution()
+    mask = segment(noise(30, 50), whole(base_size=20, warp=True, scales=(0.5, 1.0)), model, CLASSES)
+    assert model.seen == [[10, 10], [20, 20]]
+    assert mask.shape == (30, 50)
+
+
 def test_a_thin_strip_keeps_a_pixel_of_width() -> None:
     assert segment(noise(400, 1), whole(base_size=40, scales=(0.5, 1.0)), pointwise, CLASSES).shape == (400, 1)
 

@@ -186,7 +186,7 @@ def test_an_impossible_section_is_told_with_the_reason(tmp_path: Path, text: str
         ),
         (
             ["eval=false", "early_stopping.patience=3"],
-            "{origin}: early_stopping.patience counts epochs of a validation metric, but `eval` is false",
+            "{origin}: early_stopping.patience counts validations, but `eval` is false",
         ),
         (
             ["mixing={mixup_alpha: 1, off_epochs: 10}"],

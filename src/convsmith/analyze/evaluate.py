@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from convsmith.analyze.evaluate_masks import MaskEvaluation, evaluate_masks
+from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import load
@@ -54,21 +56,36 @@ class Evaluation:
 
 
 def evaluate_bundle(
-    bundle: str | Path, data: str | Path, batch_size: int = 32, progress: Callable[[int, int], None] | None = None
-) -> Evaluation:
-    """Judge a bundle by images in folders that are named like its labels.
+    bundle: str | Path,
+    data: str | Path,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    boundary: bool = False,
+    looking: Mapping[str, Any] | None = None,
+) -> Evaluation | MaskEvaluation:
+    """Judge a bundle by labelled images: of a classifier, in folders named like its labels; of segmentation, by masks.
 
     Args:
         bundle: the bundle's folder.
         data: the folder that the bundle was trained on, of which only the validation images are judged, split as in
-            training; or another one, judged by `data/val/LABEL/*` where there is a `val`, else by `data/LABEL/*`.
-        batch_size: images in one forward pass; it changes speed, not results.
+            training; or another one, judged by `data/val/LABEL/*` where there is a `val`, else by `data/LABEL/*` (see
+            `evaluate_masks` for segmentation).
+        batch_size: images of a classifier in one forward pass; it changes speed, not results.
         progress: is told how many images are done, of how many.
+        boundary: of segmentation, measure Boundary IoU too.
+        looking: of segmentation, how to look at images instead of the bundle's own way, see `Bundle.looking`.
 
     Raises:
         ConvsmithError: bundle or data cannot be used, or not one image can be read.
     """
     opened = load(bundle)
+    if looking:
+        opened = opened.looking(**looking)
+    if opened.manifest.task == "segmentation":
+        return evaluate_masks(opened, Path(data), boundary, progress)
+    if boundary:
+        raise ConvsmithError("boundaries are measured of masks", "this bundle is a classifier")
     validation = _validation_images(Path(data), opened.manifest)
     index = open_labelled_folder(Path(data), opened.labels) if validation is None else validation
     results, unreadable = ClassificationResults(), []
@@ -77,6 +94,7 @@ def evaluate_bundle(
         if isinstance(answer, ImageError):
             unreadable.append(f"{answer.what}: {answer.why}")
         else:
+            assert isinstance(answer, Classification)
             results.update(answer.logits[None], index.targets[i : i + 1])
         if progress:
             progress(i + 1, len(index))

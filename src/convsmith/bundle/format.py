@@ -54,6 +54,8 @@ class Manifest(Section):
     def _parts_agree(self) -> Manifest:
         if (self.task == "segmentation") != isinstance(self.preprocess, WholeImage):
             raise ValueError(f"the task {self.task} does not go with the preprocessing {self.preprocess.method}")
+        if isinstance(self.preprocess, WholeImage):
+            self.preprocess.check_classes(len(self.labels))
         if self.colours is not None and len(self.colours) != len(self.labels):
             raise ValueError(f"there are {len(self.colours)} colours for {len(self.labels)} labels")
         return self
@@ -88,7 +90,7 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
-        raise _damaged(directory, f"in {MANIFEST}, {_first_problem(error)}") from error
+        raise _damaged(directory, f"in {MANIFEST}, {first_problem(error)}") from error
     for name, record in manifest.files.items():
         path = directory / name
         if not path.is_file():
@@ -164,7 +166,7 @@ def write_bundle(
         text = json.dumps(sealed(plain), indent=2)
         Manifest.model_validate_json(text)
     except (TypeError, ValueError) as error:
-        reason = _first_problem(error) if isinstance(error, ValidationError) else str(error)
+        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
     with new_directory(directory) as folder:
         (folder / MODEL).write_bytes(model)
@@ -207,7 +209,8 @@ def _refuse_newer(directory: Path, values: dict[str, Any]) -> None:
         )
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """Where the first of pydantic's complaints is, and what it says."""
     first = error.errors()[0]
     return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
-from convsmith.bundle.format import Manifest, read_manifest, read_model
+from convsmith.bundle.format import Manifest, first_problem, read_manifest, read_model
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import OnnxRuntime, available_cores
 from convsmith.bundle.segment import segment
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.errors import ConvsmithError
-from convsmith.spec import Preprocess
+from convsmith.spec import Preprocess, WholeImage
 
 Prediction = Classification | Segmentation
 
@@ -58,7 +61,7 @@ class Bundle:
         wanted = (len(self.labels),) if manifest.task == "classification" else (len(self.labels), side, side)
         if shape != wanted:
             raise ConvsmithError(
-                f"the bundle {path} is damaged", f"its model gives logits {shape} for {len(self.labels)} labels"
+                f"the bundle {path} is damaged", f"its model gives {shape} logits for {len(self.labels)} labels"
             )
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -82,7 +85,19 @@ class Bundle:
         Raises:
             ImageError: it cannot be read, or is too large to be segmented.
         """
-        return self._answer(self.preprocess(image, name)[None])[0]
+        return self.predict_preprocessed(self.preprocess(image, name), name)
+
+    def predict_preprocessed(self, image: NDArray[np.uint8], name: str = "image") -> Prediction:
+        """`predict` of what `preprocess` returned.
+
+        Raises:
+            ImageError: it is too large to be segmented.
+        """
+        spec = self.manifest.preprocess
+        if isinstance(spec, Preprocess):
+            return Classification(self.logits(image[None])[0], self.labels)
+        mask = segment(image.transpose(1, 2, 0), spec, self.logits, len(self.labels), name)
+        return Segmentation(mask, self.labels, self.manifest.colours)
 
     def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[Prediction | ImageError]:
         """Predict images in batches; yields one answer for each, in order, an `ImageError` for one that is bad.
@@ -112,22 +127,35 @@ class Bundle:
             return error
 
     def _answers(self, inputs: list[NDArray[np.uint8] | ImageError]) -> Iterator[Prediction | ImageError]:
-        good = [image for image in inputs if not isinstance(image, ImageError)]
-        try:
-            answers = iter(self._answer(np.stack(good)) if good else ())
-        except ImageError as error:  # too large to be segmented; such images come alone
-            yield error
+        if not isinstance(self.manifest.preprocess, Preprocess):
+            yield from map(self._segmented, inputs)
             return
+        good = [image for image in inputs if not isinstance(image, ImageError)]
+        logits = iter(self.logits(np.stack(good)) if good else ())
         for image in inputs:
-            yield image if isinstance(image, ImageError) else next(answers)
+            yield image if isinstance(image, ImageError) else Classification(next(logits), self.labels)
 
-    def _answer(self, images: NDArray[np.uint8]) -> list[Prediction]:
+    def _segmented(self, image: NDArray[np.uint8] | ImageError) -> Prediction | ImageError:
+        try:
+            return image if isinstance(image, ImageError) else self.predict_preprocessed(image)
+        except ImageError as error:
+            return error
+
+    def looking(self, **changes: Any) -> Bundle:
+        """The same bundle that looks at images otherwise: `scales`, `flip` and the other keys of `preprocess`.
+
+        Raises:
+            ConvsmithError: it is no bundle for segmentation, or there is no such key or value.
+        """
         spec = self.manifest.preprocess
-        if isinstance(spec, Preprocess):
-            return [Classification(logits, self.labels) for logits in self.logits(images)]
-        pictures = images.transpose(0, 2, 3, 1)
-        masks = [segment(picture, spec, self.logits) for picture in pictures]
-        return [Segmentation(mask, self.labels, self.manifest.colours) for mask in masks]
+        if not isinstance(spec, WholeImage):
+            raise ConvsmithError("a classifier looks at images in one way only", "the bundle's own preprocessing")
+        try:
+            changed = WholeImage.model_validate_json(json.dumps({**spec.model_dump(mode="json"), **changes}))
+        except (TypeError, ValueError) as error:
+            reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
+            raise ConvsmithError("images cannot be looked at so", reason) from error
+        return Bundle(self.path, self.manifest.model_copy(update={"preprocess": changed}), self._runtime)
 
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r}, model={self.manifest.model.get('name')!r}, {len(self.labels)} classes)"

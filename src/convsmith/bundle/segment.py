@@ -186,7 +186,8 @@ class _Looks:
 
 def _allowed_sizes(size: _Size, spec: WholeImage, num_classes: int, name: str) -> list[_Size]:
     """The size of the image at each scale, if the model may look at all of them."""
-    sizes = [resized_size(*size, int((spec.base_size or max(size)) * scale + 0.5)) for scale in spec.scales]
+    longs = [int((spec.base_size or max(size)) * scale + 0.5) for scale in spec.scales]
+    sizes = [(long, long) if spec.warp else resized_size(*size, long) for long in longs]
     fix = "Choose a smaller `base_size` or smaller `scales`." if spec.base_size else "Scale it down first."
     for scale, (height, width) in zip(spec.scales, sizes, strict=True):
         if _window(spec, scale) is None and height * width > MAX_PASS_PIXELS:

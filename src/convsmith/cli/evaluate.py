@@ -11,19 +11,32 @@ from convsmith.cli.text import printable
 
 if TYPE_CHECKING:
     from convsmith.analyze.evaluate import Evaluation
+    from convsmith.analyze.evaluate_masks import MaskEvaluation
 
 MAX_CONFUSION = 20
 
 
 def evaluate(
     bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
-    data: Annotated[Path, typer.Option(help="The data it was trained on, or a folder with val/CLASS/* or CLASS/*.")],
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 32,
+    changes: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="How to segment instead, such as flip=true scales=[0.75,1,1.25]."
+        ),
+    ] = None,
+    *,
+    data: Annotated[
+        Path, typer.Option(help="The data it was trained on, or a folder with val/CLASS/* or CLASS/*, or with masks.")
+    ],
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
+    boundary_iou: Annotated[bool, typer.Option("--boundary-iou", help="Of masks, measure the boundaries too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure a bundle on labelled images: top-1, top-5, per class, confusion matrix.
+    """Measure a bundle on labelled images: accuracy or IoU, per class, confusion matrix.
 
     Example: convsmith evaluate runs/photos/bundle --data photos/
+
+    Example: convsmith evaluate runs/streets/bundle --data streets/ flip=true scales=[0.75,1,1.25]
     """
     import json
     import sys
@@ -32,12 +45,19 @@ def evaluate(
     from rich.progress import Progress
 
     from convsmith.analyze.evaluate import evaluate_bundle
+    from convsmith.analyze.evaluate_masks import MaskEvaluation
     from convsmith.bundle.format import read_manifest
+    from convsmith.recipe.layers import override_layer
 
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("evaluate", total=None)
         report = evaluate_bundle(
-            bundle, data, batch_size, lambda done, total: bar.update(task, completed=done, total=total)
+            bundle,
+            data,
+            batch_size,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            boundary=boundary_iou,
+            looking=override_layer(changes or ()).values,
         )
     if not report.held_out and read_manifest(bundle).data_digest and not (data / "val").is_dir():
         print(
@@ -48,11 +68,13 @@ def evaluate(
         print(f"left out: {printable(line)}", file=sys.stderr)
     if as_json:
         print(json.dumps(report.to_dict()))
+    elif isinstance(report, MaskEvaluation):
+        _print_masks(report)
     else:
-        _print_report(report)
+        _print_classes(report)
 
 
-def _print_report(report: Evaluation) -> None:
+def _print_classes(report: Evaluation) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -71,3 +93,27 @@ def _print_report(report: Evaluation) -> None:
     console.print(table)
     if show_confusion:
         console.print("Columns are what the bundle says; --json has all figures.", highlight=False)
+
+
+def _print_masks(report: MaskEvaluation) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    kind = "validation images" if report.held_out else "images"
+    figures = {"mIoU": report.miou, "mean accuracy": report.mean_accuracy, "pixel accuracy": report.pixel_accuracy}
+    if report.boundary_iou is not None:
+        figures["boundary IoU"] = report.boundary_iou
+    words = [f"{name} {value:.2%}" for name, value in figures.items()]
+    console.print(f"{report.images} {kind}  {'  '.join(words)}", highlight=False)
+    table = Table("class", "pixels", "IoU", "right")
+    total = sum(report.pixels)
+    rows = zip(report.labels, report.pixels, report.iou, report.accuracy, strict=True)
+    for label, pixels, iou, right in rows:
+        shares = [f"{pixels / total:.2%}", f"{iou:.2%}", f"{right:.2%}"] if pixels else ["", "", ""]
+        table.add_row(escape(printable(label)), *shares)
+    console.print(table)
+    absent = report.pixels.count(0)
+    if absent:
+        console.print(f"{absent} classes have no pixels there; in the means they count as 0.", highlight=False)

@@ -15,6 +15,8 @@ from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
     from convsmith.bundle.classification import Classification
+    from convsmith.bundle.predictor import Bundle
+    from convsmith.cli.image_paths import Complain
 
 Answer = TypeVar("Answer")
 Write = Callable[[str, "Classification"], None]
@@ -34,18 +36,28 @@ def predict(
     paths: Annotated[list[str], typer.Argument(help="Images, folders or patterns; - reads one image from stdin.")],
     output: Annotated[Format | None, typer.Option("--format", help="table (default), jsonl or csv.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to print for each image.")] = 1,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Classes printed for each image: 1 of a classifier, all of a mask.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for masks and overlays of a segmentation.  [default: predictions]")
+    ] = None,
 ) -> None:
     """Say what is on images. A bad file is one line on standard error and exit code 1; the others are predicted.
 
+    A bundle for segmentation writes, for each image, NAME.png (the class of each pixel, with a palette),
+    NAME.overlay.jpg (their colours over the image) and NAME.json (the area of each class) into a folder.
+
     Example: convsmith predict runs/photos/bundle holiday/ cat.jpg --top 3
+
+    Example: convsmith predict runs/streets/bundle street.jpg --out masks/
     """
     import sys
     import warnings
 
-    from convsmith.bundle.decode import ImageError
     from convsmith.bundle.predictor import load
     from convsmith.cli.image_paths import find_images
+    from convsmith.cli.predict_masks import predict_masks
 
     if as_json and output not in (None, Format.JSONL):
         raise ConvsmithError(f"--json and --format {output} exclude each other")
@@ -58,30 +70,50 @@ def predict(
         complaints += 1
         print(f"error: {printable(name)}: {printable(reason)}", file=sys.stderr)
 
-    names: deque[str] = deque()
-
-    def images() -> Iterator[Path | bytes]:
-        for name, image in find_images(paths, complain):
-            names.append(name)
-            yield image
-
-    write = _writer(Format.JSONL if as_json else output or Format.TABLE, model.labels, top)
-    for answer in _counted(model.predict_many(images())):
-        if isinstance(answer, ImageError):
-            complain(names.popleft(), answer.why)
-        else:
-            write(names.popleft(), answer)
+    _print_names_as_they_are()
+    images, shown = find_images(paths, complain), Format.JSONL if as_json else output or Format.TABLE
+    if model.manifest.task == "segmentation":
+        predict_masks(model, _counted(images), out or Path("predictions"), shown, top, complain)
+    elif out is not None:
+        raise ConvsmithError("--out is for masks", "this bundle is a classifier, whose answers are printed", "Omit it.")
+    else:
+        _predict_classes(model, images, _writer(shown, model.labels, top or 1), complain)
     if complaints:
         raise typer.Exit(1)
 
 
-def _writer(output: Format, labels: tuple[str, ...], top: int) -> Write:
-    """A function that prints one prediction at once; a name whose bytes are no text comes out as it went in."""
+def _predict_classes(
+    model: Bundle, images: Iterator[tuple[str, Path | bytes]], write: Write, complain: Complain
+) -> None:
+    from convsmith.bundle.classification import Classification
+    from convsmith.bundle.decode import ImageError
+
+    names: deque[str] = deque()
+
+    def sources() -> Iterator[Path | bytes]:
+        for name, image in images:
+            names.append(name)
+            yield image
+
+    for answer in _counted(model.predict_many(sources())):
+        if isinstance(answer, ImageError):
+            complain(names.popleft(), answer.why)
+        else:
+            assert isinstance(answer, Classification)
+            write(names.popleft(), answer)
+
+
+def _print_names_as_they_are() -> None:
+    """A name whose bytes are no text comes out as it went in."""
     import io
     import sys
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+def _writer(output: Format, labels: tuple[str, ...], top: int) -> Write:
+    """A function that prints one prediction at once."""
     if output == Format.TABLE:
         return _table(labels, top)
     return _json_lines(top) if output == Format.JSONL else _csv(top)

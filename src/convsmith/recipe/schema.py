@@ -102,9 +102,9 @@ class Batch(Section):
 
 
 class EarlyStopping(Section):
-    """Stop when the validation metric has not improved for some epochs."""
+    """Stop when the validation metric has not improved for some time."""
 
-    patience: Count = Field(description="Epochs without improvement before the run stops.")
+    patience: Count = Field(description="Validations without improvement before the run stops.")
     min_delta: NonNegative = Field(0.0, description="Smallest improvement that counts, in the metric's unit.")
 
 
@@ -145,7 +145,8 @@ class Recipe(Section):
     distillation: Distillation | None = None
     freeze: Freeze | None = None
     ema: Ema | None = None
-    eval: bool = Field(True, description="Validate after each epoch; without, the last weights are the result.")
+    eval: bool = Field(True, description="Validate; without, the last weights are the result.")
+    eval_every: Count = Field(1, description="Epochs from one validation to the next; the last epoch always has one.")
     metric: Literal["top1", "balanced_accuracy", "miou", "mean_accuracy", "pixel_accuracy"] = Field(
         "top1",
         description="Figure of the validation that chooses the best epoch and that early stopping watches: `top1`, or "
@@ -195,9 +196,7 @@ class Recipe(Section):
         if extra and low > extra.lr:
             raise ValueError(f"schedule.min_lr ({low:g}) is above schedule.extra.lr ({extra.lr:g}), that falls to it")
         if not self.eval and self.early_stopping:
-            raise ValueError(
-                "early_stopping.patience counts epochs of a validation metric, but `eval` is false, so there is none"
-            )
+            raise ValueError("early_stopping.patience counts validations, but `eval` is false, so there are none")
         epochs = total_epochs(self.schedule)
         if self.mixing and self.mixing.off_epochs >= epochs:
             raise ValueError(

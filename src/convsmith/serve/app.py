@@ -9,9 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
+from convsmith.serve.answers import JPEG, PNG, ClassAnswer, MaskAnswer, answer
 from convsmith.serve.problems import ErrorBody, answer_problems_as_json
 from convsmith.serve.service import Service, share_cores
 from convsmith.serve.upload import uploaded_image
@@ -23,26 +24,13 @@ _FORM = {
     "required": ["image"],
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
+    406: {"model": ErrorBody, "description": "a mask is JSON, PNG or JPEG, and Accept names none of them"},
     408: {"model": ErrorBody, "description": "the upload took too long"},
     413: {"model": ErrorBody, "description": "too many bytes or pixels"},
     415: {"model": ErrorBody, "description": "not a readable image"},
     422: {"model": ErrorBody, "description": "no image in the request, or a parameter that is not valid"},
     503: {"model": ErrorBody, "description": "not ready, or too many requests; see Retry-After"},
 }
-
-
-class ClassScore(BaseModel):
-    """One class and its probability, 0 to 1."""
-
-    class_id: int
-    label: str
-    score: float
-
-
-class Prediction(ClassScore):
-    """The most probable class, and the `top` ones in order."""
-
-    top: list[ClassScore]
 
 
 class Status(BaseModel):
@@ -88,15 +76,23 @@ def create_app(
 
     @app.post(
         "/predict",
-        responses=_ERRORS,
+        response_model=None,
+        responses={
+            200: {
+                "model": ClassAnswer | MaskAnswer,
+                "content": {PNG: {}, JPEG: {}},
+                "description": "JSON; of segmentation, by Accept, also a PNG of the classes or a JPEG that shows them",
+            },
+            **_ERRORS,
+        },
         openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
     )
-    async def predict(request: Request, top: Annotated[int, Query(ge=1)] = 5) -> Prediction:
-        """Classify the image in the multipart field `image`."""
+    async def predict(request: Request, top: Annotated[int, Query(ge=1)] = 5) -> Response:
+        """Predict the image in the multipart field `image`: its class, or the class of each pixel."""
+        accept = request.headers.get("accept", "")
         with service.admitted() as bundle:
             async with uploaded_image(request, max_bytes) as file:
-                answer = await service.classify(bundle, file)
-        return Prediction.model_validate(answer.to_dict(top))
+                return await service.run(lambda: answer(bundle, file.read(), accept, top))
 
     @app.get("/healthz")
     async def healthz() -> Status:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TypeVar
 
-from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError, ImageTooLarge
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.runtime import available_cores
 from convsmith.errors import ConvsmithError
 from convsmith.serve.problems import Problem
+
+Answer = TypeVar("Answer")
 
 MAX_WORKERS = 4
 
@@ -73,14 +74,14 @@ class Service:
         finally:
             self.active -= 1
 
-    async def classify(self, bundle: Bundle, file: BinaryIO) -> Classification:
-        """Decode and classify an uploaded file in the pool.
+    async def run(self, predict: Callable[[], Answer]) -> Answer:
+        """Decode and predict an uploaded file in the pool.
 
         Raises:
             Problem: 413 an image of too many pixels, 415 not a readable image.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, _classify, bundle, file)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, predict)
         except ImageTooLarge as error:
             raise Problem(413, error.what, error.why, error.fix) from error
         except ImageError as error:
@@ -110,10 +111,6 @@ def share_cores(workers: int | None, threads: int | None, cores: int | None = No
             "Lower --workers or --threads; more threads than cores only slow each other down.",
         )
     return workers, threads
-
-
-def _classify(bundle: Bundle, file: BinaryIO) -> Classification:
-    return bundle.predict(file.read(), "the uploaded file")
 
 
 def _unavailable(why: str) -> Problem:

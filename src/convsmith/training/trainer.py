@@ -173,7 +173,8 @@ class Trainer:
         """Evaluate, record, judge and save; leaves everything as it was when a stop request comes between."""
         state, plan = self.state, self.plan
         loss = self._mean_loss()
-        values = self._evaluate() if self.recipe.eval else {}
+        judged = self.recipe.eval and self._evaluation_is_due()
+        values = self._evaluate() if judged else {}
         if values is None:
             return
         images = self._steps_of_epoch() * plan.effective_batch
@@ -184,8 +185,13 @@ class Trainer:
         state.evaluated_step = state.step
         state.train_seconds = 0.0
         self.loss_sum.zero_()
-        self._judge(values)
+        if judged or not self.recipe.eval:
+            self._judge(values)
         self._save()
+
+    def _evaluation_is_due(self) -> bool:
+        epochs_done, _ = self.epochs.at(self.state.step)
+        return epochs_done % self.recipe.eval_every == 0 or self.state.step == self.plan.total_steps
 
     def _judge(self, values: dict[str, float]) -> None:
         """Compare with the best so far and decide whether to go on; without metrics the newest is the best."""
@@ -201,7 +207,7 @@ class Trainer:
         if state.epochs_without_improvement >= stopping.patience:
             state.stopped_early = True
             logger.info(
-                "stopped early: for %d epochs %s has not risen by more than %g above %.4f",
+                "stopped early: in %d validations %s has not risen by more than %g above %.4f",
                 stopping.patience, metric, stopping.min_delta, state.improved_to,
             )  # fmt: skip
 

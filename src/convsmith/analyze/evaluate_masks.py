@@ -1,0 +1,135 @@
+"""A bundle for segmentation against true masks. Needs no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from convsmith.bundle.decode import ImageError
+from convsmith.bundle.predictor import Bundle
+from convsmith.bundle.segmentation import Segmentation
+from convsmith.data.dataset import Split
+from convsmith.data.layout import quoted
+from convsmith.data.mask_folder import MaskFolder, open_mask_folder
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.mask_data import Masks
+from convsmith.recipe.schema import Data
+from convsmith.tasks.segmentation_metrics import SegmentationResults
+
+
+@dataclass(frozen=True)
+class MaskEvaluation:
+    """What a bundle gets right, pixel by pixel.
+
+    Attributes:
+        images: number of images that were judged.
+        held_out: whether they are the validation images of the data that the bundle was trained on.
+        miou: mean of `iou`, classes that never occur counted as 0, as HRNet's code does.
+        mean_accuracy: mean of `accuracy`, likewise.
+        pixel_accuracy: fraction of pixels whose class is right.
+        boundary_iou: mean over the classes of their boundaries' IoU; None where it was not asked for.
+        labels: class names, in the bundle's order.
+        iou: intersection over union of each class.
+        accuracy: fraction of each class's pixels that are right.
+        pixels: how many pixels each class truly has; where it is 0, the class's figures mean nothing.
+        confusion: counts of pixels [K][K], rows true and columns predicted.
+        unreadable: one line for each image that was left out.
+    """
+
+    images: int
+    held_out: bool
+    miou: float
+    mean_accuracy: float
+    pixel_accuracy: float
+    boundary_iou: float | None
+    labels: tuple[str, ...]
+    iou: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    pixels: tuple[int, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    unreadable: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def evaluate_masks(
+    bundle: Bundle, data: Path, boundary: bool = False, progress: Callable[[int, int], None] | None = None
+) -> MaskEvaluation:
+    """Judge a bundle by images with masks, at the images' own size.
+
+    Args:
+        bundle: what is judged.
+        data: the folder that the bundle was trained on, of which only the validation images are judged; or another
+            one of the same layout, judged by its validation part, or by its training part where it has none.
+        boundary: measure Boundary IoU too.
+        progress: is told how many images are done, of how many.
+
+    Raises:
+        ConvsmithError: the data cannot be used, have other classes, or not one image can be read.
+    """
+    folder, split, held_out = _open(bundle, data)
+    samples = folder.val if split == "val" else folder.train
+    results, unreadable = SegmentationResults(len(bundle.labels), boundary), []
+    for i in range(len(samples)):
+        try:
+            pixels, mask = folder.read(split, i)
+            answer = bundle.predict(pixels, str(samples.path(i)))
+        except ImageError as error:
+            unreadable.append(f"{error.what}: {error.why}")
+        else:
+            assert isinstance(answer, Segmentation)
+            results.update(answer.mask, mask)
+        if progress:
+            progress(i + 1, len(samples))
+    judged = len(samples) - len(unreadable)
+    if not judged:
+        raise ConvsmithError(f"no image in {data} can be judged", unreadable[0] if unreadable else "there is none")
+    figures = results.compute()
+    return MaskEvaluation(
+        images=judged,
+        held_out=held_out,
+        **{"boundary_iou": None, **figures},
+        labels=bundle.labels,
+        iou=tuple(results.iou().tolist()),
+        accuracy=tuple(results.accuracy().tolist()),
+        pixels=tuple(results.pixels.tolist()),
+        confusion=tuple(tuple(row) for row in results.confusion.tolist()),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _open(bundle: Bundle, data: Path) -> tuple[MaskFolder, Split, bool]:
+    """The data, the part of them to judge by, and whether that was held out of the bundle's training."""
+    try:
+        section = Data.model_validate_json(json.dumps(bundle.manifest.recipe.get("data")))
+    except ValidationError:
+        section = Data()
+    masks = section.masks or Masks()
+    with suppress(ConvsmithError):  # what cannot be trained on is not what it was trained on; it may do to judge by
+        folder = open_mask_folder(data, masks, section.val_fraction)
+        if folder.digest == bundle.manifest.data_digest:
+            return folder, "val", True
+    try:
+        folder = _only(data, masks, masks.val or "val")
+    except ConvsmithError:
+        folder = _only(data, masks, masks.train)
+    if folder.classes != bundle.labels:
+        raise ConvsmithError(
+            f"{data} has other classes than the bundle",
+            f"its classes are {quoted(folder.classes)}",
+            f"The bundle's are {quoted(bundle.labels)}; they must be the same, in the same order.",
+        )
+    return folder, "train", False
+
+
+def _only(data: Path, masks: Masks, part: str) -> MaskFolder:
+    """One part of the data, as if it was the one to train on."""
+    return open_mask_folder(data, masks.model_copy(update={"train": part, "val": None, "extra": None}), None)

@@ -1,0 +1,111 @@
+"""Semantic segmentation: one class per pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convsmith.bundle.segment import segment
+from convsmith.data.dataset import DataSet
+from convsmith.data.mask_folder import MaskFolder
+from convsmith.errors import ConvsmithError
+from convsmith.models.base import SegmentationModel
+from convsmith.recipe.objective import PixelLoss
+from convsmith.recipe.schema import Recipe
+from convsmith.spec import WholeImage
+from convsmith.tasks.base import Run
+from convsmith.tasks.losses import class_weights
+from convsmith.tasks.segmentation_losses import SegmentationLoss, make_segmentation_loss
+from convsmith.tasks.segmentation_metrics import SegmentationResults
+
+
+class JudgedMasks(SegmentationResults):
+    """What a model in training answers on validation images."""
+
+    def __init__(self, num_classes: int, spec: WholeImage) -> None:
+        super().__init__(num_classes)
+        self._spec = spec
+
+    def judge(self, run: Run, images: Tensor, targets: Tensor) -> None:
+        """Take in the answers to images [N, 3, H, W] with masks [N, H, W]."""
+        for image, mask in zip(images.permute(0, 2, 3, 1).numpy(), targets.numpy(), strict=True):
+            predicted = segment(image, self._spec, lambda seen: run(torch.from_numpy(seen)), len(self.confusion))
+            self.update(predicted, mask)
+
+
+class Segmentation:
+    """A recipe's loss of pixels; judged by the recipe's metric at the images' own size."""
+
+    one_size = False
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self.metric: str = recipe.metric
+        self._weight: Tensor | None = None
+        self._loss: SegmentationLoss | None = None
+
+    def check_model(self, model: nn.Module) -> None:
+        """Raise a ConvsmithError unless the model gives logits for each pixel, as many outputs as the loss weighs."""
+        if not isinstance(model, SegmentationModel):
+            raise ConvsmithError(
+                "segmentation cannot train this model",
+                f"{type(model).__name__} gives logits for each image, not for each pixel",
+                "Choose another model.name; `convsmith models` lists them with their task.",
+            )
+        assert isinstance(self._recipe.preprocess, WholeImage)
+        try:
+            self._recipe.preprocess.check_classes(model.num_classes)
+        except ValueError as error:
+            raise ConvsmithError(f"preprocess.{error}", fix="Name classes by their numbers.") from error
+        loss = self._recipe.loss
+        if isinstance(loss.class_weights, tuple) and len(loss.class_weights) != model.num_classes:
+            raise ConvsmithError(
+                f"loss.class_weights lists {len(loss.class_weights)} weights, but there are {model.num_classes} classes",
+                fix="Give one for each class, in their order, or `inverse`, `sqrt` or `effective_number`.",
+            )
+        assert isinstance(loss, PixelLoss)  # the recipe's validator holds it
+        for key in ("output_weights", "align_corners"):
+            listed = getattr(loss, key)
+            if isinstance(listed, tuple) and len(listed) != len(model.heads):
+                raise ConvsmithError(
+                    f"loss.{key} lists {len(listed)} values, but the model has {len(model.heads)} outputs",
+                    fix="Give one for each, the prediction last, or null.",
+                )
+
+    def start(self, device: torch.device, data: DataSet, used: NDArray[np.int64]) -> None:
+        """Weigh the classes, where the recipe does so by the pixels that they have in training masks."""
+        given = self._recipe.loss.class_weights
+        if isinstance(given, tuple):
+            self._weight = torch.tensor(given, device=device)
+        elif given is not None:
+            assert isinstance(data, MaskFolder)
+            self._weight = class_weights(given, data.count_pixels(used).tolist()).to(device)
+
+    def training_loss(self, model: nn.Module, images: Tensor, targets: Tensor, epoch: int) -> Tensor:  # noqa: ARG002
+        """The scalar loss of a batch, in float32.
+
+        Args:
+            model: gives logits [N, K, h, w], or several of them.
+            images: normalised floats [N, C, H, W].
+            targets: masks [N, H, W].
+            epoch: of the run; nothing here changes with it.
+        """
+        if self._loss is None:
+            inner = next(module for module in model.modules() if isinstance(module, SegmentationModel))
+            self._loss = make_segmentation_loss(self._recipe.loss, self._weight, inner.align_corners)
+        outputs = model(images)
+        with torch.autocast(images.device.type, enabled=False):
+            outputs = [outputs] if isinstance(outputs, Tensor) else outputs
+            return self._loss([output.float() for output in outputs], targets)
+
+    def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        """Logits [N, K, H, W] of normalised images [N, C, H, W]."""
+        assert isinstance(model, SegmentationModel)
+        return model.segment(images)
+
+    def new_results(self, data: DataSet) -> JudgedMasks:
+        """An empty collection for one evaluation."""
+        assert isinstance(self._recipe.preprocess, WholeImage)
+        return JudgedMasks(len(data.classes), self._recipe.preprocess)
