@@ -86,7 +86,7 @@ class TestToYaml:
 
 
 def test_a_training_image_may_be_larger_than_the_evaluation_image(tmp_path: Path) -> None:
-    assert example(tmp_path, "augment.random_crop.size=64").augment.size == 64
+    assert example(tmp_path, "augment.random_crop.size=64").augment.size == (64, 64)
 
 
 def test_null_takes_an_option_of_the_model_out_again(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ class TestResNeSt:
         crop = augment.random_resized_crop if size < 320 else augment.efficientnet_crop
         assert crop is not None
         assert crop.interpolation == ("bilinear" if size < 320 else "bicubic")
-        assert augment.size == recipe.preprocess.crop == size
+        assert (augment.size, recipe.preprocess.crop) == ((size, size), size)
         assert recipe.preprocess.resize == size + 32
         assert policy is not None
         assert (policy.name, policy.before_crop) == ("resnest_auto_augment", True)
@@ -224,7 +224,7 @@ class TestConvNeXt:
             "epochs": plan.total_epochs,
             "model": recipe.model.name,
             "drop_path": recipe.model.options["drop_path"],
-            "input_size": recipe.augment.size,
+            "input_size": recipe.augment.size[0],
             "layer_scale_init_value": recipe.model.options["layer_scale_init_value"],
             "model_ema": ema is not None,
             "model_ema_eval": ema is not None and ema.judged,
@@ -288,7 +288,7 @@ def test_the_cosine_of_90_epochs() -> None:
     optimizer: Any = recipe.optimizer
     assert (plan.total_epochs, plan.effective_batch) == (hyper["epochs"], hyper["batch"])
     assert (optimizer.momentum, optimizer.nesterov) == (hyper["momentum"], hyper["nesterov"])
-    assert (optimizer.weight_decay, recipe.augment.size) == (hyper["weight_decay"], hyper["crop"])
+    assert (optimizer.weight_decay, recipe.augment.size) == (hyper["weight_decay"], (hyper["crop"],) * 2)
     last = hyper["lr"] * (1 + math.cos(math.pi * (plan.total_steps - 1) / plan.total_steps)) / 2
     assert marks(plan) == close((hyper["lr"], hyper["lr"], last))
 

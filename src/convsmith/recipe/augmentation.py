@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from convsmith.recipe.rarity import Rarity
 from convsmith.recipe.unused import refuse_unused
-from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Section, Side
+from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Section, Side, Size
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -192,11 +192,11 @@ class Augment(Section):
         return self
 
     @property
-    def size(self) -> int:
-        """Side of the training image in pixels."""
+    def size(self) -> Size:
+        """Height and width of the training image in pixels."""
         crop = self.random_resized_crop or self.efficientnet_crop or self.random_crop
         assert crop is not None  # the validator holds it
-        return crop.size
+        return crop.size, crop.size
 
 
 class Mixing(Section):

@@ -141,9 +141,10 @@ def _bundle(recipe: Recipe, folder: Path, num_classes: int) -> TeacherFunction:
             f"{folder} has {len(manifest.labels)} classes, the student {num_classes}",
             fix="Choose a bundle that was trained on the student's classes.",
         )
-    if (side := manifest.preprocess.crop) != (own := recipe.augment.size):
+    side, (height, width) = manifest.preprocess.crop, recipe.augment.size
+    if (height, width) != (side, side):
         raise ConvsmithError(
-            f"{folder} takes images of {side}x{side} pixels, the student is trained on {own}x{own}",
+            f"{folder} takes images of {side}x{side} pixels, the student is trained on {height}x{width}",
             fix=f"Train on {side} pixels, or name the teacher by model and weights, which take any size.",
         )
     runtime = OnnxRuntime(read_model(folder, manifest), torch.get_num_threads())

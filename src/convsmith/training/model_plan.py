@@ -104,12 +104,12 @@ def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
 def _check_single_images(model: nn.Module, recipe: Recipe, plan: Plan) -> None:
     """Raise a ConvsmithError if the model cannot learn from one image at a time, as some with BatchNorm cannot."""
     EachEpoch(model, recipe, plan).begin(plan.total_epochs - 1)  # a frozen BatchNorm can
-    size = recipe.augment.size
+    height, width = recipe.augment.size
     try:
-        model(torch.empty(1, 3, size, size))
+        model(torch.empty(1, 3, height, width))
     except ValueError as error:
         raise ConvsmithError(
-            f"`{recipe.model.name}` cannot be trained on one image of {size}x{size} pixels at a time",
+            f"`{recipe.model.name}` cannot be trained on one image of {height}x{width} pixels at a time",
             "where a channel comes down to a single value, BatchNorm has nothing to take a mean over",
             "Set batch.per_device to 2 or more, and batch.size to a multiple of it.",
         ) from error
@@ -123,7 +123,7 @@ def _gmacs(model: nn.Module, size: Size) -> float:
     return float(counter.get_total_flops()) / 2 / 1e9
 
 
-def _activation_bytes(model: VisionModel, batch: int, size: int, precision: Precision) -> int:
+def _activation_bytes(model: VisionModel, batch: int, size: Size, precision: Precision) -> int:
     """Bytes of activations at the worst moment of a step."""
     kept = _saved_bytes(model, batch, size, precision, {})
     groups = [module for module in model.modules() if isinstance(module, Blocks) and module.recompute]
@@ -152,7 +152,7 @@ def _activation_bytes(model: VisionModel, batch: int, size: int, precision: Prec
     return kept + largest
 
 
-def _saved_bytes(model: nn.Module, batch: int, size: int, precision: Precision, saved: dict[int, int]) -> int:
+def _saved_bytes(model: nn.Module, batch: int, size: Size, precision: Precision, saved: dict[int, int]) -> int:
     """Bytes that a forward pass keeps for the backward pass, the parameters themselves not counted.
 
     `saved`, by storage, grows while the pass goes on.
@@ -168,6 +168,6 @@ def _saved_bytes(model: nn.Module, batch: int, size: int, precision: Precision, 
 
     # The activations are alike on every device; the CPU's autocast rules stand for all.
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(precision, "cpu"):
-        output = model(torch.empty(batch, 3, size, size))
+        output = model(torch.empty(batch, 3, *size))
     assert output.requires_grad  # holds the graph, and with it the storages whose addresses were counted
     return sum(saved.values())
