@@ -23,6 +23,7 @@ from convsmith.recipe.augmentation import (
     RandomCrop,
     RandomErasing,
     RandomResizedCrop,
+    RandomScaleCrop,
     TrivialAugment,
 )
 from convsmith.spec import Interpolation, Preprocess
@@ -211,14 +212,15 @@ def test_torchvisions_reference_preset_gives_the_same_images_up_to_a_byte() -> N
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (5, 40), (1, 1), (50, 41)])
-@pytest.mark.parametrize("crop", ["random_resized_crop", "efficientnet_crop", "random_crop"])
+@pytest.mark.parametrize("crop", ["random_resized_crop", "efficientnet_crop", "random_crop", "random_scale_crop"])
 def test_any_image_passes_all_steps(crop: str, shape: tuple[int, int]) -> None:
     sections: dict[str, Any] = {
         "random_resized_crop": CROP,
         "efficientnet_crop": EfficientNetCrop(size=16),
         "random_crop": RandomCrop(size=16),
+        "random_scale_crop": RandomScaleCrop(size=(16, 16)),
     }
-    augment = Augment(**(dict(ALL) | dict.fromkeys(sections) | {crop: sections[crop]}))
+    augment = Augment(**(dict(ALL) | dict.fromkeys(sections) | {crop: sections[crop], "brightness_shift": 10}))
     for seed in range(5):
         image = augmented(noise(*shape), augment, seed)
         assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 16, 16))

@@ -37,7 +37,7 @@ from tests.recipe.test_yaml_text import VALUES
             "`augment.random_resized_crop.size`, `augment.efficientnet_crop.size` or `augment.random_crop.size`?",
         ),
         ("augment: {mixup: 1}", "unknown key `augment.mixup`; did you mean `mixing.mixup_alpha`?"),
-        ("augment: {zzz: 1}", "unknown key `augment.zzz`; `augment` has color_jitter, efficientnet_crop, hflip,"),
+        ("augment: {zzz: 1}", "unknown key `augment.zzz`; `augment` has brightness_shift, color_jitter, "),
         ("gamma: 3", "unknown key `gamma`; did you mean `schedule.gamma` or `loss.gamma`?"),
         ("num_clases: 3", "unknown key `num_clases`; did you mean `model.num_classes`?"),
         ("zzz: 1", "unknown key `zzz`; a recipe has augment, batch, channels_last, checkpoint, clip_grad_norm, data,"),
@@ -76,6 +76,25 @@ from tests.recipe.test_yaml_text import VALUES
             "augment: {random_crop: null, random_resized_crop: {size: 4097}}",
             "`augment.random_resized_crop.size` is 4097, expected a number of at most 4096",
         ),
+        (
+            "augment: {random_crop: null, random_scale_crop: {size: 512}}",
+            "`augment.random_scale_crop.size` is 512, expected a list of 2 numbers",
+        ),
+        (
+            "augment: {random_crop: null, random_scale_crop: {size: [8, 8], scale: [0.5, 5]}}",
+            "`augment.random_scale_crop.scale[1]` is 5, expected a number of at most 4",
+        ),
+        (
+            "augment: {random_crop: null, random_scale_crop: {size: [8, 8], resize_first: wrap}}",
+            '`augment.random_scale_crop.resize_first` is the text "wrap", expected `shorter_side` or `warp`; did you',
+        ),
+        (
+            "augment: {random_crop: null, random_scale_crop: {size: [8, 8], base: 8}}",
+            "unknown key `augment.random_scale_crop.base`; `augment.random_scale_crop` has base_size, resize",
+        ),
+        ("augment: {brightness_shift: 0.1}", "`augment.brightness_shift` is 0.1, expected an integer"),
+        ("augment: {downsample_rate: 1}", "unknown key `augment.downsample_rate`; did you mean `augment.mask_down"),
+        ("augment: {mask_downsample_rate: 4}", "`augment.mask_downsample_rate` is 4, expected a number of at most 1"),
         ("preprocess: {mean: [0, 2, 0]}", "`preprocess.mean[1]` is 2, expected a number of at most 1"),
         ("preprocess: {mean: [0.5]}", "`preprocess.mean` is [0.5], expected a list of 3 numbers"),
         ("preprocess: {mean: [0, 0, 0, 0]}", "`preprocess.mean` is [0, 0, 0, 0], expected a list of 3 numbers"),
@@ -149,6 +168,23 @@ def test_one_problem_is_told_in_one_line_with_its_place(tmp_path: Path, text: st
         (
             "augment: {color_jitter: {}}",
             "`augment.color_jitter`: brightness, contrast, saturation and hue are all 0: set one, or",
+        ),
+        (
+            "augment: {random_crop: null, random_scale_crop: {size: [8, 8], scale: [2, 1]}}",
+            "`augment.random_scale_crop`: scale is a range [low, high], but 2.0 is above 1.0",
+        ),
+        (
+            "augment: {random_crop: null, random_scale_crop: {size: [8, 8], scale: [0.5, 1.25]}}",
+            "`augment.random_scale_crop`: scale reaches from 0.5 to 1.25, which is no whole number of steps of 0.1: "
+            "end it at 1.2, or set another scale_step",
+        ),
+        (
+            "augment: {random_crop: null, random_scale_crop: {size: [8, 8], scale_step: 1.0e-300}}",
+            "`augment.random_scale_crop`: scale_step (1e-300) is as good as none: set 0",
+        ),
+        (
+            "augment: {random_crop: null, random_scale_crop: {size: [8, 8], resize_first: shorter_side}}",
+            "`augment.random_scale_crop`: resize_first resizes the shorter side to base_size, which is null: set",
         ),
         (
             "sampling: {name: balanced, beta: 0.9}",

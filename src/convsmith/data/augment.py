@@ -1,4 +1,7 @@
-"""Random changes to a training image, drawn from torch's default generator: the loader seeds it for every sample."""
+"""Random changes to training images, and to their masks, drawn from torch's default generator.
+
+The loader seeds it for every sample.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from convsmith.bundle.decode import MAX_PIXELS, ImageTooLarge
-from convsmith.data.draws import below
+from convsmith.data.draws import below, uniform
 from convsmith.data.efficientnet_crop import efficientnet_crop
 from convsmith.data.erasing import random_erasing
+from convsmith.data.geometry import Sample, Step, cut, cut_anywhere, mirrored, padded, resized
 from convsmith.data.lighting import random_lighting
 from convsmith.data.policies import make_policy
-from convsmith.recipe.augmentation import Augment, RandomCrop
-from convsmith.spec import Interpolation, Preprocess
-
-Transform = Callable[[Tensor], Tensor]
+from convsmith.data.scale_crop import random_scale_crop
+from convsmith.recipe.augmentation import Augment, RandomCrop, RandomResizedCrop
+from convsmith.spec import Interpolation, Preprocess, Size, WholeImage
 
 # `nearest` of tensors rounds coordinates otherwise than Pillow, which the validation images are made with.
 _MODES: dict[Interpolation, InterpolationMode] = {
@@ -31,79 +33,133 @@ _MODES: dict[Interpolation, InterpolationMode] = {
 
 
 def train_transform(augment: Augment, preprocess: Preprocess) -> Callable[[NDArray[np.uint8]], Tensor]:
-    """The function from a decoded image, uint8 `[H, W, 3]`, to a training image, uint8 `[3, S, S]`.
+    """The function from a decoded image, uint8 `[H, W, 3]`, to a training image, uint8 `[3, h, w]`.
 
     Args:
-        augment: what happens, in its order; S is `augment.size`.
+        augment: what happens, in its order; h and w are `augment.size`.
         preprocess: gives the interpolation of `random_crop`'s resize, and the mean colour and its deviation.
 
     Raises (the function):
-        ImageTooLarge: a strip so long and thin that `random_crop` would make it huge.
+        ImageTooLarge: the crop would make it huge, such as a long and thin strip.
     """
     steps = list(_steps(augment, preprocess))
+    return lambda pixels: _augmented(steps, pixels, None).image
 
-    def transform(pixels: NDArray[np.uint8]) -> Tensor:
-        image = torch.from_numpy(pixels).permute(2, 0, 1)  # views, where they do: the batch makes the one copy
-        for step in steps:
-            image = step(image)
-        return image
+
+def pair_transform(
+    augment: Augment, preprocess: WholeImage
+) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[Tensor, Tensor]]:
+    """The function from a decoded image and its mask, uint8 `[H, W, 3]` and `[H, W]`, to those of training.
+
+    They are uint8 `[3, h, w]` and `[h', w']`. Whatever moves the image moves the mask. What lies outside the image
+    is black, and `IGNORED` in the mask. As in validation, images are resized without a filter; masks by nearest.
+
+    Args:
+        augment: what happens, in its order; h and w are `augment.size`, h' and w' `augment.mask_size`. There is no
+            policy, random_erasing or efficientnet_crop: they change images alone.
+        preprocess: gives the classes that change places in a mirrored image, be it mirrored left to right or upside
+            down: either makes a left arm a right one.
+
+    Raises (the function):
+        ImageTooLarge: the crop would make it huge, such as a long and thin strip.
+    """
+    of_images_alone = (augment.policy, augment.random_erasing, augment.efficientnet_crop)
+    assert not any(of_images_alone)  # the recipe's validator holds it
+    steps = list(_steps(augment, preprocess))
+
+    def transform(pixels: NDArray[np.uint8], values: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        assert pixels.shape[:2] == values.shape
+        image, mask = _augmented(steps, pixels, values)
+        assert mask is not None
+        return image, v2.functional.resize_mask(mask, list(augment.mask_size))
 
     return transform
 
 
-def _steps(augment: Augment, preprocess: Preprocess) -> Iterator[Transform]:
+def _augmented(steps: list[Step], pixels: NDArray[np.uint8], values: NDArray[np.uint8] | None) -> Sample:
+    # Views, where they do: the batch makes the one copy.
+    sample = Sample(torch.from_numpy(pixels).permute(2, 0, 1), None if values is None else torch.from_numpy(values))
+    for step in steps:
+        sample = step(sample)
+    return sample
+
+
+def _steps(augment: Augment, preprocess: Preprocess | WholeImage) -> Iterator[Step]:
     """What is to be done, in order. Operations on colour go through the image row by row, so it is packed for them."""
     policy = augment.policy
     if policy and policy.before_crop:
-        yield torch.Tensor.contiguous
-        yield make_policy(policy, preprocess)
+        yield _on_image(torch.Tensor.contiguous)
+        yield _on_image(make_policy(policy, preprocess))
     yield _crop(augment, preprocess)
     if augment.hflip:
-        yield partial(_flip, -1, augment.hflip)
+        yield _flip(-1, augment.hflip, preprocess)
     if augment.vflip:
-        yield partial(_flip, -2, augment.vflip)
+        yield _flip(-2, augment.vflip, preprocess)
     if (policy and not policy.before_crop) or augment.color_jitter:
-        yield torch.Tensor.contiguous
+        yield _on_image(torch.Tensor.contiguous)
     if policy and not policy.before_crop:
-        yield make_policy(policy, preprocess)
+        yield _on_image(make_policy(policy, preprocess))
     if jitter := augment.color_jitter:
-        yield v2.ColorJitter(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue)
+        yield _on_image(v2.ColorJitter(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue))
     if augment.lighting:
-        yield random_lighting(augment.lighting)
+        yield _on_image(random_lighting(augment.lighting))
+    if augment.brightness_shift:
+        yield _on_image(partial(_brightness_shift, augment.brightness_shift))
     if augment.random_erasing:
-        yield random_erasing(augment.random_erasing, preprocess)
+        yield _on_image(random_erasing(augment.random_erasing, preprocess))
 
 
-def _flip(axis: int, probability: float, image: Tensor) -> Tensor:
-    return image.flip(axis) if torch.rand(()).item() < probability else image
+def _on_image(change: Callable[[Tensor], Tensor]) -> Step:
+    """A step that leaves the mask as it is, because pixels keep their places."""
+    return lambda sample: Sample(change(sample.image), sample.mask)
 
 
-def _crop(augment: Augment, preprocess: Preprocess) -> Transform:
+def _brightness_shift(largest: int, image: Tensor) -> Tensor:
+    """Half of the images plus a whole number from `-largest` to `largest`, cut off at 0 and 255."""
+    if uniform() < 0.5:
+        return image
+    return (image.to(torch.int16) + (below(2 * largest + 1) - largest)).clamp_(0, 255).to(torch.uint8)
+
+
+def _flip(axis: int, probability: float, preprocess: Preprocess | WholeImage) -> Step:
+    classes = None
+    if isinstance(preprocess, WholeImage) and preprocess.mirrored_classes:
+        classes = torch.arange(256, dtype=torch.uint8)
+        for one, other in preprocess.mirrored_classes:
+            classes[one], classes[other] = other, one
+    return lambda sample: mirrored(sample, axis, classes) if torch.rand(()).item() < probability else sample
+
+
+def _crop(augment: Augment, preprocess: Preprocess | WholeImage) -> Step:
+    filtered = isinstance(preprocess, Preprocess)
+    if augment.random_scale_crop:
+        return random_scale_crop(augment.random_scale_crop)
     if augment.random_crop:
-        return partial(_padded_crop, augment.random_crop, _MODES[preprocess.interpolation])
-    if augment.efficientnet_crop:
-        return efficientnet_crop(augment.efficientnet_crop, _MODES[augment.efficientnet_crop.interpolation])
-    crop = augment.random_resized_crop
-    assert crop is not None  # the recipe's validator holds it
-    mode = _MODES[crop.interpolation]
-    resized_crop: Transform = v2.RandomResizedCrop(crop.size, crop.scale, crop.ratio, interpolation=mode)
-    return resized_crop
+        mode = _MODES[preprocess.interpolation] if isinstance(preprocess, Preprocess) else InterpolationMode.BILINEAR
+        return partial(_padded_crop, augment.random_crop, mode, filtered)
+    if crop := augment.efficientnet_crop:
+        return _on_image(efficientnet_crop(crop, _MODES[crop.interpolation]))
+    assert augment.random_resized_crop is not None  # the recipe's validator holds it
+    return _resized_crop(augment.random_resized_crop, augment.size, filtered)
 
 
-def _padded_crop(crop: RandomCrop, mode: InterpolationMode, image: Tensor) -> Tensor:
-    """A square of side `size` at a random place of the image, resized to `size` and padded with black.
+def _resized_crop(crop: RandomResizedCrop, size: Size, filtered: bool) -> Step:
+    """torchvision's class, which draws the part."""
+    draw, mode = v2.RandomResizedCrop(crop.size, crop.scale, crop.ratio), _MODES[crop.interpolation]
+
+    def cut_and_resized(sample: Sample) -> Sample:
+        box = draw.make_params([sample.image])
+        part = cut(sample, box["top"], box["left"], (box["height"], box["width"]))
+        return resized(part, size, mode, filtered)
+
+    return cut_and_resized
+
+
+def _padded_crop(crop: RandomCrop, mode: InterpolationMode, filtered: bool, sample: Sample) -> Sample:
+    """A square of side `size` at a random place of the image, resized to `size` and padded.
 
     Written with functions: as v2 classes this and the flip take a fifth of the whole time of a 32x32 image.
     """
-    size = crop.size
-    short, long = sorted(image.shape[1:])
-    if size * size * long // short > MAX_PIXELS:
-        raise ImageTooLarge(
-            "an image is too large", f"resized to {size} on its shorter side it has over {MAX_PIXELS} pixels"
-        )
-    if short != size:
-        image = v2.functional.resize(image, [size], mode, antialias=True)
-    if crop.padding:
-        image = torch.nn.functional.pad(image, [crop.padding] * 4)
-    top, left = (below(side - size + 1) for side in image.shape[1:])
-    return image[:, top : top + size, left : left + size]
+    height, width = (crop.size * side // min(sample.size) for side in sample.size)
+    sample = resized(sample, (height, width), mode, filtered)
+    return cut_anywhere(padded(sample, *[crop.padding] * 4), (crop.size, crop.size))

@@ -9,10 +9,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from convsmith.recipe.augmentation import RandomErasing
-from convsmith.spec import Preprocess
+from convsmith.spec import Preprocess, WholeImage
 
 
-def random_erasing(erasing: RandomErasing, preprocess: Preprocess) -> Callable[[Tensor], Tensor]:
+def random_erasing(erasing: RandomErasing, preprocess: Preprocess | WholeImage) -> Callable[[Tensor], Tensor]:
     """The function that overwrites a rectangle of an image, uint8 `[3, H, W]`, with `erasing.probability`.
 
     torchvision and timm do so after normalisation, with 0 or with the standard normal distribution. Here it is done

@@ -21,10 +21,10 @@ from convsmith.recipe.augmentation import (
     TimmRandAugment,
     TrivialAugment,
 )
-from convsmith.spec import Preprocess
+from convsmith.spec import Preprocess, WholeImage
 
 
-def make_policy(policy: Policy, preprocess: Preprocess) -> Callable[[Tensor], Tensor]:
+def make_policy(policy: Policy, preprocess: Preprocess | WholeImage) -> Callable[[Tensor], Tensor]:
     """The function that changes an image, uint8 `[3, H, W]`, into another of its size.
 
     All but those of timm and ResNeSt are torchvision's classes, which fill with black what lies outside the image.

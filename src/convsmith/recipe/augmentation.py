@@ -11,6 +11,7 @@ from convsmith.recipe.unused import refuse_unused
 from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Section, Side, Size
 
 Share = Annotated[float, Field(gt=0, le=1)]
+Scale = Annotated[float, Field(gt=0, le=4)]
 
 
 def _check_ranges(section: Section, *names: str) -> None:
@@ -62,6 +63,51 @@ class RandomCrop(Section):
 
     size: Side = Field(description="Side of the training image in pixels.")
     padding: Annotated[int, Field(ge=0, le=4096)] = Field(4, description="Pixels added on each side.")
+
+
+class RandomScaleCrop(Section):
+    """The image at a random scale, padded at the right and at the bottom and cropped at a random place (HRNet's).
+
+    The longer side becomes `base_size` times the scale. Padding is black, and ignored in a mask. Resizing is bilinear
+    without a filter, as in OpenCV. HRNet's SCALE_FACTOR 16 is the default `scale`, 11 is [0.5, 1.6].
+    """
+
+    size: Size = Field(description="Height and width of the training image in pixels.")
+    resize_first: Literal["shorter_side", "warp"] | None = Field(
+        None,
+        description="What comes before the scale: `shorter_side` resizes the shorter side to `base_size` (HRNet's for "
+        "ADE20K, PASCAL-Context and COCO-Stuff), `warp` both sides to `size` (LIP); null: nothing (Cityscapes).",
+    )
+    base_size: Side | None = Field(
+        None,
+        description="Length in pixels of the longer side at scale 1; null: the image's own. HRNet's TRAIN.BASE_SIZE.",
+    )
+    scale: tuple[Scale, Scale] = Field((0.5, 2.1), description="Range of the scale.")
+    scale_step: NonNegative = Field(
+        0.1, description="From one scale to the next, all of them equally likely; 0: any scale of the range."
+    )
+
+    @model_validator(mode="after")
+    def _scales_fit(self) -> RandomScaleCrop:
+        _check_ranges(self, "scale")
+        (low, high), step = self.scale, self.scale_step
+        if 0 < step < 0.001:
+            raise ValueError(f"scale_step ({step:g}) is as good as none: set 0, which means any scale of the range")
+        if step and abs(self.steps - (high - low) / step) > 1e-6:
+            end = low + step * int((high - low) / step)
+            raise ValueError(
+                f"scale reaches from {low:g} to {high:g}, which is no whole number of steps of {step:g}: "
+                f"end it at {end:g}, or set another scale_step"
+            )
+        if self.resize_first == "shorter_side" and self.base_size is None:
+            raise ValueError("resize_first resizes the shorter side to base_size, which is null: set base_size")
+        return self
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are from the smallest scale to the largest; 0 where scales have no steps."""
+        low, high = self.scale
+        return round((high - low) / self.scale_step) if self.scale_step else 0
 
 
 class _Policy(Section):
@@ -170,6 +216,7 @@ class Augment(Section):
     random_resized_crop: RandomResizedCrop | None = None
     efficientnet_crop: EfficientNetCrop | None = None
     random_crop: RandomCrop | None = None
+    random_scale_crop: RandomScaleCrop | None = None
     hflip: Fraction = Field(0.0, description="Probability of a left-right flip.")
     vflip: Fraction = Field(0.0, description="Probability of an upside-down flip.")
     policy: Policy | None = None
@@ -179,24 +226,40 @@ class Augment(Section):
         description="Standard deviation of the shift along the principal components of ImageNet's colours "
         "(AlexNet's PCA noise; usually 0.1).",
     )
+    brightness_shift: Annotated[int, Field(ge=0, le=255)] = Field(
+        0,
+        description="Largest whole number that is added to all pixels, or taken from them, in half of the images "
+        "(HRNet's; 10 there).",
+    )
     random_erasing: RandomErasing | None = None
+    mask_downsample_rate: Share = Field(
+        1.0, description="Height and width of the training mask, relative to the training image (HRNet's)."
+    )
 
     @model_validator(mode="after")
     def _exactly_one_crop(self) -> Augment:
-        crops = (self.random_resized_crop, self.efficientnet_crop, self.random_crop)
-        if sum(crop is not None for crop in crops) != 1:
+        if sum(crop is not None for crop in self._crops) != 1:
             raise ValueError(
-                "a training image is made by exactly one of random_resized_crop, efficientnet_crop and random_crop; "
-                "set one and put null on the others"
+                "a training image is made by exactly one of random_resized_crop, efficientnet_crop, random_crop and "
+                "random_scale_crop; set one and put null on the others"
             )
         return self
 
     @property
+    def _crops(self) -> tuple[RandomResizedCrop | EfficientNetCrop | RandomCrop | RandomScaleCrop | None, ...]:
+        return self.random_resized_crop, self.efficientnet_crop, self.random_crop, self.random_scale_crop
+
+    @property
     def size(self) -> Size:
         """Height and width of the training image in pixels."""
-        crop = self.random_resized_crop or self.efficientnet_crop or self.random_crop
-        assert crop is not None  # the validator holds it
-        return crop.size, crop.size
+        (size,) = (crop.size for crop in self._crops if crop is not None)
+        return size if isinstance(size, tuple) else (size, size)
+
+    @property
+    def mask_size(self) -> Size:
+        """Height and width of the training mask in pixels."""
+        height, width = (max(1, round(side * self.mask_downsample_rate)) for side in self.size)
+        return height, width
 
 
 class Mixing(Section):

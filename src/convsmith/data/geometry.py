@@ -1,0 +1,102 @@
+"""Changes of shape and place, in which an image and its mask move together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional
+
+from convsmith.bundle.decode import MAX_PIXELS, ImageTooLarge
+from convsmith.data.draws import below
+from convsmith.spec import IGNORED, Size
+
+
+class Sample(NamedTuple):
+    """What is augmented.
+
+    Attributes:
+        image: uint8 `[3, H, W]`.
+        mask: uint8 `[H, W]`, classes and `IGNORED`; None where a sample has no mask.
+    """
+
+    image: Tensor
+    mask: Tensor | None
+
+    @property
+    def size(self) -> Size:
+        """Height and width."""
+        height, width = self.image.shape[1:]
+        return height, width
+
+
+Step = Callable[[Sample], Sample]
+
+
+def resized(sample: Sample, size: Size, mode: InterpolationMode, antialias: bool) -> Sample:
+    """A sample of another size; the mask by nearest, whose rounding is OpenCV's.
+
+    Args:
+        sample: the sample.
+        size: height and width.
+        mode: interpolation of the image.
+        antialias: filter an image that becomes smaller.
+
+    Raises:
+        ImageTooLarge: it would have more than `MAX_PIXELS` pixels.
+    """
+    image, mask = sample
+    height, width = sample.size
+    if size == (height, width):
+        return sample
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ImageTooLarge(
+            "an image is too large",
+            f"its {width} x {height} pixels would be resized to {size[1]} x {size[0]}",
+        )
+    return Sample(
+        functional.resize(image, list(size), mode, antialias=antialias),
+        None if mask is None else functional.resize_mask(mask, list(size)),
+    )
+
+
+def padded(sample: Sample, left: int, right: int, top: int, bottom: int) -> Sample:
+    """A sample with black pixels around it, which its mask ignores."""
+    if not (left or right or top or bottom):
+        return sample
+    image, mask = sample
+    pad = torch.nn.functional.pad
+    border = [left, right, top, bottom]
+    return Sample(pad(image, border), None if mask is None else pad(mask, border, value=IGNORED))
+
+
+def cut(sample: Sample, top: int, left: int, size: Size) -> Sample:
+    """A part of a sample, as views."""
+    rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
+    image, mask = sample
+    return Sample(image[:, rows, columns], None if mask is None else mask[rows, columns])
+
+
+def cut_anywhere(sample: Sample, size: Size) -> Sample:
+    """A part of a sample, all places alike."""
+    top, left = (below(side - part + 1) for side, part in zip(sample.size, size, strict=True))
+    return cut(sample, top, left, size)
+
+
+def mirrored(sample: Sample, axis: int, classes: Tensor | None) -> Sample:
+    """A sample flipped upside down or left to right.
+
+    Args:
+        sample: the sample.
+        axis: -2 or -1.
+        classes: uint8 `[256]`, what each value of the mask becomes, such as a left arm a right one; None keeps them.
+    """
+    image, mask = sample
+    if mask is not None:
+        mask = mask.flip(axis)
+        if classes is not None:
+            mask = classes[mask.int()]
+    return Sample(image.flip(axis), mask)
