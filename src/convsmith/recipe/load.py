@@ -10,7 +10,8 @@ from typing import Any
 
 from convsmith.recipe.layers import file_layers, merge, override_layer, packaged
 from convsmith.recipe.problems import kind_key, kinds_of, sections_of, validate
-from convsmith.recipe.schema import PIXEL_METRICS, Recipe
+from convsmith.recipe.schema import Recipe
+from convsmith.recipe.task_fit import PIXEL_METRICS
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.spec import Section
 

@@ -10,13 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from convsmith.recipe.augmentation import Augment, Mixing, Plain, Sampling
+from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
 from convsmith.recipe.optimization import Ema, Freeze, Optimizer, Ramp, Schedule
 from convsmith.recipe.schedules import total_epochs
+from convsmith.recipe.task_fit import check_task
 from convsmith.spec import Count, NonNegative, Positive, Preprocess, Section, Size, WholeImage
-
-IMAGE_METRICS = ("top1", "balanced_accuracy")
-PIXEL_METRICS = ("miou", "mean_accuracy", "pixel_accuracy")
 
 
 class Model(Section):
@@ -89,6 +88,9 @@ class Data(Section):
     )
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="Loader processes; it changes speed, never results."
+    )
+    masks: Masks | None = Field(
+        None, description="Of segmentation: where masks lie and what their values mean; null: as in a plain folder."
     )
 
 
@@ -172,13 +174,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Recipe:
-        pixels = self.task == "segmentation"
-        if (self.preprocess.method == "whole") != pixels:
-            wanted = "`whole`" if pixels else "`resize_then_crop`, `crop_then_resize` or `warp`"
-            raise ValueError(f"the task `{self.task}` (task) needs preprocess.method to be {wanted}")
-        if (self.metric in PIXEL_METRICS) != pixels:
-            wanted = " or ".join(f"`{name}`" for name in (PIXEL_METRICS if pixels else IMAGE_METRICS))
-            raise ValueError(f"the task `{self.task}` (task) is judged by metric {wanted}, not by `{self.metric}`")
+        check_task(self)
         return self
 
     @model_validator(mode="after")

@@ -1,0 +1,70 @@
+"""Which sections of a recipe go with which task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convsmith.recipe.objective import BinaryCrossEntropy, CrossEntropy, Focal, PixelLoss
+
+if TYPE_CHECKING:
+    from convsmith.recipe.schema import Recipe
+
+IMAGE_METRICS = ("top1", "balanced_accuracy")
+PIXEL_METRICS = ("miou", "mean_accuracy", "pixel_accuracy")
+"""The first one is the usual one of its task."""
+
+
+def check_task(recipe: Recipe) -> None:
+    """ValueError if a section does nothing for the recipe's task, or cannot be had with it."""
+    if recipe.task == "segmentation":
+        _check_segmentation(recipe)
+    else:
+        _check_classification(recipe)
+
+
+def _check_segmentation(recipe: Recipe) -> None:
+    augment = recipe.augment
+    if recipe.preprocess.method != "whole":
+        raise ValueError(
+            "the task is segmentation (task), so preprocess.method is `whole`: an answer has the size of its image"
+        )
+    if recipe.metric not in PIXEL_METRICS:
+        raise ValueError(f"segmentation (task) is judged by metric {_either(PIXEL_METRICS)}, not by `{recipe.metric}`")
+    if not isinstance(recipe.loss, PixelLoss):
+        raise ValueError(f"loss.name `{recipe.loss.name}` is of images, not of pixels (task: segmentation)")
+    unmoved = {
+        "augment.policy": augment.policy,
+        "augment.random_erasing": augment.random_erasing,
+        "augment.efficientnet_crop": augment.efficientnet_crop,
+    }
+    for key, section in unmoved.items():
+        if section is not None:
+            raise ValueError(f"{key} changes images alone, and their masks would not fit (task: segmentation)")
+    for key in ("mixing", "distillation"):
+        if getattr(recipe, key) is not None:
+            raise ValueError(f"`{key}` is for classification, but task is segmentation: set {key}=null")
+    if recipe.sampling.name == "balanced":
+        raise ValueError("sampling.name `balanced` needs one class for each image, but task is segmentation")
+
+
+def _check_classification(recipe: Recipe) -> None:
+    if recipe.preprocess.method == "whole":
+        raise ValueError("preprocess.method `whole` is for segmentation, but task is classification")
+    if recipe.metric not in IMAGE_METRICS:
+        raise ValueError(
+            f"classification (task) is judged by metric {_either(IMAGE_METRICS)}, not by `{recipe.metric}`"
+        )
+    loss = recipe.loss
+    if not isinstance(loss, CrossEntropy | BinaryCrossEntropy | Focal):
+        raise ValueError(f"loss.name `{loss.name}` is of pixels, but task is classification")
+    for key in ("output_weights", "align_corners"):
+        if getattr(loss, key, None) is not None:
+            raise ValueError(f"loss.{key} is for segmentation, but task is classification: put null on it")
+    if recipe.data.masks is not None:
+        raise ValueError("data.masks is for segmentation, but task is classification")
+    if recipe.augment.mask_downsample_rate != 1:
+        raise ValueError("augment.mask_downsample_rate is for segmentation, but task is classification")
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return " or ".join(f"`{name}`" for name in names)
