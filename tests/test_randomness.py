@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.randomness import Stream, counter_seed
+from convsmith.randomness import Stream, counter_generator, counter_seed
 
 COUNTERS = st.lists(st.integers(-(2**63), 2**63 - 1), max_size=4)
 
@@ -26,3 +26,7 @@ def test_other_streams_give_another_seed(counters: list[int]) -> None:
 @given(counters=COUNTERS)
 def test_a_seed_has_64_bits(counters: list[int]) -> None:
     assert 0 <= counter_seed(Stream.INIT, *counters) < 2**64
+
+
+def test_a_generator_gives_the_same_numbers_on_every_machine() -> None:
+    assert counter_generator(Stream.SCENE, 1, 2).randint(0, 1000, 3).tolist() == [751, 604, 286]

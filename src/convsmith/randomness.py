@@ -11,6 +11,8 @@ import struct
 from enum import IntEnum
 from hashlib import blake2b
 
+import numpy as np
+
 
 class Stream(IntEnum):
     """What a random number is for. Values are part of every result: add, never renumber."""
@@ -20,6 +22,7 @@ class Stream(IntEnum):
     STEP = 3  # (seed, step, rank, micro-batch): dropout and mixing of one forward pass
     INIT = 4  # (seed,): the initial weights
     SUBSET = 5  # (seed,): the images of a limited training
+    SCENE = 6  # (part, number): one scene of the demo data
 
 
 def counter_seed(stream: Stream, *counters: int) -> int:
@@ -31,3 +34,9 @@ def counter_seed(stream: Stream, *counters: int) -> int:
     """
     name = struct.pack(f"<{len(counters) + 1}q", stream, *counters)
     return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
+
+
+def counter_generator(stream: Stream, *counters: int) -> np.random.RandomState:
+    """The generator with `counter_seed` as its seed: numpy promises that what this legacy one gives never changes."""
+    number = counter_seed(stream, *counters)
+    return np.random.RandomState([number & 0xFFFFFFFF, number >> 32])

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from convsmith.bundle.decode import ImageError, decode_image, decode_rgb, read_image, to_rgb
+from convsmith.bundle.decode import ImageError, check_header, decode_image, decode_rgb, read_image, to_rgb
 
 
 def saved(image: Image.Image, format: str, **options: Any) -> bytes:  # noqa: A002
@@ -223,6 +223,16 @@ def test_an_image_is_turned_only_once() -> None:
     exif[274] = 6
     once = decode_rgb(saved(gradient(), "PNG", exif=exif))
     assert np.array_equal(np.asarray(to_rgb(once)), np.asarray(once))
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "TIFF"])
+def test_the_header_tells_the_size_of_the_upright_image(orientation: int, kind: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = orientation
+    (tmp_path / "image").write_bytes(saved(gradient(), kind, exif=exif))
+    height, width, _ = read_image(tmp_path / "image").shape
+    assert check_header(tmp_path / "image") == (width, height)
 
 
 def test_read_image_reads_a_file_of_any_name(tmp_path: Path) -> None:

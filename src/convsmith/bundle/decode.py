@@ -32,6 +32,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = frozenset((5, 6, 7, 8))  # orientations that swap width and height
 
 
 class ImageError(ConvsmithError):
@@ -66,16 +67,31 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 def decode_rgb(data: bytes, name: str = "image") -> Image.Image:
     """`decode_image` as a Pillow image of mode RGB, which saves a copy where Pillow goes on with it."""
+    with open_image(data, name) as image:
+        return to_rgb(image, name)
+
+
+@contextmanager
+def open_image(data: bytes, name: str = "image") -> Iterator[Image.Image]:
+    """A Pillow image of any of the `FORMATS`, found small enough to be decoded, which it is not yet.
+
+    Whatever goes wrong then becomes an `ImageError` as in `decode_image`.
+    """
     if not data:
         raise _empty(name)
     with _image_errors(name), Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_header(image, name)
         _check_scans(image, data, name)
-        return to_rgb(image, name)
+        yield image
 
 
-def check_header(path: Path) -> None:
-    """Raise the `ImageError` that `read_image` would, as far as the size and the header of the file tell."""
+def check_header(path: Path) -> tuple[int, int]:
+    """Raise the `ImageError` that `read_image` would, as far as the size and the header of the file tell.
+
+    Returns:
+        Width and height in pixels of the upright image; an orientation that stands behind the pixels of a PNG is not
+        known.
+    """
     with _file_errors(path), path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
@@ -84,6 +100,9 @@ def check_header(path: Path) -> None:
             raise _file_too_large(path)
         with _image_errors(str(path)), Image.open(file, formats=FORMATS) as image:
             _check_header(image, str(path))
+            # Pillow itself turns TIFFs, and would decode the pixels of a PNG to look for an orientation behind them.
+            asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+            return image.size[::-1] if asks and _orientation(image) in _LYING else image.size
 
 
 def read_bytes(path: Path) -> bytes:
@@ -102,16 +121,20 @@ def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
     _check_size(image, name)
     try:
         image.load()
-        rgb = _convert(image, name)
-        method = _TRANSPOSE.get(_orientation(image))
-        if method is not None:
-            rgb = rgb.transpose(method)
-            rgb.info = {}  # Pillow would keep the orientation, and a second call would turn the image again
-        return rgb
+        return turn_upright(image, _convert(image, name))
     except ImageError:
         raise
     except Exception as error:  # see decode_rgb
         raise _unreadable(name, error) from error
+
+
+def turn_upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
+    """`pixels`, turned and mirrored as the EXIF orientation of `image` says."""
+    method = _TRANSPOSE.get(_orientation(image))
+    if method is not None:
+        pixels = pixels.transpose(method)
+        pixels.info = {}  # Pillow would keep the orientation, and a second call would turn the image again
+    return pixels
 
 
 def _convert(image: Image.Image, name: str) -> Image.Image:

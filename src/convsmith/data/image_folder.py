@@ -10,7 +10,7 @@ from pathlib import Path
 from convsmith.data.dataset import Reader, Split
 from convsmith.data.index import Index, IndexBuilder, printable
 from convsmith.data.layout import class_folders, find_layout, quoted
-from convsmith.data.scan import images_below, list_folder
+from convsmith.data.scan import images_below, list_folder, others_note
 from convsmith.data.split import split_files
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.recipe.augmentation import Augment
@@ -103,7 +103,7 @@ def open_image_folder(root: Path, val_fraction: float | None) -> ImageFolder:
         raise _nothing_to_validate(root, is_split=layout.val is None)
     notes = [*layout.notes]
     if others:
-        notes.append(_others_note(others))
+        notes.append(others_note(others))
     if layout.val is None and val_fraction is not None:
         total = len(train_index) + len(val_index)
         notes.append(
@@ -170,11 +170,3 @@ def _nothing_to_validate(root: Path, is_split: bool) -> ConvsmithError:
         "",
         "Add images; or remove the folder, to have val split off train.",
     )
-
-
-def _others_note(others: Counter[str]) -> str:
-    common = others.most_common(5)
-    kinds = [f"{count} {kind}" for kind, count in common]
-    if (rest := others.total() - sum(count for _, count in common)) > 0:
-        kinds.append(f"{rest} of other kinds")
-    return f"left out, not images: {', '.join(kinds)}"

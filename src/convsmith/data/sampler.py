@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from convsmith.randomness import Stream, counter_seed
+from convsmith.randomness import Stream, counter_generator
 from convsmith.recipe.augmentation import Balanced, RepeatedAugmentation, Sampling
 from convsmith.recipe.plan import samples_per_epoch
 from convsmith.recipe.rarity import rarity
@@ -36,7 +36,7 @@ def used_samples(sampling: Sampling, targets: Indices, seed: int) -> Indices:
     total, used = len(targets), samples_per_epoch(sampling, len(targets))
     if used == total:
         return np.arange(total)
-    shuffled = _generator(Stream.SUBSET, seed).permutation(total)
+    shuffled = counter_generator(Stream.SUBSET, seed).permutation(total)
     by_class = shuffled[np.argsort(targets[shuffled], kind="stable")]
     return np.sort(by_class[np.arange(used) * total // used])  # evenly spaced, so each class gives its share
 
@@ -52,7 +52,7 @@ def epoch_samples(sampling: Sampling, targets: Indices, seed: int, epoch: int) -
     """
     total = len(targets)
     if isinstance(sampling, Balanced):
-        generator, sizes = _generator(Stream.ORDER, seed, epoch), np.bincount(targets)
+        generator, sizes = counter_generator(Stream.ORDER, seed, epoch), np.bincount(targets)
         upper = np.cumsum(class_shares(sampling, sizes))
         classes = np.searchsorted(upper, generator.random_sample(total) * upper[-1], side="right")
         places = (generator.random_sample(total) * sizes[classes]).astype(np.int64)  # in its class
@@ -74,13 +74,7 @@ def class_shares(sampling: Balanced, sizes: Indices) -> NDArray[np.float64]:
 
 def epoch_order(num_samples: int, seed: int, epoch: int) -> Indices:
     """The permutation of 0 to N - 1 that epoch `epoch` goes through, int64 `[N]`."""
-    return _generator(Stream.ORDER, seed, epoch).permutation(num_samples).astype(np.int64, copy=False)
-
-
-def _generator(stream: Stream, *counters: int) -> np.random.RandomState:
-    """numpy promises that the stream of this legacy generator never changes: an order is the same in all versions."""
-    number = counter_seed(stream, *counters)
-    return np.random.RandomState([number & 0xFFFFFFFF, number >> 32])
+    return counter_generator(Stream.ORDER, seed, epoch).permutation(num_samples).astype(np.int64, copy=False)
 
 
 class StepSampler(Sampler[list[Position]]):

@@ -51,7 +51,7 @@ def list_folder(directory: Path) -> Listing:
                     listing.others[kind] += 1
     except NotADirectoryError as error:
         raise ConvsmithError(
-            f"{printable(directory)} is a file", "data is a folder of class folders", "Unpack it if it is an archive."
+            f"{printable(directory)} is a file", "data is a folder", "Unpack it if it is an archive."
         ) from error
     except OSError as error:
         raise _unreadable(directory, error) from error
@@ -80,6 +80,15 @@ def images_below(root: Path, folder: str, others: Counter[str]) -> list[bytes]:
         pending += [f"{relative}/{name}" for name in reversed(listing.folders)]
         others.update(listing.others)
     return sorted(found)
+
+
+def others_note(others: Counter[str]) -> str:
+    """The line about files that are not images, by kind."""
+    common = others.most_common(5)
+    kinds = [f"{count} {kind}" for kind, count in common]
+    if (rest := others.total() - sum(count for _, count in common)) > 0:
+        kinds.append(f"{rest} of other kinds")
+    return f"left out, not images: {', '.join(kinds)}"
 
 
 def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "pipe, socket or device"]:
