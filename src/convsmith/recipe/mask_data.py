@@ -1,0 +1,137 @@
+"""What a recipe says about images with masks: where they lie, and what the values in the masks mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from convsmith.recipe.unused import refuse_unused
+from convsmith.spec import IGNORED, Section
+
+MAX_CLASSES = IGNORED  # they are numbered 0 to 254
+MAX_VALUE = 65535  # of a 16-bit mask
+LIST_SUFFIXES = (".lst", ".txt")
+
+Value = Annotated[int, Field(ge=0, le=MAX_VALUE)]
+Level = Annotated[int, Field(ge=0, le=255)]
+Colour = tuple[Level, Level, Level]
+LayoutName = Literal[
+    "folders",
+    "cityscapes",
+    "ade20k",
+    "pascal_context_59",
+    "pascal_context_60",
+    "lip",
+    "coco_stuff",
+    "coco_stuff_164k",
+    "voc",
+    "camvid",
+]
+
+
+class Masks(Section):
+    """Images with masks, for semantic segmentation: one class for each pixel."""
+
+    layout: LayoutName = Field(
+        "folders",
+        description="`folders`: images/PART and masks/PART in the data folder. The others are published data sets as "
+        "they unpack, with their own classes, colours and label ids.",
+    )
+    train: str = Field(
+        "train",
+        description="The part to train on: its name, or a list file (.lst, .txt) in the data folder with an image and "
+        "its mask on each line; a + joins several, as in train+val.",
+    )
+    val: str | None = Field(
+        "val", description="The part to validate on; null holds data.val_fraction of `train` out instead."
+    )
+    extra: str | None = Field(
+        None, description="The part that the extra epochs of a schedule train on, such as train+val."
+    )
+    ignore_index: Value = Field(
+        IGNORED, description="Value in the masks of pixels that do not count, unless label_map names it."
+    )
+    label_map: tuple[tuple[Value, Level], ...] | None = Field(
+        None,
+        description=f"Pairs [value in the masks, class], where class {IGNORED} does not count; null: a value is its "
+        "class.",
+    )
+    others: Literal["error", "ignore"] = Field(
+        "error", description="Values and colours in the masks that are no class: an error, or they do not count."
+    )
+    classes: tuple[str, ...] | None = Field(
+        None, description="Names of the classes 0, 1, 2 ...; null: the lines of classes.txt in the data folder."
+    )
+    colours: tuple[Colour, ...] | None = Field(
+        None,
+        description="Red, green and blue of the values 0, 1, 2 ... in the masks: how RGB masks are read, and how "
+        "predictions are drawn.",
+    )
+
+    @field_validator("train", "val", "extra")
+    @classmethod
+    def _parts_have_names(cls, parts: str | None) -> str | None:
+        if parts is not None and not all(map(str.strip, parts.split("+"))):
+            raise ValueError(f"{parts!r} does not name a part: write, for example, train, train+val or train.lst")
+        return parts
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_fit_a_mask(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if classes is not None:
+            check_classes(classes)
+        return classes
+
+    @field_validator("colours")
+    @classmethod
+    def _colours_differ(cls, colours: tuple[Colour, ...] | None) -> tuple[Colour, ...] | None:
+        if (twice := _first_twice(colours or ())) is not None:
+            raise ValueError(f"the colour {list(twice)} stands twice, so it would mean two values")
+        return colours
+
+    @field_validator("label_map")
+    @classmethod
+    def _values_differ(cls, pairs: tuple[tuple[int, int], ...] | None) -> tuple[tuple[int, int], ...] | None:
+        if (twice := _first_twice(value for value, _ in pairs or ())) is not None:
+            raise ValueError(f"the value {twice} stands twice, so it would be two classes")
+        return pairs
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> Masks:
+        refuse_unused(self, "layout", {"label_map": "folders", "classes": "folders", "colours": "folders"})
+        if self.classes is not None:
+            check_fit(self, len(self.classes))
+        return self
+
+
+def check_classes(names: Sequence[str]) -> None:
+    """ValueError if the names cannot be those of the classes in a mask: fewer than 2, more than 255, empty, twice."""
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise ValueError(f"{len(names)} class names, but a mask tells 2 to {MAX_CLASSES} classes apart")
+    if not all(map(str.strip, names)):
+        raise ValueError("a class name is empty")
+    if (twice := _first_twice(names)) is not None:
+        raise ValueError(f"the class name `{twice}` stands twice")
+
+
+def check_fit(masks: Masks, num_classes: int) -> None:
+    """ValueError if `label_map` or `colours` do not fit the number of classes."""
+    for value, target in masks.label_map or ():
+        if target >= num_classes and target != IGNORED:
+            raise ValueError(
+                f"label_map says that the value {value} is class {target}, but the {num_classes} classes are 0 to "
+                f"{num_classes - 1}, and {IGNORED} does not count"
+            )
+    if masks.colours is None:
+        return
+    shown = {target for value, target in masks.label_map if value < len(masks.colours)} if masks.label_map else None
+    without = set(range(num_classes)) - (set(range(len(masks.colours))) if shown is None else shown)
+    if without:
+        raise ValueError(f"colours has none for the class {min(without)}: it is a list by the values in the masks")
+
+
+def _first_twice(items: Iterable[Any]) -> Any:
+    return next((item for item, count in Counter(items).items() if count > 1), None)
