@@ -41,7 +41,9 @@ def test_parts_can_be_joined() -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("classes", ["a", "b"]), ("colours", [[0, 0, 0]]), ("label_map", [[0, 0]])])
 def test_a_published_layout_brings_its_own_labels(key: str, value: Any) -> None:
-    assert f"{key} does nothing where layout is voc" in refusal(layout="voc", **{key: value})
+    message = refusal(layout="voc", **{key: value})
+    assert f"{key} does nothing where layout is voc" in message
+    assert "set it to null" in message
 
 
 def test_defaults_written_out_pass_with_a_published_layout() -> None:

@@ -26,5 +26,5 @@ def refuse_unused(section: Section, chooser: str, users: Mapping[str, str]) -> N
         if chosen != user and value != default:
             raise ValueError(
                 f"{key} does nothing where {chooser} is {chosen}, only where it is {user}: "
-                f"leave it out, or set it to {default}, its default"
+                f"leave it out, or set it to {'null' if default is None else default}, its default"
             )

@@ -1,0 +1,197 @@
+"""Bytes of a mask file become class numbers, and never anything worse than an `ImageError`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from convsmith.bundle.decode import ImageError, check_header, decode_rgb, open_image, read_bytes, turn_upright
+from convsmith.data.index import printable
+from convsmith.recipe.mask_data import MAX_VALUE
+from convsmith.spec import IGNORED
+
+_NO_CLASS = -1
+_BLOCK = 1 << 18  # pixels looked up at once, which bounds the memory for their positions in the table
+_SHOWN = 5  # values or colours that an error names
+_CORRECT = "Correct the mask, or set data.masks.label_map, ignore_index, colours or others."
+
+
+class MaskRules:
+    """What the pixels of mask files mean.
+
+    A grey or palette pixel is a value; an RGB pixel is the position of its colour in `colours`, which is a value too.
+    A value has a class in `values`, or else does not count where it is `ignore_index`, or else is an error.
+
+    Args:
+        values: by value, 0 to 65535, its class in 0 to 254, or 255 where it does not count.
+        ignore_index: a value that does not count unless `values` has it.
+        ignore_others: whether values and colours that are no class do not count either, instead of being an error.
+        colours: all different; None where no file is RGB.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[int, int],
+        ignore_index: int = IGNORED,
+        ignore_others: bool = False,
+        colours: Sequence[tuple[int, int, int]] | None = None,
+    ) -> None:
+        known = {ignore_index: IGNORED, **values}
+        self._known = sorted(known)
+        # one more for a colour that is not in the table
+        self._classes = np.full(MAX_VALUE + 2, IGNORED if ignore_others else _NO_CLASS, np.int16)
+        self._classes[list(known)] = list(known.values())
+        self._codes: NDArray[np.uint32] | None = None
+        if colours is not None:
+            codes = _codes(np.array(colours, np.uint8).reshape(-1, 3))
+            self._colour_values = np.argsort(codes)
+            self._codes = codes[self._colour_values]
+
+    def classes_of(self, pixels: NDArray[Any], name: str) -> NDArray[np.uint8]:
+        """Classes `[H, W]`, 255 where a pixel does not count, of values `[H, W]` or colours uint8 `[H, W, 3]`.
+
+        Raises:
+            ImageError: colours without a table, or what is no class; it names the mask and the first of them.
+        """
+        if pixels.ndim == 3 and self._codes is None:
+            raise _unusable(
+                name, "it is an RGB picture, and data.masks.colours does not say which colour is which value"
+            )
+        flat = pixels.reshape(-1, *pixels.shape[2:])
+        classes = np.empty(len(flat), np.uint8)
+        for first in range(0, len(flat), _BLOCK):
+            block = flat[first : first + _BLOCK]
+            found = self._classes[self._values_of(block) if block.ndim == 2 else block]
+            if (wrong := found < 0).any():
+                raise _unusable(name, self._what_is_wrong(block[wrong]), _CORRECT)
+            classes[first : first + _BLOCK] = found
+        return classes.reshape(pixels.shape[:2])
+
+    def _values_of(self, colours: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Values `[N]` of colours `[N, 3]`."""
+        assert self._codes is not None
+        codes = _codes(colours)
+        runs = np.flatnonzero(np.diff(codes, prepend=~codes[:1]))  # a mask has few edges: search once for each run
+        heads = codes[runs]
+        places = np.searchsorted(self._codes[:-1], heads)
+        values = np.where(self._codes[places] == heads, self._colour_values[places], MAX_VALUE + 1)
+        return np.repeat(values, np.diff(runs, append=len(codes)))
+
+    def _what_is_wrong(self, pixels: NDArray[Any]) -> str:
+        wrong = np.unique(pixels, axis=0).tolist()
+        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        if pixels.ndim == 2:
+            return f"it holds the colours {wrong[:_SHOWN]}{more}, which are no class in data.masks.colours"
+        shown = ", ".join(map(str, wrong[:_SHOWN]))
+        return f"it holds the value{'s' * (len(wrong) > 1)} {shown}{more}, not only {_ranges(self._known)}"
+
+
+def read_mask(path: Path, rules: MaskRules) -> NDArray[np.uint8]:
+    """`decode_mask` of a file; errors name it."""
+    return decode_mask(read_bytes(path), rules, str(path))
+
+
+def decode_mask(data: bytes, rules: MaskRules, name: str = "mask") -> NDArray[np.uint8]:
+    """The class of each pixel, uint8 `[H, W]`, 255 where it does not count, of a PNG file.
+
+    Grey of 1 to 16 bits and palettes are values; the colours of a palette mean nothing. RGB is looked up in the rules'
+    colours; an alpha channel has to be opaque. An EXIF orientation of the mask's own is applied, as to images.
+
+    Args:
+        data: the whole file.
+        rules: what its pixels mean.
+        name: what an error calls it.
+
+    Raises:
+        ImageTooLarge: more than `decode.MAX_PIXELS` pixels.
+        ImageError: not a PNG, damaged, or with values or colours that are no class.
+    """
+    with open_image(data, name) as image:
+        return rules.classes_of(_pixels(image, name), name)
+
+
+def read_pair(image: Path, mask: Path, rules: MaskRules) -> tuple[Image.Image, NDArray[np.uint8]]:
+    """An image as Pillow RGB, upright, and the classes of its pixels, uint8 `[H, W]`, 255 where they do not count.
+
+    Raises:
+        ImageError: one of them cannot be read, or they differ in size; it names the image, and the mask where that is
+            at fault.
+    """
+    picture = decode_rgb(read_bytes(image), str(image))
+    try:
+        classes = read_mask(mask, rules)
+    except ImageError as error:
+        raise _mask_at_fault(image, mask, error) from error
+    _check_sizes(image, picture.size, mask, classes.shape[::-1])
+    return picture, classes
+
+
+def check_pair_header(image: Path, mask: Path) -> None:
+    """Raise the `ImageError` that `read_pair` would, as far as the sizes and the headers of both files tell."""
+    size = check_header(image)
+    try:
+        mask_size = check_header(mask)
+    except ImageError as error:
+        raise _mask_at_fault(image, mask, error) from error
+    _check_sizes(image, size, mask, mask_size)
+
+
+def values_in(path: Path) -> set[int]:
+    """The values that a mask file of grey or of a palette holds; none of an RGB file. ImageError as in `read_mask`."""
+    with open_image(read_bytes(path), str(path)) as image:
+        pixels = _pixels(image, str(path))
+        return set(np.unique(pixels).tolist()) if pixels.ndim == 2 else set()
+
+
+def _pixels(image: Image.Image, name: str) -> NDArray[Any]:
+    """Values uint8 or uint16 `[H, W]`, or colours uint8 `[H, W, 3]`, upright."""
+    if image.format != "PNG":
+        raise _unusable(name, f"it is a {image.format} file, and only PNG is sure to keep each value")
+    mode = image.mode
+    tiles: Any = getattr(image, "tile", [])
+    raw = str(tiles[0].args) if tiles else ""  # the mode in the file, such as L;4 for grey of 4 bits
+    pixels = np.asarray(turn_upright(image, image))
+    if mode in ("LA", "RGBA"):
+        if pixels[..., -1].min() < 255:
+            raise _unusable(name, "parts of it are transparent")
+        pixels = pixels[..., 0] if mode == "LA" else pixels[..., :3]
+    if ";16" in raw and not mode.startswith("I"):
+        raise _unusable(name, "it has colours of 16 bits")
+    spread = {"L;2": 85, "L;4": 17}.get(raw, 1)  # Pillow spreads few bits over 0 to 255
+    return pixels.astype(np.uint8) if mode == "1" else pixels // np.uint8(spread) if spread > 1 else pixels
+
+
+def _codes(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """One number uint32 `[N]` for each colour `[N, 3]`."""
+    red, green, blue = (colours[:, channel].astype(np.uint32) for channel in range(3))
+    return (red << np.uint32(16)) | (green << np.uint32(8)) | blue
+
+
+def _ranges(values: Sequence[int]) -> str:
+    """Sorted values in words: `0 to 10 and 255`."""
+    cuts = [i for i, (low, high) in enumerate(pairwise(values), 1) if high != low + 1]
+    spans = [values[start:end] for start, end in zip([0, *cuts], [*cuts, len(values)], strict=True)]
+    texts = [str(span[0]) if len(span) == 1 else f"{span[0]} to {span[-1]}" for span in spans]
+    return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
+
+
+def _check_sizes(image: Path, size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...]) -> None:
+    if size == mask_size:
+        return
+    hint = "; it has to lie as the image does once its EXIF orientation is applied" * (size == mask_size[::-1])
+    why = f"it has {mask_size[0]} x {mask_size[1]} pixels, the image {size[0]} x {size[1]}{hint}"
+    raise _mask_at_fault(image, mask, ImageError("", why))
+
+
+def _mask_at_fault(image: Path, mask: Path, error: ImageError) -> ImageError:
+    return ImageError(f"cannot use {image}", f"its mask {printable(mask)}: {error.why}", error.fix)
+
+
+def _unusable(name: str, why: str, fix: str = "") -> ImageError:
+    return ImageError(f"cannot read {name}", why, fix)

@@ -1,0 +1,183 @@
+"""A folder of images and masks as a data set. The rules are in docs/segmentation-data.md."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from convsmith.bundle.decode import ImageError
+from convsmith.data.index import printable
+from convsmith.data.label_sets import Colours
+from convsmith.data.layout import quoted
+from convsmith.data.mask_file import MaskRules, values_in
+from convsmith.data.mask_layouts import LAYOUTS
+from convsmith.data.mask_pairs import Pair, find_pairs, find_tree
+from convsmith.data.pairs import PairIndex, pack_pairs
+from convsmith.data.scan import list_folder, others_note
+from convsmith.data.split import split_files
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.mask_data import Masks, check_classes, check_fit
+
+CLASSES_FILE = "classes.txt"
+_MISNAMED_VAL = ("valid", "validation", "test")
+_LOOKED_AT = 20  # masks, to say which values they hold
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """A data set with masks on disk.
+
+    Attributes:
+        root: the folder, as an absolute path.
+        classes: their names; the position of a name is its value in the masks that `rules` give.
+        colours: red, green and blue of each class in 0 to 255; None where none are known.
+        rules: how the mask files are read.
+        train: the training pairs.
+        val: the validation pairs; none of them where nothing is held out.
+        extra: the pairs of the extra epochs; None where the recipe names none.
+        notes: lines worth printing: what was left out, what was held out.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    colours: Colours | None
+    rules: MaskRules
+    train: PairIndex
+    val: PairIndex
+    extra: PairIndex | None
+    notes: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """Names the files and the split, wherever the folder lies; the pixels are not read."""
+        parts = [self.train, self.val, *([self.extra] if self.extra is not None else [])]
+        return " ".join(part.digest() for part in parts)
+
+
+def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> MaskFolder:
+    """Find the images and masks of each part, and the classes. No pixels are read.
+
+    Args:
+        root: the data folder.
+        masks: the recipe's section.
+        val_fraction: share of the training part held out where there is no validation part, above 0 and below 1;
+            None for a training without validation, which holds nothing out.
+
+    Raises:
+        ConvsmithError: a part is missing, empty or incomplete, or the classes are not known.
+    """
+    root = root.absolute()
+    list_folder(root)  # says why it cannot be read
+    others: Counter[str] = Counter()
+    train = find_pairs(root, masks.layout, masks.train, others)
+    val, notes = [], []
+    if masks.val is not None and not _is_left_out(root, masks):
+        val = find_pairs(root, masks.layout, masks.val, others)
+    elif val_fraction is not None:
+        total = len(train)
+        train, val = _hold_out(root, train, val_fraction)
+        notes = [f"no part for validation: held out {len(val)} of {total} images, the same ones each time"]
+    extra = find_pairs(root, masks.layout, masks.extra, others) if masks.extra is not None else None
+    if others:
+        notes.insert(0, others_note(others))
+    labels = LAYOUTS[masks.layout].labels
+    classes = labels.names if labels else _class_names(root, masks, train)
+    try:
+        check_fit(masks, len(classes))
+    except ValueError as error:
+        raise ConvsmithError(f"data.masks.{error}", fix=f"The classes are {quoted(classes)}.") from error
+    return MaskFolder(
+        root,
+        classes,
+        labels.colours if labels else _class_colours(masks, len(classes)),
+        mask_rules(masks, len(classes)),
+        pack_pairs(root, train),
+        pack_pairs(root, val),
+        pack_pairs(root, extra) if extra is not None else None,
+        tuple(notes),
+    )
+
+
+def mask_rules(masks: Masks, num_classes: int) -> MaskRules:
+    """How the masks that a recipe describes are read."""
+    labels = LAYOUTS[masks.layout].labels
+    values = labels.values if labels else dict(masks.label_map or ((target, target) for target in range(num_classes)))
+    return MaskRules(values, masks.ignore_index, masks.others == "ignore", masks.colours)
+
+
+def _is_left_out(root: Path, masks: Masks) -> bool:
+    """Whether the folders are those of someone who has no validation part, and leaves it to the program."""
+    if masks.layout != "folders" or masks.val != "val" or find_tree(root, masks.layout, masks.val) is not None:
+        return False
+    for name in _MISNAMED_VAL:
+        if find_tree(root, masks.layout, name) is not None:
+            raise ConvsmithError(
+                f"{printable(root / 'images')} has train and `{name}`, but no val",
+                "",
+                f"Set data.masks.val={name}; or data.masks.val=null, to hold a share of train out.",
+            )
+    return True
+
+
+def _hold_out(root: Path, pairs: list[Pair], val_fraction: float) -> tuple[list[Pair], list[Pair]]:
+    _, held_out = split_files([image for image, _ in pairs], val_fraction)
+    chosen = set(held_out)
+    if not chosen:
+        raise ConvsmithError(
+            f"no images left for validation in {printable(root)}", "there is one image only", "Add images."
+        )
+    return [pair for pair in pairs if pair[0] not in chosen], [pair for pair in pairs if pair[0] in chosen]
+
+
+def _class_names(root: Path, masks: Masks, train: list[Pair]) -> tuple[str, ...]:
+    if masks.classes is not None:
+        return masks.classes
+    path = root / CLASSES_FILE
+    if not path.is_file():
+        raise _unknown_classes(root, train)
+    try:
+        lines = path.read_text("utf-8-sig").rstrip().splitlines()
+        names = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines)
+        check_classes(names)
+    except UnicodeDecodeError as error:
+        raise ConvsmithError(f"{printable(path)} is not UTF-8", "", "Save it as UTF-8.") from error
+    except (OSError, ValueError) as error:
+        raise ConvsmithError(
+            f"cannot take the classes from {printable(path)}", str(error), "Name one class on each line, 0 first."
+        ) from error
+    return names
+
+
+def _unknown_classes(root: Path, train: list[Pair]) -> ConvsmithError:
+    """Counting the values in the masks would be a guess: a stray one would be a class, and 255 is often an object."""
+    seen: set[int] = set()
+    looked_at = train[:_LOOKED_AT]
+    for _, mask in looked_at:
+        try:
+            seen |= values_in(root / os.fsdecode(mask))
+        except ImageError:  # of colours, perhaps; the check of all files says so
+            continue
+    held = f"; the first {len(looked_at)} masks hold the values {_listed(seen)}" if seen else ""
+    fix = f"Name one class on each line of {printable(root / CLASSES_FILE)}, value 0 first, or set data.masks.classes."
+    if seen == {0, 255}:
+        fix += " As 255 shall be a class here, set data.masks.label_map='[[0, 0], [255, 1]]' too."
+    return ConvsmithError(f"what are the classes of {printable(root)}?", f"no {CLASSES_FILE} there{held}", fix)
+
+
+def _listed(values: set[int]) -> str:
+    shown = sorted(values)[:30]
+    return ", ".join(map(str, shown)) + (f" and {len(values) - 30} more" if len(values) > 30 else "")
+
+
+def _class_colours(masks: Masks, num_classes: int) -> Colours | None:
+    """The colour of the first value of each class."""
+    if masks.colours is None:
+        return None
+    colour_of: dict[int, tuple[int, int, int]] = {}
+    for value, target in masks.label_map or ((target, target) for target in range(num_classes)):
+        if value < len(masks.colours):
+            colour_of.setdefault(target, masks.colours[value])
+    return tuple(colour_of[target] for target in range(num_classes))

@@ -1,0 +1,188 @@
+"""Finding the images of a part and the mask of each: by folders, by names in a list, or by a list of both."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from convsmith.data.index import printable
+from convsmith.data.layout import quoted
+from convsmith.data.mask_layouts import LAYOUTS, Tree
+from convsmith.data.scan import images_below, list_folder
+from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.recipe.mask_data import LIST_SUFFIXES, LayoutName
+
+Pair = tuple[bytes, bytes]
+"""Image and mask as paths relative to the data folder, as the file system spells them."""
+
+WHOLE = Tree("images", "masks")
+_PART_LIKE = frozenset({"training", "val", "valid", "validation", "test", "testing"})
+
+
+def find_pairs(root: Path, layout: LayoutName, parts: str, others: Counter[str]) -> list[Pair]:
+    """The pairs of the parts that `parts` joins by +, one part after the other.
+
+    Those of a folder are sorted by the bytes of the image's path; those of a list stand in its order.
+
+    Args:
+        root: the data folder.
+        layout: where parts are.
+        parts: names of parts, or list files (.lst, .txt) relative to `root`.
+        others: is told the files that are not images, by kind.
+
+    Raises:
+        ConvsmithError: a part or a list is not there or empty, an image has no mask, or a mask no image.
+    """
+    pairs: list[Pair] = []
+    for part in map(str.strip, parts.split("+")):
+        if part.endswith(LIST_SUFFIXES):
+            found = _listed_pairs(root, part)
+        else:
+            tree = find_tree(root, layout, part)
+            if tree is None:
+                raise _no_such_part(root, layout, part)
+            found = _named_pairs(root, tree) if tree.ids else _folder_pairs(root, tree, others)
+        pairs += found
+    return pairs
+
+
+def find_tree(root: Path, layout: LayoutName, part: str) -> Tree | None:
+    """Where a part lies; None if it is nowhere. Without folders of parts, `images` as a whole is `train`."""
+    there = [
+        tree
+        for tree in LAYOUTS[layout].trees_of(part)
+        if ((root / tree.ids).is_file() if tree.ids else (root / tree.images).is_dir())
+    ]
+    if there:
+        return next((tree for tree in there if (root / tree.masks).is_dir()), there[0])
+    if layout == "folders" and part == "train" and (root / WHOLE.images).is_dir():
+        folders = {name.casefold() for name in list_folder(root / WHOLE.images).folders}
+        return None if folders & _PART_LIKE else WHOLE
+    return None
+
+
+def _folder_pairs(root: Path, tree: Tree, others: Counter[str]) -> list[Pair]:
+    if not (root / tree.masks).is_dir():
+        raise ConvsmithError(
+            f"no folder {printable(root / tree.masks)} beside {printable(root / tree.images)}",
+            "each image needs a mask",
+            f"Expected: {tree}",
+        )
+    images: dict[bytes, bytes] = {}
+    for name in images_below(root, tree.images, others):
+        key = _key(name, tree.images, tree.image_end)
+        if key in images:
+            raise ConvsmithError(
+                f"{printable(root)} has two images for one mask: {quoted([printable(images[key]), printable(name)])}",
+                "their names differ in the extension only",
+                "Rename one of them, and its mask.",
+            )
+        images[key] = name
+    end = os.fsencode(f"{tree.mask_end}.png")
+    masks = {
+        _key(name, tree.masks, tree.mask_end): name
+        for name in images_below(root, tree.masks, Counter())
+        if name.endswith(end)
+    }
+    if not images:
+        raise _empty(root / tree.images, "no images")
+    if without := [name for key, name in images.items() if key not in masks]:
+        wanted = os.fsencode(f"{tree.masks}/") + _key(without[0], tree.images, tree.image_end) + end
+        raise ConvsmithError(
+            f"{len(without)} of {len(images)} images in {printable(root / tree.images)} have no mask: "
+            + quoted(map(printable, without)),
+            f"the mask of the first would be {printable(wanted)}",
+            "A mask is a PNG file with the name of its image. Add the masks, or move the images elsewhere.",
+        )
+    if surplus := [name for key, name in masks.items() if key not in images]:
+        raise ConvsmithError(
+            f"{len(surplus)} of {len(masks)} masks in {printable(root / tree.masks)} have no image: "
+            + quoted(map(printable, surplus)),
+            "",
+            "Add the images, or move the masks elsewhere.",
+        )
+    return [(name, masks[key]) for key, name in images.items()]
+
+
+def _named_pairs(root: Path, tree: Tree) -> list[Pair]:
+    """The pairs whose names a file lists, one a line."""
+    images, masks = os.fsencode(f"{tree.images}/"), os.fsencode(f"{tree.masks}/")
+    names = [line.strip() for line in _lines(root / tree.ids)]
+    return _existing(root, tree.ids, [(images + name + b".jpg", masks + name + b".png") for name in names])
+
+
+def _listed_pairs(root: Path, name: str) -> list[Pair]:
+    """The pairs of a list with an image and its mask on each line, separated by a tab, or by other white space."""
+    path = root / name
+    pairs: list[Pair] = []
+    for number, line in enumerate(_lines(path), 1):
+        columns = [column.strip() for column in line.split(b"\t")] if b"\t" in line else line.split()
+        if len(columns) != 2 or not all(columns):
+            raise ConvsmithError(
+                f"{printable(path)}, entry {number}, does not name an image and its mask: {printable(line.strip())}",
+                "it has one path only: is it the list of a test part?" if len(columns) == 1 else "",
+                "Write both paths on one line, with a tab between them if a path has spaces.",
+            )
+        pairs.append((columns[0].lstrip(b"/"), columns[1].lstrip(b"/")))  # SegNet's and DeepLab's lists start with /
+    return _existing(root, name, pairs)
+
+
+def _existing(root: Path, list_name: str, pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs, all of whose files exist."""
+    folder = os.fsencode(root)
+    missing = [name for pair in pairs for name in pair if not os.path.isfile(os.path.join(folder, name))]  # noqa: PTH113, PTH118 - bytes
+    if missing:
+        raise ConvsmithError(
+            f"{len(missing)} of {2 * len(pairs)} files that {printable(root / list_name)} lists are missing: "
+            + quoted(map(printable, missing)),
+            f"their paths are relative to {printable(root)}",
+            "Add the files, or pass the folder that the paths start from.",
+        )
+    return list(pairs)
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines of a list file that are not blank, at least one."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ConvsmithError(f"{printable(path)} is no file", "it would have to list images and masks")
+    try:
+        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    except OSError as error:
+        raise ConvsmithError(
+            f"cannot read the list {printable(path)}",
+            error.strerror or str(error),
+            "Give its path relative to the data folder.",
+        ) from error
+    lines = [line for line in content.splitlines() if line.strip()]
+    if not lines:
+        raise _empty(path, "nothing")
+    return lines
+
+
+def _key(name: bytes, folder: str, end: str) -> bytes:
+    """What an image and its mask have in common: the path below the folder, without ending and extension."""
+    stem = name.rpartition(b".")[0].removesuffix(os.fsencode(end))
+    return stem[len(os.fsencode(folder)) + 1 :]
+
+
+def _empty(path: Path, what: str) -> ConvsmithError:
+    return ConvsmithError(
+        f"{what} in {printable(path)}", "a part needs at least one pair", "Check the path of the data."
+    )
+
+
+def _no_such_part(root: Path, layout: LayoutName, part: str) -> ConvsmithError:
+    top = list_folder(root).folders
+    near = did_you_mean(part, _parts(root)) if "images" in top else ""
+    expected = " or ".join(map(str, LAYOUTS[layout].trees_of(part)))
+    return ConvsmithError(
+        f"no part `{part}` of the layout `{layout}` in {printable(root)}{near}",
+        f"the folder holds {quoted(top)}" if top else "it holds no folders",
+        f"Expected: {expected}",
+    )
+
+
+def _parts(root: Path) -> Iterable[str]:
+    return map(printable, list_folder(root / "images").folders)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from convsmith.data.check import DECODE_LIMIT, BadFile, check_pairs
+from convsmith.data.mask_folder import MaskFolder
+from tests.data.folders import png
+from tests.data.masks import mask_png, opened, plain, write_folders
+
+MEBIBYTE = 2**20
+
+
+def pairs_with_faults(root: Path) -> MaskFolder:
+    write_folders(root, *[f"train/{name}" for name in ("good", "image", "mask", "size", "value")], "val/1")
+    (root / "images/train/image.jpg").write_bytes(b"text")
+    (root / "masks/train/mask.png").write_bytes(b"")
+    (root / "masks/train/size.png").write_bytes(mask_png(np.zeros((4, 5), np.uint8)))
+    (root / "masks/train/value.png").write_bytes(plain(17))
+    return opened(root)
+
+
+def reasons(folder: MaskFolder) -> dict[str, str]:
+    return {Path(bad.path).stem: bad.reason for bad in check_pairs(folder.train, folder.rules)}
+
+
+def test_every_fault_is_found_and_named_by_the_image(tmp_path: Path) -> None:
+    folder = pairs_with_faults(tmp_path)
+    masks = tmp_path / "masks/train"
+    assert reasons(folder) == {
+        "image": "it is not an image of a known kind (JPEG, PNG, WEBP, BMP, TIFF, GIF), or its head is damaged",
+        "mask": f"its mask {masks}/mask.png: it is empty",
+        "size": f"its mask {masks}/size.png: it has 5 x 4 pixels, the image 6 x 4",
+        "value": f"its mask {masks}/value.png: it holds the value 17, not only 0 to 2 and 255",
+    }
+
+
+def test_above_the_limit_sizes_are_compared_and_pixels_are_not_decoded(tmp_path: Path) -> None:
+    write_folders(tmp_path, *[f"train/big{i}" for i in range(5)], "val/1")
+    folder = pairs_with_faults(tmp_path)
+    for i in range(5):  # holes that make the files large
+        os.truncate(tmp_path / f"images/train/big{i}.jpg", 250 * MEBIBYTE)
+    assert sum(folder.train.image(i).stat().st_size for i in range(len(folder.train))) > DECODE_LIMIT
+    assert reasons(folder).keys() == {"image", "mask", "size"}
+
+
+def test_good_pairs_are_not_listed(tmp_path: Path) -> None:
+    folder = opened(write_folders(tmp_path, "train/a", "train/b", "val/1"))
+    assert check_pairs(folder.train, folder.rules) == []
+
+
+def test_a_broken_link_is_a_bad_pair(tmp_path: Path) -> None:
+    folder = opened(write_folders(tmp_path, "train/a", "val/1"))
+    folder.train.image(0).unlink()
+    folder.train.image(0).symlink_to("nowhere.jpg")
+    assert check_pairs(folder.train, folder.rules) == [
+        BadFile(f"{tmp_path}/images/train/a.jpg", "no such file or directory")
+    ]
+
+
+def test_progress_can_end_the_check(tmp_path: Path) -> None:
+    folder = opened(write_folders(tmp_path, *[f"train/{i:03}" for i in range(100)], "val/1"))
+    for i in range(100):
+        folder.train.mask(i).write_bytes(png())
+    assert len(check_pairs(folder.train, folder.rules, lambda done, total: False)) == 64
