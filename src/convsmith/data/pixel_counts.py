@@ -1,0 +1,50 @@
+"""How many pixels of each class a data set has: what class weights are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from convsmith.bundle.runtime import available_cores
+from convsmith.data.mask_file import MaskRules, read_mask
+from convsmith.data.pairs import PairIndex
+
+_CHUNK = 16
+
+
+def count_pixels(
+    pairs: PairIndex, rules: MaskRules, num_classes: int, progress: Callable[[int, int], None] | None = None
+) -> NDArray[np.int64]:
+    """The pixels of each class in all masks, int64 `[K]`; those that do not count are left out.
+
+    Args:
+        pairs: the files; only the masks are read.
+        rules: what their pixels mean.
+        num_classes: K.
+        progress: is told (masks done, masks in all) now and then, in this thread.
+
+    Raises:
+        ImageError: a mask cannot be read.
+    """
+
+    def count_chunk(first: int) -> NDArray[np.int64]:
+        counts = np.zeros(256, np.int64)
+        for i in range(first, min(first + _CHUNK, len(pairs))):
+            counts += Image.fromarray(read_mask(pairs.mask(i), rules)).histogram()
+        return counts
+
+    total = np.zeros(256, np.int64)
+    starts = range(0, len(pairs), _CHUNK)
+    pool = ThreadPoolExecutor(available_cores())
+    try:
+        for first, counts in zip(starts, pool.map(count_chunk, starts), strict=True):
+            total += counts
+            if progress:
+                progress(min(first + _CHUNK, len(pairs)), len(pairs))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error, do not first read all the rest
+    return total[:num_classes]
