@@ -49,6 +49,7 @@ _EXTRA_OF = {
     "safetensors": "train",
     "tensorboard": "train",
     "matplotlib": "train",
+    "skimage": "train",
     "sklearn": "train",
     "timm": "timm",
     "onnx": "export",

@@ -30,7 +30,7 @@ def write_digits(out: Path) -> dict[str, int]:
     Raises:
         ConvsmithError: scikit-learn is missing, `out` holds anything else, or it cannot be written.
     """
-    digits = _digits()
+    digits = digit_pictures()
     try:
         present = {path.relative_to(out) for path in out.rglob("*") if not path.is_dir()} if out.is_dir() else set()
         if any(path not in digits or not _shows(out / path, digits[path]) for path in present):
@@ -47,12 +47,12 @@ def write_digits(out: Path) -> dict[str, int]:
     return {split: sum(path.parts[0] == split for path in digits) for split in ("train", "val")}
 
 
-def _digits() -> dict[Path, NDArray[np.uint8]]:
-    """Relative path and grey picture, uint8 `[8, 8]`, of every digit."""
+def digit_pictures() -> dict[Path, NDArray[np.uint8]]:
+    """Path `SPLIT/DIGIT/NNNN.png` and grey picture, uint8 `[8, 8]` in 0 to 255, of every digit."""
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
-        raise require_extra("scikit-learn", "train", "`convsmith data demo digits`") from error
+        raise require_extra("scikit-learn", "train", "`convsmith data demo`") from error
     data = load_digits()
     pictures = np.rint(data.images * (255 / 16)).astype(np.uint8)
     files: dict[Path, NDArray[np.uint8]] = {}
