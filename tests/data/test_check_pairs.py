@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convsmith.data.check import DECODE_LIMIT, BadFile, check_pairs
+from convsmith.data.check import DECODE_LIMIT, BadFile, check_files
 from convsmith.data.mask_folder import MaskFolder
 from tests.data.folders import png
 from tests.data.masks import mask_png, opened, plain, write_folders
@@ -23,7 +23,7 @@ def pairs_with_faults(root: Path) -> MaskFolder:
 
 
 def reasons(folder: MaskFolder) -> dict[str, str]:
-    return {Path(bad.path).stem: bad.reason for bad in check_pairs(folder.train, folder.rules)}
+    return {Path(bad.path).stem: bad.reason for bad in check_files(folder.train)}
 
 
 def test_every_fault_is_found_and_named_by_the_image(tmp_path: Path) -> None:
@@ -48,20 +48,18 @@ def test_above_the_limit_sizes_are_compared_and_pixels_are_not_decoded(tmp_path:
 
 def test_good_pairs_are_not_listed(tmp_path: Path) -> None:
     folder = opened(write_folders(tmp_path, "train/a", "train/b", "val/1"))
-    assert check_pairs(folder.train, folder.rules) == []
+    assert check_files(folder.train) == []
 
 
 def test_a_broken_link_is_a_bad_pair(tmp_path: Path) -> None:
     folder = opened(write_folders(tmp_path, "train/a", "val/1"))
     folder.train.image(0).unlink()
     folder.train.image(0).symlink_to("nowhere.jpg")
-    assert check_pairs(folder.train, folder.rules) == [
-        BadFile(f"{tmp_path}/images/train/a.jpg", "no such file or directory")
-    ]
+    assert check_files(folder.train) == [BadFile(f"{tmp_path}/images/train/a.jpg", "no such file or directory")]
 
 
 def test_progress_can_end_the_check(tmp_path: Path) -> None:
     folder = opened(write_folders(tmp_path, *[f"train/{i:03}" for i in range(100)], "val/1"))
     for i in range(100):
         folder.train.mask(i).write_bytes(png())
-    assert len(check_pairs(folder.train, folder.rules, lambda done, total: False)) == 64
+    assert len(check_files(folder.train, lambda done, total: False)) == 64

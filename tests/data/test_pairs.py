@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convsmith.data.mask_file import MaskRules
 from convsmith.data.pairs import PairIndex, pack_pairs
 from tests.data.test_index import file_names
 
 ROOT = Path("/data")
+RULES = MaskRules({0: 0, 1: 1})
 pairs_of_names = st.lists(st.tuples(file_names, file_names))
 
 
@@ -24,41 +26,42 @@ def unpacked(pairs: PairIndex) -> list[tuple[bytes, bytes]]:
 
 @given(pairs_of_names)
 def test_both_paths_come_back_in_any_script_and_byte(names: list[tuple[bytes, bytes]]) -> None:
-    assert unpacked(pack_pairs(ROOT, names)) == names
+    assert unpacked(pack_pairs(ROOT, names, RULES)) == names
 
 
 @given(pairs_of_names)
 def test_pickling_keeps_everything(names: list[tuple[bytes, bytes]]) -> None:
-    assert unpacked(pickle.loads(pickle.dumps(pack_pairs(ROOT, names)))) == names
+    assert unpacked(pickle.loads(pickle.dumps(pack_pairs(ROOT, names, RULES)))) == names
 
 
 @given(st.data())
 def test_select_takes_the_pairs_in_the_order_asked_for(data: st.DataObject) -> None:
     names = data.draw(pairs_of_names.filter(len))
     chosen = data.draw(st.lists(st.integers(0, len(names) - 1)))
-    assert unpacked(pack_pairs(ROOT, names).select(chosen)) == [names[i] for i in chosen]
+    assert unpacked(pack_pairs(ROOT, names, RULES).select(chosen)) == [names[i] for i in chosen]
 
 
 def test_a_sample_is_called_by_its_image() -> None:
-    assert pack_pairs(ROOT, [(b"a.jpg", b"a.png")]).path(0) == ROOT / "a.jpg"
+    assert pack_pairs(ROOT, [(b"a.jpg", b"a.png")], RULES).files(0)[0] == ROOT / "a.jpg"
 
 
 @pytest.mark.parametrize("i", [-1, 1])
 def test_a_pair_that_is_not_there_is_refused(i: int) -> None:
     with pytest.raises(IndexError):
-        pack_pairs(ROOT, [(b"a", b"b")]).mask(i)
+        pack_pairs(ROOT, [(b"a", b"b")], RULES).mask(i)
 
 
 def test_images_without_as_many_masks_are_refused() -> None:
-    one, two = pack_pairs(ROOT, [(b"a", b"b")]), pack_pairs(ROOT, [(b"a", b"b"), (b"c", b"d")])
+    one, two = pack_pairs(ROOT, [(b"a", b"b")], RULES), pack_pairs(ROOT, [(b"a", b"b"), (b"c", b"d")], RULES)
     with pytest.raises(ValueError, match="1 images, but 2 masks"):
-        PairIndex(one.images, two.masks)
+        PairIndex(one.images, two.masks, RULES)
 
 
 def test_digest_is_the_same_under_another_root() -> None:
-    assert pack_pairs(ROOT, [(b"a", b"b")]).digest() == pack_pairs(Path("/elsewhere"), [(b"a", b"b")]).digest()
+    here, there = (pack_pairs(root, [(b"a", b"b")], RULES) for root in (ROOT, Path("/elsewhere")))
+    assert here.digest() == there.digest()
 
 
 @pytest.mark.parametrize("other", [[(b"a", b"c")], [(b"c", b"b")], [(b"b", b"a")], []])
 def test_digest_changes_with_any_name(other: list[tuple[bytes, bytes]]) -> None:
-    assert pack_pairs(ROOT, [(b"a", b"b")]).digest() != pack_pairs(ROOT, other).digest()
+    assert pack_pairs(ROOT, [(b"a", b"b")], RULES).digest() != pack_pairs(ROOT, other, RULES).digest()

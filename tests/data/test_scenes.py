@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 from convsmith.cli import data
-from convsmith.data.check import check_pairs
+from convsmith.data.check import check_files
 from convsmith.data.mask_folder import MaskFolder
 from convsmith.data.pixel_counts import count_pixels
 from convsmith.data.scenes import write_digit_scenes
@@ -37,12 +37,12 @@ def test_scenes_are_a_data_set_of_eleven_classes(scenes: MaskFolder) -> None:
     assert scenes.classes == ("background", *"0123456789")
     assert (len(scenes.train), len(scenes.val)) == (240, 60)
     assert scenes.notes == ()
-    assert check_pairs(scenes.train, scenes.rules) == check_pairs(scenes.val, scenes.rules) == []
+    assert check_files(scenes.train) == check_files(scenes.val) == []
 
 
 def test_every_class_covers_some_of_both_parts(scenes: MaskFolder) -> None:
     for part in (scenes.train, scenes.val):
-        counts = count_pixels(part, scenes.rules, 11)
+        counts = count_pixels(part, 11)
         assert counts.min() / counts.sum() > 0.003
         assert 0.7 < counts[0] / counts.sum() < 0.95
 
@@ -78,7 +78,7 @@ def test_number_and_size_are_as_asked_for(tmp_path: Path) -> None:
 def test_scenes_can_be_small_long_or_larger_than_the_photographs(tmp_path: Path, size: tuple[int, int]) -> None:
     write_digit_scenes(tmp_path, 4, 4, size)
     folder = opened(tmp_path)
-    assert check_pairs(folder.train, folder.rules) == []
+    assert check_files(folder.train) == []
 
 
 def test_a_scene_is_the_same_whatever_the_number_of_others(scenes: MaskFolder, tmp_path: Path) -> None:

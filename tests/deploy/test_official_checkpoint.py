@@ -47,6 +47,7 @@ def model(shared: Path) -> torch.nn.Module:
 def torch_answers(model: torch.nn.Module, val: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The class that torch gives to each image, and the true one."""
     preprocess = cs.load_recipe("cifar_resnet20-cifar10").preprocess
+    assert isinstance(preprocess, Preprocess)
     exact = inference_model(model, preprocess)
     index = open_labelled_folder(val, CLASSES)
     with torch.inference_mode():

@@ -16,6 +16,7 @@ from convsmith.models.registry import create_model
 from convsmith.recipe.load import list_recipes, load_recipe
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
+from convsmith.spec import Preprocess
 from convsmith.training.groups import parameter_groups
 
 FACTS = json.loads((Path(__file__).parents[1] / "goldens/training/recipes.json").read_text(encoding="utf-8"))
@@ -69,6 +70,7 @@ class TestTorchvision:
         assert crop is not None
         schedule: Any = recipe.schedule
         loss: Any = recipe.loss
+        assert isinstance(recipe.preprocess, Preprocess)
         found = {
             "model": recipe.model.name,
             "total_batch": plan.effective_batch,
@@ -196,6 +198,7 @@ class TestResNeSt:
         crop = augment.random_resized_crop if size < 320 else augment.efficientnet_crop
         assert crop is not None
         assert crop.interpolation == ("bilinear" if size < 320 else "bicubic")
+        assert isinstance(recipe.preprocess, Preprocess)
         assert (augment.size, recipe.preprocess.crop) == ((size, size), size)
         assert recipe.preprocess.resize == size + 32
         assert policy is not None
@@ -278,6 +281,7 @@ class TestConvNeXt:
         assert (erasing.probability, erasing.value) == (shared["reprob"], "noise")
         size = entry["hyper"]["input_size"]
         resize, method = (size, "warp") if size >= 384 else (256, "resize_then_crop")
+        assert isinstance(recipe.preprocess, Preprocess)
         assert (recipe.preprocess.crop, recipe.preprocess.resize, recipe.preprocess.method) == (size, resize, method)
         assert recipe.preprocess.interpolation == "bicubic"
 

@@ -89,7 +89,7 @@ def test_the_average_is_torchvisions(case: dict[str, Any]) -> None:
 )
 def test_the_average_without_warmup_is_timms(case: dict[str, Any]) -> None:
     asked, wanted = case["in"], case["out"]
-    found = follow(recipe_with(f"ema.decay={asked['decay']}"), asked, asked["updates"], 7)
+    found = follow(recipe_with(f"ema.decay={asked['decay']}"), asked, asked["updates"], Epochs(7))
     assert found["parameter"] == pytest.approx(wanted["ema_after_update"], rel=1e-12)
     if asked["with_buffers"]:
         assert found["real"] == pytest.approx(wanted["ema_float_buffer_after_update"], rel=1e-12)

@@ -115,7 +115,7 @@ def test_images_may_be_larger_than_those_of_the_weights(taught: Path, digits: Pa
     recipe = cs.load_recipe("digits", [*TINY, *larger, f"model.weights={taught}"])
     run = cs.train(recipe, digits, tmp_path / "run")
     assert run.metrics[-1]["split"] == "val"
-    assert run.recipe.preprocess.crop == 24
+    assert run.recipe.input_size == (24, 24)
 
 
 def test_the_command_finetunes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

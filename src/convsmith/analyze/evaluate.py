@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from convsmith.analyze.evaluate_masks import MaskEvaluation, evaluate_masks
+from convsmith.analyze.evaluate_masks import evaluate_masks
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
@@ -63,8 +63,11 @@ def evaluate_bundle(
     *,
     boundary: bool = False,
     looking: Mapping[str, Any] | None = None,
-) -> Evaluation | MaskEvaluation:
+) -> Any:
     """Judge a bundle by labelled images: of a classifier, in folders named like its labels; of segmentation, by masks.
+
+    Returns:
+        An `Evaluation`, or a `MaskEvaluation` of segmentation.
 
     Args:
         bundle: the bundle's folder.

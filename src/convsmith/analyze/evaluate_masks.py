@@ -76,12 +76,12 @@ def evaluate_masks(
         ConvsmithError: the data cannot be used, have other classes, or not one image can be read.
     """
     folder, split, held_out = _open(bundle, data)
-    samples = folder.val if split == "val" else folder.train
+    samples = folder.part(split)
     results, unreadable = SegmentationResults(len(bundle.labels), boundary), []
     for i in range(len(samples)):
         try:
-            pixels, mask = folder.read(split, i)
-            answer = bundle.predict(pixels, str(samples.path(i)))
+            picture, mask = samples.read(i)
+            answer = bundle.predict(picture, str(samples.image(i)))
         except ImageError as error:
             unreadable.append(f"{error.what}: {error.why}")
         else:
@@ -93,10 +93,12 @@ def evaluate_masks(
     if not judged:
         raise ConvsmithError(f"no image in {data} can be judged", unreadable[0] if unreadable else "there is none")
     figures = results.compute()
+    boundary_iou = figures.pop("boundary_iou", None)
     return MaskEvaluation(
         images=judged,
         held_out=held_out,
-        **{"boundary_iou": None, **figures},
+        **figures,
+        boundary_iou=boundary_iou,
         labels=bundle.labels,
         iou=tuple(results.iou().tolist()),
         accuracy=tuple(results.accuracy().tolist()),

@@ -75,8 +75,8 @@ class Bundle:
         """
         return read_and_preprocess(image, self.manifest.preprocess, name)
 
-    def predict(self, image: ImageSource, name: str = "image") -> Prediction:
-        """What is on one image: a Classification, or the Segmentation of it, by the bundle's task.
+    def predict(self, image: ImageSource, name: str = "image") -> Any:
+        """What is on one image: a `Classification`, or a `Segmentation`, by the bundle's task.
 
         Args:
             image: a path, the bytes of an image file, a Pillow image, or RGB pixels uint8 [H, W, 3].
@@ -99,8 +99,8 @@ class Bundle:
         mask = segment(image.transpose(1, 2, 0), spec, self.logits, len(self.labels), name)
         return Segmentation(mask, self.labels, self.manifest.colours)
 
-    def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[Prediction | ImageError]:
-        """Predict images in batches; yields one answer for each, in order, an `ImageError` for one that is bad.
+    def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[Any]:
+        """Predict images in batches; yields an answer for each, in order, as `predict` does, or an `ImageError`.
 
         A few threads decode up to two batches ahead while the model runs, so memory does not grow with the number
         of images. Images to segment come one by one, whatever `batch_size` is.

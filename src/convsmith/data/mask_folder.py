@@ -8,7 +8,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from convsmith.bundle.decode import ImageError
+from convsmith.data.dataset import Reader, Split
 from convsmith.data.index import printable
 from convsmith.data.label_sets import Colours
 from convsmith.data.layout import quoted
@@ -16,10 +20,13 @@ from convsmith.data.mask_file import MaskRules, values_in
 from convsmith.data.mask_layouts import LAYOUTS
 from convsmith.data.mask_pairs import Pair, find_pairs, find_tree
 from convsmith.data.pairs import PairIndex, pack_pairs
+from convsmith.data.pixel_counts import count_pixels
 from convsmith.data.scan import list_folder, others_note
 from convsmith.data.split import split_files
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.augmentation import Augment
 from convsmith.recipe.mask_data import Masks, check_classes, check_fit
+from convsmith.spec import Preprocessing, WholeImage
 
 CLASSES_FILE = "classes.txt"
 _MISNAMED_VAL = ("valid", "validation", "test")
@@ -32,9 +39,8 @@ class MaskFolder:
 
     Attributes:
         root: the folder, as an absolute path.
-        classes: their names; the position of a name is its value in the masks that `rules` give.
+        classes: their names; the position of a name is its value in the masks that are read.
         colours: red, green and blue of each class in 0 to 255; None where none are known.
-        rules: how the mask files are read.
         train: the training pairs.
         val: the validation pairs; none of them where nothing is held out.
         extra: the pairs of the extra epochs; None where the recipe names none.
@@ -44,7 +50,6 @@ class MaskFolder:
     root: Path
     classes: tuple[str, ...]
     colours: Colours | None
-    rules: MaskRules
     train: PairIndex
     val: PairIndex
     extra: PairIndex | None
@@ -55,6 +60,34 @@ class MaskFolder:
         """Names the files and the split, wherever the folder lies; the pixels are not read."""
         parts = [self.train, self.val, *([self.extra] if self.extra is not None else [])]
         return " ".join(part.digest() for part in parts)
+
+    @property
+    def rules(self) -> MaskRules:
+        """What the pixels of the mask files mean."""
+        return self.train.rules
+
+    def part(self, split: Split) -> PairIndex:
+        """The pairs of a split; where there are none for the extra epochs, those of training."""
+        if split == "extra" and self.extra is not None:
+            return self.extra
+        return self.val if split == "val" else self.train
+
+    def count_pixels(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The pixels of each class, int64 `[K]`, in the masks of the training pairs at `used`."""
+        return count_pixels(self.train.select(used), len(self.classes))
+
+    def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
+        """How a split is read to learn from: images and masks, both augmented."""
+        from convsmith.data.read_pair import TrainingPairs  # needs torch, which evaluate does without
+
+        assert isinstance(preprocess, WholeImage)  # the recipe's validator holds it
+        return TrainingPairs(self.part(split), augment, preprocess)
+
+    def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:  # noqa: ARG002  # as it is
+        """How a split is read to be judged by: images and masks as they are."""
+        from convsmith.data.read_pair import ValidationPairs
+
+        return ValidationPairs(self.part(split))
 
 
 def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> MaskFolder:
@@ -89,14 +122,14 @@ def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> Ma
         check_fit(masks, len(classes))
     except ValueError as error:
         raise ConvsmithError(f"data.masks.{error}", fix=f"The classes are {quoted(classes)}.") from error
+    rules = mask_rules(masks, len(classes))
     return MaskFolder(
         root,
         classes,
         labels.colours if labels else _class_colours(masks, len(classes)),
-        mask_rules(masks, len(classes)),
-        pack_pairs(root, train),
-        pack_pairs(root, val),
-        pack_pairs(root, extra) if extra is not None else None,
+        pack_pairs(root, train, rules),
+        pack_pairs(root, val, rules),
+        pack_pairs(root, extra, rules) if extra is not None else None,
         tuple(notes),
     )
 

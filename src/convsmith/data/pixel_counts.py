@@ -10,20 +10,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.bundle.runtime import available_cores
-from convsmith.data.mask_file import MaskRules, read_mask
+from convsmith.data.mask_file import read_mask
 from convsmith.data.pairs import PairIndex
 
 _CHUNK = 16
 
 
 def count_pixels(
-    pairs: PairIndex, rules: MaskRules, num_classes: int, progress: Callable[[int, int], None] | None = None
+    pairs: PairIndex, num_classes: int, progress: Callable[[int, int], None] | None = None
 ) -> NDArray[np.int64]:
     """The pixels of each class in all masks, int64 `[K]`; those that do not count are left out.
 
     Args:
         pairs: the files; only the masks are read.
-        rules: what their pixels mean.
         num_classes: K.
         progress: is told (masks done, masks in all) now and then, in this thread.
 
@@ -34,7 +33,7 @@ def count_pixels(
     def count_chunk(first: int) -> NDArray[np.int64]:
         counts = np.zeros(256, np.int64)
         for i in range(first, min(first + _CHUNK, len(pairs))):
-            counts += Image.fromarray(read_mask(pairs.mask(i), rules)).histogram()
+            counts += Image.fromarray(read_mask(pairs.mask(i), pairs.rules)).histogram()
         return counts
 
     total = np.zeros(256, np.int64)

@@ -62,7 +62,7 @@ class Segmentation:
         loss = self._recipe.loss
         if isinstance(loss.class_weights, tuple) and len(loss.class_weights) != model.num_classes:
             raise ConvsmithError(
-                f"loss.class_weights lists {len(loss.class_weights)} weights, but there are {model.num_classes} classes",
+                f"loss.class_weights lists {len(loss.class_weights)}, but there are {model.num_classes} classes",
                 fix="Give one for each class, in their order, or `inverse`, `sqrt` or `effective_number`.",
             )
         assert isinstance(loss, PixelLoss)  # the recipe's validator holds it
