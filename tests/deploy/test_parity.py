@@ -46,7 +46,7 @@ def test_normalize_is_the_usual_formula() -> None:
 @pytest.mark.parametrize("batch", [1, 3, 5])
 def test_the_onnx_file_takes_any_batch_of_bytes_and_says_what_torch_says(batch: int) -> None:
     exact = inference_model(lively_model(), Preprocess(resize=32, crop=32))
-    exported = OnnxRuntime(export_onnx(exact, 32)).run(images(batch).numpy())
+    exported = OnnxRuntime(export_onnx(exact, (32, 32))).run(images(batch).numpy())
     with torch.inference_mode():
         expected = exact(images(batch)).numpy()
     np.testing.assert_allclose(exported, expected, atol=1e-4)
@@ -55,7 +55,7 @@ def test_the_onnx_file_takes_any_batch_of_bytes_and_says_what_torch_says(batch: 
 def test_exporting_leaves_the_model_as_it_was() -> None:
     model = lively_model().to(memory_format=torch.channels_last)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    export_onnx(inference_model(model, Preprocess(resize=32, crop=32)), 32)
+    export_onnx(inference_model(model, Preprocess(resize=32, crop=32)), (32, 32))
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
@@ -67,7 +67,7 @@ def test_a_wrong_normalisation_is_caught_and_nothing_is_written(
     wrong = Preprocess(resize=32, crop=32, mean=(0.5, 0.5, 0.5))
     monkeypatch.setattr(
         "convsmith.deploy.bundle.export_onnx",
-        lambda model, size: export_onnx(inference_model(model.model, wrong), size),
+        lambda model, size, any_size: export_onnx(inference_model(model.model, wrong), size, any_size),
     )
     recipe = load_recipe("digits").model_copy(update={"preprocess": right})
     with pytest.raises(ConvsmithError, match="does not say what the trained one says"):

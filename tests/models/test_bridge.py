@@ -218,7 +218,7 @@ def test_a_size_that_the_library_refuses_is_an_error_with_its_reason(name: str) 
 def test_the_exported_model_takes_bytes_and_any_batch(name: str) -> None:
     model = inference_model(cs.create_model(name, num_classes=5), Preprocess(resize=SIDE, crop=SIDE))
     images = torch.randint(0, 256, (3, 3, SIDE, SIDE), dtype=torch.uint8)
-    exported = OnnxRuntime(export_onnx(model, SIDE)).run(images.numpy())
+    exported = OnnxRuntime(export_onnx(model, (SIDE, SIDE))).run(images.numpy())
     with torch.inference_mode():
         torch.testing.assert_close(torch.from_numpy(exported), model(images), atol=1e-4, rtol=1e-4)
 

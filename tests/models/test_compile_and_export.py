@@ -61,7 +61,7 @@ def test_the_onnx_file_says_what_torch_says(name: str) -> None:
     model.gradient_checkpointing()
     served = inference_model(model, Preprocess(resize=50, crop=50))
     pixels = torch.randint(0, 256, (3, 3, 50, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    session = onnxruntime.InferenceSession(export_onnx(served, 50))
+    session = onnxruntime.InferenceSession(export_onnx(served, (50, 50)))
     assert [output.name for output in session.get_outputs()] == ["logits"]
     (logits,) = session.run(None, {"images": pixels.numpy()})
     assert_same(torch.from_numpy(logits), served(pixels))

@@ -142,6 +142,6 @@ def test_torch_export_takes_any_batch(kind: str) -> None:
 def test_the_onnx_file_says_what_torch_says(kind: str) -> None:
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     model = inference_model(live(kind), Preprocess(resize=64, crop=64))
-    logits = torch.from_numpy(OnnxRuntime(export_onnx(model, 64)).run(images.numpy()))
+    logits = torch.from_numpy(OnnxRuntime(export_onnx(model, (64, 64))).run(images.numpy()))
     torch.testing.assert_close(logits, model(images), atol=1e-4, rtol=0)
     assert logits.std() > 0.1

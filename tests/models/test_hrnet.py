@@ -141,7 +141,7 @@ def test_an_exported_program_takes_any_batch_and_size(name: str) -> None:
 @torch.inference_mode()
 def test_the_onnx_file_holds_the_prediction_alone(name: str) -> None:
     model = inference_model(short(name), Preprocess(resize=50, crop=50))
-    session = onnxruntime.InferenceSession(export_onnx(model, 50))
+    session = onnxruntime.InferenceSession(export_onnx(model, (50, 50)))
     pixels = torch.randint(0, 256, (3, 3, 50, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     (logits,) = session.run(["logits"], {"images": pixels.numpy()})
     expected = maps(short(name)(model.get_submodule("normalize")(pixels)))

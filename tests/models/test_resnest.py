@@ -184,7 +184,7 @@ def test_compiles_into_one_graph_for_training_and_evaluation(options: dict[str, 
 def test_onnx_gives_the_same_at_an_odd_size_and_another_batch(options: dict[str, Any]) -> None:
     model = inference_model(small((1, 1, 1, 1), dropblock_prob=0.1, **options), Preprocess(resize=65, crop=65))
     pixels = torch.randint(0, 256, (3, 3, 65, 65), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    session = onnxruntime.InferenceSession(export_onnx(model, 65))
+    session = onnxruntime.InferenceSession(export_onnx(model, (65, 65)))
     (logits,) = session.run(None, {"images": pixels.numpy()})
     expected = model(pixels)
     assert expected.std(0).min() > 1e-3

@@ -96,7 +96,7 @@ def test_squeeze_and_excitation_compiles_into_one_graph() -> None:
 def test_squeeze_and_excitation_gives_the_same_in_onnx() -> None:
     model = inference_model(small(), Preprocess(resize=64, crop=64))
     pixels = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    session = onnxruntime.InferenceSession(export_onnx(model, 64))
+    session = onnxruntime.InferenceSession(export_onnx(model, (64, 64)))
     (logits,) = session.run(None, {"images": pixels.numpy()})
     expected = model(pixels)
     assert expected.std(0).min() > 1e-3

@@ -13,6 +13,7 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.parity import measure_parity
 from convsmith.recipe.schema import Recipe
+from convsmith.spec import WholeImage
 
 
 def make_bundle(
@@ -42,7 +43,7 @@ def make_bundle(
         ConvsmithError: the exported model differs from the trained one; nothing is written.
     """
     exact = inference_model(model, recipe.preprocess)
-    onnx = export_onnx(exact, recipe.preprocess.crop)
+    onnx = export_onnx(exact, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
     parity = measure_parity(exact, OnnxRuntime(onnx).run, images)
     write_bundle(
         directory,

@@ -11,46 +11,52 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from convsmith.models.base import SegmentationModel
 from convsmith.models.layers import Normalize
-from convsmith.spec import Preprocess
+from convsmith.spec import Preprocessing, Size
 
 OPSET = 18
 
 
 class _FromBytes(nn.Module):
-    def __init__(self, model: nn.Module, preprocess: Preprocess) -> None:
+    def __init__(self, model: nn.Module, preprocess: Preprocessing) -> None:
         super().__init__()
         self.normalize = Normalize(preprocess.mean, preprocess.std)
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        output: Tensor | list[Tensor] = self.model(self.normalize(images))
-        return output[-1] if isinstance(output, list) else output
+        inputs = self.normalize(images)
+        logits: Tensor = self.model.segment(inputs) if isinstance(self.model, SegmentationModel) else self.model(inputs)
+        return logits
 
 
-def inference_model(model: nn.Module, preprocess: Preprocess) -> nn.Module:
+def inference_model(model: nn.Module, preprocess: Preprocessing) -> nn.Module:
     """A copy of `model` for the CPU, in eval mode, that maps uint8 images [N, 3, H, W] to float32 logits.
 
-    They are [N, K], or [N, K, H', W'] of a segmentation model: the prediction, without logits that only training needs.
+    They are [N, K], or [N, K, H, W] of a segmentation model: the prediction, without logits that only training needs.
     """
     return _FromBytes(copy.deepcopy(model), preprocess).cpu().eval().to(memory_format=torch.contiguous_format)
 
 
-def export_onnx(model: nn.Module, size: int) -> bytes:
+def export_onnx(model: nn.Module, size: Size, any_size: bool = False) -> bytes:
     """The ONNX file of an `inference_model`: input `images`, output `logits`, any batch size, weights included.
 
     Args:
         model: what `inference_model` returned.
-        size: side of the input image in pixels.
+        size: height and width of the input images in pixels.
+        any_size: let them have any other size too.
     """
-    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    free = torch.export.Dim.DYNAMIC
+    # sizes that are no multiple of a stride: a model must not be taken for one of such sizes only
+    height, width = (66, 98) if any_size else size
+    example = torch.zeros(2, 3, height, width, dtype=torch.uint8)
     with _quiet():
         program = torch.onnx.export(
             model,
             (example,),
             input_names=["images"],
             output_names=["logits"],
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            dynamic_shapes={"images": {0: free, 2: free, 3: free} if any_size else {0: free}},
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
