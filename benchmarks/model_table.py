@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from convsmith.models.facts import list_facts
-from tests.models.golden import OFFICIAL, golden, golden_input, official, training_loss
+from tests.models.golden import OFFICIAL, golden, golden_input, in_training, official, training_loss
 
 
 @torch.inference_mode()
@@ -43,7 +43,7 @@ def training_difference(name: str) -> float | None:
     expected = golden(name)
     if "train" not in expected:
         return None
-    model = official(name).double().train()
+    model = in_training(name)
     images = golden_input(expected["input_shape"]).double()
     first = training_loss(model(images), expected)
     first.backward()  # type: ignore[no-untyped-call]

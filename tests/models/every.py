@@ -12,11 +12,13 @@ from torch import Tensor
 
 from convsmith.models.base import VisionModel
 from convsmith.models.convnext import ConvNeXt, IsotropicConvNeXt
+from convsmith.models.fcn import ResNetFCN
 from convsmith.models.hrnet_seg import HRNetOCR
 from convsmith.models.layers import DropBlock, DropPath
 from convsmith.models.registry import create_model, list_models
 from convsmith.models.resnest import ResNeSt
-from convsmith.models.resnet import Bottleneck, ResNet
+from convsmith.models.resnet import BasicBlock, Bottleneck, ResNet
+from convsmith.models.upernet import ConvNeXtUPerNet, ResNeStUPerNet
 from tests.models.golden import filled_state_dict
 
 # A name, or a name and an option that adds layers to it.
@@ -30,6 +32,9 @@ SMALLEST = {
     "hrnet_w18",
     "hrnet_w18_ocr",
     "mobilenet_v2",
+    "resnet18_fcn",
+    "resnest50_upernet",
+    "convnext_tiny_upernet",
 }
 
 
@@ -40,6 +45,9 @@ SMALL: dict[str, Callable[..., VisionModel]] = {
     "small-hrnet": partial(HRNetOCR, 12),
     "small-resnest": partial(ResNeSt, (1, 1, 1, 1), bottleneck_width=16, avd_first=True),
     "small-resnet": partial(ResNet, Bottleneck, (1, 1, 1, 1), width_per_group=16),
+    "small-fcn": partial(ResNetFCN, BasicBlock, (1, 1, 1, 1)),
+    "small-convnext-upernet": partial(ConvNeXtUPerNet, (1, 1, 2, 1), (8, 16, 24, 32), channels=16),
+    "small-resnest-upernet": partial(ResNeStUPerNet, (1, 1, 1, 1), channels=16),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convsmith.models.base import VisionModel
@@ -31,6 +31,10 @@ OFFICIAL: dict[str, tuple[str, dict[str, Any]]] = {
     "cls_hrnet_w48": ("hrnet_w48", {}),
     "seg_hrnet_w48": ("hrnet_w48_seg", {}),
     "seg_hrnet_ocr_w48": ("hrnet_w48_ocr", {}),
+    "upernet_convnext_tiny": ("convnext_tiny_upernet", {}),
+    "upernet_r18b": ("resnet18_upernet", {}),
+    "fcn_r18b_d8": ("resnet18_fcn", {}),
+    "fcn_r50b_d8": ("resnet50_fcn", {}),
     "mobilenet_v2": ("mobilenet_v2", {}),
     "convnext_tiny": ("convnext_tiny", {}),
     "convnext_small": ("convnext_small", {}),
@@ -63,8 +67,21 @@ def official(name: str) -> VisionModel:
     return model.eval()
 
 
-def training_loss(logits: Tensor, expected: dict[str, Any]) -> Tensor:
+def in_training(name: str) -> VisionModel:
+    """That model for a training step in float64, without dropout."""
+    model = official(name).double().train()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout2d):
+            module.p = 0.0
+    return model
+
+
+def training_loss(logits: Tensor | list[Tensor], expected: dict[str, Any]) -> Tensor:
     """Mean cross-entropy over images, or over the pixels of logits brought to the images' size."""
+    if isinstance(logits, list):
+        auxiliary, main = (training_loss(own, expected) for own in logits)
+        weight: float = expected["train"]["auxiliary_weight"]
+        return main + weight * auxiliary
     if "align_corners" not in expected:
         return F.cross_entropy(logits, torch.tensor(expected["train"]["labels"]))
     count, _, height, width = expected["input_shape"]

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.models.golden import OFFICIAL, assert_outputs, golden, golden_input, official, ours, training_loss
+from tests.models.golden import (
+    OFFICIAL,
+    assert_outputs,
+    golden,
+    golden_input,
+    in_training,
+    official,
+    ours,
+    training_loss,
+)
 
 WITH_MORE_INPUTS = [name for name in OFFICIAL if "eval_extra" in golden(name)]
 WITH_TRAINING = [name for name in OFFICIAL if "train" in golden(name)]
@@ -50,7 +59,7 @@ def test_parameters_and_multiply_adds_are_the_published_ones(name: str) -> None:
 def test_a_training_step_equals_the_official_one(name: str) -> None:
     expected = golden(name)
     step = expected["train"]
-    model = official(name).double().train()
+    model = in_training(name)
     images = golden_input(expected["input_shape"]).double()
 
     loss0 = training_loss(model(images), expected)

@@ -35,6 +35,8 @@ QUICK = {
     ("small-hrnet", False),
     ("small-resnest", False),
     ("small-isotropic", True),
+    ("small-convnext-upernet", True),
+    ("small-fcn", False),
 }
 
 

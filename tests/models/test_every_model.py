@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from math import ceil, floor
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier, SegmentationModel, VisionModel
+from convsmith.models.fcn import ResNetFCN
 from convsmith.models.hrnet import HRNetBackbone
+from convsmith.models.upernet import ConvNeXtUPerNet, UPerNet
 from tests.models.every import SMALLEST, build, computed_models, images, maps, shared, smallest_models, without_memory
 from tests.models.golden import golden
 
@@ -58,6 +63,8 @@ def test_layer_ids_of_convnext_are_the_official_ones(name: str, official: str) -
         ("convnext_isotropic_small", 18),
         ("hrnet_w18", 4 + 1 + 4 + 3),
         ("hrnet_w48_ocr", 4 + 1 + 4 + 3),
+        ("resnet50_fcn", 16),
+        ("resnest50_upernet", 16),
     ],
 )
 def test_the_stem_and_each_block_have_an_id_of_their_own(name: str, blocks: int) -> None:
@@ -75,8 +82,21 @@ def test_images_of_any_channels_and_size_become_logits(name: str, channels: int)
     s = model.smallest_side
     height, width = s + 6, s + 60
     output = maps(model(torch.empty(2, channels, height, width, device="meta")))
-    expected = (2, 7, -(-height // 4), -(-width // 4)) if isinstance(model, SegmentationModel) else (2, 7)
-    assert {tuple(logits.shape) for logits in output} == {expected}
+    # ConvNeXt's convolutions leave out the pixels that are too few for a stride.
+    rounded = floor if isinstance(model, ConvNeXtUPerNet) else ceil
+    sizes: list[tuple[int, int]] = [
+        (rounded(height / stride), rounded(width / stride)) for stride in strides_of_logits(model)
+    ]
+    expected: list[tuple[int, ...]] = [(2, 7, *size) for size in sizes] or [(2, 7)]
+    assert [tuple(logits.shape) for logits in output] == expected
+
+
+def strides_of_logits(model: VisionModel) -> list[int]:
+    if isinstance(model, UPerNet):
+        return [16, 4]
+    if isinstance(model, ResNetFCN):
+        return [8, 8]
+    return [4] * len(model.heads) if isinstance(model, SegmentationModel) else []
 
 
 @computed_models
@@ -140,6 +160,18 @@ def test_features_are_what_the_head_sees(name: str) -> None:
     features = model.forward_features(images())
     if isinstance(model, ImageClassifier):
         assert torch.equal(model.get_submodule(model.heads[-1])(features), model(images()))
-    else:
-        assert isinstance(model, HRNetBackbone)
+    elif isinstance(model, HRNetBackbone):
         assert features.shape == (2, sum(model.channels), 16, 16)
+    else:
+        assert torch.equal(model.get_submodule(model.heads[-1])(features), maps(model(images()))[-1])
+
+
+@computed_models
+@torch.inference_mode()
+def test_a_segmentation_is_the_last_map_at_the_images_own_size(name: str) -> None:
+    model = shared(name)
+    if isinstance(model, SegmentationModel):
+        x = images(2, 65, 78)
+        logits = maps(model(x))[-1]
+        expected = F.interpolate(logits, (65, 78), mode="bilinear", align_corners=model.align_corners)
+        assert torch.equal(model.segment(x), expected)

@@ -211,6 +211,52 @@ def test_the_backbone_alone_does_as_well(hrnet_classifier: dict[str, Tensor]) ->
     assert all(torch.equal(value, loaded[key]) for key, value in backbone.items())
 
 
+@pytest.mark.parametrize(
+    ("name", "classifier", "only_there"),
+    [
+        ("resnet18_fcn", "resnet18", {"fc"}),
+        ("resnet18_upernet", "resnet18", {"fc"}),
+        ("convnext_tiny_upernet", "convnext_tiny", {"norm", "head"}),
+        ("convnext_tiny_upernet", "timm/convnext_tiny", {"norm", "head"}),
+        ("convnext_tiny_upernet", "torchvision/convnext_tiny", {"norm", "head"}),
+        ("resnest50_upernet", "resnest50", {"fc"}),
+    ],
+)
+def test_a_classifier_gives_models_with_a_decode_head_their_backbone(
+    name: str, classifier: str, only_there: set[str]
+) -> None:
+    with torch.device("meta"):
+        model, known = create_model(name, in_channels=4), create_model(classifier)
+    state = {k: torch.full(v.shape, float(i)) for i, (k, v) in enumerate(known.state_dict().items())}
+    model.to_empty(device="cpu")
+    report = load_weights(model, state)
+    added = re.compile(r"(decode_head|auxiliary_head|backbone\.norm\d)\.")
+    assert set(report.missing) == {k for k in model.state_dict() if added.match(k) and "num_batches" not in k}
+    assert {k.split(".")[0] for k in report.dropped} == only_there
+    assert (report.unexpected, model.input_layer + ".weight" in report.reshaped) == ((), True)
+    first_values = {v.flatten()[0].item() for k, v in model.state_dict().items() if k in report.loaded}
+    assert len(first_values) == len(state) - len(report.dropped)
+
+
+def test_a_checkpoint_of_an_official_segmentation_training_loads() -> None:
+    expected = create_model("resnet18_fcn", num_classes=19).state_dict()
+    checkpoint = {"meta": {"epoch": 1, "CLASSES": ("road",)}, "state_dict": expected, "optimizer": {"state": {}}}
+    model = create_model("resnet18_fcn", num_classes=5)
+    report = load_weights(model, checkpoint)
+    assert {k.rpartition(".")[0] for k in report.dropped} == set(model.heads)
+    assert report.missing == report.unexpected == ()
+    assert all(torch.equal(v, expected[k]) for k, v in model.state_dict().items() if k not in report.dropped)
+
+
+@pytest.mark.parametrize("wrong", ["resnet50", "mobilenet_v2", "hrnet_w18"])
+def test_another_classifier_gives_a_model_with_a_decode_head_nothing(wrong: str) -> None:
+    model = create_model("resnet18_fcn")
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(ConvsmithError, match="does not fit this ResNetFCN"):
+        load_weights(model, create_model(wrong).state_dict())
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
 @pytest.mark.parametrize("left_out", ["stage3.0.branches.0.0.conv1.weight", "stage4."])
 def test_a_backbone_with_a_hole_in_it_is_an_error(left_out: str, hrnet_classifier: dict[str, Tensor]) -> None:
     hole = {k: v for k, v in hrnet_classifier.items() if not k.startswith(left_out)}

@@ -220,6 +220,17 @@ def test_a_classifiers_weights_serve_the_segmentation_models_it_is_the_backbone_
         cs.create_model("hrnet_w48_seg", weights=w.name)
 
 
+@pytest.mark.parametrize("weights", ["convnext_tiny.fb_in22k", "convnext_tiny.tv_v1"])
+def test_a_classifiers_weights_serve_the_models_with_a_decode_head(
+    weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    w = put_by_hand(monkeypatch, weights)
+    made = cs.create_model("convnext_tiny_upernet", num_classes=5, weights=w.name)
+    assert made.num_classes == 5
+    stem = next(iter(read_state_dict(w.path).values()))
+    assert torch.equal(made.state_dict()["backbone.downsample_layers.0.0.weight"].flatten(), stem.flatten())
+
+
 def test_the_options_that_weights_need_are_known_for_their_own_model_only() -> None:
     assert published.options_of("convnext_tiny.fb_in22k", "convnext_tiny") == {"num_classes": 21841}
     assert published.options_of("hrnet_w18.ms_in1k", "hrnet_w18_seg") == {}

@@ -197,7 +197,8 @@ def test_convnext_decays_its_stages_as_published() -> None:
     found = {name: (group.lr_scale, group.weight_decay > 0) for group in groups for name in group.names}
     for name, (_, scale, decayed) in DECAY["params"].items():
         if name in found:
-            assert found[name] == (pytest.approx(scale), decayed), name
+            assert found[name][0] == pytest.approx(scale), name
+            assert found[name][1] == decayed, name
     assert len(found.keys() & DECAY["params"].keys()) > 50
     heads = {scale for name, (scale, _) in found.items() if not name.startswith("backbone.")}
     assert heads == {1.0}

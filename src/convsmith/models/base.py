@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from convsmith.errors import ConvsmithError
-from convsmith.models.checkpointing import Blocks
+from convsmith.models.checkpointing import Recomputing
 
 
 def check_counts(**counts: Any) -> None:
@@ -56,8 +57,8 @@ class VisionModel(nn.Module, ABC):
     def forward_features(self, x: Tensor) -> Tensor:
         """Features that the head works on, from images [N, C, H, W].
 
-        Of a classifier they are [N, D], and its one linear layer makes logits of them. A segmentation head has further
-        layers before those of `heads`: of HRNet's models the features are the maps that go into the whole head.
+        Of a classifier they are [N, D], and its one linear layer makes logits of them. Of a segmentation model they are
+        the maps that the last convolution sees; of HRNet's, whose heads have further layers, those that go into them.
 
         Raises:
             ConvsmithError: the images are no such batch, have another number of channels, are no floats, or are too
@@ -86,7 +87,7 @@ class VisionModel(nn.Module, ABC):
         That takes less memory and about a third more time; gradients and statistics stay the same.
         """
         for module in self.modules():
-            if isinstance(module, Blocks):
+            if isinstance(module, Recomputing):
                 module.recompute = enabled
 
     def reset_head(self, num_classes: int) -> None:
@@ -158,6 +159,18 @@ class ImageClassifier(VisionModel):
 class SegmentationModel(VisionModel):
     """A network that maps images [N, C, H, W] to one logit per class and pixel: its heads are 1x1 convolutions."""
 
+    align_corners: bool = False
+    """How bilinear upsampling places the corner pixels, in the network and of its logits."""
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Logits [N, K, H', W'], or a list of such maps whose last one is the prediction."""
+        """Logits [N, K, H', W'], or a list of such maps, each of a size of its own, whose last is the prediction."""
+
+    def segment(self, x: Tensor) -> Tensor:
+        """The prediction at the images' own size: logits [N, K, H, W] from normalised images [N, C, H, W].
+
+        It is the last map, upsampled bilinearly; that changes nothing where it has that size.
+        """
+        output = self(x)
+        logits = output[-1] if isinstance(output, list) else output
+        return F.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=self.align_corners)

@@ -12,21 +12,28 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-class Blocks(nn.Sequential):
-    """Blocks one after another, each of which can be computed again in the backward pass."""
+class Recomputing(nn.Module):
+    """Has blocks that can be computed again in the backward pass."""
 
     recompute = False
     """In training, keep only the input of each block."""
 
+    def through(self, block: nn.Module, x: Any) -> Any:
+        """What `block` makes of `x`."""
+        if not (self.recompute and self.training and torch.is_grad_enabled()):
+            return block(x)
+        if torch.compiler.is_compiling():  # which makes the second run a graph without side effects
+            return checkpoint(block, x, use_reentrant=False)
+        return checkpoint(block, x, use_reentrant=False, context_fn=partial(_contexts, block))
+
+
+class Blocks(nn.Sequential, Recomputing):
+    """Blocks one after another."""
+
     def forward(self, x: Any) -> Any:
         """What the first block takes to what the last one gives."""
-        if not (self.recompute and self.training and torch.is_grad_enabled()):
-            return super().forward(x)  # type: ignore[no-untyped-call]
         for block in self:
-            if torch.compiler.is_compiling():  # which makes the second run a graph without side effects
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = checkpoint(block, x, use_reentrant=False, context_fn=partial(_contexts, block))
+            x = self.through(block, x)
         return x
 
 

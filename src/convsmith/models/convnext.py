@@ -132,12 +132,18 @@ class ConvNeXt(_ConvNeXtClassifier):
             ("downsample_layers.3.", "stages.3."),
         ]
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Features [N, widths[-1]] from images [N, C, H, W], H and W at least 32."""
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The stages' maps, 1/4, 1/8, 1/16 and 1/32 of the size of images [N, C, H, W], rounded down."""
         self._check_images(x)
+        maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
             x = stage(downsample(x))
-        return self._pool(x)
+            maps.append(x)
+        return maps
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Features [N, widths[-1]] from images [N, C, H, W], H and W at least 32."""
+        return self._pool(self.forward_stages(x)[-1])
 
 
 class IsotropicConvNeXt(_ConvNeXtClassifier):

@@ -29,11 +29,12 @@ class HRNetFeatures(HRNetBackbone, SegmentationModel):
     Args:
         width: channels of the branch with the highest resolution.
         in_channels: channels of the input image.
-        align_corners: how the bilinear upsampling inside the network places the corner pixels.
+        align_corners: how bilinear upsampling places the corner pixels.
     """
 
     def __init__(self, width: int, in_channels: int, align_corners: bool) -> None:
         super().__init__(width, partial(F.interpolate, mode="bilinear", align_corners=align_corners), in_channels)
+        self.align_corners = align_corners
         _init(self)
 
     def forward_features(self, x: Tensor) -> Tensor:

@@ -33,6 +33,34 @@ class Normalize(nn.Module):
         return images.float() * self.scale + self.shift
 
 
+class AdaptiveAverage(nn.Module):
+    """Means of bins x bins areas of a map, as `nn.AdaptiveAvgPool2d`; an exported program takes maps of any size.
+
+    Args:
+        bins: areas along each side. Those of a side that `bins` does not divide overlap by a position.
+    """
+
+    def __init__(self, bins: int) -> None:
+        super().__init__()
+        self.bins = bins
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to [N, C, bins, bins]."""
+        if not torch.compiler.is_exporting():
+            return F.adaptive_avg_pool2d(x, self.bins)
+        # ONNX has no such pooling, and torch's export takes areas of fixed sizes only.
+        rows, columns = (_area_weights(self.bins, side, x) for side in x.shape[2:])
+        return rows @ x @ columns.T
+
+
+def _area_weights(bins: int, side: int, like: Tensor) -> Tensor:
+    """[bins, side]: row b averages the positions from floor(b * side / bins) to ceil((b + 1) * side / bins)."""
+    first = torch.arange(bins, device=like.device)[:, None] * side
+    position = torch.arange(side, device=like.device) * bins
+    inside = ((position + bins > first) & (position < first + side)).to(like.dtype)
+    return inside / inside.sum(1, keepdim=True)
+
+
 class _Drop(nn.Module):
     """Drops something in training; the identity in evaluation.
 

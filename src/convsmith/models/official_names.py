@@ -1,7 +1,8 @@
 """Checkpoints of other libraries, and of another task, in terms of our models.
 
 Our models have the names of each family's official code. torchvision's ConvNeXt, and timm's ConvNeXt and MobileNetV2,
-hold the same tensors under other names; those libraries' other models of our families agree with ours.
+hold the same tensors under other names; those libraries' other models of our families agree with ours. A segmentation
+model with a decode head calls its classifier `backbone`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ logger = logging.getLogger(__name__)
 
 def to_our_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`state` with the names of `own`, a model's state dict, where it is a known layout of that model."""
+    if _DECODED in own and _DECODED not in state:
+        backbone = {name.removeprefix(_BACKBONE): value for name, value in own.items() if name.startswith(_BACKBONE)}
+        named = to_our_names(state, backbone)
+        return {f"{_BACKBONE}{name}" if name in backbone else name: tensor for name, tensor in named.items()}
     for theirs, ours, rename in _LAYOUTS:
         if theirs in state and ours in own:
             return {rename(name): tensor for name, tensor in state.items()}
@@ -41,19 +46,32 @@ _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
 
 
 def around_backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-    """What a segmentation HRNet, which has `own`, adds to its backbone, and what an HRNet classifier's `state` does.
+    """What a segmentation model, which has `own`, adds to its backbone, and what a classifier's `state` does.
 
-    Both are empty unless the model is one and `state` has no segmentation head.
+    Both are empty unless the model is one of ours and `state` has no segmentation head.
     """
-    added = [name for name in own if name.startswith(_HRNET_SEGMENTATION)]
-    if not added or _HRNET not in own or any(name in state for name in added):
-        return [], []
-    return added, [name for name in state if name.startswith(_HRNET_CLASSIFIER)]
+    for mark, segmentation, classifier in _AROUND:
+        added = [name for name in own if name.startswith(segmentation)]
+        if mark in own and added and not any(name in state for name in added):
+            return added, [name for name in state if name.startswith(classifier)]
+    return [], []
 
 
-_HRNET = "stage4.0.branches.0.0.conv1.weight"
-_HRNET_CLASSIFIER = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
-_HRNET_SEGMENTATION = ("last_layer.", "conv3x3_ocr.", "ocr_distri_head.", "cls_head.", "aux_head.")
+_BACKBONE = "backbone."
+_DECODED = "decode_head.conv_seg.weight"
+# A name that all models of a family have, what its segmentation models add, and what its classifiers do.
+_AROUND = (
+    (
+        "stage4.0.branches.0.0.conv1.weight",
+        ("last_layer.", "conv3x3_ocr.", "ocr_distri_head.", "cls_head.", "aux_head."),
+        ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier."),
+    ),
+    (
+        _DECODED,
+        ("decode_head.", "auxiliary_head.", *(f"backbone.norm{i}." for i in range(4))),
+        ("fc.", "norm.", "head."),
+    ),
+)
 
 
 def _by(*rules: tuple[str, str]) -> Callable[[str], str]:

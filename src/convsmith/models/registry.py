@@ -39,7 +39,7 @@ def _builders() -> dict[str, Callable[..., VisionModel]]:
 
 
 def default_size(name: str) -> tuple[int, int]:
-    """Height and width that the authors measure our model `name` at; for segmentation, their crop of Cityscapes."""
+    """Height and width that the authors measure our model `name` at; for segmentation, their crop in training."""
     size: tuple[int, int] = _of_all_families("SIZES").get(name, (224, 224))
     return size
 

@@ -247,12 +247,19 @@ class ResNeSt(ImageClassifier):
         """The stem, then each residual block."""
         return [("conv1.", "bn1."), *self._children("layer1", "layer2", "layer3", "layer4")]
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Features [N, 2048] from images [N, C, H, W], after the final dropout."""
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The stages' maps, 1/4, 1/8, 1/16 and 1/32 of the size of images [N, C, H, W], rounded up."""
         self._check_images(x)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.drop(torch.flatten(self.avgpool(x), 1))  # type: ignore[no-any-return]
+        maps = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Features [N, 2048] from images [N, C, H, W], after the final dropout."""
+        return self.drop(torch.flatten(self.avgpool(self.forward_stages(x)[-1]), 1))  # type: ignore[no-any-return]
 
 
 def _fast(radix: int, cardinality: int, bottleneck_width: int) -> partial[ResNeSt]:

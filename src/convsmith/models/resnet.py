@@ -15,8 +15,8 @@ from convsmith.models.base import ImageClassifier, check_counts
 from convsmith.models.checkpointing import Blocks
 
 
-def _conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, groups=groups, bias=False)
+def _conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, dilation: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, stride, dilation, dilation, groups, bias=False)
 
 
 def _conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -43,11 +43,12 @@ class BasicBlock(nn.Module):
         groups: int = 1,
         width_per_group: int = 64,
         se: bool = False,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         if groups != 1 or width_per_group != 64 or se:
             raise ValueError("groups, width_per_group and se shape bottleneck blocks; ResNet-18 and -34 have none")
-        self.conv1 = _conv3x3(in_channels, width, stride)
+        self.conv1 = _conv3x3(in_channels, width, stride, dilation=dilation)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = _conv3x3(width, width)
         self.bn2 = nn.BatchNorm2d(width)
@@ -101,13 +102,14 @@ class Bottleneck(nn.Module):
         groups: int = 1,
         width_per_group: int = 64,
         se: bool = False,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         inner = int(width * (width_per_group / 64)) * groups
         out_channels = width * self.expansion
         self.conv1 = _conv1x1(in_channels, inner)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = _conv3x3(inner, inner, stride, groups)
+        self.conv2 = _conv3x3(inner, inner, stride, groups, dilation)
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = _conv1x1(inner, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
@@ -145,6 +147,8 @@ class ResNet(ImageClassifier):
         zero_init_residual: start each block as the identity, by a zero weight in its last norm
             ("last gamma"; Goyal et al. 2017, arXiv:1706.02677).
         se: a squeeze-and-excitation layer after the last convolution and norm of each bottleneck.
+        dilated: the last two stages keep the resolution of the second, and dilate their 3x3 convolutions by 2 and 4
+            instead; the first block of each by half of that. A basic block dilates its first convolution only.
     """
 
     heads = ("fc",)
@@ -159,14 +163,15 @@ class ResNet(ImageClassifier):
         width_per_group: int = 64,
         zero_init_residual: bool = False,
         se: bool = False,
+        dilated: bool = False,
     ) -> None:
         super().__init__()
         check_counts(groups=groups, width_per_group=width_per_group)
 
-        def stage(in_channels: int, width: int, depth: int, stride: int) -> Blocks:
+        def stage(in_channels: int, width: int, depth: int, stride: int, dilation: int = 1) -> Blocks:
             out_channels = width * block.expansion
-            shapes = [(in_channels, stride)] + [(out_channels, 1)] * (depth - 1)
-            return Blocks(*(block(c, width, s, groups, width_per_group, se) for c, s in shapes))
+            shapes = [(in_channels, stride, max(1, dilation // 2))] + [(out_channels, 1, dilation)] * (depth - 1)
+            return Blocks(*(block(c, width, s, groups, width_per_group, se, d) for c, s, d in shapes))
 
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
@@ -174,8 +179,9 @@ class ResNet(ImageClassifier):
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = stage(64, 64, depths[0], stride=1)
         self.layer2 = stage(64 * block.expansion, 128, depths[1], stride=2)
-        self.layer3 = stage(128 * block.expansion, 256, depths[2], stride=2)
-        self.layer4 = stage(256 * block.expansion, 512, depths[3], stride=2)
+        third, fourth = ((1, 2), (1, 4)) if dilated else ((2, 1), (2, 1))  # stride, dilation
+        self.layer3 = stage(128 * block.expansion, 256, depths[2], *third)
+        self.layer4 = stage(256 * block.expansion, 512, depths[3], *fourth)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(512 * block.expansion, num_classes)
 
@@ -189,12 +195,19 @@ class ResNet(ImageClassifier):
         """The stem, then each residual block."""
         return [("conv1.", "bn1."), *self._children("layer1", "layer2", "layer3", "layer4")]
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Features [N, 512 * expansion] from images [N, C, H, W]."""
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The stages' maps, 1/4, 1/8, 1/16 and 1/32 (dilated, 1/8) of the size of images [N, C, H, W], rounded up."""
         self._check_images(x)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return torch.flatten(self.avgpool(x), 1)
+        maps = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Features [N, 512 * expansion] from images [N, C, H, W]."""
+        return torch.flatten(self.avgpool(self.forward_stages(x)[-1]), 1)
 
 
 MODELS = {

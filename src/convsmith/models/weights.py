@@ -59,7 +59,7 @@ def load_weights(
     - A head for another number of classes is dropped; the model keeps its own.
     - A first convolution for RGB is summed for 1 channel; for more it is repeated and scaled by 3 / C, which keeps the
       size of its sums.
-    - An HRNet classifier, or its backbone alone, gives a segmentation model its backbone. The layers of the
+    - A classifier, or its backbone alone, gives a segmentation model of ours its backbone. The layers of the
       segmentation head are then reported as missing and keep their initial values.
 
     BatchNorm's `num_batches_tracked`, which old checkpoints lack, is not missed.

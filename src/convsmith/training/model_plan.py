@@ -169,5 +169,6 @@ def _saved_bytes(model: nn.Module, batch: int, size: Size, precision: Precision,
     # The activations are alike on every device; the CPU's autocast rules stand for all.
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(precision, "cpu"):
         output = model(torch.empty(batch, 3, *size))
-    assert (output[-1] if isinstance(output, list) else output).requires_grad  # holds the graph, and with it the storages whose addresses were counted
+    last = output[-1] if isinstance(output, list) else output
+    assert last.requires_grad  # holds the graph, and with it the storages whose addresses were counted
     return sum(saved.values())
