@@ -1,13 +1,16 @@
 # Two commands on a fresh machine with Python 3.11 and make:
-#   make demo   trains, evaluates, predicts and serves on embedded real data
+#   make demo   trains, evaluates, predicts and serves on embedded real data (make demo-seg: segmentation)
 #   make test   checks everything
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test test-slow clean
+.PHONY: demo demo-seg test test-slow clean
 
 demo: .venv/installed
 	$(BIN)/convsmith demo
+
+demo-seg: .venv/installed
+	$(BIN)/convsmith demo demo-seg --segmentation
 
 test: .venv/installed
 	$(BIN)/ruff check .
@@ -25,4 +28,4 @@ test-slow: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv demo build dist
+	rm -rf .venv demo demo-seg build dist

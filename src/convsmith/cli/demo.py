@@ -10,28 +10,41 @@ import typer
 if TYPE_CHECKING:
     import subprocess
 
+MAX_SHOWN = 600
+
 
 def demo(
     out: Annotated[Path, typer.Argument(help="Folder for the images, the run and the bundle.")] = Path("demo"),
+    segmentation: Annotated[bool, typer.Option(help="Segment scenes of digits; takes three minutes.")] = False,
 ) -> None:
     """Run the whole way once: digits, train, evaluate, predict, serve. Takes about a minute.
 
     Example: convsmith demo
+
+    Example: convsmith demo demo-seg --segmentation
     """
-    images, run = out / "digits", out / "run"
+    recipe = "digit-scenes" if segmentation else "digits"
+    images, run = out / recipe, out / "run"
     bundle = run / "bundle"
-    _convsmith("data", "demo", "digits", str(images))
-    _convsmith("train", "digits", "--data", str(images), "--out", str(run))
+    _convsmith("data", "demo", recipe, str(images))
+    _convsmith("train", recipe, "--data", str(images), "--out", str(run))
     _convsmith("evaluate", str(bundle), "--data", str(images))
-    one_of_each = [str(min(folder.iterdir())) for folder in sorted((images / "val").iterdir())]
-    _convsmith("predict", str(bundle), *one_of_each)
-    _serve_one_request(bundle, Path(one_of_each[7]))
+    if segmentation:
+        some = sorted((images / "images" / "val").iterdir())[:6]
+        _convsmith("predict", str(bundle), *map(str, some), "--out", str(out / "predictions"))
+    else:
+        some = [min(folder.iterdir()) for folder in sorted((images / "val").iterdir())]
+        _convsmith("predict", str(bundle), *map(str, some))
+    _serve_one_request(bundle, some[-3])
     print("\nEverything is here:")
-    for path, what in (
-        (images, "the images"),
-        (run, "the run: recipe, plan, metrics, checkpoints, log"),
-        (bundle, "the bundle: all that prediction needs"),
-    ):
+    places = {
+        images: "the images",
+        run: "the run: recipe, plan, metrics, checkpoints, log",
+        bundle: "the bundle: all that prediction needs",
+    }
+    if segmentation:
+        places[out / "predictions"] = "masks, and their colours over the images"
+    for path, what in places.items():
         print(f"  {path}  {what}")
 
 
@@ -60,7 +73,7 @@ def _serve_one_request(bundle: Path, image: Path) -> None:
         try:
             print(f"\n$ curl -F image=@{image} http://127.0.0.1:{port}/predict")
             _wait_until_ready(server, port)
-            print(_post_image(f"http://127.0.0.1:{port}/predict", image))
+            print(_shortened(_post_image(f"http://127.0.0.1:{port}/predict", image)))
         finally:
             server.terminate()
 
@@ -89,6 +102,11 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
         except (URLError, ConnectionError):
             time.sleep(0.1)
     raise ConvsmithError("the server was not ready within 30 seconds")
+
+
+def _shortened(text: str) -> str:
+    """The runs of a mask fill a screen."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _post_image(url: str, image: Path) -> str:
