@@ -38,6 +38,9 @@ class Task(Protocol):
     def check_model(self, model: nn.Module) -> None:
         """Raise a ConvsmithError if the model's outputs are not what the task needs."""
 
+    def loss_bytes(self, model: nn.Module) -> int:
+        """Memory that the loss of one image takes in a step, besides what the model keeps; for the plan's estimate."""
+
     def start(self, device: torch.device, data: DataSet, used: NDArray[np.int64]) -> None:
         """Load what training needs besides the model; called once before the first step.
 

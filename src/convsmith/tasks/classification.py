@@ -55,6 +55,10 @@ class Classification:
                 fix="Give one for each class, in the order of their names, or `inverse`, `sqrt` or `effective_number`.",
             )
 
+    def loss_bytes(self, model: nn.Module) -> int:  # noqa: ARG002  # K numbers are as good as nothing
+        """None worth counting."""
+        return 0
+
     def start(self, device: torch.device, data: DataSet, used: NDArray[np.int64]) -> None:
         """Load the teacher and weigh the classes by their training images."""
         recipe, given = self._recipe, self._recipe.loss.class_weights

@@ -74,6 +74,12 @@ class Segmentation:
                     fix="Give one for each, the prediction last, or null.",
                 )
 
+    def loss_bytes(self, model: nn.Module) -> int:
+        """Logits at the mask's size, their logarithms and their gradient in float32, for each output of the model."""
+        assert isinstance(model, SegmentationModel)
+        height, width = self._recipe.augment.mask_size
+        return 3 * 4 * len(model.heads) * model.num_classes * height * width
+
     def start(self, device: torch.device, data: DataSet, used: NDArray[np.int64]) -> None:
         """Weigh the classes, where the recipe does so by the pixels that they have in training masks."""
         given = self._recipe.loss.class_weights

@@ -51,7 +51,8 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
         model = build_model(recipe)
     if recipe.model.weights is not None and not Path(recipe.model.weights).is_dir():
         check_weights(recipe.model.weights, recipe.model.name)
-    make_task(recipe).check_model(model)
+    task = make_task(recipe)
+    task.check_model(model)
     prepare(model, recipe)
     groups = parameter_groups(model, recipe.optimizer)
     params = sum(p.numel() for p in model.parameters())
@@ -63,10 +64,10 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
         gmacs = _gmacs(model, recipe.input_size)
         # one image would not do: BatchNorm refuses to train on a single value per channel
         two, three = (_activation_bytes(model, n, recipe.augment.size, precision) for n in (2, 3))
-    per_sample = three - two
+    per_sample = three - two + task.loss_bytes(model)
     # weights and their average; gradients and the optimizer's state
     floats = params * (1 + (recipe.ema is not None)) + learning * (1 + STATE_SLOTS[recipe.optimizer.name])
-    fixed = 4 * floats + (two - 2 * per_sample)
+    fixed = 4 * floats + (3 * two - 2 * three)
     available = MEMORY_SHARE * device_memory(device) / (devices if device.type == "cpu" else 1)
     fit = max(1, int((available - fixed) / per_sample))
     solved = make_plan(recipe, num_samples, nodes, devices, fit, extra_samples)
