@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.colours import write_colour_bundle
+from tests.stripes import write_pixel_bundle
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -30,6 +31,12 @@ def test_data() -> Path:
 def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that names the strongest of red, green and blue."""
     return write_colour_bundle(tmp_path_factory.mktemp("bundle") / "colour")
+
+
+@pytest.fixture(scope="session")
+def pixel_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle that says of each pixel which of red, green and blue is the strongest."""
+    return write_pixel_bundle(tmp_path_factory.mktemp("bundle") / "pixels")
 
 
 @pytest.fixture(scope="session")
