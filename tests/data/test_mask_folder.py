@@ -141,6 +141,11 @@ def test_extra_joins_parts(tmp_path: Path) -> None:
     assert names(folder.extra) == [*names(folder.train), *names(folder.val)]
 
 
+def test_the_digest_names_the_classes_too(tmp_path: Path) -> None:
+    write_folders(tmp_path, "train/a", "val/b")
+    assert opened(tmp_path).digest != opened(tmp_path, classes=("sky", "road", "bus")).digest
+
+
 def test_the_digest_names_the_extra_part_too(tmp_path: Path) -> None:
     write_folders(tmp_path, "train/a", "val/b")
     assert opened(tmp_path).digest != opened(tmp_path, extra="train+val").digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import unicodedata
 from collections import Counter
@@ -57,9 +58,10 @@ class MaskFolder:
 
     @property
     def digest(self) -> str:
-        """Names the files and the split, wherever the folder lies; the pixels are not read."""
+        """Names the files, their classes and the split, wherever the folder lies; the pixels are not read."""
         parts = [self.train, self.val, *([self.extra] if self.extra is not None else [])]
-        return " ".join(part.digest() for part in parts)
+        classes = hashlib.sha256("\n".join(self.classes).encode()).hexdigest()
+        return " ".join([*(part.digest() for part in parts), classes])
 
     @property
     def rules(self) -> MaskRules:
