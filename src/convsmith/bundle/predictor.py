@@ -152,6 +152,7 @@ class Bundle:
             raise ConvsmithError("a classifier looks at images in one way only", "the bundle's own preprocessing")
         try:
             changed = WholeImage.model_validate_json(json.dumps({**spec.model_dump(mode="json"), **changes}))
+            changed.check_classes(len(self.labels))
         except (TypeError, ValueError) as error:
             reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise ConvsmithError("images cannot be looked at so", reason) from error
