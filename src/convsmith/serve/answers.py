@@ -63,8 +63,9 @@ def answer(bundle: Bundle, content: bytes, accept: str, top: int) -> Response:
         ImageError: the file cannot be read.
     """
     kind = JSON if bundle.manifest.task == "classification" else accepted(accept, (JSON, PNG, JPEG))
-    pixels = bundle.preprocess(content, "the uploaded file")
-    prediction = bundle.predict_preprocessed(pixels)
+    name = "the uploaded file"
+    pixels = bundle.preprocess(content, name)
+    prediction = bundle.predict_preprocessed(pixels, name)
     if isinstance(prediction, Classification):
         return JSONResponse(ClassAnswer.model_validate(prediction.to_dict(top)).model_dump())
     if kind == PNG:
@@ -87,7 +88,7 @@ def accepted(accept: str, offered: Sequence[str]) -> str:
         name, *parameters = (part.strip() for part in entry.split(";"))
         quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
         try:
-            likes[name] = float(quality)
+            likes[name] = min(1.0, max(0.0, float(quality)))  # 0 where it is `nan`
         except ValueError:
             likes[name] = 0.0
 
