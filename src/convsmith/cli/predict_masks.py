@@ -35,13 +35,17 @@ def predict_masks(
         complain: is told of images that cannot be read.
 
     Raises:
-        ConvsmithError: a file cannot be written.
+        ConvsmithError: a file cannot be written, or images lie in `out`, where masks would replace them.
     """
     printers = {"table": _print_row, "jsonl": _print_json, "csv": _print_csv}
     if output == "csv":
         print("path,class_id,label,pixels,share")
     taken: set[str] = set()
     for name, source in images:
+        if isinstance(source, Path) and out.is_dir() and source.parent.resolve() == out.resolve():
+            raise ConvsmithError(
+                f"{printable(name)} lies in the folder for the masks", "a mask may replace it", "Choose another --out."
+            )
         try:
             pixels = bundle.preprocess(source)
             answer = bundle.predict_preprocessed(pixels)
