@@ -17,6 +17,7 @@ from convsmith.bundle.segmentation import Segmentation
 from convsmith.data.dataset import Split
 from convsmith.data.layout import quoted
 from convsmith.data.mask_folder import MaskFolder, open_mask_folder
+from convsmith.data.mask_pairs import is_there
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
@@ -119,10 +120,8 @@ def _open(bundle: Bundle, data: Path) -> tuple[MaskFolder, Split, bool]:
         folder = open_mask_folder(data, masks, section.val_fraction)
         if folder.digest == bundle.manifest.data_digest:
             return folder, "val", True
-    try:
-        folder = _only(data, masks, masks.val or "val")
-    except ConvsmithError:
-        folder = _only(data, masks, masks.train)
+    val = masks.val or "val"
+    folder = _only(data, masks, val if is_there(data, masks.layout, val) else masks.train)
     if folder.classes != bundle.labels:
         raise ConvsmithError(
             f"{data} has other classes than the bundle",

@@ -59,7 +59,8 @@ def evaluate(
             boundary=boundary_iou,
             looking=override_layer(changes or ()).values,
         )
-    if not report.held_out and read_manifest(bundle).data_digest and not (data / "val").is_dir():
+    has_val = any((data / folder).is_dir() for folder in ("val", "images/val"))
+    if not report.held_out and read_manifest(bundle).data_digest and not has_val:
         print(
             "warning: all labelled images of the folder are judged, including any that the bundle was trained on",
             file=sys.stderr,
@@ -106,7 +107,7 @@ def _print_masks(report: MaskEvaluation) -> None:
     if report.boundary_iou is not None:
         figures["boundary IoU"] = report.boundary_iou
     words = [f"{name} {value:.2%}" for name, value in figures.items()]
-    console.print(f"{report.images} {kind}  {'  '.join(words)}", highlight=False)
+    console.print(f"{report.images} {kind}  {'  '.join(words)}", highlight=False, soft_wrap=True)
     table = Table("class", "pixels", "IoU", "right")
     total = sum(report.pixels)
     rows = zip(report.labels, report.pixels, report.iou, report.accuracy, strict=True)

@@ -48,6 +48,14 @@ def find_pairs(root: Path, layout: LayoutName, parts: str, others: Counter[str])
     return pairs
 
 
+def is_there(root: Path, layout: LayoutName, parts: str) -> bool:
+    """Whether any of the parts that `parts` joins by + is in the data folder, whole or not."""
+    return any(
+        (root / part).is_file() if part.endswith(LIST_SUFFIXES) else find_tree(root, layout, part) is not None
+        for part in map(str.strip, parts.split("+"))
+    )
+
+
 def find_tree(root: Path, layout: LayoutName, part: str) -> Tree | None:
     """Where a part lies; None if it is nowhere. Without folders of parts, `images` as a whole is `train`."""
     there = [
