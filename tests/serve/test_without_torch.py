@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.colours import picture
 from tests.serve.running import post, served_by_command
+from tests.stripes import stripes_png, write_stripes
 
 
 def test_the_environment_has_no_torch(torch_free_python: Path) -> None:
@@ -52,3 +53,27 @@ def test_the_command_evaluates(torch_free_python: Path, colour_bundle: Path, tmp
     result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["top1"] == 1.0
+
+
+def test_the_command_writes_masks(torch_free_python: Path, pixel_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(stripes_png("blue", "red"))
+    command = [torch_free_python.with_name("convsmith"), "predict", pixel_bundle, "a.png", "--json"]
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [entry["label"] for entry in json.loads(result.stdout)["classes"]] == ["blue", "red"]
+    assert {path.name for path in (tmp_path / "predictions").iterdir()} == {"a.png", "a.overlay.jpg", "a.json"}
+
+
+def test_the_command_serves_masks(torch_free_python: Path, pixel_bundle: Path) -> None:
+    with served_by_command(pixel_bundle, python=torch_free_python) as (_, url):
+        assert post(url, stripes_png("blue")).json()["runs"] == [[2, 135]]
+
+
+def test_the_command_evaluates_masks(torch_free_python: Path, pixel_bundle: Path, tmp_path: Path) -> None:
+    write_stripes(tmp_path, "val", [("red", "green"), ("blue",)])
+    command = [torch_free_python.with_name("convsmith"), "evaluate", pixel_bundle, "flip=true"]
+    command += ["--data", tmp_path, "--boundary-iou", "--json"]
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert (report["miou"], report["boundary_iou"]) == (1.0, 1.0)
