@@ -42,6 +42,11 @@ def test_the_table_shows_the_division_the_steps_and_the_learning_rate() -> None:
     assert "269,722 parameters" in output
 
 
+def test_the_steps_of_a_second_phase_are_those_of_its_own_images() -> None:
+    extra = ["schedule.extra={epochs: 2, lr: 0.01}", "--extra-samples", "2000"]
+    assert "156 = 4 epochs x 23 + 2 x 32" in run("digits", "--num-samples", "1437", *SMALL, *extra)
+
+
 def test_a_batch_that_cannot_be_divided_is_an_error() -> None:
     with pytest.raises(ConvsmithError, match=r"batch.size=63 or batch.size=66"):
         CliRunner().invoke(app, ["digits", "--num-samples", "9", "--devices", "3", *SMALL], catch_exceptions=False)

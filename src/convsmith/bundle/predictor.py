@@ -27,6 +27,7 @@ from convsmith.spec import Preprocess, WholeImage
 Prediction = Classification | Segmentation
 
 _MAX_DECODERS = 4
+_ENOUGH = 32  # pixels of a side; some models have a stride that large
 
 
 def load(path: str | Path, threads: int | None = None) -> Bundle:
@@ -91,12 +92,23 @@ class Bundle:
         """`predict` of what `preprocess` returned.
 
         Raises:
-            ImageError: it is too large to be segmented.
+            ImageError: it is too large to be segmented, or smaller than the model's strides.
         """
         spec = self.manifest.preprocess
         if isinstance(spec, Preprocess):
             return Classification(self.logits(image[None])[0], self.labels)
-        mask = segment(image.transpose(1, 2, 0), spec, self.logits, len(self.labels), name)
+
+        def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            try:
+                return self.logits(images)
+            except ConvsmithError as error:
+                height, width = images.shape[2:]
+                if min(height, width) >= _ENOUGH:
+                    raise
+                size = f"the model cannot run on {width} x {height} pixels"
+                raise ImageError(f"{name} is too small", size, "Enlarge it first.") from error
+
+        mask = segment(image.transpose(1, 2, 0), spec, run, len(self.labels), name)
         return Segmentation(mask, self.labels, self.manifest.colours)
 
     def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[Any]:

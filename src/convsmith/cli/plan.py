@@ -20,6 +20,9 @@ def plan(
     ] = None,
     *,
     num_samples: Annotated[int, typer.Option(help="Images in the training split.")],
+    extra_samples: Annotated[
+        int | None, typer.Option(help="Images of an extra phase.  [default: those of the first]")
+    ] = None,
     nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
     devices: Annotated[int, typer.Option(help="GPUs, or CPU processes, of each machine.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of the plan, every step too, as JSON.")] = False,
@@ -33,22 +36,22 @@ def plan(
     from convsmith.recipe.load import load_recipe
 
     checked = load_recipe(recipe, overrides or ())
-    solved = _solve(checked, num_samples, nodes, devices)
+    solved = _solve(checked, num_samples, nodes, devices, extra_samples)
     if as_json:
         print(json.dumps(solved.to_dict()))
     else:
         _print(checked, solved)
 
 
-def _solve(recipe: Recipe, num_samples: int, nodes: int, devices: int) -> Plan:
+def _solve(recipe: Recipe, num_samples: int, nodes: int, devices: int, extra_samples: int | None) -> Plan:
     if importlib.util.find_spec("torch") is None:
         from convsmith.recipe.plan import make_plan
 
         print("torch is not installed: groups, parameters, GMACs and memory are left out", file=sys.stderr)
-        return make_plan(recipe, num_samples, nodes, devices)
+        return make_plan(recipe, num_samples, nodes, devices, extra_samples=extra_samples)
     from convsmith.training.model_plan import plan as complete_plan
 
-    return complete_plan(recipe, num_samples, nodes, devices)
+    return complete_plan(recipe, num_samples, nodes, devices, extra_samples)
 
 
 def _print(recipe: Recipe, plan: Plan) -> None:
@@ -62,7 +65,11 @@ def _print(recipe: Recipe, plan: Plan) -> None:
     division = f"{plan.world_size} devices x {plan.per_device_batch} x {plan.accumulation} accumulated"
     table.add_row("effective batch", f"{plan.effective_batch} = {division}")
     table.add_row("samples", f"{plan.num_samples:,}, last batch of an epoch: {recipe.data.last_batch}")
-    table.add_row("steps", f"{plan.total_steps:,} = {plan.total_epochs} epochs x {plan.steps_per_epoch:,}")
+    first = plan.epochs.extra_from or plan.total_epochs
+    phases = f"{plan.total_steps:,} = {first} epochs x {plan.steps_per_epoch:,}"
+    if plan.extra is not None:
+        phases += f" + {plan.total_epochs - first} x {plan.extra['steps_per_epoch']:,}"
+    table.add_row("steps", phases)
     warmup = warmup_steps(recipe.schedule, plan.steps_per_epoch)
     marks = {plan.total_steps * quarter // 4: f"{quarter}/4 of the run" for quarter in (1, 2, 3)}
     marks |= {plan.total_steps - 1: "last step", warmup: "end of warmup", 0: "first step"}

@@ -31,7 +31,13 @@ class JudgedMasks(SegmentationResults):
     def judge(self, run: Run, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] with masks [N, H, W]."""
         for image, mask in zip(images.permute(0, 2, 3, 1).numpy(), targets.numpy(), strict=True):
-            predicted = segment(image, self._spec, lambda seen: run(torch.from_numpy(seen)), len(self.confusion))
+            predicted = segment(
+                image,
+                self._spec,
+                lambda seen: run(torch.from_numpy(seen)),
+                len(self.confusion),
+                f"a validation image of {image.shape[1]} x {image.shape[0]} pixels",
+            )
             self.update(predicted, mask)
 
 
