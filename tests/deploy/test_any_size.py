@@ -1,0 +1,172 @@
+"""One ONNX file of a segmentation model takes images of any size, and says of each what torch says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convsmith.bundle.predictor import load
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.bundle import make_bundle
+from convsmith.deploy.onnx_export import export_onnx, inference_model
+from convsmith.deploy.parity import TOLERANCE, measure_parity
+from convsmith.errors import ConvsmithError
+from convsmith.models.base import VisionModel
+from convsmith.models.checkpointing import Blocks
+from convsmith.models.fcn import ResNetFCN
+from convsmith.models.hrnet import HighResolutionModule
+from convsmith.models.hrnet_seg import HRNetOCR, HRNetSegmentation
+from convsmith.models.resnet import BasicBlock
+from convsmith.models.upernet import ConvNeXtUPerNet, ResNeStUPerNet, ResNetUPerNet
+from convsmith.recipe.load import load_recipe
+from convsmith.spec import WholeImage
+from tests.models.golden import filled_state_dict
+from tests.tasks.tiny_segmenter import TinySegmenter
+
+SPEC = WholeImage(method="whole")
+CLASSES = 5
+
+
+def hrnet(build: type[HRNetSegmentation] | type[HRNetOCR], num_classes: int) -> VisionModel:
+    """With one block in each branch, and one module in each stage."""
+    model = build(8, num_classes)
+    model.layer1 = Blocks(model.layer1[0])
+    for name in ("stage2", "stage3", "stage4"):
+        module = model.get_submodule(name)[0]
+        assert isinstance(module, HighResolutionModule)
+        module.branches = nn.ModuleList(branch[:1] for branch in module.branches)
+        model.add_module(name, Blocks(module))
+    return model
+
+
+FAMILIES: dict[str, Callable[..., VisionModel]] = {
+    "hrnet": partial(hrnet, HRNetSegmentation),
+    "hrnet-ocr": partial(hrnet, HRNetOCR),
+    "resnet-fcn": partial(ResNetFCN, BasicBlock, (1, 1, 1, 1)),
+    "resnet-upernet": partial(ResNetUPerNet, BasicBlock, (1, 1, 1, 1), channels=8),
+    "convnext-upernet": partial(ConvNeXtUPerNet, (1, 1, 1, 1), (8, 16, 24, 32), channels=8),
+    "resnest-upernet": partial(ResNeStUPerNet, (1, 1, 1, 1), channels=8),
+}
+SLOW = {"resnet-upernet", "resnest-upernet"}  # their widths are fixed
+SIZES = [(1, 64, 64), (2, 66, 98), (1, 33, 47), (2, 71, 40), (1, 128, 37), (1, 97, 130)]
+
+
+def live(build: Callable[..., VisionModel]) -> VisionModel:
+    """A model with no branch near zero, so that an error in any of them shows."""
+    model = build(num_classes=CLASSES)
+    model.load_state_dict(filled_state_dict([(key, list(value.shape)) for key, value in model.state_dict().items()]))
+    return model
+
+
+def images(count: int, height: int, width: int) -> Tensor:
+    return torch.from_numpy(np.random.RandomState(height * width).randint(0, 256, (count, 3, height, width), np.uint8))
+
+
+def exported(model: nn.Module) -> tuple[nn.Module, OnnxRuntime]:
+    exact = inference_model(model, SPEC)
+    return exact, OnnxRuntime(export_onnx(exact, (64, 64), any_size=True))
+
+
+@torch.inference_mode()
+def assert_agree(exact: nn.Module, runtime: OnnxRuntime, batch: Tensor) -> None:
+    expected, answer = exact(batch).numpy(), runtime.run(batch.numpy())
+    assert answer.shape == (len(batch), CLASSES, *batch.shape[2:])
+    largest = np.abs(expected).max()
+    assert largest > 0.01
+    assert np.abs(answer - expected).max() <= TOLERANCE * largest
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in FAMILIES]
+)
+def test_the_exported_model_says_what_torch_says_of_images_of_any_size(family: str) -> None:
+    exact, runtime = exported(live(FAMILIES[family]))
+    for size in SIZES:
+        assert_agree(exact, runtime, images(*size))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> tuple[nn.Module, OnnxRuntime]:
+    """A model of two convolutions, and its export."""
+    return exported(live(TinySegmenter))
+
+
+@settings(max_examples=30)
+@given(count=st.integers(1, 3), height=st.integers(1, 90), width=st.integers(1, 90))
+def test_any_number_of_images_of_any_size_agree(
+    tiny: tuple[nn.Module, OnnxRuntime], count: int, height: int, width: int
+) -> None:
+    assert_agree(*tiny, images(count, height, width))
+
+
+def test_without_any_size_the_file_takes_one_size_only() -> None:
+    exact = inference_model(live(TinySegmenter), SPEC)
+    runtime = OnnxRuntime(export_onnx(exact, (24, 40)))
+    assert_agree(exact, runtime, images(2, 24, 40))
+    with pytest.raises(ConvsmithError, match=r"cannot run on images of shape \(1, 3, 40, 24\)"):
+        runtime.run(images(1, 40, 24).numpy())
+
+
+def test_parity_takes_images_of_several_sizes_together(tiny: tuple[nn.Module, OnnxRuntime]) -> None:
+    exact, runtime = tiny
+    batches = [images(1, 20, 33), images(2, 9, 14), images(1, 50, 7)]
+    parity = measure_parity(exact, runtime.run, batches)
+    with torch.inference_mode():
+        differences = [np.abs(exact(batch).numpy() - runtime.run(batch.numpy())) for batch in batches]
+    values = np.concatenate([difference.ravel() for difference in differences])
+    assert parity["images"] == 4
+    assert parity["max_abs_diff"] == values.max()
+    assert parity["mean_abs_diff"] == pytest.approx(values.mean())
+    assert parity["top1_agreement"] == 1.0
+
+
+def test_agreement_is_the_share_of_pixels() -> None:
+    """Logits a hair apart, of which some change places: the class of so many pixels is another one."""
+
+    class Constant(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.zeros(len(x), 2, *x.shape[2:])
+
+    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits = np.zeros((len(batch), 2, *batch.shape[2:]), np.float32)
+        logits[:, 1, 0] = 1e-6
+        return logits
+
+    assert measure_parity(Constant(), run, [images(1, 2, 5), images(1, 3, 10)])["top1_agreement"] == 1 - 15 / 40
+
+
+def test_a_difference_in_one_image_alone_is_caught(tiny: tuple[nn.Module, OnnxRuntime]) -> None:
+    exact, runtime = tiny
+    with pytest.raises(ConvsmithError, match="on 2 images their logits differ"):
+        measure_parity(
+            exact,
+            lambda batch: runtime.run(batch) + np.float32(batch.shape[2] == 9),
+            [images(1, 20, 33), images(1, 9, 14)],
+        )
+
+
+def test_a_bundle_of_a_segmentation_model_takes_any_size_and_has_its_colours(tmp_path: Path) -> None:
+    model, colours = live(TinySegmenter), [(i, 2 * i, 3 * i) for i in range(CLASSES)]
+    recipe = load_recipe("digit-scenes", ["model.name=resnet18_fcn", "model.options={}"])
+    make_bundle(
+        tmp_path / "bundle",
+        model,
+        recipe,
+        labels="abcde",
+        metrics={"miou": 0.5},
+        images=[images(1, 20, 33), images(1, 9, 14)],
+        colours=colours,
+    )
+    bundle = load(tmp_path / "bundle")
+    assert (bundle.manifest.task, bundle.manifest.colours) == ("segmentation", tuple(colours))
+    assert bundle.manifest.parity["images"] == 2
+    assert bundle.predict(np.zeros((13, 70, 3), np.uint8)).mask.shape == (13, 70)
