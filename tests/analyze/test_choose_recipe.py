@@ -103,13 +103,77 @@ def test_images_of_which_none_can_be_read_are_an_error(tmp_path: Path) -> None:
         choose_recipe(root)
 
 
-@pytest.mark.parametrize("inside", ["", "train"])
-def test_images_with_masks_are_no_two_classes(tmp_path: Path, inside: str) -> None:
-    photos(tmp_path / inside, 50, images=3, Masks=3)
-    with pytest.raises(ConvsmithError, match="segmentation") as caught:
+def scenes(root: Path, *sizes: tuple[int, int]) -> Path:
+    """Grey pictures of these heights and widths with masks of two classes."""
+    for folder in ("images", "masks"):
+        (root / folder / "train").mkdir(parents=True)
+        for i, (height, width) in enumerate(sizes):
+            Image.new("L", (width, height), i % 2).save(root / folder / "train" / f"{i:02}.png")
+    (root / "classes.txt").write_text("sky\nroad\n")
+    return root
+
+
+def test_images_with_masks_get_a_recipe_for_segmentation(tmp_path: Path) -> None:
+    choice = choose_recipe(scenes(tmp_path / "scenes", *[(300, 400)] * 10))
+    assert choice.recipe == "hrnet_w18_seg-folder"
+    assert choice.reasons[0] == "9 training images with masks of 2 classes: segmentation"  # one is held out
+    assert load_recipe(choice.recipe, choice.overrides).task == "segmentation"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "crop"),
+    [
+        ([(300, 400)] * 5, (288, 384)),
+        ([(300, 400)] * 3 + [(90, 90)] * 2, (288, 384)),
+        ([(1024, 2048)] * 3, (512, 512)),
+        ([(20, 300)] * 3, (64, 288)),
+        ([(512, 511)] * 3, (512, 480)),
+    ],
+)
+def test_crops_are_as_large_as_the_median_image_within_limits(
+    tmp_path: Path, sizes: list[tuple[int, int]], crop: tuple[int, int]
+) -> None:
+    choice = choose_recipe(scenes(tmp_path / "scenes", *sizes))
+    assert load_recipe(choice.recipe, choice.overrides).augment.size == crop
+
+
+def test_scenes_keep_the_recipes_weights_where_they_can_be_had(tmp_path: Path) -> None:
+    choice = choose_recipe(scenes(tmp_path / "scenes", *[(64, 64)] * 3))
+    recipe = load_recipe(choice.recipe, choice.overrides)
+    assert recipe.model.weights == load_recipe("hrnet_w18_seg-folder").model.weights is not None
+    assert "the network knows ImageNet, which helps with any number of images" in choice.reasons
+
+
+def test_scenes_are_trained_from_scratch_where_no_weights_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Weights) -> Path:
+        raise ConvsmithError("cannot download it", "no connection")
+
+    monkeypatch.setattr(Weights, "download", refuse)
+    choice = choose_recipe(scenes(tmp_path / "scenes", *[(64, 64)] * 3))
+    assert load_recipe(choice.recipe, choice.overrides).model.weights is None
+    assert "from scratch: no pretrained weights, cannot download it (no connection)" in choice.reasons
+
+
+def test_masks_without_names_of_their_classes_are_an_error(tmp_path: Path) -> None:
+    (scenes(tmp_path / "scenes", *[(64, 64)] * 3) / "classes.txt").unlink()
+    with pytest.raises(ConvsmithError, match="what are the classes"):
+        choose_recipe(tmp_path / "scenes")
+
+
+@pytest.mark.parametrize(("inside", "masks"), [("", "Masks"), ("", "annotations"), ("train", "masks")])
+def test_images_with_masks_arranged_otherwise_are_no_two_classes(tmp_path: Path, inside: str, masks: str) -> None:
+    photos(tmp_path / inside, 50, images=3, **{masks: 3})
+    with pytest.raises(ConvsmithError, match="looks like data for segmentation") as caught:
         choose_recipe(tmp_path)
-    assert "`Masks`" in caught.value.what
-    assert "next version" in caught.value.why
+    assert f"`{masks}`" in caught.value.what
+    assert "images/train, masks/train" in caught.value.why
+    assert "data.masks.layout" in caught.value.fix
+
+
+def test_a_class_called_masks_without_images_beside_it_is_a_class(tmp_path: Path) -> None:
+    assert choose_recipe(photos(tmp_path / "photos", 50, masks=6, hats=4)).recipe == "finetune-small"
 
 
 class Trained(Exception):
@@ -138,6 +202,19 @@ def test_the_command_trains_what_it_chose_and_says_why_and_how_to_name_it(
     *reasons, named = capsys.readouterr().err.splitlines()
     assert reasons == list(choose_recipe(Path("some photos")).reasons)
     assert named == "so: convsmith train finetune-small --data 'some photos' --out here seed=7"
+
+
+def test_the_command_for_scenes_can_be_given_again(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes(Path("scenes"), *[(64, 96)] * 3)
+    with pytest.raises(Trained) as chosen:
+        command("scenes")
+    named = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    with pytest.raises(Trained) as again:
+        command(*named[3:])
+    assert again.value.args == chosen.value.args
+    assert chosen.value.args[0].augment.size == (64, 96)
 
 
 def test_the_named_command_trains_the_same(command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:

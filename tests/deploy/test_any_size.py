@@ -56,7 +56,7 @@ FAMILIES: dict[str, Callable[..., VisionModel]] = {
     "convnext-upernet": partial(ConvNeXtUPerNet, (1, 1, 1, 1), (8, 16, 24, 32), channels=8),
     "resnest-upernet": partial(ResNeStUPerNet, (1, 1, 1, 1), channels=8),
 }
-SLOW = {"resnet-upernet", "resnest-upernet"}  # their widths are fixed
+QUICK = {"hrnet-ocr", "convnext-upernet"}  # the others consist of the same parts, or have fixed widths
 SIZES = [(1, 64, 64), (2, 66, 98), (1, 33, 47), (2, 71, 40), (1, 128, 37), (1, 97, 130)]
 
 
@@ -86,7 +86,7 @@ def assert_agree(exact: nn.Module, runtime: OnnxRuntime, batch: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    "family", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in FAMILIES]
+    "family", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in FAMILIES]
 )
 def test_the_exported_model_says_what_torch_says_of_images_of_any_size(family: str) -> None:
     exact, runtime = exported(live(FAMILIES[family]))
