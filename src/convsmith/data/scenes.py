@@ -28,14 +28,15 @@ _PHOTOGRAPHS = {  # those that lie in scikit-image's package; it downloads other
 _MOST_DIGITS = 5
 _TRIES = 15  # to find places for them where no other digit is
 _DIGIT_SIDES = (0.3, 0.7)  # relative to the shorter side of the scene
+_BRIGHT = 160  # the least of red, green and blue of a digit
 _CROP_SIDES = (0.4, 1.0)  # relative to the largest part of the photograph that has the shape of the scene
 
 
 def write_digit_scenes(out: Path, train: int = TRAIN, val: int = VAL, size: Size = SIZE) -> dict[str, int]:
     """Write scenes as `OUT/images/PART/NNNN.jpg` with `OUT/masks/PART/NNNN.png`, and `OUT/classes.txt`.
 
-    A scene shows one to five handwritten digits (see `demo.write_digits`) side by side, enlarged and coloured, on a
-    part of a photograph. In its mask the background is 0 and the digit d is d + 1. Scenes for training and validation
+    A scene shows one to five handwritten digits (see `demo.write_digits`) side by side, enlarged and in bright colours,
+    on a darkened part of a photograph: easy enough for a small network and some minutes. In its mask the background is 0 and the digit d is d + 1. Scenes for training and validation
     share neither photographs nor digits. A scene depends on its part, its number and the size only, so it is the same
     each time. Where `out` holds some of these very files, the rest is added.
 
@@ -119,8 +120,7 @@ class _Painter:
                 continue
             ink = np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BICUBIC), np.int64)
             ink = np.clip(2 * ink - 128, 0, 255)[..., None]  # a sharper edge
-            darkest = 0 if image[here].mean() > 127 else 155  # a digit can be told from what it lies on
-            colour = random.randint(darkest, darkest + 101, 3)
+            colour = random.randint(_BRIGHT, 256, 3)
             image[here] = (image[here] * (255 - ink) + colour * ink + 127) // 255
             mask[here][ink[..., 0] > 127] = label + 1
             digits -= 1
@@ -129,7 +129,7 @@ class _Painter:
         return image, mask
 
     def _background(self, random: np.random.RandomState) -> NDArray[np.uint8]:
-        """A part of a photograph, of the scene's shape and brought to its size."""
+        """A part of a photograph, of the scene's shape and brought to its size, at half its brightness."""
         height, width = self.size
         photograph = self.photographs[random.randint(len(self.photographs))]
         scale = random.uniform(*_CROP_SIDES) * min(photograph.width / width, photograph.height / height)
@@ -138,7 +138,7 @@ class _Painter:
             for whole, part in ((photograph.width, width), (photograph.height, height))
         )
         box = (left, top, left + width * scale, top + height * scale)
-        return np.array(photograph.resize((width, height), Image.Resampling.BILINEAR, box=box))
+        return np.array(photograph.resize((width, height), Image.Resampling.BILINEAR, box=box)) // 2
 
 
 def _photographs(part: str) -> list[Image.Image]:
