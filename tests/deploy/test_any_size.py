@@ -39,12 +39,11 @@ CLASSES = 5
 def hrnet(build: type[HRNetSegmentation] | type[HRNetOCR], num_classes: int) -> VisionModel:
     """With one block in each branch, and one module in each stage."""
     model = build(8, num_classes)
-    model.layer1 = Blocks(model.layer1[0])
-    for name in ("stage2", "stage3", "stage4"):
-        module = model.get_submodule(name)[0]
-        assert isinstance(module, HighResolutionModule)
-        module.branches = nn.ModuleList(branch[:1] for branch in module.branches)
-        model.add_module(name, Blocks(module))
+    for name in ("layer1", "stage2", "stage3", "stage4"):
+        block = model.get_submodule(f"{name}.0")
+        if isinstance(block, HighResolutionModule):
+            block.branches = nn.ModuleList(nn.Sequential(branch.get_submodule("0")) for branch in block.branches)
+        model.add_module(name, Blocks(block))
     return model
 
 
