@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.data.loader import Batch
+from convsmith.launch.world import World
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.tasks.make import make_task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import Checkpoint
+from convsmith.training.distributed import Poll
 from convsmith.training.groups import parameter_groups
 from convsmith.training.observers.base import Observer, Record
 from convsmith.training.precision import Precision
@@ -81,7 +83,8 @@ def trainer(
         precision=precision,
         bad_files=BadFiles(run_dir / "bad_files.txt", Path("data"), SAMPLES),
         observers=[notes],
-        stop=StopRequest(),
+        poll=Poll(World(), StopRequest()),
+        world=World(),
     )
     run_dir.mkdir(exist_ok=True)
     return Trainer(recipe, plan, parts, run_dir, progress, checkpoint), notes
@@ -107,7 +110,7 @@ def stop_during_step(made: Trainer, count: int) -> None:
         optimizer_step()
         done += 1
         if done == count:
-            made.parts.stop.signal = signal.SIGTERM
+            made.parts.poll.stop.signal = signal.SIGTERM
 
     made.optimizer.step = step  # type: ignore[assignment]
 

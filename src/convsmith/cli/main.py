@@ -11,6 +11,7 @@ import typer
 from convsmith.cli import ablate, data, demo, evaluate, lr_find, models, plan, predict, recipes, serve, train, weights
 from convsmith.cli.text import printable
 from convsmith.errors import ConvsmithError, missing_package
+from convsmith.launch.report import final_report, report
 
 app = typer.Typer(
     name="convsmith",
@@ -59,13 +60,17 @@ _debug = False
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what the user can put right is two lines on standard error and exit code 2."""
+    earlier = final_report()
+    if earlier is not None:
+        sys.exit(earlier.exit_code)
     try:
         app(args=arguments)
     except (ConvsmithError, ModuleNotFoundError) as error:
         known = missing_package(error) if isinstance(error, ModuleNotFoundError) else error
         if _debug or known is None:
             raise
-        print("\n".join(map(printable, f"error: {known}".split("\n"))), file=sys.stderr)
+        if not report(known):
+            print("\n".join(map(printable, f"error: {known}".split("\n"))), file=sys.stderr)
         sys.exit(known.exit_code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,6 +33,12 @@ def train(
     resume: Annotated[
         Literal["auto", "never"], typer.Option(help="`auto` goes on with the run that the directory holds.")
     ] = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="GPUs, or CPU processes, of this machine to train on; not under torchrun.")
+    ] = 1,
+    max_restarts: Annotated[
+        int, typer.Option(min=0, help="How often to go on from the last checkpoint after one of several was lost.")
+    ] = 0,
 ) -> None:
     """Train a recipe on a folder of images, and pack the best epoch into a bundle.
 
@@ -44,9 +51,16 @@ def train(
     Example: convsmith train photos/
 
     Example: convsmith train resnet18-folder --data photos/ --out runs/photos schedule.epochs=30
+
+    Example: convsmith train resnet50-in1k --data imagenet/ --devices 8
     """
+    from convsmith.launch.world import World
     from convsmith.recipe.load import load_recipe
 
+    world = World.of_environment()
+    if devices > 1 and world.size == 1:
+        _launch(devices, max_restarts)
+        return
     words = overrides or []
     if _is_folder(recipe):
         if data is not None:
@@ -55,10 +69,13 @@ def train(
                 fix=f"Drop --data to train on `{recipe}`, or name a recipe in place of `{recipe}`.",
             )
         data = Path(recipe)
-        recipe, chosen = _choose(data)
-        words = [*chosen, *words]
-        options = {"--data": data, "--out": out, "--finetune": finetune}
-        _print_command(recipe, words, {name: str(value) for name, value in options.items() if value is not None})
+        from convsmith.analyze.choose_recipe import choose_recipe
+
+        choice = choose_recipe(data)
+        recipe, words = choice.recipe, [*choice.overrides, *words]
+        options = {"--data": data, "--out": out, "--finetune": finetune, "--devices": devices if devices > 1 else None}
+        if world.leads:
+            _say_choice(choice.reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
     checked = load_recipe(recipe, words)
     if data is None:
         alone = f" To train on the folder of that name, write {recipe}/." if Path(recipe).is_dir() else ""
@@ -72,8 +89,19 @@ def train(
     if finetune is not None:
         checked = checked.model_copy(update={"model": checked.model.model_copy(update={"weights": finetune})})
     run = run_training(checked, data, out or Path("runs") / Path(recipe).stem, resume=resume)
-    print(f"run:    {run.path}")
-    print(f"bundle: {run.bundle}")
+    if world.leads:
+        print(f"run:    {run.path}")
+        print(f"bundle: {run.bundle}")
+
+
+def _launch(devices: int, max_restarts: int) -> None:
+    """Run this same command in several processes, which find out from their environment that they are those."""
+    import sys
+
+    from convsmith.bundle.runtime import available_cores
+    from convsmith.launch.local import launch
+
+    launch(sys.argv[1:], devices, max(1, available_cores() // devices), max_restarts)
 
 
 def _is_folder(given: str) -> bool:
@@ -83,25 +111,13 @@ def _is_folder(given: str) -> bool:
     return Path(given).is_dir() and given not in list_recipes()
 
 
-def _choose(data: Path) -> tuple[str, tuple[str, ...]]:
-    """The recipe for the data and the changes to it; says why."""
-    import sys
-
-    from convsmith.analyze.choose_recipe import choose_recipe
-    from convsmith.cli.text import printable
-
-    choice = choose_recipe(data)
-    for reason in choice.reasons:
-        print(printable(reason), file=sys.stderr)
-    return choice.recipe, choice.overrides
-
-
-def _print_command(recipe: str, overrides: list[str], options: dict[str, str]) -> None:
-    """Say what would do the same without a choice."""
+def _say_choice(reasons: Iterable[str], recipe: str, overrides: list[str], options: dict[str, str]) -> None:
+    """Say why the recipe was chosen, and what would do the same without a choice."""
     import shlex
     import sys
 
     from convsmith.cli.text import printable
 
     named = [word for pair in options.items() for word in pair]
-    print(f"so: {printable(shlex.join(['convsmith', 'train', recipe, *named, *overrides]))}", file=sys.stderr)
+    for line in (*reasons, f"so: {shlex.join(['convsmith', 'train', recipe, *named, *overrides])}"):
+        print(printable(line), file=sys.stderr)

@@ -29,12 +29,16 @@ class BadFile:
     reason: str
 
 
-def check_files(samples: Samples, progress: Callable[[int, int], bool] | None = None) -> list[BadFile]:
+def check_files(
+    samples: Samples, progress: Callable[[int, int], bool] | None = None, rank: int = 0, world_size: int = 1
+) -> list[BadFile]:
     """Look at every sample: decode its files if all of them have at most 1 GiB, else read their headers.
 
     Args:
         samples: what to look at.
-        progress: is told (samples done, samples in all) now and then, in this thread; answers whether to go on.
+        progress: is told (samples done, samples of this share) now and then, in this thread; answers whether to go on.
+        rank: of several processes, each looks at its share: the ranks' answers in a row are the answer for all.
+        world_size: how many processes there are.
 
     Returns:
         The bad ones, in their order.
@@ -43,9 +47,11 @@ def check_files(samples: Samples, progress: Callable[[int, int], bool] | None = 
     # Decoding keeps the cores busy; headers wait for the disk or the network.
     threads = available_cores() if decode else 32
 
+    begin, end = (len(samples) * share // world_size for share in (rank, rank + 1))
+
     def check_chunk(first: int) -> list[BadFile]:
         found = []
-        for i in range(first, min(first + _CHUNK, len(samples))):
+        for i in range(first, min(first + _CHUNK, end)):
             try:
                 samples.check(i, decode)
             except ImageError as error:
@@ -53,12 +59,12 @@ def check_files(samples: Samples, progress: Callable[[int, int], bool] | None = 
         return found
 
     bad: list[BadFile] = []
-    starts = range(0, len(samples), _CHUNK)
+    starts = range(begin, end, _CHUNK)
     pool = ThreadPoolExecutor(threads)
     try:
         for first, found in zip(starts, pool.map(check_chunk, starts), strict=True):
             bad += found
-            if progress and not progress(min(first + _CHUNK, len(samples)), len(samples)):
+            if progress and not progress(min(first + _CHUNK, end) - begin, end - begin):
                 break
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not first look at all the rest

@@ -74,13 +74,16 @@ def train_loader(
     return _loader(_TrainSamples(samples, read, seed, on_error), sampler, workers)
 
 
-def val_loader(samples: Samples, read: Reader, batch_size: int, workers: int) -> DataLoader[Batch]:
+def val_loader(
+    samples: Samples, read: Reader, batch_size: int, workers: int, rank: int = 0, world_size: int = 1
+) -> DataLoader[Batch]:
     """Each sample once, in order; the last batch may be short.
 
-    A bad sample is named in `Batch.bad` and left out.
+    A bad sample is named in `Batch.bad` and left out. Of several processes, each has every `world_size`-th batch from
+    the `rank`-th on: all of them together see each sample once.
     """
     batches = [range(first, min(first + batch_size, len(samples))) for first in range(0, len(samples), batch_size)]
-    return _loader(_ValSamples(samples, read), batches, workers)
+    return _loader(_ValSamples(samples, read), batches[rank::world_size], workers)
 
 
 def default_workers(device_type: str, cores: int | None = None, local_devices: int = 1) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ class Results(Protocol):
 
     def judge(self, run: Run, images: Tensor, targets: Tensor) -> None:
         """Let the model answer a batch, at least one image, and compare."""
+
+    def merge(self, other: Any) -> None:
+        """Take in what another collection of the same task gathered; the metrics do not depend on who judged what."""
 
     def compute(self) -> dict[str, float]:
         """The metrics over all batches."""

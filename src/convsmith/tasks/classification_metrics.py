@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,12 @@ class ClassificationResults:
         self._log_likelihoods.append(np.take_along_axis(log_probabilities, targets[:, None], axis=1)[:, 0])
         self._top.append(np.argsort(-logits, axis=1, kind="stable")[:, :TOP])
         self._targets.append(targets)
+
+    def merge(self, other: ClassificationResults) -> None:
+        """Add the predictions of another one."""
+        self._targets += other._targets
+        self._top += other._top
+        self._log_likelihoods += other._log_likelihoods
 
     @property
     def targets(self) -> NDArray[np.int64]:
@@ -48,7 +56,8 @@ class ClassificationResults:
         counts = np.bincount(targets)
         right = np.bincount(targets[hits[:, 0]], minlength=len(counts))
         return {
-            "loss": float(-np.concatenate(self._log_likelihoods).mean()),
+            # exactly rounded, so it does not depend on the order in which several processes judged
+            "loss": -math.fsum(np.concatenate(self._log_likelihoods)) / len(targets),
             "top1": float(hits[:, 0].mean()),
             "top5": float(hits.any(axis=1).mean()),
             "balanced_accuracy": float((right[counts > 0] / counts[counts > 0]).mean()),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from convsmith.data.check import BadFile, check_files
-from convsmith.data.dataset import DataSet, num_samples, splits
+from convsmith.data.dataset import DataSet, Samples, num_samples, splits
 from convsmith.errors import ConvsmithError
+from convsmith.launch.world import World
 from convsmith.recipe.schema import Recipe
 from convsmith.training.bad_files import BadFiles
+from convsmith.training.distributed import Poll, gather
 from convsmith.training.observers.base import Observer
 from convsmith.training.progress import Progress
-from convsmith.training.signals import StopRequest
 
 
 def check_data(
@@ -20,9 +21,12 @@ def check_data(
     progress: Progress,
     bad_files: BadFiles,
     watchers: Sequence[Observer],
-    stop: StopRequest,
+    world: World,
+    poll: Poll,
 ) -> None:
     """Find files that cannot be decoded before a step is spent on them; returns early on a stop request.
+
+    Of several processes each looks at a share.
 
     Raises:
         ConvsmithError: there are some, and the recipe does not skip them or they are too many.
@@ -32,14 +36,15 @@ def check_data(
     before = 0
     for samples in splits(dataset):
 
-        def tell(done: int, _: int, before: int = before) -> bool:
+        def tell(done: int, _: int, before: int = before, samples: Samples = samples) -> bool:
             for watcher in watchers:
-                watcher.progress("check", before + done, total)
-            return not stop
+                watcher.progress("check", min(before + done * world.size, before + len(samples)), total)
+            return not poll.asked
 
-        found = check_files(samples, tell)
-        if stop:
+        own = check_files(samples, tell, world.rank, world.size)
+        if poll.now():
             return
+        found = [file for share in gather(world, own) for file in share]
         if found and len(found) == len(samples):
             raise ConvsmithError(f"none of the images in {found[0].path} and beside it can be decoded", found[0].reason)
         bad += found

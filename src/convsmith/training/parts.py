@@ -11,17 +11,18 @@ import torch
 from convsmith.data.dataset import DataSet, Samples, Split
 from convsmith.data.loader import Batch, default_workers, train_loader, val_loader
 from convsmith.data.sampler import StepSampler, used_samples
+from convsmith.launch.world import World
 from convsmith.models.layers import Normalize
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import make_task
 from convsmith.training.bad_files import BadFiles
+from convsmith.training.distributed import Poll
 from convsmith.training.model_plan import build_model
 from convsmith.training.observers.base import Observer
 from convsmith.training.precision import make_repeatable, pick_device
 from convsmith.training.progress import Progress
-from convsmith.training.signals import StopRequest
 from convsmith.training.trainer import Parts
 from convsmith.training.tricks import prepare, synchronise_batch_norm
 
@@ -35,7 +36,8 @@ def make_parts(
     progress: Progress,
     bad_files: BadFiles,
     watchers: Sequence[Observer],
-    stop: StopRequest,
+    world: World,
+    poll: Poll,
 ) -> Parts:
     """Model, loaders and watchers for the steps from `progress` on."""
     device = pick_device()
@@ -48,11 +50,14 @@ def make_parts(
     model = model.to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    workers = default_workers(device.type) if recipe.data.workers == "auto" else recipe.data.workers
+    workers = (
+        default_workers(device.type, None, world.local_size) if recipe.data.workers == "auto" else recipe.data.workers
+    )
     task = make_task(recipe)
     task.start(device, dataset, used_samples(recipe.sampling, dataset.train.targets, recipe.seed))
     images = f"{len(dataset.classes)} classes, {len(dataset.train)} training and {len(dataset.val)} validation images"
-    batch = f"{plan.effective_batch} = {plan.per_device_batch} x {plan.accumulation}"
+    devices = f"{world.size} x " if world.size > 1 else ""
+    batch = f"{plan.effective_batch} = {devices}{plan.per_device_batch} x {plan.accumulation}"
     logger.info("%s: %s", dataset.root, images)
     logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
     logger.info("step %d of %d", progress.step, plan.total_steps)
@@ -60,12 +65,14 @@ def make_parts(
         model=model,
         normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
         task=task,
-        train=_training_batches(recipe, plan, dataset, progress.step, workers),
+        train=_training_batches(recipe, plan, dataset, progress.step, workers, world),
         val=val_loader(
             dataset.val,
             dataset.validation_reader("val", recipe.preprocess),
             plan.per_device_batch if task.one_size else 1,
             workers,
+            world.rank,
+            world.size,
         ),
         num_val=len(dataset.val),
         new_results=lambda: task.new_results(dataset),
@@ -73,11 +80,14 @@ def make_parts(
         precision=progress.precision,
         bad_files=bad_files,
         observers=watchers,
-        stop=stop,
+        poll=poll,
+        world=world,
     )
 
 
-def _training_batches(recipe: Recipe, plan: Plan, dataset: DataSet, first_step: int, workers: int) -> Iterable[Batch]:
+def _training_batches(
+    recipe: Recipe, plan: Plan, dataset: DataSet, first_step: int, workers: int, world: World
+) -> Iterable[Batch]:
     """The micro-batches from a step on: those of the first phase, then those of an extra one."""
 
     def phase(split: Split, samples: Samples, steps_per_epoch: int, first_epoch: int, steps: int) -> Iterable[Batch]:
@@ -90,6 +100,8 @@ def _training_batches(recipe: Recipe, plan: Plan, dataset: DataSet, first_step: 
             steps_per_epoch=steps_per_epoch,
             first_step=min(max(first_step - plan.epochs.total_steps(first_epoch), 0), steps),
             last_step=steps,
+            rank=world.rank,
+            world_size=world.size,
             first_epoch=first_epoch,
         )
         read = dataset.training_reader(split, recipe.augment, recipe.preprocess)

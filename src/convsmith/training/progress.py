@@ -20,12 +20,14 @@ class Progress:
     """Arithmetic that the run began in."""
     per_device_batch: int
     """Images of one forward pass."""
+    world_size: int = 1
+    """Processes that train together; another number changes the last bits of a result."""
     teacher_digest: str | None = None
     """Names the file of a teacher that is learned from."""
     step: int = 0
     """Optimizer steps done."""
-    loss_sum: float = 0.0
-    """Sum of the losses of this epoch's steps."""
+    loss_sums: list[float] = field(default_factory=lambda: [0.0])
+    """Sum of the losses of this epoch's steps, of each process."""
     train_seconds: float = 0.0
     """Time spent on this epoch's steps."""
     evaluated_step: int = 0

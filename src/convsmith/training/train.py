@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ import torch
 
 from convsmith.data.dataset import DataSet, num_samples
 from convsmith.errors import ConvsmithError
+from convsmith.launch.world import World
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
@@ -25,6 +26,7 @@ from convsmith.training.checkpoint import (
     tidy,
 )
 from convsmith.training.data_check import check_data
+from convsmith.training.distributed import Poll, broadcast, gather, joined
 from convsmith.training.log_file import log_file
 from convsmith.training.model_plan import plan as make_plan
 from convsmith.training.observers.base import Observer
@@ -41,6 +43,9 @@ from convsmith.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
+_ALONE = World()
+_NO_CHECKPOINT: Checkpoint | None = None
+
 
 class TrainingInterrupted(ConvsmithError):
     """A signal ended the training; everything done is saved."""
@@ -55,6 +60,9 @@ def train(
 ) -> Run:
     """Train a recipe on a folder of images and pack the best epoch into `out/bundle`.
 
+    Started by torchrun, it is one of several processes that train together. The first of them writes the run directory,
+    calls the observers and packs the bundle; the others return when the training is over.
+
     Args:
         recipe: a recipe, or the name or path of one.
         data: folder of images, see `open_data`.
@@ -68,13 +76,55 @@ def train(
         TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
     """
     run = Run(Path(out))
-    recipe, dataset, plan = prepare_training(recipe, data)
+    with joined() as world:
+        recipe, dataset, plan = prepare_training(recipe, data, world)
+        if world.leads:
+            _lead(recipe, dataset, plan, run, resume, observers, world)
+        else:
+            with _silence():
+                _follow(recipe, dataset, plan, run, world)
+    return run
+
+
+def prepare_training(
+    recipe: Recipe | str | Path, data: str | Path, world: World = _ALONE
+) -> tuple[Recipe, DataSet, Plan]:
+    """The recipe with the data's number of classes, the data, and the plan of both; nothing is written.
+
+    Raises:
+        ConvsmithError: something in the recipe or the data must be put right.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    dataset = open_data(recipe, Path(data))
+    recipe = _with_num_classes(recipe, dataset)
+    extra_samples = None if dataset.extra is None else len(dataset.extra)
+    plan = make_plan(recipe, len(dataset.train), *world.grid, extra_samples=extra_samples)
+    return recipe, dataset, broadcast(world, plan)  # the memory of another machine may be of another size
+
+
+def trainer_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Trainer:
+    """A trainer before its first step, whom nobody watches; it writes only bad files' names, and what it is told to."""
+    progress = _start(None, recipe, plan, dataset, _ALONE)
+    bad_files = BadFiles(run_dir / "bad_files.txt", dataset.root, num_samples(dataset))
+    parts = make_parts(recipe, plan, dataset, progress, bad_files, (), _ALONE, Poll(_ALONE, StopRequest()))
+    return Trainer(recipe, plan, parts, run_dir, progress, None)
+
+
+def _lead(
+    recipe: Recipe,
+    dataset: DataSet,
+    plan: Plan,
+    run: Run,
+    resume: Literal["auto", "never"],
+    observers: Sequence[Observer],
+    world: World,
+) -> None:
+    """What the process does that writes the run directory: the only one, or the first."""
     with run.lock(), log_file(run.path), ExitStack() as stack:
         console = Console()
         stack.callback(console.close)
-        checkpoint = _checkpoint_to_go_on_from(run, recipe, resume)
-        progress = _start(checkpoint, recipe, plan, dataset)
-        plan = _as_begun(plan, recipe, progress)
+        checkpoint = broadcast(world, _checkpoint_to_go_on_from(run, recipe, resume))
+        progress, plan = _begin(checkpoint, recipe, plan, dataset, world)
         run.write_down(recipe, plan)
         if checkpoint:
             set_aside_after(run.checkpoints, progress.step)
@@ -86,31 +136,28 @@ def train(
         ]
         for writer in writers:
             stack.callback(writer.close)
-        _train(recipe, plan, dataset, run, progress, checkpoint, [console, *writers])
+        _train(recipe, plan, dataset, run, progress, checkpoint, [console, *writers], world)
         if not run.bundle.exists():
             pack(recipe, dataset, run, progress)
-    return run
 
 
-def prepare_training(recipe: Recipe | str | Path, data: str | Path) -> tuple[Recipe, DataSet, Plan]:
-    """The recipe with the data's number of classes, the data, and the plan of both; nothing is written.
-
-    Raises:
-        ConvsmithError: something in the recipe or the data must be put right.
-    """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    dataset = open_data(recipe, Path(data))
-    recipe = _with_num_classes(recipe, dataset)
-    extra_samples = None if dataset.extra is None else len(dataset.extra)
-    return recipe, dataset, make_plan(recipe, len(dataset.train), extra_samples=extra_samples)
+def _follow(recipe: Recipe, dataset: DataSet, plan: Plan, run: Run, world: World) -> None:
+    """What each other process does."""
+    checkpoint = broadcast(world, _NO_CHECKPOINT)
+    progress, plan = _begin(checkpoint, recipe, plan, dataset, world)
+    _train(recipe, plan, dataset, run, progress, checkpoint, (), world)
 
 
-def trainer_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Trainer:
-    """A trainer before its first step, whom nobody watches; it writes only bad files' names, and what it is told to."""
-    progress = _start(None, recipe, plan, dataset)
-    bad_files = BadFiles(run_dir / "bad_files.txt", dataset.root, num_samples(dataset))
-    parts = make_parts(recipe, plan, dataset, progress, bad_files, (), StopRequest())
-    return Trainer(recipe, plan, parts, run_dir, progress, None)
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Leave it to the first process to say what all of them notice."""
+    package = logging.getLogger("convsmith")
+    level = package.level
+    package.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        package.setLevel(level)
 
 
 def _checkpoint_to_go_on_from(run: Run, recipe: Recipe, resume: Literal["auto", "never"]) -> Checkpoint | None:
@@ -132,13 +179,49 @@ def _checkpoint_to_go_on_from(run: Run, recipe: Recipe, resume: Literal["auto", 
     return checkpoint
 
 
-def _as_begun(plan: Plan, recipe: Recipe, progress: Progress) -> Plan:
+def _begin(
+    checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet, world: World
+) -> tuple[Progress, Plan]:
+    """Where all processes go on from, and the plan from there.
+
+    Raises:
+        ConvsmithError: the data are not those that the run began with, or not the same for all processes.
+    """
+    progress = _start(checkpoint, recipe, plan, dataset, world)
+    if len(set(gather(world, dataset.digest))) > 1:
+        raise ConvsmithError(
+            f"{dataset.root} does not hold the same data for every process",
+            "files or classes are missing on a machine",
+            "Give all machines the same data.",
+        )
+    progress = broadcast(world, progress)
+    plan = _as_begun(plan, recipe, progress, world)
+    if progress.world_size != world.size:
+        logger.warning(
+            "the run began with %d processes and goes on with %d: results may differ in the last bits",
+            progress.world_size, world.size,
+        )  # fmt: skip
+        mean = sum(progress.loss_sums) / len(progress.loss_sums)
+        progress.world_size, progress.loss_sums = world.size, [mean] * world.size
+    return progress, plan
+
+
+def _as_begun(plan: Plan, recipe: Recipe, progress: Progress, world: World) -> Plan:
     """The plan with the forward batches that the run began with, whatever this machine would take today."""
     if plan.per_device_batch == progress.per_device_batch:
         return plan
+    if plan.effective_batch % (progress.per_device_batch * world.size):
+        logger.warning(
+            "the run began with %d images in a forward pass and goes on with %d, because batch.size=%d cannot be "
+            "divided over %d processes otherwise: what depends on the images of one pass, such as BatchNorm, changes",
+            progress.per_device_batch, plan.per_device_batch, plan.effective_batch, world.size,
+        )  # fmt: skip
+        progress.per_device_batch = plan.per_device_batch
+        return plan
     batch = recipe.batch.model_copy(update={"per_device": progress.per_device_batch})
     extra_samples = plan.extra["num_samples"] if plan.extra else None
-    return make_plan(recipe.model_copy(update={"batch": batch}), plan.num_samples, extra_samples=extra_samples)
+    recipe = recipe.model_copy(update={"batch": batch})
+    return make_plan(recipe, plan.num_samples, *world.grid, extra_samples=extra_samples)
 
 
 def _train(
@@ -149,6 +232,7 @@ def _train(
     progress: Progress,
     checkpoint: Checkpoint | None,
     watchers: Sequence[Observer],
+    world: World,
 ) -> None:
     """Train from `progress` to the end of the plan, an early stop or a signal."""
     if progress.evaluated_step == plan.total_steps or progress.stopped_early:
@@ -157,13 +241,15 @@ def _train(
     _check_teacher(recipe, progress)
     for note in dataset.notes:
         logger.info(note)
-    bad_files = BadFiles(run.path / "bad_files.txt", dataset.root, num_samples(dataset))
+    bad_files = BadFiles(run.path / "bad_files.txt", dataset.root, num_samples(dataset), writes=world.leads)
     with StopRequest() as stop:
-        check_data(recipe, dataset, progress, bad_files, watchers, stop)
-        if not stop:
-            parts = make_parts(recipe, plan, dataset, progress, bad_files, watchers, stop)
+        poll = Poll(world, stop)
+        check_data(recipe, dataset, progress, bad_files, watchers, world, poll)
+        if not poll.stopping:
+            parts = make_parts(recipe, plan, dataset, progress, bad_files, watchers, world, poll)
             Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
-    if stop.signal is not None:
+        poll.now()  # nobody leaves before the first process has saved
+    if poll.stopping:
         raise _interrupted(stop, progress, plan)
 
 
@@ -182,7 +268,7 @@ def _with_num_classes(recipe: Recipe, dataset: DataSet) -> Recipe:
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": found})})
 
 
-def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet) -> Progress:
+def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet, world: World) -> Progress:
     """Where to go on from.
 
     Raises:
@@ -194,6 +280,8 @@ def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: D
             threads=torch.get_num_threads(),
             precision=pick_precision(recipe.precision, pick_device()),
             per_device_batch=plan.per_device_batch,
+            world_size=world.size,
+            loss_sums=[0.0] * world.size,
         )
     progress = Progress.from_dict(checkpoint.state)
     if progress.data_digest != dataset.digest:

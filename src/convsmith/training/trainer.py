@@ -16,20 +16,22 @@ from torch import Tensor, nn
 
 from convsmith.data.loader import Batch, raise_on_bad
 from convsmith.errors import ConvsmithError
+from convsmith.launch.world import World
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Results, Task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import Checkpoint, save_checkpoint, tidy
+from convsmith.training.distributed import Poll, gather, share_buffers
 from convsmith.training.ema import Ema, decay_after
 from convsmith.training.evaluation import evaluate
 from convsmith.training.observers.base import Observer, Record
 from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_optimizer
 from convsmith.training.precision import Precision, autocast
 from convsmith.training.progress import Progress
+from convsmith.training.replicas import Replicas
 from convsmith.training.run_weights import judged_weights
-from convsmith.training.signals import StopRequest
 from convsmith.training.tricks import EachEpoch
 
 logger = logging.getLogger(__name__)
@@ -44,8 +46,9 @@ class Parts:
     Attributes:
         model: on its device, in its memory layout.
         normalize: uint8 images to the model's input, on the same device.
-        train: micro-batches from the first step that is still to do, in the plan's order.
-        val: the validation images, each once; iterated after each epoch if the recipe evaluates.
+        train: this process's micro-batches from the first step that is still to do, in the plan's order.
+        val: its share of the validation images, each once; iterated after each epoch if the recipe evaluates.
+        observers: empty in all processes but the first.
         new_results: makes an empty collection for one evaluation.
     """
 
@@ -60,7 +63,8 @@ class Parts:
     precision: Precision
     bad_files: BadFiles
     observers: Sequence[Observer]
-    stop: StopRequest
+    poll: Poll
+    world: World
 
 
 class Trainer:
@@ -84,32 +88,35 @@ class Trainer:
         self.ema = Ema(parts.model) if recipe.ema else None
         self.epochs = plan.epochs
         self.each_epoch = EachEpoch(parts.model, recipe, plan)
+        self.replicas = Replicas(parts.model, parts.world)
         self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision == "fp16")
         if checkpoint:
             self._restore(checkpoint)
         # The sum stays on the device: reading it every step would make the loop wait.
-        self.loss_sum = torch.tensor(progress.loss_sum, dtype=torch.float64, device=parts.device)
+        self.loss_sum = torch.tensor(progress.loss_sums[parts.world.rank], dtype=torch.float64, device=parts.device)
         self.last_save = time.monotonic()
         self.saved = (progress.step, progress.evaluated_step)
         self.begun_epoch = -1
 
     def fit(self) -> None:
         """Train until the last step, an early stop, or a stop request; a checkpoint holds whatever was done."""
-        plan, state, stop = self.plan, self.state, self.parts.stop
+        plan, state, poll = self.plan, self.state, self.parts.poll
         batches = iter(self.parts.train)
-        while not stop and not state.stopped_early:
+        while not poll.stopping and not state.stopped_early:
             if self._epoch_is_over() and state.evaluated_step < state.step:
                 self._end_epoch()
                 continue
             if state.step == plan.total_steps:
                 break
             start = time.perf_counter()
+            poll.open(self._time_to_save())
             self.advance(batches)
+            poll.close()
             state.train_seconds += time.perf_counter() - start
             self._tell("train", state.step * plan.effective_batch, plan.total_steps * plan.effective_batch)
             if not self._epoch_is_over() and self._save_is_due():
                 self._save()
-        if stop and self.saved != (state.step, state.evaluated_step):
+        if poll.stopping and self.saved != (state.step, state.evaluated_step):
             self._save()
 
     def advance(self, batches: Iterator[Batch]) -> Tensor:
@@ -118,13 +125,14 @@ class Trainer:
         if self.begun_epoch != epoch:
             self.begun_epoch = epoch
             self.each_epoch.begin(epoch)
+            self.replicas.begin_epoch()
         loss = self._step(batches)
         self.state.step += 1
         return loss
 
     def _step(self, batches: Iterator[Batch]) -> Tensor:
-        """One optimizer step: `accumulation` forward and backward passes; the sum of their losses."""
-        plan, parts, step = self.plan, self.parts, self.state.step
+        """One optimizer step: `accumulation` forward and backward passes; the sum of this process's losses."""
+        plan, parts, world, step = self.plan, self.parts, self.parts.world, self.state.step
         epoch, _ = self.epochs.at(step)
         for group in self.optimizer.param_groups:
             group["lr"] = plan.lr[step] * group["lr_scale"]
@@ -134,12 +142,15 @@ class Trainer:
         for micro_batch in range(plan.accumulation):
             batch = next(batches)
             self._take_note_of_bad_files(batch)
-            torch.manual_seed(counter_seed(Stream.STEP, self.recipe.seed, step, 0, micro_batch))
+            # numbered as in the sampler, so that it does not matter which process it falls to
+            number = micro_batch * world.size + world.rank
+            torch.manual_seed(counter_seed(Stream.STEP, self.recipe.seed, step, 0, number))
             images = self._as_input(batch.images)
             targets = batch.targets.to(parts.device, non_blocking=True)
-            with autocast(parts.precision, parts.device.type):
-                loss = parts.task.training_loss(parts.model, images, targets, epoch) / plan.accumulation
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            with self.replicas.pass_of_step(is_last=micro_batch == plan.accumulation - 1):
+                with autocast(parts.precision, parts.device.type):
+                    loss = parts.task.training_loss(self.replicas.model, images, targets, epoch) / plan.accumulation
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             # a step that loss scaling skips may have no finite loss; _mean_loss finds a run that has only such steps
             self.loss_sum += loss.detach().nan_to_num(0, 0, 0) if self.scaler.is_enabled() else loss.detach()
@@ -212,19 +223,25 @@ class Trainer:
             )  # fmt: skip
 
     def _evaluate(self) -> dict[str, float] | None:
-        """The metrics on the validation images, or None when a stop request came."""
-        parts, results, seen = self.parts, self.parts.new_results(), 0
+        """The metrics on the validation images, the same in all processes, or None when a stop request came."""
+        parts, world, results, seen = self.parts, self.parts.world, self.parts.new_results(), 0
         model = self.ema.model if self.ema and judged_weights(self.recipe) == "ema" else parts.model
+        share_buffers(world, model)
 
         def after_batch(batch: Batch) -> bool:
             nonlocal seen
             self._take_note_of_bad_files(batch)
             seen += len(batch.targets) + len(batch.bad)
-            self._tell("evaluate", seen, parts.num_val)
-            return not parts.stop
+            self._tell("evaluate", min(seen * world.size, parts.num_val), parts.num_val)
+            return not parts.poll.asked
 
-        if not evaluate(model, parts.task, self._as_input, parts.val, results, after_batch):
+        finished = evaluate(model, parts.task, self._as_input, parts.val, results, after_batch)
+        if not all(gather(world, finished)):
+            parts.poll.now()
             return None
+        results, *others = gather(world, results)
+        for other in others:
+            results.merge(other)
         values = results.compute()
         if math.isnan(values[parts.task.metric]):
             raise ConvsmithError("no validation image can be read", fix="Repair or replace them.")
@@ -236,7 +253,8 @@ class Trainer:
         Raises:
             ConvsmithError: it is not a finite number.
         """
-        loss = float(self.loss_sum) / self._steps_of_epoch()
+        self._gather()
+        loss = sum(self.state.loss_sums) / len(self.state.loss_sums) / self._steps_of_epoch()
         if not math.isfinite(loss) or (self.scaler.is_enabled() and self.scaler.get_scale() < MIN_LOSS_SCALE):
             raise ConvsmithError(
                 f"the training loss is not a finite number in the epoch that ends at step {self.state.step}",
@@ -246,16 +264,35 @@ class Trainer:
             )
         return loss
 
+    def _gather(self) -> None:
+        """Bring into the state what each process found out on its own."""
+        state = self.state
+        found = gather(self.parts.world, (float(self.loss_sum), state.bad_files))
+        state.loss_sums = [loss_sum for loss_sum, _ in found]
+        for _, bad_files in found:
+            self.parts.bad_files.merge(bad_files, state.bad_files)
+
     def _save_is_due(self) -> bool:
-        when = self.recipe.checkpoint
-        by_steps = when.every_steps is not None and self.state.step % when.every_steps == 0
-        by_time = when.every_minutes is not None and time.monotonic() - self.last_save >= 60 * when.every_minutes
-        return by_steps or by_time
+        steps = self.recipe.checkpoint.every_steps
+        return self.parts.poll.saving or (steps is not None and self.state.step % steps == 0)
+
+    def _time_to_save(self) -> bool:
+        """Whether it is time by the first process's clock."""
+        minutes = self.recipe.checkpoint.every_minutes
+        return self.parts.world.leads and minutes is not None and time.monotonic() - self.last_save >= 60 * minutes
 
     def _save(self) -> None:
+        """Write a checkpoint; all processes have to come here, and the first one writes."""
         if self.state.step and self.state.evaluated_step < self.state.step:
             self._mean_loss()  # weights of a diverged run are not worth a checkpoint
-        self.state.loss_sum = float(self.loss_sum)
+        else:
+            self._gather()
+        if self.parts.world.leads:
+            self._write_checkpoint()
+        self.last_save = time.monotonic()
+        self.saved = (self.state.step, self.state.evaluated_step)
+
+    def _write_checkpoint(self) -> None:
         self.state.grad_scaler = self.scaler.state_dict() or None
         tensors = {"model": self.parts.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
         if self.ema:
@@ -270,8 +307,6 @@ class Trainer:
                 str(error),
                 "Earlier checkpoints are kept. Make room, then give the same command to go on from there.",
             ) from error
-        self.last_save = time.monotonic()
-        self.saved = (self.state.step, self.state.evaluated_step)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.parts.model.load_state_dict(checkpoint.tensors["model"])

@@ -1,0 +1,1 @@
+"""Starting a training as several processes. Knows nothing of what they do."""

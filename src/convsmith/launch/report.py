@@ -1,0 +1,65 @@
+"""How a process that a launcher started tells it why it ended, so that one message reaches the user."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from convsmith.errors import ConvsmithError
+from convsmith.launch.world import World
+from convsmith.storage import write_file
+
+FOLDER_VARIABLE = "CONVSMITH_REPORTS"
+
+PEER_LOST = 3
+"""Exit code of a process that ended because another one did: never the reason, always a consequence."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Why a process ended.
+
+    Attributes:
+        attempt: how often all processes had been started again before.
+        rank: of the process.
+        moment: seconds since the epoch.
+        exit_code: what it exits with.
+        message: for the user.
+    """
+
+    attempt: int
+    rank: int
+    moment: float
+    exit_code: int
+    message: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether starting again would end the same way: the user has to put something right."""
+        return self.exit_code != PEER_LOST and self.exit_code < 128
+
+
+def report(error: ConvsmithError) -> bool:
+    """Leave the error to the launcher, if one is there to show it."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder is None:
+        return False
+    rank, attempt = World.of_environment().rank, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    content = {"attempt": attempt, "rank": rank, "moment": time.time(), "exit_code": error.exit_code}
+    write_file(Path(folder) / f"{attempt}-{rank}.json", json.dumps({**content, "message": str(error)}))
+    return True
+
+
+def reports(folder: Path) -> list[Report]:
+    """What was reported, the earliest first."""
+    found = [Report(**json.loads(path.read_text())) for path in folder.glob("*.json")]
+    return sorted(found, key=lambda given: given.moment)
+
+
+def final_report() -> Report | None:
+    """For a process that was started again: the report of an earlier one that makes this in vain."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return next(filter(lambda given: given.is_final, reports(Path(folder))), None) if folder else None

@@ -1,0 +1,185 @@
+"""What processes that train together say to each other. One alone says nothing, and pays nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from convsmith.errors import ConvsmithError
+from convsmith.launch.report import PEER_LOST
+from convsmith.launch.world import World
+from convsmith.training.signals import StopRequest
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for the others before that is an error."""
+
+
+class PeerLost(ConvsmithError):
+    """Another process has ended or does not answer."""
+
+    exit_code = PEER_LOST
+
+
+@contextmanager
+def joined(timeout: timedelta = TIMEOUT) -> Iterator[World]:
+    """Train together with the processes that torchrun started beside this one: NCCL between GPUs, gloo between CPUs.
+
+    The GPU of this process becomes the current device. A process whose launcher dies ends too: it would go on unseen.
+
+    Raises:
+        ConvsmithError: there are more processes than GPUs.
+        PeerLost: in the block, another process has ended, or did not answer for `timeout`.
+    """
+    world = World.of_environment()
+    if world.size == 1:
+        yield world
+        return
+    backend = "gloo"
+    if torch.cuda.is_available():
+        if world.local_size > torch.cuda.device_count():
+            raise ConvsmithError(
+                f"{world.local_size} processes cannot share {torch.cuda.device_count()} GPUs",
+                "each needs its own",
+                "Give --devices the number of GPUs.",
+            )
+        torch.cuda.set_device(world.local_rank)
+        backend = "cpu:gloo,cuda:nccl"
+    _end_with_the_launcher()
+    with _lost_peers_are_errors(timeout):
+        dist.init_process_group(backend, timeout=timeout)
+        if world.leads and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True):
+            _warn_of_restarts()
+        yield world
+    dist.destroy_process_group()
+
+
+def gather(world: World, value: T) -> list[T]:
+    """The value of each process, in order; to all of them."""
+    if world.size == 1:
+        return [value]
+    values: list[Any] = [None] * world.size
+    dist.all_gather_object(values, value)
+    return values
+
+
+def broadcast(world: World, value: T) -> T:
+    """The value that the first process gives; to all of them."""
+    if world.size == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def share_buffers(world: World, model: nn.Module) -> None:
+    """Give every process the first one's buffers: the BatchNorms of each have seen other images."""
+    if world.size > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+class Poll:
+    """What one process wants, all do: stop, or save a checkpoint.
+
+    They agree while a step is computed, so that nobody waits for the answer. A signal that one process got becomes that
+    of all. One process alone takes notice of a signal at once.
+
+    Args:
+        world: the processes.
+        stop: takes note of this one's signals, and of the signal that is agreed on.
+    """
+
+    def __init__(self, world: World, stop: StopRequest) -> None:
+        self._world, self.stop = world, stop
+        self._saving = False
+        self._pending: tuple[Tensor, dist.Work] | None = None
+        self._agreed = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether this process has been asked to stop."""
+        return bool(self.stop)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether all stop."""
+        return bool(self.stop) if self._world.size == 1 else self._agreed
+
+    @property
+    def saving(self) -> bool:
+        """Whether all save."""
+        return self._saving
+
+    def open(self, save: bool = False) -> None:
+        """Say what this process wants."""
+        self._saving = save
+        if self._world.size > 1:
+            wishes = torch.tensor([self.stop.signal or 0, save])
+            work = dist.all_reduce(wishes, dist.ReduceOp.MAX, async_op=True)
+            assert work is not None
+            self._pending = wishes, work
+
+    def close(self) -> None:
+        """Learn what all do."""
+        if self._pending is not None:
+            wishes, work = self._pending
+            work.wait()
+            number, save = wishes.tolist()
+            self._pending, self._saving, self._agreed = None, bool(save), bool(number)
+            if number and self.stop.signal is None:
+                self.stop.signal = signal.Signals(number)
+
+    def now(self) -> bool:
+        """Agree at once; whether all stop."""
+        self.open()
+        self.close()
+        return self.stopping
+
+
+@contextmanager
+def _lost_peers_are_errors(timeout: timedelta) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if not isinstance(error, dist.DistError) and "gloo" not in text:
+            raise
+        silent = any(word in text.lower() for word in ("timed out", "timeout"))
+        raise PeerLost(
+            f"another process of this training has not answered for {timeout.total_seconds():g} seconds"
+            if silent
+            else "another process of this training has ended",
+            text.splitlines()[0],
+            "The same command goes on from the last checkpoint.",
+        ) from error
+
+
+def _end_with_the_launcher() -> None:
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(0.2)
+        os._exit(PEER_LOST)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _warn_of_restarts() -> None:
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")):
+        logger.warning("--max-restarts: set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1, or restarts can fail")
