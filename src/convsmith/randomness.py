@@ -19,7 +19,7 @@ class Stream(IntEnum):
 
     ORDER = 1  # (seed, epoch): the order of the samples in an epoch
     AUGMENT = 2  # (seed, epoch, position): the augmentation of one sample
-    STEP = 3  # (seed, step, rank, micro-batch): dropout and mixing of one forward pass
+    STEP = 3  # (seed, step, 0, number of the forward pass among all of the step): its dropout and mixing
     INIT = 4  # (seed,): the initial weights
     SUBSET = 5  # (seed,): the images of a limited training
     SCENE = 6  # (part, number): one scene of the demo data

@@ -46,7 +46,9 @@ def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the user gets one message, at the end
+    for name in list(logging.root.manager.loggerDict):  # each has a level of its own; the user gets one message, ours
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # Else processes that are started again read addresses of those before from the agent's store.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -76,13 +76,12 @@ def train(
         TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
     """
     run = Run(Path(out))
-    with joined() as world:
+    with joined() as world, nullcontext() if world.leads else _silence():
         recipe, dataset, plan = prepare_training(recipe, data, world)
         if world.leads:
             _lead(recipe, dataset, plan, run, resume, observers, world)
         else:
-            with _silence():
-                _follow(recipe, dataset, plan, run, world)
+            _follow(recipe, dataset, plan, run, world)
     return run
 
 
