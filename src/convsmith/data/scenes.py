@@ -36,9 +36,10 @@ def write_digit_scenes(out: Path, train: int = TRAIN, val: int = VAL, size: Size
     """Write scenes as `OUT/images/PART/NNNN.jpg` with `OUT/masks/PART/NNNN.png`, and `OUT/classes.txt`.
 
     A scene shows one to five handwritten digits (see `demo.write_digits`) side by side, enlarged and in bright colours,
-    on a darkened part of a photograph: easy enough for a small network and some minutes. In its mask the background is 0 and the digit d is d + 1. Scenes for training and validation
-    share neither photographs nor digits. A scene depends on its part, its number and the size only, so it is the same
-    each time. Where `out` holds some of these very files, the rest is added.
+    on a darkened part of a photograph: easy enough for a small network and some minutes. In its mask the background is
+    0 and the digit d is d + 1. Scenes for training and validation share neither photographs nor digits. A scene depends
+    on its part, its number and the size only, so it is the same each time. Where `out` holds some of these very files,
+    the rest is added.
 
     Args:
         out: the folder.
