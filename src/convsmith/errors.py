@@ -49,6 +49,7 @@ _EXTRA_OF = {
     "safetensors": "train",
     "tensorboard": "train",
     "matplotlib": "train",
+    "mlflow": "mlflow",
     "skimage": "train",
     "sklearn": "train",
     "timm": "timm",

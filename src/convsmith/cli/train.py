@@ -39,6 +39,10 @@ def train(
     max_restarts: Annotated[
         int, typer.Option(min=0, help="How often to go on from the last checkpoint after one of several was lost.")
     ] = 0,
+    tracker: Annotated[
+        Literal["mlflow"] | None,
+        typer.Option(help="Also log to this service: MLFLOW_TRACKING_URI, or mlflow.db in the current directory."),
+    ] = None,
 ) -> None:
     """Train a recipe on a folder of images, and pack the best epoch into a bundle.
 
@@ -73,7 +77,8 @@ def train(
 
         choice = choose_recipe(data)
         recipe, words = choice.recipe, [*choice.overrides, *words]
-        options = {"--data": data, "--out": out, "--finetune": finetune, "--devices": devices if devices > 1 else None}
+        options: dict[str, object] = {"--data": data, "--out": out, "--finetune": finetune, "--tracker": tracker}
+        options["--devices"] = devices if devices > 1 else None
         if world.leads:
             _say_choice(choice.reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
     checked = load_recipe(recipe, words)
@@ -88,7 +93,13 @@ def train(
 
     if finetune is not None:
         checked = checked.model_copy(update={"model": checked.model.model_copy(update={"weights": finetune})})
-    run = run_training(checked, data, out or Path("runs") / Path(recipe).stem, resume=resume)
+    observers = []
+    if tracker == "mlflow":
+        from convsmith.training.observers.mlflow import MLflow
+
+        observers.append(MLflow())
+    out = out or Path("runs") / Path(recipe).stem
+    run = run_training(checked, data, out, resume=resume, observers=observers)
     if world.leads:
         print(f"run:    {run.path}")
         print(f"bundle: {run.bundle}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,7 @@ from convsmith.training.data_check import check_data
 from convsmith.training.distributed import Poll, broadcast, gather, joined
 from convsmith.training.log_file import log_file
 from convsmith.training.model_plan import plan as make_plan
-from convsmith.training.observers.base import Observer
+from convsmith.training.observers.base import Observer, showing_first
 from convsmith.training.observers.console import Console
 from convsmith.training.observers.jsonl import JsonLines
 from convsmith.training.observers.tensorboard import TensorBoard
@@ -69,7 +70,7 @@ def train(
         out: the run directory. A run of the same recipe that it holds is gone on with, bit for bit as if it had
             never stopped; a finished one is left as it is.
         resume: `never` refuses a directory that holds a run.
-        observers: further watchers besides console, metrics.jsonl and TensorBoard.
+        observers: further watchers besides console, metrics.jsonl and TensorBoard, told after those.
 
     Raises:
         ConvsmithError: something in the recipe, the data or the directory must be put right.
@@ -135,9 +136,12 @@ def _lead(
         ]
         for writer in writers:
             stack.callback(writer.close)
+            writer.begin(run)
         _train(recipe, plan, dataset, run, progress, checkpoint, [console, *writers], world)
         if not run.bundle.exists():
             pack(recipe, dataset, run, progress)
+        for writer in writers:
+            writer.end(run)
 
 
 def _follow(recipe: Recipe, dataset: DataSet, plan: Plan, run: Run, world: World) -> None:
@@ -246,6 +250,8 @@ def _train(
         check_data(recipe, dataset, progress, bad_files, watchers, world, poll)
         if not poll.stopping:
             parts = make_parts(recipe, plan, dataset, progress, bad_files, watchers, world, poll)
+            if progress.step == 0:
+                parts = replace(parts, train=showing_first(parts.train, watchers))
             Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
         poll.now()  # nobody leaves before the first process has saved
     if poll.stopping:

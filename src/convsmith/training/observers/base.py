@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from convsmith.data.loader import Batch
+    from convsmith.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -26,11 +33,29 @@ class Record:
 class Observer:
     """Does nothing; an observer overrides what it cares for. None of this may change the run."""
 
+    def begin(self, run: Run) -> None:
+        """The run begins, or goes on: recipe and plan are written down, and metrics.jsonl holds what is done."""
+
+    def first_batch(self, images: Tensor) -> None:
+        """The first images that the run trains on, augmented but not yet mixed: uint8 [N, 3, H, W]."""
+
     def progress(self, phase: str, done: int, total: int) -> None:
         """`done` of `total` images of a phase (`check`, `train`, `evaluate`) are through; called after each batch."""
 
     def metrics(self, record: Record) -> None:
         """There are new figures."""
 
+    def end(self, run: Run) -> None:
+        """The run is complete, its bundle too."""
+
     def close(self) -> None:
-        """The run has ended, for whatever reason."""
+        """Nothing more comes, for whatever reason."""
+
+
+def showing_first(batches: Iterable[Batch], observers: Sequence[Observer]) -> Iterator[Batch]:
+    """The same batches; the observers see the images of the first, if any could be read."""
+    for i, batch in enumerate(batches):
+        if i == 0 and len(batch.images):
+            for observer in observers:
+                observer.first_batch(batch.images)
+        yield batch

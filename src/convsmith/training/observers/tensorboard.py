@@ -1,10 +1,14 @@
-"""Curves for TensorBoard."""
+"""Curves and images for TensorBoard."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from torch import Tensor
+
 from convsmith.training.observers.base import Observer, Record
+
+MAX_IMAGES = 64
 
 
 class TensorBoard(Observer):
@@ -19,6 +23,10 @@ class TensorBoard(Observer):
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+    def first_batch(self, images: Tensor) -> None:
+        """Write up to 64 of the images, eight in a row, as the image train/first_batch."""
+        self._writer.add_images("train/first_batch", images[:MAX_IMAGES], 0)
 
     def metrics(self, record: Record) -> None:
         """Write each value as the scalar SPLIT/NAME."""
