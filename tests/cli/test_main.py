@@ -37,7 +37,7 @@ def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
         _ = cs.trian
 
 
-COMMANDS = ["train", "evaluate", "predict", "serve", "plan", "ablate", "models", "demo"]
+COMMANDS = ["train", "evaluate", "predict", "serve", "plan", "ablate", "profile", "models", "demo"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

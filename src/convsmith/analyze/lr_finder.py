@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convsmith.analyze.out_folder import made_out_folder
 from convsmith.analyze.plots import write_plot
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.plan import base_lr
@@ -90,7 +91,7 @@ def find_lr(
             f"it takes at least {MIN_STEPS} steps, and the rates grow from above 0",
         )
     recipe, folder, plan = prepare_training(recipe, data)
-    out = _made(Path(out))
+    out = made_out_folder(Path(out), "a range test")
     rates = np.geomspace(start, end, steps).tolist()
     factor = base_lr(recipe) / recipe.optimizer.lr
     plan = replace(
@@ -155,19 +156,6 @@ def range_test(rates: Sequence[float], loss_of_step: Callable[[int], float]) -> 
         steepest=None if slope is None else float(lr[slope.argmin()]),
         suggestion=None if slope is None else lowest / 10,
     )
-
-
-def _made(out: Path) -> Path:
-    """The folder, which may exist but holds no run."""
-    if (out / "recipe.yaml").exists():
-        raise ConvsmithError(f"{out} holds a run", "a range test changes none", "Choose another folder with --out.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConvsmithError(
-            f"cannot write to {out}", error.strerror or str(error), "Choose another folder with --out."
-        ) from error
-    return out
 
 
 def _draw(axes: Axes, test: RangeTest) -> None:

@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from convsmith.cli import ablate, data, demo, evaluate, lr_find, models, plan, predict, recipes, serve, train, weights
+from convsmith.cli import (
+    ablate,
+    data,
+    demo,
+    evaluate,
+    lr_find,
+    models,
+    plan,
+    predict,
+    profile,
+    recipes,
+    serve,
+    train,
+    weights,
+)
 from convsmith.cli.text import printable
 from convsmith.errors import ConvsmithError, missing_package
 from convsmith.launch.report import final_report, report
@@ -29,6 +43,7 @@ app.command()(serve.serve)
 app.command()(plan.plan)
 app.command()(ablate.ablate)
 app.command()(lr_find.lr_find)
+app.command()(profile.profile)
 app.command()(models.models)
 app.command()(weights.weights)
 app.add_typer(recipes.app, name="recipes")

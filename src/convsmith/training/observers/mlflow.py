@@ -133,7 +133,8 @@ class MLflow(Tracker):
 
     def _experiment_id(self) -> str:
         found = self._client.get_experiment_by_name(self._experiment)
-        return found.experiment_id if found else self._client.create_experiment(self._experiment)
+        identity: str = found.experiment_id if found else self._client.create_experiment(self._experiment)
+        return identity
 
     def _log_model(self, run: Run) -> None:
         """By the client alone: `mlflow.pyfunc.log_model` would log to whatever run the user's script has open."""

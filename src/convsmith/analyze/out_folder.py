@@ -1,0 +1,28 @@
+"""Where an analysis leaves its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convsmith.errors import ConvsmithError
+
+
+def made_out_folder(out: Path, what: str) -> Path:
+    """The folder, made if need be.
+
+    Args:
+        out: where it is to be.
+        what: the analysis, for the message: it changes no run.
+
+    Raises:
+        ConvsmithError: it holds a run, or cannot be made.
+    """
+    if (out / "recipe.yaml").exists():
+        raise ConvsmithError(f"{out} holds a run", f"{what} changes none", "Choose another folder with --out.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConvsmithError(
+            f"cannot write to {out}", error.strerror or str(error), "Choose another folder with --out."
+        ) from error
+    return out

@@ -1,0 +1,78 @@
+"""convsmith profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from convsmith.analyze.profile import StepProfile
+
+ROWS = 15
+
+
+def profile(
+    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
+    ] = None,
+    *,
+    data: Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for profile.json and trace.json.  [default: profile/RECIPE]")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Optimizer steps to time, after some that warm up.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
+) -> None:
+    """Say where the time of a training step goes: by operator, by module, and what bounds it.
+
+    It is no run: no weights are kept, and no run is changed. Open trace.json in chrome://tracing or ui.perfetto.dev.
+
+    Example: convsmith profile resnet18-folder --data photos/
+    """
+    import json
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from convsmith.analyze.profile import profile_training
+    from convsmith.recipe.load import load_recipe
+
+    checked = load_recipe(recipe, overrides or ())
+    out = out or Path("profile") / Path(recipe).stem
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("steps", total=None)
+        result = profile_training(
+            checked, data, out, steps, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    if as_json:
+        print(json.dumps(result.to_dict()))
+    else:
+        _print(result, out)
+
+
+def _print(result: StepProfile, out: Path) -> None:
+    from convsmith.cli.tables import console_and_table
+
+    console, table = console_and_table(140)
+    for name in ("operator", "ms", "share", "calls"):
+        table.add_column(name, justify="left" if name == "operator" else "right")
+    for row in result.operators[:ROWS]:
+        table.add_row(row.name, f"{1000 * row.seconds:.2f}", f"{row.share:.1%}", f"{row.calls:.0f}")
+    console.print(table)
+    console, table = console_and_table(140)
+    for name in ("module", "kind", "ms", "forward", "backward", "share"):
+        table.add_column(name, justify="left" if name in ("module", "kind") else "right")
+    for row in result.modules[:ROWS]:
+        times = (row.seconds, row.forward, row.seconds - row.forward)
+        table.add_row(row.name, row.kind, *(f"{1000 * it:.2f}" for it in times), f"{row.share:.1%}")
+    console.print(table)
+    speed = f"{result.batch / result.seconds:,.1f} images/s"
+    place = f"{result.device} in {result.precision}, {result.workers} loader workers"
+    print(f"step:  {1000 * result.seconds:.1f} ms for {result.batch} images, {speed}; {place}")
+    print(result.sentence)
+    print(result.advice)
+    print(f"trace: {out / 'trace.json'}")
