@@ -1,4 +1,4 @@
-"""A whole recipe, as short as one can be, and a helper that writes recipe files."""
+"""A whole recipe for each task, as short as one can be, and a helper that writes recipe files."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ optimizer:
 schedule:
   epochs: 10
 """
+
+MASKS = (
+    WHOLE.replace("name: cifar_resnet20", "name: resnet18_upernet")
+    .replace("preprocess: {resize: 32, crop: 32}", "preprocess: {method: whole}")
+    .replace("schedule:\n", "schedule:\n  name: poly\n")
+    + "task: segmentation\n"
+)
+"""The same for segmentation."""
 
 
 def write(folder: Path, **texts: str) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from convsmith.recipe.load import load_recipe
-from tests.recipe.examples import WHOLE, error_of, example, write
+from tests.recipe.examples import MASKS, error_of, write
 
 
 @pytest.mark.parametrize(
@@ -22,13 +22,14 @@ from tests.recipe.examples import WHOLE, error_of, example, write
 def test_a_loss_of_pixels_has_weights_of_classes_and_outputs_and_its_own_keys(
     tmp_path: Path, name: str, own: dict[str, Any]
 ) -> None:
-    loss = example(tmp_path, f"loss.name={name}").loss
+    loss = load_recipe(write(tmp_path, masks=MASKS), [f"loss.name={name}"]).loss
     shared = {"name": name, "class_weights": None, "output_weights": None, "align_corners": None}
     assert loss.model_dump() == shared | own
 
 
 def test_ocrs_outputs_are_lists(tmp_path: Path) -> None:
-    loss: Any = example(tmp_path, "loss.output_weights=[0.4, 1]", "loss.align_corners=[true, false]").loss
+    overrides = ["loss.output_weights=[0.4, 1]", "loss.align_corners=[true, false]"]
+    loss: Any = load_recipe(write(tmp_path, masks=MASKS), overrides).loss
     assert (loss.output_weights, loss.align_corners) == ((0.4, 1.0), (True, False))
 
 
@@ -38,12 +39,12 @@ def test_ocrs_outputs_are_lists(tmp_path: Path) -> None:
 )
 def test_another_loss_of_pixels_keeps_what_means_the_same(tmp_path: Path, name: str, kept: set[str]) -> None:
     given = {"output_weights": (0.5, 1.0), "label_smoothing": 0.1}
-    base = write(tmp_path, whole=WHOLE + "loss: {output_weights: [0.5, 1], label_smoothing: 0.1}\n")
+    base = write(tmp_path, masks=MASKS + "loss: {output_weights: [0.5, 1], label_smoothing: 0.1}\n")
     loss = load_recipe(base, [f"loss.name={name}"]).loss.model_dump()
     assert {key for key, value in given.items() if loss.get(key) == value} == kept
 
 
 def test_class_weights_without_cross_entropy_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path, whole=WHOLE)
+    path = write(tmp_path, masks=MASKS)
     overrides = ["loss.name=dice", "loss.cross_entropy=0", "loss.class_weights=inverse"]
     assert "class_weights weigh the cross-entropy, but cross_entropy is 0" in error_of(path, overrides)

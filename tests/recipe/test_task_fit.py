@@ -8,14 +8,7 @@ import pytest
 
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import make_plan
-from tests.recipe.examples import WHOLE, error_of, write
-
-MASKS = (
-    WHOLE.replace("name: cifar_resnet20", "name: resnet18_upernet")
-    .replace("preprocess: {resize: 32, crop: 32}", "preprocess: {method: whole}")
-    .replace("schedule:\n", "schedule:\n  name: poly\n")
-    + "task: segmentation\n"
-)
+from tests.recipe.examples import MASKS, WHOLE, error_of, write
 
 
 @pytest.fixture
