@@ -17,6 +17,10 @@ from convsmith.spec import Preprocessing, Size
 
 OPSET = 18
 
+# What a model for any size is traced with. Unequal primes, large enough that no map of the network has a side of one
+# position: what happens to be equal, divisible or 1 in the example, the tracer may take for granted.
+_ANY_SIZE = (211, 269)
+
 
 class _FromBytes(nn.Module):
     def __init__(self, model: nn.Module, preprocess: Preprocessing) -> None:
@@ -47,8 +51,7 @@ def export_onnx(model: nn.Module, size: Size, any_size: bool = False) -> bytes:
         any_size: let them have any other size too.
     """
     free = torch.export.Dim.DYNAMIC
-    # sizes that are no multiple of a stride: a model must not be taken for one of such sizes only
-    height, width = (66, 98) if any_size else size
+    height, width = _ANY_SIZE if any_size else size
     example = torch.zeros(2, 3, height, width, dtype=torch.uint8)
     with _quiet():
         program = torch.onnx.export(
