@@ -141,7 +141,7 @@ def test_with_another_number_of_processes_a_run_goes_on_with_the_same_samples(
 
 
 def test_forward_batches_that_do_not_divide_any_more_are_changed_and_it_is_said(digits: Path, tmp_path: Path) -> None:
-    automatic = ("batch.per_device=auto", "batch.size=6", "schedule.epochs=1")
+    automatic = ("batch.per_device=auto", "batch.size=6", "schedule.epochs=2")
     (stopped,) = run_ranks(1, train_tiny, digits, tmp_path, automatic, At(1, signal.SIGTERM, batch=6))
     assert "stopped by SIGTERM after step 1" in stopped
     state = json.loads((tmp_path / "checkpoints" / "last" / "state.json").read_text())
