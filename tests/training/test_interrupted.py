@@ -54,7 +54,7 @@ def assert_same_run(one: Path, two: Path) -> None:
 
 
 def figures(out: Path) -> list[dict[str, object]]:
-    timings = ("images_per_second", "seconds")
+    timings = ("images_per_second", "seconds", "step_seconds", "data_seconds")
     return [{k: v for k, v in line.items() if k not in timings} for line in cs.Run(out).metrics]
 
 

@@ -28,8 +28,12 @@ class Progress:
     """Optimizer steps done."""
     loss_sums: list[float] = field(default_factory=lambda: [0.0])
     """Sum of the losses of this epoch's steps, of each process."""
+    norm_sum: float = 0.0
+    """Sum of the norms of the gradients, before clipping, in those of this epoch's steps that measure it."""
     train_seconds: float = 0.0
     """Time spent on this epoch's steps."""
+    data_seconds: float = 0.0
+    """The part of it that was spent waiting for images."""
     evaluated_step: int = 0
     """The last step after which the model was evaluated."""
     best: dict[str, float] | None = None

@@ -26,6 +26,7 @@ from convsmith.training.checkpoint import Checkpoint, save_checkpoint, tidy
 from convsmith.training.distributed import Poll, gather, share_buffers
 from convsmith.training.ema import Ema, decay_after
 from convsmith.training.evaluation import evaluate
+from convsmith.training.gradients import GradientNorm
 from convsmith.training.observers.base import Observer, Record
 from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_optimizer
 from convsmith.training.precision import Precision, autocast
@@ -94,6 +95,7 @@ class Trainer:
             self._restore(checkpoint)
         # The sum stays on the device: reading it every step would make the loop wait.
         self.loss_sum = torch.tensor(progress.loss_sums[parts.world.rank], dtype=torch.float64, device=parts.device)
+        self.gradients = GradientNorm(recipe.clip_grad_norm, progress.norm_sum, parts.device)
         self.last_save = time.monotonic()
         self.saved = (progress.step, progress.evaluated_step)
         self.begun_epoch = -1
@@ -140,7 +142,9 @@ class Trainer:
                 group["weight_decay"] = plan.weight_decay[step]
         losses = []
         for micro_batch in range(plan.accumulation):
+            start = time.perf_counter()
             batch = next(batches)
+            self.state.data_seconds += time.perf_counter() - start
             self._take_note_of_bad_files(batch)
             # numbered as in the sampler, so that it does not matter which process it falls to
             number = micro_batch * world.size + world.rank
@@ -154,9 +158,7 @@ class Trainer:
             losses.append(loss.detach())
             # a step that loss scaling skips may have no finite loss; _mean_loss finds a run that has only such steps
             self.loss_sum += loss.detach().nan_to_num(0, 0, 0) if self.scaler.is_enabled() else loss.detach()
-        if self.recipe.clip_grad_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(parts.model.parameters(), self.recipe.clip_grad_norm)
+        self.gradients.measure(parts.model, self.epochs.at(step)[1], self.scaler, self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -182,23 +184,35 @@ class Trainer:
 
     def _end_epoch(self) -> None:
         """Evaluate, record, judge and save; leaves everything as it was when a stop request comes between."""
-        state, plan = self.state, self.plan
+        state = self.state
         loss = self._mean_loss()
         judged = self.recipe.eval and self._evaluation_is_due()
         values = self._evaluate() if judged else {}
         if values is None:
             return
-        images = self._steps_of_epoch() * plan.effective_batch
-        figures = {"loss": loss, "lr": plan.lr[state.step - 1], "images_per_second": images / state.train_seconds}
-        self._record("train", {**figures, "seconds": state.train_seconds})
+        self._record("train", {"loss": loss, **self._figures()})
         if values:
             self._record("val", values)
         state.evaluated_step = state.step
-        state.train_seconds = 0.0
+        state.train_seconds = state.data_seconds = 0.0
         self.loss_sum.zero_()
+        self.gradients.begin_epoch()
         if judged or not self.recipe.eval:
             self._judge(values)
         self._save()
+
+    def _figures(self) -> dict[str, float]:
+        """What is known of this epoch's steps besides their loss."""
+        state, steps = self.state, self._steps_of_epoch()
+        figures = {
+            "lr": self.plan.lr[state.step - 1],
+            "grad_norm": self.gradients.mean(steps),
+            "images_per_second": steps * self.plan.effective_batch / state.train_seconds,
+            "seconds": state.train_seconds,
+            "step_seconds": state.train_seconds / steps,
+            "data_seconds": state.data_seconds / steps,
+        }
+        return {**figures, "loss_scale": self.scaler.get_scale()} if self.scaler.is_enabled() else figures
 
     def _evaluation_is_due(self) -> bool:
         epochs_done, _ = self.epochs.at(self.state.step)
@@ -293,6 +307,7 @@ class Trainer:
         self.saved = (self.state.step, self.state.evaluated_step)
 
     def _write_checkpoint(self) -> None:
+        self.state.norm_sum = self.gradients.total
         self.state.grad_scaler = self.scaler.state_dict() or None
         tensors = {"model": self.parts.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
         if self.ema:
