@@ -82,7 +82,7 @@ def test_seconds_of_a_step_and_of_its_wait_for_data_are_recorded(tmp_path: Path)
 def test_the_loss_scale_is_recorded_in_fp16_only(tmp_path: Path) -> None:
     values = []
     for precision in ("fp16", "fp32"):
-        made, notes = trainer(tmp_path / precision, precision=precision)  # type: ignore[arg-type]
+        made, notes = trainer(tmp_path / precision, precision=precision)
         made.fit()
         values.append(notes.records[0].values)
     assert values[0]["loss_scale"] == 65536
