@@ -9,6 +9,7 @@ from torch import nn
 
 from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.gradients import EVERY, GradientNorm
+from convsmith.training.precision import Precision
 from convsmith.training.progress import Progress
 from tests.training.linear_trainer import stop_during_step, trainer
 
@@ -81,7 +82,8 @@ def test_seconds_of_a_step_and_of_its_wait_for_data_are_recorded(tmp_path: Path)
 
 def test_the_loss_scale_is_recorded_in_fp16_only(tmp_path: Path) -> None:
     values = []
-    for precision in ("fp16", "fp32"):
+    precisions: tuple[Precision, ...] = ("fp16", "fp32")
+    for precision in precisions:
         made, notes = trainer(tmp_path / precision, precision=precision)
         made.fit()
         values.append(notes.records[0].values)

@@ -5,9 +5,11 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console as RichConsole
 
-from convsmith.training.observers.base import Record
+from convsmith.data.loader import Batch
+from convsmith.training.observers.base import Observer, Record, showing_first
 from convsmith.training.observers.console import PLAIN_SECONDS, Console
 from convsmith.training.observers.jsonl import JsonLines, read_records
 
@@ -88,3 +90,28 @@ def test_going_on_drops_the_lines_of_steps_that_will_be_done_again(tmp_path: Pat
     path.write_text('{"step": 10, "top1": 0.5}\n{"step": 20, "top1": 0.6}\n{"step": 30, "to')
     JsonLines(path, step=10).close()
     assert path.read_text() == '{"step": 10, "top1": 0.5}\n'
+
+
+class Images(Observer):
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+    def first_batch(self, images: torch.Tensor) -> None:
+        self.seen.append(images)
+
+
+def batch(size: int) -> Batch:
+    return Batch(torch.full((size, 3, 2, 2), size, dtype=torch.uint8), torch.zeros(size, dtype=torch.int64), [])
+
+
+def test_observers_see_the_first_batch_and_the_trainer_all_of_them() -> None:
+    batches, images = [batch(2), batch(3)], Images()
+    passed_on = list(showing_first(batches, [images]))
+    assert all(one is other for one, other in zip(passed_on, batches, strict=True))
+    assert [len(it) for it in images.seen] == [2]
+
+
+def test_a_first_batch_without_a_readable_image_is_not_shown() -> None:
+    images = Images()
+    assert len(list(showing_first([batch(0), batch(2)], [images]))) == 2
+    assert images.seen == []

@@ -53,6 +53,19 @@ def test_tensorboard_can_read_the_curves(run: cs.Run) -> None:
     assert [event.step for event in events.Scalars("val/top1")] == [6, 12, 18]
 
 
+def test_tensorboard_can_read_the_first_augmented_batch(run: cs.Run) -> None:
+    import io
+
+    from PIL import Image
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    (shown,) = events.Images("train/first_batch")
+    with Image.open(io.BytesIO(shown.encoded_image_string)) as grid:
+        assert (grid.width, grid.height) == (8 * 16, 16)  # the eight images of a batch in a row
+
+
 def test_evaluate_gives_to_the_last_image_the_accuracy_that_training_reported(run: cs.Run, digits: Path) -> None:
     evaluation = cs.evaluate(run.bundle, digits)
     reported = cs.load(run.bundle).manifest.metrics
