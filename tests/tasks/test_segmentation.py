@@ -30,7 +30,7 @@ CLASSES = 4
 
 
 def recipe(*overrides: str) -> Recipe:
-    return load_recipe("digit-scenes", overrides)
+    return load_recipe("digit-scenes", ["loss.class_weights=null", *overrides])
 
 
 def model() -> TinySegmenter:
