@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from convsmith.deploy.onnx_export import export_onnx, inference_model
+from convsmith.models.base import SegmentationModel
 from convsmith.spec import Preprocess
 from tests.models.every import assert_same, computed_models, images, live, lively_training, maps, shared, traced_models
 
@@ -66,4 +67,5 @@ def test_the_onnx_file_says_what_torch_says(name: str) -> None:
     (logits,) = session.run(None, {"images": pixels.numpy()})
     assert_same(torch.from_numpy(logits), served(pixels))
     normalized = served.get_submodule("normalize")(pixels)
-    assert torch.equal(served(pixels), maps(model(normalized))[-1])
+    expected = model.segment(normalized) if isinstance(model, SegmentationModel) else model(normalized)
+    assert torch.equal(served(pixels), expected)
