@@ -17,11 +17,13 @@ from torch.profiler import profile as torch_profile
 from convsmith.analyze.out_folder import made_out_folder
 from convsmith.analyze.profile_events import DATA, Times, gather_times, module_spans
 from convsmith.bundle.runtime import available_cores
-from convsmith.data.loader import Batch, default_workers
+from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
+from convsmith.launch.world import World
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
+from convsmith.training.parts import loader_workers
 from convsmith.training.precision import Precision, pick_device, pick_precision
 from convsmith.training.train import prepare_training, trainer_at_start
 
@@ -136,7 +138,7 @@ def profile_training(
     recipe, dataset, plan = prepare_training(recipe, data)
     out = made_out_folder(Path(out), "a profile")
     device = pick_device()
-    workers = default_workers(device.type) if recipe.data.workers == "auto" else recipe.data.workers
+    workers = loader_workers(recipe, device, World())
     warm_up = max(WARM_UP_STEPS, -(-workers * _PREFETCHED // plan.accumulation))
     total = warm_up + steps + PROFILED_STEPS
     trainer = trainer_at_start(recipe, _at_least(plan, total), dataset, out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -160,3 +160,12 @@ def centre_density(block_size: int, height: int, width: int) -> float:
     """
     inner = max(height - block_size + 1, 1) * max(width - block_size + 1, 1)
     return height * width / block_size**2 / inner
+
+
+def stage_maps(stages: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
+    """What each of the stages gives for the map before it, the first for x."""
+    maps = []
+    for stage in stages:
+        x = stage(x)
+        maps.append(x)
+    return maps

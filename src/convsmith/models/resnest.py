@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from convsmith.models.base import ImageClassifier, check_counts
 from convsmith.models.checkpointing import Blocks
-from convsmith.models.layers import DropBlock
+from convsmith.models.layers import DropBlock, stage_maps
 from convsmith.models.resnet import shortcut
 
 
@@ -251,11 +251,7 @@ class ResNeSt(ImageClassifier):
         """The stages' maps, 1/4, 1/8, 1/16 and 1/32 of the size of images [N, C, H, W], rounded up."""
         self._check_images(x)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        maps = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-            maps.append(x)
-        return maps
+        return stage_maps((self.layer1, self.layer2, self.layer3, self.layer4), x)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 2048] from images [N, C, H, W], after the final dropout."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from convsmith.models.base import ImageClassifier, check_counts
 from convsmith.models.checkpointing import Blocks
+from convsmith.models.layers import stage_maps
 
 
 def _conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, dilation: int = 1) -> nn.Conv2d:
@@ -199,11 +200,7 @@ class ResNet(ImageClassifier):
         """The stages' maps, 1/4, 1/8, 1/16 and 1/32 (dilated, 1/8) of the size of images [N, C, H, W], rounded up."""
         self._check_images(x)
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        maps = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-            maps.append(x)
-        return maps
+        return stage_maps((self.layer1, self.layer2, self.layer3, self.layer4), x)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 512 * expansion] from images [N, C, H, W]."""

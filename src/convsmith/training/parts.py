@@ -50,9 +50,7 @@ def make_parts(
     model = model.to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    workers = (
-        default_workers(device.type, None, world.local_size) if recipe.data.workers == "auto" else recipe.data.workers
-    )
+    workers = loader_workers(recipe, device, world)
     task = make_task(recipe)
     task.start(device, dataset, used_samples(recipe.sampling, dataset.train.targets, recipe.seed))
     images = f"{len(dataset.classes)} classes, {len(dataset.train)} training and {len(dataset.val)} validation images"
@@ -83,6 +81,12 @@ def make_parts(
         poll=poll,
         world=world,
     )
+
+
+def loader_workers(recipe: Recipe, device: torch.device, world: World) -> int:
+    """Loader processes of this training process: the recipe's number, or what suits the machine."""
+    asked = recipe.data.workers
+    return default_workers(device.type, local_devices=world.local_size) if asked == "auto" else asked
 
 
 def _training_batches(
