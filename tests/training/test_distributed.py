@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+import weakref
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import distributed as dist
+from torch import nn
 
 import convsmith as cs
 from convsmith.data.image_folder import open_image_folder
@@ -21,6 +24,7 @@ from convsmith.models.layers import Normalize
 from convsmith.tasks.make import make_task
 from convsmith.training.distributed import Poll, gather, joined
 from convsmith.training.evaluation import evaluate
+from convsmith.training.replicas import Replicas
 from convsmith.training.signals import StopRequest
 from tests.training.ranks import TINY, At, run_ranks, train_tiny
 from tests.training.test_interrupted import assert_same_run, figures
@@ -159,6 +163,24 @@ def hang() -> str:
 
 def test_a_process_that_hangs_is_an_error_within_the_stated_time() -> None:
     assert run_ranks(2, hang)[0].startswith("PeerLost 3: another process of this training has not answered for 1 sec")
+
+
+def take_a_step(world: World) -> None:
+    replicas = Replicas(nn.Linear(2, 2), world)
+    replicas.begin_epoch()
+    replicas.model(torch.ones(1, 2)).sum().backward()
+    gather(world, world.rank)
+
+
+def leave() -> bool:
+    with joined() as world:
+        group = weakref.ref(dist.group.WORLD)
+        take_a_step(world)
+    return group() is None
+
+
+def test_threads_that_carry_messages_end_before_the_interpreter_which_they_would_abort() -> None:
+    assert run_ranks(2, leave) == [True, True]
 
 
 def wish() -> list[tuple[bool, bool]]:

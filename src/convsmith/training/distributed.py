@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -59,12 +60,15 @@ def joined(timeout: timedelta = TIMEOUT) -> Iterator[World]:
             )
         torch.cuda.set_device(world.local_rank)
         backend = "cpu:gloo,cuda:nccl"
-    _end_with_the_launcher()
-    with _lost_peers_are_errors(timeout):
+    # The group's threads have to end before the interpreter: one that frees a tensor of Python's while that ends aborts
+    # the process. So nothing may hold on to the group, as _dynamo, which DDP needs, does when it is imported later.
+    importlib.import_module("torch._dynamo")
+    with _lost_peers_are_errors(timeout), _ends_with_the_launcher():
         dist.init_process_group(backend, timeout=timeout)
         if world.leads and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True):
             _warn_of_restarts()
         yield world
+    gc.collect()  # a DDP that waits for it
     dist.destroy_process_group()
 
 
@@ -169,15 +173,20 @@ def _lost_peers_are_errors(timeout: timedelta) -> Iterator[None]:
         ) from error
 
 
-def _end_with_the_launcher() -> None:
-    launcher = os.getppid()
+@contextmanager
+def _ends_with_the_launcher() -> Iterator[None]:
+    launcher, left = os.getppid(), threading.Event()
 
     def watch() -> None:
-        while os.getppid() == launcher:
-            time.sleep(0.2)
-        os._exit(PEER_LOST)
+        while not left.wait(0.2):
+            if os.getppid() != launcher:
+                os._exit(PEER_LOST)
 
     threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        left.set()
 
 
 def _warn_of_restarts() -> None:
