@@ -20,8 +20,8 @@ from convsmith.tasks.make import make_task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.distributed import Poll
 from convsmith.training.model_plan import build_model
-from convsmith.training.observers.base import Observer
-from convsmith.training.precision import make_repeatable, pick_device
+from convsmith.training.observers.base import Observer, showing_first
+from convsmith.training.precision import pick_device, set_up
 from convsmith.training.progress import Progress
 from convsmith.training.trainer import Parts
 from convsmith.training.tricks import prepare, synchronise_batch_norm
@@ -41,7 +41,7 @@ def make_parts(
 ) -> Parts:
     """Model, loaders and watchers for the steps from `progress` on."""
     device = pick_device()
-    make_repeatable(device)
+    set_up(device)
     torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
     model = build_model(recipe, weights=None if progress.step else recipe.model.weights)
     prepare(model, recipe)
@@ -59,11 +59,16 @@ def make_parts(
     logger.info("%s: %s", dataset.root, images)
     logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
     logger.info("step %d of %d", progress.step, plan.total_steps)
+
+    def batches(plan: Plan, step: int) -> Iterable[Batch]:
+        found = _training_batches(recipe, plan, dataset, step, workers, world)
+        return found if step else showing_first(found, watchers)
+
     return Parts(
         model=model,
         normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
         task=task,
-        train=_training_batches(recipe, plan, dataset, progress.step, workers, world),
+        batches=batches,
         val=val_loader(
             dataset.val,
             dataset.validation_reader("val", recipe.preprocess),

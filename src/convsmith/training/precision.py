@@ -48,11 +48,12 @@ def autocast(precision: Precision, device_type: str) -> AbstractContextManager[o
     return torch.autocast(device_type, dtype=dtype, enabled=precision != "fp32")
 
 
-def make_repeatable(device: torch.device) -> None:
-    """Let a GPU compute float32 in float32, and the same numbers each time; a CPU does both by itself."""
+def set_up(device: torch.device) -> None:
+    """Let a GPU compute the same numbers each time, and float32 in TF32, which is as fast as its tensor cores are."""
     if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("high")
 
 
 def device_memory(device: torch.device) -> int:
