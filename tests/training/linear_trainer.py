@@ -66,7 +66,7 @@ def trainer(
     plan = Plan(**{**vars(plan), "groups": parameter_groups(model, recipe.optimizer)})
     begun = Progress(data_digest="", threads=1, precision=precision, per_device_batch=plan.per_device_batch)
     progress = Progress.from_dict(checkpoint.state) if checkpoint else begun
-    done = progress.step * plan.accumulation
+    given = train or batches(plan.per_device_batch, plan.total_steps * plan.accumulation)
     task = make_task(recipe)
     folder = folder_of_classes([SAMPLES // CLASSES] * CLASSES)
     task.start(torch.device("cpu"), folder, np.arange(SAMPLES))
@@ -75,7 +75,7 @@ def trainer(
         model=model,
         normalize=Scale(),
         task=task,
-        train=(train or batches(plan.per_device_batch, plan.total_steps * plan.accumulation))[done:],
+        batches=lambda plan, step: given[step * plan.accumulation :],
         val=val or batches(5, 2, seed=1),
         num_val=10,
         new_results=lambda: task.new_results(folder),

@@ -73,9 +73,11 @@ class At(Observer):
             os.kill(os.getpid(), self.number)
 
 
-def train_tiny(data: Path, out: Path, overrides: tuple[str, ...], *observers: Observer) -> str:
+def train_tiny(
+    data: Path, out: Path, overrides: tuple[str, ...], *observers: Observer, network: type[TinyNet] = TinyNet
+) -> str:
     """Train the tiny network, and leave out the bundle: what is compared comes before it."""
-    registry._builders()["tiny"] = TinyNet
+    registry._builders()["tiny"] = network
     with mock.patch("convsmith.training.train.pack"):
         cs.train(cs.load_recipe("digits", (*TINY, *overrides)), data, out, observers=observers)
     return "finished"

@@ -101,7 +101,7 @@ def find_lr(
         total_steps=max(plan.total_steps, steps),  # all other schedules stay those of the training
     )
     trainer = trainer_at_start(recipe, plan, folder, out)
-    batches = iter(trainer.parts.train)
+    batches = trainer.batches()
 
     def loss_of_step(step: int) -> float:
         loss = float(trainer.advance(batches))

@@ -142,7 +142,7 @@ def profile_training(
     warm_up = max(WARM_UP_STEPS, -(-workers * _PREFETCHED // plan.accumulation))
     total = warm_up + steps + PROFILED_STEPS
     trainer = trainer_at_start(recipe, _at_least(plan, total), dataset, out)
-    batches = _TimedBatches(iter(trainer.parts.train))
+    batches = _TimedBatches(trainer.batches())
     done = 0
 
     def take(count: int) -> float:

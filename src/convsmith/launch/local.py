@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.errors import ConvsmithError
-from convsmith.launch.report import FOLDER_VARIABLE, Report, reports
+from convsmith.launch.report import FOLDER_VARIABLE, OUT_OF_MEMORY, Report, reports
+
+logger = logging.getLogger(__name__)
 
 PATIENCE = 120
 """Seconds that processes which were asked to stop have to save what they did."""
@@ -29,6 +31,8 @@ class LaunchFailed(ConvsmithError):
 def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts: int = 0) -> None:
     """Run the command `convsmith ARGUMENTS` in so many processes, until all have ended well.
 
+    Where memory was too small for one of them, they begin again with smaller forward passes.
+
     They share this process's standard output and error. SIGTERM, SIGINT, SIGHUP and SIGQUIT are passed on to them, and
     they have `PATIENCE` seconds to end.
 
@@ -42,6 +46,20 @@ def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts:
     Raises:
         LaunchFailed: one has failed; the message and the exit code are those of the process that failed first.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    # Else processes that are started again read addresses of those before from the agent's store.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    while True:
+        try:
+            _run(arguments, processes, max_restarts)
+            return
+        except LaunchFailed as error:
+            if error.exit_code != OUT_OF_MEMORY:
+                raise
+            logger.warning("%s", error)
+
+
+def _run(arguments: Sequence[str], processes: int, max_restarts: int) -> None:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -49,9 +67,6 @@ def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts:
     for name in list(logging.root.manager.loggerDict):  # each has a level of its own; the user gets one message, ours
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    # Else processes that are started again read addresses of those before from the agent's store.
-    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     with tempfile.TemporaryDirectory(prefix="convsmith-") as folder:
         os.environ[FOLDER_VARIABLE] = folder
         config = LaunchConfig(

@@ -17,6 +17,9 @@ FOLDER_VARIABLE = "CONVSMITH_REPORTS"
 PEER_LOST = 3
 """Exit code of a process that ended because another one did: never the reason, always a consequence."""
 
+OUT_OF_MEMORY = 4
+"""Exit code of a process whose forward pass did not fit into memory; started again, all take smaller ones."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -39,7 +42,7 @@ class Report:
     @property
     def is_final(self) -> bool:
         """Whether starting again would end the same way: the user has to put something right."""
-        return self.exit_code != PEER_LOST and self.exit_code < 128
+        return self.exit_code not in (PEER_LOST, OUT_OF_MEMORY) and self.exit_code < 128
 
 
 def report(error: ConvsmithError) -> bool:

@@ -156,10 +156,20 @@ class Recipe(Section):
         "(its default), or the accuracy by class or by pixel.",
     )
     clip_grad_norm: Positive | None = Field(None, description="Largest global L2 norm of the gradient.")
+    on_divergence: Literal["stop", "rollback"] = Field(
+        "stop",
+        description="When the loss is not a finite number for five steps in a row: `stop`, or `rollback` to the last "
+        "checkpoint and go on with half the learning rate, up to five times.",
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description="Arithmetic of the forward pass. `auto`: bf16 where the device computes it natively, "
         "fp16 with loss scaling on older GPUs, else fp32. Weights and evaluation are always fp32.",
+    )
+    compile: Literal["auto"] | bool = Field(
+        "auto",
+        description="Train what torch.compile makes of the model. `auto`: if the training takes half an hour or more, "
+        "try it for some steps, and do so where it is faster.",
     )
     channels_last: bool = Field(True, description="Memory layout NHWC, which convolutions prefer.")
     early_stopping: EarlyStopping | None = None

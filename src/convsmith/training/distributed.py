@@ -112,7 +112,7 @@ class Poll:
         self._world, self.stop = world, stop
         self._saving = False
         self._pending: tuple[Tensor, dist.Work] | None = None
-        self._agreed = False
+        self._agreed = self._diverged = False
 
     @property
     def asked(self) -> bool:
@@ -129,11 +129,16 @@ class Poll:
         """Whether all save."""
         return self._saving
 
-    def open(self, save: bool = False) -> None:
-        """Say what this process wants."""
-        self._saving = save
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss of one of them has not been finite for long."""
+        return self._diverged
+
+    def open(self, save: bool = False, diverged: bool = False) -> None:
+        """Say what this process wants, and how it fares."""
+        self._saving, self._diverged = save, diverged
         if self._world.size > 1:
-            wishes = torch.tensor([self.stop.signal or 0, save])
+            wishes = torch.tensor([self.stop.signal or 0, save, diverged])
             work = dist.all_reduce(wishes, dist.ReduceOp.MAX, async_op=True)
             assert work is not None
             self._pending = wishes, work
@@ -143,8 +148,9 @@ class Poll:
         if self._pending is not None:
             wishes, work = self._pending
             work.wait()
-            number, save = wishes.tolist()
-            self._pending, self._saving, self._agreed = None, bool(save), bool(number)
+            number, save, diverged = wishes.tolist()
+            self._pending, self._agreed = None, bool(number)
+            self._saving, self._diverged = bool(save), bool(diverged)
             if number and self.stop.signal is None:
                 self.stop.signal = signal.Signals(number)
 

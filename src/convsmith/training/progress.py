@@ -22,6 +22,10 @@ class Progress:
     """Images of one forward pass."""
     world_size: int = 1
     """Processes that train together; another number changes the last bits of a result."""
+    compiled: bool | None = None
+    """Whether the model is compiled; None before that is decided."""
+    lr_factor: float = 1.0
+    """What the plan's learning rates are multiplied by; below 1 after going back from a divergence."""
     teacher_digest: str | None = None
     """Names the file of a teacher that is learned from."""
     step: int = 0
@@ -55,5 +59,5 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Progress:
-        """From a checkpoint's state, which holds further keys."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+        """From a checkpoint's state, which holds further keys, and lacks those that are newer than it."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})

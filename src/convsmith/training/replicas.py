@@ -17,17 +17,19 @@ class Replicas:
     Args:
         model: the same in all processes.
         world: who they are.
+        compiled: compute with what torch.compile makes of it.
     """
 
-    def __init__(self, model: nn.Module, world: World) -> None:
+    def __init__(self, model: nn.Module, world: World, compiled: bool = False) -> None:
         self._model, self._world = model, world
+        self._forward: nn.Module = torch.compile(model) if compiled else model  # type: ignore[assignment]
         self._wrapped: DistributedDataParallel | None = None
         self._learning: list[nn.Parameter] = []
 
     @property
     def model(self) -> nn.Module:
         """What gives outputs whose gradients become the mean; same parameters, other names."""
-        return self._wrapped or self._model
+        return self._wrapped or self._forward
 
     def begin_epoch(self) -> None:
         """Wrap the model for the parameters that learn now; they can change with the epoch."""
@@ -37,7 +39,7 @@ class Replicas:
         self._wrapped = None  # two of them at once would each reduce the gradients
         device = learning[0].device
         self._wrapped = DistributedDataParallel(
-            _Learner(self._model), device_ids=[device.index] if device.type == "cuda" else None
+            _Learner(self._forward), device_ids=[device.index] if device.type == "cuda" else None
         )
         # DDP chooses the order of its messages after the first backward pass, and of three numbers or more the order of
         # their sum depends on that. So that a resumed run adds like one that never stopped, let that pass be this one.

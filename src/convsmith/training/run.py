@@ -96,8 +96,21 @@ class Run:
         write_file(self.path / "recipe.yaml", recipe_to_yaml(recipe))
 
 
+def limit_forward_batch(run_dir: Path, images: int) -> None:
+    """Let the run go on with no more images in a forward pass, whichever process finds that more do not fit."""
+    write_file(run_dir / "forward_batch_limit", str(images))
+
+
+def forward_batch_limit(run_dir: Path) -> int | None:
+    """What was found before, if anything."""
+    try:
+        return int((run_dir / "forward_batch_limit").read_text())
+    except FileNotFoundError:
+        return None
+
+
 # Keys that a resume may change, because no result depends on them.
-_FREE = ("data.workers", "checkpoint.", "description", "source")
+_FREE = ("data.workers", "checkpoint.", "description", "source", "on_divergence")
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

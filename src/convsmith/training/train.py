@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,11 +25,13 @@ from convsmith.training.checkpoint import (
     set_aside_after,
     tidy,
 )
+from convsmith.training.compilation import pays_to_compile
 from convsmith.training.data_check import check_data
 from convsmith.training.distributed import Poll, broadcast, gather, joined
+from convsmith.training.divergence import FACTOR, LOWEST, Diverged
 from convsmith.training.log_file import log_file
 from convsmith.training.model_plan import plan as make_plan
-from convsmith.training.observers.base import Observer, showing_first
+from convsmith.training.observers.base import Observer
 from convsmith.training.observers.console import Console
 from convsmith.training.observers.jsonl import JsonLines
 from convsmith.training.observers.tensorboard import TensorBoard
@@ -38,7 +39,7 @@ from convsmith.training.pack import pack
 from convsmith.training.parts import make_parts
 from convsmith.training.precision import pick_device, pick_precision
 from convsmith.training.progress import Progress
-from convsmith.training.run import Run
+from convsmith.training.run import Run, forward_batch_limit
 from convsmith.training.signals import StopRequest
 from convsmith.training.trainer import Trainer
 
@@ -124,7 +125,7 @@ def _lead(
         console = Console()
         stack.callback(console.close)
         checkpoint = broadcast(world, _checkpoint_to_go_on_from(run, recipe, resume))
-        progress, plan = _begin(checkpoint, recipe, plan, dataset, world)
+        progress, plan = _begin(checkpoint, recipe, plan, dataset, run, world)
         run.write_down(recipe, plan)
         if checkpoint:
             set_aside_after(run.checkpoints, progress.step)
@@ -137,7 +138,7 @@ def _lead(
         for writer in writers:
             stack.callback(writer.close)
             writer.begin(run)
-        _train(recipe, plan, dataset, run, progress, checkpoint, [console, *writers], world)
+        progress = _train(recipe, plan, dataset, run, progress, checkpoint, [console, *writers], world)
         if not run.bundle.exists():
             pack(recipe, dataset, run, progress)
         for writer in writers:
@@ -147,7 +148,7 @@ def _lead(
 def _follow(recipe: Recipe, dataset: DataSet, plan: Plan, run: Run, world: World) -> None:
     """What each other process does."""
     checkpoint = broadcast(world, _NO_CHECKPOINT)
-    progress, plan = _begin(checkpoint, recipe, plan, dataset, world)
+    progress, plan = _begin(checkpoint, recipe, plan, dataset, run, world)
     _train(recipe, plan, dataset, run, progress, checkpoint, (), world)
 
 
@@ -183,7 +184,7 @@ def _checkpoint_to_go_on_from(run: Run, recipe: Recipe, resume: Literal["auto", 
 
 
 def _begin(
-    checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet, world: World
+    checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, world: World
 ) -> tuple[Progress, Plan]:
     """Where all processes go on from, and the plan from there.
 
@@ -197,6 +198,8 @@ def _begin(
             "files or classes are missing on a machine",
             "Give all machines the same data.",
         )
+    limit = forward_batch_limit(run.path)
+    progress.per_device_batch = min(progress.per_device_batch, limit or progress.per_device_batch)
     progress = broadcast(world, progress)
     plan = _as_begun(plan, recipe, progress, world)
     if progress.world_size != world.size:
@@ -236,11 +239,11 @@ def _train(
     checkpoint: Checkpoint | None,
     watchers: Sequence[Observer],
     world: World,
-) -> None:
-    """Train from `progress` to the end of the plan, an early stop or a signal."""
+) -> Progress:
+    """Train from `progress` to the end of the plan, an early stop or a signal; how far it came."""
     if progress.evaluated_step == plan.total_steps or progress.stopped_early:
         logger.info("%s is finished: nothing is left to train", run.path)
-        return
+        return progress
     _check_teacher(recipe, progress)
     for note in dataset.notes:
         logger.info(note)
@@ -248,14 +251,38 @@ def _train(
     with StopRequest() as stop:
         poll = Poll(world, stop)
         check_data(recipe, dataset, progress, bad_files, watchers, world, poll)
-        if not poll.stopping:
+        while not poll.stopping:
             parts = make_parts(recipe, plan, dataset, progress, bad_files, watchers, world, poll)
-            if progress.step == 0:
-                parts = replace(parts, train=showing_first(parts.train, watchers))
-            Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
+            if progress.compiled is None:
+                progress.compiled = broadcast(world, world.leads and pays_to_compile(recipe, plan, parts, progress))
+            try:
+                Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
+                break
+            except Diverged as error:
+                if recipe.on_divergence == "stop" or progress.lr_factor <= LOWEST:
+                    raise
+                reason = error
+            checkpoint, progress = _gone_back(reason, recipe, plan, dataset, run, progress, world)
         poll.now()  # nobody leaves before the first process has saved
     if poll.stopping:
         raise _interrupted(stop, progress, plan)
+    return progress
+
+
+def _gone_back(
+    reason: Diverged, recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, diverged: Progress, world: World
+) -> tuple[Checkpoint | None, Progress]:
+    """The last checkpoint, or the start where there is none, to go on from with a lower learning rate."""
+    checkpoint = broadcast(world, latest_checkpoint(run.checkpoints) if world.leads else _NO_CHECKPOINT)
+    progress = _start(checkpoint, recipe, plan, dataset, world)
+    progress.per_device_batch, progress.compiled = diverged.per_device_batch, diverged.compiled
+    progress.lr_factor = FACTOR * diverged.lr_factor
+    progress.teacher_digest, progress.bad_files = diverged.teacher_digest, diverged.bad_files
+    logger.warning(
+        "%s (%s): the training goes on from step %d with %g times the learning rate of the recipe",
+        reason.what, reason.why, progress.step, progress.lr_factor,
+    )  # fmt: skip
+    return checkpoint, progress
 
 
 def _with_num_classes(recipe: Recipe, dataset: DataSet) -> Recipe:

@@ -6,34 +6,38 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from convsmith.data.loader import Batch, raise_on_bad
 from convsmith.errors import ConvsmithError
+from convsmith.launch.report import OUT_OF_MEMORY
 from convsmith.launch.world import World
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Results, Task
 from convsmith.training.bad_files import BadFiles
-from convsmith.training.checkpoint import Checkpoint, save_checkpoint, tidy
+from convsmith.training.checkpoint import Checkpoint
 from convsmith.training.distributed import Poll, gather, share_buffers
+from convsmith.training.divergence import STEPS, Diverged, LossWatch
 from convsmith.training.ema import Ema, decay_after
 from convsmith.training.evaluation import evaluate
 from convsmith.training.gradients import GradientNorm
+from convsmith.training.memory import OutOfMemory, depends_on_batch, is_out_of_memory, smaller_batch
 from convsmith.training.observers.base import Observer, Record
 from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_optimizer
 from convsmith.training.precision import Precision, autocast
 from convsmith.training.progress import Progress
 from convsmith.training.replicas import Replicas
+from convsmith.training.run import Run, limit_forward_batch
 from convsmith.training.run_weights import judged_weights
 from convsmith.training.tricks import EachEpoch
+from convsmith.training.writer import CheckpointWriter
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +51,7 @@ class Parts:
     Attributes:
         model: on its device, in its memory layout.
         normalize: uint8 images to the model's input, on the same device.
-        train: this process's micro-batches from the first step that is still to do, in the plan's order.
+        batches: this process's micro-batches of a plan from a step on, in order.
         val: its share of the validation images, each once; iterated after each epoch if the recipe evaluates.
         observers: empty in all processes but the first.
         new_results: makes an empty collection for one evaluation.
@@ -56,7 +60,7 @@ class Parts:
     model: nn.Module
     normalize: nn.Module
     task: Task
-    train: Iterable[Batch]
+    batches: Callable[[Plan, int], Iterable[Batch]]
     val: Iterable[Batch]
     num_val: int
     new_results: Callable[[], Results]
@@ -89,37 +93,94 @@ class Trainer:
         self.ema = Ema(parts.model) if recipe.ema else None
         self.epochs = plan.epochs
         self.each_epoch = EachEpoch(parts.model, recipe, plan)
-        self.replicas = Replicas(parts.model, parts.world)
+        self.replicas = Replicas(parts.model, parts.world, compiled=bool(progress.compiled))
         self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision == "fp16")
         if checkpoint:
             self._restore(checkpoint)
         # The sum stays on the device: reading it every step would make the loop wait.
         self.loss_sum = torch.tensor(progress.loss_sums[parts.world.rank], dtype=torch.float64, device=parts.device)
         self.gradients = GradientNorm(recipe.clip_grad_norm, progress.norm_sum, parts.device)
+        self.watch = LossWatch(parts.model)
+        self.writer = CheckpointWriter(run_dir / "checkpoints", recipe.checkpoint.keep)
         self.last_save = time.monotonic()
         self.saved = (progress.step, progress.evaluated_step)
         self.begun_epoch = -1
 
     def fit(self) -> None:
-        """Train until the last step, an early stop, or a stop request; a checkpoint holds whatever was done."""
+        """Train until the last step, an early stop, or a stop request; a checkpoint holds whatever was done.
+
+        Raises:
+            Diverged: the loss is not finite.
+            OutOfMemory: not even one image at a time can be trained on.
+            ConvsmithError: a checkpoint cannot be written, or an image cannot be read.
+        """
+        try:
+            self._fit()
+            self.writer.wait()
+        finally:
+            self.writer.close()
+
+    def _fit(self) -> None:
         plan, state, poll = self.plan, self.state, self.parts.poll
-        batches = iter(self.parts.train)
+        batches = self.batches()
         while not poll.stopping and not state.stopped_early:
             if self._epoch_is_over() and state.evaluated_step < state.step:
                 self._end_epoch()
                 continue
             if state.step == plan.total_steps:
                 break
+            self.writer.check()
             start = time.perf_counter()
-            poll.open(self._time_to_save())
-            self.advance(batches)
+            poll.open(self._time_to_save(), self.watch.steps >= STEPS)
+            if not self._fits_into_memory(batches):
+                batches = self.batches()
+                continue
             poll.close()
             state.train_seconds += time.perf_counter() - start
+            if poll.diverged:
+                raise Diverged(state.step, self.watch.layer)
             self._tell("train", state.step * plan.effective_batch, plan.total_steps * plan.effective_batch)
             if not self._epoch_is_over() and self._save_is_due():
                 self._save()
         if poll.stopping and self.saved != (state.step, state.evaluated_step):
             self._save()
+
+    def batches(self) -> Iterator[Batch]:
+        """This process's micro-batches from the next step on."""
+        return iter(self.parts.batches(self.plan, self.state.step))
+
+    def _fits_into_memory(self, batches: Iterator[Batch]) -> bool:
+        """Take the next step; or, where memory is too small for it, let the plan take it in smaller passes."""
+        buffers = [buffer.clone() for buffer in self.parts.model.buffers()]
+        try:
+            self.advance(batches)
+            return True
+        except OutOfMemory as error:
+            less = smaller_batch(self.plan.per_device_batch)
+            if less is None:
+                raise
+            if self.parts.world.size > 1:  # the others wait for what this one cannot give
+                limit_forward_batch(self.run_dir, less)
+                error.fix = f"The same command goes on from the last checkpoint with {less} in a forward pass."
+                error.exit_code = OUT_OF_MEMORY
+                raise
+            reason = error.why
+        self.optimizer.zero_grad()
+        for buffer, before in zip(self.parts.model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        if self.parts.device.type == "cuda":
+            torch.cuda.empty_cache()
+        more = self.plan.accumulation * self.plan.per_device_batch // less
+        logger.warning(
+            "out of memory with %d images in a forward pass (%s): step %d is taken in %d passes of %d images, "
+            "and so are those after it%s",
+            self.plan.per_device_batch, reason, self.state.step + 1, more, less,
+            "; BatchNorm takes its statistics over those" if depends_on_batch(self.parts.model) else "",
+        )  # fmt: skip
+        self.plan = replace(self.plan, per_device_batch=less, accumulation=more)
+        self.state.per_device_batch = less
+        Run(self.run_dir).write_down(self.recipe, self.plan)
+        return False
 
     def advance(self, batches: Iterator[Batch]) -> Tensor:
         """Take the plan's next optimizer step, and nothing else; its loss, a scalar on the device."""
@@ -137,7 +198,7 @@ class Trainer:
         plan, parts, world, step = self.plan, self.parts, self.parts.world, self.state.step
         epoch, _ = self.epochs.at(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = plan.lr[step] * group["lr_scale"]
+            group["lr"] = plan.lr[step] * group["lr_scale"] * self.state.lr_factor
             if plan.weight_decay is not None and group["decay_moves"]:
                 group["weight_decay"] = plan.weight_decay[step]
         losses = []
@@ -148,16 +209,12 @@ class Trainer:
             self._take_note_of_bad_files(batch)
             # numbered as in the sampler, so that it does not matter which process it falls to
             number = micro_batch * world.size + world.rank
-            torch.manual_seed(counter_seed(Stream.STEP, self.recipe.seed, step, 0, number))
-            images = self._as_input(batch.images)
-            targets = batch.targets.to(parts.device, non_blocking=True)
-            with self.replicas.pass_of_step(is_last=micro_batch == plan.accumulation - 1):
-                with autocast(parts.precision, parts.device.type):
-                    loss = parts.task.training_loss(self.replicas.model, images, targets, epoch) / plan.accumulation
-                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
+            seed = counter_seed(Stream.STEP, self.recipe.seed, step, 0, number)
+            losses.append(self._pass(batch, seed, epoch, is_last=micro_batch == plan.accumulation - 1))
+        for loss in losses:
             # a step that loss scaling skips may have no finite loss; _mean_loss finds a run that has only such steps
-            self.loss_sum += loss.detach().nan_to_num(0, 0, 0) if self.scaler.is_enabled() else loss.detach()
+            self.loss_sum += loss.nan_to_num(0, 0, 0) if self.scaler.is_enabled() else loss
+        self.watch.end_step()
         self.gradients.measure(parts.model, self.epochs.at(step)[1], self.scaler, self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -167,6 +224,29 @@ class Trainer:
             if decay is not None:
                 self.ema.update(decay)
         return torch.stack(losses).sum()
+
+    def _pass(self, batch: Batch, seed: int, epoch: int, is_last: bool) -> Tensor:
+        """One forward and backward pass of a step; its part of the loss, a scalar on the device."""
+        parts = self.parts
+
+        def forward(model: nn.Module) -> Tensor:
+            torch.manual_seed(seed)
+            with autocast(parts.precision, parts.device.type):
+                return parts.task.training_loss(model, images, targets, epoch) / self.plan.accumulation
+
+        try:
+            images = self._as_input(batch.images)
+            targets = batch.targets.to(parts.device, non_blocking=True)
+            with self.replicas.pass_of_step(is_last):
+                loss = forward(self.replicas.model)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory(self.plan.per_device_batch, str(error).splitlines()[0]) from None
+            raise
+        if not self.scaler.is_enabled():
+            self.watch.look(loss.detach(), lambda: forward(parts.model))
+        return loss.detach()
 
     def _as_input(self, images: Tensor) -> Tensor:
         images = images.to(self.parts.device, non_blocking=True)
@@ -205,7 +285,7 @@ class Trainer:
         """What is known of this epoch's steps besides their loss."""
         state, steps = self.state, self._steps_of_epoch()
         figures = {
-            "lr": self.plan.lr[state.step - 1],
+            "lr": self.plan.lr[state.step - 1] * state.lr_factor,
             "grad_norm": self.gradients.mean(steps),
             "images_per_second": steps * self.plan.effective_batch / state.train_seconds,
             "seconds": state.train_seconds,
@@ -265,17 +345,12 @@ class Trainer:
         """The mean training loss of this epoch's steps so far.
 
         Raises:
-            ConvsmithError: it is not a finite number.
+            Diverged: it is not a finite number.
         """
         self._gather()
         loss = sum(self.state.loss_sums) / len(self.state.loss_sums) / self._steps_of_epoch()
         if not math.isfinite(loss) or (self.scaler.is_enabled() and self.scaler.get_scale() < MIN_LOSS_SCALE):
-            raise ConvsmithError(
-                f"the training loss is not a finite number in the epoch that ends at step {self.state.step}",
-                "the training diverged",
-                "Lower optimizer.lr, lengthen schedule.warmup_epochs, set clip_grad_norm=1, or set precision=fp32. "
-                "The checkpoints from before are kept.",
-            )
+            raise Diverged(self.state.step, self.watch.layer)
         return loss
 
     def _gather(self) -> None:
@@ -301,6 +376,8 @@ class Trainer:
             self._mean_loss()  # weights of a diverged run are not worth a checkpoint
         else:
             self._gather()
+        if not bool(nn.utils.get_total_norm(self.parts.model.parameters()).isfinite()):
+            raise Diverged(self.state.step)
         if self.parts.world.leads:
             self._write_checkpoint()
         self.last_save = time.monotonic()
@@ -312,16 +389,7 @@ class Trainer:
         tensors = {"model": self.parts.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
         if self.ema:
             tensors["ema"] = self.ema.model.state_dict()
-        folder = self.run_dir / "checkpoints"
-        try:
-            save_checkpoint(folder, self.state.step, tensors, self.state.to_dict())
-            tidy(folder, self.state.best_step, self.recipe.checkpoint.keep)
-        except (OSError, SafetensorError) as error:
-            raise ConvsmithError(
-                f"the checkpoint of step {self.state.step} cannot be written",
-                str(error),
-                "Earlier checkpoints are kept. Make room, then give the same command to go on from there.",
-            ) from error
+        self.writer.save(self.state.step, tensors, self.state.to_dict(), self.state.best_step)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         self.parts.model.load_state_dict(checkpoint.tensors["model"])

@@ -1,0 +1,83 @@
+"""Whether the model is compiled: where that is measured to be faster, in runs that are long enough to pay for it."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import statistics
+import time
+
+import torch
+from torch import nn
+
+from convsmith.data.loader import Batch
+from convsmith.recipe.plan import Plan
+from convsmith.recipe.schema import Recipe
+from convsmith.training.precision import autocast
+from convsmith.training.progress import Progress
+from convsmith.training.trainer import Parts
+
+logger = logging.getLogger(__name__)
+
+WORTH = 1800.0
+"""Seconds of eager training left from which on compiling is tried; it can take minutes."""
+
+WARM_UP, TIMED = 2, 3
+
+
+def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress) -> bool:
+    """Whether compiled passes are faster than eager ones by more than compiling costs, measured on a real batch.
+
+    Copies of the model are tried, so that the training begins as if nothing had been.
+
+    Args:
+        recipe: its key `compile` decides, unless it is `auto`.
+        plan: how many steps there are.
+        parts: model, task and data.
+        progress: how many steps are done.
+    """
+    if recipe.compile != "auto":
+        return recipe.compile
+    if recipe.model.drop_path or recipe.model.drop_block or recipe.freeze:
+        return False  # what changes with the epoch is compiled again each time
+    passes = (plan.total_steps - progress.step) * plan.accumulation
+    batch = next(iter(parts.batches(plan, progress.step)))
+    if not len(batch.images):
+        return False
+    eager = _seconds(copy.deepcopy(parts.model), parts, batch, recipe.channels_last)
+    if eager * passes < WORTH:
+        return False
+    logger.info("trying whether the compiled model is faster")
+    start = time.perf_counter()
+    try:
+        compiled = _seconds(torch.compile(copy.deepcopy(parts.model)), parts, batch, recipe.channels_last)  # type: ignore[arg-type]
+    except Exception as error:  # of a compiler that is missing, a model that cannot be compiled, ...
+        logger.info("the model cannot be compiled, and is trained as it is: %s", str(error).splitlines()[0])
+        return False
+    finally:
+        torch.compiler.reset()
+    spent = time.perf_counter() - start
+    pays = (eager - compiled) * passes > spent
+    logger.info(
+        "%s: a pass takes %.3g s compiled and %.3g s as it is, and compiling took %.0f s",
+        "compiled" if pays else "not compiled", compiled, eager, spent,
+    )  # fmt: skip
+    return pays
+
+
+def _seconds(model: nn.Module, parts: Parts, batch: Batch, channels_last: bool) -> float:
+    """What one forward and backward pass takes."""
+    images = batch.images.to(parts.device)
+    if channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    targets = batch.targets.to(parts.device)
+    times = []
+    for _ in range(WARM_UP + TIMED):
+        start = time.perf_counter()
+        with autocast(parts.precision, parts.device.type):
+            loss = parts.task.training_loss(model, parts.normalize(images), targets, 0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if parts.device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[WARM_UP:])

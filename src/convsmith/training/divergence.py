@@ -1,0 +1,97 @@
+"""Trainings whose loss is no number any more: found, named, and gone back from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.errors import ConvsmithError
+
+STEPS = 5
+"""Steps in a row without a finite loss that end a training: from one alone it may recover."""
+
+FACTOR = 0.5
+"""What a learning rate is multiplied by when a training goes back to a checkpoint."""
+
+LOWEST = FACTOR**5
+"""The factor below which going back again is in vain."""
+
+
+class Diverged(ConvsmithError):
+    """The loss is not a finite number."""
+
+    def __init__(self, step: int, layer: str | None = None) -> None:
+        where = f"; the first layer with values that are not finite is `{layer}`" if layer else ""
+        super().__init__(
+            f"the training loss is not a finite number up to step {step}",
+            f"the training diverged{where}",
+            "Lower optimizer.lr, lengthen schedule.warmup_epochs, set clip_grad_norm=1, or set precision=fp32; "
+            "or set on_divergence=rollback to go on from the last checkpoint with half the learning rate. "
+            "The checkpoints from before are kept.",
+        )
+
+
+class LossWatch:
+    """Counts the steps in a row whose loss is not finite, and finds the layer where that began.
+
+    Args:
+        model: its layers have the names.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._unread: Tensor | None = None
+        self._bad = False
+        self.steps = 0
+        self.layer: str | None = None
+
+    def look(self, loss: Tensor, again: Callable[[], object]) -> None:
+        """Look at the loss of one pass of a step.
+
+        On a GPU it is that of the pass before, which is there already: to read the newest would make the loop wait.
+
+        Args:
+            loss: a scalar.
+            again: does the same forward pass once more.
+        """
+        loss, self._unread = (loss, None) if loss.device.type == "cpu" else (self._unread, loss)  # type: ignore[assignment]
+        if loss is None or bool(loss.isfinite()):
+            return
+        self._bad = True
+        if self.layer is None:
+            self.layer = first_non_finite(self._model, again)
+
+    def end_step(self) -> None:
+        """Count a step; a good one ends the row."""
+        self.steps = self.steps + 1 if self._bad else 0
+        self._bad = False
+        if not self.steps:
+            self.layer = None
+
+
+@torch.no_grad()
+def first_non_finite(model: nn.Module, forward: Callable[[], object]) -> str | None:
+    """The first layer, in order of computation, that gives values that are not finite; None if all are.
+
+    Args:
+        model: what the layer is of.
+        forward: computes with it.
+    """
+    found: list[str] = []
+
+    def watch(name: str, layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
+        def look(_layer: nn.Module, _inputs: object, output: object) -> None:
+            if not found and isinstance(output, Tensor) and not bool(output.isfinite().all()):
+                found.append(name)
+
+        return layer.register_forward_hook(look)
+
+    hooks = [watch(name, layer) for name, layer in model.named_modules() if not any(layer.children())]
+    try:
+        forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found[0] if found else None

@@ -1,0 +1,77 @@
+"""Checkpoints that are written while the training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import Tensor
+
+from convsmith.errors import ConvsmithError
+from convsmith.training.checkpoint import save_checkpoint, tidy
+
+
+class CheckpointWriter:
+    """Writes one checkpoint at a time in a thread of its own; the training waits only while tensors are copied.
+
+    Args:
+        folder: the run's checkpoint folder.
+        keep: how many of the newest stay.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self._folder, self._keep = folder, keep
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._writing: Future[None] | None = None
+        self._step = 0
+
+    def save(
+        self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], best_step: int | None
+    ) -> None:
+        """Begin to write what is given, as it is now; waits for a checkpoint that is still being written.
+
+        Raises:
+            ConvsmithError: the checkpoint before could not be written.
+        """
+        self.wait()
+        copies = {
+            name: {key: value.detach().to("cpu", copy=True) for key, value in values.items()}
+            for name, values in tensors.items()
+        }
+
+        def write() -> None:
+            save_checkpoint(self._folder, step, copies, state)
+            tidy(self._folder, best_step, self._keep)
+
+        self._step = step
+        self._writing = self._thread.submit(write)
+
+    def check(self) -> None:
+        """Raise a ConvsmithError if a checkpoint turned out not to be writable; waits for nothing."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when everything is on the disk.
+
+        Raises:
+            ConvsmithError: the checkpoint cannot be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        try:
+            writing.result()
+        except (OSError, SafetensorError) as error:
+            raise ConvsmithError(
+                f"the checkpoint of step {self._step} cannot be written",
+                str(error),
+                "Earlier checkpoints are kept. Make room, then give the same command to go on from there.",
+            ) from error
+
+    def close(self) -> None:
+        """Let a write that is under way end, well or not."""
+        self._thread.shutdown()

@@ -1,0 +1,57 @@
+"""A compiled training is chosen by measurement, once, and goes on as it began."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from convsmith.training import compilation
+from tests.training.ranks import At, run_ranks, train_tiny
+from tests.training.test_interrupted import assert_same_run
+
+
+def state_of(run: Path) -> dict[str, object]:
+    state: dict[str, object] = json.loads((run / "checkpoints" / "last" / "state.json").read_text())
+    return state
+
+
+def test_a_short_training_is_not_worth_a_trial(digits: Path, tmp_path: Path) -> None:
+    assert run_ranks(1, train_tiny, digits, tmp_path, ("schedule.epochs=2",)) == ["finished"]
+    assert state_of(tmp_path)["compiled"] is False
+
+
+def train_as_if_long(data: Path, out: Path, *overrides: str) -> str:
+    compilation.WORTH = 0
+    return train_tiny(data, out, ("schedule.epochs=2", *overrides))
+
+
+@pytest.mark.slow
+def test_a_long_one_is_tried_and_the_choice_said(digits: Path, tmp_path: Path) -> None:
+    assert run_ranks(1, train_as_if_long, digits, tmp_path) == ["finished"]
+    assert "compiled: a pass takes" in (tmp_path / "log.txt").read_text()
+    assert isinstance(state_of(tmp_path)["compiled"], bool)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_compiled_is_trained_as_it_is(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    train_as_if_long(digits, tmp_path / "run")
+    assert "cannot be compiled, and is trained as it is" in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_compiled_run_goes_on_bit_for_bit(digits: Path, tmp_path: Path, count: int) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    compiled = ("compile=true", "schedule.epochs=2")
+    assert run_ranks(count, train_tiny, digits, whole, compiled) == ["finished"] * count
+    assert run_ranks(count, train_tiny, digits, killed, compiled, At(7, signal.SIGKILL)) != ["finished"] * count
+    assert run_ranks(count, train_tiny, digits, killed, compiled) == ["finished"] * count
+    assert state_of(killed)["compiled"] is True
+    assert_same_run(whole, killed)

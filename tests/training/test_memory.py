@@ -1,0 +1,102 @@
+"""Running out of memory costs speed, never the run: the same step is taken in smaller passes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from convsmith.training.memory import depends_on_batch, is_out_of_memory, smaller_batch
+from tests.launch.test_local import finish, start
+from tests.training.ranks import run_ranks, train_tiny
+from tests.training.test_interrupted import assert_same_run
+from tests.training.tiny_model import TinyNet
+
+LIMIT = 2
+
+
+class Hungry(TinyNet):
+    """Asks the real allocator for more than any machine has when it is to learn from more than `LIMIT` images."""
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        features = super().forward_features(x)
+        if self.training and len(x) > LIMIT:
+            torch.empty(1 << 60, dtype=torch.uint8)
+        return features
+
+
+def train_hungry(data: Path, out: Path, *overrides: str) -> str:
+    return train_tiny(data, out, ("schedule.epochs=2", *overrides), network=Hungry)
+
+
+def state_of(run: Path) -> dict[str, object]:
+    state: dict[str, object] = json.loads((run / "checkpoints" / "last" / "state.json").read_text())
+    return state
+
+
+def test_the_step_is_taken_again_in_smaller_passes_as_if_it_had_begun_with_those(digits: Path, tmp_path: Path) -> None:
+    hungry, modest = tmp_path / "hungry", tmp_path / "modest"
+    assert run_ranks(1, train_hungry, digits, hungry, "batch.per_device=8") == ["finished"]
+    assert run_ranks(1, train_hungry, digits, modest, "batch.per_device=2") == ["finished"]
+    assert_same_run(modest, hungry)
+    assert state_of(hungry) == {**state_of(hungry), "per_device_batch": 2, "step": 12}
+    plan = json.loads((hungry / "plan.json").read_text())
+    assert (plan["per_device_batch"], plan["accumulation"], plan["effective_batch"]) == (2, 4, 8)
+    log = (hungry / "log.txt").read_text()
+    assert "step 1 is taken in 4 passes of 2 images" in log
+    assert "BatchNorm takes its statistics over those" in log
+
+
+def test_with_one_image_there_is_nothing_left_but_to_say_what_to_change(digits: Path, tmp_path: Path) -> None:
+    (answer,) = run_ranks(1, train_starving, digits, tmp_path)
+    assert answer.startswith("OutOfMemory 2: out of memory with 1 image in a forward pass")
+    assert "Set model.gradient_checkpointing=true, or train on smaller images" in answer
+
+
+def train_starving(data: Path, out: Path) -> str:
+    global LIMIT
+    LIMIT = 0
+    return train_hungry(data, out)
+
+
+def test_several_processes_begin_again_with_smaller_passes(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        dedent("""
+            import torch
+            forward = torch.nn.Conv2d.forward
+            def hungry(self, x):
+                if self.training and len(x) > 2:
+                    torch.empty(1 << 60, dtype=torch.uint8)
+                return forward(self, x)
+            torch.nn.Conv2d.forward = hungry
+        """)
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    launcher = ("env", f"PYTHONPATH={path}", sys.executable)
+    errors = finish(start(digits, tmp_path / "run", "--devices", "2", "schedule.epochs=2", launcher=launcher))
+    assert "goes on from the last checkpoint with 2 in a forward pass" in errors
+    assert state_of(tmp_path / "run")["per_device_batch"] == 2
+
+
+@pytest.mark.parametrize(("images", "fewer"), [(8, 4), (6, 3), (9, 3), (7, 1), (1, None)])
+def test_fewer_images_in_a_pass_make_up_the_same_step(images: int, fewer: int | None) -> None:
+    assert smaller_batch(images) == fewer
+
+
+def test_what_the_allocator_says_is_told_from_other_errors() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_batch_norm_alone_depends_on_the_images_of_a_pass() -> None:
+    assert depends_on_batch(nn.Sequential(nn.BatchNorm2d(2)))
+    assert not depends_on_batch(nn.Sequential(nn.LayerNorm(2)))
