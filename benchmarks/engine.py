@@ -1,0 +1,200 @@
+"""The engine against bare loops: time of a training step, its overhead, memory, and what a checkpoint stalls.
+
+    .venv/bin/python benchmarks/engine.py [--models resnet50,...] [--steps N] [--threads N]
+
+For each model, each in a process of its own and in turn, on one batch of images that is there already:
+
+- convsmith: the trainer with its defaults (precision auto, channels-last);
+- bare: a loop of the same model, precision, layout, loss and optimizer, with nothing around it: the overhead;
+- plain: float32 in contiguous layout, of torchvision or timm where they have the model.
+
+Then, for the first model, how long the loop waits for a checkpoint, and how long it is written. Use an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from convsmith.data.loader import Batch
+from convsmith.data.scenes import write_digit_scenes
+from convsmith.models.registry import create_model
+from convsmith.recipe.load import load_recipe
+from convsmith.training.checkpoint import save_checkpoint
+from convsmith.training.optim import optimizer_tensors
+from convsmith.training.precision import autocast
+from convsmith.training.train import prepare_training, trainer_at_start
+from convsmith.training.trainer import Trainer
+
+BATCH = {"resnet50": 16, "resnest50": 16, "convnext_tiny": 16, "hrnet_w18_seg": 4}
+SIDE = 224
+CLASSES = 100
+
+
+def trainer(model: str, folder: Path) -> Trainer:
+    """The trainer of a plain recipe with `model` on noise, or on scenes for segmentation."""
+    data = folder / "data"
+    changes = [f"model.name={model}", f"batch.size={BATCH[model]}", f"batch.per_device={BATCH[model]}", "ema=null"]
+    if model.endswith("_seg"):
+        write_digit_scenes(data, 8, 2, (SIDE, SIDE))
+        size = f"augment.random_scale_crop={{size: [{SIDE}, {SIDE}], scale: [1.0, 1.0], scale_step: 0}}"
+        recipe = load_recipe("digit-scenes", [*changes, "model.options.channels=null", "loss.class_weights=null", size])
+    else:
+        for i in range(2 * CLASSES):
+            path = data / "train" / f"{i % CLASSES:03}" / f"{i}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(path)
+        recipe = load_recipe("resnet18-folder", [*changes, "data.val_fraction=0.5", "loss.label_smoothing=0"])
+    recipe, dataset, plan = prepare_training(recipe, data)
+    return trainer_at_start(recipe, plan, dataset, folder)
+
+
+def convsmith_step(made: Trainer, batch: Batch) -> Callable[[], object]:
+    """What `convsmith train` does in a step."""
+    batches = repeat(batch)
+    return lambda: made.advance(batches)
+
+
+def bare_step(made: Trainer, batch: Batch) -> Callable[[], object]:
+    """The same arithmetic with nothing around it."""
+    model, task = made.parts.model.train(), made.parts.task
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4, fused=True)
+
+    def step() -> None:
+        images = made.parts.normalize(batch.images.contiguous(memory_format=torch.channels_last))
+        with autocast(made.parts.precision, "cpu"):
+            loss = task.training_loss(model, images, batch.targets, 0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def plain_step(name: str, batch: Batch) -> Callable[[], object]:
+    """The loop of a tutorial, with the model of another library where one has it."""
+    model = other_library(name).train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4)
+    images = batch.images.float() / 255
+
+    def step() -> None:
+        optimizer.zero_grad()
+        output = model(images)
+        logits: Tensor = output[-1] if isinstance(output, list) else output
+        if logits.ndim == 4:
+            logits = functional.interpolate(logits, batch.targets.shape[1:], mode="bilinear")
+        functional.cross_entropy(logits, batch.targets.long(), ignore_index=255).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def other_library(name: str) -> nn.Module:
+    """The model of torchvision or timm; convsmith's own for segmentation, which they lack."""
+    if name.endswith("_seg"):
+        return create_model(name, 11)
+    if name == "resnest50":
+        import timm
+
+        return timm.create_model("resnest50d", num_classes=CLASSES)
+    import torchvision
+
+    return torchvision.models.get_model(name, num_classes=CLASSES)  # type: ignore[no-any-return]
+
+
+def measure(name: str, way: str, steps: int) -> dict[str, float]:
+    """Seconds of a step, and the peak of memory in MiB, of this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = trainer(name, Path(folder))
+        batch = next(made.batches())
+        if way == "convsmith":
+            step = convsmith_step(made, batch)
+        else:
+            step = bare_step(made, batch) if way == "bare" else plain_step(name, batch)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        times = []
+        for _ in range(2 + steps):
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": statistics.median(times[2:]), "mebibytes": (peak - before) / 1024}
+
+
+def measure_checkpoint(name: str) -> dict[str, float]:
+    """Seconds that the loop waits for a checkpoint, and that writing takes."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # on the disk, which a temporary folder need not be
+        made = trainer(name, Path(folder))
+        made.advance(repeat(next(made.batches())))
+        start = time.perf_counter()
+        made._save()
+        stall = time.perf_counter() - start
+        made.writer.wait()
+        start = time.perf_counter()
+        tensors = {"model": made.parts.model.state_dict(), "optimizer": optimizer_tensors(made.optimizer)}
+        save_checkpoint(Path(folder) / "again", 1, tensors, made.state.to_dict())
+        return {"stall": stall, "writing": time.perf_counter() - start}
+
+
+def in_new_process(*words: str) -> dict[str, float]:
+    """What this script prints when it is given the words."""
+    done = subprocess.run([sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE, text=True)
+    values: dict[str, float] = json.loads(done.stdout)
+    return values
+
+
+def main() -> None:
+    """Measure each way twice, in turn, and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=",".join(BATCH))
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--one", nargs=2, metavar=("MODEL", "WAY"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    common = ("--steps", str(options.steps), "--threads", str(options.threads))
+    if options.one:
+        name, way = options.one
+        print(json.dumps(measure_checkpoint(name) if way == "checkpoint" else measure(name, way, options.steps)))
+        return
+    print(f"{options.threads} threads, batches {BATCH}, {SIDE} x {SIDE}")
+    models = options.models.split(",")
+    for name in models:
+        found: dict[str, list[dict[str, float]]] = {"convsmith": [], "bare": [], "plain": []}
+        for _ in range(2):
+            for way, measured in found.items():
+                measured.append(in_new_process("--one", name, way, *common))
+        seconds = {way: min(one["seconds"] for one in measured) for way, measured in found.items()}
+        memory = {way: min(one["mebibytes"] for one in measured) for way, measured in found.items()}
+        print(
+            f"{name}: step {seconds['convsmith']:.3f} s, bare {seconds['bare']:.3f} s "
+            f"(overhead {seconds['convsmith'] / seconds['bare'] - 1:+.1%}), plain float32 {seconds['plain']:.3f} s "
+            f"({seconds['plain'] / seconds['convsmith']:.2f} x); "
+            f"memory {memory['convsmith']:,.0f} against {memory['plain']:,.0f} MiB "
+            f"({memory['convsmith'] / memory['plain']:.2f} x)",
+            flush=True,
+        )
+    checkpoint = in_new_process("--one", models[0], "checkpoint", *common)
+    print(
+        f"checkpoint of {models[0]}: the loop waits {checkpoint['stall']:.3f} s, writing {checkpoint['writing']:.3f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
