@@ -14,6 +14,7 @@ from convsmith.errors import ConvsmithError, missing_package
 if TYPE_CHECKING:
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
     from convsmith.bundle.predictor import Bundle, load
+    from convsmith.deploy.quantize import quantize_bundle as quantize
     from convsmith.models.published import Weights, list_weights, weights
     from convsmith.models.registry import create_model, list_models
     from convsmith.models.weights import load_weights
@@ -39,6 +40,7 @@ _HOME = {
     "load_recipe": "recipe.load:load_recipe",
     "load_weights": "models.weights:load_weights",
     "plan": "training.model_plan:plan",
+    "quantize": "deploy.quantize:quantize_bundle",
     "train": "training.train:train",
     "weights": "models.published:weights",
 }
@@ -59,6 +61,7 @@ __all__ = [
     "load_recipe",
     "load_weights",
     "plan",
+    "quantize",
     "train",
     "weights",
 ]

@@ -18,6 +18,7 @@ from convsmith.cli import (
     plan,
     predict,
     profile,
+    quantize,
     recipes,
     serve,
     train,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
+app.command()(quantize.quantize)
 app.command()(serve.serve)
 app.command()(plan.plan)
 app.command()(ablate.ablate)

@@ -1,0 +1,113 @@
+"""A model against the float model that it was made of, on images that are the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.format import Manifest
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.labelled import (
+    Labelled,
+    LabelledImages,
+    Progress,
+    answers,
+    metric_of,
+    new_results,
+)
+from convsmith.errors import ConvsmithError
+
+_STRIDE = 8  # of a map of logits, each eighth row and column is compared
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a model said of some images.
+
+    Attributes:
+        metrics: fractions, by name.
+        logits: of classes [N, K], or [N, K, h, w] of each eighth row and column of what the model looked at.
+        classes: its answers: of each image, or of each pixel, one array for each batch or image.
+    """
+
+    metrics: dict[str, float]
+    logits: list[NDArray[np.float32]]
+    classes: list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a model is from its float form.
+
+    Attributes:
+        drop: points of top-1 or mIoU that it loses; negative where it gains.
+        agreement: share of images or pixels that both give the same class, 0 to 1.
+        snr_db: signal-to-noise ratio of the logits; infinite where they are equal.
+        max_abs_diff, mean_abs_diff: of the logits.
+    """
+
+    drop: float
+    agreement: float
+    snr_db: float
+    max_abs_diff: float
+    mean_abs_diff: float
+
+
+def run_all(
+    manifest: Manifest, content: bytes, images: Sequence[Labelled] | LabelledImages, progress: Progress, what: str
+) -> Outcome:
+    """Ask a model about images.
+
+    Args:
+        manifest: of the float bundle.
+        content: an ONNX model.
+        images: at least one.
+        progress: is told how many are done.
+        what: what it is told that this is.
+    """
+    runtime = OnnxRuntime(content)
+    logits: list[NDArray[np.float32]] = []
+
+    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        answer = runtime.run(batch)
+        logits.append(answer[..., ::_STRIDE, ::_STRIDE].copy() if answer.ndim == 4 else answer)
+        return answer
+
+    results, classes, done = new_results(manifest), [], 0
+    progress(what, 0, len(images))
+    for answer, target in answers(manifest, run, images):
+        results.update(answer, target)
+        is_mask = manifest.task == "segmentation"
+        classes.append(answer if is_mask else answer.argmax(1))
+        done += 1 if is_mask else len(answer)
+        progress(what, done, len(images))
+    if not classes:
+        raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
+    return Outcome(results.compute(), logits, classes)
+
+
+def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
+    """The other's distance from the exact one; both are of the same images."""
+    metric = metric_of(manifest)
+    same = [one == two for one, two in zip(exact.classes, other.classes, strict=True)]
+    signal = noise = total = values = worst = 0.0
+    for one, two in zip(exact.logits, other.logits, strict=True):
+        difference = np.abs(one - two)
+        worst = max(worst, float(difference.max()))
+        total += float(difference.sum(dtype=np.float64))
+        values += difference.size
+        # what is added to all logits of a pixel changes nothing
+        centred, error = (x - x.mean(axis=1, keepdims=True) for x in (one, one - two))
+        signal += float(np.square(centred, dtype=np.float64).sum())
+        noise += float(np.square(error, dtype=np.float64).sum())
+    return Verdict(
+        drop=100 * (exact.metrics[metric] - other.metrics[metric]),
+        agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),
+        snr_db=float(10 * np.log10(signal / noise)) if noise and signal else float("inf" if not noise else "-inf"),
+        max_abs_diff=worst,
+        mean_abs_diff=total / values,
+    )
