@@ -88,7 +88,7 @@ def quantize_static(
             done += 1 if manifest.task == "segmentation" else len(answer)
             progress(f"calibrate, pass {calls} of 2", done, len(calibration))
 
-    rules = calibrate(graph, set(everything.rounded.values()), feed)
+    rules = calibrate(graph, everything.rounded, feed)  # where a layer stays in float, moved ones need their own too
     exact = run_all(manifest, content, held_out, progress, "float on held-out images")
     models = {rule: insert_qdq(graph, everything, ranges) for rule, ranges in rules.items()}
     tried = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from convsmith.deploy.labelled import (
 )
 from convsmith.errors import ConvsmithError
 
+_MOST_DB = 200.0  # float32 itself has less
+_TINY = 1e-30
 _STRIDE = 8  # of a map of logits, each eighth row and column is compared
 
 
@@ -46,7 +49,7 @@ class Verdict:
     Attributes:
         drop: points of top-1 or mIoU that it loses; negative where it gains.
         agreement: share of images or pixels that both give the same class, 0 to 1.
-        snr_db: signal-to-noise ratio of the logits; infinite where they are equal.
+        snr_db: signal-to-noise ratio of the logits, 200 where they are equal.
         max_abs_diff, mean_abs_diff: of the logits.
     """
 
@@ -107,7 +110,7 @@ def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
     return Verdict(
         drop=100 * (exact.metrics[metric] - other.metrics[metric]),
         agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),
-        snr_db=float(10 * np.log10(signal / noise)) if noise and signal else float("inf" if not noise else "-inf"),
+        snr_db=min(max(10 * math.log10((signal or _TINY) / (noise or _TINY)), -_MOST_DB), _MOST_DB),
         max_abs_diff=worst,
         mean_abs_diff=total / values,
     )
