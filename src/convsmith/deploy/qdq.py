@@ -89,10 +89,13 @@ class Placement:
     Attributes:
         nodes: names of the nodes.
         rounded: the tensors, each with the one whose range it has: itself, or what it was moved from.
+        for_all: whether nodes that compute in float read rounded tensors too, as in training; else they read what was
+            there before, where there is such a thing.
     """
 
     nodes: frozenset[str]
     rounded: dict[str, str]
+    for_all: bool = False
 
 
 def place(graph: Graph, float_nodes: Collection[str] = (), tensors: Collection[str] | None = None) -> Placement:
@@ -219,7 +222,11 @@ class _Writer:
             if node.op_type == "Pad":
                 node.input[2:3] = [f"{owner}_zero"]
         for position, name in enumerate(node.input):
-            if name in rounded and name not in self.graph.outputs and (is_integer or self._is_integer(name)):
+            if (
+                name in rounded
+                and name not in self.graph.outputs
+                and (is_integer or self.placement.for_all or self._is_integer(name))
+            ):
                 node.input[position] = f"{name}_q" if node.op_type == "Shape" else f"{name}_dq"
         for position, name in enumerate(node.output):
             if name in rounded and name in self.graph.outputs:

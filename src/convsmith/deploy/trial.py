@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,20 +97,24 @@ def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
     """The other's distance from the exact one; both are of the same images."""
     metric = metric_of(manifest)
     same = [one == two for one, two in zip(exact.classes, other.classes, strict=True)]
+    return Verdict(
+        drop=100 * (exact.metrics[metric] - other.metrics[metric]),
+        agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),
+        **distance(exact.logits, other.logits),
+    )
+
+
+def distance(exact: Iterable[NDArray[np.float32]], other: Iterable[NDArray[np.float32]]) -> dict[str, float]:
+    """`snr_db`, `max_abs_diff` and `mean_abs_diff` of logits [N, K] or [N, K, H, W], batch by batch."""
     signal = noise = total = values = worst = 0.0
-    for one, two in zip(exact.logits, other.logits, strict=True):
+    for one, two in zip(exact, other, strict=True):
         difference = np.abs(one - two)
-        worst = max(worst, float(difference.max()))
+        worst = float(np.maximum(worst, difference.max()))  # NaN stays
         total += float(difference.sum(dtype=np.float64))
         values += difference.size
         # what is added to all logits of a pixel changes nothing
         centred, error = (x - x.mean(axis=1, keepdims=True) for x in (one, one - two))
         signal += float(np.square(centred, dtype=np.float64).sum())
         noise += float(np.square(error, dtype=np.float64).sum())
-    return Verdict(
-        drop=100 * (exact.metrics[metric] - other.metrics[metric]),
-        agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),
-        snr_db=min(max(10 * math.log10((signal or _TINY) / (noise or _TINY)), -_MOST_DB), _MOST_DB),
-        max_abs_diff=worst,
-        mean_abs_diff=total / values,
-    )
+    ratio = 10 * math.log10((signal or _TINY) / (noise or _TINY))
+    return {"snr_db": min(max(ratio, -_MOST_DB), _MOST_DB), "max_abs_diff": worst, "mean_abs_diff": total / values}
