@@ -98,10 +98,10 @@ def _print(report: Quantization, out: Path) -> None:
         f"INT8: {ratio:.1%} of the size, {faster:.1f} times as fast, {report.drop:+.2f} points lost, "
         f"{report.parity['agreement']:.2%} of the answers the same"
     )
-    if report.rule:
+    if report.held_out:
         print(
             f"ranges by {report.rule} of {report.calibration_images} training images; chosen by "
-            f"{report.held_out_images} others, where it loses {report.tried[report.rule].drop:+.2f} points"
+            f"{report.held_out_images} others, where it loses {report.held_out.drop:+.2f} points"
         )
     for layer in report.float_layers:
         print(f"float: {printable(layer.name)}, {layer.why}")

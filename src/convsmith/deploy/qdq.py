@@ -25,6 +25,8 @@ _COMPUTES = frozenset({"Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool
 # What only moves values about, or takes some of them: what goes out has the scale of what goes in.
 _MOVES = frozenset({"MaxPool", "Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze", "Flatten"})
 _ON_INTEGERS = frozenset({"Resize", "Pad"})  # likewise; but onnxruntime computes them on integers only if told to
+POOLED = "_pooled"
+"""Ends the name of a mean over the image that still has height and width, each 1."""
 _LEVELS = 255  # of a uint8, less one
 
 
@@ -288,7 +290,7 @@ def _as_pooling(node: NodeProto, constants: Mapping[str, NDArray[np.generic]]) -
     if axes is None or sorted(axes.tolist()) not in ([2, 3], [-2, -1]):
         return [node]
     keeps = all(a.i for a in node.attribute if a.name == "keepdims")
-    pooled = node.output[0] if keeps else f"{node.output[0]}_pooled"
+    pooled = node.output[0] if keeps else f"{node.output[0]}{POOLED}"
     pooling = helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], node.name)
     flat = helper.make_node("Flatten", [pooled], [node.output[0]], f"{node.name}_flatten", axis=1)
     return [pooling] if keeps else [pooling, flat]

@@ -61,7 +61,8 @@ class Quantization:
         parity: how far the logits of both are from each other.
         layers: how many layers have weights.
         float_layers: those that do not compute on integers, and why.
-        tried: what each rule lost on the held-out images.
+        tried: what each rule lost on the held-out images, with all layers in INT8.
+        held_out: what the result loses on them.
         note: what the method does not cover; None where there is nothing to say.
     """
 
@@ -83,6 +84,7 @@ class Quantization:
     layers: int
     float_layers: tuple[FloatLayer, ...]
     tried: dict[str, Verdict]
+    held_out: Verdict | None
     note: str | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,6 +161,7 @@ def quantize_bundle(
         layers=len(Graph.load(content).weighted()),
         float_layers=made.float_layers if made else (),
         tried=made.tried if made else {},
+        held_out=made.verdict if made else None,
         note=note,
     )
     _write(Path(out), model, manifest, report)

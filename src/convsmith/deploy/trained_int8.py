@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from convsmith.bundle.format import Colour, write_bundle
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.qdq import Graph, Placement, Range, insert_qdq, place
+from convsmith.deploy.qdq import POOLED, Graph, Placement, Range, insert_qdq, place
 from convsmith.deploy.static_int8 import check_kernels
 from convsmith.deploy.trial import distance
 from convsmith.errors import ConvsmithError
@@ -110,7 +110,10 @@ def _without_marks(content: bytes, low: Sequence[float], high: Sequence[float]) 
         unmarked[node.output[0]] = node.input[0]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    return Graph.load(model.SerializeToString()), ranges
+    graph = Graph.load(model.SerializeToString())
+    for name in [name for name in ranges if f"{name}{POOLED}" in graph.makers]:
+        ranges[f"{name}{POOLED}"] = ranges.pop(name)
+    return graph, ranges
 
 
 def _parity(model: nn.Module, runtime: OnnxRuntime, batches: Iterable[Tensor]) -> dict[str, float]:
@@ -132,7 +135,7 @@ def _parity(model: nn.Module, runtime: OnnxRuntime, batches: Iterable[Tensor]) -
     if not figures["snr_db"] >= _ENOUGH_DB:
         raise ConvsmithError(
             "the INT8 model does not say what the trained one says",
-            f"on {images} images its logits are {figures['snr_db']:.1f} dB above the noise, and {_ENOUGH_DB:g} are asked for",
+            f"on {images} images its logits are {figures['snr_db']:.1f} dB above the noise, not {_ENOUGH_DB:g}",
             "Nothing was written. Please report this with the recipe.",
         )
     return {"images": images, "top1_agreement": agreeing / answers, **figures}

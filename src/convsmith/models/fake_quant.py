@@ -1,8 +1,8 @@
 """Training for INT8: tensors are rounded to 256 levels in the forward pass, and gradients pass as if they were not.
 
 Krishnamoorthi 2018 (arXiv:1806.08342), sections 3.1 and 3.2: symmetric weights with a scale for each output channel,
-activations with a scale and a zero point for each tensor, whose range is a moving average. BatchNorm is not folded: with
-a scale for each channel the integers are the same before and after.
+activations with a scale and a zero point for each tensor, whose range is a moving average. BatchNorm is not folded:
+with a scale for each channel the integers are the same before and after.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from convsmith.spec import Size
 MARK = "convsmith::Rounded"
 """The operator behind each rounded tensor of a graph that is exported with `marks`; its attribute is `site`."""
 
-# Functions by name, of torch, of its functional module and of tensors. What a schedule drops in training only, such as
-# DropPath's products, is not among them: their order must be the same in training and evaluation.
+# Functions by name, of torch, of its functional module and of tensors. All but the moves are counted, and their order
+# must be the same in training and evaluation: what DropPath and DropBlock call in training alone is not among them.
 _WEIGHTED = frozenset({"conv2d", "linear"})
 _CLAMPS = frozenset({"relu", "relu_", "relu6", "hardtanh", "hardtanh_"})
 _JOINS = frozenset({"add", "add_", "__add__", "__iadd__", "cat", "mean", "adaptive_avg_pool2d", "avg_pool2d"})
 _MOVES = frozenset({"max_pool2d", "flatten", "pad", "interpolate"})
 _OTHERS = frozenset({"batch_norm", "layer_norm", "gelu", "permute", "addcmul"})
-_COUNTED = _WEIGHTED | _CLAMPS | _JOINS | _MOVES | _OTHERS
+_COUNTED = _WEIGHTED | _CLAMPS | _JOINS | _OTHERS
 _LEVELS = 255
 _INPUT = -1  # the call that gives the images
 
@@ -83,7 +83,7 @@ class _Rounding(nn.Module):
         super().__init__()
         sites, self.layers = _sites(calls)
         self.sites = {call: site for site, call in enumerate(sites)}
-        self.num_calls = sum(call.counted for call in calls)
+        self.names = [call.name for call in calls if call.counted]
         self.momentum, self.marks = momentum, False
         self.register_buffer("low", torch.zeros(len(sites)))
         self.register_buffer("high", torch.zeros(len(sites)))
@@ -103,7 +103,7 @@ class _Rounding(nn.Module):
         width = (self.high[site] - self.low[site]) / _LEVELS
         scale = torch.where(width > 0, width, torch.ones_like(width))
         zero = (-self.low[site] / scale).round().clamp(0, _LEVELS)
-        rounded: Tensor = _Levels.apply(x, scale, zero, 0, _LEVELS)  # type: ignore[no-untyped-call]
+        rounded: Tensor = _Levels.apply(x, scale, zero, 0, _LEVELS)
         return rounded
 
 
@@ -122,11 +122,14 @@ class _Rounded(TorchFunctionMode):
         rounded: Tensor = self._rounding(x, site)
         return rounded
 
-    def check(self) -> None:
-        if self._next != self._rounding.num_calls:
+    def check(self, name: str | None = None) -> None:
+        """Raise a ConvsmithError unless `name` is the function that comes next; None: the end."""
+        names = self._rounding.names
+        expected = names[self._next] if self._next < len(names) else None
+        if name != expected:
             raise ConvsmithError(
                 "this model cannot be trained for INT8",
-                f"its forward pass calls {self._next} functions instead of {self._rounding.num_calls}",
+                f"its forward pass does not always call the same functions: `{name}` came instead of `{expected}`",
                 "Set quantization_aware=null.",
             )
 
@@ -136,6 +139,7 @@ class _Rounded(TorchFunctionMode):
         kwargs = kwargs or {}
         if not _is_counted(func, args):
             return func(*args, **kwargs)
+        self.check(func.__name__)
         call, self._next = self._next, self._next + 1
         if call in self._rounding.layers and not self._rounding.marks:
             args = (args[0], round_weights(args[1]), *args[2:])
@@ -146,13 +150,13 @@ class _Levels(torch.autograd.Function):
     """The nearest of some levels. The gradient passes where the value was within their range."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: Tensor, lowest: int, highest: int) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero: Tensor, lowest: int, highest: int) -> Tensor:
         levels = (x.float() / scale).round() + zero
         ctx.save_for_backward((levels >= lowest) & (levels <= highest))
         return ((levels.clamp(lowest, highest) - zero) * scale).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]  # noqa: D102
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (inside,) = ctx.saved_tensors
         return gradient * inside, None, None, None, None
 
@@ -161,7 +165,7 @@ def round_weights(weights: Tensor) -> Tensor:
     """Weights [O, ...] in the levels -127 to 127, with a scale for each of the O output channels."""
     scale = weights.detach().float().abs().flatten(1).amax(1) / 127
     scale = torch.where(scale > 0, scale, torch.ones_like(scale)).view(-1, *[1] * (weights.ndim - 1))
-    rounded: Tensor = _Levels.apply(weights, scale, torch.zeros_like(scale), -127, 127)  # type: ignore[no-untyped-call]
+    rounded: Tensor = _Levels.apply(weights, scale, torch.zeros_like(scale), -127, 127)
     return rounded
 
 
@@ -218,7 +222,8 @@ def _calls_of(model: VisionModel, size: Size) -> list[_Call]:
     """What the forward pass of a model calls, found out without arithmetic."""
     shapes = copy.deepcopy(model).to("meta").eval()
     images = torch.empty(2, model.in_channels, *size, device="meta")
-    with torch.no_grad(), _Recorder(images) as recorder:
+    recorder = _Recorder(images)
+    with torch.no_grad(), recorder:
         shapes(images)
     return recorder.calls
 
