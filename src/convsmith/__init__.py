@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from convsmith.errors import ConvsmithError, missing_package
 
 if TYPE_CHECKING:
+    from convsmith.analyze.distil import distil
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
     from convsmith.bundle.predictor import Bundle, load
     from convsmith.deploy.quantize import quantize_bundle as quantize
@@ -32,6 +33,7 @@ _HOME = {
     "Run": "training.run:Run",
     "Weights": "models.published:Weights",
     "create_model": "models.registry:create_model",
+    "distil": "analyze.distil:distil",
     "evaluate": "analyze.evaluate:evaluate_bundle",
     "list_models": "models.registry:list_models",
     "list_recipes": "recipe.load:list_recipes",
@@ -53,6 +55,7 @@ __all__ = [
     "Run",
     "Weights",
     "create_model",
+    "distil",
     "evaluate",
     "list_models",
     "list_recipes",

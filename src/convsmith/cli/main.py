@@ -12,6 +12,7 @@ from convsmith.cli import (
     ablate,
     data,
     demo,
+    distil,
     evaluate,
     lr_find,
     models,
@@ -41,6 +42,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
 app.command()(quantize.quantize)
+app.command()(distil.distil)
 app.command()(serve.serve)
 app.command()(plan.plan)
 app.command()(ablate.ablate)

@@ -16,7 +16,7 @@ from convsmith.deploy.labelled import LabelledImages, Progress, balanced_order, 
 from convsmith.deploy.qdq import Graph
 from convsmith.deploy.speed import BATCH, Speed, measure_speed
 from convsmith.deploy.static_int8 import FloatLayer, Int8, quantize_static
-from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
+from convsmith.deploy.trial import Verdict, compare, run_all
 from convsmith.errors import ConvsmithError
 
 Method = Literal["static", "dynamic"]
@@ -155,8 +155,8 @@ def quantize_bundle(
         threads=threads,
         batch=BATCH,
         size=(example.shape[1], example.shape[2]),
-        float_model=_form(content, speeds["float"], exact),
-        int8_model=_form(model, speeds["int8"], integer),
+        float_model=form_of(content, speeds["float"], exact.metrics),
+        int8_model=form_of(model, speeds["int8"], integer.metrics),
         parity={name: value for name, value in asdict(verdict).items() if name != "drop"},
         layers=len(Graph.load(content).weighted()),
         float_layers=made.float_layers if made else (),
@@ -191,8 +191,9 @@ def _static(
     return made, (len(calibration), len(held_out))
 
 
-def _form(content: bytes, speed: Speed, outcome: Outcome) -> Form:
-    return Form(len(content), speed.latency_ms, speed.images_per_second, outcome.metrics)
+def form_of(content: bytes, speed: Speed, metrics: dict[str, float]) -> Form:
+    """What there is to say of an ONNX file."""
+    return Form(len(content), speed.latency_ms, speed.images_per_second, metrics)
 
 
 def _write(out: Path, model: bytes, manifest: Manifest, report: Quantization) -> None:
