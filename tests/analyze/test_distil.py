@@ -47,7 +47,7 @@ def test_words_change_the_students_recipe(teacher: Path) -> None:
     assert student.schedule.epochs == 77
     assert student.distillation is not None
     assert (student.distillation.alpha, student.distillation.temperature) == (0.5, 4.0)
-    with pytest.raises(cs.ConvsmithError, match="did you mean `epochs`"):
+    with pytest.raises(cs.ConvsmithError, match=r"did you mean `schedule\.epochs`"):
         student_recipe(teacher, "mobilenet_v2", ["schedule.epoch=77"])
 
 
@@ -57,7 +57,7 @@ def test_a_bundle_for_segmentation_cannot_teach(pixel_bundle: Path) -> None:
 
 
 def test_a_bundle_of_a_recipe_that_is_none_is_said(tmp_path: Path) -> None:
-    with pytest.raises(cs.ConvsmithError, match="the recipe of .* cannot be read"):
+    with pytest.raises(cs.ConvsmithError, match="cannot be read: description"):
         student_recipe(write_colour_bundle(tmp_path / "bundle"), "mobilenet_v2")
 
 

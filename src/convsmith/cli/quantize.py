@@ -24,7 +24,8 @@ def quantize(
     ],
     out: Annotated[Path | None, typer.Option(help="The INT8 bundle's directory.  [default: BUNDLE-int8]")] = None,
     method: Annotated[
-        Literal["static", "dynamic"], typer.Option(help="`static`: all layers; `dynamic`: the linear ones only.")
+        Literal["static", "dynamic", "qat"],
+        typer.Option(help="`static`: all layers; `dynamic`: the linear ones only; `qat`: says how to train for INT8."),
     ] = "static",
     max_drop: Annotated[
         float,
@@ -47,6 +48,12 @@ def quantize(
     from convsmith.deploy.quantize import quantize_bundle
 
     target = out or bundle.with_name(f"{bundle.absolute().name}-int8")
+    if method == "qat":
+        raise ConvsmithError(
+            "INT8 by training takes a training, not a bundle",
+            "the recipe's section quantization_aware rounds weights and activations while the model learns",
+            f"Fine-tune with: convsmith train RECIPE --data {data} --finetune RUN quantization_aware={{}}",
+        )
     if target.absolute() == bundle.absolute():
         raise ConvsmithError(f"--out {target} is the float bundle", fix="Name another directory.")
     with progress_bar() as progress:
