@@ -57,7 +57,7 @@ def test_a_bundle_for_segmentation_cannot_teach(pixel_bundle: Path) -> None:
 
 
 def test_a_bundle_of_a_recipe_that_is_none_is_said(tmp_path: Path) -> None:
-    with pytest.raises(cs.ConvsmithError, match="cannot be read: description"):
+    with pytest.raises(cs.ConvsmithError, match="cannot be read: source"):
         student_recipe(write_colour_bundle(tmp_path / "bundle"), "mobilenet_v2")
 
 

@@ -180,7 +180,7 @@ def test_onnxruntime_leaving_a_layer_in_float_is_an_error(
     bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_first(graph: Graph, _placement: object, ranges: dict[str, tuple[float, float]]) -> bytes:
-        return insert_qdq(graph, place(graph, ["conv1"]), ranges)
+        return insert_qdq(graph, place(graph, [graph.weighted()[0].name]), ranges)
 
     monkeypatch.setattr("convsmith.deploy.static_int8.insert_qdq", without_first)
     with pytest.raises(ConvsmithError, match="computes 1 of 2 Conv nodes in float"):

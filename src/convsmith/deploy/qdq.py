@@ -278,7 +278,7 @@ def _layer(node: NodeProto) -> str:
     if node.op_type not in WEIGHTED:
         return str(node.name)
     path = str(node.input[1])
-    if not path.endswith(".weight"):
+    if not path.endswith(".weight") or path.startswith("folded."):
         scopes = next((entry.value for entry in node.metadata_props if entry.key.endswith("name_scopes")), "")
         path = "".join(ast.literal_eval(scopes)[-2:-1]) if scopes else str(node.name)
     return path.removesuffix(".weight").removeprefix("model.")
