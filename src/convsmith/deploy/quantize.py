@@ -181,10 +181,11 @@ def _static(
     if len(order) < 2:
         raise ConvsmithError("one training image is not enough", "one calibrates, another one judges")
     count = min(images, len(order) // 2)
-    calibration = list(train.select(order[:count]))
-    if not calibration:
+    calibration = train.select(order[:count])
+    first = next(iter(calibration), None)
+    if first is None:
         raise ConvsmithError("the model cannot be calibrated", "not one image can be read", "Repair or replace them.")
-    _, height, width = calibration[0][0].shape
+    _, height, width = first[0].shape
     most = min(_HELD_OUT, max(8, _HELD_OUT_PIXELS // (height * width)))
     held_out = list(train.select(order[count : count + most]))
     made = quantize_static(manifest, content, calibration, held_out, max_drop, progress)

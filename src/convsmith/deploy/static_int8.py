@@ -13,7 +13,7 @@ import onnxruntime
 
 from convsmith.bundle.format import Manifest
 from convsmith.deploy.calibration import Run, calibrate
-from convsmith.deploy.labelled import Labelled, Progress, answers
+from convsmith.deploy.labelled import Labelled, LabelledImages, Progress, answers
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
 from convsmith.errors import ConvsmithError
@@ -58,7 +58,7 @@ class Int8:
 def quantize_static(
     manifest: Manifest,
     content: bytes,
-    calibration: Sequence[Labelled],
+    calibration: LabelledImages,
     held_out: Sequence[Labelled],
     max_drop: float,
     progress: Progress,

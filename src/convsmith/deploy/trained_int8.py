@@ -18,7 +18,7 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.qdq import POOLED, Graph, Placement, Range, insert_qdq, place
 from convsmith.deploy.static_int8 import check_kernels
-from convsmith.deploy.trial import distance
+from convsmith.deploy.trial import distance, thinned
 from convsmith.errors import ConvsmithError
 from convsmith.models.fake_quant import MARK, rounding_of
 from convsmith.recipe.schema import Recipe
@@ -127,8 +127,8 @@ def _parity(model: nn.Module, runtime: OnnxRuntime, batches: Iterable[Tensor]) -
             images += len(batch)
             same = one.argmax(1) == two.argmax(1)
             agreeing, answers = agreeing + int(same.sum()), answers + same.size
-            trained.append(one[..., ::8, ::8] if one.ndim == 4 else one)
-            exported.append(two[..., ::8, ::8] if two.ndim == 4 else two)
+            trained.append(thinned(one))
+            exported.append(thinned(two))
     if not images:
         raise ConvsmithError("the export cannot be proved", "not one image can be read", "Repair or replace them.")
     figures = distance(trained, exported)

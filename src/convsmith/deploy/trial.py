@@ -24,7 +24,8 @@ from convsmith.errors import ConvsmithError
 
 _MOST_DB = 200.0  # float32 itself has less
 _TINY = 1e-30
-_STRIDE = 8  # of a map of logits, each eighth row and column is compared
+_STRIDE = 8  # of a map, each eighth row and column is compared
+_KEPT = 1 << 26  # logits that are compared, 256 MiB; those of further images only count in the metrics
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,9 @@ class Outcome:
 
     Attributes:
         metrics: fractions, by name.
-        logits: of classes [N, K], or [N, K, h, w] of each eighth row and column of what the model looked at.
-        classes: its answers: of each image, or of each pixel, one array for each batch or image.
+        logits: of classes [N, K], or [N, K, h, w] of each eighth row and column of what the model looked at; of as many
+            images as memory has room for.
+        classes: its answers: of each image, or of each eighth row and column of its pixels.
     """
 
     metrics: dict[str, float]
@@ -74,10 +76,14 @@ def run_all(
     """
     runtime = OnnxRuntime(content)
     logits: list[NDArray[np.float32]] = []
+    kept = 0
 
     def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        nonlocal kept
         answer = runtime.run(batch)
-        logits.append(answer[..., ::_STRIDE, ::_STRIDE].copy() if answer.ndim == 4 else answer)
+        if kept < _KEPT:
+            logits.append(thinned(answer))
+            kept += logits[-1].size
         return answer
 
     results, classes, done = new_results(manifest), [], 0
@@ -85,12 +91,17 @@ def run_all(
     for answer, target in answers(manifest, run, images):
         results.update(answer, target)
         is_mask = manifest.task == "segmentation"
-        classes.append(answer if is_mask else answer.argmax(1))
+        classes.append(answer[::_STRIDE, ::_STRIDE].copy() if is_mask else answer.argmax(1))
         done += 1 if is_mask else len(answer)
         progress(what, done, len(images))
     if not classes:
         raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
     return Outcome(results.compute(), logits, classes)
+
+
+def thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of maps [N, K, H, W] each eighth row and column; logits of images as they are."""
+    return logits[..., ::_STRIDE, ::_STRIDE].copy() if logits.ndim == 4 else logits
 
 
 def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
