@@ -183,8 +183,18 @@ def test_onnxruntime_leaving_a_layer_in_float_is_an_error(
         return insert_qdq(graph, place(graph, [graph.weighted()[0].name]), ranges)
 
     monkeypatch.setattr("convsmith.deploy.static_int8.insert_qdq", without_first)
-    with pytest.raises(ConvsmithError, match="computes 1 of 2 Conv nodes in float"):
+    with pytest.raises(ConvsmithError, match="computes 1 Conv nodes on integers, not 2"):
         quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
+
+
+@pytest.mark.parametrize("kept", ["conv1", "conv2", "fc"])
+def test_onnxruntime_makes_no_integers_of_a_layer_that_stays_in_float(bundle: Path, kept: str) -> None:
+    graph = Graph.load(content(bundle))
+    name = {"conv1": 0, "conv2": 1, "fc": 2}[kept]
+    placement = place(graph, [graph.weighted()[name].name])
+    found = kernels(insert_qdq(graph, placement, dict.fromkeys(placement.rounded.values(), (-9.0, 9.0))))
+    assert found["QLinearConv"] == (2 if kept == "fc" else 1)
+    assert found["QGemm"] == (0 if kept == "fc" else 1)
 
 
 def test_dynamic_says_what_it_does_not_cover(

@@ -207,7 +207,16 @@ class _Writer:
             inputs = [f"{name}_q", scale, zero]
             return [helper.make_node("DequantizeLinear", inputs, [f"{name}_dq"], f"{name}_dequantize")]
         source, target = (f"{name}_float", name) if name in self.graph.outputs else (name, f"{name}_dq")
+        before = []
+        if self._is_kept_float(name):
+            # onnxruntime makes integers of the weights of whatever lies between DequantizeLinear and QuantizeLinear;
+            # this clamp, which it cannot take away, lies between too, and changes no level
+            step, level = self.scales[owner]
+            self._constant(f"{owner}_lowest", np.array((0.25 - level) * step, np.float32))
+            before = [helper.make_node("Clip", [source, f"{owner}_lowest"], [f"{name}_clamped"], f"{name}_clamp")]
+            source = f"{name}_clamped"
         return [
+            *before,
             helper.make_node("QuantizeLinear", [source, scale, zero], [f"{name}_q"], f"{name}_quantize"),
             helper.make_node("DequantizeLinear", [f"{name}_q", scale, zero], [target], f"{name}_dequantize"),
         ]
@@ -237,10 +246,20 @@ class _Writer:
 
     def _is_integer(self, name: str) -> bool:
         """Whether an integer kernel makes a tensor, so that it is nowhere to be had before it was rounded."""
+        maker = self._maker(name)
+        return maker is not None and maker.name in self.placement.nodes
+
+    def _is_kept_float(self, name: str) -> bool:
+        """Whether a tensor is of a layer with weights that computes in float."""
+        maker = self._maker(name)
+        return maker is not None and maker.op_type in WEIGHTED and maker.name not in self.placement.nodes
+
+    def _maker(self, name: str) -> NodeProto | None:
+        """What gives a tensor, less a clamp behind it."""
         maker = self.graph.makers.get(name)
         if maker is not None and maker.op_type in _CLAMPS:
             maker = self.graph.makers.get(maker.input[0])
-        return maker is not None and maker.name in self.placement.nodes
+        return maker
 
     def _is_of_integers(self, name: str) -> bool:
         maker = self.graph.makers.get(name)

@@ -182,7 +182,7 @@ def _integer_nodes(graph: Graph, kept: Collection[str]) -> Counter[str]:
 
 
 def check_kernels(content: bytes, wanted: Counter[str]) -> None:
-    """Raise a ConvsmithError unless onnxruntime has made an integer kernel of each node that is meant to be one.
+    """Raise a ConvsmithError unless onnxruntime has made integer kernels of the nodes that are meant, and of no others.
 
     Args:
         content: an ONNX model with QuantizeLinear and DequantizeLinear.
@@ -193,8 +193,8 @@ def check_kernels(content: bytes, wanted: Counter[str]) -> None:
         made = sum(found[kernel] for kernel in _KERNELS[operator])
         if made != count:
             raise ConvsmithError(
-                f"onnxruntime {onnxruntime.__version__} computes {count - made} of {count} {operator} nodes in float",
-                "it does not see what was meant to be INT8",
+                f"onnxruntime {onnxruntime.__version__} computes {made} {operator} nodes on integers, not {count}",
+                "it does not see which are meant to be INT8",
                 "Nothing was written. Please report this with the recipe.",
             )
 
