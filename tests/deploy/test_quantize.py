@@ -17,6 +17,7 @@ from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.cli.main import main
 from convsmith.deploy.bundle import make_bundle
+from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.labelled import balanced_order
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
@@ -192,7 +193,11 @@ def test_onnxruntime_makes_no_integers_of_a_layer_that_stays_in_float(bundle: Pa
     graph = Graph.load(content(bundle))
     name = {"conv1": 0, "conv2": 1, "fc": 2}[kept]
     placement = place(graph, [graph.weighted()[name].name])
-    found = kernels(insert_qdq(graph, placement, dict.fromkeys(placement.rounded.values(), (-9.0, 9.0))))
+    images = np.random.RandomState(0).randint(0, 256, (8, 3, SIDE, SIDE), np.uint8)
+    ranges = calibrate(graph, placement.rounded, lambda run: np.testing.assert_array_equal(run(images).shape, (8, 10)))[
+        "minmax"
+    ]
+    found = kernels(insert_qdq(graph, placement, ranges))
     assert found["QLinearConv"] == (2 if kept == "fc" else 1)
     assert found["QGemm"] == (0 if kept == "fc" else 1)
 
