@@ -128,7 +128,7 @@ def place(graph: Graph, float_nodes: Collection[str] = (), tensors: Collection[s
             if len(read) < len(node.input) or not all(name in rounded for name in read) or not may(result):
                 continue
         elif node.op_type in _MOVES | _ON_INTEGERS:
-            if node.input[0] not in rounded or graph.outputs.intersection(node.output) or not _pads_zeros(graph, node):
+            if node.input[0] not in rounded or graph.outputs.intersection(node.output) or not _keeps_scale(graph, node):
                 continue
             nodes.add(node.name)
             rounded.update(dict.fromkeys(node.output, rounded[node.input[0]]))
@@ -149,13 +149,16 @@ def _gives_floats(graph: Graph, node: NodeProto, result: str) -> bool:
     return result in graph.outputs or any(set(reader.input) & set(graph.constants) for reader in readers)
 
 
-def _pads_zeros(graph: Graph, node: NodeProto) -> bool:
-    """Whether a node, if it pads, pads with zeros."""
-    if node.op_type != "Pad":
-        return True
-    mode = [a.s for a in node.attribute if a.name == "mode"]
-    value = node.input[2] if len(node.input) > 2 else ""
-    return mode in ([], [b"constant"]) and (not value or (value in graph.constants and not graph.values(value).any()))
+def _keeps_scale(graph: Graph, node: NodeProto) -> bool:
+    """Whether what a node gives is among the levels of what it reads, or may be rounded to them."""
+    mode = b"".join(a.s for a in node.attribute if a.name == "mode")
+    if node.op_type == "Resize":
+        return mode in (b"", b"nearest", b"linear") and not any(a.i for a in node.attribute if a.name == "antialias")
+    if node.op_type == "Pad":
+        value = node.input[2] if len(node.input) > 2 else ""
+        zeros = not value or (value in graph.constants and not graph.values(value).any())
+        return mode in (b"", b"constant") and zeros
+    return True
 
 
 def insert_qdq(graph: Graph, placement: Placement, ranges: Mapping[str, Range]) -> bytes:
