@@ -35,7 +35,7 @@ def calibrate(graph: Graph, tensors: Collection[str], feed: Callable[[Run], None
         tensors: names of tensors of it.
         feed: runs the function that it is given on all calibration images; called twice.
     """
-    names = sorted(tensors)
+    names = [name for name in graph.makers if name in tensors]  # as they are computed
     extremes = _Extremes(graph, names)
     feed(extremes.run)
     counts = _Counts(graph, names, extremes)
@@ -69,6 +69,7 @@ class _Probe:
         options.intra_op_num_threads = available_cores()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # which keep the most that was ever needed
         self._session = onnxruntime.InferenceSession(
             self._model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )

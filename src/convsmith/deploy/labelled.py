@@ -33,8 +33,6 @@ from convsmith.tasks.segmentation_metrics import SegmentationResults
 Labelled = tuple[NDArray[np.uint8], Any]
 """An input of the bundle, uint8 [3, H, W], and its class, or the classes of its pixels, uint8 [H, W]."""
 
-_BATCH = 32
-
 
 @dataclass(frozen=True)
 class LabelledImages:
@@ -119,7 +117,7 @@ def balanced_order(targets: NDArray[np.int64], seed: int) -> list[int]:
 
 
 def answers(
-    manifest: Manifest, run: Run, images: Sequence[Labelled] | LabelledImages
+    manifest: Manifest, run: Run, images: Sequence[Labelled] | LabelledImages, batch_size: int = 32
 ) -> Iterator[tuple[NDArray[Any], Any]]:
     """What a model says of images: logits [N, K] of batches with their classes [N], or masks [H, W] with the true ones.
 
@@ -127,6 +125,7 @@ def answers(
         manifest: of the bundle.
         run: the model.
         images: what it is asked.
+        batch_size: images of a classifier in one pass.
     """
     spec = manifest.preprocess
     if isinstance(spec, WholeImage):
@@ -136,7 +135,7 @@ def answers(
     batch: list[Labelled] = []
     for labelled in images:
         batch.append(labelled)
-        if len(batch) == _BATCH:
+        if len(batch) == batch_size:
             yield _batch_answer(run, batch)
             batch = []
     if batch:

@@ -19,6 +19,7 @@ from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
 from convsmith.errors import ConvsmithError
 
 _SENSITIVITY_PIXELS = 8 * 224 * 224  # by which the layers are ranked; one after another, so few
+_CALIBRATION_BATCH = 8  # the values of many tensors are alive at a time
 _KERNELS = {
     "Conv": {"QLinearConv"},
     "Gemm": {"QGemm"},
@@ -84,7 +85,7 @@ def quantize_static(
         nonlocal calls
         calls += 1
         done = 0
-        for answer, _ in answers(manifest, run, calibration):
+        for answer, _ in answers(manifest, run, calibration, _CALIBRATION_BATCH):
             done += 1 if manifest.task == "segmentation" else len(answer)
             progress(f"calibrate, pass {calls} of 2", done, len(calibration))
 
