@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from convsmith.errors import ConvsmithError, missing_package
 
 if TYPE_CHECKING:
+    from convsmith.analyze.distil import distil
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
     from convsmith.bundle.predictor import Bundle, load
+    from convsmith.deploy.quantize import quantize_bundle as quantize
     from convsmith.models.published import Weights, list_weights, weights
     from convsmith.models.registry import create_model, list_models
     from convsmith.models.weights import load_weights
@@ -31,6 +33,7 @@ _HOME = {
     "Run": "training.run:Run",
     "Weights": "models.published:Weights",
     "create_model": "models.registry:create_model",
+    "distil": "analyze.distil:distil",
     "evaluate": "analyze.evaluate:evaluate_bundle",
     "list_models": "models.registry:list_models",
     "list_recipes": "recipe.load:list_recipes",
@@ -39,6 +42,7 @@ _HOME = {
     "load_recipe": "recipe.load:load_recipe",
     "load_weights": "models.weights:load_weights",
     "plan": "training.model_plan:plan",
+    "quantize": "deploy.quantize:quantize_bundle",
     "train": "training.train:train",
     "weights": "models.published:weights",
 }
@@ -51,6 +55,7 @@ __all__ = [
     "Run",
     "Weights",
     "create_model",
+    "distil",
     "evaluate",
     "list_models",
     "list_recipes",
@@ -59,6 +64,7 @@ __all__ = [
     "load_recipe",
     "load_weights",
     "plan",
+    "quantize",
     "train",
     "weights",
 ]

@@ -23,6 +23,7 @@ class Stream(IntEnum):
     INIT = 4  # (seed,): the initial weights
     SUBSET = 5  # (seed,): the images of a limited training
     SCENE = 6  # (part, number): one scene of the demo data
+    CALIBRATE = 7  # (seed,): the images that an INT8 model is calibrated with
 
 
 def counter_seed(stream: Stream, *counters: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import convsmith as cs
 from convsmith.training.observers.base import Observer
@@ -57,6 +58,7 @@ class Killer(Observer):
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     name_tiny(monkeypatch)
     monkeypatch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
+    monkeypatch.setattr("convsmith.training.pack.make_int8_bundle", lambda *args, **kwargs: None)
 
 
 def test_a_run_does_not_go_on_with_another_teacher(digits: Path, tmp_path: Path) -> None:
@@ -84,3 +86,16 @@ def test_a_killed_run_with_every_trick_goes_on_bit_for_bit(digits: Path, tmp_pat
         assert json.loads((newest / "state.json").read_text())["step"] < step
     cs.train(recipe, digits, tmp_path / "killed")
     assert_same_run(whole.path, tmp_path / "killed")
+
+
+def test_a_killed_run_that_trains_for_int8_goes_on_bit_for_bit(digits: Path, tmp_path: Path) -> None:
+    changes = ("model.gradient_checkpointing=false", "quantization_aware={}", "schedule.epochs=2")
+    recipe = cs.load_recipe("digits", [*EVERYTHING, *changes])
+    whole = cs.train(recipe, digits, tmp_path / "whole")
+    with pytest.raises(Killed):
+        cs.train(recipe, digits, tmp_path / "killed", observers=[Killer(9)])
+    cs.train(recipe, digits, tmp_path / "killed")
+    assert_same_run(whole.path, tmp_path / "killed")
+    state = load_file(whole.checkpoints / "last" / "model.safetensors")
+    assert state["rounding.high"].min() > 0
+    assert state["rounding.batches"].tolist() == [2 * 2 * 6] * len(state["rounding.high"])

@@ -12,12 +12,14 @@ from convsmith.cli import (
     ablate,
     data,
     demo,
+    distil,
     evaluate,
     lr_find,
     models,
     plan,
     predict,
     profile,
+    quantize,
     recipes,
     serve,
     train,
@@ -39,6 +41,8 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
+app.command()(quantize.quantize)
+app.command()(distil.distil)
 app.command()(serve.serve)
 app.command()(plan.plan)
 app.command()(ablate.ablate)

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 # weights; torch's average of a model the number of averaged steps.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _BESIDE = ("loss.", "n_averaged")
+_RANGES = "rounding."  # see fake_quant
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def load_weights(
     - A classifier, or its backbone alone, gives a segmentation model of ours its backbone. The layers of the
       segmentation head are then reported as missing and keep their initial values.
 
+    The ranges of a model that was trained for INT8 are left out where the model has none.
+
     BatchNorm's `num_batches_tracked`, which old checkpoints lack, is not missed.
 
     Args:
@@ -76,6 +79,7 @@ def load_weights(
     where = str(source) if isinstance(source, str | Path) else "the state dict"
     own = model.state_dict()
     state = to_our_names(_unwrapped(read_state_dict(source, key), own), own)
+    state = {name: tensor for name, tensor in state.items() if name in own or not name.startswith(_RANGES)}
 
     reshaped = _reshape(state, own, f"{model.input_layer}.weight", where)
     dropped = _drop_head(state, own, model.heads, where)

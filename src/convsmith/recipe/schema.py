@@ -103,6 +103,14 @@ class Batch(Section):
     )
 
 
+class QuantizationAware(Section):
+    """Train for INT8: weights and activations are rounded as INT8 inference rounds them, and the bundle is INT8."""
+
+    range_momentum: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.05, description="Share of a batch in the moving average of each activation's lowest and highest value."
+    )
+
+
 class EarlyStopping(Section):
     """Stop when the validation metric has not improved for some time."""
 
@@ -147,6 +155,7 @@ class Recipe(Section):
     distillation: Distillation | None = None
     freeze: Freeze | None = None
     ema: Ema | None = None
+    quantization_aware: QuantizationAware | None = None
     eval: bool = Field(True, description="Validate; without, the last weights are the result.")
     eval_every: Count = Field(1, description="Epochs from one validation to the next; the last epoch always has one.")
     metric: Literal["top1", "balanced_accuracy", "miou", "mean_accuracy", "pixel_accuracy"] = Field(
@@ -214,6 +223,9 @@ class Recipe(Section):
                 f"freeze.epochs ({self.freeze.epochs}) leaves none of the {epochs} epochs of schedule.epochs: "
                 "lower it, or set freeze.epochs=null, which means all"
             )
+        for key in ("gradient_checkpointing", "sync_batch_norm"):
+            if self.quantization_aware and getattr(self.model, key):
+                raise ValueError(f"quantization_aware cannot be had with model.{key}: set one of them to null or false")
         per_device = self.batch.per_device
         if per_device != "auto" and self.batch.size % per_device:
             raise ValueError(

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
+from convsmith.models.fake_quant import train_for_int8
 from convsmith.models.registry import check_weights, create_model
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
@@ -98,8 +99,12 @@ def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
     if recipe.model.drop_path is not None:
         options["drop_path"] = highest(recipe.model.drop_path)
     if weights is not None and Path(weights).is_dir():
-        return create_model(name, classes, weights_of_run(Path(weights), key), **options)
-    return create_model(name, classes, weights, key, **options)
+        model = create_model(name, classes, weights_of_run(Path(weights), key), **options)
+    else:
+        model = create_model(name, classes, weights, key, **options)
+    if recipe.quantization_aware is not None:
+        train_for_int8(model, recipe.augment.size, recipe.quantization_aware.range_momentum)
+    return model
 
 
 def _check_single_images(model: nn.Module, recipe: Recipe, plan: Plan) -> None:

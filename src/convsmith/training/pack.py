@@ -10,6 +10,7 @@ from torch import Tensor
 from convsmith.bundle.decode import ImageError
 from convsmith.data.dataset import DataSet, Split
 from convsmith.deploy.bundle import make_bundle
+from convsmith.deploy.trained_int8 import make_int8_bundle
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoint import read_checkpoint, step_folder
 from convsmith.training.model_plan import build_model
@@ -31,7 +32,8 @@ def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None
     model = build_model(recipe)
     model.load_state_dict(best.tensors[judged_weights(recipe)])
     logger.info("packing step %d into %s", progress.best_step, run.bundle)
-    make_bundle(
+    make = make_bundle if recipe.quantization_aware is None else make_int8_bundle
+    make(
         run.bundle,
         model,
         recipe,

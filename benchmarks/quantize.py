@@ -1,0 +1,199 @@
+"""What INT8 costs and wins: accuracy of a classifier and of segmentation, training for INT8, speed of five families.
+
+    .venv/bin/python benchmarks/quantize.py accuracy WEIGHTS.th --data cifar10/
+    .venv/bin/python benchmarks/quantize.py training WEIGHTS.th --data cifar10/ [--epochs 1] [--fraction 0.2]
+    .venv/bin/python benchmarks/quantize.py bundle RUN/bundle --data camvid/ [--images 64]
+    OMP_NUM_THREADS=2 .venv/bin/python benchmarks/quantize.py speed [MODEL ...] [--threads 2]
+
+WEIGHTS is the official cifar_resnet20. `speed` needs openvino, and an idle machine: all forms of a model are in one
+process and take turns; medians count. Its models have random weights with the statistics of a few passes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import torch
+from numpy.typing import NDArray
+
+import convsmith as cs
+from convsmith.analyze.evaluate import evaluate_bundle
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.bundle import make_bundle
+from convsmith.deploy.calibration import Run, calibrate
+from convsmith.deploy.onnx_export import export_onnx, inference_model
+from convsmith.deploy.qdq import Graph, insert_qdq, place
+from convsmith.deploy.quantize import quantize_bundle
+from convsmith.deploy.static_int8 import kernels
+from convsmith.spec import Preprocess, WholeImage
+
+FAMILIES = ("resnet50", "resnest50", "convnext_tiny", "mobilenet_v2", "hrnet_w18_seg")
+Images = NDArray[np.uint8]
+
+
+def tell(what: str, done: int, total: int) -> None:
+    """One line for each thing that is done."""
+    if done == total:
+        print(f"  {what}: {done}", flush=True)
+
+
+def float_bundle(weights: Path, data: Path, place: Path) -> Path:
+    """The official ResNet-20 as a bundle."""
+    recipe = cs.load_recipe("cifar_resnet20-cifar10")
+    model = cs.create_model("cifar_resnet20", weights=str(weights))
+    labels = sorted(folder.name for folder in (data / "val").iterdir())
+    images = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (8, 3, 32, 32), np.uint8))
+    make_bundle(place, model, recipe, labels=labels, metrics={}, images=[images])
+    return place
+
+
+def show(bundle: Path, data: Path, out: Path, images: int, max_drop: float) -> dict[str, Any]:
+    """Quantize a bundle and print what is said of it."""
+    report = quantize_bundle(bundle, data, out, images=images, max_drop=max_drop, progress=tell)
+    for name, form in (("float", report.float_model), ("INT8", report.int8_model)):
+        figures = f"{form.latency_ms:8.2f} ms {form.images_per_second:8.1f} images/s"
+        print(f"{name:6} {form.bytes / 1e6:7.2f} MB {figures}  {report.metric} {form.metrics[report.metric]:.2%}")
+    agreement, ratio = report.parity["agreement"], report.int8_model.bytes / report.float_model.bytes
+    print(
+        f"drop {report.drop:+.2f} points, {ratio:.1%} of the size, {agreement:.2%} of answers the same, {report.rule}"
+    )
+    print(f"float layers: {[layer.name for layer in report.float_layers]}; kernels: {dict(kernels_of(out))}")
+    return report.to_dict()
+
+
+def kernels_of(bundle: Path) -> dict[str, int]:
+    """What onnxruntime runs for a bundle."""
+    return kernels((bundle / "model.onnx").read_bytes())
+
+
+def compare_training(weights: Path, data: Path, epochs: int, fraction: float) -> dict[str, float]:
+    """Top-1 of the same fine-tuning in float, in INT8 after it, and for INT8 from the start."""
+    words = [f"model.weights={weights}", f"schedule.epochs={epochs}", f"sampling.fraction={fraction}"]
+    words += ["schedule={name: cosine, warmup_epochs: 0}", "optimizer.lr=0.01", "eval_every=1", "data.workers=0"]
+    figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {}
+        for name, extra in (("float", []), ("training", ["quantization_aware={}"])):
+            recipe = cs.load_recipe("cifar_resnet20-cifar10", [*words, *extra])
+            runs[name] = cs.train(recipe, data, Path(folder) / name).bundle
+        figures["float"] = evaluate_bundle(runs["float"], data).top1
+        figures["INT8 after training"] = quantize_bundle(runs["float"], data, Path(folder) / "int8").int8_model.metrics[
+            "top1"
+        ]
+        figures["INT8 in training"] = evaluate_bundle(runs["training"], data).top1
+    for name, top1 in figures.items():
+        print(f"{name:20} {top1:.2%}")
+    return figures
+
+
+def lively(name: str, size: tuple[int, int]) -> torch.nn.Module:
+    """A model no branch of which is zero, with BatchNorm's statistics of a few passes."""
+    torch.manual_seed(0)
+    model = cs.create_model(name).train()
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if parameter.ndim == 1 and float(parameter.abs().max()) < 1e-3 and not key.endswith("bias"):
+                parameter.fill_(0.2)
+        for _ in range(3):
+            model(torch.randn(4, 3, *size))
+    return model.eval()
+
+
+def with_openvino(content: bytes, threads: int) -> tuple[Callable[[Images], object], str]:
+    """An ONNX model in OpenVINO, and the precision that it chose."""
+    core = openvino.Core()
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+    compiled = core.compile_model(core.read_model(content), "CPU", settings)
+    request = compiled.create_infer_request()
+    precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return lambda images: request.infer([images]), precision
+
+
+def measure(name: str, side: int, threads: int, rounds: int) -> dict[str, Any]:
+    """Latency of one image and throughput of eight, of five forms of a model."""
+    is_masks = name.endswith(("_seg", "_ocr"))
+    spec = WholeImage(method="whole") if is_masks else Preprocess(resize=side, crop=side)
+    exact = inference_model(lively(name, (side, side)), spec)
+    content = export_onnx(exact, (side, side), any_size=is_masks)
+    generator = np.random.RandomState(0)
+    one, many = (generator.randint(0, 256, (count, 3, side, side), np.uint8) for count in (1, 8))
+    graph = Graph.load(content)
+    placement = place(graph)
+
+    def feed(run: Run) -> None:
+        run(many)
+
+    int8 = insert_qdq(graph, placement, calibrate(graph, placement.rounded, feed)["minmax"])
+    eager, (ov, precision), (ov8, _) = exact.eval(), with_openvino(content, threads), with_openvino(int8, threads)
+    forms: dict[str, Callable[[Images], object]] = {
+        "torch eager fp32": lambda images: eager(torch.from_numpy(images)),
+        "onnxruntime fp32": OnnxRuntime(content, threads).run,
+        f"openvino {precision}": ov,
+        "onnxruntime INT8": OnnxRuntime(int8, threads).run,
+        "openvino INT8": ov8,
+    }
+    row: dict[str, Any] = {"model": name, "size": side, "threads": threads, "ratio": len(int8) / len(content)}
+    with torch.inference_mode():
+        for what, images in (("ms", one), ("images/s", many)):
+            seconds: dict[str, list[float]] = {form: [] for form in forms}
+            for round_number in range(rounds + 2):
+                for form, run in forms.items():
+                    start = time.perf_counter()
+                    run(images)
+                    if round_number >= 2:
+                        seconds[form].append(time.perf_counter() - start)
+            medians = {form: statistics.median(values) for form, values in seconds.items()}
+            row[what] = {form: 1000 * s if what == "ms" else 8 / s for form, s in medians.items()}
+    print(f"{name}, {side}x{side}, {threads} threads, INT8 is {row['ratio']:.1%} of the size")
+    for form in forms:
+        gain = row["ms"]["onnxruntime fp32"] / row["ms"][form]
+        print(f"  {form:18} {row['ms'][form]:8.2f} ms  {row['images/s'][form]:8.1f} images/s of batch 8  x{gain:.2f}")
+    print(f"  INT8 kernels: {dict(kernels(int8).most_common())}", flush=True)
+    return row
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="file for the same figures")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, what in (("accuracy", "weights"), ("training", "weights"), ("bundle", "bundle")):
+        command = commands.add_parser(name)
+        command.add_argument(what, type=Path)
+        command.add_argument("--data", type=Path, required=True)
+        command.add_argument("--images", type=int, default=512)
+        command.add_argument("--max-drop", type=float, default=0.1)
+        command.add_argument("--epochs", type=int, default=1)
+        command.add_argument("--fraction", type=float, default=0.2)
+    speed = commands.add_parser("speed")
+    speed.add_argument("models", nargs="*", default=list(FAMILIES))
+    speed.add_argument("--threads", type=int, default=2)
+    speed.add_argument("--side", type=int, default=224)
+    speed.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    result: Any
+    if options.command == "speed":
+        torch.set_num_threads(options.threads)
+        result = [measure(name, options.side, options.threads, options.rounds) for name in options.models]
+    elif options.command == "training":
+        result = compare_training(options.weights, options.data, options.epochs, options.fraction)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = options.bundle if options.command == "bundle" else None
+            bundle = bundle or float_bundle(options.weights, options.data, Path(folder) / "float")
+            result = show(bundle, options.data, Path(folder) / "int8", options.images, options.max_drop)
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

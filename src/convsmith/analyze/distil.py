@@ -1,0 +1,163 @@
+"""A small model that learns from a trained one: teacher, student and the student in INT8 side by side."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from convsmith.bundle.format import first_problem, read_manifest, read_model
+from convsmith.bundle.runtime import available_cores
+from convsmith.deploy.labelled import Progress, metric_of, no_progress, open_labelled
+from convsmith.deploy.quantize import Form, form_of, quantize_bundle
+from convsmith.deploy.speed import BATCH, measure_speed
+from convsmith.deploy.trial import run_all
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.load import load_recipe, recipe_to_yaml
+from convsmith.recipe.schema import Recipe
+from convsmith.storage import write_file
+from convsmith.training.run import Run
+from convsmith.training.run_weights import weights_of_run
+from convsmith.training.train import train
+
+# What a student trains with instead of what its teacher did: its kind of network may be another.
+_OPTIMIZER = {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
+_LR, _LR_BATCH = 0.05, 64  # a learning rate, and the batch that it is for
+_HIGHEST_LR = 0.4
+_DISTILLATION = {"kind": "logits", "alpha": 0.9, "temperature": 4.0}
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What distilling gave.
+
+    Attributes:
+        run: the student's run, whose folder `bundle-int8` is its INT8 form.
+        metric: name of the metric.
+        images: how many validation images all were judged by.
+        threads, batch, size: what speed was measured with; height and width of the images.
+        forms: `teacher`, `student` and `student INT8`.
+    """
+
+    run: str
+    metric: str
+    images: int
+    threads: int
+    batch: int
+    size: tuple[int, int]
+    forms: dict[str, Form]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def distil(
+    teacher: str | Path,
+    student: str,
+    data: str | Path,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    max_drop: float = 0.1,
+    progress: Progress = no_progress,
+) -> Distilled:
+    """Train a student, make its INT8 form, and measure both beside the teacher on the validation images.
+
+    Args:
+        teacher: a run of a classifier, or its bundle.
+        student: name of the model that learns.
+        data: what the teacher was trained on, or a folder of the same classes.
+        out: the student's run directory; a run that it holds is gone on with.
+        overrides: changes to `student_recipe`, such as `schedule.epochs=30`.
+        max_drop: see `quantize_bundle`.
+        progress: is told what is done after the training.
+
+    Raises:
+        ConvsmithError: the teacher cannot teach, or what `train` and `quantize_bundle` raise.
+    """
+    recipe = student_recipe(Path(teacher), student, overrides)
+    run = train(recipe, data, out)
+    int8 = run.path / "bundle-int8"
+    report = quantize_bundle(run.bundle, data, int8, max_drop=max_drop, progress=progress)
+    places = {"teacher": _bundle(Path(teacher)), "student": run.bundle, "student INT8": int8}
+    models = {name: read_model(place, read_manifest(place)) for name, place in places.items()}
+    manifest = read_manifest(places["teacher"])
+    _, val = open_labelled(manifest, Path(data))
+    taught = run_all(manifest, models["teacher"], val, progress, "teacher on validation images")
+    progress("speed", 0, 1)
+    speeds = measure_speed(models, next(iter(val))[0], available_cores())
+    progress("speed", 1, 1)
+    metrics = {
+        "teacher": taught.metrics,
+        "student": report.float_model.metrics,
+        "student INT8": report.int8_model.metrics,
+    }
+    return Distilled(
+        run=str(run.path),
+        metric=metric_of(manifest),
+        images=report.images,
+        threads=available_cores(),
+        batch=BATCH,
+        size=report.size,
+        forms={name: form_of(models[name], speeds[name], metrics[name]) for name in models},
+    )
+
+
+def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -> Recipe:
+    """How a student learns: on its teacher's images, augmented and preprocessed as for the teacher, as long as it did.
+
+    Plain SGD from random weights, without mixing, smoothing and dropping, which the teacher's logits stand for.
+
+    Args:
+        teacher: a run, or a bundle. A run's weights teach wherever the student is trained, a bundle on the CPU.
+        student: name of the model.
+        overrides: words such as `optimizer.lr=0.2`.
+
+    Raises:
+        ConvsmithError: it is no classifier, its recipe is not one that this convsmith reads, or a word is wrong.
+    """
+    folder = _bundle(teacher)
+    manifest = read_manifest(folder)
+    if manifest.task != "classification":
+        raise ConvsmithError(
+            f"{teacher} cannot teach", "it is a bundle for segmentation; distillation is for classifiers"
+        )
+    try:
+        taught = Recipe.model_validate_json(json.dumps(manifest.recipe))
+    except ValidationError as error:
+        raise ConvsmithError(f"the recipe of {folder} cannot be read", first_problem(error)) from error
+    kept = ("task", "seed", "data", "augment", "preprocess", "batch", "sampling", "ema", "eval", "eval_every", "metric")
+    values = {key: value for key, value in taught.model_dump(mode="json").items() if key in kept}
+    epochs = taught.schedule.epochs
+    values |= {
+        "description": f"{student}, taught by the {taught.model.name} in {teacher}",
+        "source": "convsmith distil",
+        "model": {"name": student},
+        "optimizer": {**_OPTIMIZER, "lr": min(_HIGHEST_LR, _LR * taught.batch.size / _LR_BATCH)},
+        "schedule": {"name": "cosine", "epochs": epochs, "warmup_epochs": min(5, epochs // 10)},
+        "distillation": {**_DISTILLATION, "teacher": _teacher(teacher, folder, taught)},
+    }
+    recipe = Recipe.model_validate_json(json.dumps(values))
+    with tempfile.TemporaryDirectory() as scratch:  # overrides are changes to a file
+        file = Path(scratch) / "student.yaml"
+        write_file(file, recipe_to_yaml(recipe))
+        return load_recipe(file, overrides)
+
+
+def _teacher(given: Path, folder: Path, recipe: Recipe) -> dict[str, Any]:
+    is_run = folder != given and recipe.quantization_aware is None  # what INT8 training made is in the bundle only
+    if not is_run:
+        return {"bundle": str(folder.absolute())}
+    weights = weights_of_run(Run(given).path, "auto").resolve()
+    return {"model": recipe.model.name, "weights": str(weights), "options": recipe.model.options}
+
+
+def _bundle(place: Path) -> Path:
+    """The bundle, which a run directory has inside."""
+    return place / "bundle" if (place / "bundle").is_dir() else place

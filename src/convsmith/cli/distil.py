@@ -1,0 +1,52 @@
+"""convsmith distil."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def distil(
+    teacher: Annotated[Path, typer.Argument(help="A run directory of a classifier, or its bundle.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the student's recipe.")
+    ] = None,
+    *,
+    student: Annotated[str, typer.Option(help="The model that learns: a name that `convsmith models` lists.")],
+    data: Annotated[Path, typer.Option(help="The data that the teacher was trained on.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The student's run directory.  [default: runs/STUDENT-distilled]")
+    ] = None,
+    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may lose.")] = 0.1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train a small model on what a trained one says, make it INT8, and measure all three.
+
+    The student sees the teacher's images, augmented and preprocessed alike, for as many epochs. The same command goes
+    on where it was stopped.
+
+    Example: convsmith distil runs/photos --student mobilenet_v2 --data photos/
+
+    Example: convsmith distil runs/photos/bundle --student resnet18 --data photos/ schedule.epochs=100
+    """
+    import json
+
+    from convsmith.analyze.distil import distil as run
+    from convsmith.cli.quantize import METRICS, print_forms, progress_bar
+
+    out = out or Path("runs") / f"{student.replace('/', '-')}-distilled"
+    with progress_bar() as progress:
+        result = run(teacher, student, data, out, overrides or (), max_drop=max_drop, progress=progress)
+    if as_json:
+        print(json.dumps(result.to_dict()))
+        return
+    print_forms(result.forms, result.metric)
+    height, width = result.size
+    print(
+        f"onnxruntime, {result.threads} threads, images of {height}x{width}; latency of one image, throughput of "
+        f"batches of {result.batch}; {METRICS[result.metric]} of {result.images} validation images"
+    )
+    print(f"run:    {out}")
+    print(f"bundle: {out / 'bundle-int8'}")

@@ -1,0 +1,138 @@
+"""convsmith quantize."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from convsmith.errors import ConvsmithError
+
+if TYPE_CHECKING:
+    from convsmith.deploy.labelled import Progress
+    from convsmith.deploy.quantize import Form, Quantization
+
+
+def quantize(
+    bundle: Annotated[Path, typer.Argument(help="A float bundle directory.")],
+    *,
+    data: Annotated[
+        Path, typer.Option(help="The data it was trained on, or a folder of the same classes: train/* and val/*.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The INT8 bundle's directory.  [default: BUNDLE-int8]")] = None,
+    method: Annotated[
+        Literal["static", "dynamic", "qat"],
+        typer.Option(help="`static`: all layers; `dynamic`: the linear ones only; `qat`: says how to train for INT8."),
+    ] = "static",
+    max_drop: Annotated[
+        float,
+        typer.Option(min=0, help="Points of top-1 or mIoU that may be lost; layers stay in float until it is less."),
+    ] = 0.1,
+    images: Annotated[int, typer.Option(min=1, help="Training images to calibrate with.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the images; the same seed gives the same bundle.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make an INT8 bundle of a float one: four times smaller, and faster; and measure both.
+
+    Ranges and float layers are chosen by training images, both forms are judged by the validation images.
+
+    Example: convsmith quantize runs/photos/bundle --data photos/
+
+    Example: convsmith quantize runs/streets/bundle --data streets/ --out streets-int8 --max-drop 0.5
+    """
+    import json
+
+    from convsmith.deploy.quantize import quantize_bundle
+
+    target = out or bundle.with_name(f"{bundle.absolute().name}-int8")
+    if method == "qat":
+        raise ConvsmithError(
+            "INT8 by training takes a training, not a bundle",
+            "the recipe's section quantization_aware rounds weights and activations while the model learns",
+            f"Fine-tune with: convsmith train RECIPE --data {data} --finetune RUN quantization_aware={{}}",
+        )
+    if target.absolute() == bundle.absolute():
+        raise ConvsmithError(f"--out {target} is the float bundle", fix="Name another directory.")
+    with progress_bar() as progress:
+        report = quantize_bundle(
+            bundle, data, target, method=method, max_drop=max_drop, images=images, seed=seed, progress=progress
+        )
+    if as_json:
+        print(json.dumps({"bundle": str(target), **report.to_dict()}))
+    else:
+        _print(report, target)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on a terminal, one line for what is being done, with the time that is left."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                for task in tasks.values():
+                    bar.update(task, visible=False)
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done)
+
+        yield tell
+
+
+def _print(report: Quantization, out: Path) -> None:
+    from convsmith.cli.text import printable
+
+    print_forms({"float": report.float_model, "INT8": report.int8_model}, report.metric)
+    height, width = report.size
+    print(
+        f"onnxruntime, {report.threads} threads, images of {height}x{width}; latency of one image, throughput of "
+        f"batches of {report.batch}; {METRICS[report.metric]} of {report.images} validation images"
+    )
+    ratio, faster = (
+        report.int8_model.bytes / report.float_model.bytes,
+        report.float_model.latency_ms / report.int8_model.latency_ms,
+    )
+    print(
+        f"INT8: {ratio:.1%} of the size, {faster:.1f} times as fast, {report.drop:+.2f} points lost, "
+        f"{report.parity['agreement']:.2%} of the answers the same"
+    )
+    if report.held_out:
+        print(
+            f"ranges by {report.rule} of {report.calibration_images} training images; chosen by "
+            f"{report.held_out_images} others, where it loses {report.held_out.drop:+.2f} points"
+        )
+    for layer in report.float_layers:
+        print(f"float: {printable(layer.name)}, {layer.why}")
+    if report.note:
+        print(report.note)
+    if report.max_drop is not None and report.drop > report.max_drop:
+        print(
+            f"note: the validation images lose more than the {report.max_drop:g} points that the held-out training "
+            "images were allowed; more --images know it better, a lower --max-drop keeps more layers in float"
+        )
+    print(f"bundle: {out}")
+
+
+METRICS = {"top1": "top-1", "miou": "mIoU"}
+
+
+def print_forms(forms: Mapping[str, Form], metric: str) -> None:
+    """A table of models: size, speed and what they get right."""
+    from convsmith.cli.tables import console_and_table
+
+    console, table = console_and_table(100)
+    for name in ("model", "MB", "ms", "images/s", METRICS[metric]):
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for name, form in forms.items():
+        cells = (f"{form.bytes / 1e6:.2f}", f"{form.latency_ms:.2f}", f"{form.images_per_second:.1f}")
+        table.add_row(name, *cells, f"{form.metrics[metric]:.2%}")
+    console.print(table)

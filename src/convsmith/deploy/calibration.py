@@ -1,0 +1,195 @@
+"""The range of values that each tensor of a model takes on real images, by three rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from convsmith.bundle.runtime import INPUT, OUTPUT, available_cores
+from convsmith.deploy.qdq import Graph, Range
+
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""From images [N, 3, H, W] to logits, as `OnnxRuntime.run`."""
+
+_BINS = 2048
+_KEPT = 1 << 14  # values of a tensor that are counted in one forward pass, evenly of all
+_PERCENTILE = 99.99
+_SHARES = np.linspace(0.3, 1.0, 71)  # of the whole range, that entropy is measured of
+_LEVELS = 256
+
+
+def calibrate(graph: Graph, tensors: Collection[str], feed: Callable[[Run], None]) -> dict[str, dict[str, Range]]:
+    """The range of each tensor by each rule: `minmax`, `percentile`, `mse` and `entropy`; a rule that says the same as
+    one before it is left out.
+
+    Only the extremes and a sample of each tensor ever leave onnxruntime, so memory is that of a forward pass, however
+    many images there are.
+
+    Args:
+        graph: a float model.
+        tensors: names of tensors of it.
+        feed: runs the function that it is given on all calibration images; called twice.
+    """
+    names = [name for name in graph.makers if name in tensors]  # as they are computed
+    extremes = _Extremes(graph, names)
+    feed(extremes.run)
+    counts = _Counts(graph, names, extremes)
+    feed(counts.run)
+    ranges = {"minmax": extremes.ranges()}
+    for rule, choose in _RULES.items():
+        found = {name: choose(histogram, *ranges["minmax"][name]) for name, histogram in counts.histograms.items()}
+        if all(_differ(found, other) for other in ranges.values()):
+            ranges[rule] = found
+    return ranges
+
+
+class _Probe:
+    """Runs a model that also gives something about its tensors."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._model = ModelProto()
+        self._model.CopyFrom(graph.model)
+
+    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        self._model.graph.node.append(helper.make_node(operator, inputs, [output], **attributes))
+
+    def constant(self, name: str, values: list[int]) -> str:
+        self._model.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
+        return name
+
+    def start(self, outputs: Mapping[str, int]) -> None:
+        for name, kind in outputs.items():
+            self._model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = available_cores()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # which keep the most that was ever needed
+        self._session = onnxruntime.InferenceSession(
+            self._model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        self._outputs = list(outputs)
+
+    def ask(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], dict[str, NDArray[np.generic]]]:
+        """The logits, and what else the model gives."""
+        logits, *values = self._session.run([OUTPUT, *self._outputs], {INPUT: images})
+        return logits, dict(zip(self._outputs, values, strict=True))
+
+
+class _Extremes(_Probe):
+    def __init__(self, graph: Graph, names: list[str]) -> None:
+        super().__init__(graph)
+        outputs: dict[str, int] = {}
+        for name in names:
+            self.add("ReduceMin", [name], f"{name}:low", keepdims=0)
+            self.add("ReduceMax", [name], f"{name}:high", keepdims=0)
+            self.add("Size", [name], f"{name}:size")
+            outputs |= {f"{name}:low": TensorProto.FLOAT, f"{name}:high": TensorProto.FLOAT}
+            outputs[f"{name}:size"] = TensorProto.INT64
+        self.start(outputs)
+        self.low, self.high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
+        self.size = dict.fromkeys(names, 0)
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits, found = self.ask(images)
+        for name in self.size:
+            self.low[name] = min(self.low[name], float(found[f"{name}:low"]))
+            self.high[name] = max(self.high[name], float(found[f"{name}:high"]))
+            self.size[name] = max(self.size[name], int(found[f"{name}:size"]))
+        return logits
+
+    def ranges(self) -> dict[str, Range]:
+        return {name: (min(self.low[name], 0.0), max(self.high[name], 0.0)) for name in self.size}
+
+
+class _Counts(_Probe):
+    def __init__(self, graph: Graph, names: list[str], extremes: _Extremes) -> None:
+        super().__init__(graph)
+        self._ranges = extremes.ranges()
+        flat, start, end, axis = (
+            self.constant(f":{i}", [value]) for i, value in enumerate((-1, 0, np.iinfo(np.int64).max, 0))
+        )
+        for name in names:
+            step = max(1, extremes.size[name] // _KEPT) | 1  # odd, so that it meets all columns of a map
+            self.add("Reshape", [name, flat], f"{name}:flat")
+            step_name = self.constant(f"{name}:step", [step])
+            self.add("Slice", [f"{name}:flat", start, end, axis, step_name], f"{name}:some")
+        self.start({f"{name}:some": TensorProto.FLOAT for name in names})
+        self.histograms = {name: np.zeros(_BINS, np.int64) for name in names}
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        logits, found = self.ask(images)
+        for name, histogram in self.histograms.items():
+            low, high = self._ranges[name]
+            values = found[f"{name}:some"].astype(np.float64)
+            bins = ((values - low) * (_BINS / ((high - low) or 1.0))).astype(np.int64).clip(0, _BINS - 1)
+            histogram += np.bincount(bins, minlength=_BINS)
+        return logits
+
+
+def _percentile(histogram: NDArray[np.int64], low: float, high: float) -> Range:
+    """What is left when the same share of the values is cut off at both ends."""
+    cut = (1 - _PERCENTILE / 100) / 2
+    below = np.cumsum(histogram) / max(1, histogram.sum())
+    width = (high - low) / _BINS
+    first, last = np.searchsorted(below, cut, "right"), np.searchsorted(below, 1 - cut, "left")
+    return min(low + float(first) * width, 0.0), max(low + float(last + 1) * width, 0.0)
+
+
+def _least_entropy(histogram: NDArray[np.int64], low: float, high: float) -> Range:
+    """The part of the range, cut at both ends alike, whose 256 levels lose least information (KL divergence).
+
+    Migacz 2017, 8-bit Inference with TensorRT; there the histogram is of absolute values.
+    """
+    if not histogram.any():
+        return low, high
+    counts = histogram.astype(np.float64)
+    centres = low + (np.arange(_BINS) + 0.5) * (high - low) / _BINS
+    losses = [_divergence(counts, centres, low * share, high * share) for share in _SHARES]
+    best = float(_SHARES[-1 - int(np.argmin(losses[::-1]))])  # of equal ones the widest
+    return low * best, high * best
+
+
+def _least_error(histogram: NDArray[np.int64], low: float, high: float) -> Range:
+    """The part of the range, cut at both ends alike, that leaves the least mean squared error."""
+    centres = low + (np.arange(_BINS) + 0.5) * (high - low) / _BINS
+
+    def error(share: float) -> float:
+        rounding = (share * (high - low) / (_LEVELS - 1)) ** 2 / 12
+        clipping = np.square(centres - centres.clip(low * share, high * share))
+        return float((histogram * (clipping + rounding)).sum())
+
+    best = float(min(_SHARES[::-1], key=error))
+    return low * best, high * best
+
+
+def _divergence(counts: NDArray[np.float64], centres: NDArray[np.float64], low: float, high: float) -> float:
+    """KL(P || Q) of the clipped values and of what is left of those inside when each level spreads evenly."""
+    inside = (centres >= low) & (centres <= high)
+    first, last = int(np.argmax(inside)), _BINS - int(np.argmax(inside[::-1]))
+    inner = counts[first:last]
+    clipped = inner.copy()
+    clipped[0] += counts[:first].sum()
+    clipped[-1] += counts[last:].sum()
+    level = np.arange(len(inner)) * _LEVELS // len(inner)
+    used = inner > 0
+    sums, members = np.bincount(level, inner), np.bincount(level, used)
+    spread = np.where(used, sums[level] / np.maximum(members[level], 1), 0.0)
+    p, q = clipped / clipped.sum(), spread / max(spread.sum(), 1.0)
+    there = p > 0
+    return float((p[there] * np.log(p[there] / np.maximum(q[there], 1e-12))).sum())
+
+
+_RULES = {"percentile": _percentile, "mse": _least_error, "entropy": _least_entropy}
+
+
+def _differ(one: Mapping[str, Range], other: Mapping[str, Range]) -> bool:
+    """Whether any range is another by more than a hundredth."""
+    return any(
+        abs((one[n][1] - one[n][0]) - (other[n][1] - other[n][0])) > 0.01 * (other[n][1] - other[n][0]) for n in one
+    )

@@ -1,0 +1,58 @@
+"""How fast models run, one beside the other."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.runtime import OnnxRuntime
+
+BATCH = 8
+_SECONDS = 4.0  # for each model and batch size, and no fewer than so many rounds:
+_ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of inference alone.
+
+    Attributes:
+        latency_ms: median time of one image.
+        images_per_second: of batches of `BATCH`.
+    """
+
+    latency_ms: float
+    images_per_second: float
+
+
+def measure_speed(models: Mapping[str, bytes], image: NDArray[np.uint8], threads: int) -> dict[str, Speed]:
+    """The speed of ONNX models that take turns, so that what else the machine does meets all of them.
+
+    Args:
+        models: ONNX files by name.
+        image: what they are asked, uint8 [3, H, W].
+        threads: of one call.
+    """
+    runtimes = {name: OnnxRuntime(content, threads) for name, content in models.items()}
+    one, many = (_medians(runtimes, np.repeat(image[None], count, axis=0)) for count in (1, BATCH))
+    return {name: Speed(1000 * one[name], BATCH / many[name]) for name in models}
+
+
+def _medians(runtimes: Mapping[str, OnnxRuntime], images: NDArray[np.uint8]) -> dict[str, float]:
+    seconds: dict[str, list[float]] = {name: [] for name in runtimes}
+    for runtime in runtimes.values():
+        runtime.run(images)
+    end = time.perf_counter() + _SECONDS * len(runtimes)
+    rounds = 0
+    while rounds < _ROUNDS or (rounds < 50 and time.perf_counter() < end):
+        for name, runtime in runtimes.items():
+            start = time.perf_counter()
+            runtime.run(images)
+            seconds[name].append(time.perf_counter() - start)
+        rounds += 1
+    return {name: statistics.median(values) for name, values in seconds.items()}

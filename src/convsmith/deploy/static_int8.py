@@ -1,0 +1,211 @@
+"""Static INT8: ranges measured on images, and layers that suffer from it kept in float until little is lost."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from convsmith.bundle.format import Manifest
+from convsmith.deploy.calibration import Run, calibrate
+from convsmith.deploy.labelled import Labelled, LabelledImages, Progress, answers
+from convsmith.deploy.qdq import Graph, insert_qdq, place
+from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
+from convsmith.errors import ConvsmithError
+
+_SENSITIVITY_PIXELS = 8 * 224 * 224  # by which the layers are ranked; one after another, so few
+_CALIBRATION_BATCH = 8  # the values of many tensors are alive at a time
+_KERNELS = {
+    "Conv": {"QLinearConv"},
+    "Gemm": {"QGemm"},
+    "MatMul": {"QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger"},
+}
+
+
+@dataclass(frozen=True)
+class FloatLayer:
+    """A layer that stayed as it was, and why."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Int8:
+    """An INT8 model and how it came to be.
+
+    Attributes:
+        content: the ONNX file.
+        rule: how ranges were chosen: `minmax`, `percentile` or `entropy`; None where there are none.
+        integer_layers: how many layers with weights compute on integers.
+        float_layers: those that do not.
+        tried: what each rule lost on the images that were held out of calibration.
+        verdict: the same of the result.
+    """
+
+    content: bytes
+    rule: str | None
+    integer_layers: int
+    float_layers: tuple[FloatLayer, ...]
+    tried: dict[str, Verdict]
+    verdict: Verdict
+
+
+def quantize_static(
+    manifest: Manifest,
+    content: bytes,
+    calibration: LabelledImages,
+    held_out: Sequence[Labelled],
+    max_drop: float,
+    progress: Progress,
+) -> Int8:
+    """The INT8 form of a float model that loses at most `max_drop` points on `held_out`.
+
+    Args:
+        manifest: of the float model's bundle.
+        content: the float ONNX model.
+        calibration: images whose activations give the ranges.
+        held_out: other images, by which rule and layers are chosen.
+        max_drop: points of top-1 or mIoU.
+        progress: is told what is done.
+
+    Raises:
+        ConvsmithError: more is lost, whatever stays in float, or onnxruntime has no integer kernel for a layer.
+    """
+    graph = Graph.load(content)
+    everything = place(graph)
+    calls = 0
+
+    def feed(run: Run) -> None:
+        nonlocal calls
+        calls += 1
+        done = 0
+        for answer, _ in answers(manifest, run, calibration, _CALIBRATION_BATCH):
+            done += 1 if manifest.task == "segmentation" else len(answer)
+            progress(f"calibrate, pass {calls} of 2", done, len(calibration))
+
+    rules = calibrate(graph, everything.rounded, feed)  # where a layer stays in float, moved ones need their own too
+    exact = run_all(manifest, content, held_out, progress, "float on held-out images")
+    models = {rule: insert_qdq(graph, everything, ranges) for rule, ranges in rules.items()}
+    tried = {
+        rule: compare(manifest, exact, run_all(manifest, model, held_out, progress, f"INT8 by {rule}"))
+        for rule, model in models.items()
+    }
+    rule = min(tried, key=lambda name: (max(tried[name].drop - max_drop, 0.0), -tried[name].snr_db))
+    model, verdict = models[rule], tried[rule]
+    kept: tuple[FloatLayer, ...] = ()
+    if verdict.drop > max_drop:
+        search = _Search(manifest, graph, rules[rule], held_out, exact, max_drop, progress)
+        model, verdict, kept = search.float_layers(verdict)
+    integers = _integer_nodes(graph, [layer.name for layer in kept])
+    check_kernels(model, integers)
+    return Int8(model, rule, integers.total(), kept, tried, verdict)
+
+
+class _Search:
+    def __init__(
+        self,
+        manifest: Manifest,
+        graph: Graph,
+        ranges: dict[str, tuple[float, float]],
+        held_out: Sequence[Labelled],
+        exact: Outcome,
+        max_drop: float,
+        progress: Progress,
+    ) -> None:
+        self.manifest, self.graph, self.ranges, self.held_out = manifest, graph, ranges, held_out
+        self.exact, self.max_drop, self.progress = exact, max_drop, progress
+        self.layers = [node.name for node in graph.weighted()]
+
+    def float_layers(self, verdict: Verdict) -> tuple[bytes, Verdict, tuple[FloatLayer, ...]]:
+        """As few of the most sensitive layers as will do."""
+        harm = self._signal_to_noise()
+        order = sorted(self.layers, key=lambda name: harm[name])
+        passed: dict[int, tuple[bytes, Verdict]] = {}
+        failed, count = 0, 1
+        while not passed and count < len(order):
+            model, verdict = self._try(order[:count])
+            if verdict.drop <= self.max_drop:
+                passed[count] = model, verdict
+            else:
+                failed, count = count, 2 * count
+        if not passed:
+            raise ConvsmithError(
+                f"no INT8 form of this model loses less than {self.max_drop:g} points",
+                f"with {failed} of its {len(order)} layers in float it still loses {verdict.drop:.2f} on "
+                f"{len(self.held_out)} images held out of calibration",
+                "Nothing was written. Allow more with --max-drop, give more images with --images, or train with "
+                "quantization_aware.",
+            )
+        while count - failed > 1:
+            middle = (count + failed) // 2
+            model, verdict = self._try(order[:middle])
+            if verdict.drop <= self.max_drop:
+                count, passed[middle] = middle, (model, verdict)
+            else:
+                failed = middle
+        model, verdict = passed[count]
+        why = "alone in INT8 it leaves the logits {:.1f} dB above the noise"
+        return model, verdict, tuple(FloatLayer(name, why.format(harm[name])) for name in order[:count])
+
+    def _try(self, kept: Collection[str]) -> tuple[bytes, Verdict]:
+        model = insert_qdq(self.graph, place(self.graph, kept), self.ranges)
+        what = f"INT8 with {len(kept)} layer{'s' * (len(kept) != 1)} in float"
+        outcome = run_all(self.manifest, model, self.held_out, self.progress, what)
+        return model, compare(self.manifest, self.exact, outcome)
+
+    def _signal_to_noise(self) -> dict[str, float]:
+        """Of the logits, with each layer alone in INT8."""
+        _, height, width = self.held_out[0][0].shape
+        some = self.held_out[: max(2, _SENSITIVITY_PIXELS // (height * width))]
+
+        def silent(_what: str, _done: int, _total: int) -> None:
+            return
+
+        exact = run_all(self.manifest, self.graph.model.SerializeToString(), some, silent, "")
+        found = {}
+        for number, name in enumerate(self.layers):
+            others = [layer for layer in self.layers if layer != name]
+            model = insert_qdq(self.graph, place(self.graph, others), self.ranges)
+            found[name] = compare(self.manifest, exact, run_all(self.manifest, model, some, silent, "")).snr_db
+            self.progress("how much each layer suffers", number + 1, len(self.layers))
+        return found
+
+
+def _integer_nodes(graph: Graph, kept: Collection[str]) -> Counter[str]:
+    """How many nodes with weights are meant to compute on integers, by their operator."""
+    return Counter(node.op_type for node in graph.weighted() if node.name not in kept)
+
+
+def check_kernels(content: bytes, wanted: Counter[str]) -> None:
+    """Raise a ConvsmithError unless onnxruntime has made integer kernels of the nodes that are meant, and of no others.
+
+    Args:
+        content: an ONNX model with QuantizeLinear and DequantizeLinear.
+        wanted: how many, by the float operator: `Conv`, `Gemm`, `MatMul`.
+    """
+    found = kernels(content)
+    for operator, count in wanted.items():
+        made = sum(found[kernel] for kernel in _KERNELS[operator])
+        if made != count:
+            raise ConvsmithError(
+                f"onnxruntime {onnxruntime.__version__} computes {made} {operator} nodes on integers, not {count}",
+                "it does not see which are meant to be INT8",
+                "Nothing was written. Please report this with the recipe.",
+            )
+
+
+def kernels(content: bytes) -> Counter[str]:
+    """The operators that onnxruntime runs for a model on this machine, after all its optimizations."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "optimized.onnx"
+        options = onnxruntime.SessionOptions()
+        options.optimized_model_filepath = str(file)
+        options.log_severity_level = 4
+        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return Counter(node.op_type for node in onnx.load(file).graph.node)

@@ -1,0 +1,141 @@
+"""From a model that was trained for INT8 to an INT8 bundle, proved before it is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from convsmith.bundle.format import Colour, write_bundle
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.onnx_export import export_onnx, inference_model
+from convsmith.deploy.qdq import POOLED, Graph, Placement, Range, insert_qdq, place
+from convsmith.deploy.static_int8 import check_kernels
+from convsmith.deploy.trial import distance, thinned
+from convsmith.errors import ConvsmithError
+from convsmith.models.fake_quant import MARK, rounding_of
+from convsmith.recipe.schema import Recipe
+from convsmith.spec import WholeImage
+
+_ENOUGH_DB = 10.0
+"""Where a value lies between two levels, runtimes round it to different ones, and the next layers carry that on."""
+
+
+def make_int8_bundle(
+    directory: Path,
+    model: nn.Module,
+    recipe: Recipe,
+    *,
+    labels: Sequence[str],
+    metrics: Mapping[str, float],
+    images: Iterable[Tensor],
+    data_digest: str | None = None,
+    colours: Sequence[Colour] | None = None,
+) -> None:
+    """`make_bundle` for a model that `train_for_int8` changed: the ONNX file computes on the integers of the training.
+
+    Raises:
+        ConvsmithError: onnxruntime does not say what the trained model says; nothing is written.
+    """
+    exact = inference_model(model, recipe.preprocess)
+    content, float_layers = export_int8(exact, recipe)
+    parity = _parity(exact, OnnxRuntime(content), images)
+    write_bundle(
+        directory,
+        content,
+        task=recipe.task,
+        model_info={
+            "name": recipe.model.name,
+            "options": recipe.model.options,
+            "params": sum(parameter.numel() for parameter in model.parameters()),
+            "quantization": {"method": "training", "float_layers": float_layers},
+        },
+        labels=labels,
+        preprocess=recipe.preprocess,
+        metrics=metrics,
+        parity=parity,
+        recipe=recipe.model_dump(mode="json"),
+        data_digest=data_digest,
+        colours=colours,
+        created_with={package: version(package) for package in ("convsmith", "torch", "onnx", "onnxruntime")},
+    )
+
+
+def export_int8(model: nn.Module, recipe: Recipe) -> tuple[bytes, list[str]]:
+    """The INT8 ONNX file of an `inference_model` that was trained for it, and the layers that stay in float.
+
+    Raises:
+        ConvsmithError: onnxruntime has no integer kernel for a layer.
+    """
+    rounding = rounding_of(model)
+    assert rounding is not None
+    rounding.marks = True
+    try:
+        marked = export_onnx(model, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
+    finally:
+        rounding.marks = False
+    graph, ranges = _without_marks(marked, rounding.low.tolist(), rounding.high.tolist())
+    placement = place(graph, tensors=ranges)
+    # what is rounded in training is rounded, whoever reads it
+    rounded = {**{name: name for name in ranges}, **placement.rounded}
+    content = insert_qdq(graph, Placement(placement.nodes, rounded, for_all=True), ranges)
+    layers = graph.weighted()
+    integers = [node for node in layers if node.name in placement.nodes]
+    check_kernels(content, Counter(node.op_type for node in integers))
+    return content, [node.name for node in layers if node.name not in placement.nodes]
+
+
+def _without_marks(content: bytes, low: Sequence[float], high: Sequence[float]) -> tuple[Graph, dict[str, Range]]:
+    """The float graph, and the range of each tensor that had a mark behind it."""
+    model = onnx.load_from_string(content)
+    domain, operator = MARK.split("::")
+    ranges: dict[str, Range] = {}
+    unmarked: dict[str, str] = {}
+    nodes = []
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = unmarked.get(name, name)
+        if (node.domain, node.op_type) != (domain, operator):
+            nodes.append(node)
+            continue
+        site = next(a.i for a in node.attribute if a.name == "site")
+        ranges[node.input[0]] = low[site], high[site]
+        unmarked[node.output[0]] = node.input[0]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    graph = Graph.load(model.SerializeToString())
+    for name in [name for name in ranges if f"{name}{POOLED}" in graph.makers]:
+        ranges[f"{name}{POOLED}"] = ranges.pop(name)
+    return graph, ranges
+
+
+def _parity(model: nn.Module, runtime: OnnxRuntime, batches: Iterable[Tensor]) -> dict[str, float]:
+    trained: list[NDArray[np.float32]] = []
+    exported: list[NDArray[np.float32]] = []
+    images = agreeing = answers = 0
+    figures: dict[str, float] = {}
+    with torch.inference_mode():
+        for batch in batches:
+            one, two = model(batch).numpy(), runtime.run(batch.numpy())
+            images += len(batch)
+            same = one.argmax(1) == two.argmax(1)
+            agreeing, answers = agreeing + int(same.sum()), answers + same.size
+            trained.append(thinned(one))
+            exported.append(thinned(two))
+    if not images:
+        raise ConvsmithError("the export cannot be proved", "not one image can be read", "Repair or replace them.")
+    figures = distance(trained, exported)
+    if not figures["snr_db"] >= _ENOUGH_DB:
+        raise ConvsmithError(
+            "the INT8 model does not say what the trained one says",
+            f"on {images} images its logits are {figures['snr_db']:.1f} dB above the noise, not {_ENOUGH_DB:g}",
+            "Nothing was written. Please report this with the recipe.",
+        )
+    return {"images": images, "top1_agreement": agreeing / answers, **figures}

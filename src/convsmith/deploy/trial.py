@@ -1,0 +1,131 @@
+"""A model against the float model that it was made of, on images that are the same for all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.format import Manifest
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.labelled import (
+    Labelled,
+    LabelledImages,
+    Progress,
+    answers,
+    metric_of,
+    new_results,
+)
+from convsmith.errors import ConvsmithError
+
+_MOST_DB = 200.0  # float32 itself has less
+_TINY = 1e-30
+_STRIDE = 8  # of a map, each eighth row and column is compared
+_KEPT = 1 << 26  # logits that are compared, 256 MiB; those of further images only count in the metrics
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a model said of some images.
+
+    Attributes:
+        metrics: fractions, by name.
+        logits: of classes [N, K], or [N, K, h, w] of each eighth row and column of what the model looked at; of as many
+            images as memory has room for.
+        classes: its answers: of each image, or of each eighth row and column of its pixels.
+    """
+
+    metrics: dict[str, float]
+    logits: list[NDArray[np.float32]]
+    classes: list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How far a model is from its float form.
+
+    Attributes:
+        drop: points of top-1 or mIoU that it loses; negative where it gains.
+        agreement: share of images or pixels that both give the same class, 0 to 1.
+        snr_db: signal-to-noise ratio of the logits, 200 where they are equal.
+        max_abs_diff, mean_abs_diff: of the logits.
+    """
+
+    drop: float
+    agreement: float
+    snr_db: float
+    max_abs_diff: float
+    mean_abs_diff: float
+
+
+def run_all(
+    manifest: Manifest, content: bytes, images: Sequence[Labelled] | LabelledImages, progress: Progress, what: str
+) -> Outcome:
+    """Ask a model about images.
+
+    Args:
+        manifest: of the float bundle.
+        content: an ONNX model.
+        images: at least one.
+        progress: is told how many are done.
+        what: what it is told that this is.
+    """
+    runtime = OnnxRuntime(content)
+    logits: list[NDArray[np.float32]] = []
+    kept = 0
+
+    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        nonlocal kept
+        answer = runtime.run(batch)
+        if kept < _KEPT:
+            logits.append(thinned(answer))
+            kept += logits[-1].size
+        return answer
+
+    results, classes, done = new_results(manifest), [], 0
+    progress(what, 0, len(images))
+    for answer, target in answers(manifest, run, images):
+        results.update(answer, target)
+        is_mask = manifest.task == "segmentation"
+        classes.append(answer[::_STRIDE, ::_STRIDE].copy() if is_mask else answer.argmax(1))
+        done += 1 if is_mask else len(answer)
+        progress(what, done, len(images))
+    if not classes:
+        raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
+    return Outcome(results.compute(), logits, classes)
+
+
+def thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of maps [N, K, H, W] each eighth row and column; logits of images as they are."""
+    return logits[..., ::_STRIDE, ::_STRIDE].copy() if logits.ndim == 4 else logits
+
+
+def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
+    """The other's distance from the exact one; both are of the same images."""
+    metric = metric_of(manifest)
+    same = [one == two for one, two in zip(exact.classes, other.classes, strict=True)]
+    return Verdict(
+        drop=100 * (exact.metrics[metric] - other.metrics[metric]),
+        agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),
+        **distance(exact.logits, other.logits),
+    )
+
+
+def distance(exact: Iterable[NDArray[np.float32]], other: Iterable[NDArray[np.float32]]) -> dict[str, float]:
+    """`snr_db`, `max_abs_diff` and `mean_abs_diff` of logits [N, K] or [N, K, H, W], batch by batch."""
+    signal = noise = total = values = worst = 0.0
+    for one, two in zip(exact, other, strict=True):
+        difference = np.abs(one - two)
+        worst = float(np.maximum(worst, difference.max()))  # NaN stays
+        total += float(difference.sum(dtype=np.float64))
+        values += difference.size
+        # what is added to all logits of a pixel changes nothing
+        centred, error = (x - x.mean(axis=1, keepdims=True) for x in (one, one - two))
+        signal += float(np.square(centred, dtype=np.float64).sum())
+        noise += float(np.square(error, dtype=np.float64).sum())
+    ratio = 10 * math.log10((signal or _TINY) / (noise or _TINY))
+    return {"snr_db": min(max(ratio, -_MOST_DB), _MOST_DB), "max_abs_diff": worst, "mean_abs_diff": total / values}

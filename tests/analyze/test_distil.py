@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import convsmith as cs
+from convsmith.analyze.distil import student_recipe
+from convsmith.cli.main import main
+from convsmith.recipe.schema import Recipe
+from tests.colours import write_colour_bundle
+from tests.training.conftest import SMALL
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    """What a teacher was trained with: tricks that are not for its student."""
+    tricks = ("mixing={mixup_alpha: 0.2}", "loss.label_smoothing=0.1", "model.name=resnet18", "batch.size=1024")
+    return cs.load_recipe("digits", [*tricks, "sampling.fraction=0.5", "augment.random_crop.padding=2"])
+
+
+@pytest.fixture
+def teacher(recipe: Recipe, tmp_path: Path) -> Path:
+    return write_colour_bundle(tmp_path / "teacher", recipe=recipe.model_dump(mode="json"))
+
+
+def test_a_student_sees_its_teachers_images_and_none_of_its_tricks(teacher: Path, recipe: Recipe) -> None:
+    student = student_recipe(teacher, "mobilenet_v2")
+    assert student.model.name == "mobilenet_v2"
+    assert (student.augment, student.preprocess, student.sampling) == (
+        recipe.augment,
+        recipe.preprocess,
+        recipe.sampling,
+    )
+    assert (student.batch.size, student.schedule.epochs) == (1024, recipe.schedule.epochs)
+    assert student.mixing is None
+    assert student.loss == cs.load_recipe("digits").loss
+    assert student.optimizer.lr == 0.4
+    assert student.distillation is not None
+    assert student.distillation.teacher.bundle == str(teacher)
+    assert "resnet18" in student.description
+
+
+def test_words_change_the_students_recipe(teacher: Path) -> None:
+    student = student_recipe(teacher, "mobilenet_v2", ["schedule.epochs=77", "distillation.alpha=0.5"])
+    assert student.schedule.epochs == 77
+    assert student.distillation is not None
+    assert (student.distillation.alpha, student.distillation.temperature) == (0.5, 4.0)
+    with pytest.raises(cs.ConvsmithError, match=r"did you mean `schedule\.epochs`"):
+        student_recipe(teacher, "mobilenet_v2", ["schedule.epoch=77"])
+
+
+def test_a_bundle_for_segmentation_cannot_teach(pixel_bundle: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match="distillation is for classifiers"):
+        student_recipe(pixel_bundle, "mobilenet_v2")
+
+
+def test_a_bundle_of_a_recipe_that_is_none_is_said(tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match="cannot be read: source"):
+        student_recipe(write_colour_bundle(tmp_path / "bundle"), "mobilenet_v2")
+
+
+@pytest.mark.slow
+def test_teacher_student_and_int8_are_measured_together(
+    digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "teacher")
+    words = ["distil", str(teacher.path), "--student", "mobilenet_v2", "--data", str(digits), "--max-drop", "100"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", str(tmp_path / "student"), "--json", "augment.random_crop.size=16"])
+    assert ended.value.code in (0, None)
+    values = json.loads(capsys.readouterr().out)
+    assert list(values["forms"]) == ["teacher", "student", "student INT8"]
+    assert all(form["latency_ms"] > 0 and "top1" in form["metrics"] for form in values["forms"].values())
+    assert values["forms"]["student INT8"]["bytes"] < 0.4 * values["forms"]["student"]["bytes"]
+    assert cs.load(tmp_path / "student" / "bundle-int8").manifest.model["quantization"]["method"] == "static"
+    learned = cs.load_recipe(tmp_path / "student" / "recipe.yaml").distillation
+    assert learned is not None
+    assert learned.teacher.model == "cifar_resnet20"  # a run's own weights teach, not its bundle

@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+from convsmith.bundle.format import MODEL, read_manifest, read_model
+from convsmith.bundle.predictor import load
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.cli.main import main
+from convsmith.deploy.bundle import make_bundle
+from convsmith.deploy.calibration import calibrate
+from convsmith.deploy.labelled import balanced_order
+from convsmith.deploy.qdq import Graph, insert_qdq, place
+from convsmith.deploy.quantize import quantize_bundle
+from convsmith.deploy.static_int8 import kernels
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.load import load_recipe
+from convsmith.spec import Preprocess
+from tests.stripes import write_pixel_bundle, write_stripes
+
+SIDE = 8
+DIGITS = tuple("0123456789")
+
+
+class TinyNet(nn.Module):
+    """Two convolutions, a shortcut and a linear layer: every kind of node that has an integer kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        self.conv2, self.bn2 = nn.Conv2d(16, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        self.fc = nn.Linear(16 * 4, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.bn1(self.conv1(x)).relu()
+        x = (x + self.bn2(self.conv2(x))).relu()
+        logits: Tensor = self.fc(nn.functional.max_pool2d(x, 4).flatten(1))
+        return logits
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """900 handwritten digits, a quarter of them to validate."""
+    root = tmp_path_factory.mktemp("digits")
+    images, targets = load_digits(return_X_y=True)
+    for i, (pixels, target) in enumerate(zip(images[:900], targets, strict=False)):
+        folder = root / ("val" if i % 4 == 0 else "train") / str(target)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels.reshape(8, 8) * 255 / 16).astype(np.uint8)).save(folder / f"{i:04}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path) -> TinyNet:
+    """Trained for a second or two."""
+    torch.manual_seed(0)
+    model = TinyNet()
+    images, targets = load_digits(return_X_y=True)
+    learn = np.arange(len(images)) % 4 != 0
+    x = torch.from_numpy(images[learn]).float().view(-1, 1, 8, 8).expand(-1, 3, -1, -1) / 16
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    x, y = (x - mean) / std, torch.from_numpy(targets[learn])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for step in range(80):
+        rows = torch.arange(step * 128, step * 128 + 128) % len(x)
+        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return model.eval()
+
+
+def write(model: nn.Module, path: Path) -> Path:
+    recipe = load_recipe("digits").model_copy(update={"preprocess": Preprocess(resize=SIDE, crop=SIDE)})
+    images = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (4, 3, SIDE, SIDE), np.uint8))
+    make_bundle(path, model, recipe, labels=DIGITS, metrics={}, images=[images])
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(trained: TinyNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(trained, tmp_path_factory.mktemp("bundles") / "float")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convsmith.deploy.speed._SECONDS", 0.0)
+
+
+def content(path: Path) -> bytes:
+    return read_model(path, read_manifest(path))
+
+
+def test_a_trained_model_keeps_its_accuracy_and_computes_on_integers_throughout(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    report = quantize_bundle(bundle, data, tmp_path / "int8", images=256, max_drop=0.3)  # one image of 400
+    assert report.float_model.metrics["top1"] > 0.9
+    assert report.held_out is not None
+    assert report.held_out.drop <= 0.3
+    assert report.drop < 1.0
+    assert report.float_layers == ()
+    assert report.layers == 3
+    found = kernels(content(tmp_path / "int8"))
+    assert (found["QLinearConv"], found["QLinearAdd"], found["QGemm"]) == (2, 1, 1)
+    assert found["Conv"] == found["FusedConv"] == found["DequantizeLinear"] == 0
+    manifest = load(tmp_path / "int8").manifest
+    assert manifest.metrics == report.int8_model.metrics
+    assert manifest.model["quantization"] == json.loads(json.dumps(report.to_dict()))
+    assert manifest.parity["agreement"] == report.parity["agreement"] > 0.97
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(bundle: Path, data: Path, tmp_path: Path) -> None:
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        quantize_bundle(bundle, data, tmp_path / name, images=20, seed=seed, max_drop=100)
+    one, two, three = (content(tmp_path / name) for name in ("one", "two", "three"))
+    assert one == two
+    assert one != three
+
+
+def test_layers_that_integers_ruin_stay_in_float(trained: TinyNet, data: Path, tmp_path: Path) -> None:
+    """A channel between two convolutions is made so large that 255 levels leave nothing of the other channels."""
+
+    class Loud(TinyNet):
+        def __init__(self) -> None:
+            super().__init__()
+            self.between = nn.Conv2d(16, 16, 1, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.between(self.bn1(self.conv1(x)).relu()) / self.volume()
+            x = (x + self.bn2(self.conv2(x))).relu()
+            logits: Tensor = self.fc(nn.functional.max_pool2d(x, 4).flatten(1))
+            return logits
+
+        def volume(self) -> Tensor:
+            return torch.tensor([1.0] * 15 + [3e4]).view(1, 16, 1, 1)
+
+    model = Loud().eval().requires_grad_(False)
+    model.load_state_dict(
+        {**trained.state_dict(), "between.weight": torch.diag(model.volume().flatten())[..., None, None]}
+    )
+    path = write(model, tmp_path / "loud")
+    report = quantize_bundle(path, data, tmp_path / "int8", images=256, max_drop=0.5)
+    assert [layer.name for layer in report.float_layers] == ["between"]
+    assert "dB" in report.float_layers[0].why
+    assert min(verdict.drop for verdict in report.tried.values()) > 0.5
+    assert report.drop < 1.5
+    assert kernels(content(tmp_path / "int8"))["QLinearConv"] == 2
+
+
+def test_a_model_that_cannot_be_had_in_int8_is_refused_and_nothing_is_written(
+    bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convsmith.deploy.static_int8.insert_qdq", lambda graph, *_: silenced(graph))
+    with pytest.raises(ConvsmithError, match=r"no INT8 form of this model loses less than 0\.1 points"):
+        quantize_bundle(bundle, data, tmp_path / "int8", images=20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def silenced(graph: Graph) -> bytes:
+    """The model with a last layer that says nothing."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    last = next(node for node in reversed(model.graph.node) if node.op_type == "Gemm")
+    for tensor in model.graph.initializer:
+        if tensor.name in last.input:
+            tensor.raw_data = bytes(len(tensor.raw_data))
+    return bytes(model.SerializeToString())
+
+
+def test_onnxruntime_leaving_a_layer_in_float_is_an_error(
+    bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_first(graph: Graph, _placement: object, ranges: dict[str, tuple[float, float]]) -> bytes:
+        return insert_qdq(graph, place(graph, [graph.weighted()[0].name]), ranges)
+
+    monkeypatch.setattr("convsmith.deploy.static_int8.insert_qdq", without_first)
+    with pytest.raises(ConvsmithError, match="computes 1 Conv nodes on integers, not 2"):
+        quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
+
+
+@pytest.mark.parametrize("kept", ["conv1", "conv2", "fc"])
+def test_onnxruntime_makes_no_integers_of_a_layer_that_stays_in_float(bundle: Path, kept: str) -> None:
+    graph = Graph.load(content(bundle))
+    name = {"conv1": 0, "conv2": 1, "fc": 2}[kept]
+    placement = place(graph, [graph.weighted()[name].name])
+    images = np.random.RandomState(0).randint(0, 256, (8, 3, SIDE, SIDE), np.uint8)
+    ranges = calibrate(graph, placement.rounded, lambda run: np.testing.assert_array_equal(run(images).shape, (8, 10)))[
+        "minmax"
+    ]
+    found = kernels(insert_qdq(graph, placement, ranges))
+    assert found["QLinearConv"] == (2 if kept == "fc" else 1)
+    assert found["QGemm"] == (0 if kept == "fc" else 1)
+
+
+def test_dynamic_says_what_it_does_not_cover(
+    bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main_ok(["quantize", str(bundle), "--data", str(data), "--out", str(tmp_path / "int8"), "--method", "dynamic"])
+    printed = capsys.readouterr().out
+    assert "dynamic INT8 covers 1 of 3 layers with weights" in printed
+    assert "the 2 convolutions stay in float" in printed
+    assert kernels(content(tmp_path / "int8"))["Conv"] + kernels(content(tmp_path / "int8"))["FusedConv"] == 2
+    exact, integer = load(bundle), load(tmp_path / "int8")
+    image = np.asarray(Image.open(next((data / "val" / "3").iterdir())).convert("RGB"))
+    np.testing.assert_allclose(exact.predict(image).logits, integer.predict(image).logits, atol=0.3)
+
+
+def test_dynamic_of_convolutions_alone_is_refused(pixel_bundle: Path, tmp_path: Path) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green"), ("blue", "red")])
+    write_stripes(data, "val", [("red", "blue")])
+    with pytest.raises(ConvsmithError, match="dynamic INT8 does nothing for this model"):
+        quantize_bundle(pixel_bundle, data, tmp_path / "int8", method="dynamic")
+
+
+def test_a_bundle_for_segmentation_is_calibrated_and_judged_by_masks(tmp_path: Path) -> None:
+    scenes = [("red", "green", "blue"), ("blue", "red"), ("green", "blue"), ("red", "blue", "green")]
+    data = write_stripes(tmp_path / "data", "train", scenes)
+    write_stripes(data, "val", scenes)
+    bundle = write_pixel_bundle(tmp_path / "float", recipe={"data": {}})
+    report = quantize_bundle(bundle, data, tmp_path / "int8")
+    assert (report.metric, report.drop, report.images) == ("miou", 0.0, 4)
+    assert (report.calibration_images, report.held_out_images) == (2, 2)
+    assert kernels(content(tmp_path / "int8"))["QLinearConv"] == 1
+
+
+def test_an_int8_bundle_cannot_be_quantized_again(bundle: Path, data: Path, tmp_path: Path) -> None:
+    quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
+    with pytest.raises(ConvsmithError, match="is INT8 already"):
+        quantize_bundle(tmp_path / "int8", data, tmp_path / "again")
+
+
+def test_other_classes_than_the_bundles_are_refused(bundle: Path, tmp_path: Path) -> None:
+    for label in ("3", "33"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (8, 8)).save(tmp_path / "data" / label / f"{i}.png")
+    with pytest.raises(ConvsmithError, match="has the class `33`, which the bundle lacks"):
+        quantize_bundle(bundle, tmp_path / "data", tmp_path / "int8")
+
+
+def test_json_holds_what_the_table_does(
+    bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["quantize", str(bundle), "--data", str(data), "--out", str(tmp_path / "int8"), "--max-drop", "100"]
+    main_ok([*words, "--images", "20", "--json"])
+    values = json.loads(capsys.readouterr().out)
+    assert values["bundle"] == str(tmp_path / "int8")
+    assert values["int8_model"]["bytes"] == (tmp_path / "int8" / MODEL).stat().st_size < values["float_model"]["bytes"]
+    main_ok(words)
+    printed = capsys.readouterr().out
+    assert "float" in printed
+    assert "points lost" in printed
+
+
+def test_the_float_bundle_is_not_overwritten(bundle: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["quantize", str(bundle), "--data", str(data), "--out", str(bundle)])
+    assert "is the float bundle" in capsys.readouterr().err
+
+
+def test_training_for_int8_is_pointed_at(bundle: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["quantize", str(bundle), "--data", str(data), "--method", "qat"])
+    assert "--finetune RUN quantization_aware={}" in capsys.readouterr().err
+
+
+def test_the_first_images_have_of_each_class_as_many() -> None:
+    targets = np.array([0] * 50 + [1] * 5 + [2] * 20)
+    order = balanced_order(targets, seed=0)
+    assert sorted(order) == list(range(75))
+    assert np.bincount(targets[order[:15]]).tolist() == [5, 5, 5]
+    assert order != balanced_order(targets, seed=1)
+
+
+@pytest.mark.parametrize("operator", ["resize", "pad", "mean"])
+def test_what_lies_between_convolutions_has_no_island_of_float(operator: str) -> None:
+    graph = Graph.load(between(operator))
+    placement = place(graph)
+    runtime = OnnxRuntime(graph.model.SerializeToString())
+    image = np.random.RandomState(0).randint(0, 256, (1, 3, 8, 8), np.uint8)
+    model = insert_qdq(
+        graph,
+        placement,
+        {name: (0.0, 255.0) if name == "floats" else (-4.0, 4.0) for name in placement.rounded.values()},
+    )
+    found = kernels(model)
+    assert found["QLinearConv"] == 2
+    assert found["QuantizeLinear"] == found["DequantizeLinear"] == 1
+    np.testing.assert_allclose(OnnxRuntime(model).run(image), runtime.run(image), atol=0.1)
+
+
+def between(operator: str) -> bytes:
+    """Two 1x1 convolutions with something between them."""
+    generator = np.random.RandomState(0)
+    constants = {
+        "one": generator.randn(8, 3, 1, 1).astype(np.float32) / 255,
+        "two": generator.randn(4, 8, 1, 1).astype(np.float32) / 8,
+        "sizes": np.array([1, 8, 5, 7]),
+        "pads": np.array([0, 0, 0, 1, 0, 0, 1, 0]),
+        "zero": np.array(0, np.float32),
+        "axes": np.array([2, 3]),
+    }
+    middle = {
+        "resize": helper.make_node("Resize", ["a", "", "", "sizes"], ["b"], mode="linear"),
+        "pad": helper.make_node("Pad", ["a", "pads", "zero"], ["b"]),
+        "mean": helper.make_node("ReduceMean", ["a", "axes"], ["b"]),
+    }
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["floats", "one"], ["a"]),
+        middle[operator],
+        helper.make_node("Conv", ["b", "two"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        operator,
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 4, None, None])],
+        [numpy_helper.from_array(values, name) for name, values in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+def main_ok(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code in (0, None)

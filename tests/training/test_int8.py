@@ -1,0 +1,132 @@
+"""Training for INT8: what is trained is what the bundle computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import convsmith as cs
+from convsmith.bundle.format import read_manifest, read_model
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.onnx_export import inference_model
+from convsmith.deploy.static_int8 import kernels
+from convsmith.models.fake_quant import round_weights, rounding_of, train_for_int8
+from convsmith.training.model_plan import build_model
+from convsmith.training.run_weights import judged_weights, weights_of_run
+from tests.training.conftest import SMALL
+from tests.training.tiny_model import TinyNet, name_tiny
+
+
+@pytest.fixture(scope="module")
+def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
+    with pytest.MonkeyPatch.context() as patch:
+        name_tiny(patch)
+        int8 = ("model.name=tiny", "quantization_aware={}", "ema={decay: 0.5}", "schedule.epochs=2")
+        recipe = cs.load_recipe("digits", [*SMALL, *int8])
+        return cs.train(recipe, digits, tmp_path_factory.mktemp("runs") / "int8")
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    name_tiny(monkeypatch)
+
+
+def images(count: int) -> Tensor:
+    return torch.from_numpy(np.random.RandomState(0).randint(0, 256, (count, 3, 16, 16), np.uint8))
+
+
+def test_the_bundle_says_what_the_trained_model_says_within_a_level(run: cs.Run) -> None:
+    manifest = read_manifest(run.bundle)
+    content = read_model(run.bundle, manifest)
+    model = build_model(run.recipe)
+    model.load_state_dict(load_file(run.checkpoints / "best" / f"{judged_weights(run.recipe)}.safetensors"))
+    exact = inference_model(model, run.recipe.preprocess)
+    with torch.inference_mode():
+        expected = exact(images(20)).numpy()
+    rounding = rounding_of(model)
+    assert rounding is not None
+    levels = (rounding.high - rounding.low) / 255
+    step = float(
+        levels[-1] * model.get_parameter("head.weight").detach().abs().sum(1).max()
+    )  # each feature a level off
+    assert np.abs(OnnxRuntime(content).run(images(20).numpy()) - expected).max() <= step
+    assert manifest.parity["snr_db"] > 30
+    assert manifest.model["quantization"] == {"method": "training", "float_layers": []}
+
+
+def test_the_bundle_computes_on_integers_throughout(run: cs.Run) -> None:
+    found = kernels(read_model(run.bundle, read_manifest(run.bundle)))
+    assert (found["QLinearConv"], found["QGemm"], found["QLinearAdd"]) == (3, 1, 2)
+    assert found["Conv"] == found["FusedConv"] == found["DequantizeLinear"] == 0
+
+
+def test_a_float_model_starts_from_its_weights(run: cs.Run) -> None:
+    model = build_model(cs.load_recipe("digits", [*SMALL, "model.name=tiny", "model.num_classes=4"]), str(run.path))
+    trained = load_file(weights_of_run(run.path, "auto"))
+    assert "rounding.low" in trained
+    assert all(torch.equal(value, trained[name]) for name, value in model.state_dict().items())
+
+
+def test_gradients_pass_and_ranges_are_a_moving_average() -> None:
+    torch.manual_seed(0)
+    model = TinyNet(4)
+    plain = {name: value.clone() for name, value in model.state_dict().items()}
+    train_for_int8(model, (16, 16), 0.25)
+    assert {name for name in model.state_dict() if name not in plain} == {
+        "rounding.low", "rounding.high", "rounding.batches"
+    }  # fmt: skip
+    first, second = (torch.randn(8, 3, 16, 16) * scale for scale in (1.0, 3.0))
+    model(first).sum().backward()
+    model(second)
+    rounding = rounding_of(model)
+    assert rounding is not None
+    assert float(rounding.high[0]) == pytest.approx(0.75 * float(first.max()) + 0.25 * float(second.max()), rel=1e-5)
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+    before = rounding.high.clone()
+    model.eval()(second)
+    assert torch.equal(rounding.high, before)
+
+
+def test_weights_have_a_scale_for_each_output_channel() -> None:
+    weights = torch.randn(4, 3, 2, 2) * torch.tensor([1.0, 10.0, 0.1, 0.0]).view(4, 1, 1, 1)
+    rounded = round_weights(weights)
+    scale = weights.abs().flatten(1).amax(1).clamp(min=1e-9).view(4, 1, 1, 1) / 127
+    assert (rounded - weights).abs().div(scale).max() <= 0.5001
+    assert (rounded / scale - (rounded / scale).round()).abs().max() < 1e-3
+
+
+def test_a_model_that_calls_other_functions_in_training_is_refused() -> None:
+    class Moody(TinyNet):
+        def forward_features(self, x: Tensor) -> Tensor:
+            return super().forward_features(torch.relu(x) if self.training else x)
+
+    model = Moody(4)
+    train_for_int8(model, (16, 16), 0.1)
+    with pytest.raises(cs.ConvsmithError, match="cannot be trained for INT8"):
+        model(torch.randn(2, 3, 16, 16))
+
+
+@pytest.mark.parametrize("key", ["gradient_checkpointing", "sync_batch_norm"])
+def test_what_does_not_go_together_is_said(key: str) -> None:
+    with pytest.raises(cs.ConvsmithError, match=f"quantization_aware cannot be had with model.{key}"):
+        cs.load_recipe("digits", ["quantization_aware={}", f"model.{key}=true"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cifar_resnet20", "resnet50", "mobilenet_v2", "convnext_tiny", "resnest50"])
+def test_every_family_trains_for_int8_and_leaves_no_layer_in_float(name: str) -> None:
+    from convsmith.deploy.trained_int8 import export_int8
+
+    torch.manual_seed(0)
+    recipe = cs.load_recipe("digits", [f"model.name={name}", "quantization_aware={}", "preprocess.resize=64"])
+    recipe = recipe.model_copy(update={"preprocess": recipe.preprocess.model_copy(update={"crop": 64})})
+    model = build_model(recipe)
+    model.train()
+    model(torch.randn(4, 3, 64, 64))
+    _, float_layers = export_int8(inference_model(model, recipe.preprocess), recipe)
+    assert float_layers == []
