@@ -40,7 +40,10 @@ from tests.recipe.test_yaml_text import VALUES
         ("augment: {zzz: 1}", "unknown key `augment.zzz`; `augment` has brightness_shift, color_jitter, "),
         ("gamma: 3", "unknown key `gamma`; did you mean `schedule.gamma` or `loss.gamma`?"),
         ("num_clases: 3", "unknown key `num_clases`; did you mean `model.num_classes`?"),
-        ("zzz: 1", "unknown key `zzz`; a recipe has augment, batch, channels_last, checkpoint, clip_grad_norm, compile,"),
+        (
+            "zzz: 1",
+            "unknown key `zzz`; a recipe has augment, batch, channels_last, checkpoint, clip_grad_norm,",
+        ),
         ("optimizer: {betas: [0.9, 0.99]}", "unknown key `optimizer.betas` where optimizer.name is `sgd`"),
         # of the wrong kind
         ('optimizer: {lr: "0.1"}', '`optimizer.lr` is the text "0.1", expected a number'),

@@ -226,6 +226,8 @@ class Recipe(Section):
         for key in ("gradient_checkpointing", "sync_batch_norm"):
             if self.quantization_aware and getattr(self.model, key):
                 raise ValueError(f"quantization_aware cannot be had with model.{key}: set one of them to null or false")
+        if self.quantization_aware and self.compile is True:
+            raise ValueError("quantization_aware cannot be had with compile=true: set compile=auto or false")
         per_device = self.batch.per_device
         if per_device != "auto" and self.batch.size % per_device:
             raise ValueError(

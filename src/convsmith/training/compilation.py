@@ -38,8 +38,11 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     """
     if recipe.compile != "auto":
         return recipe.compile
-    if recipe.model.drop_path or recipe.model.drop_block or recipe.freeze:
-        return False  # what changes with the epoch is compiled again each time
+    changes = (
+        recipe.model.drop_path or recipe.model.drop_block or recipe.freeze
+    )  # each epoch it would be compiled again
+    if changes or recipe.quantization_aware:
+        return False
     passes = (plan.total_steps - progress.step) * plan.accumulation
     batch = next(iter(parts.batches(plan, progress.step)))
     if not len(batch.images):
