@@ -13,6 +13,7 @@ from convsmith.errors import ConvsmithError, missing_package
 
 if TYPE_CHECKING:
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
+    from convsmith.analyze.export import export
     from convsmith.bundle.predictor import Bundle, load
     from convsmith.models.published import Weights, list_weights, weights
     from convsmith.models.registry import create_model, list_models
@@ -32,6 +33,7 @@ _HOME = {
     "Weights": "models.published:Weights",
     "create_model": "models.registry:create_model",
     "evaluate": "analyze.evaluate:evaluate_bundle",
+    "export": "analyze.export:export",
     "list_models": "models.registry:list_models",
     "list_recipes": "recipe.load:list_recipes",
     "list_weights": "models.published:list_weights",
@@ -52,6 +54,7 @@ __all__ = [
     "Weights",
     "create_model",
     "evaluate",
+    "export",
     "list_models",
     "list_recipes",
     "list_weights",

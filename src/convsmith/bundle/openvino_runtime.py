@@ -63,7 +63,9 @@ class OpenVinoRuntime:
         try:
             logits: NDArray[np.float32] = request.infer([images])[0]
         except RuntimeError as error:
-            raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", _last_line(error)) from error
+            raise ConvsmithError(
+                f"the model cannot run on images of shape {images.shape}", _last_line(error)
+            ) from error
         finally:
             self._idle.append(request)
         return logits

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest, first_problem, read_files, read_manifest
-from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.open_runtime import open_runtime
+from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import Runtime, available_cores
 from convsmith.bundle.segment import segment
 from convsmith.bundle.segmentation import Segmentation
@@ -46,9 +46,7 @@ def load(path: str | Path, threads: int | None = None, runtime: str | None = Non
     """
     directory = Path(path)
     manifest = read_manifest(directory)
-    return Bundle(
-        directory, manifest, open_runtime(read_files(directory, manifest), manifest.format, threads, runtime)
-    )
+    return Bundle(directory, manifest, open_runtime(read_files(directory, manifest), manifest.format, threads, runtime))
 
 
 class Bundle:

@@ -13,6 +13,7 @@ from convsmith.cli import (
     data,
     demo,
     evaluate,
+    export,
     lr_find,
     models,
     plan,
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(export.export)
 app.command()(predict.predict)
 app.command()(serve.serve)
 app.command()(plan.plan)
