@@ -62,6 +62,13 @@ class Source:
         assert self.model is not None
         return self.model
 
+    def require_one_size(self, format_name: str) -> None:
+        """Raise a ConvsmithError if the images may have any size."""
+        if self.any_size:
+            raise ConvsmithError(
+                f"{format_name} takes images of one size", "this model takes any", "Say which with --size."
+            )
+
 
 @dataclass(frozen=True)
 class Format:
@@ -125,6 +132,13 @@ def export_files(name: str, source: Source) -> Files:
         return chosen.export(source)
     except ModuleNotFoundError as error:
         raise _missing(name, chosen, error) from error
+    except ConvsmithError:
+        raise
+    except Exception as error:  # a converter's own, of which there are as many kinds as converters
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ConvsmithError(
+            f"{name} cannot be made of this model", reason, "`convsmith --debug export` shows all that it says."
+        ) from error
 
 
 def open_files(name: str, files: Files, threads: int | None = None) -> Runtime:

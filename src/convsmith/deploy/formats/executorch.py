@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from convsmith.bundle.runtime import Runtime
 from convsmith.deploy.format import Files, Format, Source
-from convsmith.errors import ConvsmithError
 
 _FILE = "model.pte"
 
@@ -16,10 +15,7 @@ def _export(source: Source) -> Files:
 
     from convsmith.deploy.onnx_export import quiet
 
-    if source.any_size:
-        raise ConvsmithError(
-            "ExecuTorch takes images of one size", "memory is planned when it is exported", "Say which with --size."
-        )
+    source.require_one_size("ExecuTorch")
     with quiet():
         example = torch.zeros(1, 3, *source.size, dtype=torch.uint8)
         program = torch.export.export(source.trained, (example,))

@@ -70,10 +70,7 @@ def _export(source: Source) -> Files:
     _need_gpu()
     import tensorrt
 
-    if source.any_size:
-        raise ConvsmithError(
-            "TensorRT takes images of one size here", "an engine is tuned to sizes", "Say which with --size."
-        )
+    source.require_one_size("TensorRT")
     return {_FILE: build_engine(tensorrt, source)}
 
 
