@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from convsmith.analyze.prove import prove
 from convsmith.bundle.format import MANIFEST, Manifest, read_manifest, read_model, write_bundle
@@ -122,9 +125,10 @@ def _input_size(manifest: Manifest) -> Size:
         return spec.crop, spec.crop
     if spec.window is not None:
         return spec.window.size
-    augment = manifest.recipe.get("augment")
-    size = augment.get("size") if isinstance(augment, dict) else None
-    return Recipe.model_validate(manifest.recipe).input_size if size is None else tuple(size)
+    try:
+        return Recipe.model_validate_json(json.dumps(manifest.recipe)).input_size
+    except ValidationError:  # of another version of convsmith
+        return 512, 512
 
 
 def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
