@@ -52,10 +52,15 @@ class OpenVinoRuntime:
                 "the model is not one of convsmith",
                 f"it maps {inputs} to {outputs} instead of uint8 `{INPUT}` to float `{OUTPUT}`",
             )
+        shape = self._network.inputs[0].partial_shape
+        self._sides = [side.get_length() if side.is_static else None for side in shape]
         self._idle: list[Any] = []
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, K], or [N, K, H, W], of images [N, 3, H, W] in 0 to 255."""
+        if any(fixed not in (None, side) for fixed, side in zip(self._sides, images.shape, strict=True)):
+            # OpenVINO would answer with no logits at all, or with those of something else
+            raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", "its size is another")
         try:
             request = self._idle.pop()  # a request serves one thread at a time
         except IndexError:

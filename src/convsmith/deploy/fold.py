@@ -72,10 +72,12 @@ def _fold_layer_scale(graph: ir.Graph, mul: ir.Node) -> None:
         return
     if not weight.ndim - 1 == scale.ndim == bias.ndim == 1 or scale.shape != bias.shape:
         return
+    if mul.outputs[0].is_graph_output():  # it would lose its name
+        return
     matmul.replace_input_with(1, _initializer(graph, f"{matmul.name}.weight", weight * scale))
     add.replace_input_with(0, matmul.outputs[0])
     add.replace_input_with(1, _initializer(graph, f"{add.name}.bias", bias * scale))
-    mul.outputs[0].replace_all_uses_with(add.outputs[0], replace_graph_outputs=True)
+    mul.outputs[0].replace_all_uses_with(add.outputs[0])
     graph.remove(mul, safe=True)
 
 
