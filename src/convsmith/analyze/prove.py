@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from convsmith.bundle.runtime import Runtime
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.data.index import Index, IndexBuilder
 from convsmith.data.pairs import PairIndex
-from convsmith.data.scan import images_below, list_folder
+from convsmith.data.scan import list_folder
 from convsmith.deploy.parity import Parity, Tolerance
 from convsmith.tasks.classification_metrics import ClassificationResults
 from convsmith.tasks.segmentation_metrics import SegmentationResults
@@ -120,7 +120,7 @@ def _samples(manifest: Manifest, data: Path) -> tuple[Index | PairIndex, bool]:
     listing = list_folder(data)
     if listing.images and not listing.folders:
         builder = IndexBuilder(data.absolute())
-        builder.add(0, images_below(data.absolute(), "", Counter()))
+        builder.add(0, sorted(os.fsencode(name) for name in listing.images))
         return builder.build(), False
     found = judged_pairs if manifest.task == "segmentation" else judged_images
     return found(data, manifest)[0], True
