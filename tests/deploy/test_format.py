@@ -132,7 +132,7 @@ def test_float16_halves_the_file() -> None:
     "name",
     [
         "torchscript",
-        "pt2",
+        pytest.param("pt2", marks=pytest.mark.slow),
         pytest.param("aotinductor", marks=pytest.mark.slow),
         pytest.param("executorch", marks=pytest.mark.slow),
         pytest.param("litert", marks=pytest.mark.slow),

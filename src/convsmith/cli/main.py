@@ -10,6 +10,7 @@ import typer
 
 from convsmith.cli import (
     ablate,
+    benchmark,
     data,
     demo,
     evaluate,
@@ -42,6 +43,7 @@ app.command()(evaluate.evaluate)
 app.command()(export.export)
 app.command()(predict.predict)
 app.command()(serve.serve)
+app.command()(benchmark.benchmark)
 app.command()(plan.plan)
 app.command()(ablate.ablate)
 app.command()(lr_find.lr_find)
