@@ -113,6 +113,13 @@ def test_what_a_converter_refuses_is_one_clear_error() -> None:
         export_files("onnx-fp16", Source((8, 8), False, given=b"nonsense"))
 
 
+@pytest.mark.parametrize("name", ["torchscript", "pt2"])
+def test_a_file_that_is_no_such_model_is_one_clear_error(name: str) -> None:
+    file = {"torchscript": "model.ts", "pt2": "model.pt2"}[name]
+    with pytest.raises(ConvsmithError, match=f"the {name} file cannot be loaded"):
+        open_files(name, {file: b"nonsense"})
+
+
 @pytest.mark.parametrize("name", ["onnx", "onnx-fp16", "openvino", "triton"])
 def test_an_onnx_model_is_enough(name: str) -> None:
     pytest.importorskip(PACKAGES.get(name, "onnx"))
@@ -149,7 +156,7 @@ def test_the_artefact_says_what_torch_says(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["torchscript", pytest.param("pt2", marks=pytest.mark.slow), pytest.param("openvino", marks=pytest.mark.slow)],
+    ["torchscript", "pt2", pytest.param("openvino", marks=pytest.mark.slow)],
 )
 def test_a_segmentation_takes_any_size(name: str) -> None:
     source = small(any_size=True)

@@ -24,7 +24,7 @@ from convsmith.deploy.parity import Parity, Tolerance
 from convsmith.tasks.classification_metrics import ClassificationResults
 from convsmith.tasks.segmentation_metrics import SegmentationResults
 
-_BATCH = 8
+_BATCH = 8  # of a classifier; the logits of a mask are large
 
 Progress = Callable[[int, int], None]
 
@@ -63,16 +63,17 @@ def prove(
     parity = Parity()
     count = min(images, len(samples))
     numbers = [i * len(samples) // count for i in range(count)]
-    for start in range(0, count, _BATCH):
-        inputs, targets = _read(bundles[0], samples, numbers[start : start + _BATCH])
-        for runtime in runtimes:
+    batch = 1 if manifest.task == "segmentation" else _BATCH
+    for start in range(0, count, batch):
+        inputs, targets = _read(bundles[0], samples, numbers[start : start + batch])
+        for judge, runtime in zip(judges, runtimes, strict=True):
             runtime.said.clear()
-        for judge in judges:
-            judge.answer(inputs, targets)
+            if inputs:
+                judge.answer(inputs, targets)
         for expected, given in zip(*(runtime.said for runtime in runtimes), strict=True):
             parity.add(expected, given)
         if progress:
-            progress(min(start + _BATCH, count), count)
+            progress(min(start + batch, count), count)
     figures = parity.figures(tolerance)
     if labelled:
         metric = "miou" if manifest.task == "segmentation" else "top1"
@@ -103,10 +104,9 @@ class _Judge:
 
     def answer(self, inputs: list[NDArray[np.uint8]], targets: list[Any]) -> None:
         if self._bundle.manifest.task == "classification":
-            if inputs:
-                logits = self._bundle.logits(np.stack(inputs))
-                if self._labelled:
-                    self.results.update(logits, np.array(targets))
+            logits = self._bundle.logits(np.stack(inputs))
+            if self._labelled:
+                self.results.update(logits, np.array(targets))
             return
         for image, target in zip(inputs, targets, strict=True):
             answer = self._bundle.predict_preprocessed(image)

@@ -135,10 +135,8 @@ def export_files(name: str, source: Source) -> Files:
     except ConvsmithError:
         raise
     except Exception as error:  # a converter's own, of which there are as many kinds as converters
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ConvsmithError(
-            f"{name} cannot be made of this model", reason, "`convsmith --debug export` shows all that it says."
-        ) from error
+        fix = "`convsmith --debug export` shows all that it says."
+        raise ConvsmithError(f"{name} cannot be made of this model", _first_line(error), fix) from error
 
 
 def open_files(name: str, files: Files, threads: int | None = None) -> Runtime:
@@ -152,6 +150,10 @@ def open_files(name: str, files: Files, threads: int | None = None) -> Runtime:
         return chosen.open(files, threads)
     except ModuleNotFoundError as error:
         raise _missing(name, chosen, error) from error
+    except ConvsmithError:
+        raise
+    except Exception as error:  # a runtime's own, likewise
+        raise ConvsmithError(f"the {name} file cannot be loaded", _first_line(error)) from error
 
 
 def open_bundle(path: Path, threads: int | None = None, runtime: str | None = None) -> Bundle:
@@ -169,3 +171,7 @@ def open_bundle(path: Path, threads: int | None = None, runtime: str | None = No
 
 def _missing(name: str, chosen: Format, error: ModuleNotFoundError) -> ConvsmithError:
     return require_extra(str(error.name).partition(".")[0], chosen.extra, f"the format {name}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
