@@ -24,7 +24,7 @@ class Tolerance:
 
     Attributes:
         logits: largest difference of logits, relative to the largest logit.
-        agreement: smallest share of images, or of pixels, to which both give the same class; one of few may always differ.
+        agreement: smallest share of images, or of pixels, to which both give the same class; one may always differ.
     """
 
     logits: float
