@@ -99,7 +99,7 @@ def test_a_bundle_states_the_parity_that_was_measured(tmp_path: Path) -> None:
 
 def logits_with_other_classes(count: int, changed: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits of `count` images, and others a hair apart that name another class for `changed` of them."""
-    expected = np.tile(np.float32([1.0, 1.0 - 1e-5]), (count, 1))
+    expected = np.tile(np.array([1.0, 1.0 - 1e-5], np.float32), (count, 1))
     exported = expected.copy()
     exported[:changed] = expected[:changed, ::-1]
     return expected, exported
