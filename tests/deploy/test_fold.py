@@ -39,6 +39,7 @@ def operations(content: bytes) -> Counter[str]:
     onnx.checker.check_model(model, full_check=True)
     used = {name for node in model.graph.node for name in node.input}
     assert {initializer.name for initializer in model.graph.initializer} <= used
+    assert __file__.rpartition("/tests/")[0].encode() not in content  # nothing says where it was made
     return Counter(node.op_type for node in model.graph.node)
 
 
@@ -131,8 +132,8 @@ def test_hrnet_has_one_resize_for_each_upsampling_and_constant_shapes_where_the_
     assert operations(free)["Resize"] == upsamplings
     fixed = with_fixed_size(free, (64, 96))
     found = operations(fixed)
-    assert found["Resize"] == upsamplings
-    assert found["Shape"] <= 1  # the batch is still free
+    assert found["Resize"] == found["Shape"] == upsamplings  # the batch is still free
+    assert set(found) == {"Cast", "Conv", "Add", "Relu", "Concat", "Shape", "Resize"}
     assert_says_the_same(exact, free, (61, 90))
     assert_says_the_same(exact, fixed, (64, 96))
 
