@@ -73,7 +73,7 @@ def export_onnx(model: nn.Module, size: Size, any_size: bool = False, opset: int
         assert program is not None
         fold_constants(program.model)
         for node in program.model.graph:
-            node.metadata_props.clear()  # stack traces, with the paths of this machine
+            node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)  # it has the paths of this machine
         return bytes(program.model_proto.SerializeToString())
 
 
