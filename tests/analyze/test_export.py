@@ -187,6 +187,8 @@ def test_wrong_requests_are_one_clear_error(tmp_path: Path, colour_bundle: Path,
         cs.export(run, "onnx", out, data, opset=7)
     with pytest.raises(ConvsmithError, match="is what is to be exported"):
         cs.export(colour_bundle, "onnx", colour_bundle, data)
+    with pytest.raises(ConvsmithError, match="is what is to be exported"):
+        cs.export(run, "onnx", run / "bundle", data)
     with pytest.raises(ConvsmithError, match="holds something else than an export"):
         cs.export(colour_bundle, "onnx", data, data)
     with pytest.raises(ConvsmithError, match="is not a bundle"):

@@ -144,7 +144,7 @@ def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
 
 def _check_out(out: Path, place: Path) -> None:
     """Refuse to replace what is no artefact, or what is being exported."""
-    if out.resolve() == place.resolve():
+    if out.resolve() in (place.resolve(), (place / "bundle").resolve()):
         raise ConvsmithError(f"{out} is what is to be exported", fix="Choose another folder with --out.")
     known = (out / MANIFEST).is_file() or (out / _ARRANGED).is_file()
     if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
