@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from convsmith.bundle.runtime import Runtime
 from convsmith.deploy.format import Files, Format, Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FILE = "model.pte"
 
@@ -23,14 +28,24 @@ def _export(source: Source) -> Files:
         return {_FILE: bytes(lowered.to_executorch().buffer)}
 
 
-def _open(files: Files, threads: int | None) -> Runtime:
-    from executorch.runtime import Runtime as ExecuTorch
+class _Program:
+    """The method, and the program that it points into and does not keep alive."""
 
+    def __init__(self, content: bytes) -> None:
+        from executorch.runtime import Runtime as ExecuTorch
+
+        self._program = ExecuTorch.get().load_program(content)
+        self._method = self._program.load_method("forward")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        logits: Tensor = self._method.execute([images])[0]
+        return logits
+
+
+def _open(files: Files, threads: int | None) -> Runtime:
     from convsmith.deploy.torch_runtime import TorchRuntime
 
-    method = ExecuTorch.get().load_program(files[_FILE]).load_method("forward")
-    # what it returns lies in memory that the next call writes to
-    return TorchRuntime(lambda images: method.execute([images])[0].clone(), threads, one_by_one=True)
+    return TorchRuntime(_Program(files[_FILE]), threads, one_by_one=True)
 
 
 FORMAT = Format("for phones, on their CPUs; one image at a time", _export, _open, extra="executorch", needs_model=True)
