@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def colour_model(classes: int = 3, side: int = SIDE, names: tuple[str, str] = ("
     return content
 
 
-def write_colour_bundle(directory: Path, model: bytes | None = None, **changes: Any) -> Path:
+def write_colour_bundle(directory: Path, model: bytes | Mapping[str, bytes] | None = None, **changes: Any) -> Path:
     """Write the colour model as a bundle; `changes` replace arguments of `write_bundle`."""
     arguments: dict[str, Any] = {
         "task": "classification",

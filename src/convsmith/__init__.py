@@ -14,6 +14,7 @@ from convsmith.errors import ConvsmithError, missing_package
 if TYPE_CHECKING:
     from convsmith.analyze.distil import distil
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
+    from convsmith.analyze.export import export
     from convsmith.bundle.predictor import Bundle, load
     from convsmith.deploy.quantize import quantize_bundle as quantize
     from convsmith.models.published import Weights, list_weights, weights
@@ -35,6 +36,7 @@ _HOME = {
     "create_model": "models.registry:create_model",
     "distil": "analyze.distil:distil",
     "evaluate": "analyze.evaluate:evaluate_bundle",
+    "export": "analyze.export:export",
     "list_models": "models.registry:list_models",
     "list_recipes": "recipe.load:list_recipes",
     "list_weights": "models.published:list_weights",
@@ -57,6 +59,7 @@ __all__ = [
     "create_model",
     "distil",
     "evaluate",
+    "export",
     "list_models",
     "list_recipes",
     "list_weights",

@@ -55,6 +55,7 @@ _EXTRA_OF = {
     "timm": "timm",
     "onnx": "export",
     "onnxscript": "export",
+    "openvino": "openvino",
     "fastapi": "serve",
     "python_multipart": "serve",
     "uvicorn": "serve",

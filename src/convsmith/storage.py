@@ -66,7 +66,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     try:
         temporary.chmod(0o755)
         yield temporary
-        for file in temporary.iterdir():
+        for file in temporary.rglob("*"):
             _flush(file)
         _flush(temporary)
         if path.exists():

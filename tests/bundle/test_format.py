@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convsmith.bundle.format import read_manifest, read_model
+from convsmith.bundle.format import read_files, read_manifest, read_model
 from convsmith.bundle.predictor import load
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocess
@@ -117,6 +117,32 @@ def test_a_changed_further_file_is_refused(bundle: Path) -> None:
         load(bundle)
 
 
+def test_a_bundle_that_names_no_format_is_one_in_onnx(bundle: Path) -> None:
+    """As bundles were written before there were others."""
+    values = json.loads((bundle / "bundle.json").read_text())
+    for key in ("format", "one_size", "checksum"):
+        del values[key]
+    (bundle / "bundle.json").write_text(json.dumps(sealed(values)))
+    assert read_manifest(bundle).format == "onnx"
+    assert load(bundle).labels == LABELS
+
+
+def test_every_file_of_another_format_is_verified(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "b", {"model.xml": b"xml", "model.bin": b"bin"}, file_format="openvino")
+    assert read_files(bundle, read_manifest(bundle)) == {"model.xml": b"xml", "model.bin": b"bin"}
+    (bundle / "model.bin").write_bytes(b"bun")
+    with pytest.raises(ConvsmithError, match=r"model\.bin does not have the SHA-256"):
+        load(bundle)
+
+
+def test_a_format_that_needs_torch_says_which_commands_take_it(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "b", {"model.ts": b"code"}, file_format="torchscript")
+    with pytest.raises(ConvsmithError, match=r"format is torchscript: .*\n`convsmith evaluate` and"):
+        load(bundle)
+    with pytest.raises(ConvsmithError, match="holds no ONNX model: its format is torchscript"):
+        read_model(bundle, read_manifest(bundle))
+
+
 @pytest.mark.parametrize("name", ["../model.onnx", "/etc/hostname", "a/b", "..", "bundle.json", "", "a\\b", ".x"])
 def test_a_file_name_that_is_not_plain_is_refused(bundle: Path, name: str) -> None:
     files = json.loads((bundle / "bundle.json").read_text())["files"]
@@ -163,6 +189,8 @@ def test_a_manifest_without_a_format_version_is_damaged(bundle: Path, version: o
         ({"task": "segmentation"}, "resize_then_crop"),
         ({"colours": [[0, 0, 0]]}, "1 colours for 3 labels"),
         ({"colours": [[0, 0, 256]] * 3}, "colours"),
+        ({"one_size": True}, "needs a window"),
+        ({"files": {}}, "no file is the model"),
     ],
 )
 def test_a_manifest_of_another_shape_names_the_key(bundle: Path, changes: dict[str, Any], key: str) -> None:

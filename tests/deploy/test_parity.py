@@ -11,7 +11,7 @@ from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.parity import measure_parity
+from convsmith.deploy.parity import FLOAT16, FLOAT32, Parity, measure_parity
 from convsmith.errors import ConvsmithError
 from convsmith.models.layers import Normalize
 from convsmith.models.registry import create_model
@@ -95,3 +95,30 @@ def test_a_bundle_states_the_parity_that_was_measured(tmp_path: Path) -> None:
     assert 0 <= manifest.parity["mean_abs_diff"] <= manifest.parity["max_abs_diff"] < 1e-3
     assert manifest.model == {"name": "cifar_resnet20", "options": {}, "params": 269722}
     assert manifest.metrics == {"top1": 0.5}
+
+
+def logits_with_other_classes(count: int, changed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of `count` images, and others a hair apart that name another class for `changed` of them."""
+    expected = np.tile(np.array([1.0, 1.0 - 1e-5], np.float32), (count, 1))
+    exported = expected.copy()
+    exported[:changed] = expected[:changed, ::-1]
+    return expected, exported
+
+
+@pytest.mark.parametrize(
+    ("count", "changed", "enough"), [(500, 5, True), (500, 6, False), (10, 1, True), (10, 2, False)]
+)
+def test_float16_may_change_the_class_of_one_image_in_a_hundred(count: int, changed: int, enough: bool) -> None:
+    parity = Parity()
+    parity.add(*logits_with_other_classes(count, changed))
+    assert parity.figures(FLOAT32)["top1_agreement"] == 1 - changed / count
+    if enough:
+        parity.figures(FLOAT16)
+    else:
+        with pytest.raises(ConvsmithError, match=r"they agree on \d+\.\d+% of the answers, and 99\.00% is asked for"):
+            parity.figures(FLOAT16)
+
+
+def test_logits_of_another_shape_are_caught() -> None:
+    with pytest.raises(ConvsmithError, match=r"it gives logits \(2, 4\) instead of \(2, 3\)"):
+        Parity().add(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32))

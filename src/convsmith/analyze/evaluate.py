@@ -14,9 +14,9 @@ from convsmith.analyze.evaluate_masks import evaluate_masks
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
-from convsmith.bundle.predictor import load
 from convsmith.data.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.index import Index
+from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data
 from convsmith.tasks.classification_metrics import ClassificationResults
@@ -70,7 +70,7 @@ def evaluate_bundle(
         An `Evaluation`, or a `MaskEvaluation` of segmentation.
 
     Args:
-        bundle: the bundle's folder.
+        bundle: the bundle's folder, of any format; one that holds code, such as TorchScript, runs it.
         data: the folder that the bundle was trained on, of which only the validation images are judged, split as in
             training; or another one, judged by `data/val/LABEL/*` where there is a `val`, else by `data/LABEL/*` (see
             `evaluate_masks` for segmentation).
@@ -82,15 +82,14 @@ def evaluate_bundle(
     Raises:
         ConvsmithError: bundle or data cannot be used, or not one image can be read.
     """
-    opened = load(bundle)
+    opened = open_bundle(Path(bundle))
     if looking:
         opened = opened.looking(**looking)
     if opened.manifest.task == "segmentation":
         return evaluate_masks(opened, Path(data), boundary, progress)
     if boundary:
         raise ConvsmithError("boundaries are measured of masks", "this bundle is a classifier")
-    validation = _validation_images(Path(data), opened.manifest)
-    index = open_labelled_folder(Path(data), opened.labels) if validation is None else validation
+    index, held_out = judged_images(Path(data), opened.manifest)
     results, unreadable = ClassificationResults(), []
     answers = opened.predict_many((index.path(i) for i in range(len(index))), batch_size)
     for i, answer in enumerate(answers):
@@ -108,13 +107,25 @@ def evaluate_bundle(
     counts, right = confusion.sum(axis=1), np.diag(confusion)
     return Evaluation(
         images=judged,
-        held_out=validation is not None,
+        held_out=held_out,
         **results.compute(),
         labels=opened.labels,
         per_class=tuple(float(r / n) if n else None for r, n in zip(right, counts, strict=True)),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         unreadable=tuple(unreadable),
     )
+
+
+def judged_images(data: Path, manifest: Manifest) -> tuple[Index, bool]:
+    """The images that a classifier is judged by, and whether they were held out of its training.
+
+    Raises:
+        ConvsmithError: the folder cannot be read, or has classes that are not the bundle's.
+    """
+    validation = _validation_images(data, manifest)
+    if validation is not None:
+        return validation, True
+    return open_labelled_folder(data, manifest.labels), False
 
 
 def _validation_images(data: Path, manifest: Manifest) -> Index | None:

@@ -12,12 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.bundle.decode import ImageError
+from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.segmentation import Segmentation
-from convsmith.data.dataset import Split
 from convsmith.data.layout import quoted
 from convsmith.data.mask_folder import MaskFolder, open_mask_folder
 from convsmith.data.mask_pairs import is_there
+from convsmith.data.pairs import PairIndex
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
@@ -76,8 +77,7 @@ def evaluate_masks(
     Raises:
         ConvsmithError: the data cannot be used, have other classes, or not one image can be read.
     """
-    folder, split, held_out = _open(bundle, data)
-    samples = folder.part(split)
+    samples, held_out = judged_pairs(data, bundle.manifest)
     results, unreadable = SegmentationResults(len(bundle.labels), boundary), []
     for i in range(len(samples)):
         try:
@@ -109,26 +109,30 @@ def evaluate_masks(
     )
 
 
-def _open(bundle: Bundle, data: Path) -> tuple[MaskFolder, Split, bool]:
-    """The data, the part of them to judge by, and whether that was held out of the bundle's training."""
+def judged_pairs(data: Path, manifest: Manifest) -> tuple[PairIndex, bool]:
+    """The images and masks that a bundle is judged by, and whether they were held out of its training.
+
+    Raises:
+        ConvsmithError: the data cannot be used, or have other classes.
+    """
     try:
-        section = Data.model_validate_json(json.dumps(bundle.manifest.recipe.get("data")))
+        section = Data.model_validate_json(json.dumps(manifest.recipe.get("data")))
     except ValidationError:
         section = Data()
     masks = section.masks or Masks()
     with suppress(ConvsmithError):  # what cannot be trained on is not what it was trained on; it may do to judge by
         folder = open_mask_folder(data, masks, section.val_fraction)
-        if folder.digest == bundle.manifest.data_digest:
-            return folder, "val", True
+        if folder.digest == manifest.data_digest:
+            return folder.part("val"), True
     val = masks.val or "val"
     folder = _only(data, masks, val if is_there(data, masks.layout, val) else masks.train)
-    if folder.classes != bundle.labels:
+    if folder.classes != manifest.labels:
         raise ConvsmithError(
             f"{data} has other classes than the bundle",
             f"its classes are {quoted(folder.classes)}",
-            f"The bundle's are {quoted(bundle.labels)}; they must be the same, in the same order.",
+            f"The bundle's are {quoted(manifest.labels)}; they must be the same, in the same order.",
         )
-    return folder, "train", False
+    return folder.part("train"), False
 
 
 def _only(data: Path, masks: Masks, part: str) -> MaskFolder:

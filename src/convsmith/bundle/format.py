@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Byte, Preprocess, Preprocessing, Section, WholeImage
-from convsmith.storage import new_directory, seal_holds, sealed, sha256_of
+from convsmith.storage import new_directory, seal_holds, sealed
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -47,6 +47,10 @@ class Manifest(Section):
     recipe: dict[str, Any] = Field(description="The resolved recipe it was trained with.")
     data_digest: str | None = Field(description="Names the files it was trained and validated on, if that is known.")
     created_with: dict[str, str] = Field(description="Versions of convsmith and of the packages that made it.")
+    format: str = Field("onnx", description="What the model's file is, by the name that `convsmith export` gives it.")
+    one_size: bool = Field(
+        False, description="Of segmentation: the model takes images of one size only, that of `preprocess.window`."
+    )
     files: dict[str, FileRecord] = Field(description="Every other file of the bundle.")
     checksum: str = Field(description="SHA-256 over the canonical JSON of all other keys.")
 
@@ -56,6 +60,8 @@ class Manifest(Section):
             raise ValueError(f"the task {self.task} does not go with the preprocessing {self.preprocess.method}")
         if isinstance(self.preprocess, WholeImage):
             self.preprocess.check_classes(len(self.labels))
+        if self.one_size and not (isinstance(self.preprocess, WholeImage) and self.preprocess.window):
+            raise ValueError("a model for one size needs a window of that size")
         if self.colours is not None and len(self.colours) != len(self.labels):
             raise ValueError(f"there are {len(self.colours)} colours for {len(self.labels)} labels")
         return self
@@ -66,8 +72,8 @@ class Manifest(Section):
         for name in files:
             if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
                 raise ValueError(f"{name!r} is not the plain name of a file in the bundle")
-        if MODEL not in files:
-            raise ValueError(f"{MODEL} is missing")
+        if not any(name.startswith("model.") for name in files):
+            raise ValueError("no file is the model")
         return files
 
 
@@ -100,23 +106,37 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-def read_model(directory: Path, manifest: Manifest) -> bytes:
-    """The bytes of the ONNX model, once every file of the bundle has the SHA-256 that the manifest states."""
+def read_files(directory: Path, manifest: Manifest) -> dict[str, bytes]:
+    """The content of every file of the bundle, by name, once each has the SHA-256 that the manifest states."""
     try:
-        model = (directory / MODEL).read_bytes()
-        digests = {name: sha256_of(directory / name) for name in manifest.files if name != MODEL}
+        files = {name: (directory / name).read_bytes() for name in manifest.files}
     except OSError as error:
         raise ConvsmithError(f"cannot read the bundle {directory}", str(error)) from error
-    digests[MODEL] = hashlib.sha256(model).hexdigest()  # of the bytes that will run, not of a second reading
-    for name, record in manifest.files.items():
-        if digests[name] != record.sha256:
+    for name, record in manifest.files.items():  # of the bytes that will run, not of a second reading
+        if hashlib.sha256(files[name]).hexdigest() != record.sha256:
             raise _damaged(directory, f"{name} does not have the SHA-256 that {MANIFEST} states")
-    return model
+    return files
+
+
+def read_model(directory: Path, manifest: Manifest) -> bytes:
+    """The bytes of the ONNX model, verified by `read_files`.
+
+    Raises:
+        ConvsmithError: the bundle is damaged, or of another format.
+    """
+    files = read_files(directory, manifest)
+    if MODEL not in files:
+        raise ConvsmithError(
+            f"the bundle {directory} holds no ONNX model",
+            f"its format is {manifest.format}",
+            "Give the bundle that training wrote, such as runs/NAME/bundle.",
+        )
+    return files[MODEL]
 
 
 def write_bundle(
     directory: Path,
-    model: bytes,
+    model: bytes | Mapping[str, bytes],
     *,
     task: TaskName,
     model_info: Mapping[str, Any],
@@ -128,13 +148,16 @@ def write_bundle(
     created_with: Mapping[str, str],
     data_digest: str | None = None,
     colours: Sequence[Colour] | None = None,
+    file_format: str = "onnx",
+    one_size: bool = False,
 ) -> None:
     """Write a bundle at once: `directory` holds all of it or what it held before.
 
     Args:
         directory: the bundle's folder; replaced if it exists.
         model: an ONNX model that needs no other file, with the input `images`, uint8 [N, 3, crop, crop], and the output
-            `logits`, float32 [N, K]; for segmentation [N, 3, H, W] of any size, and [N, K, H, W].
+            `logits`, float32 [N, K]; for segmentation [N, 3, H, W] of any size, and [N, K, H, W]. Or the files of
+            another format, by name.
         task: what the model does.
         model_info: the architecture's name, options, number of parameters.
         labels: K names in the order of the logits.
@@ -145,8 +168,10 @@ def write_bundle(
         created_with: versions, `convsmith` among them.
         data_digest: names the files that the model was trained and validated on.
         colours: RGB of each of the K classes in pictures; None: usual ones.
+        file_format: what the model's files are.
+        one_size: a segmentation model takes images of one size only, that of `preprocess.window`.
     """
-    record = {"sha256": hashlib.sha256(model).hexdigest(), "bytes": len(model)}
+    files = {MODEL: model} if isinstance(model, bytes) else model
     values = {
         "format_version": FORMAT_VERSION,
         "task": task,
@@ -159,7 +184,12 @@ def write_bundle(
         "recipe": dict(recipe),
         "data_digest": data_digest,
         "created_with": dict(created_with),
-        "files": {MODEL: record},
+        "format": file_format,
+        "one_size": one_size,
+        "files": {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in files.items()
+        },
     }
     try:
         plain = json.loads(json.dumps(values, allow_nan=False))  # tuples become lists, keys text: as it is read back
@@ -169,7 +199,8 @@ def write_bundle(
         reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
     with new_directory(directory) as folder:
-        (folder / MODEL).write_bytes(model)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
-from convsmith.bundle.format import Manifest, first_problem, read_manifest, read_model
+from convsmith.bundle.format import Manifest, first_problem, read_files, read_manifest
+from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
-from convsmith.bundle.runtime import OnnxRuntime, available_cores
+from convsmith.bundle.runtime import Runtime, available_cores
 from convsmith.bundle.segment import segment
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.errors import ConvsmithError
@@ -30,19 +31,22 @@ _MAX_DECODERS = 4
 _ENOUGH = 32  # pixels of a side; some models have a stride that large
 
 
-def load(path: str | Path, threads: int | None = None) -> Bundle:
+def load(path: str | Path, threads: int | None = None, runtime: str | None = None) -> Bundle:
     """Open a bundle, verify all of it and run it once.
 
     Args:
         path: the bundle's folder.
         threads: how many threads inference may use; None takes all cores of this process.
+        runtime: what runs the model, one of `RUNTIMES`; None takes onnxruntime for ONNX, and OpenVINO in float32 for
+            its own format.
 
     Raises:
-        ConvsmithError: not a bundle, a damaged one, one of a newer format, or a model that does not fit its manifest.
+        ConvsmithError: not a bundle, a damaged one, one of a newer format, one that needs torch, or a model that does
+            not fit its manifest.
     """
     directory = Path(path)
     manifest = read_manifest(directory)
-    return Bundle(directory, manifest, OnnxRuntime(read_model(directory, manifest), threads))
+    return Bundle(directory, manifest, open_runtime(read_files(directory, manifest), manifest.format, threads, runtime))
 
 
 class Bundle:
@@ -54,12 +58,12 @@ class Bundle:
         labels: name of each class, in the order of the logits.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, runtime: OnnxRuntime) -> None:
+    def __init__(self, path: Path, manifest: Manifest, runtime: Runtime) -> None:
         self.path, self.manifest, self.labels = path, manifest, manifest.labels
         self._runtime = runtime
-        side = manifest.preprocess.crop if isinstance(manifest.preprocess, Preprocess) else 64
-        shape = self.logits(np.zeros((1, 3, side, side), np.uint8)).shape[1:]
-        wanted = (len(self.labels),) if manifest.task == "classification" else (len(self.labels), side, side)
+        size = _size_to_try(manifest)
+        shape = self.logits(np.zeros((1, 3, *size), np.uint8)).shape[1:]
+        wanted = (len(self.labels),) if manifest.task == "classification" else (len(self.labels), *size)
         if shape != wanted:
             raise ConvsmithError(
                 f"the bundle {path} is damaged", f"its model gives {shape} logits for {len(self.labels)} labels"
@@ -172,3 +176,11 @@ class Bundle:
 
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r}, model={self.manifest.model.get('name')!r}, {len(self.labels)} classes)"
+
+
+def _size_to_try(manifest: Manifest) -> tuple[int, int]:
+    """Height and width of images that the model takes."""
+    if isinstance(manifest.preprocess, Preprocess):
+        return manifest.preprocess.crop, manifest.preprocess.crop
+    window = manifest.preprocess.window
+    return window.size if window is not None and manifest.one_size else (64, 64)

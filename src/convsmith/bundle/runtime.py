@@ -1,10 +1,10 @@
-"""Runs an ONNX model with onnxruntime, on a stated number of threads."""
+"""What runs a model, and onnxruntime as one such, on a stated number of threads."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,13 @@ from numpy.typing import NDArray
 from convsmith.errors import ConvsmithError
 
 INPUT, OUTPUT = "images", "logits"
+
+
+class Runtime(Protocol):
+    """A model in memory; `run` may be called from several threads at once."""
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits [N, K], or [N, K, H, W], of images [N, 3, H, W] in 0 to 255."""
 
 
 class OnnxRuntime:

@@ -17,7 +17,7 @@ MAX_CONFUSION = 20
 
 
 def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle directory, of any format.")],
     changes: Annotated[
         list[str] | None,
         typer.Argument(
@@ -47,8 +47,10 @@ def evaluate(
     from convsmith.analyze.evaluate import evaluate_bundle
     from convsmith.analyze.evaluate_masks import MaskEvaluation
     from convsmith.bundle.format import read_manifest
+    from convsmith.cli.code import warn_of_code
     from convsmith.recipe.layers import override_layer
 
+    warn_of_code(bundle)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("evaluate", total=None)
         report = evaluate_bundle(

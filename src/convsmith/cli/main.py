@@ -10,10 +10,12 @@ import typer
 
 from convsmith.cli import (
     ablate,
+    benchmark,
     data,
     demo,
     distil,
     evaluate,
+    export,
     lr_find,
     models,
     plan,
@@ -40,10 +42,12 @@ app = typer.Typer(
 )
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(export.export)
 app.command()(predict.predict)
 app.command()(quantize.quantize)
 app.command()(distil.distil)
 app.command()(serve.serve)
+app.command()(benchmark.benchmark)
 app.command()(plan.plan)
 app.command()(ablate.ablate)
 app.command()(lr_find.lr_find)

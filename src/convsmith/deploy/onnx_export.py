@@ -7,15 +7,22 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import onnx
+import onnxscript
 import torch
 from torch import Tensor, nn
 
+from convsmith.deploy.fold import fold_constants
 from convsmith.models.base import SegmentationModel
 from convsmith.models.layers import Normalize
 from convsmith.spec import Preprocessing, Size
 
-OPSET = 18
+OPSET = 20
+"""The first with GELU as one operation; onnxruntime takes it from 1.17 on."""
+OPSETS = (18, 19, 20, 21, 22, 23)
+"""What `export_onnx` was tried with."""
 
 # What a model for any size is traced with. Unequal primes, large enough that no map of the network has a side of one
 # position: what happens to be equal, divisible or 1 in the example, the tracer may take for granted.
@@ -42,34 +49,56 @@ def inference_model(model: nn.Module, preprocess: Preprocessing) -> nn.Module:
     return _FromBytes(copy.deepcopy(model), preprocess).cpu().eval().to(memory_format=torch.contiguous_format)
 
 
-def export_onnx(model: nn.Module, size: Size, any_size: bool = False) -> bytes:
+def export_onnx(model: nn.Module, size: Size, any_size: bool = False, opset: int = OPSET) -> bytes:
     """The ONNX file of an `inference_model`: input `images`, output `logits`, any batch size, weights included.
 
     Args:
         model: what `inference_model` returned.
         size: height and width of the input images in pixels.
         any_size: let them have any other size too.
+        opset: version of ONNX's operators, one of `OPSETS`.
     """
-    free = torch.export.Dim.DYNAMIC
-    height, width = _ANY_SIZE if any_size else size
-    example = torch.zeros(2, 3, height, width, dtype=torch.uint8)
-    with _quiet():
+    example, dynamic_shapes = example_of(size, any_size)
+    with quiet():
         program = torch.onnx.export(
             model,
             (example,),
             input_names=["images"],
             output_names=["logits"],
-            dynamic_shapes={"images": {0: free, 2: free, 3: free} if any_size else {0: free}},
-            opset_version=OPSET,
+            dynamic_shapes=dynamic_shapes,
+            opset_version=opset,
             dynamo=True,
             verbose=False,
         )
         assert program is not None
+        fold_constants(program.model)
+        for node in program.model.graph:
+            node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)  # it has the paths of this machine
         return bytes(program.model_proto.SerializeToString())
 
 
+def with_fixed_size(onnx_file: bytes, size: Size) -> bytes:
+    """An ONNX model that took images of any size, for one height and width; what depends on them becomes constant."""
+    model = onnx.load_from_string(onnx_file)
+    dimensions = model.graph.input[0].type.tensor_type.shape.dim
+    for dimension, side in zip(dimensions[2:], size, strict=True):
+        dimension.dim_value = side
+    del model.graph.value_info[:]  # they name the sizes that were free
+    for dimension, side in zip(model.graph.output[0].type.tensor_type.shape.dim[2:], size, strict=True):
+        dimension.dim_value = side
+    return bytes(onnxscript.optimizer.optimize(model).SerializeToString())
+
+
+def example_of(size: Size, any_size: bool) -> tuple[Tensor, dict[str, Any]]:
+    """Images to trace an `inference_model` with, and which of their dimensions are free, as `torch.export` takes it."""
+    free = torch.export.Dim.DYNAMIC
+    height, width = _ANY_SIZE if any_size else size
+    example = torch.zeros(2, 3, height, width, dtype=torch.uint8)
+    return example, {"images": {0: free, 2: free, 3: free} if any_size else {0: free}}
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's notes on its own internals from the user's screen."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level

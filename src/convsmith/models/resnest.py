@@ -60,8 +60,8 @@ class SplitAttention(nn.Module):
         """Weights [N, R, C, 1, 1] from logits [N, K * R * C/K, 1, 1]."""
         if self.radix == 1:
             return logits.sigmoid().unsqueeze(1)
-        per_group = torch.unflatten(logits, 1, (self.cardinality, self.radix, -1))
-        return per_group.transpose(1, 2).softmax(1).flatten(2, 3)
+        per_group = torch.unflatten(logits.flatten(1), 1, (self.cardinality, self.radix, -1))
+        return per_group.transpose(1, 2).softmax(1).flatten(2)[..., None, None]
 
 
 class Bottleneck(nn.Module):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 from torch import Tensor
 
 from convsmith.bundle.decode import ImageError
 from convsmith.data.dataset import DataSet, Split
 from convsmith.deploy.bundle import make_bundle
+from convsmith.deploy.parity import images_to_compare
 from convsmith.deploy.trained_int8 import make_int8_bundle
+from convsmith.models.base import VisionModel
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoint import read_checkpoint, step_folder
 from convsmith.training.model_plan import build_model
@@ -20,17 +23,12 @@ from convsmith.training.run_weights import judged_weights
 
 logger = logging.getLogger(__name__)
 
-PARITY_IMAGES = 256
-PARITY_PIXELS = PARITY_IMAGES * 224 * 224
-
 
 def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None:
     """Write the bundle of the best epoch's weights, the last one's without validation; averaged where those count."""
     assert progress.best is not None
     assert progress.best_step is not None
-    best = read_checkpoint(step_folder(run.checkpoints, progress.best_step))
-    model = build_model(recipe)
-    model.load_state_dict(best.tensors[judged_weights(recipe)])
+    model = trained_model(recipe, step_folder(run.checkpoints, progress.best_step))
     logger.info("packing step %d into %s", progress.best_step, run.bundle)
     make = make_bundle if recipe.quantization_aware is None else make_int8_bundle
     make(
@@ -45,13 +43,23 @@ def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None
     )
 
 
+def trained_model(recipe: Recipe, step: Path) -> VisionModel:
+    """The recipe's model with the weights of a step of its checkpoints that are judged and shipped.
+
+    Raises:
+        ConvsmithError: the checkpoint is damaged or missing.
+    """
+    model = build_model(recipe)
+    model.load_state_dict(read_checkpoint(step).tensors[judged_weights(recipe)])
+    return model
+
+
 def _parity_images(recipe: Recipe, dataset: DataSet) -> Iterator[Tensor]:
     """Validation images, or training ones without those, evenly of all: uint8 [1, 3, H, W] each."""
     split: Split = "val" if len(dataset.val) else "train"
     samples = dataset.val if split == "val" else dataset.train
     read = dataset.validation_reader(split, recipe.preprocess)
-    height, width = recipe.input_size
-    count = min(PARITY_IMAGES, max(8, PARITY_PIXELS // (height * width)), len(samples))
+    count = min(images_to_compare(recipe.input_size), len(samples))
     for i in range(count):
         try:
             image, _ = read(i * len(samples) // count)

@@ -1,0 +1,218 @@
+"""How long bundles take: decoding, preprocessing and inference, apart and together."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from convsmith.bundle.decode import IMAGE_SUFFIXES, decode_rgb, read_bytes
+from convsmith.bundle.format import Manifest, read_files, read_manifest
+from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
+from convsmith.bundle.predictor import Bundle
+from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
+from convsmith.bundle.runtime import Runtime, available_cores
+from convsmith.deploy.format import open_files
+from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.spec import Preprocess, Preprocessing
+
+TORCH = "torch"
+_PHOTO = (500, 375)  # width and height of a typical photo of ImageNet
+_SOURCES = 32  # images that take turns
+_FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one stage of one bundle takes; milliseconds of a batch.
+
+    Attributes:
+        bundle: its folder.
+        format: what its file is.
+        runtime: what ran it.
+        stage: `decode`, `preprocess`, `inference`, or `all` of them one after another.
+        batch: images at a time.
+        runs: how often it was measured.
+        p50, p90, p99: percentiles.
+        images_per_second: at the mean.
+    """
+
+    bundle: str
+    format: str
+    runtime: str
+    stage: str
+    batch: int
+    runs: int
+    p50: float
+    p90: float
+    p99: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What was measured, and how.
+
+    Attributes:
+        threads: of each runtime; decoding and preprocessing take one.
+        images: where the images came from.
+        rows: a row for each bundle, runtime, batch and stage.
+        left_out: one line for each runtime that does not take a bundle.
+    """
+
+    threads: int
+    images: str
+    rows: tuple[Row, ...]
+    left_out: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def benchmark(
+    bundles: Sequence[str | Path],
+    runtimes: Sequence[str] = (),
+    batches: Sequence[int] = (1, 8, 32),
+    *,
+    images: str | Path | None = None,
+    threads: int | None = None,
+    seconds: float = 3.0,
+    progress: Callable[[str], None] | None = None,
+) -> Benchmark:
+    """Measure bundles on this machine, one after another in this process.
+
+    Args:
+        bundles: their folders, of any format.
+        runtimes: `onnxruntime`, `openvino`, `openvino-bf16`, and `torch`, which is the architecture in eager mode with
+            random weights, because a bundle has no torch model and weights do not change how long it takes; empty:
+            each bundle's own.
+        batches: images at a time.
+        images: a folder of image files, taken in turn; None makes a photo-like JPEG of 500x375 pixels.
+        threads: of the runtimes; None takes all cores of this process.
+        seconds: for each row, after a warm-up; at least ten runs.
+        progress: is told what is being measured.
+
+    Raises:
+        ConvsmithError: a bundle or an image cannot be used, or none of the runtimes takes a bundle.
+    """
+    for name in runtimes:
+        if name not in (*RUNTIMES, TORCH):
+            raise ConvsmithError(
+                f"there is no runtime `{name}`{did_you_mean(name, (*RUNTIMES, TORCH))}",
+                fix=f"There are {', '.join((*RUNTIMES, TORCH))}.",
+            )
+    threads = threads or available_cores()
+    files = _image_files(Path(images)) if images is not None else [_photo()]
+    rows: list[Row] = []
+    left_out: list[str] = []
+    for path in map(Path, bundles):
+        measured = len(rows)
+        for name, bundle in _opened(path, runtimes, threads, left_out):
+            inputs = _Inputs(files, bundle.manifest.preprocess)
+            for batch in batches:
+                if progress:
+                    progress(f"{path} in {name}, batch {batch}")
+                for stage, call in inputs.stages(bundle, batch).items():
+                    taken = _times(call, seconds)
+                    p50, p90, p99 = (float(value) for value in np.percentile(taken, (50, 90, 99)))
+                    speed = 1000 * batch / float(taken.mean())
+                    rows.append(
+                        Row(str(path), bundle.manifest.format, name, stage, batch, len(taken), p50, p90, p99, speed)
+                    )
+        if len(rows) == measured:
+            raise ConvsmithError(f"{path} cannot be measured", left_out[-1])
+    source = "one made-up photo" if images is None else f"{len(files)} images of {images}"
+    return Benchmark(threads, source, tuple(rows), tuple(left_out))
+
+
+def _opened(path: Path, runtimes: Sequence[str], threads: int, left_out: list[str]) -> Iterator[tuple[str, Bundle]]:
+    """The bundle in each runtime that takes it, one at a time in memory."""
+    manifest = read_manifest(path)
+    files = read_files(path, manifest)
+    for name in runtimes or (manifest.format,):
+        try:
+            if name == TORCH:
+                runtime: Runtime = _eager(manifest, threads)
+            elif name in RUNTIMES:
+                runtime = open_runtime(files, manifest.format, threads, name)
+            else:
+                runtime = open_files(name, files, threads)
+            yield name, Bundle(path, manifest, runtime)
+        except ConvsmithError as error:
+            left_out.append(f"{path} in {name}: {error.what}: {error.why}")
+
+
+def _eager(manifest: Manifest, threads: int) -> Runtime:
+    from convsmith.deploy.onnx_export import inference_model
+    from convsmith.deploy.torch_runtime import TorchRuntime
+    from convsmith.models.registry import create_model
+
+    model = create_model(manifest.model["name"], len(manifest.labels), **manifest.model.get("options", {}))
+    return TorchRuntime(inference_model(model, manifest.preprocess), threads)
+
+
+class _Inputs:
+    """The stages on the way from files to logits, each with its input ready."""
+
+    def __init__(self, files: Sequence[bytes], spec: Preprocessing) -> None:
+        self._spec = spec
+        pictures = [(content, decode_rgb(content)) for content in files]
+        if not isinstance(spec, Preprocess):  # only images of one size make a batch
+            pictures = [pair for pair in pictures if pair[1].size == pictures[0][1].size]
+        self._files, self._pictures = zip(*pictures, strict=True)
+        self._inputs = [self._prepared(picture) for picture in self._pictures]
+
+    def stages(self, bundle: Bundle, batch: int) -> dict[str, Callable[[], object]]:
+        numbers = [i % len(self._files) for i in range(batch)]
+        inputs = np.stack([self._inputs[i] for i in numbers])
+        return {
+            "decode": lambda: [decode_rgb(self._files[i]) for i in numbers],
+            "preprocess": lambda: [self._prepared(self._pictures[i]) for i in numbers],
+            "inference": lambda: bundle.logits(inputs),
+            "all": lambda: bundle.logits(np.stack([self._prepared(decode_rgb(self._files[i])) for i in numbers])),
+        }
+
+    def _prepared(self, picture: ImageSource) -> NDArray[np.uint8]:
+        return read_and_preprocess(picture, self._spec)
+
+
+def _image_files(folder: Path) -> list[bytes]:
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise ConvsmithError(f"there are no images in {folder}", fix="Name a folder of images.")
+    count = min(_SOURCES, len(found))
+    return [read_bytes(found[i * len(found) // count]) for i in range(count)]
+
+
+def _photo() -> bytes:
+    """A JPEG as large and as hard to decode as a photo: smooth shapes with fine grain."""
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8)).resize(_PHOTO, Image.Resampling.BICUBIC)
+    grain = random.normal(0, 12, (_PHOTO[1], _PHOTO[0], 1))
+    content = io.BytesIO()
+    Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8)).save(content, "JPEG", quality=90)
+    return content.getvalue()
+
+
+def _times(call: Callable[[], object], seconds: float) -> NDArray[np.float64]:
+    """Milliseconds of each run, after runs that do not count for a fifth of the time."""
+    _run_for(call, seconds / 5, fewest=1)
+    return 1000 * np.array(_run_for(call, seconds, _FEWEST))
+
+
+def _run_for(call: Callable[[], object], seconds: float, fewest: int) -> list[float]:
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(taken) < fewest or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return taken

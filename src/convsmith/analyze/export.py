@@ -1,0 +1,190 @@
+"""From a run or a bundle to an artefact of another format, proved before it is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from convsmith.analyze.prove import prove
+from convsmith.bundle.format import MANIFEST, Manifest, read_manifest, read_model, write_bundle
+from convsmith.bundle.runtime import OnnxRuntime, Runtime
+from convsmith.deploy.format import Files, Source, export_files, find_format, open_files
+from convsmith.deploy.parity import images_to_compare
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.schema import Recipe
+from convsmith.spec import Size, WholeImage, Window
+from convsmith.storage import new_directory
+
+_ARRANGED = "config.pbtxt"
+
+
+def export(
+    place: str | Path,
+    file_format: str,
+    out: str | Path,
+    data: str | Path,
+    *,
+    opset: int | None = None,
+    size: Size | None = None,
+    images: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Export a trained model, prove the artefact in its own runtime on real images, and write it.
+
+    Args:
+        place: a run directory, whose torch model is exported; or a bundle, whose ONNX model is.
+        file_format: one of `list_formats()`.
+        out: the folder to write: a bundle again, or one model of a Triton repository.
+        data: the data it was trained on, or another folder that `evaluate` takes, or one that holds only images.
+        opset: version of the ONNX operators; None: 20. Only with a run.
+        size: of segmentation: fix the height and width of what the model looks at. Larger images are then looked at
+            through windows of that size, smaller ones are padded with black.
+        images: how many images prove it; None: 256, or fewer large ones.
+        progress: is told how many of them are done, of how many.
+
+    Returns:
+        `format`, `path`, `bytes` of the files, `made_of` (`torch` or `onnx`) and `parity`, as the manifest states it.
+
+    Raises:
+        ConvsmithError: the format cannot be made here or of this, or the artefact says something else than the model;
+            nothing is written.
+    """
+    place, out, data = Path(place), Path(out), Path(data)
+    chosen = find_format(file_format)
+    _check_out(out, place)
+    manifest, source, trained = _open(place, opset, size)
+    files = export_files(file_format, source)
+    if images is None:
+        images = images_to_compare(source.size)
+    artefact = open_files(file_format, files)
+    figures = prove(trained, artefact, manifest, data, chosen.tolerance, images, progress)
+    made_of = "onnx" if source.model is None else "torch"
+    parity = {"made_of": made_of, **figures}
+    if chosen.arrange:
+        _write_arranged(out, chosen.arrange(files, manifest.model_copy(update={"parity": parity})))
+    else:
+        _write_bundle(out, files, manifest, file_format, parity)
+    return {
+        "format": file_format,
+        "path": str(out),
+        "bytes": sum(len(content) for content in files.values()),
+        "made_of": made_of,
+        "parity": parity,
+    }
+
+
+def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, Source, Runtime]:
+    """What is exported, the manifest that goes with it, and what it says today."""
+    is_run = (place / "recipe.yaml").is_file()
+    directory = place / "bundle" if is_run else place
+    manifest = read_manifest(directory)
+    if size is not None:
+        manifest = _with_one_size(manifest, size)
+    any_size = manifest.task == "segmentation" and not manifest.one_size
+    if not is_run:
+        return manifest, *_of_bundle(directory, manifest, any_size, opset, size)
+
+    from convsmith.deploy.onnx_export import OPSET, OPSETS, inference_model
+    from convsmith.deploy.torch_runtime import TorchRuntime
+    from convsmith.training.pack import trained_model
+    from convsmith.training.run import Run
+
+    if opset not in (None, *OPSETS):
+        raise ConvsmithError(f"opset {opset} is none that convsmith writes", fix=f"Choose of {list(OPSETS)}.")
+    run = Run(place)
+    model = inference_model(trained_model(run.recipe, run.checkpoints / "best"), manifest.preprocess)
+    source = Source(_input_size(manifest), any_size, model, opset=opset or OPSET)
+    return manifest, source, TorchRuntime(model)
+
+
+def _of_bundle(
+    directory: Path, manifest: Manifest, any_size: bool, opset: int | None, size: Size | None
+) -> tuple[Source, Runtime]:
+    if opset is not None:
+        raise ConvsmithError(
+            "--opset goes with a run", "a bundle's ONNX model has its own already", "Give the run, such as runs/NAME."
+        )
+    onnx = read_model(directory, manifest)
+    trained = OnnxRuntime(onnx)
+    if size is not None:
+        from convsmith.deploy.onnx_export import with_fixed_size
+
+        onnx = with_fixed_size(onnx, size)
+    return Source(_input_size(manifest), any_size, given=onnx), trained
+
+
+def _input_size(manifest: Manifest) -> Size:
+    """Height and width of what the model typically sees."""
+    spec = manifest.preprocess
+    if not isinstance(spec, WholeImage):
+        return spec.crop, spec.crop
+    if spec.window is not None:
+        return spec.window.size
+    try:
+        return Recipe.model_validate_json(json.dumps(manifest.recipe)).input_size
+    except ValidationError:  # of another version of convsmith
+        return 512, 512
+
+
+def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
+    if not isinstance(manifest.preprocess, WholeImage):
+        raise ConvsmithError(
+            "--size is for segmentation", f"a classifier sees squares of {manifest.preprocess.crop} pixels"
+        )
+    if manifest.one_size:
+        raise ConvsmithError("the bundle is for one size already", "its sizes are constants", "Give the run instead.")
+    preprocess = manifest.preprocess.model_copy(update={"window": Window(size=size)})
+    return manifest.model_copy(update={"preprocess": preprocess, "one_size": True})
+
+
+def _check_out(out: Path, place: Path) -> None:
+    """Refuse to replace what is no artefact, or what is being exported."""
+    if out.resolve() in (place.resolve(), (place / "bundle").resolve()):
+        raise ConvsmithError(f"{out} is what is to be exported", fix="Choose another folder with --out.")
+    known = (out / MANIFEST).is_file() or (out / _ARRANGED).is_file()
+    if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
+        raise ConvsmithError(
+            f"{out} is there already", "it holds something else than an export", "Choose another folder with --out."
+        )
+
+
+def _write_bundle(out: Path, files: Files, manifest: Manifest, file_format: str, parity: dict[str, Any]) -> None:
+    write_bundle(
+        out,
+        files,
+        task=manifest.task,
+        model_info=manifest.model,
+        labels=manifest.labels,
+        preprocess=manifest.preprocess,
+        metrics=manifest.metrics,
+        parity=parity,
+        recipe=manifest.recipe,
+        created_with={**manifest.created_with, **_versions()},
+        data_digest=manifest.data_digest,
+        colours=manifest.colours,
+        file_format=file_format,
+        one_size=manifest.one_size,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Of what takes part in an export, as far as it is installed."""
+    found = {}
+    for package in ("convsmith", "torch", "onnx", "onnxruntime", "openvino", "executorch", "coremltools", "tensorrt"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _write_arranged(out: Path, files: Files) -> None:
+    with new_directory(out) as folder:
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)

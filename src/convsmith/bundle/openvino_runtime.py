@@ -1,0 +1,81 @@
+"""Runs an ONNX model, or one of OpenVINO's own format, with OpenVINO on this CPU. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.runtime import INPUT, OUTPUT, available_cores
+from convsmith.errors import ConvsmithError, require_extra
+
+Precision = Literal["f32", "bf16"]
+
+
+class OpenVinoRuntime:
+    """A model in memory; `run` may be called from several threads at once.
+
+    Args:
+        model: an ONNX model as `OnnxRuntime` takes it, or the XML of OpenVINO's format.
+        weights: what belongs to the XML; None with ONNX.
+        threads: how many threads one call may use; None takes all cores of this process.
+        precision: what float layers compute in. Left to itself OpenVINO takes bf16 where the CPU has it, which is no
+            longer what was proved.
+
+    Raises:
+        ConvsmithError: openvino is not installed or cannot read the model, or its input and output are others.
+    """
+
+    def __init__(
+        self, model: bytes, weights: bytes | None = None, threads: int | None = None, precision: Precision = "f32"
+    ) -> None:
+        try:
+            import openvino
+        except ModuleNotFoundError as error:
+            raise require_extra("openvino", "openvino", "running a model with OpenVINO") from error
+        settings = {
+            "INFERENCE_NUM_THREADS": threads or available_cores(),
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        core = openvino.Core()
+        try:
+            network = core.read_model(model) if weights is None else core.read_model(model, weights)
+            self._network = core.compile_model(network, "CPU", settings)
+        except RuntimeError as error:
+            raise ConvsmithError("OpenVINO cannot load the model", _last_line(error)) from error
+        inputs = [(port.any_name, port.element_type.get_type_name()) for port in self._network.inputs]
+        outputs = [(port.any_name, port.element_type.get_type_name()) for port in self._network.outputs]
+        if inputs != [(INPUT, "u8")] or outputs != [(OUTPUT, "f32")]:
+            raise ConvsmithError(
+                "the model is not one of convsmith",
+                f"it maps {inputs} to {outputs} instead of uint8 `{INPUT}` to float `{OUTPUT}`",
+            )
+        shape = self._network.inputs[0].partial_shape
+        self._sides = [side.get_length() if side.is_static else None for side in shape]
+        self._idle: list[Any] = []
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Logits [N, K], or [N, K, H, W], of images [N, 3, H, W] in 0 to 255."""
+        if any(fixed not in (None, side) for fixed, side in zip(self._sides, images.shape, strict=True)):
+            # OpenVINO would answer with no logits at all, or with those of something else
+            raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", "its size is another")
+        try:
+            request = self._idle.pop()  # a request serves one thread at a time
+        except IndexError:
+            request = self._network.create_infer_request()
+        try:
+            logits: NDArray[np.float32] = request.infer([images])[0]
+        except RuntimeError as error:
+            raise ConvsmithError(
+                f"the model cannot run on images of shape {images.shape}", _last_line(error)
+            ) from error
+        finally:
+            self._idle.append(request)
+        return logits
+
+
+def _last_line(error: RuntimeError) -> str:
+    """What happened; the lines before it say where in OpenVINO's code."""
+    return str(error).strip().split("\n")[-1]

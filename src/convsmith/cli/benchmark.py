@@ -1,0 +1,90 @@
+"""convsmith benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convsmith.cli.text import printable
+from convsmith.errors import ConvsmithError
+
+if TYPE_CHECKING:
+    from convsmith.analyze.benchmark import Benchmark
+
+
+def benchmark(
+    bundles: Annotated[list[Path], typer.Argument(help="Bundle directories, of any format.")],
+    runtimes: Annotated[
+        str | None,
+        typer.Option(help="Of onnxruntime, openvino, openvino-bf16, torch, with commas.  [default: each bundle's own]"),
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Images at a time, with commas.")] = "1,8,32",
+    images: Annotated[Path | None, typer.Option(help="Folder of images.  [default: a made-up photo, 500x375]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of each runtime.  [default: all cores]")] = None,
+    seconds: Annotated[float, typer.Option(min=0.01, help="How long each row is measured.")] = 3.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure how long bundles take: decoding, preprocessing and inference, apart and together.
+
+    torch is the bundle's architecture in eager mode, with random weights. Compare what one call printed: other calls
+    met another machine, or the same one when it had other things to do.
+
+    Example: convsmith benchmark runs/photos/bundle --runtimes onnxruntime,openvino,torch --batch 1,8
+
+    Example: convsmith benchmark exports/* --images photos/ --json
+    """
+    import json
+    import sys
+
+    from rich.console import Console
+
+    from convsmith.analyze.benchmark import benchmark as measure
+    from convsmith.cli.code import warn_of_code
+
+    for bundle in bundles:
+        warn_of_code(bundle)
+    with Console(stderr=True).status("benchmark") as status:
+        report = measure(
+            bundles,
+            [name.strip() for name in runtimes.split(",")] if runtimes else (),
+            _batches(batch),
+            images=images,
+            threads=threads,
+            seconds=seconds,
+            progress=lambda what: status.update(printable(what)),
+        )
+    for line in report.left_out:
+        print(f"left out: {printable(line)}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(report.to_dict()))
+    else:
+        _print(report)
+
+
+def _batches(text: str) -> list[int]:
+    numbers = text.split(",")
+    if not all(number.strip().isdecimal() and int(number) for number in numbers):
+        raise ConvsmithError(f"--batch {text} is no list of numbers", fix="Such as --batch 1,8,32.")
+    return [int(number) for number in numbers]
+
+
+def _print(report: Benchmark) -> None:
+    from rich.markup import escape
+
+    from convsmith.cli.tables import console_and_table
+
+    console, table = console_and_table(width=140)
+    for name in ("bundle", "runtime", "batch", "stage"):
+        table.add_column(name, overflow="fold")
+    for name in ("p50 ms", "p90 ms", "p99 ms", "images/s", "runs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in report.rows:
+        times = (f"{value:.2f}" for value in (row.p50, row.p90, row.p99))
+        name = escape(printable(row.bundle))
+        speed = f"{row.images_per_second:,.1f}"
+        table.add_row(name, row.runtime, str(row.batch), row.stage, *times, speed, str(row.runs))
+    console.print(table)
+    print(f"threads: {report.threads} for inference, 1 for decoding and preprocessing; times are of a whole batch")
+    print(f"images: {printable(report.images)}")

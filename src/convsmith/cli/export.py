@@ -1,0 +1,80 @@
+"""convsmith export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convsmith.errors import ConvsmithError
+
+
+def export(
+    place: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run directory, or a bundle in ONNX.")],
+    file_format: Annotated[
+        str, typer.Option("--format", help="What to make: onnx, openvino, triton ...; any other word lists all.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; an export there is replaced.")],
+    data: Annotated[Path, typer.Option(help="Images to prove it on: what evaluate takes, or a folder of images.")],
+    opset: Annotated[int | None, typer.Option(help="ONNX operators' version; of a run only.  [default: 20]")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Fix the size of what a segmentation looks at.")
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="How many images prove it.  [default: 256, fewer of large ones]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Write a trained model in another format, once it has proved to say what the trained one says.
+
+    The artefact runs in its own runtime on real images, beside the model that it was made of: the torch model of a run,
+    or the ONNX file of a bundle. What is farther apart than rounding is not written. The result is a bundle again, with
+    the figures in it; `evaluate` and `benchmark` take bundles of every format, `predict` and `serve` those of onnx and
+    openvino.
+
+    Example: convsmith export runs/photos --format openvino --out exports/openvino --data photos/
+
+    Example: convsmith export runs/photos --format triton --out models/photos --data photos/
+
+    Example: convsmith export runs/streets/bundle --format onnx --size 512x1024 --out exports/fixed --data streets/
+    """
+    import json
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from convsmith.analyze.export import export as export_model
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(f"make {file_format}", total=None)
+        report = export_model(
+            place,
+            file_format,
+            out,
+            data,
+            opset=opset,
+            size=_size(size) if size else None,
+            images=images,
+            progress=lambda done, total: bar.update(task, description="prove", completed=done, total=total),
+        )
+    if as_json:
+        print(json.dumps(report))
+        return
+    parity = report["parity"]
+    print(f"{out}: {file_format}, {report['bytes'] / 1e6:.1f} MB, made of the {report['made_of']} model")
+    print(
+        f"on {parity['images']} images: logits differ by {parity['max_abs_diff']:.2g} at most, "
+        f"{parity['mean_abs_diff']:.2g} on average; the same class for {parity['top1_agreement']:.2%}"
+    )
+    for metric, name in (("top1", "top-1"), ("miou", "mIoU")):
+        if metric in parity:
+            print(f"{name} {parity[metric]:.2%}, of the {report['made_of']} model {parity[f'trained_{metric}']:.2%}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()):
+        raise ConvsmithError(f"--size {text} is no size", fix="Give height and width in pixels, such as 512x1024.")
+    return int(height), int(width)

@@ -1,0 +1,177 @@
+"""What a trained model can be exported to. A format is one file of `formats/` that has a `FORMAT`; none else lists it.
+
+Its name is that of the file, with `-` for `_`.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import convsmith.deploy.formats
+from convsmith.bundle.format import Manifest, read_files, read_manifest
+from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
+from convsmith.bundle.predictor import Bundle
+from convsmith.bundle.runtime import Runtime
+from convsmith.deploy.parity import FLOAT32, Tolerance
+from convsmith.errors import ConvsmithError, did_you_mean, require_extra
+from convsmith.spec import Size
+
+if TYPE_CHECKING:  # evaluate runs where torch is not installed
+    from torch import nn
+
+Files = Mapping[str, bytes]
+"""Content by name."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: a torch model, or an ONNX model where there is no other.
+
+    Attributes:
+        model: maps images, uint8 [N, 3, H, W], to float32 logits, as `inference_model` makes it; None: see `given`.
+        given: an ONNX model that does.
+        size: height and width of the images.
+        any_size: they may have any other size too.
+        opset: version of the ONNX operators that the torch model becomes.
+    """
+
+    size: Size
+    any_size: bool
+    model: nn.Module | None = None
+    given: bytes = b""
+    opset: int = 0
+
+    @cached_property
+    def onnx(self) -> bytes:
+        """The ONNX model."""
+        if self.model is None:
+            return self.given
+        from convsmith.deploy.onnx_export import export_onnx
+
+        return export_onnx(self.model, self.size, self.any_size, self.opset)
+
+    @property
+    def trained(self) -> nn.Module:
+        """The torch model, of a format that `needs_model`."""
+        assert self.model is not None
+        return self.model
+
+    def require_one_size(self, format_name: str) -> None:
+        """Raise a ConvsmithError if the images may have any size."""
+        if self.any_size:
+            raise ConvsmithError(
+                f"{format_name} takes images of one size", "this model takes any", "Say which with --size."
+            )
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of artefact.
+
+    Attributes:
+        summary: what it is good for, one line.
+        export: makes the files, whose names begin with `model.`.
+        open: the runtime that they are proved in, with so many threads per call.
+        extra: what `pip install convsmith[...]` needs to say.
+        tolerance: how far it may be from what it is made of.
+        needs_model: it is made of the torch model, so the ONNX file does not do.
+        is_code: its file is, or may hold, instructions that run with the rights of the process.
+        arrange: lays the files out below a folder, by relative path, where that is not a bundle.
+    """
+
+    summary: str
+    export: Callable[[Source], Files]
+    open: Callable[[Files, int | None], Runtime]
+    extra: str = "export"
+    tolerance: Tolerance = FLOAT32
+    needs_model: bool = False
+    is_code: bool = False
+    arrange: Callable[[Files, Manifest], Files] | None = None
+
+
+def list_formats() -> list[str]:
+    """The names of all formats, sorted."""
+    return sorted(file.name.replace("_", "-") for file in pkgutil.iter_modules(convsmith.deploy.formats.__path__))
+
+
+def find_format(name: str) -> Format:
+    """The format of that name.
+
+    Raises:
+        ConvsmithError: there is none.
+    """
+    if name not in list_formats():
+        raise ConvsmithError(
+            f"there is no format `{name}`{did_you_mean(name, list_formats())}",
+            fix=f"There are {', '.join(list_formats())}.",
+        )
+    found: Format = import_module(f"convsmith.deploy.formats.{name.replace('-', '_')}").FORMAT
+    return found
+
+
+def export_files(name: str, source: Source) -> Files:
+    """The artefact's files.
+
+    Raises:
+        ConvsmithError: a package is not installed, the torch model is needed, or the format does not take the model.
+    """
+    chosen = find_format(name)
+    if chosen.needs_model and source.model is None:
+        raise ConvsmithError(
+            f"{name} is made of the torch model",
+            "a bundle holds the ONNX file only, whose weights are folded together",
+            "Give the run directory instead, such as runs/NAME.",
+        )
+    try:
+        return chosen.export(source)
+    except ModuleNotFoundError as error:
+        raise _missing(name, chosen, error) from error
+    except ConvsmithError:
+        raise
+    except Exception as error:  # a converter's own, of which there are as many kinds as converters
+        fix = "`convsmith --debug export` shows all that it says."
+        raise ConvsmithError(f"{name} cannot be made of this model", _first_line(error), fix) from error
+
+
+def open_files(name: str, files: Files, threads: int | None = None) -> Runtime:
+    """The artefact in its own runtime.
+
+    Raises:
+        ConvsmithError: a package is not installed, or the runtime cannot load the files.
+    """
+    chosen = find_format(name)
+    try:
+        return chosen.open(files, threads)
+    except ModuleNotFoundError as error:
+        raise _missing(name, chosen, error) from error
+    except ConvsmithError:
+        raise
+    except Exception as error:  # a runtime's own, likewise
+        raise ConvsmithError(f"the {name} file cannot be loaded", _first_line(error)) from error
+
+
+def open_bundle(path: Path, threads: int | None = None, runtime: str | None = None) -> Bundle:
+    """A bundle of any format, verified as `load` does; loading one whose format `is_code` runs that code.
+
+    Raises:
+        ConvsmithError: as `load` and `open_files` do.
+    """
+    manifest = read_manifest(path)
+    files = read_files(path, manifest)
+    if runtime in RUNTIMES:
+        return Bundle(path, manifest, open_runtime(files, manifest.format, threads, runtime))
+    return Bundle(path, manifest, open_files(manifest.format, files, threads))
+
+
+def _missing(name: str, chosen: Format, error: ModuleNotFoundError) -> ConvsmithError:
+    return require_extra(str(error.name).partition(".")[0], chosen.extra, f"the format {name}")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

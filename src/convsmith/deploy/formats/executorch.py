@@ -1,0 +1,51 @@
+"""ExecuTorch with XNNPACK, for phones and other small machines. It takes one image at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convsmith.bundle.runtime import Runtime
+from convsmith.deploy.format import Files, Format, Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_FILE = "model.pte"
+
+
+def _export(source: Source) -> Files:
+    import torch
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    from convsmith.deploy.onnx_export import quiet
+
+    source.require_one_size("ExecuTorch")
+    with quiet():
+        example = torch.zeros(1, 3, *source.size, dtype=torch.uint8)
+        program = torch.export.export(source.trained, (example,))
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        return {_FILE: bytes(lowered.to_executorch().buffer)}
+
+
+class _Program:
+    """The method, and the program that it points into and does not keep alive."""
+
+    def __init__(self, content: bytes) -> None:
+        from executorch.runtime import Runtime as ExecuTorch
+
+        self._program = ExecuTorch.get().load_program(content)
+        self._method = self._program.load_method("forward")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        logits: Tensor = self._method.execute([images])[0]
+        return logits
+
+
+def _open(files: Files, threads: int | None) -> Runtime:
+    from convsmith.deploy.torch_runtime import TorchRuntime
+
+    return TorchRuntime(_Program(files[_FILE]), threads, one_by_one=True)
+
+
+FORMAT = Format("for phones, on their CPUs; one image at a time", _export, _open, extra="executorch", needs_model=True)

@@ -1,0 +1,59 @@
+"""The ONNX model as one model of a repository of Triton, whose server runs it with onnxruntime.
+
+`--out REPOSITORY/NAME` is the model's folder; the server is started on the repository.
+"""
+
+from __future__ import annotations
+
+import json
+
+from convsmith.bundle.format import MODEL, Manifest
+from convsmith.bundle.runtime import INPUT, OUTPUT, OnnxRuntime, Runtime
+from convsmith.deploy.format import Files, Format, Source
+from convsmith.spec import Preprocess
+
+_LARGEST_BATCH = 32
+
+
+def _export(source: Source) -> Files:
+    return {MODEL: source.onnx}
+
+
+def _open(files: Files, threads: int | None) -> Runtime:
+    return OnnxRuntime(files[MODEL], threads)
+
+
+def _arrange(files: Files, manifest: Manifest) -> Files:
+    labels = "".join(f"{' '.join(label.split())}\n" for label in manifest.labels)
+    return {"config.pbtxt": _config(manifest).encode(), "labels.txt": labels.encode(), f"1/{MODEL}": files[MODEL]}
+
+
+def _config(manifest: Manifest) -> str:
+    """The images' preprocessing and the proof travel as parameters, which Triton hands to clients as they are."""
+    spec, count = manifest.preprocess, len(manifest.labels)
+    if isinstance(spec, Preprocess):
+        images, logits = [3, spec.crop, spec.crop], [count]
+    else:
+        height, width = spec.window.size if spec.window and manifest.one_size else (-1, -1)
+        images, logits = [3, height, width], [count, height, width]
+    parameters = {
+        "task": manifest.task,
+        "preprocess": spec.model_dump_json(),
+        "parity": json.dumps(manifest.parity),
+        "convsmith": manifest.created_with["convsmith"],
+    }
+    lines = [
+        'backend: "onnxruntime"',
+        f"max_batch_size: {_LARGEST_BATCH}",
+        f'input [ {{ name: "{INPUT}" data_type: TYPE_UINT8 dims: {images} }} ]',
+        f'output [ {{ name: "{OUTPUT}" data_type: TYPE_FP32 dims: {logits} label_filename: "labels.txt" }} ]',
+        "dynamic_batching { }",
+        *(
+            f"parameters {{ key: {json.dumps(key)} value: {{ string_value: {json.dumps(value)} }} }}"
+            for key, value in parameters.items()
+        ),
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+FORMAT = Format("a model of a Triton repository", _export, _open, arrange=_arrange)

@@ -1,0 +1,207 @@
+"""From a run or a bundle to an artefact that is proved, or to nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import convsmith as cs
+from convsmith.analyze import export as export_module
+from convsmith.analyze.evaluate import evaluate_bundle
+from convsmith.bundle.format import read_manifest
+from convsmith.deploy.format import Files, Source, export_files
+from convsmith.deploy.onnx_export import inference_model
+from convsmith.errors import ConvsmithError
+from convsmith.spec import Preprocess, WholeImage
+from tests.colours import SIDE as SMALL_SIDE
+from tests.colours import colour_model, picture
+from tests.exports import write_colours, write_run
+from tests.stripes import write_stripes
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "colours"
+    write_run(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_colours(tmp_path_factory.mktemp("data") / "colours")
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    scenes = [("red", "green", "blue"), ("blue", "red")]
+    root = write_stripes(tmp_path_factory.mktemp("data") / "stripes", "train", scenes)
+    return write_stripes(root, "val", scenes)
+
+
+def contents(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx-fp16", "openvino"])
+def test_a_bundle_becomes_a_bundle_with_its_proof(tmp_path: Path, colour_bundle: Path, data: Path, name: str) -> None:
+    pytest.importorskip(name if name == "openvino" else "onnx")
+    report = cs.export(colour_bundle, name, tmp_path / "out", data)
+    manifest, before = read_manifest(tmp_path / "out"), read_manifest(colour_bundle)
+    assert manifest.format == name
+    assert manifest.parity == report["parity"]
+    assert (manifest.parity["made_of"], manifest.parity["images"]) == ("onnx", 12)
+    assert manifest.parity["top1"] == manifest.parity["trained_top1"] == manifest.parity["top1_agreement"] == 1.0
+    assert (manifest.labels, manifest.preprocess) == (before.labels, before.preprocess)
+    assert cs.load(tmp_path / "out").predict(picture("green")).label == "green"
+    assert evaluate_bundle(tmp_path / "out", data).top1 == 1.0
+
+
+def test_a_run_becomes_an_artefact_that_evaluate_takes_and_predict_refuses(
+    tmp_path: Path, run: Path, data: Path
+) -> None:
+    report = cs.export(run, "torchscript", tmp_path / "out", data)
+    assert report["made_of"] == "torch"
+    assert report["parity"]["max_abs_diff"] < 1e-4
+    assert report["parity"]["top1"] == report["parity"]["trained_top1"]
+    assert evaluate_bundle(tmp_path / "out", data).top1 == report["parity"]["top1"]
+    with pytest.raises(ConvsmithError, match="format is torchscript"):
+        cs.load(tmp_path / "out")
+
+
+def test_an_artefact_whose_file_was_changed_is_refused(tmp_path: Path, run: Path, data: Path) -> None:
+    cs.export(run, "torchscript", tmp_path / "out", data)
+    content = bytearray((tmp_path / "out" / "model.ts").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "out" / "model.ts").write_bytes(content)
+    with pytest.raises(ConvsmithError, match=r"model\.ts does not have the SHA-256"):
+        evaluate_bundle(tmp_path / "out", data)
+    with pytest.raises(ConvsmithError, match=r"model\.ts does not have the SHA-256"):
+        cs.export(tmp_path / "out", "onnx", tmp_path / "more", data)
+
+
+def test_a_wrong_normalisation_is_caught_and_nothing_is_written(
+    tmp_path: Path, run: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(name: str, source: Source) -> Files:
+        wrong = Preprocess(resize=32, crop=32, mean=(0.5, 0.456, 0.406))
+        inner = source.trained.get_submodule("model")
+        return export_files(name, Source(source.size, False, inference_model(inner, wrong)))
+
+    monkeypatch.setattr(export_module, "export_files", broken)
+    with pytest.raises(ConvsmithError, match="the trained one says: on 12 images their logits differ"):
+        cs.export(run, "torchscript", tmp_path / "out", data)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (colour_model(classes=4), r"gives \(4,\) logits for 3 labels"),
+        (colour_model(side=9), "cannot run on images of shape"),
+    ],
+)
+def test_an_artefact_of_another_shape_is_caught(
+    tmp_path: Path, colour_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch, broken: bytes, message: str
+) -> None:
+    monkeypatch.setattr(export_module, "export_files", lambda *_: {"model.onnx": broken})
+    with pytest.raises(ConvsmithError, match=message):
+        cs.export(colour_bundle, "onnx", tmp_path / "out", data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_labels_the_logits_alone_are_compared(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for label in ("red", "blue"):
+        shutil.copy(data / label / "0.png", tmp_path / "images" / f"{label}.png")
+    parity = cs.export(colour_bundle, "onnx", tmp_path / "out", tmp_path / "images")["parity"]
+    assert parity["images"] == 2
+    assert "top1" not in parity
+
+
+def test_images_that_cannot_be_read_are_left_out(tmp_path: Path, colour_bundle: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(picture("red"))
+    (tmp_path / "images" / "b.png").write_bytes(b"no image")
+    assert cs.export(colour_bundle, "onnx", tmp_path / "out", tmp_path / "images")["parity"]["images"] == 1
+    (tmp_path / "images" / "a.png").unlink()
+    with pytest.raises(ConvsmithError, match="cannot be proved: not one image can be read"):
+        cs.export(colour_bundle, "onnx", tmp_path / "other", tmp_path / "images")
+
+
+def test_images_are_taken_evenly_and_counted(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    report = cs.export(colour_bundle, "onnx", tmp_path / "o", data, images=9, progress=lambda *it: seen.append(it))
+    assert report["parity"]["images"] == 9
+    assert seen == [(8, 9), (9, 9)]
+
+
+def test_triton_gets_a_model_folder(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    cs.export(colour_bundle, "triton", tmp_path / "models" / "colours", data)
+    folder = tmp_path / "models" / "colours"
+    assert contents(folder) == ["1/model.onnx", "config.pbtxt", "labels.txt"]
+    assert (folder / "labels.txt").read_text() == "red\ngreen\nblue\n"
+    config = (folder / "config.pbtxt").read_text()
+    assert f'input [ {{ name: "images" data_type: TYPE_UINT8 dims: [3, {SMALL_SIDE}, {SMALL_SIDE}] }} ]' in config
+    assert 'output [ { name: "logits" data_type: TYPE_FP32 dims: [3] label_filename: "labels.txt" } ]' in config
+    (proof,) = (line for line in config.split("\n") if '"parity"' in line)
+    parity = json.loads(json.loads(proof[proof.index("string_value: ") + 14 : -4]))
+    assert parity["images"] == 12
+    cs.export(colour_bundle, "triton", folder, data)  # an export is replaced
+
+
+def test_a_segmentation_keeps_any_size(tmp_path: Path, pixel_bundle: Path, streets: Path) -> None:
+    pytest.importorskip("openvino")
+    parity = cs.export(pixel_bundle, "openvino", tmp_path / "out", streets)["parity"]
+    assert parity["miou"] == parity["trained_miou"] == 1.0
+    assert evaluate_bundle(tmp_path / "out", streets).miou == 1.0
+
+
+@pytest.mark.parametrize("size", [(9, 15), (6, 20)])
+def test_a_fixed_size_still_answers_images_of_any(
+    tmp_path: Path, pixel_bundle: Path, streets: Path, size: tuple[int, int]
+) -> None:
+    parity = cs.export(pixel_bundle, "onnx", tmp_path / "out", streets, size=size)["parity"]
+    assert parity["miou"] == 1.0
+    manifest = read_manifest(tmp_path / "out")
+    assert isinstance(manifest.preprocess, WholeImage)
+    assert manifest.preprocess.window is not None
+    assert manifest.preprocess.window.size == size
+    bundle = cs.load(tmp_path / "out")
+    with pytest.raises(ConvsmithError, match="cannot run on images of shape"):
+        bundle.logits(bundle.preprocess(streets / "images/val/0.png")[None, :, :5, :5])
+    assert evaluate_bundle(tmp_path / "out", streets).miou == 1.0
+    with pytest.raises(ConvsmithError, match="is for one size already"):
+        cs.export(tmp_path / "out", "onnx", tmp_path / "again", streets, size=(4, 4))
+
+
+def test_wrong_requests_are_one_clear_error(tmp_path: Path, colour_bundle: Path, run: Path, data: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ConvsmithError, match="--size is for segmentation"):
+        cs.export(colour_bundle, "onnx", out, data, size=(8, 8))
+    with pytest.raises(ConvsmithError, match="--opset goes with a run"):
+        cs.export(colour_bundle, "onnx", out, data, opset=20)
+    with pytest.raises(ConvsmithError, match="opset 7 is none that convsmith writes"):
+        cs.export(run, "onnx", out, data, opset=7)
+    with pytest.raises(ConvsmithError, match="is what is to be exported"):
+        cs.export(colour_bundle, "onnx", colour_bundle, data)
+    with pytest.raises(ConvsmithError, match="is what is to be exported"):
+        cs.export(run, "onnx", run / "bundle", data)
+    with pytest.raises(ConvsmithError, match="holds something else than an export"):
+        cs.export(colour_bundle, "onnx", data, data)
+    with pytest.raises(ConvsmithError, match="is not a bundle"):
+        cs.export(data, "onnx", out, data)
+    assert not out.exists()
+    assert contents(data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opset", [18, 20, 23])
+def test_a_runs_onnx_has_the_opset_of_ones_choice(tmp_path: Path, run: Path, data: Path, opset: int) -> None:
+    import onnx
+
+    cs.export(run, "onnx", tmp_path / "out", data, opset=opset)
+    model = onnx.load(tmp_path / "out" / "model.onnx")
+    assert [entry.version for entry in model.opset_import if not entry.domain] == [opset]

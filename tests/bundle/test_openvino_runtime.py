@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from convsmith.bundle.open_runtime import open_runtime
+from convsmith.bundle.openvino_runtime import OpenVinoRuntime
+from convsmith.bundle.predictor import load
+from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.errors import ConvsmithError
+from tests.colours import SIDE, colour_model, picture
+from tests.stripes import pixel_colour_model
+
+pytest.importorskip("openvino")
+
+
+def images(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, SIDE, SIDE), np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_it_says_what_onnxruntime_says_of_any_batch(count: int) -> None:
+    logits = OpenVinoRuntime(colour_model(), threads=1).run(images(count))
+    assert logits.dtype == np.float32
+    assert np.allclose(logits, OnnxRuntime(colour_model(), 1).run(images(count)), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(9, 15), (64, 33)])
+def test_images_of_any_size_become_maps(size: tuple[int, int]) -> None:
+    batch = np.random.default_rng(0).integers(0, 256, (2, 3, *size), np.uint8)
+    assert np.allclose(OpenVinoRuntime(pixel_colour_model(), threads=1).run(batch), batch * 0.1, atol=1e-5)
+
+
+def test_threads_and_float32_are_explicit() -> None:
+    network = OpenVinoRuntime(colour_model(), threads=2)._network
+    assert network.get_property("INFERENCE_NUM_THREADS") == 2
+    assert network.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
+
+
+@pytest.mark.parametrize("model", [b"", b"not an onnx model", colour_model()[:200]])
+def test_a_model_that_cannot_be_loaded_is_one_clear_error(model: bytes) -> None:
+    with pytest.raises(ConvsmithError, match="OpenVINO cannot load the model"):
+        OpenVinoRuntime(model)
+
+
+def test_a_model_with_other_names_is_refused() -> None:
+    with pytest.raises(ConvsmithError, match="is not one of convsmith"):
+        OpenVinoRuntime(colour_model(names=("pixels", "logits")))
+
+
+def test_images_of_another_size_are_one_clear_error() -> None:
+    with pytest.raises(ConvsmithError, match=r"cannot run on images of shape \(1, 3, 9, 9\)"):
+        OpenVinoRuntime(colour_model(), threads=1).run(np.zeros((1, 3, 9, 9), np.uint8))
+
+
+def test_many_threads_at_once_get_their_own_answers() -> None:
+    runtime = OpenVinoRuntime(colour_model(), threads=1)
+    expected = [runtime.run(images(2, seed)) for seed in range(8)]
+    wrong: list[int] = []
+
+    def check(seed: int) -> None:
+        for _ in range(50):
+            if not np.array_equal(runtime.run(images(2, seed)), expected[seed]):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=check, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "openvino-bf16", "onnxruntime", None])
+def test_a_bundle_in_onnx_is_loaded_into_the_runtime_of_ones_choice(colour_bundle: Path, runtime: str | None) -> None:
+    assert load(colour_bundle, threads=1, runtime=runtime).predict(picture("green")).label == "green"
+
+
+def test_a_runtime_that_is_not_there_is_one_clear_error(colour_bundle: Path) -> None:
+    with pytest.raises(ConvsmithError, match="there is no runtime `openvin`; did you mean `openvino`"):
+        load(colour_bundle, runtime="openvin")
+
+
+def test_a_runtime_that_does_not_take_the_files_says_so() -> None:
+    with pytest.raises(ConvsmithError, match="onnxruntime cannot run this bundle: its format is openvino"):
+        open_runtime({"model.xml": b"", "model.bin": b""}, "openvino", runtime="onnxruntime")
