@@ -52,6 +52,7 @@ _EXTRA_OF = {
     "mlflow": "mlflow",
     "skimage": "train",
     "sklearn": "train",
+    "submitit": "slurm",
     "timm": "timm",
     "onnx": "export",
     "onnxscript": "export",

@@ -29,8 +29,8 @@ class LaunchFailed(ConvsmithError):
 def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts: int = 0) -> None:
     """Run the command `convsmith ARGUMENTS` in so many processes, until all have ended well.
 
-    They share this process's standard output and error. SIGTERM, SIGINT, SIGHUP and SIGQUIT are passed on to them, and
-    they have `PATIENCE` seconds to end.
+    They share this process's standard output and error. SIGTERM, SIGINT, SIGUSR1, SIGHUP and SIGQUIT are passed on to
+    them, and they have `PATIENCE` seconds to end.
 
     Args:
         arguments: of the command line.
@@ -63,6 +63,7 @@ def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts:
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
             max_restarts=max_restarts,
+            signals_to_handle="SIGTERM,SIGINT,SIGUSR1,SIGHUP,SIGQUIT",
             shutdown_timeout=PATIENCE,
         )
         try:

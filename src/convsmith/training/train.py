@@ -74,7 +74,7 @@ def train(
 
     Raises:
         ConvsmithError: something in the recipe, the data or the directory must be put right.
-        TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
+        TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
     """
     run = Run(Path(out))
     with joined() as world, nullcontext() if world.leads else _silence():
