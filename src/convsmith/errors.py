@@ -59,6 +59,7 @@ _EXTRA_OF = {
     "fastapi": "serve",
     "python_multipart": "serve",
     "uvicorn": "serve",
+    "wandb": "wandb",
 }
 
 

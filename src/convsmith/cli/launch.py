@@ -43,7 +43,7 @@ def slurm(
     sbatch: Annotated[
         list[str] | None, typer.Option(metavar="NAME[=VALUE]", help="Any other option of sbatch; may be repeated.")
     ] = None,
-    tracker: Annotated[Literal["mlflow"] | None, typer.Option(help="As in convsmith train.")] = None,
+    tracker: Annotated[Literal["mlflow", "wandb"] | None, typer.Option(help="As in convsmith train.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script, and queue nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

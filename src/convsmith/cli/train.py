@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from convsmith.errors import ConvsmithError
+
+if TYPE_CHECKING:
+    from convsmith.training.observers.tracker import Tracker
 
 
 def train(
@@ -40,8 +43,8 @@ def train(
         int, typer.Option(min=0, help="How often to go on from the last checkpoint after one of several was lost.")
     ] = 0,
     tracker: Annotated[
-        Literal["mlflow"] | None,
-        typer.Option(help="Also log to this service: MLFLOW_TRACKING_URI, or mlflow.db in the current directory."),
+        Literal["mlflow", "wandb"] | None,
+        typer.Option(help="Also log to MLflow (MLFLOW_TRACKING_URI, or mlflow.db here) or to Weights & Biases."),
     ] = None,
 ) -> None:
     """Train a recipe on a folder of images, and pack the best epoch into a bundle.
@@ -93,11 +96,15 @@ def train(
 
     if finetune is not None:
         checked = checked.model_copy(update={"model": checked.model.model_copy(update={"weights": finetune})})
-    observers = []
+    observers: list[Tracker] = []
     if tracker == "mlflow":
         from convsmith.training.observers.mlflow import MLflow
 
         observers.append(MLflow())
+    elif tracker == "wandb":
+        from convsmith.training.observers.wandb import WandB
+
+        observers.append(WandB())
     out = out or Path("runs") / Path(recipe).stem
     run = run_training(checked, data, out, resume=resume, observers=observers)
     if world.leads:
