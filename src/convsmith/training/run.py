@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -79,6 +80,20 @@ class Run:
             for folder in (self.path, self.checkpoints):
                 clear_leftovers(folder)
             yield
+
+    @contextmanager
+    def full_disk_is_an_error(self) -> Iterator[None]:
+        """Make a ConvsmithError of a disk that is full, or read-only, in the block."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            raise ConvsmithError(
+                f"the run directory {self.path} cannot be written",
+                error.strerror or str(error),
+                "What is there is kept. Make room, then give the same command to go on.",
+            ) from error
 
     def check_same(self, recipe: Recipe) -> None:
         """Raise a ConvsmithError if the directory's run is one of another recipe."""

@@ -120,7 +120,7 @@ def _lead(
     world: World,
 ) -> None:
     """What the process does that writes the run directory: the only one, or the first."""
-    with run.lock(), log_file(run.path), ExitStack() as stack:
+    with run.full_disk_is_an_error(), run.lock(), log_file(run.path), ExitStack() as stack:
         console = Console()
         stack.callback(console.close)
         checkpoint = broadcast(world, _checkpoint_to_go_on_from(run, recipe, resume))
