@@ -46,6 +46,9 @@ def cluster(folder: Path) -> Iterator[Path]:
         wait(lambda: subprocess.check_output(idle, text=True, env=environment).strip() == "idle 2", 30)
         yield config
     finally:
+        queued = ["squeue", "-h"]
+        subprocess.run(["scancel", "--user", "root"], check=False, env=environment)
+        wait(lambda: not subprocess.run(queued, capture_output=True, check=False, env=environment).stdout, 60)
         for note in folder.glob("*.pid"):
             os.kill(int(note.read_text()), signal.SIGTERM)
         wait(lambda: not any(folder.glob("*.pid")), 30)

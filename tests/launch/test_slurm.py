@@ -21,7 +21,7 @@ from tests.training.test_interrupted import assert_same_run
 submitit = pytest.importorskip("submitit", reason="submitit is not installed: pip install 'convsmith[slurm]'")
 
 SIZE = ("--nodes", "2", "--gpus", "0", "--cpus", "1")
-LONG = "schedule.epochs=250"
+LONG = ("schedule.epochs=250", "checkpoint.every_steps=null")
 
 
 def dry_run(*words: str) -> str:
@@ -115,7 +115,7 @@ def reference(data: Path, out: Path, *words: str) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return reference(digits, tmp_path_factory.mktemp("runs") / "uninterrupted", LONG)
+    return reference(digits, tmp_path_factory.mktemp("runs") / "uninterrupted", *LONG)
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_before_its_time_is_up_a_job_saves_queues_again_and_goes_on(
     slurm: Path, uninterrupted: Path, digits: Path, tmp_path: Path
 ) -> None:
     limit = ("--time", "1m", "--grace", "1")
-    (job,) = queue(slurm, "digits", digits, tmp_path, *SIZE, *limit, *RECIPE, LONG, "checkpoint.every_steps=null")
+    (job,) = queue(slurm, "digits", digits, tmp_path, *SIZE, *limit, *RECIPE, *LONG)
     log = ended(slurm, job, tmp_path)
     assert "stopped by SIGUSR1 after step" in log
     assert f"job {job} is requeued" in log
@@ -144,7 +144,7 @@ def test_before_its_time_is_up_a_job_saves_queues_again_and_goes_on(
 def test_a_job_that_slurm_takes_off_its_machines_saves_and_goes_on(
     slurm: Path, uninterrupted: Path, digits: Path, tmp_path: Path, how: str
 ) -> None:
-    (job,) = queue(slurm, "digits", digits, tmp_path, *SIZE, *RECIPE, LONG, "checkpoint.every_steps=null")
+    (job,) = queue(slurm, "digits", digits, tmp_path, *SIZE, *RECIPE, *LONG)
     wait(lambda: any(tmp_path.glob("checkpoints/step-*")), 120)
     environment = {**os.environ, "SLURM_CONF": str(slurm)}
     if how == "requeued":

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from convsmith.errors import ConvsmithError
 
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _PORTS = range(20_000, 30_000)  # below those that a system gives to clients
 
 
@@ -108,20 +109,24 @@ class Task:
 
     def __call__(self) -> None:
         """Run it in this process, so that its signals are the command's."""
-        for number in (signal.SIGTERM, signal.SIGUSR1):
+        for number in _SIGNALS:
             signal.signal(number, _exit)  # where nothing is being trained, nothing needs to be saved
         os.environ.update(self._world())
         os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))
         sys.argv = ["convsmith", *self.arguments]
+        code: str | int | None = None
         try:
             runpy.run_module("convsmith.cli.main", run_name="__main__", alter_sys=True)
         except SystemExit as ended:
-            if ended.code == 128 + signal.SIGUSR1:
-                self._requeue()
-            if ended.code not in (None, 0):
-                raise
-            for number in (signal.SIGTERM, signal.SIGUSR1):
-                signal.signal(number, signal.SIG_IGN)  # they would make a failure of what is done
+            code = ended.code
+        finally:
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)  # it ends now, and a signal would only change the exit code
+        if code == 128 + signal.SIGUSR1:
+            # not as a failure, which would end the others at once
+            sys.exit(self._requeue() if os.environ["RANK"] == "0" else 0)
+        if code:
+            sys.exit(code)
 
     def _world(self) -> dict[str, str]:
         """The variables of torchrun."""
@@ -134,21 +139,19 @@ class Task:
             "MASTER_PORT": str(_PORTS[int(os.environ["SLURM_JOB_ID"]) % len(_PORTS)]),
         }
 
-    def _requeue(self) -> NoReturn:
-        """End this process without a failure, which would end the others; the first one queues the job again."""
-        if os.environ["RANK"] != "0":
-            sys.exit(0)
+    def _requeue(self) -> str | None:
+        """Queue the job again; why not, if it cannot be."""
         array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ["SLURM_JOB_ID"]
         if array is not None:  # the last one's own id is that of the whole array
             job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
         before = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         if before >= self.max_requeues:
-            sys.exit(f"job {job} was requeued {before} times and is not again: --max-requeues")
+            return f"job {job} was requeued {before} times, and is not again: --max-requeues"
         asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
         if asked.returncode:
-            sys.exit(f"job {job} cannot be requeued: {asked.stderr.strip()}")
+            return f"job {job} cannot be requeued: {asked.stderr.strip()}"
         print(f"job {job} is requeued", file=sys.stderr)
-        sys.exit(0)
+        return None
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:
