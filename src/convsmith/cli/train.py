@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -42,6 +43,9 @@ def train(
     max_restarts: Annotated[
         int, typer.Option(min=0, help="How often to go on from the last checkpoint after one of several was lost.")
     ] = 0,
+    peer_timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that one of several processes waits for the others.")
+    ] = 600,
     tracker: Annotated[
         Literal["mlflow", "wandb"] | None,
         typer.Option(help="Also log to MLflow (MLFLOW_TRACKING_URI, or mlflow.db here) or to Weights & Biases."),
@@ -106,7 +110,8 @@ def train(
 
         observers.append(WandB())
     out = out or Path("runs") / Path(recipe).stem
-    run = run_training(checked, data, out, resume=resume, observers=observers)
+    patience = timedelta(seconds=peer_timeout)
+    run = run_training(checked, data, out, resume=resume, observers=observers, peer_timeout=patience)
     if world.leads:
         print(f"run:    {run.path}")
         print(f"bundle: {run.bundle}")

@@ -32,5 +32,5 @@ def log_file(run_dir: Path) -> Iterator[None]:
 
 
 class _LogFile(logging.FileHandler):
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's own name
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Leave it to what matters more than this file to say that the disk is full."""
