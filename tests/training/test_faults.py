@@ -18,10 +18,11 @@ from safetensors.torch import save_file
 from convsmith.training.observers.base import Observer
 from tests.launch.test_local import processes_of
 from tests.training.conftest import SMALL
-from tests.training.ranks import run_ranks, train_tiny
+from tests.training.ranks import answers_of, run_ranks, start_ranks, train_tiny
 from tests.training.test_interrupted import assert_same_run
 
 KILLS = 20
+LONG = ("schedule.epochs=100", "data.workers=1")
 RECIPE = (
     *SMALL,
     "schedule.epochs=80",
@@ -81,6 +82,39 @@ def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_to_the_same_bytes(
     assert_same_run(uninterrupted, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "victims"), [(1, 1), (2, 1), (2, 2)])
+def test_twenty_kills_at_random_moments_change_no_byte(
+    digits: Path, tmp_path: Path, processes: int, victims: int
+) -> None:
+    random = np.random.default_rng(10 * processes + victims)
+    out, torn = tmp_path / "run", 0
+    for number in range(KILLS):
+        started = start_ranks(processes, train_tiny, digits, out, LONG)
+        target = newest_step(out) + random.integers(0, 16)
+        while newest_step(out) < target:
+            assert all(process.is_alive() for process, _ in started), f"ended before kill {number}"
+            time.sleep(0.002)
+        time.sleep(random.uniform(0, 0.2))
+        chosen = random.choice(processes, victims, replace=False)
+        for rank in chosen:
+            started[rank][0].kill()
+        told = answers_of(started)
+        assert [told[rank] for rank in chosen] == ["exit code -9"] * victims
+        torn += any(out.glob("checkpoints/.convsmith-*"))
+    done = newest_step(out)
+    assert run_ranks(processes, train_tiny, digits, out, LONG) == ["finished"] * processes
+    print(
+        f"{KILLS} kills of {victims} in {processes}, {torn} while a checkpoint was written, the last after step {done}"
+    )
+    assert run_ranks(processes, train_tiny, digits, tmp_path / "reference", LONG) == ["finished"] * processes
+    assert_same_run(tmp_path / "reference", out)
+
+
+def newest_step(out: Path) -> int:
+    return max((int(path.name[5:]) for path in out.glob("checkpoints/step-*")), default=0)
+
+
 def command(data: Path, out: Path, *words: str) -> list[str]:
     return ["-m", "convsmith.cli.main", "train", "digits", "--data", str(data), "--out", str(out), *RECIPE, *words]
 
@@ -102,38 +136,6 @@ def until_it_trains(process: subprocess.Popen[bytes], log: Path, begun: int) -> 
 
 def run_to_the_end(words: list[str], log: Path) -> None:
     assert begin(words, log).wait(600) == 0, log.read_text()[-3000:]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("victims", ["the only one", "one of two", "all"])
-def test_twenty_kills_at_random_moments_change_no_byte(digits: Path, tmp_path: Path, victims: str) -> None:
-    seconds = np.random.default_rng(6).uniform(0, 1.5, KILLS)
-    chosen = np.random.default_rng(7).integers(0, 2, KILLS)
-    devices = () if victims == "the only one" else ("--devices", "2")
-    out, log = tmp_path / "run", tmp_path / "log"
-    log.touch()
-    killed, torn = 0, 0
-    for number, delay in enumerate(seconds):
-        process = begin(command(digits, out, *devices), log)
-        if not until_it_trains(process, log, number + 1):
-            break
-        time.sleep(delay)
-        if process.poll() is not None:
-            break
-        if devices:
-            ranks = processes_of(process.pid)
-            for rank in ranks if victims == "all" else [int(chosen[number])]:
-                os.kill(ranks[rank], signal.SIGKILL)
-        else:
-            process.kill()
-        process.wait(60)
-        killed += 1
-        torn += any(out.glob("checkpoints/.convsmith-*"))
-    run_to_the_end(command(digits, out, *devices), log)
-    print(f"{killed} kills of {victims}, {torn} while a checkpoint was written")
-    assert killed == KILLS
-    run_to_the_end(command(digits, tmp_path / "reference", *devices), log)
-    assert_same_run(tmp_path / "reference", out)
 
 
 @pytest.mark.slow
