@@ -30,6 +30,11 @@ def dry_run(*words: str) -> str:
     return result.stdout
 
 
+def test_help_has_an_example() -> None:
+    result = CliRunner().invoke(app, ["launch", "slurm", "--help"])
+    assert "Example: convsmith launch slurm" in result.stdout
+
+
 def test_a_dry_run_prints_the_script_of_a_recipe(tmp_path: Path) -> None:
     size = ("--nodes", "4", "--gpus", "8", "--partition", "P", "--time", "72h", "--sbatch", "account=us")
     text = dry_run("resnet50-in1k", "--data", "images", "--out", str(tmp_path), *size, "batch.size=1024")
