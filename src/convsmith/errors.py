@@ -52,6 +52,7 @@ _EXTRA_OF = {
     "mlflow": "mlflow",
     "skimage": "train",
     "sklearn": "train",
+    "submitit": "slurm",
     "timm": "timm",
     "onnx": "export",
     "onnxscript": "export",
@@ -59,6 +60,7 @@ _EXTRA_OF = {
     "fastapi": "serve",
     "python_multipart": "serve",
     "uvicorn": "serve",
+    "wandb": "wandb",
 }
 
 

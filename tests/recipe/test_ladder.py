@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.ladder import load_ladder
+from convsmith.recipe.ladder import is_ladder, load_ladder
 from convsmith.recipe.layers import packaged
 from convsmith.recipe.load import list_recipes, load_recipe
 from tests.recipe.examples import WHOLE, write
@@ -44,6 +44,20 @@ def test_the_steps_are_files_beside_the_ladder(tmp_path: Path) -> None:
     assert (ladder.name, ladder.description) == ("mine", "an example")
     assert [step.name for step in ladder.steps] == ["whole", "cosine", "smooth"]
     assert ladder.steps[2].recipe == load_recipe(tmp_path / "smooth.yaml")
+
+
+def test_a_step_names_the_recipe_that_trains_it(tmp_path: Path) -> None:
+    ladder = load_ladder(write(tmp_path, **STEPS, mine=LADDER), ["seed=3"])
+    assert [load_recipe(step.source, ["seed=3"]) for step in ladder.steps] == [step.recipe for step in ladder.steps]
+    assert load_ladder("cifar10").steps[0].source == "cifar10-baseline"
+
+
+def test_a_ladder_is_told_from_a_recipe(tmp_path: Path) -> None:
+    ladder = write(tmp_path, **STEPS, mine=LADDER)
+    assert is_ladder(str(ladder))
+    assert is_ladder("cifar10")
+    others = ("digits", "cifar11", str(tmp_path / "whole.yaml"), str(tmp_path / "missing.yaml"))
+    assert not any(map(is_ladder, others))
 
 
 def test_changes_are_what_a_step_says_otherwise_than_the_one_before(tmp_path: Path) -> None:

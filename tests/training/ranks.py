@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,8 +27,16 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["tests.training.ranks"])
 
 
+Started = list[tuple[ForkServerProcess, Connection]]
+
+
 def run_ranks(count: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
     """What `function(*arguments)` returns in each of `count` processes; or the error of it."""
+    return answers_of(start_ranks(count, function, *arguments))
+
+
+def start_ranks(count: int, function: Callable[..., Any], *arguments: Any) -> Started:
+    """`count` processes at work on `function(*arguments)`."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -38,7 +47,12 @@ def run_ranks(count: int, function: Callable[..., Any], *arguments: Any) -> list
         process.start()
         theirs.close()
         started.append((process, ours))
-    answers = []
+    return started
+
+
+def answers_of(started: Started) -> list[Any]:
+    """What each process returns, once it has ended."""
+    answers: list[Any] = []
     for process, ours in started:
         try:
             answers.append(ours.recv())

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import convsmith as cs
+from convsmith.training.observers.base import Observer
 from tests.training.conftest import SMALL
 
 
@@ -128,6 +129,20 @@ def test_a_directory_in_use_is_not_trained_into_twice(digits: Path, tmp_path: Pa
         with pytest.raises(cs.ConvsmithError, match="another process is training"):
             cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "run")
         holder.kill()
+
+
+def test_a_run_that_another_process_has_taken_over_writes_no_more(digits: Path, tmp_path: Path) -> None:
+    class TakeOver(Observer):
+        """Another machine does, in whose file system this one's lock does not count."""
+
+        def progress(self, phase: str, done: int, total: int) -> None:
+            if phase == "train" and done == 9 * 8:
+                (tmp_path / "run" / ".lock").write_text("process 1 of another machine")
+
+    recipe = cs.load_recipe("digits", [*SMALL, "checkpoint.every_steps=2"])
+    with pytest.raises(cs.ConvsmithError, match=r"training into .* now: process 1 of another machine"):
+        cs.train(recipe, digits, tmp_path / "run", observers=[TakeOver()])
+    assert max((tmp_path / "run").glob("checkpoints/step-*")).name == "step-00000008"
 
 
 def test_a_recipe_for_another_number_of_classes_is_an_error(digits: Path, tmp_path: Path) -> None:

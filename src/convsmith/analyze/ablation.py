@@ -118,7 +118,7 @@ def ablate(
     Raises:
         ConvsmithError: something in the ladder, a recipe, the data or the directory must be put right, or a step
             diverged; the steps before it are kept.
-        TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
+        TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
     """
     loaded, out = load_ladder(ladder, overrides), Path(out)
     metric = _metric(loaded)

@@ -16,6 +16,7 @@ from convsmith.cli import (
     distil,
     evaluate,
     export,
+    launch,
     lr_find,
     models,
     plan,
@@ -52,6 +53,7 @@ app.command()(plan.plan)
 app.command()(ablate.ablate)
 app.command()(lr_find.lr_find)
 app.command()(profile.profile)
+app.add_typer(launch.app, name="launch")
 app.command()(models.models)
 app.command()(weights.weights)
 app.add_typer(recipes.app, name="recipes")

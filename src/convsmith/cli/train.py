@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from convsmith.errors import ConvsmithError
+
+if TYPE_CHECKING:
+    from convsmith.training.observers.tracker import Tracker
 
 
 def train(
@@ -39,9 +43,12 @@ def train(
     max_restarts: Annotated[
         int, typer.Option(min=0, help="How often to go on from the last checkpoint after one of several was lost.")
     ] = 0,
+    peer_timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that one of several processes waits for the others.")
+    ] = 600,
     tracker: Annotated[
-        Literal["mlflow"] | None,
-        typer.Option(help="Also log to this service: MLFLOW_TRACKING_URI, or mlflow.db in the current directory."),
+        Literal["mlflow", "wandb"] | None,
+        typer.Option(help="Also log to MLflow (MLFLOW_TRACKING_URI, or mlflow.db here) or to Weights & Biases."),
     ] = None,
 ) -> None:
     """Train a recipe on a folder of images, and pack the best epoch into a bundle.
@@ -93,13 +100,18 @@ def train(
 
     if finetune is not None:
         checked = checked.model_copy(update={"model": checked.model.model_copy(update={"weights": finetune})})
-    observers = []
+    observers: list[Tracker] = []
     if tracker == "mlflow":
         from convsmith.training.observers.mlflow import MLflow
 
         observers.append(MLflow())
+    elif tracker == "wandb":
+        from convsmith.training.observers.wandb import WandB
+
+        observers.append(WandB())
     out = out or Path("runs") / Path(recipe).stem
-    run = run_training(checked, data, out, resume=resume, observers=observers)
+    patience = timedelta(seconds=peer_timeout)
+    run = run_training(checked, data, out, resume=resume, observers=observers, peer_timeout=patience)
     if world.leads:
         print(f"run:    {run.path}")
         print(f"bundle: {run.bundle}")

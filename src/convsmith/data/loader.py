@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -156,12 +157,12 @@ class _Gathered:
 
 
 def _loader(samples: Dataset[Batch], batches: Iterable[Any], workers: int) -> DataLoader[Batch]:
-    return DataLoader(
+    return _Loader(
         samples,
         batch_size=None,  # the sampler yields whole batches
         sampler=batches,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=_into_shared_memory if workers else _as_it_is,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_leave_signals_to_the_main_process,
         # fork starts at once, shares the index for nothing and needs no `__main__` guard in scripts. Workers run
@@ -172,16 +173,49 @@ def _loader(samples: Dataset[Batch], batches: Iterable[Any], workers: int) -> Da
     )
 
 
+class _Loader(DataLoader[Batch]):
+    """A loader that says what to do when its processes have no shared memory left for a batch."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        try:
+            yield from super().__iter__()
+        except (OSError, RuntimeError) as error:
+            lines = [line for line in str(error).splitlines() if _NO_SHARED_MEMORY.search(line)]
+            if not lines:
+                raise
+            raise ConvsmithError(
+                "the shared memory of this machine is full",
+                lines[-1],
+                "The loader's processes hand over images in /dev/shm: give it more room (docker run --shm-size=8g), or "
+                "set data.workers=0. The same command goes on from the last checkpoint.",
+            ) from error
+
+
+# Of a semaphore and of a tensor that find no room, and of torch where a process dies of it.
+_NO_SHARED_MEMORY = re.compile(r"No space left on device|unable to .*shared memory|out of shared memory")
+
+
 def _as_it_is(batch: Any) -> Any:
     return batch
 
 
+def _into_shared_memory(batch: Any) -> Any:
+    """Move a batch where the main process can read it; were there no room, the thread that sends it would lose it."""
+    assert isinstance(batch, Batch)
+    for tensor in (batch.images, batch.targets):
+        if tensor.numel():
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return batch
+
+
 def _leave_signals_to_the_main_process(_worker: int) -> None:
-    """Let a worker outlive a Ctrl-C or SIGTERM for the whole process group: the main process still needs its batches.
+    """Let a worker outlive a Ctrl-C, SIGTERM or SIGUSR1 for all processes: the main one still needs its batches.
 
     Only the main process itself may end a worker by SIGTERM, as it does when it exits with a loader still running.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGUSR1"):  # not on Windows
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_wait_for_the_end, args=(os.getppid(),), daemon=True).start()

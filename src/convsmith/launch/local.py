@@ -33,8 +33,8 @@ def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts:
 
     Where memory was too small for one of them, they begin again with smaller forward passes.
 
-    They share this process's standard output and error. SIGTERM, SIGINT, SIGHUP and SIGQUIT are passed on to them, and
-    they have `PATIENCE` seconds to end.
+    They share this process's standard output and error. SIGTERM, SIGINT, SIGUSR1, SIGHUP and SIGQUIT are passed on to
+    them, and they have `PATIENCE` seconds to end.
 
     Args:
         arguments: of the command line.
@@ -78,6 +78,7 @@ def _run(arguments: Sequence[str], processes: int, max_restarts: int) -> None:
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
             max_restarts=max_restarts,
+            signals_to_handle="SIGTERM,SIGINT,SIGUSR1,SIGHUP,SIGQUIT",
             shutdown_timeout=PATIENCE,
         )
         try:

@@ -35,11 +35,13 @@ class Step:
 
     Attributes:
         name: the recipe's name, or that of its file without .yaml.
+        source: the recipe's name, or the path of its file; see `load_recipe`.
         recipe: the recipe, with the changes that all steps share.
         changes: what it says otherwise than the step before, by dotted path; empty for the first.
     """
 
     name: str
+    source: str
     recipe: Recipe
     changes: dict[str, Any]
 
@@ -51,6 +53,17 @@ class Ladder:
     name: str
     description: str
     steps: tuple[Step, ...]
+
+
+def is_ladder(source: str) -> bool:
+    """Whether it names a ladder. A recipe of the same name counts first, and what is not there is none."""
+    if not is_path(source):
+        return source in packaged("ladders").keys() - packaged().keys()
+    if not Path(source).is_file():
+        return False
+    name, data, _ = _read(source)
+    content, _ = read_yaml(data, name)
+    return isinstance(content, dict) and "steps" in content
 
 
 def load_ladder(source: str | Path, overrides: Sequence[str] = ()) -> Ladder:
@@ -75,11 +88,12 @@ def load_ladder(source: str | Path, overrides: Sequence[str] = ()) -> Ladder:
     steps: list[Step] = []
     before: Resolved | None = None
     for reference in ladder.steps:
+        place = str(folder / reference) if is_path(reference) else reference
         try:
-            resolved = resolve(folder / reference if is_path(reference) else reference, overrides)
+            resolved = resolve(place, overrides)
         except ConvsmithError as error:
             raise ConvsmithError(f"{where}: {error.what}", error.why, error.fix) from error
-        step = Step(Path(reference).stem, resolved.recipe, _changes(before, resolved) if before else {})
+        step = Step(Path(reference).stem, place, resolved.recipe, _changes(before, resolved) if before else {})
         if step.name in [earlier.name for earlier in steps]:
             raise ConvsmithError(f"{where}: two steps are called `{step.name}`", fix="Rename one file, or remove one.")
         steps.append(step)

@@ -135,7 +135,7 @@ def make_plan(
     for name, count in counts.items():
         if count < 1:
             raise ConvsmithError(f"{name} must be at least 1, not {count}")
-    per_device, accumulation = _divide(recipe, nodes, devices, max_per_device)
+    per_device, accumulation = divide_batch(recipe, nodes, devices, max_per_device)
     steps_per_epoch, extra_steps = (_steps_per_epoch(recipe, samples) for samples in (num_samples, extra_samples))
     epochs = epochs_of(recipe.schedule, steps_per_epoch, extra_steps)
     total_steps = epochs.total_steps(total_epochs(recipe.schedule))
@@ -203,8 +203,12 @@ def weight_decays(start: float, end: float, steps: int) -> list[float]:
     return [half_cosine(start, end, step / steps) for step in range(steps)]
 
 
-def _divide(recipe: Recipe, nodes: int, devices: int, max_per_device: int | None) -> tuple[int, int]:
-    """Per-device batch and accumulation."""
+def divide_batch(recipe: Recipe, nodes: int, devices: int, max_per_device: int | None = None) -> tuple[int, int]:
+    """Per-device batch and accumulation, with the arguments of `make_plan`.
+
+    Raises:
+        ConvsmithError: the effective batch cannot be divided over the devices.
+    """
     size, per_device = recipe.batch.size, recipe.batch.per_device
     world = nodes * devices
     unit = world * per_device if isinstance(per_device, int) else world

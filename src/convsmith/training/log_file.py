@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from convsmith.errors import ConvsmithError
@@ -14,7 +14,7 @@ from convsmith.errors import ConvsmithError
 def log_file(run_dir: Path) -> Iterator[None]:
     """Let the package's messages also go to the run's log.txt, with the time."""
     package = logging.getLogger("convsmith")
-    handler = logging.FileHandler(run_dir / "log.txt", encoding="utf-8")
+    handler = _LogFile(run_dir / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = package.level
     package.addHandler(handler)
@@ -27,4 +27,10 @@ def log_file(run_dir: Path) -> Iterator[None]:
     finally:
         package.setLevel(level)
         package.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # as above
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Leave it to what matters more than this file to say that the disk is full."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe, recipe_to_yaml
@@ -53,12 +57,14 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Hold the directory for this process; the lock ends with the process, however it ends. Not on Windows.
 
+        The holder is named in the file `.lock`, for `check_holder`.
+
         Raises:
             ConvsmithError: another process trains into it, or it cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("w")
+            file = (self.path / ".lock").open("a+")
         except OSError as error:
             raise ConvsmithError(
                 f"the run directory {self.path} cannot be written", str(error), "Choose another with --out."
@@ -76,9 +82,26 @@ class Run:
                     f"another process is training into {self.path}",
                     fix="Wait for it to end, or choose another directory with --out.",
                 ) from error
+            file.truncate(0)
+            file.write(_this_process())
+            file.flush()
             for folder in (self.path, self.checkpoints):
                 clear_leftovers(folder)
             yield
+
+    @contextmanager
+    def full_disk_is_an_error(self) -> Iterator[None]:
+        """Make a ConvsmithError of a disk that is full, or read-only, in the block."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                raise
+            raise ConvsmithError(
+                f"the run directory {self.path} cannot be written",
+                error.strerror or str(error),
+                "What is there is kept. Make room, then give the same command to go on.",
+            ) from error
 
     def check_same(self, recipe: Recipe) -> None:
         """Raise a ConvsmithError if the directory's run is one of another recipe."""
@@ -107,6 +130,28 @@ def forward_batch_limit(run_dir: Path) -> int | None:
         return int((run_dir / "forward_batch_limit").read_text())
     except FileNotFoundError:
         return None
+
+
+def check_holder(path: Path) -> None:
+    """Raise a ConvsmithError if another process holds the run directory now.
+
+    That is what a file system allows whose locks do not count on other machines, or end when the network is cut.
+    """
+    file = path / ".lock"
+    holder = file.read_text() if file.exists() else _this_process()
+    if holder != _this_process():
+        raise ConvsmithError(
+            f"another process is training into {path} now: {holder}",
+            "it began after this one, which writes nothing more",
+            "Let one of them end, and choose another directory with --out for the other.",
+        )
+
+
+_TOKEN = uuid4().hex  # a process of another machine may have the same number, and even the same host name
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} of {socket.gethostname()}, {_TOKEN}"
 
 
 # Keys that a resume may change, because no result depends on them.

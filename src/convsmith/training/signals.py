@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop at the next step edge; the handler itself only takes a note."""
+"""Ctrl-C, SIGTERM and SIGUSR1 ask a run to stop at the next step edge; the handler itself only takes a note."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGUSR1"):  # not on Windows
+    _SIGNALS.append(signal.SIGUSR1)  # what schedulers such as Slurm send before the time is up
 
 
 class StopRequest:
-    """A context in which SIGINT and SIGTERM set `signal` instead of ending the process.
+    """A context in which SIGINT, SIGTERM and SIGUSR1 set `signal` instead of ending the process; the first one counts.
 
-    A second signal of the same kind acts as usual, for those who cannot wait. Outside the main thread, where Python
-    allows no handlers, nothing is changed.
+    A second signal of the same kind acts as usual, for those who cannot wait; a second SIGUSR1 says nothing new.
+    Outside the main thread, where Python allows no handlers, nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -30,8 +32,10 @@ class StopRequest:
         return self
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        signal.signal(number, self._previous[self.signal])
+        came = signal.Signals(number)
+        self.signal = self.signal or came
+        if came in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._previous[came])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

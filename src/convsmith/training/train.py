@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,7 @@ from convsmith.training.checkpoint import (
 )
 from convsmith.training.compilation import pays_to_compile
 from convsmith.training.data_check import check_data
-from convsmith.training.distributed import Poll, broadcast, gather, joined
+from convsmith.training.distributed import TIMEOUT, Poll, broadcast, gather, joined
 from convsmith.training.divergence import FACTOR, LOWEST, Diverged
 from convsmith.training.log_file import log_file
 from convsmith.training.model_plan import plan as make_plan
@@ -59,6 +60,7 @@ def train(
     out: str | Path,
     resume: Literal["auto", "never"] = "auto",
     observers: Sequence[Observer] = (),
+    peer_timeout: timedelta = TIMEOUT,
 ) -> Run:
     """Train a recipe on a folder of images and pack the best epoch into `out/bundle`.
 
@@ -72,13 +74,15 @@ def train(
             never stopped; a finished one is left as it is.
         resume: `never` refuses a directory that holds a run.
         observers: further watchers besides console, metrics.jsonl and TensorBoard, told after those.
+        peer_timeout: how long one of several processes waits for the others before that is an error.
 
     Raises:
         ConvsmithError: something in the recipe, the data or the directory must be put right.
-        TrainingInterrupted: SIGINT or SIGTERM came; the same call goes on.
+        PeerLost: another process has ended, or has not answered in time; the same call of all goes on.
+        TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
     """
     run = Run(Path(out))
-    with joined() as world, nullcontext() if world.leads else _silence():
+    with joined(peer_timeout) as world, nullcontext() if world.leads else _silence():
         recipe, dataset, plan = prepare_training(recipe, data, world)
         if world.leads:
             _lead(recipe, dataset, plan, run, resume, observers, world)
@@ -121,7 +125,7 @@ def _lead(
     world: World,
 ) -> None:
     """What the process does that writes the run directory: the only one, or the first."""
-    with run.lock(), log_file(run.path), ExitStack() as stack:
+    with run.full_disk_is_an_error(), run.lock(), log_file(run.path), ExitStack() as stack:
         console = Console()
         stack.callback(console.close)
         checkpoint = broadcast(world, _checkpoint_to_go_on_from(run, recipe, resume))

@@ -34,7 +34,7 @@ from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_
 from convsmith.training.precision import Precision, autocast
 from convsmith.training.progress import Progress
 from convsmith.training.replicas import Replicas
-from convsmith.training.run import Run, limit_forward_batch
+from convsmith.training.run import Run, check_holder, limit_forward_batch
 from convsmith.training.run_weights import judged_weights
 from convsmith.training.tricks import EachEpoch
 from convsmith.training.writer import CheckpointWriter
@@ -384,6 +384,7 @@ class Trainer:
         self.saved = (self.state.step, self.state.evaluated_step)
 
     def _write_checkpoint(self) -> None:
+        check_holder(self.run_dir)
         self.state.norm_sum = self.gradients.total
         self.state.grad_scaler = self.scaler.state_dict() or None
         tensors = {"model": self.parts.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}

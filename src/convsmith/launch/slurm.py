@@ -1,0 +1,176 @@
+"""A training as a Slurm job, by submitit.
+
+Slurm starts each process as a task of its own, which finds out from Slurm's variables what torchrun would have told it.
+So a signal reaches every process, with nobody between who has to pass it on, and it is Slurm that starts a lost job
+again, on machines that are well. The command that a task runs goes on where it was: a requeue is all it takes.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from convsmith.errors import ConvsmithError
+
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_PORTS = range(20_000, 30_000)  # below those that a system gives to clients
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job asks Slurm for.
+
+    Attributes:
+        nodes: machines.
+        gpus: of each machine.
+        processes: of each machine; one for each GPU, or any number without.
+        cpus: cores of each process.
+        minutes: time limit.
+        partition: None leaves it to Slurm.
+        grace: seconds before the limit that the job is told to save.
+        max_requeues: how often at most a job whose time was up queues again.
+        more: further options of sbatch by name; True for those without a value.
+    """
+
+    nodes: int
+    gpus: int
+    processes: int
+    cpus: int
+    minutes: int
+    partition: str | None = None
+    grace: int = 120
+    max_requeues: int = 100
+    more: Mapping[str, str | bool] = field(default_factory=dict)
+
+
+def script(commands: Sequence[Sequence[str]], resources: Resources, folder: Path) -> str:
+    """What `submit` gives to sbatch, with the commands as comments."""
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    count = len(commands) if len(commands) > 1 else None
+    worker = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(folder.absolute()))}"
+    text = _make_sbatch_string(worker, folder.absolute(), map_count=count, **_parameters(resources))
+    return text + "".join(f"# {i}: convsmith {shlex.join(command)}\n" for i, command in enumerate(commands))
+
+
+def submit(commands: Sequence[Sequence[str]], resources: Resources, folder: Path) -> list[str]:
+    """Queue a job for each command `convsmith ARGUMENTS`, as one array if there are several; their ids.
+
+    Args:
+        commands: arguments of the command line, of each job.
+        resources: of each job.
+        folder: on a file system that all machines share; for scripts and logs, `ID_RANK_log.err` and `.out`.
+
+    Raises:
+        ConvsmithError: there is no Slurm here, or it does not take the job.
+    """
+    import submitit
+
+    if shutil.which("sbatch") is None:
+        raise ConvsmithError(
+            "sbatch is not to be found",
+            "this is no machine of a Slurm cluster",
+            "Give the command on a login node; --dry-run prints the script anywhere.",
+        )
+    executor = submitit.SlurmExecutor(folder)
+    executor.update_parameters(**_parameters(resources))
+    tasks = [Task(tuple(it), resources.processes, resources.cpus, resources.max_requeues) for it in commands]
+    try:
+        return [job.job_id for job in executor.submit_array(tasks)]
+    except submitit.core.utils.FailedJobError as error:
+        raise ConvsmithError("Slurm does not take the job", str(error).strip()) from error
+
+
+@dataclass(frozen=True)
+class Task:
+    """What each process of a job does: run a command, and queue the job again if its time was up before the end.
+
+    Attributes:
+        arguments: of the command line.
+        local_size: processes of each machine.
+        threads: that each computes with, unless `OMP_NUM_THREADS` says otherwise.
+        max_requeues: how often at most the job queues again.
+    """
+
+    arguments: tuple[str, ...]
+    local_size: int
+    threads: int
+    max_requeues: int
+
+    def __call__(self) -> None:
+        """Run it in this process, so that its signals are the command's."""
+        for number in _SIGNALS:
+            signal.signal(number, _exit)  # where nothing is being trained, nothing needs to be saved
+        os.environ.update(self._world())
+        os.environ.setdefault("OMP_NUM_THREADS", str(self.threads))
+        sys.argv = ["convsmith", *self.arguments]
+        code: str | int | None = None
+        try:
+            runpy.run_module("convsmith.cli.main", run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            code = ended.code
+        finally:
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)  # it ends now, and a signal would only change the exit code
+        if code == 128 + signal.SIGUSR1:
+            # not as a failure, which would end the others at once
+            sys.exit(self._requeue() if os.environ["RANK"] == "0" else 0)
+        if code:
+            sys.exit(code)
+
+    def _world(self) -> dict[str, str]:
+        """The variables of torchrun."""
+        names = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
+        return {
+            **{ours: os.environ[slurms] for ours, slurms in names.items()},
+            "LOCAL_WORLD_SIZE": str(self.local_size),
+            # Of the first machine, where the script runs. A node's name need not be one that the network knows.
+            "MASTER_ADDR": os.environ["SLURM_LAUNCH_NODE_IPADDR"],
+            "MASTER_PORT": str(_PORTS[int(os.environ["SLURM_JOB_ID"]) % len(_PORTS)]),
+        }
+
+    def _requeue(self) -> str | None:
+        """Queue the job again; why not, if it cannot be."""
+        array, job = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ["SLURM_JOB_ID"]
+        if array is not None:  # the last one's own id is that of the whole array
+            job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+        before = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        if before >= self.max_requeues:
+            return f"job {job} was requeued {before} times, and is not again: --max-requeues"
+        asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        if asked.returncode:
+            return f"job {job} cannot be requeued: {asked.stderr.strip()}"
+        print(f"job {job} is requeued", file=sys.stderr)
+        return None
+
+
+def _exit(number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _parameters(resources: Resources) -> dict[str, Any]:
+    """In submitit's words."""
+    it = resources
+    return {
+        "job_name": "convsmith",
+        "partition": it.partition,
+        "time": it.minutes,
+        "nodes": it.nodes,
+        "ntasks_per_node": it.processes,
+        "cpus_per_task": it.cpus,
+        "gpus_per_node": it.gpus or None,
+        "additional_parameters": {"signal": f"USR1@{it.grace}", "requeue": True, **it.more},
+        # Else Slurm gives a task one core; bound to its own, it would count them as those of all tasks here. And a
+        # process that fails before it meets the others would let them wait.
+        "srun_args": [f"--cpus-per-task={it.cpus}", "--cpu-bind=none", "--kill-on-bad-exit=1"],
+    }

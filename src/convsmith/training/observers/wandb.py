@@ -1,0 +1,99 @@
+"""Runs in Weights & Biases."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from convsmith.storage import sha256_of, write_file
+from convsmith.training.observers.tracker import Tracker, named_values
+from convsmith.training.run import Run, flat
+
+if TYPE_CHECKING:
+    import wandb
+
+PROJECT = "convsmith"
+_SECONDS = 30  # that W&B may take to begin a run
+
+
+class WandB(Tracker):
+    """Logs a run's recipe as its configuration, each line of metrics.jsonl as a step, and its bundle as an artifact.
+
+    `wandb.json` in the run directory names the W&B run, so that a training that goes on does so in the same one. W&B's
+    own environment variables count: with `WANDB_MODE=offline` all is kept in `wandb/` there, for `wandb sync`.
+
+    Args:
+        project: None takes `WANDB_PROJECT`, else `convsmith`.
+    """
+
+    service = "W&B"
+
+    def __init__(self, project: str | None = None) -> None:
+        super().__init__()
+        import wandb
+
+        self._wandb = wandb
+        self._project = project or os.environ.get("WANDB_PROJECT") or PROJECT
+        self._live: wandb.Run | None = None
+
+    def follow(self, run: Run) -> None:
+        """Log the lines that are new."""
+        live = self._live = self._live or self._connect(run)
+        note = _read_note(run)
+        lines = run.metrics
+        # A line's number is its step here: W&B takes none twice, and two records of one step stay two.
+        for number in range(note["lines"], len(lines)):
+            line = lines[number]
+            values = {"step": line["step"], "epoch": line["epoch"], **named_values(line)}
+            live.log(values, step=number, commit=True)
+        if len(lines) > note["lines"]:  # there are less where the run goes on from before the last ones
+            _write_note(run, {**note, "lines": len(lines)})
+
+    def finish(self, run: Run) -> None:
+        """Log the bundle once, and wait until W&B has everything."""
+        assert self._live is not None
+        note, digest = _read_note(run), sha256_of(run.bundle / "bundle.json")
+        if note["bundle"] != digest:
+            artifact = self._wandb.Artifact(f"{note['run_id']}-bundle", type="model")
+            artifact.add_dir(str(run.bundle))
+            self._live.log_artifact(artifact)
+        self._live.finish()
+        self._live = None
+        _write_note(run, {**note, "bundle": digest})
+
+    def stop(self) -> None:
+        """Mark the W&B run as failed."""
+        if self._live is not None:
+            self._live.finish(exit_code=1)
+            self._live = None
+
+    def _connect(self, run: Run) -> wandb.Run:
+        if not _note(run).exists():
+            _write_note(run, {"run_id": uuid4().hex[:8], "lines": 0, "bundle": None})
+        live = self._wandb.init(
+            project=self._project,
+            id=_read_note(run)["run_id"],
+            resume="allow",
+            name=run.path.absolute().name,
+            dir=str(run.path),
+            config=flat(run.recipe.model_dump(mode="json")),
+            settings=self._wandb.Settings(console="off", init_timeout=_SECONDS),
+        )
+        live.define_metric("*", step_metric="step")
+        return live
+
+
+def _note(run: Run) -> Path:
+    return run.path / "wandb.json"
+
+
+def _read_note(run: Run) -> dict[str, Any]:
+    note: dict[str, Any] = json.loads(_note(run).read_text())
+    return note
+
+
+def _write_note(run: Run, note: dict[str, Any]) -> None:
+    write_file(_note(run), json.dumps(note) + "\n")

@@ -1,0 +1,189 @@
+"""`convsmith launch slurm`, in a real Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from convsmith.cli.main import app
+from convsmith.errors import ConvsmithError, missing_package
+from tests.launch.slurm_cluster import cluster, job_state, wait, why_not
+from tests.launch.test_local import RECIPE, finish, start
+from tests.training.test_interrupted import assert_same_run
+
+submitit = pytest.importorskip("submitit", reason="submitit is not installed: pip install 'convsmith[slurm]'")
+
+SIZE = ("--nodes", "2", "--gpus", "0", "--cpus", "1")
+LONG = ("schedule.epochs=250", "checkpoint.every_steps=null")
+
+
+def dry_run(*words: str) -> str:
+    result = CliRunner().invoke(app, ["launch", "slurm", *words, "--dry-run"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_help_has_an_example() -> None:
+    result = CliRunner().invoke(app, ["launch", "slurm", "--help"])
+    assert "Example: convsmith launch slurm" in result.stdout
+
+
+def test_a_dry_run_prints_the_script_of_a_recipe(tmp_path: Path) -> None:
+    size = ("--nodes", "4", "--gpus", "8", "--partition", "P", "--time", "72h", "--sbatch", "account=us")
+    text = dry_run("resnet50-in1k", "--data", "images", "--out", str(tmp_path), *size, "batch.size=1024")
+    flags = [line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH")]
+    wanted = {"nodes=4", "ntasks-per-node=8", "gpus-per-node=8", "cpus-per-task=8", "partition=P", "time=4320"}
+    assert wanted | {"signal=USR1@120", "requeue", "account=us", "open-mode=append"} <= set(flags)
+    assert text.endswith(f"# 0: convsmith train resnet50-in1k --data images --out {tmp_path} batch.size=1024\n")
+
+
+def test_a_dry_run_of_a_ladder_is_an_array_with_the_run_directories_of_ablate(tmp_path: Path) -> None:
+    text = dry_run("cifar10", "--data", "images", "--out", str(tmp_path), "--gpus", "0", "--processes", "2")
+    assert "#SBATCH --array=0-8%9" in text
+    assert "#SBATCH --ntasks-per-node=2" in text
+    assert "gpus-per-node" not in text
+    assert f"# 0: convsmith train cifar10-baseline --data images --out {tmp_path}/cifar10-baseline\n" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--time", "3 days"], "--time 3 days is no time\nWrite 90m, 72h or 3d."),
+        (["--gpus", "8", "--processes", "4"], "--processes 4 with --gpus 8: each GPU has a process of its own"),
+        (["--nodes", "3"], "batch.size=64 cannot be divided over 3 x 1 devices"),
+        (["schedule.epoch=3"], "did you mean `schedule.epochs`?"),
+    ],
+)
+def test_what_would_fail_after_hours_in_the_queue_fails_at_once(words: list[str], message: str) -> None:
+    with pytest.raises(ConvsmithError) as caught:
+        dry_run("digits", "--data", "images", "batch.size=64", *words)
+    assert message in str(caught.value)
+
+
+def test_where_there_is_no_slurm_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConvsmithError, match="this is no machine of a Slurm cluster"):
+        CliRunner().invoke(
+            app, ["launch", "slurm", "digits", "--data", "images", "--out", str(tmp_path)], catch_exceptions=False
+        )
+
+
+def test_without_submitit_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "submitit.slurm.slurm", None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        dry_run("digits", "--data", "images")
+    assert "pip install 'convsmith[slurm]'" in str(missing_package(caught.value))
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with cluster(tmp_path_factory.mktemp("slurm")) as config:
+        yield config
+
+
+def queue(slurm: Path, recipe: str, data: Path, out: Path, *words: str) -> list[str]:
+    """Job ids."""
+    command = [sys.executable, "-m", "convsmith.cli.main", "launch", "slurm", recipe, "--data", str(data)]
+    environment = {**os.environ, "SLURM_CONF": str(slurm), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*command, "--out", str(out), "--json", *words], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    jobs: list[str] = json.loads(result.stdout)["jobs"]
+    return jobs
+
+
+def ended(slurm: Path, job: str, out: Path) -> str:
+    """The log of the first process of a job, once that has ended well."""
+    wait(lambda: job_state(slurm, job)["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"), 400)
+    log = (out / "slurm" / f"{job}_0_log.err").read_text()
+    assert job_state(slurm, job)["JobState"] == "COMPLETED", log
+    return log
+
+
+def reference(data: Path, out: Path, *words: str) -> Path:
+    """The same by two processes of plain torchrun, never interrupted."""
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    finish(start(data, out, *words, launcher=torchrun))
+    return out
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return reference(digits, tmp_path_factory.mktemp("runs") / "uninterrupted", *LONG)
+
+
+@pytest.mark.slow
+def test_two_machines_train_what_two_processes_of_torchrun_do(slurm: Path, digits: Path, tmp_path: Path) -> None:
+    (job,) = queue(slurm, "digits", digits, tmp_path / "run", *SIZE, *RECIPE)
+    ended(slurm, job, tmp_path / "run")
+    assert job_state(slurm, job)["NodeList"] == "n[1-2]"
+    assert_same_run(reference(digits, tmp_path / "reference"), tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_before_its_time_is_up_a_job_saves_queues_again_and_goes_on(
+    slurm: Path, uninterrupted: Path, digits: Path, tmp_path: Path
+) -> None:
+    limit = ("--time", "1m", "--grace", "1")
+    (job,) = queue(slurm, "digits", digits, tmp_path, *SIZE, *limit, *RECIPE, *LONG)
+    log = ended(slurm, job, tmp_path)
+    assert "stopped by SIGUSR1 after step" in log
+    assert f"job {job} is requeued" in log
+    assert int(job_state(slurm, job)["Restarts"]) >= 1
+    assert_same_run(uninterrupted, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["requeued", "preempted"])
+def test_a_job_that_slurm_takes_off_its_machines_saves_and_goes_on(
+    slurm: Path, uninterrupted: Path, digits: Path, tmp_path: Path, how: str
+) -> None:
+    (job,) = queue(slurm, "digits", digits, tmp_path, *SIZE, *RECIPE, *LONG)
+    wait(lambda: any(tmp_path.glob("checkpoints/step-*")), 120)
+    environment = {**os.environ, "SLURM_CONF": str(slurm)}
+    if how == "requeued":
+        subprocess.run(["scontrol", "requeue", job], check=True, env=environment)
+    else:
+        urgent = ["sbatch", "-p", "high", "-N", "2", "-c", "2", "-o", "/dev/null", "--wrap", "true"]
+        subprocess.run(urgent, check=True, env=environment, cwd=tmp_path)
+    log = ended(slurm, job, tmp_path)
+    assert "stopped by SIG" in log
+    assert job_state(slurm, job)["Restarts"] == "1"
+    assert_same_run(uninterrupted, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_ladder_is_an_array_whose_runs_ablate_collects(slurm: Path, digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("extends: digits\n")
+    (tmp_path / "two.yaml").write_text("extends: one.yaml\nloss: {label_smoothing: 0.1}\n")
+    ladder = tmp_path / "mine.yaml"
+    ladder.write_text("description: an example\nsteps: [one.yaml, two.yaml]\n")
+    words = [word for word in RECIPE if word != "eval=false"]
+    for job in queue(slurm, str(ladder), digits, tmp_path / "array", "--gpus", "0", "--cpus", "1", *words):
+        ended(slurm, job, tmp_path / "array")
+    for name in ("array", "here"):
+        command = [sys.executable, "-m", "convsmith.cli.main", "ablate", str(ladder), "--data", str(digits)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        result = subprocess.run(
+            [*command, "--out", str(tmp_path / name), *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert ("nothing is left to train" in result.stderr) == (name == "array")
+    for step in ("one", "two"):
+        assert_same_run(tmp_path / "here" / step, tmp_path / "array" / step)
+    assert "unfinished" not in (tmp_path / "array" / "ablation.md").read_text()

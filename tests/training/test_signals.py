@@ -1,0 +1,31 @@
+"""What asks a run to stop."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from convsmith.training.signals import StopRequest
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_is_only_taken_note_of(number: signal.Signals) -> None:
+    with StopRequest() as stop:
+        assert not stop
+        signal.raise_signal(number)
+        assert stop.signal == number
+
+
+def test_the_first_signal_counts_because_it_says_whether_to_queue_again() -> None:
+    with StopRequest() as stop:
+        for number in (signal.SIGUSR1, signal.SIGUSR1, signal.SIGTERM):
+            signal.raise_signal(number)
+        assert stop.signal == signal.SIGUSR1
+
+
+def test_a_second_ctrl_c_acts_as_usual_for_those_who_cannot_wait() -> None:
+    with StopRequest():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
