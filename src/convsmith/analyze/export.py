@@ -86,7 +86,7 @@ def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, 
     if size is not None:
         manifest = _with_one_size(manifest, size)
     any_size = manifest.task == "segmentation" and not manifest.one_size
-    if not is_run:
+    if not is_run or manifest.recipe.get("quantization_aware"):  # what was trained for INT8 is in the bundle only
         return manifest, *_of_bundle(directory, manifest, any_size, opset, size)
 
     from convsmith.deploy.onnx_export import OPSET, OPSETS, inference_model
