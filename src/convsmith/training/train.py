@@ -267,6 +267,7 @@ def _train(
                     raise
                 reason = error
             checkpoint, progress = _gone_back(reason, recipe, plan, dataset, run, progress, world)
+            plan = _as_begun(plan, recipe, progress, world)
         poll.now()  # nobody leaves before the first process has saved
     if poll.stopping:
         raise _interrupted(stop, progress, plan)
