@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from convsmith.errors import ConvsmithError
 from convsmith.models.published import Weights
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Recipe
-from convsmith.training.observers.base import Observer
 from convsmith.training.run import Run
 
 
@@ -185,7 +184,7 @@ class Trained(Exception):
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """`convsmith train` in an empty folder; it raises `Trained` in place of training."""
 
-    def train_nothing(recipe: Recipe, data: Path, out: Path, resume: str, observers: Sequence[Observer]) -> Run:
+    def train_nothing(recipe: Recipe, data: Path, out: Path, **_options: object) -> Run:
         raise Trained(recipe, data, out)
 
     monkeypatch.setattr("convsmith.training.train.train", train_nothing)

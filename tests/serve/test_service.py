@@ -167,7 +167,7 @@ def test_an_unexpected_error_is_logged_and_answered_without_its_traceback(
         logging.getLogger("uvicorn.error").addHandler(handler)
         monkeypatch.setattr(Bundle, "logits", lambda *_: 1 / 0)
         answer = post(url, picture("red"))
-        logging.getLogger("uvicorn.error").removeHandler(handler)
+    logging.getLogger("uvicorn.error").removeHandler(handler)  # it logs once it has answered
     assert answer.status_code == 500
     assert answer.json() == {"error": "internal error", "why": "it was logged by the server", "fix": ""}
     assert [record.exc_info[0] for record in records if record.exc_info] == [ZeroDivisionError]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from typer.testing import CliRunner
 import convsmith as cs
 from convsmith.cli.main import app
 from convsmith.training.model_plan import build_model
-from convsmith.training.observers.base import Observer
 from tests.training.conftest import SMALL
 from tests.training.tiny_model import TinyNet, name_tiny
 
@@ -123,7 +121,7 @@ def test_images_may_be_larger_than_those_of_the_weights(taught: Path, digits: Pa
 def test_the_command_finetunes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[cs.Recipe] = []
 
-    def note(recipe: cs.Recipe, data: Path, out: Path, resume: str, observers: Sequence[Observer]) -> cs.Run:
+    def note(recipe: cs.Recipe, data: Path, out: Path, **_options: object) -> cs.Run:
         asked.append(recipe)
         return cs.Run(out)
 

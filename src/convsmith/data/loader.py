@@ -84,7 +84,8 @@ def val_loader(
     the `rank`-th on: all of them together see each sample once.
     """
     batches = [range(first, min(first + batch_size, len(samples))) for first in range(0, len(samples), batch_size)]
-    return _loader(_ValSamples(samples, read), batches[rank::world_size], workers)
+    # its processes stay from one validation to the next: they start at once, and there are fewer forks that can fail
+    return _loader(_ValSamples(samples, read), batches[rank::world_size], workers, persistent=workers > 0)
 
 
 def default_workers(device_type: str, cores: int | None = None, local_devices: int = 1) -> int:
@@ -156,12 +157,15 @@ class _Gathered:
         return Batch(torch.stack(self.images), torch.stack(self.targets), self.bad)
 
 
-def _loader(samples: Dataset[Batch], batches: Iterable[Any], workers: int) -> DataLoader[Batch]:
+def _loader(
+    samples: Dataset[Batch], batches: Iterable[Any], workers: int, persistent: bool = False
+) -> DataLoader[Batch]:
     return _Loader(
         samples,
         batch_size=None,  # the sampler yields whole batches
         sampler=batches,
         num_workers=workers,
+        persistent_workers=persistent,
         collate_fn=_into_shared_memory if workers else _as_it_is,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_leave_signals_to_the_main_process,

@@ -13,6 +13,7 @@ from torch import nn
 from convsmith.data.loader import Batch
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
+from convsmith.training.memory import is_out_of_memory
 from convsmith.training.precision import autocast
 from convsmith.training.progress import Progress
 from convsmith.training.trainer import Parts
@@ -21,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 WORTH = 1800.0
 """Seconds of eager training left from which on compiling is tried; it can take minutes."""
+
+SLOWEST = 20.0
+"""1e9 multiply-adds a second that any machine makes: what would be short even so is not timed."""
 
 WARM_UP, TIMED = 2, 3
 
@@ -43,11 +47,17 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     )  # each epoch it would be compiled again
     if changes or recipe.quantization_aware:
         return False
-    passes = (plan.total_steps - progress.step) * plan.accumulation
-    batch = next(iter(parts.batches(plan, progress.step)))
-    if not len(batch.images):
+    steps = plan.total_steps - progress.step
+    if 3 * (plan.gmacs or 0) * plan.effective_batch * steps < WORTH * SLOWEST:
         return False
-    eager = _seconds(copy.deepcopy(parts.model), parts, batch, recipe.channels_last)
+    passes = steps * plan.accumulation
+    batch = next(iter(parts.batches(plan, progress.step)))
+    try:
+        eager = _seconds(copy.deepcopy(parts.model), parts, batch, recipe.channels_last)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            return False
+        raise
     if eager * passes < WORTH:
         return False
     logger.info("trying whether the compiled model is faster")

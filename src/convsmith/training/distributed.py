@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -96,6 +97,15 @@ def share_buffers(world: World, model: nn.Module) -> None:
     if world.size > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
+
+
+def rest_before_fork(world: World) -> None:
+    """Let gloo's threads free the last messages, for which they enter the interpreter.
+
+    If one does that while this process forks, CPython 3.11 leaves its list of threads locked in the new one for ever.
+    """
+    if world.size > 1:
+        time.sleep(0.05)
 
 
 class Poll:

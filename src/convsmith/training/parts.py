@@ -20,7 +20,7 @@ from convsmith.tasks.make import make_task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.distributed import Poll
 from convsmith.training.model_plan import build_model
-from convsmith.training.observers.base import Observer, showing_first
+from convsmith.training.observers.base import Observer
 from convsmith.training.precision import pick_device, set_up
 from convsmith.training.progress import Progress
 from convsmith.training.trainer import Parts
@@ -59,16 +59,11 @@ def make_parts(
     logger.info("%s: %s", dataset.root, images)
     logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
     logger.info("step %d of %d", progress.step, plan.total_steps)
-
-    def batches(plan: Plan, step: int) -> Iterable[Batch]:
-        found = _training_batches(recipe, plan, dataset, step, workers, world)
-        return found if step else showing_first(found, watchers)
-
     return Parts(
         model=model,
         normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
         task=task,
-        batches=batches,
+        batches=lambda plan, step: _training_batches(recipe, plan, dataset, step, workers, world),
         val=val_loader(
             dataset.val,
             dataset.validation_reader("val", recipe.preprocess),

@@ -23,13 +23,13 @@ from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Results, Task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import Checkpoint
-from convsmith.training.distributed import Poll, gather, share_buffers
+from convsmith.training.distributed import Poll, gather, rest_before_fork, share_buffers
 from convsmith.training.divergence import STEPS, Diverged, LossWatch
 from convsmith.training.ema import Ema, decay_after
 from convsmith.training.evaluation import evaluate
 from convsmith.training.gradients import GradientNorm
 from convsmith.training.memory import OutOfMemory, depends_on_batch, is_out_of_memory, smaller_batch
-from convsmith.training.observers.base import Observer, Record
+from convsmith.training.observers.base import Observer, Record, showing_first
 from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_optimizer
 from convsmith.training.precision import Precision, autocast
 from convsmith.training.progress import Progress
@@ -123,6 +123,8 @@ class Trainer:
     def _fit(self) -> None:
         plan, state, poll = self.plan, self.state, self.parts.poll
         batches = self.batches()
+        if state.step == 0:
+            batches = showing_first(batches, self.parts.observers)
         while not poll.stopping and not state.stopped_early:
             if self._epoch_is_over() and state.evaluated_step < state.step:
                 self._end_epoch()
@@ -147,6 +149,7 @@ class Trainer:
 
     def batches(self) -> Iterator[Batch]:
         """This process's micro-batches from the next step on."""
+        rest_before_fork(self.parts.world)
         return iter(self.parts.batches(self.plan, self.state.step))
 
     def _fits_into_memory(self, batches: Iterator[Batch]) -> bool:
@@ -321,6 +324,7 @@ class Trainer:
         parts, world, results, seen = self.parts, self.parts.world, self.parts.new_results(), 0
         model = self.ema.model if self.ema and judged_weights(self.recipe) == "ema" else parts.model
         share_buffers(world, model)
+        rest_before_fork(world)
 
         def after_batch(batch: Batch) -> bool:
             nonlocal seen
