@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from tests.training.ranks import run_ranks, train_tiny
+
 # ResNet-20 on 16x16 digits: six steps an epoch, each some milliseconds.
 SMALL = (
     "model.num_classes=null",
@@ -31,3 +33,11 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray((pixels.reshape(8, 8) * 255 / 16).astype(np.uint8)).save(folder / f"{i:02}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def alone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process makes of the tiny network."""
+    out = tmp_path_factory.mktemp("runs") / "alone"
+    assert run_ranks(1, train_tiny, digits, out, ()) == ["finished"]
+    return out

@@ -24,7 +24,7 @@ from tests.training.tiny_model import TinyNet
 # The server imports torch once; what it forks has not computed anything, so that gloo and autograd are as in a new
 # process.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.training.ranks"])
+_CONTEXT.set_forkserver_preload(["tests.training.ranks", "convsmith.training.sharding"])
 
 
 Started = list[tuple[ForkServerProcess, Connection]]
@@ -88,12 +88,17 @@ class At(Observer):
 
 
 def train_tiny(
-    data: Path, out: Path, overrides: tuple[str, ...], *observers: Observer, network: type[TinyNet] = TinyNet
+    data: Path,
+    out: Path,
+    overrides: tuple[str, ...],
+    *observers: Observer,
+    network: type[TinyNet] = TinyNet,
+    shard: bool = False,
 ) -> str:
     """Train the tiny network, and leave out the bundle: what is compared comes before it."""
     registry._builders()["tiny"] = network
     with mock.patch("convsmith.training.train.pack"):
-        cs.train(cs.load_recipe("digits", (*TINY, *overrides)), data, out, observers=observers)
+        cs.train(cs.load_recipe("digits", (*TINY, *overrides)), data, out, observers=observers, shard=shard)
     return "finished"
 
 

@@ -34,13 +34,6 @@ STEPS = 18
 
 
 @pytest.fixture(scope="module")
-def alone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "alone"
-    assert run_ranks(1, train_tiny, digits, out, ()) == ["finished"]
-    return out
-
-
-@pytest.fixture(scope="module")
 def together(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "together"
     assert run_ranks(2, train_tiny, digits, out, ()) == ["finished"] * 2

@@ -118,21 +118,22 @@ def test_images_may_be_larger_than_those_of_the_weights(taught: Path, digits: Pa
     assert run.recipe.input_size == (24, 24)
 
 
-def test_the_command_finetunes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked: list[cs.Recipe] = []
+def test_the_command_finetunes_and_shares_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[tuple[cs.Recipe, bool]] = []
 
-    def note(recipe: cs.Recipe, data: Path, out: Path, **_options: object) -> cs.Run:
-        asked.append(recipe)
+    def note(recipe: cs.Recipe, data: Path, out: Path, shard: bool, **_: object) -> cs.Run:
+        asked.append((recipe, shard))
         return cs.Run(out)
 
     monkeypatch.setattr("convsmith.training.train.train", note)
     save_file(TinyNet(4).state_dict(), tmp_path / "a=b #1.safetensors")
     place = str(tmp_path / "a=b #1.safetensors")
     done = CliRunner().invoke(
-        app, ["train", "digits", "--data", str(tmp_path), "--finetune", place, "schedule.epochs=2"]
+        app, ["train", "digits", "--data", str(tmp_path), "--finetune", place, "--shard", "schedule.epochs=2"]
     )
     assert done.exit_code == 0, done.output
-    assert (asked[0].model.weights, asked[0].schedule.epochs) == (place, 2)
+    ((recipe, shard),) = asked
+    assert (recipe.model.weights, recipe.schedule.epochs, shard) == (place, 2, True)
 
 
 def test_without_validation_all_images_are_trained_on_and_the_last_weights_shipped(

@@ -40,6 +40,13 @@ def train(
     devices: Annotated[
         int, typer.Option(min=1, help="GPUs, or CPU processes, of this machine to train on; not under torchrun.")
     ] = 1,
+    shard: Annotated[
+        bool,
+        typer.Option(
+            "--shard",
+            help="Of several processes, each keeps only its share of weights, gradients, optimizer state and average.",
+        ),
+    ] = False,
     max_restarts: Annotated[
         int, typer.Option(min=0, help="How often to go on from the last checkpoint after one of several was lost.")
     ] = 0,
@@ -64,6 +71,8 @@ def train(
     Example: convsmith train resnet18-folder --data photos/ --out runs/photos schedule.epochs=30
 
     Example: convsmith train resnet50-in1k --data imagenet/ --devices 8
+
+    Example: convsmith train convnext_large-in1k --data imagenet/ --devices 8 --shard
     """
     from convsmith.launch.world import World
     from convsmith.recipe.load import load_recipe
@@ -85,7 +94,7 @@ def train(
         choice = choose_recipe(data)
         recipe, words = choice.recipe, [*choice.overrides, *words]
         options: dict[str, object] = {"--data": data, "--out": out, "--finetune": finetune, "--tracker": tracker}
-        options["--devices"] = devices if devices > 1 else None
+        options |= {"--devices": devices if devices > 1 else None, "--shard": "" if shard else None}
         if world.leads:
             _say_choice(choice.reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
     checked = load_recipe(recipe, words)
@@ -111,7 +120,7 @@ def train(
         observers.append(WandB())
     out = out or Path("runs") / Path(recipe).stem
     patience = timedelta(seconds=peer_timeout)
-    run = run_training(checked, data, out, resume=resume, observers=observers, peer_timeout=patience)
+    run = run_training(checked, data, out, resume=resume, observers=observers, peer_timeout=patience, shard=shard)
     if world.leads:
         print(f"run:    {run.path}")
         print(f"bundle: {run.bundle}")
@@ -141,6 +150,6 @@ def _say_choice(reasons: Iterable[str], recipe: str, overrides: list[str], optio
 
     from convsmith.cli.text import printable
 
-    named = [word for pair in options.items() for word in pair]
+    named = [word for pair in options.items() for word in pair if word]
     for line in (*reasons, f"so: {shlex.join(['convsmith', 'train', recipe, *named, *overrides])}"):
         print(printable(line), file=sys.stderr)

@@ -15,12 +15,14 @@ class World:
         size: processes on all machines.
         local_rank: this process among those of its machine.
         local_size: processes of this machine.
+        sharded: each keeps only its share of the model, and all write checkpoints together.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    sharded: bool = False
 
     @classmethod
     def of_environment(cls) -> World:
@@ -28,11 +30,12 @@ class World:
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         if not all(name in os.environ for name in names):
             return cls()
-        return cls(*(int(os.environ[name]) for name in names))
+        rank, size, local_rank, local_size = (int(os.environ[name]) for name in names)
+        return cls(rank, size, local_rank, local_size)
 
     @property
     def leads(self) -> bool:
-        """Whether this is the one process that writes files and talks to the user."""
+        """Whether this is the one process that writes files, shares of checkpoints apart, and talks to the user."""
         return self.rank == 0
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,17 @@ def save_checkpoint(
         tensors: file name to state dict.
         state: what else a resume needs, as JSON.
     """
-    with new_directory(step_folder(folder, step)) as temporary:
-        checksums = {}
+    with new_checkpoint(folder, step, state) as place:
         for name, values in tensors.items():
-            file = temporary / f"{name}.safetensors"
-            save_file({key: value.contiguous() for key, value in values.items()}, file)
-            checksums[file.name] = sha256_of(file)
+            save_file({key: value.contiguous() for key, value in values.items()}, place / f"{name}.safetensors")
+
+
+@contextmanager
+def new_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder for files of tensors, which becomes `folder/step-XXXXXXXX` with the state and their checksums."""
+    with new_directory(step_folder(folder, step)) as temporary:
+        yield temporary
+        checksums = {file.name: sha256_of(file) for file in sorted(temporary.iterdir())}
         content = sealed({**state, "step": step, "files": checksums})
         (temporary / "state.json").write_text(json.dumps(content, indent=1))
 

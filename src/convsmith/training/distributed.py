@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -39,10 +40,14 @@ class PeerLost(ConvsmithError):
 
 
 @contextmanager
-def joined(timeout: timedelta = TIMEOUT) -> Iterator[World]:
+def joined(timeout: timedelta = TIMEOUT, sharded: bool = False) -> Iterator[World]:
     """Train together with the processes that torchrun started beside this one: NCCL between GPUs, gloo between CPUs.
 
     The GPU of this process becomes the current device. A process whose launcher dies ends too: it would go on unseen.
+
+    Args:
+        timeout: how long one waits for the others.
+        sharded: each keeps only its share of the model; one process alone keeps all of it.
 
     Raises:
         ConvsmithError: there are more processes than GPUs.
@@ -52,6 +57,7 @@ def joined(timeout: timedelta = TIMEOUT) -> Iterator[World]:
     if world.size == 1:
         yield world
         return
+    world = replace(world, sharded=sharded)
     backend = "gloo"
     if torch.cuda.is_available():
         if world.local_size > torch.cuda.device_count():
@@ -74,21 +80,21 @@ def joined(timeout: timedelta = TIMEOUT) -> Iterator[World]:
     dist.destroy_process_group()
 
 
-def gather(world: World, value: T) -> list[T]:
-    """The value of each process, in order; to all of them."""
+def gather(world: World, value: T, group: dist.ProcessGroup | None = None) -> list[T]:
+    """The value of each process, in order; to all of them. Messages of one group do not wait for another's."""
     if world.size == 1:
         return [value]
     values: list[Any] = [None] * world.size
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, group)
     return values
 
 
-def broadcast(world: World, value: T) -> T:
-    """The value that the first process gives; to all of them."""
+def broadcast(world: World, value: T, group: dist.ProcessGroup | None = None) -> T:
+    """The value that the first process gives; to all of them. Messages of one group do not wait for another's."""
     if world.size == 1:
         return value
     values = [value]
-    dist.broadcast_object_list(values, src=0)
+    dist.broadcast_object_list(values, src=0, group=group)
     return values[0]
 
 

@@ -47,20 +47,20 @@ class LossWatch:
         self.steps = 0
         self.layer: str | None = None
 
-    def look(self, loss: Tensor, again: Callable[[], object]) -> None:
+    def look(self, loss: Tensor, again: Callable[[], object] | None) -> None:
         """Look at the loss of one pass of a step.
 
         On a GPU it is that of the pass before, which is there already: to read the newest would make the loop wait.
 
         Args:
             loss: a scalar.
-            again: does the same forward pass once more.
+            again: does the same forward pass once more; None if this process cannot do that alone.
         """
         loss, self._unread = (loss, None) if loss.device.type == "cpu" else (self._unread, loss)  # type: ignore[assignment]
         if loss is None or bool(loss.isfinite()):
             return
         self._bad = True
-        if self.layer is None:
+        if self.layer is None and again is not None:
             self.layer = first_non_finite(self._model, again)
 
     def end_step(self) -> None:

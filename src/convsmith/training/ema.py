@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convsmith.recipe import optimization
 from convsmith.recipe.epochs import Epochs
 from convsmith.recipe.schedules import warmup_steps
 from convsmith.recipe.schema import Recipe
+from convsmith.training.shares import kept
 
 
 class Ema:
@@ -25,16 +27,22 @@ class Ema:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
-        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
-        self._floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        self._integers = [pair for pair in pairs if not pair[0].is_floating_point()]
+        self._followed = model
+
+    @cached_property
+    def _pairs(self) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
+        """Average and value, of floats and of integers. Found late: a model that is shared out gets new tensors."""
+        averages, values = (map(kept, it.state_dict().values()) for it in (self.model, self._followed))
+        pairs = list(zip(averages, values, strict=True))
+        return [it for it in pairs if it[0].is_floating_point()], [it for it in pairs if not it[0].is_floating_point()]
 
     @torch.no_grad()
     def update(self, decay: float) -> None:
         """Take in the model's present weights; `decay` is d, and 0 copies them."""
-        averages, values = map(list, zip(*self._floats, strict=True))
+        floats, integers = self._pairs
+        averages, values = map(list, zip(*floats, strict=True))
         torch._foreach_lerp_(averages, values, 1 - decay)
-        for average, value in self._integers:
+        for average, value in integers:
             average.copy_(value)
 
 

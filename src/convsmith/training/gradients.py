@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from convsmith.training.shares import total_norm
+
 EVERY = 16
 """Steps from one measurement to the next: it takes a pass over all gradients, which clipping makes in each step."""
 
@@ -31,7 +33,7 @@ class GradientNorm:
             return
         scaler.unscale_(optimizer)
         learning = [it for it in model.parameters() if it.grad is not None]
-        norm = nn.utils.get_total_norm([it.grad for it in learning if it.grad is not None])
+        norm = total_norm([it.grad for it in learning if it.grad is not None])
         self._total += norm.nan_to_num(0, 0, 0)  # of a step that loss scaling skips
         if self._clip is not None:
             nn.utils.clip_grads_with_norm_(learning, self._clip, norm)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from convsmith.errors import require_extra
 from convsmith.recipe.optimization import AdamW, Lamb, Lion, Optimizer, RmsProp, Sgd
 from convsmith.recipe.plan import Group
+from convsmith.training.shares import is_shared_out, shared_out
 
 # Float32 tensors of a parameter's size that the optimizer keeps.
 STATE_SLOTS = {"sgd": 1, "adamw": 2, "adam": 2, "rmsprop": 2, "lamb": 2, "lion": 1}
@@ -37,8 +38,9 @@ def make_optimizer(model: nn.Module, recipe: Optimizer, groups: tuple[Group, ...
         for group in groups
     ]
     if isinstance(recipe, Sgd):
+        fused = not any(map(is_shared_out, parameters.values()))  # torch has no fused SGD for those
         sgd = torch.optim.SGD(
-            torch_groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
+            torch_groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
         )
         if recipe.momentum:
             # torch would make them in the first step, of uninitialised memory if loss scaling skips that one
@@ -88,7 +90,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
             like = parameter
         else:  # a count of steps: a fused kernel reads it on the device, other code on the CPU
             like = value.to(parameter.device if optimizer.defaults.get("fused") else "cpu")
-        owners[owner][slot] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+        owners[owner][slot] = torch.empty_like(like, dtype=value.dtype).copy_(shared_out(value, like))
 
 
 def _owners(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:

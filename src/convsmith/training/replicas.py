@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from convsmith.launch.world import World
+from convsmith.training.distributed import share_buffers
 
 
 class Replicas:
@@ -19,6 +21,9 @@ class Replicas:
         world: who they are.
         compiled: compute with what torch.compile makes of it.
     """
+
+    computes_alone = True
+    """Whether a process can compute with the model without the others."""
 
     def __init__(self, model: nn.Module, world: World, compiled: bool = False) -> None:
         self._model, self._world = model, world
@@ -50,6 +55,15 @@ class Replicas:
     def pass_of_step(self, is_last: bool) -> AbstractContextManager[object]:
         """The context of one forward and backward pass; the last of a step makes the sum of its gradients the mean."""
         return nullcontext() if is_last or self._wrapped is None else self._wrapped.no_sync()
+
+    def spread(self, model: nn.Module) -> None:
+        """Keep of another model what is kept of the first: all of it."""
+
+    @contextmanager
+    def whole(self, model: nn.Module) -> Iterator[None]:
+        """Let each process compute with the model as often as it wants, and all of them alike."""
+        share_buffers(self._world, model)
+        yield
 
 
 class _Learner(nn.Module):

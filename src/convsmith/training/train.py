@@ -23,6 +23,7 @@ from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import (
     Checkpoint,
     latest_checkpoint,
+    read_checkpoint,
     set_aside_after,
     tidy,
 )
@@ -47,7 +48,6 @@ from convsmith.training.trainer import Trainer
 logger = logging.getLogger(__name__)
 
 _ALONE = World()
-_NO_CHECKPOINT: Checkpoint | None = None
 
 
 class TrainingInterrupted(ConvsmithError):
@@ -61,6 +61,7 @@ def train(
     resume: Literal["auto", "never"] = "auto",
     observers: Sequence[Observer] = (),
     peer_timeout: timedelta = TIMEOUT,
+    shard: bool = False,
 ) -> Run:
     """Train a recipe on a folder of images and pack the best epoch into `out/bundle`.
 
@@ -75,6 +76,8 @@ def train(
         resume: `never` refuses a directory that holds a run.
         observers: further watchers besides console, metrics.jsonl and TensorBoard, told after those.
         peer_timeout: how long one of several processes waits for the others before that is an error.
+        shard: each of several processes keeps only its share of weights, gradients, optimizer state and average. All
+            of them write checkpoints, so all have to see `out`.
 
     Raises:
         ConvsmithError: something in the recipe, the data or the directory must be put right.
@@ -82,7 +85,9 @@ def train(
         TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
     """
     run = Run(Path(out))
-    with joined(peer_timeout) as world, nullcontext() if world.leads else _silence():
+    with joined(peer_timeout, sharded=shard) as world, nullcontext() if world.leads else _silence():
+        if shard and not world.sharded:
+            logger.warning("one process alone keeps all of the model: it has nobody to share it out with")
         recipe, dataset, plan = prepare_training(recipe, data, world)
         if world.leads:
             _lead(recipe, dataset, plan, run, resume, observers, world)
@@ -128,7 +133,7 @@ def _lead(
     with run.full_disk_is_an_error(), run.lock(), log_file(run.path), ExitStack() as stack:
         console = Console()
         stack.callback(console.close)
-        checkpoint = broadcast(world, _checkpoint_to_go_on_from(run, recipe, resume))
+        checkpoint = _given(world, run, _checkpoint_to_go_on_from(run, recipe, resume))
         progress, plan = _begin(checkpoint, recipe, plan, dataset, run, world)
         run.write_down(recipe, plan)
         if checkpoint:
@@ -151,7 +156,7 @@ def _lead(
 
 def _follow(recipe: Recipe, dataset: DataSet, plan: Plan, run: Run, world: World) -> None:
     """What each other process does."""
-    checkpoint = broadcast(world, _NO_CHECKPOINT)
+    checkpoint = _given(world, run, None)
     progress, plan = _begin(checkpoint, recipe, plan, dataset, run, world)
     _train(recipe, plan, dataset, run, progress, checkpoint, (), world)
 
@@ -185,6 +190,25 @@ def _checkpoint_to_go_on_from(run: Run, recipe: Recipe, resume: Literal["auto", 
             f"{run.path} holds a bundle, but no checkpoints to go on from", fix="Choose another directory with --out."
         )
     return checkpoint
+
+
+def _given(world: World, run: Run, checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """The first process's checkpoint; to all of them.
+
+    Raises:
+        ConvsmithError: one that keeps a share of the model does not see the run directory.
+    """
+    if not world.sharded:
+        return broadcast(world, checkpoint)
+    # What is sent is in memory as a whole; of a file, only what is used.
+    path = broadcast(world, checkpoint and checkpoint.path)
+    if not all(gather(world, (run.path / ".lock").exists())):
+        raise ConvsmithError(
+            f"{run.path} is not seen by every process",
+            "all that keep a share of the model write checkpoints",
+            "Choose with --out a directory that all machines share, or leave out --shard.",
+        )
+    return checkpoint or (read_checkpoint(path) if path else None)
 
 
 def _begin(
@@ -257,7 +281,11 @@ def _train(
         check_data(recipe, dataset, progress, bad_files, watchers, world, poll)
         while not poll.stopping:
             parts = make_parts(recipe, plan, dataset, progress, bad_files, watchers, world, poll)
-            if progress.compiled is None:
+            if world.sharded:
+                if recipe.compile is True or progress.compiled:
+                    logger.warning("the model is not compiled, because its weights are shared out")
+                progress.compiled = False
+            elif progress.compiled is None:
                 progress.compiled = broadcast(world, world.leads and pays_to_compile(recipe, plan, parts, progress))
             try:
                 Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
@@ -278,7 +306,7 @@ def _gone_back(
     reason: Diverged, recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, diverged: Progress, world: World
 ) -> tuple[Checkpoint | None, Progress]:
     """The last checkpoint, or the start where there is none, to go on from with a lower learning rate."""
-    checkpoint = broadcast(world, latest_checkpoint(run.checkpoints) if world.leads else _NO_CHECKPOINT)
+    checkpoint = _given(world, run, latest_checkpoint(run.checkpoints) if world.leads else None)
     progress = _start(checkpoint, recipe, plan, dataset, world)
     progress.per_device_batch, progress.compiled = diverged.per_device_batch, diverged.compiled
     progress.lr_factor = FACTOR * diverged.lr_factor

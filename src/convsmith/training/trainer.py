@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Results, Task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import Checkpoint
-from convsmith.training.distributed import Poll, gather, rest_before_fork, share_buffers
+from convsmith.training.distributed import Poll, gather, rest_before_fork
 from convsmith.training.divergence import STEPS, Diverged, LossWatch
 from convsmith.training.ema import Ema, decay_after
 from convsmith.training.evaluation import evaluate
@@ -36,6 +37,7 @@ from convsmith.training.progress import Progress
 from convsmith.training.replicas import Replicas
 from convsmith.training.run import Run, check_holder, limit_forward_batch
 from convsmith.training.run_weights import judged_weights
+from convsmith.training.shares import load_whole, total_norm
 from convsmith.training.tricks import EachEpoch
 from convsmith.training.writer import CheckpointWriter
 
@@ -89,11 +91,13 @@ class Trainer:
     ) -> None:
         assert plan.groups is not None
         self.recipe, self.plan, self.parts, self.run_dir, self.state = recipe, plan, parts, run_dir, progress
-        self.optimizer = make_optimizer(parts.model, recipe.optimizer, plan.groups)
         self.ema = Ema(parts.model) if recipe.ema else None
+        self.replicas, self.writer = _together(parts, run_dir, recipe, compiled=bool(progress.compiled))
+        if self.ema:
+            self.replicas.spread(self.ema.model)
+        self.optimizer = make_optimizer(parts.model, recipe.optimizer, plan.groups)
         self.epochs = plan.epochs
         self.each_epoch = EachEpoch(parts.model, recipe, plan)
-        self.replicas = Replicas(parts.model, parts.world, compiled=bool(progress.compiled))
         self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision == "fp16")
         if checkpoint:
             self._restore(checkpoint)
@@ -101,7 +105,6 @@ class Trainer:
         self.loss_sum = torch.tensor(progress.loss_sums[parts.world.rank], dtype=torch.float64, device=parts.device)
         self.gradients = GradientNorm(recipe.clip_grad_norm, progress.norm_sum, parts.device)
         self.watch = LossWatch(parts.model)
-        self.writer = CheckpointWriter(run_dir / "checkpoints", recipe.checkpoint.keep)
         self.last_save = time.monotonic()
         self.saved = (progress.step, progress.evaluated_step)
         self.begun_epoch = -1
@@ -248,7 +251,7 @@ class Trainer:
                 raise OutOfMemory(self.plan.per_device_batch, str(error).splitlines()[0]) from None
             raise
         if not self.scaler.is_enabled():
-            self.watch.look(loss.detach(), lambda: forward(parts.model))
+            self.watch.look(loss.detach(), partial(forward, parts.model) if self.replicas.computes_alone else None)
         return loss.detach()
 
     def _as_input(self, images: Tensor) -> Tensor:
@@ -323,8 +326,6 @@ class Trainer:
         """The metrics on the validation images, the same in all processes, or None when a stop request came."""
         parts, world, results, seen = self.parts, self.parts.world, self.parts.new_results(), 0
         model = self.ema.model if self.ema and judged_weights(self.recipe) == "ema" else parts.model
-        share_buffers(world, model)
-        rest_before_fork(world)
 
         def after_batch(batch: Batch) -> bool:
             nonlocal seen
@@ -333,7 +334,9 @@ class Trainer:
             self._tell("evaluate", min(seen * world.size, parts.num_val), parts.num_val)
             return not parts.poll.asked
 
-        finished = evaluate(model, parts.task, self._as_input, parts.val, results, after_batch)
+        with self.replicas.whole(model):
+            rest_before_fork(world)
+            finished = evaluate(model, parts.task, self._as_input, parts.val, results, after_batch)
         if not all(gather(world, finished)):
             parts.poll.now()
             return None
@@ -375,20 +378,21 @@ class Trainer:
         return self.parts.world.leads and minutes is not None and time.monotonic() - self.last_save >= 60 * minutes
 
     def _save(self) -> None:
-        """Write a checkpoint; all processes have to come here, and the first one writes."""
+        """Write a checkpoint; all processes have to come here, and the first one writes, or all their shares."""
         if self.state.step and self.state.evaluated_step < self.state.step:
             self._mean_loss()  # weights of a diverged run are not worth a checkpoint
         else:
             self._gather()
-        if not bool(nn.utils.get_total_norm(self.parts.model.parameters()).isfinite()):
+        if not bool(total_norm(self.parts.model.parameters()).isfinite()):
             raise Diverged(self.state.step)
-        if self.parts.world.leads:
+        if self.parts.world.leads or self.parts.world.sharded:
             self._write_checkpoint()
         self.last_save = time.monotonic()
         self.saved = (self.state.step, self.state.evaluated_step)
 
     def _write_checkpoint(self) -> None:
-        check_holder(self.run_dir)
+        if self.parts.world.leads:
+            check_holder(self.run_dir)
         self.state.norm_sum = self.gradients.total
         self.state.grad_scaler = self.scaler.state_dict() or None
         tensors = {"model": self.parts.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
@@ -397,10 +401,10 @@ class Trainer:
         self.writer.save(self.state.step, tensors, self.state.to_dict(), self.state.best_step)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        self.parts.model.load_state_dict(checkpoint.tensors["model"])
+        load_whole(self.parts.model, checkpoint.tensors["model"])
         restore_optimizer(self.optimizer, checkpoint.tensors["optimizer"])
         if self.ema:
-            self.ema.model.load_state_dict(checkpoint.tensors["ema"])
+            load_whole(self.ema.model, checkpoint.tensors["ema"])
         if self.state.grad_scaler:
             self.scaler.load_state_dict(self.state.grad_scaler)
 
@@ -417,3 +421,14 @@ class Trainer:
     def _tell(self, phase: str, done: int, total: int) -> None:
         for observer in self.parts.observers:
             observer.progress(phase, done, total)
+
+
+def _together(parts: Parts, run_dir: Path, recipe: Recipe, compiled: bool) -> tuple[Replicas, CheckpointWriter]:
+    """How the processes compute with one model, and how they save it."""
+    folder, keep, world = run_dir / "checkpoints", recipe.checkpoint.keep, parts.world
+    if not world.sharded:
+        return Replicas(parts.model, world, compiled), CheckpointWriter(folder, keep)
+    from convsmith.training.shard_writer import ShardWriter
+    from convsmith.training.sharding import Shards
+
+    return Shards(parts.model, world), ShardWriter(folder, keep, world)

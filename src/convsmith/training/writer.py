@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,9 @@ class CheckpointWriter:
             save_checkpoint(self._folder, step, copies, state)
             tidy(self._folder, best_step, self._keep)
 
+        self._begin(step, write)
+
+    def _begin(self, step: int, write: Callable[[], None]) -> None:
         self._step = step
         self._writing = self._thread.submit(write)
 
