@@ -19,6 +19,7 @@ from tests.models.golden import (
 
 WITH_MORE_INPUTS = [name for name in OFFICIAL if "eval_extra" in golden(name)]
 WITH_TRAINING = [name for name in OFFICIAL if "train" in golden(name)]
+SLOW_TO_TRAIN = ("convnext_tiny", "seg_hrnet_w48")
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -55,7 +56,10 @@ def test_parameters_and_multiply_adds_are_the_published_ones(name: str) -> None:
         assert counter.get_total_flops() / 2e9 == pytest.approx(gmacs, rel=1e-7)
 
 
-@pytest.mark.parametrize("name", WITH_TRAINING)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW_TO_TRAIN else []) for name in WITH_TRAINING],
+)
 def test_a_training_step_equals_the_official_one(name: str) -> None:
     expected = golden(name)
     step = expected["train"]

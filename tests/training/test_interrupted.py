@@ -65,7 +65,7 @@ def uninterrupted(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return out
 
 
-@pytest.mark.parametrize("workers", [0, 3])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 3])
 def test_a_killed_run_goes_on_bit_for_bit_with_any_number_of_workers(
     uninterrupted: Path, digits: Path, tmp_path: Path, workers: int
 ) -> None:
@@ -79,7 +79,9 @@ def test_a_killed_run_goes_on_bit_for_bit_with_any_number_of_workers(
     assert_same_run(uninterrupted, out)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_signal_saves_says_how_to_go_on_and_exits(
     uninterrupted: Path, digits: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
