@@ -44,6 +44,8 @@ def slurm(
         list[str] | None, typer.Option(metavar="NAME[=VALUE]", help="Any other option of sbatch; may be repeated.")
     ] = None,
     tracker: Annotated[Literal["mlflow", "wandb"] | None, typer.Option(help="As in convsmith train.")] = None,
+    finetune: Annotated[str | None, typer.Option(metavar="CKPT", help="As in convsmith train.")] = None,
+    shard: Annotated[bool, typer.Option("--shard", help="As in convsmith train.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script, and queue nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -86,11 +88,15 @@ def slurm(
     )
     for _, checked, _ in runs:
         divide_batch(checked, nodes, resources.processes)  # better known now than when the job has waited its turn
-    options = ["--data", str(data), *(["--tracker", tracker] if tracker else [])]
+    named = {"--data": str(data), "--tracker": tracker, "--finetune": finetune}
+    options = [word for name, value in named.items() if value is not None for word in (name, value)]
+    options += ["--shard"] if shard else []
     commands = [["train", source, *options, "--out", str(place), *words] for source, _, place in runs]
     if dry_run:
         print(script(commands, resources, folder / "slurm"), end="")
         return
+    if not data.exists():
+        raise ConvsmithError(f"there is no {data}", "the job would fail at once", "Name the data with --data.")
     jobs = submit(commands, resources, folder / "slurm")
     logs = [str(folder / "slurm" / f"{job}_0_log.err") for job in jobs]
     if as_json:

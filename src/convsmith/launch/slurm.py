@@ -88,7 +88,9 @@ def submit(commands: Sequence[Sequence[str]], resources: Resources, folder: Path
     try:
         return [job.job_id for job in executor.submit_array(tasks)]
     except submitit.core.utils.FailedJobError as error:
-        raise ConvsmithError("Slurm does not take the job", str(error).strip()) from error
+        raise ConvsmithError(
+            "Slurm does not take the job", str(error).strip(), "Change what is asked for; --dry-run prints the script."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     changes = (
         recipe.model.drop_path or recipe.model.drop_block or recipe.freeze
     )  # each epoch it would be compiled again
-    if changes or recipe.quantization_aware:
+    talks = recipe.model.sync_batch_norm  # to processes that try nothing
+    if changes or talks or recipe.quantization_aware:
         return False
     steps = plan.total_steps - progress.step
     if 3 * (plan.gmacs or 0) * plan.effective_batch * steps < WORTH * SLOWEST:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from convsmith.errors import ConvsmithError
 
 STEPS = 5
-"""Steps in a row without a finite loss that end a training: from one alone it may recover."""
+"""Steps in a row without a finite loss that end a training."""
 
 FACTOR = 0.5
 """What a learning rate is multiplied by when a training goes back to a checkpoint."""
@@ -50,18 +50,20 @@ class LossWatch:
     def look(self, loss: Tensor, again: Callable[[], object] | None) -> None:
         """Look at the loss of one pass of a step.
 
-        On a GPU it is that of the pass before, which is there already: to read the newest would make the loop wait.
+        On a GPU it is that of the pass before, which is there already: to read the newest would make the loop wait. The
+        weights have moved since, so no layer is named.
 
         Args:
             loss: a scalar.
             again: does the same forward pass once more; None if this process cannot do that alone.
         """
-        loss, self._unread = (loss, None) if loss.device.type == "cpu" else (self._unread, loss)  # type: ignore[assignment]
-        if loss is None or bool(loss.isfinite()):
-            return
-        self._bad = True
-        if self.layer is None and again is not None:
-            self.layer = first_non_finite(self._model, again)
+        if loss.device.type != "cpu":
+            self._bad |= self._unread is not None and not bool(self._unread.isfinite())
+            self._unread = loss
+        elif not bool(loss.isfinite()):
+            self._bad = True
+            if self.layer is None and again is not None:
+                self.layer = first_non_finite(self._model, again)
 
     def end_step(self) -> None:
         """Count a step; a good one ends the row."""
@@ -89,9 +91,12 @@ def first_non_finite(model: nn.Module, forward: Callable[[], object]) -> str | N
         return layer.register_forward_hook(look)
 
     hooks = [watch(name, layer) for name, layer in model.named_modules() if not any(layer.children())]
+    buffers = [buffer.clone() for buffer in model.buffers()]
     try:
         forward()
     finally:
         for hook in hooks:
             hook.remove()
+        for buffer, before in zip(model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
     return found[0] if found else None

@@ -39,8 +39,11 @@ def evaluate(
     def run(images: Tensor) -> NDArray[np.float32]:
         return task.logits(model, as_input(images)).float().cpu().numpy()
 
-    was_training = model.training
+    was_training, tf32 = model.training, torch.backends.cudnn.allow_tf32
+    products = torch.get_float32_matmul_precision()
     model.eval()
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
     try:
         for batch in batches:
             if len(batch.images):
@@ -49,4 +52,6 @@ def evaluate(
                 return False
     finally:
         model.train(was_training)
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.set_float32_matmul_precision(products)
     return True

@@ -22,14 +22,16 @@ class Replicas:
         compiled: compute with what torch.compile makes of it.
     """
 
-    computes_alone = True
-    """Whether a process can compute with the model without the others."""
-
     def __init__(self, model: nn.Module, world: World, compiled: bool = False) -> None:
         self._model, self._world = model, world
         self._forward: nn.Module = torch.compile(model) if compiled else model  # type: ignore[assignment]
         self._wrapped: DistributedDataParallel | None = None
         self._learning: list[nn.Parameter] = []
+
+    @property
+    def computes_alone(self) -> bool:
+        """Whether a process can compute with the model without the others."""
+        return not any(isinstance(module, nn.SyncBatchNorm) for module in self._model.modules())
 
     @property
     def model(self) -> nn.Module:

@@ -121,6 +121,7 @@ class Run:
 
 def limit_forward_batch(run_dir: Path, images: int) -> None:
     """Let the run go on with no more images in a forward pass, whichever process finds that more do not fit."""
+    run_dir.mkdir(parents=True, exist_ok=True)  # a machine may have none of its own
     write_file(run_dir / "forward_batch_limit", str(images))
 
 

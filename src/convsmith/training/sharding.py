@@ -26,7 +26,10 @@ class Shards(Replicas):
         world: who they are.
     """
 
-    computes_alone = False
+    @property
+    def computes_alone(self) -> bool:
+        """No: it gathers the others' shares."""
+        return False
 
     def __init__(self, model: nn.Module, world: World) -> None:
         super().__init__(model, world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -89,6 +90,12 @@ def train(
         if shard and not world.sharded:
             logger.warning("one process alone keeps all of the model: it has nobody to share it out with")
         recipe, dataset, plan = prepare_training(recipe, data, world)
+        if world.sharded and recipe.quantization_aware:
+            raise ConvsmithError(
+                "a training for INT8 cannot be shared out",
+                "each process would round by ranges of its own",
+                "Leave out --shard, or set quantization_aware=null.",
+            )
         if world.leads:
             _lead(recipe, dataset, plan, run, resume, observers, world)
         else:
@@ -227,16 +234,14 @@ def _begin(
             "Give all machines the same data.",
         )
     limit = forward_batch_limit(run.path)
-    progress.per_device_batch = min(progress.per_device_batch, limit or progress.per_device_batch)
+    if limit is not None and limit < progress.per_device_batch:
+        logger.warning(
+            "memory was too small for %d images in a forward pass before: it is %d (delete %s to try more)",
+            progress.per_device_batch, limit, run.path / "forward_batch_limit",
+        )  # fmt: skip
+        progress.per_device_batch = limit
     progress = broadcast(world, progress)
     plan = _as_begun(plan, recipe, progress, world)
-    if progress.world_size != world.size:
-        logger.warning(
-            "the run began with %d processes and goes on with %d: results may differ in the last bits",
-            progress.world_size, world.size,
-        )  # fmt: skip
-        mean = sum(progress.loss_sums) / len(progress.loss_sums)
-        progress.world_size, progress.loss_sums = world.size, [mean] * world.size
     return progress, plan
 
 
@@ -293,7 +298,9 @@ def _train(
             except Diverged as error:
                 if recipe.on_divergence == "stop" or progress.lr_factor <= LOWEST:
                     raise
-                reason = error
+                reason = f"{error.what}: {error.why}"
+            del parts  # and with it a model; the error held on to it too
+            gc.collect()
             checkpoint, progress = _gone_back(reason, recipe, plan, dataset, run, progress, world)
             plan = _as_begun(plan, recipe, progress, world)
         poll.now()  # nobody leaves before the first process has saved
@@ -303,7 +310,7 @@ def _train(
 
 
 def _gone_back(
-    reason: Diverged, recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, diverged: Progress, world: World
+    reason: str, recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, diverged: Progress, world: World
 ) -> tuple[Checkpoint | None, Progress]:
     """The last checkpoint, or the start where there is none, to go on from with a lower learning rate."""
     checkpoint = _given(world, run, latest_checkpoint(run.checkpoints) if world.leads else None)
@@ -312,8 +319,8 @@ def _gone_back(
     progress.lr_factor = FACTOR * diverged.lr_factor
     progress.teacher_digest, progress.bad_files = diverged.teacher_digest, diverged.bad_files
     logger.warning(
-        "%s (%s): the training goes on from step %d with %g times the learning rate of the recipe",
-        reason.what, reason.why, progress.step, progress.lr_factor,
+        "%s: the training goes on from step %d with %g times the learning rate of the recipe",
+        reason, progress.step, progress.lr_factor,
     )  # fmt: skip
     return checkpoint, progress
 
@@ -360,6 +367,13 @@ def _start(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: D
             "the run began with %d threads and goes on with %d: results may differ in the last bits",
             progress.threads, torch.get_num_threads(),
         )  # fmt: skip
+    if progress.world_size != world.size:
+        logger.warning(
+            "the run began with %d processes and goes on with %d: results may differ in the last bits",
+            progress.world_size, world.size,
+        )  # fmt: skip
+        mean = sum(progress.loss_sums) / len(progress.loss_sums)
+        progress.world_size, progress.loss_sums = world.size, [mean] * world.size
     return progress
 
 

@@ -157,7 +157,8 @@ class Trainer:
 
     def _fits_into_memory(self, batches: Iterator[Batch]) -> bool:
         """Take the next step; or, where memory is too small for it, let the plan take it in smaller passes."""
-        buffers = [buffer.clone() for buffer in self.parts.model.buffers()]
+        alone = self.parts.world.size == 1
+        buffers = [buffer.clone() for buffer in self.parts.model.buffers()] if alone else []
         try:
             self.advance(batches)
             return True
@@ -165,7 +166,7 @@ class Trainer:
             less = smaller_batch(self.plan.per_device_batch)
             if less is None:
                 raise
-            if self.parts.world.size > 1:  # the others wait for what this one cannot give
+            if not alone:  # the others wait for what this one cannot give
                 limit_forward_batch(self.run_dir, less)
                 error.fix = f"The same command goes on from the last checkpoint with {less} in a forward pass."
                 error.exit_code = OUT_OF_MEMORY
@@ -272,6 +273,7 @@ class Trainer:
         """Evaluate, record, judge and save; leaves everything as it was when a stop request comes between."""
         state = self.state
         loss = self._mean_loss()
+        self._check_weights()
         judged = self.recipe.eval and self._evaluation_is_due()
         values = self._evaluate() if judged else {}
         if values is None:
@@ -383,12 +385,15 @@ class Trainer:
             self._mean_loss()  # weights of a diverged run are not worth a checkpoint
         else:
             self._gather()
-        if not bool(total_norm(self.parts.model.parameters()).isfinite()):
-            raise Diverged(self.state.step)
+        self._check_weights()
         if self.parts.world.leads or self.parts.world.sharded:
             self._write_checkpoint()
         self.last_save = time.monotonic()
         self.saved = (self.state.step, self.state.evaluated_step)
+
+    def _check_weights(self) -> None:
+        if not bool(total_norm(self.parts.model.parameters()).isfinite()):
+            raise Diverged(self.state.step)
 
     def _write_checkpoint(self) -> None:
         if self.parts.world.leads:
