@@ -185,12 +185,14 @@ def test_wrong_requests_are_one_clear_error(tmp_path: Path, colour_bundle: Path,
         cs.export(colour_bundle, "onnx", out, data, opset=20)
     with pytest.raises(ConvsmithError, match="opset 7 is none that convsmith writes"):
         cs.export(run, "onnx", out, data, opset=7)
-    with pytest.raises(ConvsmithError, match="is what is to be exported"):
+    with pytest.raises(ConvsmithError, match="cannot be replaced"):
         cs.export(colour_bundle, "onnx", colour_bundle, data)
-    with pytest.raises(ConvsmithError, match="is what is to be exported"):
+    with pytest.raises(ConvsmithError, match="cannot be replaced"):
         cs.export(run, "onnx", run / "bundle", data)
-    with pytest.raises(ConvsmithError, match="holds something else than an export"):
+    with pytest.raises(ConvsmithError, match="cannot be replaced"):
         cs.export(colour_bundle, "onnx", data, data)
+    with pytest.raises(ConvsmithError, match="holds something else than an export"):
+        cs.export(colour_bundle, "onnx", data / "red", run)
     with pytest.raises(ConvsmithError, match="is not a bundle"):
         cs.export(data, "onnx", out, data)
     assert not out.exists()

@@ -262,10 +262,18 @@ def test_json_holds_what_the_table_does(
     assert "points lost" in printed
 
 
-def test_the_float_bundle_is_not_overwritten(bundle: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["quantize", str(bundle), "--data", str(data), "--out", str(bundle)])
-    assert "is the float bundle" in capsys.readouterr().err
+def test_only_a_bundle_or_an_empty_folder_is_replaced(bundle: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(bundle)
+    for out in (bundle, bundle.parent / "." / "x" / ".." / bundle.name, tmp_path / "link", data, data.parent):
+        with pytest.raises(ConvsmithError, match="cannot be replaced"):
+            quantize_bundle(bundle, data, out)
+    for out in (data / "train", bundle / MODEL):
+        with pytest.raises(ConvsmithError, match="holds something else than an export"):
+            quantize_bundle(bundle, data, out)
+    assert load(bundle)
+    (tmp_path / "int8").mkdir()
+    for _ in range(2):
+        quantize_bundle(bundle, data, tmp_path / "int8", method="dynamic")
 
 
 def test_training_for_int8_is_pointed_at(bundle: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
