@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from convsmith.analyze.export import export
 from convsmith.bundle.format import MODEL, read_manifest, read_model
 from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
@@ -231,6 +232,14 @@ def test_a_bundle_for_segmentation_is_calibrated_and_judged_by_masks(tmp_path: P
     assert (report.metric, report.drop, report.images) == ("miou", 0.0, 4)
     assert (report.calibration_images, report.held_out_images) == (2, 2)
     assert kernels(content(tmp_path / "int8"))["QLinearConv"] == 1
+
+
+def test_a_bundle_for_one_size_stays_one(pixel_bundle: Path, tmp_path: Path) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green"), ("blue", "red")])
+    write_stripes(data, "val", [("red", "blue")])
+    export(pixel_bundle, "onnx", tmp_path / "fixed", data, size=(8, 8))
+    quantize_bundle(tmp_path / "fixed", data, tmp_path / "int8")
+    assert load(tmp_path / "int8").manifest.one_size
 
 
 def test_an_int8_bundle_cannot_be_quantized_again(bundle: Path, data: Path, tmp_path: Path) -> None:

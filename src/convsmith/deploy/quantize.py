@@ -15,7 +15,7 @@ from convsmith.deploy.dynamic_int8 import quantize_dynamic
 from convsmith.deploy.labelled import LabelledImages, Progress, balanced_order, metric_of, no_progress, open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.qdq import Graph
-from convsmith.deploy.speed import BATCH, Speed, measure_speed
+from convsmith.deploy.speed import BATCH, Speed, first_input, measure_speed
 from convsmith.deploy.static_int8 import FloatLayer, Int8, quantize_static
 from convsmith.deploy.trial import Verdict, compare, run_all
 from convsmith.errors import ConvsmithError
@@ -141,7 +141,7 @@ def quantize_bundle(
         for name, content_ in (("float", content), ("INT8", model))
     )
     verdict = compare(manifest, exact, integer)
-    threads, example = available_cores(), next(iter(val))[0]
+    threads, example = available_cores(), first_input(manifest, next(iter(val))[0])
     progress("speed", 0, 1)
     speeds = measure_speed({"float": content, "int8": model}, example, threads)
     progress("speed", 1, 1)
@@ -214,6 +214,7 @@ def _write(out: Path, model: bytes, manifest: Manifest, report: Quantization) ->
         recipe=manifest.recipe,
         data_digest=manifest.data_digest,
         colours=manifest.colours,
+        one_size=manifest.one_size,
         created_with={
             **manifest.created_with,
             **{name: version(name) for name in ("convsmith", "onnx", "onnxruntime")},
