@@ -20,8 +20,8 @@ from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import Runtime, available_cores
 from convsmith.deploy.format import open_files
+from convsmith.deploy.speed import first_input
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.spec import Preprocess, Preprocessing
 
 TORCH = "torch"
 _PHOTO = (500, 375)  # width and height of a typical photo of ImageNet
@@ -116,7 +116,7 @@ def benchmark(
     for path in map(Path, bundles):
         measured = len(rows)
         for name, bundle in _opened(path, runtimes, threads, left_out):
-            inputs = _Inputs(files, bundle.manifest.preprocess)
+            inputs = _Inputs(files, bundle.manifest)
             for batch in batches:
                 if progress:
                     progress(f"{path} in {name}, batch {batch}")
@@ -162,10 +162,10 @@ def _eager(manifest: Manifest, threads: int) -> Runtime:
 class _Inputs:
     """The stages on the way from files to logits, each with its input ready."""
 
-    def __init__(self, files: Sequence[bytes], spec: Preprocessing) -> None:
-        self._spec = spec
+    def __init__(self, files: Sequence[bytes], manifest: Manifest) -> None:
+        self._manifest = manifest
         pictures = [(content, decode_rgb(content)) for content in files]
-        if not isinstance(spec, Preprocess):  # only images of one size make a batch
+        if manifest.task == "segmentation":  # only images of one size make a batch
             pictures = [pair for pair in pictures if pair[1].size == pictures[0][1].size]
         self._files, self._pictures = zip(*pictures, strict=True)
         self._inputs = [self._prepared(picture) for picture in self._pictures]
@@ -181,7 +181,7 @@ class _Inputs:
         }
 
     def _prepared(self, picture: ImageSource) -> NDArray[np.uint8]:
-        return read_and_preprocess(picture, self._spec)
+        return first_input(self._manifest, read_and_preprocess(picture, self._manifest.preprocess))
 
 
 def _image_files(folder: Path) -> list[bytes]:
