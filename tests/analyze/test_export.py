@@ -66,7 +66,9 @@ def test_a_run_becomes_an_artefact_that_evaluate_takes_and_predict_refuses(
     assert report["made_of"] == "torch"
     assert report["parity"]["max_abs_diff"] < 1e-4
     assert report["parity"]["top1"] == report["parity"]["trained_top1"]
-    assert evaluate_bundle(tmp_path / "out", data).top1 == report["parity"]["top1"]
+    with pytest.raises(ConvsmithError, match="may hold code"):
+        cs.evaluate(tmp_path / "out", data)
+    assert cs.evaluate(tmp_path / "out", data, allow_code=True).top1 == report["parity"]["top1"]
     with pytest.raises(ConvsmithError, match="format is torchscript"):
         cs.load(tmp_path / "out")
 
@@ -77,7 +79,7 @@ def test_an_artefact_whose_file_was_changed_is_refused(tmp_path: Path, run: Path
     content[len(content) // 2] ^= 1
     (tmp_path / "out" / "model.ts").write_bytes(content)
     with pytest.raises(ConvsmithError, match=r"model\.ts does not have the SHA-256"):
-        evaluate_bundle(tmp_path / "out", data)
+        evaluate_bundle(tmp_path / "out", data, allow_code=True)
     with pytest.raises(ConvsmithError, match=r"model\.ts does not have the SHA-256"):
         cs.export(tmp_path / "out", "onnx", tmp_path / "more", data)
 
