@@ -299,6 +299,21 @@ def test_the_first_images_have_of_each_class_as_many() -> None:
     assert order != balanced_order(targets, seed=1)
 
 
+@pytest.mark.parametrize(
+    ("scopes", "name"),
+    [
+        ("['', 'layer1.conv', 'conv2d']", "layer1.conv"),
+        *((text, "node") for text in ("", "[", "f()", "7", "{1: 2}", "['one']", "\0", "(" * 9999, "-" * 99999 + "1")),
+    ],
+)
+def test_a_layer_has_the_exporters_name_if_that_can_be_read(scopes: str, name: str) -> None:
+    model = onnx.load_from_string(between("pad"))
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    first.name = "node"
+    first.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+    assert Graph.load(model.SerializeToString()).weighted()[0].name == name
+
+
 @pytest.mark.parametrize("operator", ["resize", "pad", "mean"])
 def test_what_lies_between_convolutions_has_no_island_of_float(operator: str) -> None:
     graph = Graph.load(between(operator))
