@@ -242,6 +242,13 @@ def test_a_bundle_for_one_size_stays_one(pixel_bundle: Path, tmp_path: Path) -> 
     assert load(tmp_path / "int8").manifest.one_size
 
 
+def test_a_bundle_in_float16_is_refused(pixel_bundle: Path, tmp_path: Path) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green")])
+    export(pixel_bundle, "onnx-fp16", tmp_path / "fp16", data)
+    with pytest.raises(ConvsmithError, match="fp16 cannot be quantized: its format is onnx-fp16"):
+        quantize_bundle(tmp_path / "fp16", data, tmp_path / "int8")
+
+
 def test_an_int8_bundle_cannot_be_quantized_again(bundle: Path, data: Path, tmp_path: Path) -> None:
     quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
     with pytest.raises(ConvsmithError, match="is INT8 already"):

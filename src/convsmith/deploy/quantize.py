@@ -126,6 +126,12 @@ def quantize_bundle(
     source = Path(bundle)
     check_out(Path(out), (source, Path(data)))
     manifest = read_manifest(source)
+    if manifest.format != "onnx":
+        raise ConvsmithError(
+            f"{source} cannot be quantized",
+            f"its format is {manifest.format}; ranges and layers are those of the ONNX file in float32",
+            "Give the bundle that training wrote, such as runs/NAME/bundle.",
+        )
     content = read_model(source, manifest)
     if _INTEGER_OPERATORS & {node.op_type for node in onnx.load_from_string(content).graph.node}:
         raise ConvsmithError(f"{source} is INT8 already", "only a float bundle can be quantized")
