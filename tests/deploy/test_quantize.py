@@ -249,6 +249,15 @@ def test_a_bundle_in_float16_is_refused(pixel_bundle: Path, tmp_path: Path) -> N
         quantize_bundle(tmp_path / "fp16", data, tmp_path / "int8")
 
 
+def test_an_int8_bundle_runs_in_openvino_without_an_export(bundle: Path, data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
+    with pytest.raises(ConvsmithError, match=r'not exported to openvino: .*\n.*runtime="openvino"'):
+        export(tmp_path / "int8", "openvino", tmp_path / "out", data)
+    image = Image.open(next((data / "val" / "3").iterdir())).convert("RGB")
+    assert load(tmp_path / "int8", runtime="openvino").predict(image).label == "3"
+
+
 def test_an_int8_bundle_cannot_be_quantized_again(bundle: Path, data: Path, tmp_path: Path) -> None:
     quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
     with pytest.raises(ConvsmithError, match="is INT8 already"):
