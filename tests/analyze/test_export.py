@@ -201,6 +201,14 @@ def test_wrong_requests_are_one_clear_error(tmp_path: Path, colour_bundle: Path,
     assert contents(data)
 
 
+def test_a_run_that_was_trained_for_int8_is_told_what_it_exports_to(tmp_path: Path, data: Path) -> None:
+    write_run(tmp_path / "run", "quantization_aware={}")
+    with pytest.raises(ConvsmithError, match=r"trained for INT8, have .*\n.*only to what is made of ONNX"):
+        cs.export(tmp_path / "run", "torchscript", tmp_path / "out", data)
+    with pytest.raises(ConvsmithError, match="a run that was not trained for INT8"):
+        cs.export(tmp_path / "run", "onnx", tmp_path / "out", data, opset=20)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("opset", [18, 20, 23])
 def test_a_runs_onnx_has_the_opset_of_ones_choice(tmp_path: Path, run: Path, data: Path, opset: int) -> None:

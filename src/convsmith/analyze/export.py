@@ -108,7 +108,9 @@ def _of_bundle(
 ) -> tuple[Source, Runtime]:
     if opset is not None:
         raise ConvsmithError(
-            "--opset goes with a run", "a bundle's ONNX model has its own already", "Give the run, such as runs/NAME."
+            "--opset goes with a run that was not trained for INT8",
+            "the ONNX model of a bundle has its own already",
+            "Give the run, such as runs/NAME, or leave --opset out.",
         )
     onnx = read_model(directory, manifest)
     trained = OnnxRuntime(onnx)

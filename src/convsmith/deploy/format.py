@@ -125,8 +125,9 @@ def export_files(name: str, source: Source) -> Files:
     if chosen.needs_model and source.model is None:
         raise ConvsmithError(
             f"{name} is made of the torch model",
-            "a bundle holds the ONNX file only, whose weights are folded together",
-            "Give the run directory instead, such as runs/NAME.",
+            "a bundle, and a run that was trained for INT8, have but an ONNX file, whose weights are folded together",
+            "Give the run directory instead of the bundle; what was trained for INT8 exports only to what is made of "
+            "ONNX, such as onnx and triton.",
         )
     try:
         return chosen.export(source)
