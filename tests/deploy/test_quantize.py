@@ -22,7 +22,8 @@ from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.labelled import balanced_order
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
-from convsmith.deploy.static_int8 import kernels
+from convsmith.deploy.static_int8 import _Search, kernels
+from convsmith.deploy.trial import Verdict
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.spec import Preprocess
@@ -256,6 +257,21 @@ def test_an_int8_bundle_runs_in_openvino_without_an_export(bundle: Path, data: P
         export(tmp_path / "int8", "openvino", tmp_path / "out", data)
     image = Image.open(next((data / "val" / "3").iterdir())).convert("RGB")
     assert load(tmp_path / "int8", runtime="openvino").predict(image).label == "3"
+
+
+@pytest.mark.parametrize(("layers", "needed"), [(1, 1), (2, 1), (3, 2), (3, 3), (20, 1), (20, 11), (20, 19), (20, 20)])
+def test_all_layers_but_one_may_stay_in_float(monkeypatch: pytest.MonkeyPatch, layers: int, needed: int) -> None:
+    order = [f"{number:02}" for number in range(layers)]
+    search = object.__new__(_Search)
+    search.layers, search.max_drop, search.held_out = order, 0.1, []
+    monkeypatch.setattr(_Search, "_signal_to_noise", lambda _: {name: float(name) for name in order})
+    verdicts = {good: Verdict(0.0 if good else 1.0, 1, 1, 0, 0) for good in (True, False)}
+    monkeypatch.setattr(_Search, "_try", lambda _, kept: (b"", verdicts[len(kept) >= needed]))
+    if needed < layers:
+        assert len(search.float_layers(verdicts[False])[2]) == needed
+    else:
+        with pytest.raises(ConvsmithError, match=f"with {layers - 1} of its {layers} layers in float"):
+            search.float_layers(verdicts[False])
 
 
 def test_an_int8_bundle_cannot_be_quantized_again(bundle: Path, data: Path, tmp_path: Path) -> None:

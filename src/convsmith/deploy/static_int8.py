@@ -128,12 +128,12 @@ class _Search:
         order = sorted(self.layers, key=lambda name: harm[name])
         passed: dict[int, tuple[bytes, Verdict]] = {}
         failed, count = 0, 1
-        while not passed and count < len(order):
+        while not passed and failed < count < len(order):
             model, verdict = self._try(order[:count])
             if verdict.drop <= self.max_drop:
                 passed[count] = model, verdict
             else:
-                failed, count = count, 2 * count
+                failed, count = count, min(2 * count, len(order) - 1)
         if not passed:
             raise ConvsmithError(
                 f"no INT8 form of this model loses less than {self.max_drop:g} points",
