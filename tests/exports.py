@@ -16,9 +16,9 @@ from tests.models.every import live
 SIDE = 32
 
 
-def write_run(path: Path) -> VisionModel:
+def write_run(path: Path, *overrides: str) -> VisionModel:
     """A run of ResNet-20 on colours, with its bundle, whose ONNX file is a stand-in; returns its model."""
-    recipe = load_recipe("cifar_resnet20-cifar10", ["model.num_classes=3", "ema=null"])
+    recipe = load_recipe("cifar_resnet20-cifar10", ["model.num_classes=3", "ema=null", *overrides])
     model = live("cifar_resnet20")
     model.reset_head(3)
     run = Run(path)

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from convsmith.analyze.benchmark import benchmark
+from convsmith.analyze.export import export
 from convsmith.cli.main import main
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocess
 from tests.colours import LABELS, colour_model, picture, write_colour_bundle
+from tests.stripes import write_stripes
 
 STAGES = ["decode", "preprocess", "inference", "all"]
 
@@ -49,6 +51,15 @@ def test_own_images_take_turns_and_those_of_a_segmentation_have_one_size(tmp_pat
     assert report.images == f"3 images of {tmp_path}"
     with pytest.raises(ConvsmithError, match="there are no images in"):
         benchmark([pixel_bundle], (), [1], images=pixel_bundle, seconds=0.01)
+
+
+@pytest.mark.parametrize("size", [(8, 40), (400, 600)])
+def test_a_bundle_for_one_size_is_measured_in_a_window_of_it(
+    tmp_path: Path, pixel_bundle: Path, size: tuple[int, int]
+) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green")])
+    export(pixel_bundle, "onnx", tmp_path / "fixed", data, size=size)
+    assert [row.stage for row in benchmark([tmp_path / "fixed"], (), [2], seconds=0.01).rows] == STAGES
 
 
 def test_a_runtime_that_does_not_take_a_bundle_is_named(tmp_path: Path, colour_bundle: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import convsmith as cs
-from convsmith.analyze.distil import student_recipe
+from convsmith.analyze.distil import distil, student_recipe
 from convsmith.cli.main import main
 from convsmith.recipe.schema import Recipe
 from tests.colours import write_colour_bundle
@@ -59,6 +59,13 @@ def test_a_bundle_for_segmentation_cannot_teach(pixel_bundle: Path) -> None:
 def test_a_bundle_of_a_recipe_that_is_none_is_said(tmp_path: Path) -> None:
     with pytest.raises(cs.ConvsmithError, match="cannot be read: source"):
         student_recipe(write_colour_bundle(tmp_path / "bundle"), "mobilenet_v2")
+
+
+def test_a_folder_in_the_way_is_said_before_the_training(teacher: Path, tmp_path: Path) -> None:
+    (tmp_path / "student" / "bundle-int8").mkdir(parents=True)
+    (tmp_path / "student" / "bundle-int8" / "notes.txt").touch()
+    with pytest.raises(cs.ConvsmithError, match="holds something else than an export"):
+        distil(teacher, "mobilenet_v2", tmp_path / "no data", tmp_path / "student")
 
 
 @pytest.mark.slow

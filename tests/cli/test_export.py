@@ -54,13 +54,17 @@ def test_a_segmentation_may_be_fixed_to_a_size(
     assert "--size 9 is no size" in capsys.readouterr().err
 
 
-def test_evaluate_says_when_a_bundle_is_code(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_code_of_a_bundle_runs_only_when_that_is_allowed(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_run(tmp_path / "run")
     out = tmp_path / "out"
     assert command("export", tmp_path / "run", "--format", "torchscript", "--out", out, "--data", data) == 0
-    assert command("evaluate", out, "--data", data) == 0
-    captured = capsys.readouterr()
-    assert "top-1" in captured.out
-    assert "a torchscript file is code, which runs now with your rights" in captured.err
+    for words in (("evaluate", out, "--data", data), ("benchmark", out, "--batch", 1, "--seconds", 0.01)):
+        assert command(*words) == 2
+        assert "may hold code: a torchscript file runs with your rights" in capsys.readouterr().err
+        assert command(*words, "--allow-code") == 0
+    assert command("benchmark", out, "--runtimes", "onnxruntime", "--batch", 1) == 2
+    assert "onnxruntime cannot run this bundle" in capsys.readouterr().err
     assert command("predict", out, data / "red" / "0.png") == 2
     assert "prediction runs onnx and openvino" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from convsmith.analyze.export import export
 from convsmith.bundle.format import MODEL, read_manifest, read_model
 from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
@@ -21,7 +22,8 @@ from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.labelled import balanced_order
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
-from convsmith.deploy.static_int8 import kernels
+from convsmith.deploy.static_int8 import _Search, kernels
+from convsmith.deploy.trial import Verdict
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.spec import Preprocess
@@ -233,6 +235,45 @@ def test_a_bundle_for_segmentation_is_calibrated_and_judged_by_masks(tmp_path: P
     assert kernels(content(tmp_path / "int8"))["QLinearConv"] == 1
 
 
+def test_a_bundle_for_one_size_stays_one(pixel_bundle: Path, tmp_path: Path) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green"), ("blue", "red")])
+    write_stripes(data, "val", [("red", "blue")])
+    export(pixel_bundle, "onnx", tmp_path / "fixed", data, size=(8, 8))
+    quantize_bundle(tmp_path / "fixed", data, tmp_path / "int8")
+    assert load(tmp_path / "int8").manifest.one_size
+
+
+def test_a_bundle_in_float16_is_refused(pixel_bundle: Path, tmp_path: Path) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green")])
+    export(pixel_bundle, "onnx-fp16", tmp_path / "fp16", data)
+    with pytest.raises(ConvsmithError, match="fp16 cannot be quantized: its format is onnx-fp16"):
+        quantize_bundle(tmp_path / "fp16", data, tmp_path / "int8")
+
+
+def test_an_int8_bundle_runs_in_openvino_without_an_export(bundle: Path, data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
+    with pytest.raises(ConvsmithError, match=r'not exported to openvino: .*\n.*runtime="openvino"'):
+        export(tmp_path / "int8", "openvino", tmp_path / "out", data)
+    image = Image.open(next((data / "val" / "3").iterdir())).convert("RGB")
+    assert load(tmp_path / "int8", runtime="openvino").predict(image).label == "3"
+
+
+@pytest.mark.parametrize(("layers", "needed"), [(1, 1), (2, 1), (3, 2), (3, 3), (20, 1), (20, 11), (20, 19), (20, 20)])
+def test_all_layers_but_one_may_stay_in_float(monkeypatch: pytest.MonkeyPatch, layers: int, needed: int) -> None:
+    order = [f"{number:02}" for number in range(layers)]
+    search = object.__new__(_Search)
+    search.layers, search.max_drop, search.held_out = order, 0.1, []
+    monkeypatch.setattr(_Search, "_signal_to_noise", lambda _: {name: float(name) for name in order})
+    verdicts = {good: Verdict(0.0 if good else 1.0, 1, 1, 0, 0) for good in (True, False)}
+    monkeypatch.setattr(_Search, "_try", lambda _, kept: (b"", verdicts[len(kept) >= needed]))
+    if needed < layers:
+        assert len(search.float_layers(verdicts[False])[2]) == needed
+    else:
+        with pytest.raises(ConvsmithError, match=f"with {layers - 1} of its {layers} layers in float"):
+            search.float_layers(verdicts[False])
+
+
 def test_an_int8_bundle_cannot_be_quantized_again(bundle: Path, data: Path, tmp_path: Path) -> None:
     quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
     with pytest.raises(ConvsmithError, match="is INT8 already"):
@@ -262,10 +303,18 @@ def test_json_holds_what_the_table_does(
     assert "points lost" in printed
 
 
-def test_the_float_bundle_is_not_overwritten(bundle: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["quantize", str(bundle), "--data", str(data), "--out", str(bundle)])
-    assert "is the float bundle" in capsys.readouterr().err
+def test_only_a_bundle_or_an_empty_folder_is_replaced(bundle: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(bundle)
+    for out in (bundle, bundle.parent / "." / "x" / ".." / bundle.name, tmp_path / "link", data, data.parent):
+        with pytest.raises(ConvsmithError, match="cannot be replaced"):
+            quantize_bundle(bundle, data, out)
+    for out in (data / "train", bundle / MODEL):
+        with pytest.raises(ConvsmithError, match="holds something else than an export"):
+            quantize_bundle(bundle, data, out)
+    assert load(bundle)
+    (tmp_path / "int8").mkdir()
+    for _ in range(2):
+        quantize_bundle(bundle, data, tmp_path / "int8", method="dynamic")
 
 
 def test_training_for_int8_is_pointed_at(bundle: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,6 +329,21 @@ def test_the_first_images_have_of_each_class_as_many() -> None:
     assert sorted(order) == list(range(75))
     assert np.bincount(targets[order[:15]]).tolist() == [5, 5, 5]
     assert order != balanced_order(targets, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "name"),
+    [
+        ("['', 'layer1.conv', 'conv2d']", "layer1.conv"),
+        *((text, "node") for text in ("", "[", "f()", "7", "{1: 2}", "['one']", "\0", "(" * 9999, "-" * 99999 + "1")),
+    ],
+)
+def test_a_layer_has_the_exporters_name_if_that_can_be_read(scopes: str, name: str) -> None:
+    model = onnx.load_from_string(between("pad"))
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    first.name = "node"
+    first.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+    assert Graph.load(model.SerializeToString()).weighted()[0].name == name
 
 
 @pytest.mark.parametrize("operator", ["resize", "pad", "mean"])

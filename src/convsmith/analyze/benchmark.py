@@ -19,9 +19,9 @@ from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import Runtime, available_cores
-from convsmith.deploy.format import open_files
+from convsmith.deploy.format import open_files, refuse_code
+from convsmith.deploy.speed import first_input
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.spec import Preprocess, Preprocessing
 
 TORCH = "torch"
 _PHOTO = (500, 375)  # width and height of a typical photo of ImageNet
@@ -85,6 +85,7 @@ def benchmark(
     images: str | Path | None = None,
     threads: int | None = None,
     seconds: float = 3.0,
+    allow_code: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Benchmark:
     """Measure bundles on this machine, one after another in this process.
@@ -98,10 +99,12 @@ def benchmark(
         images: a folder of image files, taken in turn; None makes a photo-like JPEG of 500x375 pixels.
         threads: of the runtimes; None takes all cores of this process.
         seconds: for each row, after a warm-up; at least ten runs.
+        allow_code: run bundles that may hold code, such as TorchScript, with the rights of this process.
         progress: is told what is being measured.
 
     Raises:
-        ConvsmithError: a bundle or an image cannot be used, or none of the runtimes takes a bundle.
+        ConvsmithError: a bundle may hold code and that is not allowed, a bundle or an image cannot be used,
+            or none of the runtimes takes a bundle.
     """
     for name in runtimes:
         if name not in (*RUNTIMES, TORCH):
@@ -109,6 +112,9 @@ def benchmark(
                 f"there is no runtime `{name}`{did_you_mean(name, (*RUNTIMES, TORCH))}",
                 fix=f"There are {', '.join((*RUNTIMES, TORCH))}.",
             )
+    if not (allow_code or runtimes):  # the runtimes that have a name open no code
+        for path in map(Path, bundles):
+            refuse_code(path, read_manifest(path).format)
     threads = threads or available_cores()
     files = _image_files(Path(images)) if images is not None else [_photo()]
     rows: list[Row] = []
@@ -116,7 +122,7 @@ def benchmark(
     for path in map(Path, bundles):
         measured = len(rows)
         for name, bundle in _opened(path, runtimes, threads, left_out):
-            inputs = _Inputs(files, bundle.manifest.preprocess)
+            inputs = _Inputs(files, bundle.manifest)
             for batch in batches:
                 if progress:
                     progress(f"{path} in {name}, batch {batch}")
@@ -162,10 +168,10 @@ def _eager(manifest: Manifest, threads: int) -> Runtime:
 class _Inputs:
     """The stages on the way from files to logits, each with its input ready."""
 
-    def __init__(self, files: Sequence[bytes], spec: Preprocessing) -> None:
-        self._spec = spec
+    def __init__(self, files: Sequence[bytes], manifest: Manifest) -> None:
+        self._manifest = manifest
         pictures = [(content, decode_rgb(content)) for content in files]
-        if not isinstance(spec, Preprocess):  # only images of one size make a batch
+        if manifest.task == "segmentation":  # only images of one size make a batch
             pictures = [pair for pair in pictures if pair[1].size == pictures[0][1].size]
         self._files, self._pictures = zip(*pictures, strict=True)
         self._inputs = [self._prepared(picture) for picture in self._pictures]
@@ -181,7 +187,7 @@ class _Inputs:
         }
 
     def _prepared(self, picture: ImageSource) -> NDArray[np.uint8]:
-        return read_and_preprocess(picture, self._spec)
+        return first_input(self._manifest, read_and_preprocess(picture, self._manifest.preprocess))
 
 
 def _image_files(folder: Path) -> list[bytes]:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from convsmith.bundle.format import first_problem, read_manifest, read_model
 from convsmith.bundle.runtime import available_cores
 from convsmith.deploy.labelled import Progress, metric_of, no_progress, open_labelled
+from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Form, form_of, quantize_bundle
 from convsmith.deploy.speed import BATCH, measure_speed
 from convsmith.deploy.trial import run_all
@@ -29,6 +30,7 @@ from convsmith.training.train import train
 _OPTIMIZER = {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
 _LR, _LR_BATCH = 0.05, 64  # a learning rate, and the batch that it is for
 _HIGHEST_LR = 0.4
+_INT8 = "bundle-int8"
 _DISTILLATION = {"kind": "logits", "alpha": 0.9, "temperature": 4.0}
 
 
@@ -82,8 +84,9 @@ def distil(
         ConvsmithError: the teacher cannot teach, or what `train` and `quantize_bundle` raise.
     """
     recipe = student_recipe(Path(teacher), student, overrides)
+    check_out(Path(out) / _INT8, (_bundle(Path(teacher)), Path(data)))  # before the training, not after it
     run = train(recipe, data, out)
-    int8 = run.path / "bundle-int8"
+    int8 = run.path / _INT8
     report = quantize_bundle(run.bundle, data, int8, max_drop=max_drop, progress=progress)
     places = {"teacher": _bundle(Path(teacher)), "student": run.bundle, "student INT8": int8}
     models = {name: read_model(place, read_manifest(place)) for name, place in places.items()}

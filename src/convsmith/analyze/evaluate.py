@@ -63,6 +63,7 @@ def evaluate_bundle(
     *,
     boundary: bool = False,
     looking: Mapping[str, Any] | None = None,
+    allow_code: bool = False,
 ) -> Any:
     """Judge a bundle by labelled images: of a classifier, in folders named like its labels; of segmentation, by masks.
 
@@ -70,7 +71,7 @@ def evaluate_bundle(
         An `Evaluation`, or a `MaskEvaluation` of segmentation.
 
     Args:
-        bundle: the bundle's folder, of any format; one that holds code, such as TorchScript, runs it.
+        bundle: the bundle's folder, of any format.
         data: the folder that the bundle was trained on, of which only the validation images are judged, split as in
             training; or another one, judged by `data/val/LABEL/*` where there is a `val`, else by `data/LABEL/*` (see
             `evaluate_masks` for segmentation).
@@ -78,11 +79,13 @@ def evaluate_bundle(
         progress: is told how many images are done, of how many.
         boundary: of segmentation, measure Boundary IoU too.
         looking: of segmentation, how to look at images instead of the bundle's own way, see `Bundle.looking`.
+        allow_code: run a bundle that may hold code, such as TorchScript, with the rights of this process.
 
     Raises:
-        ConvsmithError: bundle or data cannot be used, or not one image can be read.
+        ConvsmithError: bundle or data cannot be used, the bundle may hold code and that is not allowed,
+            or not one image can be read.
     """
-    opened = open_bundle(Path(bundle))
+    opened = open_bundle(Path(bundle), allow_code=allow_code)
     if looking:
         opened = opened.looking(**looking)
     if opened.manifest.task == "segmentation":

@@ -14,6 +14,7 @@ from convsmith.analyze.prove import prove
 from convsmith.bundle.format import MANIFEST, Manifest, read_manifest, read_model, write_bundle
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.deploy.format import Files, Source, export_files, find_format, open_files
+from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
@@ -56,7 +57,7 @@ def export(
     """
     place, out, data = Path(place), Path(out), Path(data)
     chosen = find_format(file_format)
-    _check_out(out, place)
+    check_out(out, (place, place / "bundle", Path(data)), (MANIFEST, _ARRANGED))
     manifest, source, trained = _open(place, opset, size)
     files = export_files(file_format, source)
     if images is None:
@@ -107,7 +108,9 @@ def _of_bundle(
 ) -> tuple[Source, Runtime]:
     if opset is not None:
         raise ConvsmithError(
-            "--opset goes with a run", "a bundle's ONNX model has its own already", "Give the run, such as runs/NAME."
+            "--opset goes with a run that was not trained for INT8",
+            "the ONNX model of a bundle has its own already",
+            "Give the run, such as runs/NAME, or leave --opset out.",
         )
     onnx = read_model(directory, manifest)
     trained = OnnxRuntime(onnx)
@@ -140,17 +143,6 @@ def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
         raise ConvsmithError("the bundle is for one size already", "its sizes are constants", "Give the run instead.")
     preprocess = manifest.preprocess.model_copy(update={"window": Window(size=size)})
     return manifest.model_copy(update={"preprocess": preprocess, "one_size": True})
-
-
-def _check_out(out: Path, place: Path) -> None:
-    """Refuse to replace what is no artefact, or what is being exported."""
-    if out.resolve() in (place.resolve(), (place / "bundle").resolve()):
-        raise ConvsmithError(f"{out} is what is to be exported", fix="Choose another folder with --out.")
-    known = (out / MANIFEST).is_file() or (out / _ARRANGED).is_file()
-    if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
-        raise ConvsmithError(
-            f"{out} is there already", "it holds something else than an export", "Choose another folder with --out."
-        )
 
 
 def _write_bundle(out: Path, files: Files, manifest: Manifest, file_format: str, parity: dict[str, Any]) -> None:

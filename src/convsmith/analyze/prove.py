@@ -60,7 +60,7 @@ def prove(
     bundles = [Bundle(Path(), manifest, runtime) for runtime in runtimes]
     samples, labelled = _samples(manifest, data)
     judges = [_Judge(bundle, labelled) for bundle in bundles]
-    parity = Parity()
+    parity, read = Parity(), 0
     count = min(images, len(samples))
     numbers = [i * len(samples) // count for i in range(count)]
     batch = 1 if manifest.task == "segmentation" else _BATCH
@@ -72,6 +72,8 @@ def prove(
                 judge.answer(inputs, targets)
         for expected, given in zip(*(runtime.said for runtime in runtimes), strict=True):
             parity.add(expected, given)
+        read += len(inputs)
+        parity.images = read  # each may be looked at through many windows
         if progress:
             progress(min(start + batch, count), count)
     figures = parity.figures(tolerance)

@@ -24,6 +24,9 @@ def benchmark(
     images: Annotated[Path | None, typer.Option(help="Folder of images.  [default: a made-up photo, 500x375]")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each runtime.  [default: all cores]")] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long each row is measured.")] = 3.0,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run bundles that may hold code, such as TorchScript.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure how long bundles take: decoding, preprocessing and inference, apart and together.
@@ -41,10 +44,7 @@ def benchmark(
     from rich.console import Console
 
     from convsmith.analyze.benchmark import benchmark as measure
-    from convsmith.cli.code import warn_of_code
 
-    for bundle in bundles:
-        warn_of_code(bundle)
     with Console(stderr=True).status("benchmark") as status:
         report = measure(
             bundles,
@@ -53,6 +53,7 @@ def benchmark(
             images=images,
             threads=threads,
             seconds=seconds,
+            allow_code=allow_code,
             progress=lambda what: status.update(printable(what)),
         )
     for line in report.left_out:

@@ -30,6 +30,9 @@ def evaluate(
     ],
     batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
     boundary_iou: Annotated[bool, typer.Option("--boundary-iou", help="Of masks, measure the boundaries too.")] = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run a bundle that may hold code, such as TorchScript.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a bundle on labelled images: accuracy or IoU, per class, confusion matrix.
@@ -47,10 +50,8 @@ def evaluate(
     from convsmith.analyze.evaluate import evaluate_bundle
     from convsmith.analyze.evaluate_masks import MaskEvaluation
     from convsmith.bundle.format import read_manifest
-    from convsmith.cli.code import warn_of_code
     from convsmith.recipe.layers import override_layer
 
-    warn_of_code(bundle)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("evaluate", total=None)
         report = evaluate_bundle(
@@ -60,6 +61,7 @@ def evaluate(
             lambda done, total: bar.update(task, completed=done, total=total),
             boundary=boundary_iou,
             looking=override_layer(changes or ()).values,
+            allow_code=allow_code,
         )
     has_val = any((data / folder).is_dir() for folder in ("val", "images/val"))
     if not report.held_out and read_manifest(bundle).data_digest and not has_val:

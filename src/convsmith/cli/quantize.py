@@ -54,8 +54,6 @@ def quantize(
             "the recipe's section quantization_aware rounds weights and activations while the model learns",
             f"Fine-tune with: convsmith train RECIPE --data {data} --finetune RUN quantization_aware={{}}",
         )
-    if target.absolute() == bundle.absolute():
-        raise ConvsmithError(f"--out {target} is the float bundle", fix="Name another directory.")
     with progress_bar() as progress:
         report = quantize_bundle(
             bundle, data, target, method=method, max_drop=max_drop, images=images, seed=seed, progress=progress

@@ -125,8 +125,9 @@ def export_files(name: str, source: Source) -> Files:
     if chosen.needs_model and source.model is None:
         raise ConvsmithError(
             f"{name} is made of the torch model",
-            "a bundle holds the ONNX file only, whose weights are folded together",
-            "Give the run directory instead, such as runs/NAME.",
+            "a bundle, and a run that was trained for INT8, have but an ONNX file, whose weights are folded together",
+            "Give the run directory instead of the bundle; what was trained for INT8 exports only to what is made of "
+            "ONNX, such as onnx and triton.",
         )
     try:
         return chosen.export(source)
@@ -156,13 +157,27 @@ def open_files(name: str, files: Files, threads: int | None = None) -> Runtime:
         raise ConvsmithError(f"the {name} file cannot be loaded", _first_line(error)) from error
 
 
-def open_bundle(path: Path, threads: int | None = None, runtime: str | None = None) -> Bundle:
-    """A bundle of any format, verified as `load` does; loading one whose format `is_code` runs that code.
+def refuse_code(path: Path, file_format: str) -> None:
+    """Raise a ConvsmithError if a bundle's format `is_code`: loading it would run that code."""
+    if find_format(file_format).is_code:
+        raise ConvsmithError(
+            f"{path} may hold code",
+            f"a {file_format} file runs with your rights",
+            "If you trust whoever made it, say so with --allow-code, in Python with allow_code=True.",
+        )
+
+
+def open_bundle(
+    path: Path, threads: int | None = None, runtime: str | None = None, *, allow_code: bool = False
+) -> Bundle:
+    """A bundle of any format, verified as `load` does.
 
     Raises:
-        ConvsmithError: as `load` and `open_files` do.
+        ConvsmithError: as `load` and `open_files` do, or its format `is_code` and that is not allowed.
     """
     manifest = read_manifest(path)
+    if not allow_code and runtime not in RUNTIMES:
+        refuse_code(path, manifest.format)
     files = read_files(path, manifest)
     if runtime in RUNTIMES:
         return Bundle(path, manifest, open_runtime(files, manifest.format, threads, runtime))

@@ -302,8 +302,17 @@ def _layer(node: NodeProto) -> str:
     path = str(node.input[1])
     if not path.endswith(".weight") or path.startswith("folded."):
         scopes = next((entry.value for entry in node.metadata_props if entry.key.endswith("name_scopes")), "")
-        path = "".join(ast.literal_eval(scopes)[-2:-1]) if scopes else str(node.name)
+        path = _scope(scopes) or str(node.name)
     return path.removesuffix(".weight").removeprefix("model.")
+
+
+def _scope(scopes: str) -> str:
+    """The last but one of the exporter's scopes; nothing where the text, which is anyone's, is no list of names."""
+    try:
+        names = ast.literal_eval(scopes)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return ""
+    return str(names[-2]) if isinstance(names, list) and len(names) > 1 else ""
 
 
 def _as_pooling(node: NodeProto, constants: Mapping[str, NDArray[np.generic]]) -> list[NodeProto]:

@@ -13,8 +13,9 @@ from convsmith.bundle.format import Manifest, read_manifest, read_model, write_b
 from convsmith.bundle.runtime import available_cores
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
 from convsmith.deploy.labelled import LabelledImages, Progress, balanced_order, metric_of, no_progress, open_labelled
+from convsmith.deploy.out import check_out
 from convsmith.deploy.qdq import Graph
-from convsmith.deploy.speed import BATCH, Speed, measure_speed
+from convsmith.deploy.speed import BATCH, Speed, first_input, measure_speed
 from convsmith.deploy.static_int8 import FloatLayer, Int8, quantize_static
 from convsmith.deploy.trial import Verdict, compare, run_all
 from convsmith.errors import ConvsmithError
@@ -111,7 +112,7 @@ def quantize_bundle(
     Args:
         bundle: the float bundle's folder.
         data: what it was trained on, or a folder of the same classes and layout.
-        out: the new bundle's folder; replaced if it exists.
+        out: the new bundle's folder; an older bundle there is replaced.
         method: `static` for all layers; `dynamic`, which needs no images to calibrate, for the linear ones.
         max_drop: points of top-1, or of mIoU, that the held-out images may lose (method `static`).
         images: how many to calibrate with; fewer where the training images are not twice as many.
@@ -119,10 +120,18 @@ def quantize_bundle(
         progress: is told what is done.
 
     Raises:
-        ConvsmithError: bundle or data cannot be used, the bundle is INT8 already, or more than `max_drop` is lost.
+        ConvsmithError: bundle or data cannot be used, `out` is or holds one of them or anything but a bundle, the
+            bundle is INT8 already, or more than `max_drop` is lost.
     """
     source = Path(bundle)
+    check_out(Path(out), (source, Path(data)))
     manifest = read_manifest(source)
+    if manifest.format != "onnx":
+        raise ConvsmithError(
+            f"{source} cannot be quantized",
+            f"its format is {manifest.format}; ranges and layers are those of the ONNX file in float32",
+            "Give the bundle that training wrote, such as runs/NAME/bundle.",
+        )
     content = read_model(source, manifest)
     if _INTEGER_OPERATORS & {node.op_type for node in onnx.load_from_string(content).graph.node}:
         raise ConvsmithError(f"{source} is INT8 already", "only a float bundle can be quantized")
@@ -138,7 +147,7 @@ def quantize_bundle(
         for name, content_ in (("float", content), ("INT8", model))
     )
     verdict = compare(manifest, exact, integer)
-    threads, example = available_cores(), next(iter(val))[0]
+    threads, example = available_cores(), first_input(manifest, next(iter(val))[0])
     progress("speed", 0, 1)
     speeds = measure_speed({"float": content, "int8": model}, example, threads)
     progress("speed", 1, 1)
@@ -211,6 +220,7 @@ def _write(out: Path, model: bytes, manifest: Manifest, report: Quantization) ->
         recipe=manifest.recipe,
         data_digest=manifest.data_digest,
         colours=manifest.colours,
+        one_size=manifest.one_size,
         created_with={
             **manifest.created_with,
             **{name: version(name) for name in ("convsmith", "onnx", "onnxruntime")},

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.spec import WholeImage
 
 BATCH = 8
 _SECONDS = 4.0  # for each model and batch size, and no fewer than so many rounds:
@@ -28,6 +30,21 @@ class Speed:
 
     latency_ms: float
     images_per_second: float
+
+
+def first_input(manifest: Manifest, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What the model sees first of a preprocessed image [3, H, W]: all of it, or of a bundle for one size a window.
+
+    Beyond the image's border it is black, as in `segment`.
+    """
+    spec = manifest.preprocess
+    if not (manifest.one_size and isinstance(spec, WholeImage) and spec.window):
+        return image
+    height, width = spec.window.size
+    window = np.zeros((3, height, width), np.uint8)
+    part = image[:, :height, :width]
+    window[:, : part.shape[1], : part.shape[2]] = part
+    return window
 
 
 def measure_speed(models: Mapping[str, bytes], image: NDArray[np.uint8], threads: int) -> dict[str, Speed]:

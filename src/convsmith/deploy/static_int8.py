@@ -42,7 +42,6 @@ class Int8:
     Attributes:
         content: the ONNX file.
         rule: how ranges were chosen: `minmax`, `percentile` or `entropy`; None where there are none.
-        integer_layers: how many layers with weights compute on integers.
         float_layers: those that do not.
         tried: what each rule lost on the images that were held out of calibration.
         verdict: the same of the result.
@@ -50,7 +49,6 @@ class Int8:
 
     content: bytes
     rule: str | None
-    integer_layers: int
     float_layers: tuple[FloatLayer, ...]
     tried: dict[str, Verdict]
     verdict: Verdict
@@ -102,9 +100,8 @@ def quantize_static(
     if verdict.drop > max_drop:
         search = _Search(manifest, graph, rules[rule], held_out, exact, max_drop, progress)
         model, verdict, kept = search.float_layers(verdict)
-    integers = _integer_nodes(graph, [layer.name for layer in kept])
-    check_kernels(model, integers)
-    return Int8(model, rule, integers.total(), kept, tried, verdict)
+    check_kernels(model, _integer_nodes(graph, [layer.name for layer in kept]))
+    return Int8(model, rule, kept, tried, verdict)
 
 
 class _Search:
@@ -128,12 +125,12 @@ class _Search:
         order = sorted(self.layers, key=lambda name: harm[name])
         passed: dict[int, tuple[bytes, Verdict]] = {}
         failed, count = 0, 1
-        while not passed and count < len(order):
+        while not passed and failed < count < len(order):
             model, verdict = self._try(order[:count])
             if verdict.drop <= self.max_drop:
                 passed[count] = model, verdict
             else:
-                failed, count = count, 2 * count
+                failed, count = count, min(2 * count, len(order) - 1)
         if not passed:
             raise ConvsmithError(
                 f"no INT8 form of this model loses less than {self.max_drop:g} points",

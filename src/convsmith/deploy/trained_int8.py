@@ -120,7 +120,6 @@ def _parity(model: nn.Module, runtime: OnnxRuntime, batches: Iterable[Tensor]) -
     trained: list[NDArray[np.float32]] = []
     exported: list[NDArray[np.float32]] = []
     images = agreeing = answers = 0
-    figures: dict[str, float] = {}
     with torch.inference_mode():
         for batch in batches:
             one, two = model(batch).numpy(), runtime.run(batch.numpy())

@@ -8,12 +8,19 @@ from pathlib import Path
 from convsmith.bundle.openvino_runtime import OpenVinoRuntime
 from convsmith.bundle.runtime import Runtime
 from convsmith.deploy.format import Files, Format, Source
+from convsmith.errors import ConvsmithError
 
 
 def _export(source: Source) -> Files:
     import openvino
 
     model = openvino.Core().read_model(source.onnx)
+    if any(node.get_type_name() == "FakeQuantize" for node in model.get_ops()):
+        raise ConvsmithError(
+            "an INT8 bundle is not exported to openvino",
+            "OpenVINO rounds to other levels than onnxruntime, farther apart than the proof of an export allows",
+            'Its ONNX file runs there as it is: cs.load(BUNDLE, runtime="openvino").',
+        )
     with tempfile.TemporaryDirectory() as folder:
         openvino.save_model(model, f"{folder}/model.xml", compress_to_fp16=False)  # the default would round weights
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
