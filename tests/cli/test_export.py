@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from convsmith.bundle.format import read_manifest
 from convsmith.cli.main import main
+from convsmith.deploy.formats import list_formats
 from tests.exports import write_colours, write_run
 from tests.stripes import write_stripes
 
@@ -31,6 +33,19 @@ def test_it_says_what_was_written_and_how_near_it_is(
     assert first == f"{out}: onnx, 0.0 MB, made of the onnx model"
     assert second == "on 12 images: logits differ by 0 at most, 0 on average; the same class for 100.00%"
     assert third == "top-1 100.00%, of the onnx model 100.00%"
+
+
+def test_help_lists_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("export", "--help") == 0
+    assert ",".join(list_formats()) in "".join(capsys.readouterr().out.split())
+
+
+def test_a_format_may_be_written_in_any_case(
+    tmp_path: Path, colour_bundle: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("export", colour_bundle, "--format", "ONNX", "--out", tmp_path / "out", "--data", data) == 0
+    assert ": onnx, " in capsys.readouterr().out
+    assert read_manifest(tmp_path / "out").format == "onnx"
 
 
 def test_json_has_all_figures(

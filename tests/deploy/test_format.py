@@ -10,7 +10,8 @@ import torch
 
 import convsmith.deploy.formats
 from convsmith.bundle.runtime import OnnxRuntime
-from convsmith.deploy.format import Source, export_files, find_format, list_formats, open_bundle, open_files
+from convsmith.deploy.format import Source, export_files, find_format, open_bundle, open_files
+from convsmith.deploy.formats import list_formats
 from convsmith.deploy.onnx_export import inference_model
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocess, WholeImage

@@ -39,7 +39,7 @@ def export(
 
     Args:
         place: a run directory, whose torch model is exported; or a bundle, whose ONNX model is.
-        file_format: one of `list_formats()`.
+        file_format: one of `list_formats()`, in any case.
         out: the folder to write: a bundle again, or one model of a Triton repository.
         data: the data it was trained on, or another folder that `evaluate` takes, or one that holds only images.
         opset: version of the ONNX operators; None: 20. Only with a run.
@@ -55,7 +55,7 @@ def export(
         ConvsmithError: the format cannot be made here or of this, or the artefact says something else than the model;
             nothing is written.
     """
-    place, out, data = Path(place), Path(out), Path(data)
+    place, out, data, file_format = Path(place), Path(out), Path(data), file_format.lower()
     chosen = find_format(file_format)
     check_out(out, (place, place / "bundle", Path(data)), (MANIFEST, _ARRANGED))
     manifest, source, trained = _open(place, opset, size)

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from convsmith.deploy.formats import list_formats
 from convsmith.errors import ConvsmithError
 
 
 def export(
     place: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run directory, or a bundle in ONNX.")],
     file_format: Annotated[
-        str, typer.Option("--format", help="What to make: onnx, openvino, triton ...; any other word lists all.")
+        str, typer.Option("--format", metavar="FORMAT", help=f"What to make: {', '.join(list_formats())}.")
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; an export there is replaced.")],
     data: Annotated[Path, typer.Option(help="Images to prove it on: what evaluate takes, or a folder of images.")],
@@ -63,7 +64,7 @@ def export(
         print(json.dumps(report))
         return
     parity = report["parity"]
-    print(f"{out}: {file_format}, {report['bytes'] / 1e6:.1f} MB, made of the {report['made_of']} model")
+    print(f"{out}: {report['format']}, {report['bytes'] / 1e6:.1f} MB, made of the {report['made_of']} model")
     print(
         f"on {parity['images']} images: logits differ by {parity['max_abs_diff']:.2g} at most, "
         f"{parity['mean_abs_diff']:.2g} on average; the same class for {parity['top1_agreement']:.2%}"

@@ -5,7 +5,6 @@ Its name is that of the file, with `-` for `_`.
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +12,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import convsmith.deploy.formats
 from convsmith.bundle.format import Manifest, read_files, read_manifest
 from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import Runtime
+from convsmith.deploy.formats import list_formats
 from convsmith.deploy.parity import FLOAT32, Tolerance
 from convsmith.errors import ConvsmithError, did_you_mean, require_extra
 from convsmith.spec import Size
@@ -93,11 +92,6 @@ class Format:
     needs_model: bool = False
     is_code: bool = False
     arrange: Callable[[Files, Manifest], Files] | None = None
-
-
-def list_formats() -> list[str]:
-    """The names of all formats, sorted."""
-    return sorted(file.name.replace("_", "-") for file in pkgutil.iter_modules(convsmith.deploy.formats.__path__))
 
 
 def find_format(name: str) -> Format:
