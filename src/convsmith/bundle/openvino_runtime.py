@@ -45,8 +45,7 @@ class OpenVinoRuntime:
             self._network = core.compile_model(network, "CPU", settings)
         except RuntimeError as error:
             raise ConvsmithError("OpenVINO cannot load the model", _last_line(error)) from error
-        inputs = [(port.any_name, port.element_type.get_type_name()) for port in self._network.inputs]
-        outputs = [(port.any_name, port.element_type.get_type_name()) for port in self._network.outputs]
+        inputs, outputs = _ports(self._network.inputs, INPUT), _ports(self._network.outputs, OUTPUT)
         if inputs != [(INPUT, "u8")] or outputs != [(OUTPUT, "f32")]:
             raise ConvsmithError(
                 "the model is not one of convsmith",
@@ -74,6 +73,11 @@ class OpenVinoRuntime:
         finally:
             self._idle.append(request)
         return logits
+
+
+def _ports(ports: Any, wanted: str) -> list[tuple[str, str]]:
+    """Name and type of each; where what follows was merged into it, a port has several names."""
+    return [(wanted if wanted in p.names else p.any_name, p.element_type.get_type_name()) for p in ports]
 
 
 def _last_line(error: RuntimeError) -> str:
