@@ -69,10 +69,15 @@ def test_what_would_fail_after_hours_in_the_queue_fails_at_once(words: list[str]
 
 def test_where_there_is_no_slurm_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "")
+    images, out = str(tmp_path), str(tmp_path / "run")
     with pytest.raises(ConvsmithError, match="this is no machine of a Slurm cluster"):
-        CliRunner().invoke(
-            app, ["launch", "slurm", "digits", "--data", "images", "--out", str(tmp_path)], catch_exceptions=False
-        )
+        CliRunner().invoke(app, ["launch", "slurm", "digits", "--data", images, "--out", out], catch_exceptions=False)
+
+
+def test_data_that_are_not_there_are_missed_before_the_job_waits_its_turn(tmp_path: Path) -> None:
+    words = ["launch", "slurm", "digits", "--data", str(tmp_path / "images"), "--out", str(tmp_path / "run")]
+    with pytest.raises(ConvsmithError, match="the job would fail at once\nName the data with --data"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
 
 
 def test_without_submitit_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
