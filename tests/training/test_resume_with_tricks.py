@@ -58,7 +58,6 @@ class Killer(Observer):
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     name_tiny(monkeypatch)
     monkeypatch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
-    monkeypatch.setattr("convsmith.training.pack.make_int8_bundle", lambda *args, **kwargs: None)
 
 
 def test_a_run_does_not_go_on_with_another_teacher(digits: Path, tmp_path: Path) -> None:

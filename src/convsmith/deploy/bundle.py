@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,6 +13,8 @@ from convsmith.bundle.format import Colour, write_bundle
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.parity import measure_parity
+from convsmith.deploy.trained_int8 import export_int8, measure_int8_parity
+from convsmith.models.fake_quant import rounding_of
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage
 
@@ -29,6 +32,8 @@ def make_bundle(
 ) -> None:
     """Export `model`, prove the export on real images, and write the bundle.
 
+    What `train_for_int8` changed becomes an INT8 model, which computes on the integers of the training.
+
     Args:
         directory: the bundle's folder; replaced if it exists.
         model: the trained model, whose input are normalised images.
@@ -43,8 +48,14 @@ def make_bundle(
         ConvsmithError: the exported model differs from the trained one; nothing is written.
     """
     exact = inference_model(model, recipe.preprocess)
-    onnx = export_onnx(exact, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
-    parity = measure_parity(exact, OnnxRuntime(onnx).run, images)
+    more: dict[str, Any] = {}
+    if rounding_of(exact) is None:
+        onnx = export_onnx(exact, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
+        parity = measure_parity(exact, OnnxRuntime(onnx).run, images)
+    else:
+        onnx, float_layers = export_int8(exact, recipe)
+        parity = measure_int8_parity(exact, OnnxRuntime(onnx).run, images)
+        more = {"quantization": {"method": "training", "float_layers": float_layers}}
     write_bundle(
         directory,
         onnx,
@@ -53,6 +64,7 @@ def make_bundle(
             "name": recipe.model.name,
             "options": recipe.model.options,
             "params": sum(parameter.numel() for parameter in model.parameters()),
+            **more,
         },
         labels=labels,
         preprocess=recipe.preprocess,

@@ -1,11 +1,9 @@
-"""From a model that was trained for INT8 to an INT8 bundle, proved before it is written."""
+"""From a model that was trained for INT8 to its INT8 ONNX file, and the proof of it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
@@ -13,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convsmith.bundle.format import Colour, write_bundle
-from convsmith.bundle.runtime import OnnxRuntime
-from convsmith.deploy.onnx_export import export_onnx, inference_model
+from convsmith.deploy.onnx_export import export_onnx
+from convsmith.deploy.parity import Run
 from convsmith.deploy.qdq import POOLED, Graph, Placement, Range, insert_qdq, place
 from convsmith.deploy.static_int8 import check_kernels
 from convsmith.deploy.trial import distance, thinned
@@ -26,46 +23,6 @@ from convsmith.spec import WholeImage
 
 _ENOUGH_DB = 10.0
 """Where a value lies between two levels, runtimes round it to different ones, and the next layers carry that on."""
-
-
-def make_int8_bundle(
-    directory: Path,
-    model: nn.Module,
-    recipe: Recipe,
-    *,
-    labels: Sequence[str],
-    metrics: Mapping[str, float],
-    images: Iterable[Tensor],
-    data_digest: str | None = None,
-    colours: Sequence[Colour] | None = None,
-) -> None:
-    """`make_bundle` for a model that `train_for_int8` changed: the ONNX file computes on the integers of the training.
-
-    Raises:
-        ConvsmithError: onnxruntime does not say what the trained model says; nothing is written.
-    """
-    exact = inference_model(model, recipe.preprocess)
-    content, float_layers = export_int8(exact, recipe)
-    parity = _parity(exact, OnnxRuntime(content), images)
-    write_bundle(
-        directory,
-        content,
-        task=recipe.task,
-        model_info={
-            "name": recipe.model.name,
-            "options": recipe.model.options,
-            "params": sum(parameter.numel() for parameter in model.parameters()),
-            "quantization": {"method": "training", "float_layers": float_layers},
-        },
-        labels=labels,
-        preprocess=recipe.preprocess,
-        metrics=metrics,
-        parity=parity,
-        recipe=recipe.model_dump(mode="json"),
-        data_digest=data_digest,
-        colours=colours,
-        created_with={package: version(package) for package in ("convsmith", "torch", "onnx", "onnxruntime")},
-    )
 
 
 def export_int8(model: nn.Module, recipe: Recipe) -> tuple[bytes, list[str]]:
@@ -116,13 +73,21 @@ def _without_marks(content: bytes, low: Sequence[float], high: Sequence[float]) 
     return graph, ranges
 
 
-def _parity(model: nn.Module, runtime: OnnxRuntime, batches: Iterable[Tensor]) -> dict[str, float]:
+def measure_int8_parity(model: nn.Module, run_exported: Run, batches: Iterable[Tensor]) -> dict[str, float]:
+    """`measure_parity` for what `export_int8` made: its levels are those of the model, its sums are not.
+
+    Returns:
+        `images`, `top1_agreement`, and what `distance` does.
+
+    Raises:
+        ConvsmithError: they are farther apart than values that were rounded to the level beside explain.
+    """
     trained: list[NDArray[np.float32]] = []
     exported: list[NDArray[np.float32]] = []
     images = agreeing = answers = 0
     with torch.inference_mode():
         for batch in batches:
-            one, two = model(batch).numpy(), runtime.run(batch.numpy())
+            one, two = model(batch).numpy(), run_exported(batch.numpy())
             images += len(batch)
             same = one.argmax(1) == two.argmax(1)
             agreeing, answers = agreeing + int(same.sum()), answers + same.size

@@ -12,7 +12,6 @@ from convsmith.bundle.decode import ImageError
 from convsmith.data.dataset import DataSet, Split
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.parity import images_to_compare
-from convsmith.deploy.trained_int8 import make_int8_bundle
 from convsmith.models.base import VisionModel
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoint import read_checkpoint, step_folder
@@ -30,8 +29,7 @@ def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None
     assert progress.best_step is not None
     model = trained_model(recipe, step_folder(run.checkpoints, progress.best_step))
     logger.info("packing step %d into %s", progress.best_step, run.bundle)
-    make = make_bundle if recipe.quantization_aware is None else make_int8_bundle
-    make(
+    make_bundle(
         run.bundle,
         model,
         recipe,
