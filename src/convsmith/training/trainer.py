@@ -287,7 +287,8 @@ class Trainer:
         self.gradients.begin_epoch()
         if judged or not self.recipe.eval:
             self._judge(values)
-        self._save()
+        self._gather()
+        self._store()
 
     def _figures(self) -> dict[str, float]:
         """What is known of this epoch's steps besides their loss."""
@@ -380,12 +381,16 @@ class Trainer:
         return self.parts.world.leads and minutes is not None and time.monotonic() - self.last_save >= 60 * minutes
 
     def _save(self) -> None:
-        """Write a checkpoint; all processes have to come here, and the first one writes, or all their shares."""
+        """Write a checkpoint, unless the run has diverged, whose weights are not worth one."""
         if self.state.step and self.state.evaluated_step < self.state.step:
-            self._mean_loss()  # weights of a diverged run are not worth a checkpoint
+            self._mean_loss()
         else:
             self._gather()
         self._check_weights()
+        self._store()
+
+    def _store(self) -> None:
+        """All processes have to come here, and the first one writes, or all their shares."""
         if self.parts.world.leads or self.parts.world.sharded:
             self._write_checkpoint()
         self.last_save = time.monotonic()
