@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.analyze.prove import prove
-from convsmith.bundle.format import MANIFEST, Manifest, read_manifest, read_model, write_bundle
+from convsmith.bundle.format import MANIFEST, Manifest, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.deploy.format import Files, Source, export_files, find_format, open_files
 from convsmith.deploy.out import check_out
@@ -69,7 +69,7 @@ def export(
     if chosen.arrange:
         _write_arranged(out, chosen.arrange(files, manifest.model_copy(update={"parity": parity})))
     else:
-        _write_bundle(out, files, manifest, file_format, parity)
+        rewrite_bundle(out, files, manifest, file_format=file_format, parity=parity, created_with=_versions())
     return {
         "format": file_format,
         "path": str(out),
@@ -143,25 +143,6 @@ def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
         raise ConvsmithError("the bundle is for one size already", "its sizes are constants", "Give the run instead.")
     preprocess = manifest.preprocess.model_copy(update={"window": Window(size=size)})
     return manifest.model_copy(update={"preprocess": preprocess, "one_size": True})
-
-
-def _write_bundle(out: Path, files: Files, manifest: Manifest, file_format: str, parity: dict[str, Any]) -> None:
-    write_bundle(
-        out,
-        files,
-        task=manifest.task,
-        model_info=manifest.model,
-        labels=manifest.labels,
-        preprocess=manifest.preprocess,
-        metrics=manifest.metrics,
-        parity=parity,
-        recipe=manifest.recipe,
-        created_with={**manifest.created_with, **_versions()},
-        data_digest=manifest.data_digest,
-        colours=manifest.colours,
-        file_format=file_format,
-        one_size=manifest.one_size,
-    )
 
 
 def _versions() -> dict[str, str]:

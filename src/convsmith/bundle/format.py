@@ -204,6 +204,32 @@ def write_bundle(
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
+def rewrite_bundle(
+    directory: Path, model: bytes | Mapping[str, bytes], manifest: Manifest, *, file_format: str = "onnx", **new: Any
+) -> None:
+    """Write another form of a bundle's model, for which the manifest holds but for what is `new`.
+
+    Args:
+        directory, model, file_format: see `write_bundle`.
+        manifest: that of the bundle.
+        new: arguments of `write_bundle` that differ from it; `created_with` adds to what it has.
+    """
+    kept = {
+        "task": manifest.task,
+        "model_info": manifest.model,
+        "labels": manifest.labels,
+        "preprocess": manifest.preprocess,
+        "metrics": manifest.metrics,
+        "parity": manifest.parity,
+        "recipe": manifest.recipe,
+        "data_digest": manifest.data_digest,
+        "colours": manifest.colours,
+        "one_size": manifest.one_size,
+    }
+    created_with = {**manifest.created_with, **new.pop("created_with", {})}
+    write_bundle(directory, model, file_format=file_format, created_with=created_with, **{**kept, **new})
+
+
 def _read_text(directory: Path) -> str:
     path = directory / MANIFEST
     try:

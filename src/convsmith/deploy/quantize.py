@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import onnx
 
-from convsmith.bundle.format import Manifest, read_manifest, read_model, write_bundle
+from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.runtime import available_cores
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
 from convsmith.deploy.labelled import LabelledImages, Progress, balanced_order, metric_of, no_progress, open_labelled
@@ -173,7 +173,15 @@ def quantize_bundle(
         held_out=made.verdict if made else None,
         note=note,
     )
-    _write(Path(out), model, manifest, report)
+    rewrite_bundle(
+        Path(out),
+        model,
+        manifest,
+        model_info={**manifest.model, "quantization": report.to_dict()},
+        metrics=report.int8_model.metrics,
+        parity={"compared_with": "the float bundle", "images": report.images, **report.parity},
+        created_with={name: version(name) for name in ("convsmith", "onnx", "onnxruntime")},
+    )
     return report
 
 
@@ -204,25 +212,3 @@ def _static(
 def form_of(content: bytes, speed: Speed, metrics: dict[str, float]) -> Form:
     """What there is to say of an ONNX file."""
     return Form(len(content), speed.latency_ms, speed.images_per_second, metrics)
-
-
-def _write(out: Path, model: bytes, manifest: Manifest, report: Quantization) -> None:
-    """The INT8 bundle: the float one's manifest with what was measured of the new model."""
-    write_bundle(
-        out,
-        model,
-        task=manifest.task,
-        model_info={**manifest.model, "quantization": report.to_dict()},
-        labels=manifest.labels,
-        preprocess=manifest.preprocess,
-        metrics=report.int8_model.metrics,
-        parity={"compared_with": "the float bundle", "images": report.images, **report.parity},
-        recipe=manifest.recipe,
-        data_digest=manifest.data_digest,
-        colours=manifest.colours,
-        one_size=manifest.one_size,
-        created_with={
-            **manifest.created_with,
-            **{name: version(name) for name in ("convsmith", "onnx", "onnxruntime")},
-        },
-    )
