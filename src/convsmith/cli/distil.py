@@ -34,7 +34,7 @@ def distil(
     import json
 
     from convsmith.analyze.distil import distil as run
-    from convsmith.cli.quantize import METRICS, print_forms, progress_bar
+    from convsmith.cli.quantize import print_forms, progress_bar
 
     out = out or Path("runs") / f"{student.replace('/', '-')}-distilled"
     with progress_bar() as progress:
@@ -42,11 +42,6 @@ def distil(
     if as_json:
         print(json.dumps(result.to_dict()))
         return
-    print_forms(result.forms, result.metric)
-    height, width = result.size
-    print(
-        f"onnxruntime, {result.threads} threads, images of {height}x{width}; latency of one image, throughput of "
-        f"batches of {result.batch}; {METRICS[result.metric]} of {result.images} validation images"
-    )
+    print_forms(result.forms, result)
     print(f"run:    {out}")
     print(f"bundle: {out / 'bundle-int8'}")

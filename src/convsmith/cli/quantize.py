@@ -12,6 +12,7 @@ import typer
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
+    from convsmith.analyze.distil import Distilled
     from convsmith.deploy.labelled import Progress
     from convsmith.deploy.quantize import Form, Quantization
 
@@ -89,12 +90,7 @@ def progress_bar() -> Iterator[Progress]:
 def _print(report: Quantization, out: Path) -> None:
     from convsmith.cli.text import printable
 
-    print_forms({"float": report.float_model, "INT8": report.int8_model}, report.metric)
-    height, width = report.size
-    print(
-        f"onnxruntime, {report.threads} threads, images of {height}x{width}; latency of one image, throughput of "
-        f"batches of {report.batch}; {METRICS[report.metric]} of {report.images} validation images"
-    )
+    print_forms({"float": report.float_model, "INT8": report.int8_model}, report)
     ratio, faster = (
         report.int8_model.bytes / report.float_model.bytes,
         report.float_model.latency_ms / report.int8_model.latency_ms,
@@ -120,17 +116,20 @@ def _print(report: Quantization, out: Path) -> None:
     print(f"bundle: {out}")
 
 
-METRICS = {"top1": "top-1", "miou": "mIoU"}
-
-
-def print_forms(forms: Mapping[str, Form], metric: str) -> None:
-    """A table of models: size, speed and what they get right."""
+def print_forms(forms: Mapping[str, Form], report: Quantization | Distilled) -> None:
+    """A table of models: size, speed and what they get right; and a line that says how that was measured."""
     from convsmith.cli.tables import console_and_table
 
+    metric = {"top1": "top-1", "miou": "mIoU"}[report.metric]
     console, table = console_and_table(100)
-    for name in ("model", "MB", "ms", "images/s", METRICS[metric]):
+    for name in ("model", "MB", "ms", "images/s", metric):
         table.add_column(name, justify="left" if name == "model" else "right")
     for name, form in forms.items():
         cells = (f"{form.bytes / 1e6:.2f}", f"{form.latency_ms:.2f}", f"{form.images_per_second:.1f}")
-        table.add_row(name, *cells, f"{form.metrics[metric]:.2%}")
+        table.add_row(name, *cells, f"{form.metrics[report.metric]:.2%}")
     console.print(table)
+    height, width = report.size
+    print(
+        f"onnxruntime, {report.threads} threads, images of {height}x{width}; latency of one image, throughput of "
+        f"batches of {report.batch}; {metric} of {report.images} validation images"
+    )
