@@ -20,9 +20,8 @@ from convsmith.bundle.segmentation import Segmentation
 from convsmith.data.index import Index, IndexBuilder
 from convsmith.data.pairs import PairIndex
 from convsmith.data.scan import list_folder
+from convsmith.deploy.labelled import metric_of, new_results
 from convsmith.deploy.parity import Parity, Tolerance
-from convsmith.tasks.classification_metrics import ClassificationResults
-from convsmith.tasks.segmentation_metrics import SegmentationResults
 
 _BATCH = 8  # of a classifier; the logits of a mask are large
 
@@ -78,7 +77,7 @@ def prove(
             progress(min(start + batch, count), count)
     figures = parity.figures(tolerance)
     if labelled:
-        metric = "miou" if manifest.task == "segmentation" else "top1"
+        metric = metric_of(manifest)
         for judge, prefix in zip(judges, ("trained_", ""), strict=True):
             figures[prefix + metric] = judge.results.compute()[metric]
     return figures
@@ -101,8 +100,7 @@ class _Judge:
 
     def __init__(self, bundle: Bundle, labelled: bool) -> None:
         self._bundle, self._labelled = bundle, labelled
-        masks = bundle.manifest.task == "segmentation"
-        self.results: Any = SegmentationResults(len(bundle.labels)) if masks else ClassificationResults()
+        self.results: Any = new_results(bundle.manifest)
 
     def answer(self, inputs: list[NDArray[np.uint8]], targets: list[Any]) -> None:
         if self._bundle.manifest.task == "classification":

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from convsmith.bundle.runtime import INPUT, OUTPUT, available_cores
+from convsmith.deploy.parity import Run
 from convsmith.deploy.qdq import Graph, Range
-
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From images [N, 3, H, W] to logits, as `OnnxRuntime.run`."""
 
 _BINS = 2048
 _KEPT = 1 << 14  # values of a tensor that are counted in one forward pass, evenly of all

@@ -21,7 +21,7 @@ from convsmith.data.index import Index
 from convsmith.data.layout import quoted
 from convsmith.data.mask_folder import open_mask_folder
 from convsmith.data.pairs import PairIndex
-from convsmith.deploy.calibration import Run
+from convsmith.deploy.parity import Run
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.randomness import Stream, counter_generator
 from convsmith.recipe.mask_data import Masks

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor, nn
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""From images [N, 3, H, W] to logits, as `OnnxRuntime.run`."""
 
 
 @dataclass(frozen=True)

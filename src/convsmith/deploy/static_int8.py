@@ -12,8 +12,9 @@ import onnx
 import onnxruntime
 
 from convsmith.bundle.format import Manifest
-from convsmith.deploy.calibration import Run, calibrate
+from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.labelled import Labelled, LabelledImages, Progress, answers
+from convsmith.deploy.parity import Run
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
 from convsmith.errors import ConvsmithError

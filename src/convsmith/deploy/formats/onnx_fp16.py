@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from convsmith.bundle.format import MODEL
-from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.formats.onnx import FORMAT as ONNX
 from convsmith.deploy.parity import FLOAT16
 
 
@@ -17,8 +17,4 @@ def _export(source: Source) -> Files:
     return {MODEL: model.SerializeToString()}
 
 
-def _open(files: Files, threads: int | None) -> Runtime:
-    return OnnxRuntime(files[MODEL], threads)
-
-
-FORMAT = Format("ONNX in float16, half the size, for GPUs", _export, _open, tolerance=FLOAT16)
+FORMAT = Format("ONNX in float16, half the size, for GPUs", _export, ONNX.open, tolerance=FLOAT16)

@@ -8,19 +8,12 @@ from __future__ import annotations
 import json
 
 from convsmith.bundle.format import MODEL, Manifest
-from convsmith.bundle.runtime import INPUT, OUTPUT, OnnxRuntime, Runtime
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.bundle.runtime import INPUT, OUTPUT
+from convsmith.deploy.format import Files, Format
+from convsmith.deploy.formats.onnx import FORMAT as ONNX
 from convsmith.spec import Preprocess
 
 _LARGEST_BATCH = 32
-
-
-def _export(source: Source) -> Files:
-    return {MODEL: source.onnx}
-
-
-def _open(files: Files, threads: int | None) -> Runtime:
-    return OnnxRuntime(files[MODEL], threads)
 
 
 def _arrange(files: Files, manifest: Manifest) -> Files:
@@ -56,4 +49,4 @@ def _config(manifest: Manifest) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-FORMAT = Format("a model of a Triton repository", _export, _open, arrange=_arrange)
+FORMAT = Format("a model of a Triton repository", ONNX.export, ONNX.open, arrange=_arrange)
