@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +10,11 @@ from convsmith.bundle.openvino_runtime import OpenVinoRuntime
 from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.errors import ConvsmithError
-from tests.colours import SIDE, colour_model, picture
+from tests.bundle.test_runtime import assert_answers_several_threads, images
+from tests.colours import colour_model, picture
 from tests.stripes import pixel_colour_model
 
 pytest.importorskip("openvino")
-
-
-def images(count: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (count, 3, SIDE, SIDE), np.uint8)
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
@@ -57,21 +53,7 @@ def test_images_of_another_size_are_one_clear_error() -> None:
 
 
 def test_many_threads_at_once_get_their_own_answers() -> None:
-    runtime = OpenVinoRuntime(colour_model(), threads=1)
-    expected = [runtime.run(images(2, seed)) for seed in range(8)]
-    wrong: list[int] = []
-
-    def check(seed: int) -> None:
-        for _ in range(50):
-            if not np.array_equal(runtime.run(images(2, seed)), expected[seed]):
-                wrong.append(seed)
-
-    threads = [threading.Thread(target=check, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    assert_answers_several_threads(OpenVinoRuntime(colour_model(), threads=1))
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "openvino-bf16", "onnxruntime", None])

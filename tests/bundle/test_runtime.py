@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from convsmith.bundle.runtime import OnnxRuntime, available_cores
+from convsmith.bundle.runtime import OnnxRuntime, Runtime, available_cores
 from convsmith.errors import ConvsmithError
 from tests.colours import SIDE, colour_model
 
@@ -65,8 +65,7 @@ def test_images_that_do_not_fit_are_one_clear_error(batch: np.ndarray) -> None:
         OnnxRuntime(colour_model()).run(batch)
 
 
-def test_several_threads_share_a_model() -> None:
-    runtime = OnnxRuntime(colour_model(), threads=1)
+def assert_answers_several_threads(runtime: Runtime) -> None:
     expected = [runtime.run(images(2, seed)) for seed in range(8)]
     wrong: list[int] = []
 
@@ -81,6 +80,10 @@ def test_several_threads_share_a_model() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_several_threads_share_a_model() -> None:
+    assert_answers_several_threads(OnnxRuntime(colour_model(), threads=1))
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
 
@@ -10,12 +9,7 @@ import pytest
 
 from convsmith.training import compilation
 from tests.training.ranks import At, run_ranks, train_tiny
-from tests.training.test_interrupted import assert_same_run
-
-
-def state_of(run: Path) -> dict[str, object]:
-    state: dict[str, object] = json.loads((run / "checkpoints" / "last" / "state.json").read_text())
-    return state
+from tests.training.test_interrupted import assert_same_run, state_of
 
 
 def test_a_short_training_is_not_worth_a_trial(digits: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -56,6 +57,11 @@ def assert_same_run(one: Path, two: Path) -> None:
 def figures(out: Path) -> list[dict[str, object]]:
     timings = ("images_per_second", "seconds", "step_seconds", "data_seconds")
     return [{k: v for k, v in line.items() if k not in timings} for line in cs.Run(out).metrics]
+
+
+def state_of(out: Path) -> dict[str, object]:
+    state: dict[str, object] = json.loads((out / "checkpoints" / "last" / "state.json").read_text())
+    return state
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from convsmith.training.memory import depends_on_batch, is_out_of_memory, smaller_batch
 from tests.launch.test_local import finish, start
 from tests.training.ranks import run_ranks, train_tiny
-from tests.training.test_interrupted import assert_same_run
+from tests.training.test_interrupted import assert_same_run, state_of
 from tests.training.tiny_model import TinyNet
 
 LIMIT = 2
@@ -33,11 +33,6 @@ class Hungry(TinyNet):
 
 def train_hungry(data: Path, out: Path, *overrides: str) -> str:
     return train_tiny(data, out, ("schedule.epochs=2", *overrides), network=Hungry)
-
-
-def state_of(run: Path) -> dict[str, object]:
-    state: dict[str, object] = json.loads((run / "checkpoints" / "last" / "state.json").read_text())
-    return state
 
 
 def test_the_step_is_taken_again_in_smaller_passes_as_if_it_had_begun_with_those(digits: Path, tmp_path: Path) -> None:

@@ -42,9 +42,8 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     """
     if recipe.compile != "auto":
         return recipe.compile
-    changes = (
-        recipe.model.drop_path or recipe.model.drop_block or recipe.freeze
-    )  # each epoch it would be compiled again
+    # What changes with the epoch would be compiled again each time.
+    changes = recipe.model.drop_path or recipe.model.drop_block or recipe.freeze
     talks = recipe.model.sync_batch_norm  # to processes that try nothing
     if changes or talks or recipe.quantization_aware:
         return False

@@ -26,15 +26,15 @@ class Shards(Replicas):
         world: who they are.
     """
 
-    @property
-    def computes_alone(self) -> bool:
-        """No: it gathers the others' shares."""
-        return False
-
     def __init__(self, model: nn.Module, world: World) -> None:
         super().__init__(model, world)
         self._mesh = init_device_mesh(next(model.parameters()).device.type, (world.size,))
         self.spread(model)
+
+    @property
+    def computes_alone(self) -> bool:
+        """No: it gathers the others' shares."""
+        return False
 
     def spread(self, model: nn.Module) -> None:
         """Keep only this process's share of the model."""
