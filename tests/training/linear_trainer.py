@@ -74,6 +74,7 @@ def trainer(
     parts = Parts(
         model=model,
         normalize=Scale(),
+        channels_last=recipe.channels_last,
         task=task,
         batches=lambda plan, step: given[step * plan.accumulation :],
         val=val or batches(5, 2, seed=1),

@@ -165,10 +165,10 @@ def test_whatever_a_recipe_switches_on_is_shared_out(digits: Path, tmp_path: Pat
 def train_on_nothing(data: Path, out: Path) -> str:
     """Images that one process sees are no numbers."""
     if World.of_environment().rank == 1:
-        from convsmith.training.trainer import Trainer
+        from convsmith.training.trainer import Parts
 
-        as_input = Trainer._as_input
-        Trainer._as_input = lambda trainer, images: as_input(trainer, images) * math.nan  # type: ignore[assignment,method-assign]
+        as_input = Parts.as_input
+        Parts.as_input = lambda parts, images: as_input(parts, images) * math.nan  # type: ignore[assignment,method-assign]
     return train_shards(data, out, ())
 
 

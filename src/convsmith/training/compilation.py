@@ -53,7 +53,7 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     passes = steps * plan.accumulation
     batch = next(iter(parts.batches(plan, progress.step)))
     try:
-        eager = _seconds(copy.deepcopy(parts.model), parts, batch, recipe.channels_last)
+        eager = _seconds(copy.deepcopy(parts.model), parts, batch)
     except RuntimeError as error:
         if is_out_of_memory(error):
             return False
@@ -63,7 +63,7 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     logger.info("trying whether the compiled model is faster")
     start = time.perf_counter()
     try:
-        compiled = _seconds(torch.compile(copy.deepcopy(parts.model)), parts, batch, recipe.channels_last)  # type: ignore[arg-type]
+        compiled = _seconds(torch.compile(copy.deepcopy(parts.model)), parts, batch)  # type: ignore[arg-type]
     except Exception as error:  # of a compiler that is missing, a model that cannot be compiled, ...
         logger.info("the model cannot be compiled, and is trained as it is: %s", str(error).splitlines()[0])
         return False
@@ -78,17 +78,14 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     return pays
 
 
-def _seconds(model: nn.Module, parts: Parts, batch: Batch, channels_last: bool) -> float:
+def _seconds(model: nn.Module, parts: Parts, batch: Batch) -> float:
     """What one forward and backward pass takes."""
-    images = batch.images.to(parts.device)
-    if channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
     targets = batch.targets.to(parts.device)
     times = []
     for _ in range(WARM_UP + TIMED):
         start = time.perf_counter()
         with autocast(parts.precision, parts.device.type):
-            loss = parts.task.training_loss(model, parts.normalize(images), targets, 0)
+            loss = parts.task.training_loss(model, parts.as_input(batch.images), targets, 0)
         loss.backward()  # type: ignore[no-untyped-call]
         if parts.device.type == "cuda":
             torch.cuda.synchronize()

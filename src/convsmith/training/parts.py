@@ -62,6 +62,7 @@ def make_parts(
     return Parts(
         model=model,
         normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
+        channels_last=recipe.channels_last,
         task=task,
         batches=lambda plan, step: _training_batches(recipe, plan, dataset, step, workers, world),
         val=val_loader(

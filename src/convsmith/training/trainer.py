@@ -53,6 +53,7 @@ class Parts:
     Attributes:
         model: on its device, in its memory layout.
         normalize: uint8 images to the model's input, on the same device.
+        channels_last: whether images have the memory layout NHWC, as the model has.
         batches: this process's micro-batches of a plan from a step on, in order.
         val: its share of the validation images, each once; iterated after each epoch if the recipe evaluates.
         observers: empty in all processes but the first.
@@ -61,6 +62,7 @@ class Parts:
 
     model: nn.Module
     normalize: nn.Module
+    channels_last: bool
     task: Task
     batches: Callable[[Plan, int], Iterable[Batch]]
     val: Iterable[Batch]
@@ -72,6 +74,14 @@ class Parts:
     observers: Sequence[Observer]
     poll: Poll
     world: World
+
+    def as_input(self, images: Tensor) -> Tensor:
+        """The model's input from uint8 images, on its device and in its layout."""
+        images = images.to(self.device, non_blocking=True)
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        normalized: Tensor = self.normalize(images)
+        return normalized
 
 
 class Trainer:
@@ -242,7 +252,7 @@ class Trainer:
                 return parts.task.training_loss(model, images, targets, epoch) / self.plan.accumulation
 
         try:
-            images = self._as_input(batch.images)
+            images = parts.as_input(batch.images)
             targets = batch.targets.to(parts.device, non_blocking=True)
             with self.replicas.pass_of_step(is_last):
                 loss = forward(self.replicas.model)
@@ -254,13 +264,6 @@ class Trainer:
         if not self.scaler.is_enabled():
             self.watch.look(loss.detach(), partial(forward, parts.model) if self.replicas.computes_alone else None)
         return loss.detach()
-
-    def _as_input(self, images: Tensor) -> Tensor:
-        images = images.to(self.parts.device, non_blocking=True)
-        if self.recipe.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        normalized: Tensor = self.parts.normalize(images)
-        return normalized
 
     def _epoch_is_over(self) -> bool:
         return self.epochs.at(self.state.step)[1] == 0
@@ -339,7 +342,7 @@ class Trainer:
 
         with self.replicas.whole(model):
             rest_before_fork(world)
-            finished = evaluate(model, parts.task, self._as_input, parts.val, results, after_batch)
+            finished = evaluate(model, parts.task, parts.as_input, parts.val, results, after_batch)
         if not all(gather(world, finished)):
             parts.poll.now()
             return None
