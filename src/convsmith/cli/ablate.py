@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convsmith.cli.options import AsJson, DataFolder
 from convsmith.cli.text import printable
 
 
@@ -16,9 +17,9 @@ def ablate(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe of every step.")
     ] = None,
     *,
-    data: Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")],
+    data: DataFolder,
     out: Annotated[Path | None, typer.Option(help="Folder of runs and results.  [default: runs/LADDER-ladder]")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a ladder of recipes, each adding to the one before, and say what each step gains.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convsmith.cli.options import AllowCode, AsJson
 from convsmith.cli.text import printable
 from convsmith.errors import ConvsmithError
 
@@ -24,10 +25,8 @@ def benchmark(
     images: Annotated[Path | None, typer.Option(help="Folder of images.  [default: a made-up photo, 500x375]")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each runtime.  [default: all cores]")] = None,
     seconds: Annotated[float, typer.Option(min=0.01, help="How long each row is measured.")] = 3.0,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run bundles that may hold code, such as TorchScript.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    allow_code: AllowCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure how long bundles take: decoding, preprocessing and inference, apart and together.
 

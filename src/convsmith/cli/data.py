@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from convsmith.cli.options import AsJson
+
 app = typer.Typer(no_args_is_help=True, help="Images to train on.")
 demo = typer.Typer(no_args_is_help=True, help="Write a real data set that needs no download.")
 app.add_typer(demo, name="demo")
@@ -15,7 +17,7 @@ app.add_typer(demo, name="demo")
 @demo.command()
 def digits(
     out: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or holding these digits.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write scikit-learn's 1,797 handwritten digits as an image folder of train and val.
 
@@ -39,7 +41,7 @@ def digit_scenes(
     val: Annotated[int, typer.Option(help="Scenes to validate on.", min=1)] = 60,
     height: Annotated[int, typer.Option(help="Of a scene in pixels.", min=16, max=4096)] = 96,
     width: Annotated[int, typer.Option(help="Of a scene in pixels.", min=16, max=4096)] = 128,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write scenes of handwritten digits on photographs, with a mask for each, to learn segmentation on.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convsmith.cli.options import AllowCode, AsJson
 from convsmith.cli.text import printable
 
 if TYPE_CHECKING:
@@ -30,10 +31,8 @@ def evaluate(
     ],
     batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
     boundary_iou: Annotated[bool, typer.Option("--boundary-iou", help="Of masks, measure the boundaries too.")] = False,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run a bundle that may hold code, such as TorchScript.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    allow_code: AllowCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure a bundle on labelled images: accuracy or IoU, per class, confusion matrix.
 

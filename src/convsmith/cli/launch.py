@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from convsmith.cli.options import AsJson, Finetune, Nodes, Shard, TrackerName
 from convsmith.errors import ConvsmithError
 
 app = typer.Typer(no_args_is_help=True, help="Train on a cluster.")
@@ -30,7 +31,7 @@ def slurm(
     out: Annotated[
         Path | None, typer.Option(help="Run directory, shared.  [default: runs/RECIPE or runs/LADDER-ladder]")
     ] = None,
-    nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
+    nodes: Nodes = 1,
     gpus: Annotated[int, typer.Option(min=0, help="GPUs of each machine; 0 trains on CPUs.")] = 1,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Of each machine, with --gpus 0; else there is one for each GPU.")
@@ -43,11 +44,11 @@ def slurm(
     sbatch: Annotated[
         list[str] | None, typer.Option(metavar="NAME[=VALUE]", help="Any other option of sbatch; may be repeated.")
     ] = None,
-    tracker: Annotated[Literal["mlflow", "wandb"] | None, typer.Option(help="As in convsmith train.")] = None,
-    finetune: Annotated[str | None, typer.Option(metavar="CKPT", help="As in convsmith train.")] = None,
-    shard: Annotated[bool, typer.Option("--shard", help="As in convsmith train.")] = False,
+    tracker: TrackerName = None,
+    finetune: Finetune = None,
+    shard: Shard = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script, and queue nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Queue a training with Slurm, on any number of machines; or a ladder, as an array of one job for each step.
 

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convsmith.cli.options import DataFolder, FiguresAsJson, Overrides, RecipeName
+
 if TYPE_CHECKING:
     from convsmith.analyze.lr_finder import RangeTest
 
 
 def lr_find(
-    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
-    ] = None,
+    recipe: RecipeName,
+    overrides: Overrides = None,
     *,
-    data: Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")],
+    data: DataFolder,
     out: Annotated[
         Path | None, typer.Option(help="Folder for lr_find.png and lr_find.json.  [default: lr-find/RECIPE]")
     ] = None,
     start: Annotated[float, typer.Option("--from", help="Learning rate of the first step.")] = 1e-6,
     end: Annotated[float, typer.Option("--to", help="Learning rate of the last step.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Most optimizer steps to take.")] = 100,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
+    as_json: FiguresAsJson = False,
 ) -> None:
     """Look for a learning rate: train some steps with rates that grow, and see where the loss falls and diverges.
 

@@ -7,12 +7,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from convsmith.cli.options import FactsAsJson
 from convsmith.cli.tables import console_and_table
 
 
 def models(
     pattern: Annotated[str, typer.Argument(help="Shell pattern of names.")] = "*",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list with all facts.")] = False,
+    as_json: FactsAsJson = False,
 ) -> None:
     """List the models that a recipe can name.
 

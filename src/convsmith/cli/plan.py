@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convsmith.cli.options import Nodes, Overrides, RecipeName
+
 if TYPE_CHECKING:
     from convsmith.recipe.plan import Plan
     from convsmith.recipe.schema import Recipe
 
 
 def plan(
-    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
-    ] = None,
+    recipe: RecipeName,
+    overrides: Overrides = None,
     *,
     num_samples: Annotated[int, typer.Option(help="Images in the training split.")],
     extra_samples: Annotated[
         int | None, typer.Option(help="Images of an extra phase.  [default: those of the first]")
     ] = None,
-    nodes: Annotated[int, typer.Option(help="Machines.")] = 1,
+    nodes: Nodes = 1,
     devices: Annotated[int, typer.Option(help="GPUs, or CPU processes, of each machine.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print all of the plan, every step too, as JSON.")] = False,
 ) -> None:

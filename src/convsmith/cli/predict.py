@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from convsmith.cli.options import BundleDirectory
 from convsmith.cli.text import printable
 from convsmith.errors import ConvsmithError
 
@@ -32,7 +33,7 @@ class Format(StrEnum):
 
 
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    bundle: BundleDirectory,
     paths: Annotated[list[str], typer.Argument(help="Images, folders or patterns; - reads one image from stdin.")],
     output: Annotated[Format | None, typer.Option("--format", help="table (default), jsonl or csv.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,

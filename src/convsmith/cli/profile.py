@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convsmith.cli.options import DataFolder, FiguresAsJson, Overrides, RecipeName
+
 if TYPE_CHECKING:
     from convsmith.analyze.profile import StepProfile
 
@@ -14,17 +16,15 @@ ROWS = 15
 
 
 def profile(
-    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
-    ] = None,
+    recipe: RecipeName,
+    overrides: Overrides = None,
     *,
-    data: Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")],
+    data: DataFolder,
     out: Annotated[
         Path | None, typer.Option(help="Folder for profile.json and trace.json.  [default: profile/RECIPE]")
     ] = None,
     steps: Annotated[int, typer.Option(help="Optimizer steps to time, after some that warm up.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")] = False,
+    as_json: FiguresAsJson = False,
 ) -> None:
     """Say where the time of a training step goes: by operator, by module, and what bounds it.
 

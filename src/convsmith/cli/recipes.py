@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from convsmith.cli.options import Overrides, RecipeName
+
 app = typer.Typer()
 
 
@@ -43,10 +45,8 @@ def recipes(
 
 @app.command()
 def show(
-    recipe: Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
-    ] = None,
+    recipe: RecipeName,
+    overrides: Overrides = None,
 ) -> None:
     """Print a whole recipe as YAML; a remark behind each value says where it came from.
 

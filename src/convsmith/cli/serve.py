@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from convsmith.cli.options import BundleDirectory
+
 
 def serve(
-    bundle: Annotated[Path, typer.Argument(help="A bundle directory.")],
+    bundle: BundleDirectory,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     max_mb: Annotated[float, typer.Option(min=0.001, help="Largest upload in megabytes.")] = 20,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from convsmith.cli.options import Finetune, Overrides, Shard, TrackerName
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
@@ -19,44 +20,28 @@ def train(
     recipe: Annotated[
         str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file; or the folder of images alone.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")
-    ] = None,
+    overrides: Overrides = None,
     *,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*. Needed with a recipe."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/RECIPE]")] = None,
-    finetune: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CKPT", help="Start from these weights: a checkpoint file, a run directory, or a published name."
-        ),
-    ] = None,
+    finetune: Finetune = None,
     resume: Annotated[
         Literal["auto", "never"], typer.Option(help="`auto` goes on with the run that the directory holds.")
     ] = "auto",
     devices: Annotated[
         int, typer.Option(min=1, help="GPUs, or CPU processes, of this machine to train on; not under torchrun.")
     ] = 1,
-    shard: Annotated[
-        bool,
-        typer.Option(
-            "--shard",
-            help="Of several processes, each keeps only its share of weights, gradients, optimizer state and average.",
-        ),
-    ] = False,
+    shard: Shard = False,
     max_restarts: Annotated[
         int, typer.Option(min=0, help="How often to go on from the last checkpoint after one of several was lost.")
     ] = 0,
     peer_timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that one of several processes waits for the others.")
     ] = 600,
-    tracker: Annotated[
-        Literal["mlflow", "wandb"] | None,
-        typer.Option(help="Also log to MLflow (MLFLOW_TRACKING_URI, or mlflow.db here) or to Weights & Biases."),
-    ] = None,
+    tracker: TrackerName = None,
 ) -> None:
     """Train a recipe on a folder of images, and pack the best epoch into a bundle.
 

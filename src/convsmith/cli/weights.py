@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from convsmith.cli.options import FactsAsJson
 from convsmith.cli.tables import console_and_table
 
 
 def weights(
     pattern: Annotated[str, typer.Argument(help="Shell pattern of names of weights or models.")] = "*",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list with all facts.")] = False,
+    as_json: FactsAsJson = False,
 ) -> None:
     """List the published weights that `weights=` and a recipe's `model.weights` can name.
 

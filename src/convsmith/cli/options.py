@@ -1,0 +1,37 @@
+"""Arguments and options that several commands share: one type and one help text each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+RecipeName = Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")]
+BundleDirectory = Annotated[Path, typer.Argument(help="A bundle directory.")]
+
+DataFolder = Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")]
+Nodes = Annotated[int, typer.Option(min=1, help="Machines.")]
+Finetune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CKPT", help="Start from these weights: a checkpoint file, a run directory, or a published name."
+    ),
+]
+Shard = Annotated[
+    bool,
+    typer.Option(
+        "--shard",
+        help="Of several processes, each keeps only its share of weights, gradients, optimizer state and average.",
+    ),
+]
+TrackerName = Annotated[
+    Literal["mlflow", "wandb"] | None,
+    typer.Option(help="Also log to MLflow (MLFLOW_TRACKING_URI, or mlflow.db here) or to Weights & Biases."),
+]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run bundles that may hold code, such as TorchScript.")]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+FiguresAsJson = Annotated[bool, typer.Option("--json", help="Print all figures as one JSON object.")]
+FactsAsJson = Annotated[bool, typer.Option("--json", help="Print a JSON list with all facts.")]
