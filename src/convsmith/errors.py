@@ -1,4 +1,4 @@
-"""The one error a user can cause, and sees without a traceback."""
+"""The one error a user can cause, and sees without a traceback; and words for messages."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`'; did you mean `x`?'` for the known word nearest to `word`, else an empty string."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """`number` of what `noun` names, with an s if it is not one: `1 image`, `2 images`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def require_extra(module: str, extra: str, purpose: str) -> ConvsmithError:

@@ -81,7 +81,7 @@ def test_each_step_is_announced_with_how_many_there_are(stopped: Stopped) -> Non
 
 def test_a_stopped_ladder_leaves_a_table_that_says_what_is_unfinished(stopped: Stopped) -> None:
     assert "| smooth | `loss.label_smoothing=0.1` | unfinished |  |  |  |  |  |\n" in stopped.table
-    assert stopped.table.endswith("\n1 of 2 steps are finished; the same command goes on.\n")
+    assert stopped.table.endswith("\n1 of 2 steps finished; the same command goes on.\n")
 
 
 def test_the_same_call_goes_on_and_trains_no_finished_step_again(stopped: Stopped) -> None:

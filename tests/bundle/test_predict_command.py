@@ -218,5 +218,5 @@ def test_progress_goes_to_a_terminal_on_stderr(colour_bundle: Path, photos: Path
         output = process.communicate()[0]
         shown = os.read(ours, 65536)
     os.close(ours)
-    assert b"3 images" in shown
+    assert b"images: 3" in shown
     assert len(output.splitlines()) == 4

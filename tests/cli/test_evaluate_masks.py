@@ -38,7 +38,7 @@ def test_the_table_has_the_figures_and_a_line_for_each_class(
     assert rows["red"] == ["66.67%", "100.00%", "100.00%"]
     assert rows["blue"] == ["33.33%", "100.00%", "100.00%"]
     assert rows["green"] == []
-    assert table[-1] == "1 classes have no pixels there; in the means they count as 0."
+    assert table[-1] == "Classes without pixels there count as 0 in the means: 1 of 3."
 
 
 def test_validation_images_of_the_training_are_called_so(
@@ -110,7 +110,7 @@ def test_images_left_out_are_named_on_stderr(
     (data / "masks" / "val" / "1.png").write_bytes(b"")
     evaluate(pixel_bundle, "--data", data)
     shown = capsys.readouterr()
-    assert shown.out.startswith("1 images")
+    assert shown.out.startswith("1 image  ")
     assert "left out: " in shown.err
     assert "1.png" in shown.err
 

@@ -42,6 +42,12 @@ def test_the_table_shows_the_division_the_steps_and_the_learning_rate() -> None:
     assert "269,722 parameters" in output
 
 
+def test_one_device_and_one_epoch_are_no_plural() -> None:
+    output = run("digits", "--num-samples", "64", "batch.size=64", "schedule.epochs=1", "schedule.warmup_epochs=0")
+    assert "64 = 1 device x 64 x 1 accumulated" in output
+    assert "1 = 1 epoch x 1" in output
+
+
 def test_the_steps_of_a_second_phase_are_those_of_its_own_images() -> None:
     extra = ["schedule.extra={epochs: 2, lr: 0.01}", "--extra-samples", "2000"]
     assert "156 = 4 epochs x 23 + 2 x 32" in run("digits", "--num-samples", "1437", *SMALL, *extra)

@@ -75,7 +75,7 @@ def test_folders_beside_train_and_val_are_noted(tmp_path: Path) -> None:
 def test_images_in_no_class_folder_are_noted(tmp_path: Path) -> None:
     folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "a.jpg", "train/b.jpg", "train/c.JPG"), 0.5)
     assert folder.notes == (
-        f"left out, in no class folder: 1 images directly in {tmp_path}",
+        f"left out, in no class folder: 1 image directly in {tmp_path}",
         f"left out, in no class folder: 2 images directly in {tmp_path / 'train'}",
     )
 

@@ -75,7 +75,7 @@ def test_a_classifier_is_refused() -> None:
     ("override", "message"),
     [
         ("loss.class_weights=[1, 2, 3]", "loss.class_weights lists 3, but there are 4 classes"),
-        ("loss.output_weights=[1]", "loss.output_weights lists 1 values, but the model has 2 outputs"),
+        ("loss.output_weights=[1]", "loss.output_weights lists 1 value, but the model has 2 outputs"),
         ("loss.align_corners=[true, true, false]", "loss.align_corners lists 3 values, but the model has 2 outputs"),
         (
             "preprocess.mirrored_classes=[[1, 2], [3, 4]]",

@@ -93,7 +93,7 @@ class Ablation:
         ]
         finished = sum(row.measured is not None for row in self.rows)
         if finished < len(self.rows):
-            lines += ["", f"{finished} of {len(self.rows)} steps are finished; the same command goes on."]
+            lines += ["", f"{finished} of {len(self.rows)} steps finished; the same command goes on."]
         return "\n".join(lines) + "\n"
 
 

@@ -21,7 +21,7 @@ from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import Runtime, available_cores
 from convsmith.deploy.format import open_files, refuse_code
 from convsmith.deploy.speed import first_input
-from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.errors import ConvsmithError, counted, did_you_mean
 
 TORCH = "torch"
 _PHOTO = (500, 375)  # width and height of a typical photo of ImageNet
@@ -135,7 +135,7 @@ def benchmark(
                     )
         if len(rows) == measured:
             raise ConvsmithError(f"{path} cannot be measured", left_out[-1])
-    source = "one made-up photo" if images is None else f"{len(files)} images of {images}"
+    source = "one made-up photo" if images is None else f"{counted(len(files), 'image')} of {images}"
     return Benchmark(threads, source, tuple(rows), tuple(left_out))
 
 

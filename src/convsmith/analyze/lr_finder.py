@@ -17,7 +17,7 @@ import numpy as np
 
 from convsmith.analyze.out_folder import made_out_folder
 from convsmith.analyze.plots import write_plot
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.recipe.plan import base_lr
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
@@ -87,7 +87,7 @@ def find_lr(
     """
     if not (0 < start < end < math.inf and steps >= MIN_STEPS):
         raise ConvsmithError(
-            f"no range test of {steps} steps with rates from {start:g} to {end:g}",
+            f"no range test of {counted(steps, 'step')} with rates from {start:g} to {end:g}",
             f"it takes at least {MIN_STEPS} steps, and the rates grow from above 0",
         )
     recipe, folder, plan = prepare_training(recipe, data)

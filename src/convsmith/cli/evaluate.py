@@ -9,6 +9,7 @@ import typer
 
 from convsmith.cli.options import AllowCode, AsJson
 from convsmith.cli.text import printable
+from convsmith.errors import counted
 
 if TYPE_CHECKING:
     from convsmith.analyze.evaluate import Evaluation
@@ -84,9 +85,9 @@ def _print_classes(report: Evaluation) -> None:
     from rich.table import Table
 
     console = Console()
-    kind = "validation images" if report.held_out else "images"
+    images = counted(report.images, "validation image" if report.held_out else "image")
     figures = f"top-1 {report.top1:.2%}  top-5 {report.top5:.2%}  loss {report.loss:.4f}"
-    console.print(f"{report.images} {kind}  {figures}", highlight=False)
+    console.print(f"{images}  {figures}", highlight=False)
     show_confusion = len(report.labels) <= MAX_CONFUSION
     labels = [escape(printable(label)) for label in report.labels]
     table = Table("class", "images", "right", *(labels if show_confusion else []))
@@ -105,12 +106,12 @@ def _print_masks(report: MaskEvaluation) -> None:
     from rich.table import Table
 
     console = Console()
-    kind = "validation images" if report.held_out else "images"
+    images = counted(report.images, "validation image" if report.held_out else "image")
     figures = {"mIoU": report.miou, "mean accuracy": report.mean_accuracy, "pixel accuracy": report.pixel_accuracy}
     if report.boundary_iou is not None:
         figures["boundary IoU"] = report.boundary_iou
     words = [f"{name} {value:.2%}" for name, value in figures.items()]
-    console.print(f"{report.images} {kind}  {'  '.join(words)}", highlight=False, soft_wrap=True)
+    console.print(f"{images}  {'  '.join(words)}", highlight=False, soft_wrap=True)
     table = Table("class", "pixels", "IoU", "right")
     total = sum(report.pixels)
     rows = zip(report.labels, report.pixels, report.iou, report.accuracy, strict=True)
@@ -120,4 +121,6 @@ def _print_masks(report: MaskEvaluation) -> None:
     console.print(table)
     absent = report.pixels.count(0)
     if absent:
-        console.print(f"{absent} classes have no pixels there; in the means they count as 0.", highlight=False)
+        console.print(
+            f"Classes without pixels there count as 0 in the means: {absent} of {len(report.pixels)}.", highlight=False
+        )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convsmith.cli.options import Nodes, Overrides, RecipeName
+from convsmith.errors import counted
 
 if TYPE_CHECKING:
     from convsmith.recipe.plan import Plan
@@ -62,11 +63,11 @@ def _print(recipe: Recipe, plan: Plan) -> None:
     from convsmith.recipe.schedules import warmup_steps
 
     table = Table(box=box.SIMPLE, show_header=False)
-    division = f"{plan.world_size} devices x {plan.per_device_batch} x {plan.accumulation} accumulated"
+    division = f"{counted(plan.world_size, 'device')} x {plan.per_device_batch} x {plan.accumulation} accumulated"
     table.add_row("effective batch", f"{plan.effective_batch} = {division}")
     table.add_row("samples", f"{plan.num_samples:,}, last batch of an epoch: {recipe.data.last_batch}")
     first = plan.epochs.extra_from or plan.total_epochs
-    phases = f"{plan.total_steps:,} = {first} epochs x {plan.steps_per_epoch:,}"
+    phases = f"{plan.total_steps:,} = {counted(first, 'epoch')} x {plan.steps_per_epoch:,}"
     if plan.extra is not None:
         phases += f" + {plan.total_epochs - first} x {plan.extra['steps_per_epoch']:,}"
     table.add_row("steps", phases)
@@ -78,7 +79,7 @@ def _print(recipe: Recipe, plan: Plan) -> None:
     if plan.weight_decay is not None:
         table.add_row("weight decay", f"a cosine from {plan.weight_decay[0]:g} to {plan.weight_decay[-1]:.6g}")
     for group in plan.groups or ():
-        count = f"{len(group.names)} tensors"
+        count = counted(len(group.names), "tensor")
         table.add_row("group", f"{count}, weight decay {group.weight_decay:g}, learning rate x {group.lr_scale:g}")
     if plan.params is not None and plan.gmacs is not None and plan.memory_bytes is not None:
         table.add_row("model", f"{recipe.model.name}: {plan.params:,} parameters, {plan.gmacs:.4g} GMACs per image")

@@ -169,7 +169,7 @@ def _counted(answers: Iterator[Answer]) -> Iterator[Answer]:
     if sys.stdout.isatty() or not sys.stderr.isatty():
         yield from answers
         return
-    columns = SpinnerColumn(), TextColumn("{task.completed} images")
+    columns = SpinnerColumn(), TextColumn("images: {task.completed}")
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("predict", total=None)

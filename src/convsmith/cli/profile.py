@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convsmith.cli.options import DataFolder, FiguresAsJson, Overrides, RecipeName
+from convsmith.errors import counted
 
 if TYPE_CHECKING:
     from convsmith.analyze.profile import StepProfile
@@ -71,8 +72,8 @@ def _print(result: StepProfile, out: Path) -> None:
         table.add_row(row.name, row.kind, *(f"{1000 * it:.2f}" for it in times), f"{row.share:.1%}")
     console.print(table)
     speed = f"{result.batch / result.seconds:,.1f} images/s"
-    place = f"{result.device} in {result.precision}, {result.workers} loader workers"
-    print(f"step:  {1000 * result.seconds:.1f} ms for {result.batch} images, {speed}; {place}")
+    place = f"{result.device} in {result.precision}, {counted(result.workers, 'loader worker')}"
+    print(f"step:  {1000 * result.seconds:.1f} ms for {counted(result.batch, 'image')}, {speed}; {place}")
     print(result.sentence)
     print(result.advice)
     print(f"trace: {out / 'trace.json'}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from convsmith.data.index import printable
 from convsmith.data.scan import Listing, list_folder
-from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.errors import ConvsmithError, counted, did_you_mean
 
 _MISNAMED_VAL = ("valid", "validation", "test")
 _SPLIT_LIKE = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
@@ -87,7 +87,9 @@ def class_folders(root: Path, split: str, listing: Listing) -> dict[str, str]:
     if not listing.folders:
         raise ConvsmithError(
             f"no class folders in {printable(parent)}",
-            f"it holds {len(listing.images)} images directly" if listing.images else "it holds no images either",
+            f"it holds {counted(len(listing.images), 'image')} directly"
+            if listing.images
+            else "it holds no images either",
             "Put the images of each class into a folder named after the class"
             + (f"; if `{printable(split)}` is itself a class, put all class folders into train/." if split else "."),
         )
@@ -157,4 +159,4 @@ def _only_one_class(root: Path, folder: str) -> ConvsmithError:
 def _stray_images(directory: Path, listing: Listing) -> list[str]:
     if not listing.images:
         return []
-    return [f"left out, in no class folder: {len(listing.images)} images directly in {printable(directory)}"]
+    return [f"left out, in no class folder: {counted(len(listing.images), 'image')} directly in {printable(directory)}"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.spec import Size
 
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
@@ -95,7 +95,7 @@ class Parity:
         if why:
             raise ConvsmithError(
                 "the exported model does not say what the trained one says",
-                f"on {self.images} images {why}",
+                f"on {counted(self.images, 'image')} {why}",
                 "Nothing was written. Please report this with the recipe.",
             )
         return {

@@ -17,7 +17,7 @@ from convsmith.deploy.labelled import Labelled, LabelledImages, Progress, answer
 from convsmith.deploy.parity import Run
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 
 _SENSITIVITY_PIXELS = 8 * 224 * 224  # by which the layers are ranked; one after another, so few
 _CALIBRATION_BATCH = 8  # the values of many tensors are alive at a time
@@ -153,7 +153,7 @@ class _Search:
 
     def _try(self, kept: Collection[str]) -> tuple[bytes, Verdict]:
         model = insert_qdq(self.graph, place(self.graph, kept), self.ranges)
-        what = f"INT8 with {len(kept)} layer{'s' * (len(kept) != 1)} in float"
+        what = f"INT8 with {counted(len(kept), 'layer')} in float"
         outcome = run_all(self.manifest, model, self.held_out, self.progress, what)
         return model, compare(self.manifest, self.exact, outcome)
 

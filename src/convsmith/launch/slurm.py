@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _PORTS = range(20_000, 30_000)  # below those that a system gives to clients
@@ -148,7 +148,7 @@ class Task:
             job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
         before = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         if before >= self.max_requeues:
-            return f"job {job} was requeued {before} times, and is not again: --max-requeues"
+            return f"job {job} was requeued {counted(before, 'time')}, and is not again: --max-requeues"
         asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
         if asked.returncode:
             return f"job {job} cannot be requeued: {asked.stderr.strip()}"

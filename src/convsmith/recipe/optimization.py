@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from convsmith.errors import counted
 from convsmith.recipe.unused import refuse_unused
 from convsmith.spec import Count, Fraction, NonNegative, Positive, Section
 
@@ -171,8 +172,8 @@ class _Schedule(_Run):
         whole_run = self.warmup == "linear" and self.warmup_reaches_lr == "at_last_step"
         if self.warmup_epochs > self.epochs or (self.warmup_epochs == self.epochs and not whole_run):
             raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs:g} of {self.epochs} epochs, so the warmup would never end: "
-                "set more epochs, or schedule.warmup_epochs=0"
+                f"warmup_epochs is {self.warmup_epochs:g} of {counted(self.epochs, 'epoch')}, so the warmup would "
+                "never end: set more epochs, or schedule.warmup_epochs=0"
             )
         return self
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.errors import ConvsmithError, counted, did_you_mean
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Section
 
@@ -172,7 +172,7 @@ def _expected(error: ErrorDetails, path: str) -> str:
         case "less_than_equal", {"le": limit}:
             return f"a number of at most {limit:.10g}"
         case "too_short", {"min_length": least}:
-            return f"a list of at least {least} item{'s' * (least > 1)}"
+            return f"a list of at least {counted(least, 'item')}"
         case "missing" | "too_long" | "tuple_type", _:
             return _list_at(path)
     return _KINDS.get(error["type"], error["msg"])

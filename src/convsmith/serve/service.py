@@ -106,8 +106,8 @@ def share_cores(workers: int | None, threads: int | None, cores: int | None = No
         threads = max(1, cores // workers)
     if workers * threads > cores:
         raise ConvsmithError(
-            f"{workers} workers with {threads} threads each need {workers * threads} cores",
-            f"{cores} are available",
+            f"--workers {workers} with --threads {threads} takes {workers * threads} cores",
+            f"this process may use {cores}",
             "Lower --workers or --threads; more threads than cores only slow each other down.",
         )
     return workers, threads

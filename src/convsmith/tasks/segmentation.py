@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from convsmith.bundle.segment import segment
 from convsmith.data.dataset import DataSet
 from convsmith.data.mask_folder import MaskFolder
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.models.base import SegmentationModel
 from convsmith.recipe.objective import PixelLoss
 from convsmith.recipe.schema import Recipe
@@ -75,8 +75,9 @@ class Segmentation:
         for key in ("output_weights", "align_corners"):
             listed = getattr(loss, key)
             if isinstance(listed, tuple) and len(listed) != len(model.heads):
+                outputs = counted(len(model.heads), "output")
                 raise ConvsmithError(
-                    f"loss.{key} lists {len(listed)} values, but the model has {len(model.heads)} outputs",
+                    f"loss.{key} lists {counted(len(listed), 'value')}, but the model has {outputs}",
                     fix="Give one for each, the prediction last, or null.",
                 )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.recipe import objective
 from convsmith.spec import IGNORED
 from convsmith.tasks.losses import focused
@@ -244,7 +244,7 @@ def _check_number(spec: objective.PixelLoss, outputs: int) -> None:
         listed = getattr(spec, key)
         if isinstance(listed, tuple) and len(listed) != outputs:
             raise ConvsmithError(
-                f"loss.{key} has {len(listed)} values, but the model has {outputs} output{'s' * (outputs != 1)}",
+                f"loss.{key} has {counted(len(listed), 'value')}, but the model has {counted(outputs, 'output')}",
                 fix="Give one for each output, the prediction last, or null.",
             )
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 
 
 class OutOfMemory(ConvsmithError):
@@ -14,7 +14,7 @@ class OutOfMemory(ConvsmithError):
 
     def __init__(self, images: int, why: str) -> None:
         super().__init__(
-            f"out of memory with {images} image{'s' if images > 1 else ''} in a forward pass",
+            f"out of memory with {counted(images, 'image')} in a forward pass",
             why,
             "Set model.gradient_checkpointing=true, or train on smaller images (augment and preprocess).",
         )
