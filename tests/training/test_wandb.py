@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,7 @@ def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
 
 def records(run: cs.Run) -> list[Any]:
     """All that W&B has kept, the oldest run first: protobuf records in a log of blocks as LevelDB writes them."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
+    proto = import_module("wandb.proto.wandb_internal_pb2")  # makes its names as it runs: mypy knows none of them
     found = []
     for file in sorted(run.path.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime_ns):
         data, at, part = file.read_bytes(), 7, b""
@@ -51,7 +51,7 @@ def records(run: cs.Run) -> list[Any]:
             part += data[at + 7 : at + 7 + length]
             at += 7 + length
             if kind in (1, 4):  # the whole of a record, or its last part
-                found.append(Record.FromString(part))
+                found.append(proto.Record.FromString(part))
                 part = b""
     return found
 
