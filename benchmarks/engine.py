@@ -8,7 +8,8 @@ For each model, each in a process of its own and in turn, on one batch of images
 - bare: a loop of the same model, precision, layout, loss and optimizer, with nothing around it: the overhead;
 - plain: float32 in contiguous layout, of torchvision or timm where they have the model.
 
-Then, for the first model, how long the loop waits for a checkpoint, and how long it is written. Use an idle machine.
+Then, for the first model, how long the loop waits for a checkpoint, how long it is written, and read again. Use
+an idle machine.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ from convsmith.data.loader import Batch
 from convsmith.data.scenes import write_digit_scenes
 from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe
-from convsmith.training.checkpoint import save_checkpoint
-from convsmith.training.optim import optimizer_tensors
+from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.precision import autocast
-from convsmith.training.train import prepare_training, trainer_at_start
-from convsmith.training.trainer import Trainer
+from convsmith.training.stepper import Stepper
+from convsmith.training.train import prepare_training, stepper_at_start
+from convsmith.training.writer import CheckpointWriter
 
 BATCH = {"resnet50": 16, "resnest50": 16, "convnext_tiny": 16, "hrnet_w18_seg": 4}
 SIDE = 224
 CLASSES = 100
 
 
-def trainer(model: str, folder: Path) -> Trainer:
-    """The trainer of a plain recipe with `model` on noise, or on scenes for segmentation."""
+def stepper(model: str, folder: Path) -> Stepper:
+    """The steps of a plain recipe with `model` on noise, or on scenes for segmentation."""
     data = folder / "data"
     changes = [f"model.name={model}", f"batch.size={BATCH[model]}", f"batch.per_device={BATCH[model]}", "ema=null"]
     if model.endswith("_seg"):
@@ -62,16 +63,16 @@ def trainer(model: str, folder: Path) -> Trainer:
             Image.fromarray(noise).save(path)
         recipe = load_recipe("resnet18-folder", [*changes, "data.val_fraction=0.5", "loss.label_smoothing=0"])
     recipe, dataset, plan = prepare_training(recipe, data)
-    return trainer_at_start(recipe, plan, dataset, folder)
+    return stepper_at_start(recipe, plan, dataset, folder)
 
 
-def convsmith_step(made: Trainer, batch: Batch) -> Callable[[], object]:
+def convsmith_step(made: Stepper, batch: Batch) -> Callable[[], object]:
     """What `convsmith train` does in a step."""
     batches = repeat(batch)
     return lambda: made.advance(batches)
 
 
-def bare_step(made: Trainer, batch: Batch) -> Callable[[], object]:
+def bare_step(made: Stepper, batch: Batch) -> Callable[[], object]:
     """The same arithmetic with nothing around it."""
     model, task = made.parts.model.train(), made.parts.task
     optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4, fused=True)
@@ -121,7 +122,7 @@ def other_library(name: str) -> nn.Module:
 def measure(name: str, way: str, steps: int) -> dict[str, float]:
     """Seconds of a step, and the peak of memory in MiB, of this process."""
     with tempfile.TemporaryDirectory() as folder:
-        made = trainer(name, Path(folder))
+        made = stepper(name, Path(folder))
         batch = next(made.batches())
         if way == "convsmith":
             step = convsmith_step(made, batch)
@@ -138,18 +139,20 @@ def measure(name: str, way: str, steps: int) -> dict[str, float]:
 
 
 def measure_checkpoint(name: str) -> dict[str, float]:
-    """Seconds that the loop waits for a checkpoint, and that writing takes."""
+    """Seconds that the loop waits for a checkpoint, that writing takes besides, and that a resume takes to read it."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # on the disk, which a temporary folder need not be
-        made = trainer(name, Path(folder))
+        made = stepper(name, Path(folder))
         made.advance(repeat(next(made.batches())))
+        writer = CheckpointWriter(Path(folder), keep=1)
         start = time.perf_counter()
-        made._save()
+        writer.save(1, made.tensors(), made.state.to_dict(), None)
         stall = time.perf_counter() - start
-        made.writer.wait()
+        writer.close()
+        writing = time.perf_counter() - start - stall
         start = time.perf_counter()
-        tensors = {"model": made.parts.model.state_dict(), "optimizer": optimizer_tensors(made.optimizer)}
-        save_checkpoint(Path(folder) / "again", 1, tensors, made.state.to_dict())
-        return {"stall": stall, "writing": time.perf_counter() - start}
+        checkpoint = latest_checkpoint(Path(folder))
+        Stepper(made.recipe, made.plan, made.parts, made.state, checkpoint)
+        return {"stall": stall, "writing": writing, "resuming": time.perf_counter() - start}
 
 
 def in_new_process(*words: str) -> dict[str, float]:
@@ -192,7 +195,8 @@ def main() -> None:
         )
     checkpoint = in_new_process("--one", models[0], "checkpoint", *common)
     print(
-        f"checkpoint of {models[0]}: the loop waits {checkpoint['stall']:.3f} s, writing {checkpoint['writing']:.3f} s"
+        f"checkpoint of {models[0]}: the loop waits {checkpoint['stall']:.3f} s, writing takes "
+        f"{checkpoint['writing']:.3f} s more, reading and taking it up again {checkpoint['resuming']:.3f} s"
     )
 
 

@@ -21,10 +21,11 @@ from convsmith.training.checkpoint import Checkpoint
 from convsmith.training.distributed import Poll
 from convsmith.training.groups import parameter_groups
 from convsmith.training.observers.base import Observer, Record
+from convsmith.training.parts import Parts
 from convsmith.training.precision import Precision
 from convsmith.training.progress import Progress
 from convsmith.training.signals import StopRequest
-from convsmith.training.trainer import Parts, Trainer
+from convsmith.training.trainer import Trainer
 from tests.data.folders import folder_of_classes
 
 SIZE, CLASSES, SAMPLES = 4, 3, 24
@@ -104,7 +105,7 @@ def weights(made: Trainer) -> Tensor:
 
 def stop_during_step(made: Trainer, count: int) -> None:
     """Let a signal come while step `count`, from 1, is under way."""
-    optimizer_step, done = made.optimizer.step, 0
+    optimizer_step, done = made.stepper.optimizer.step, 0
 
     def step() -> None:
         nonlocal done
@@ -113,17 +114,17 @@ def stop_during_step(made: Trainer, count: int) -> None:
         if done == count:
             made.parts.poll.stop.signal = signal.SIGTERM
 
-    made.optimizer.step = step  # type: ignore[assignment]
+    made.stepper.optimizer.step = step  # type: ignore[assignment]
 
 
 def note_groups(made: Trainer, key: str, monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     """A list that gets, at each optimizer step, the value under `key` in each parameter group."""
     used: list[list[float]] = []
-    step = made.optimizer.step
+    step = made.stepper.optimizer.step
 
     def noted_step() -> None:
-        used.append([group[key] for group in made.optimizer.param_groups])
+        used.append([group[key] for group in made.stepper.optimizer.param_groups])
         step()
 
-    monkeypatch.setattr(made.optimizer, "step", noted_step)
+    monkeypatch.setattr(made.stepper.optimizer, "step", noted_step)
     return used

@@ -103,16 +103,16 @@ def test_a_killed_job_goes_on_bit_for_bit(digits: Path, together: Path, tmp_path
 def train_until_the_second_is_asked(data: Path, out: Path, step: int) -> str:
     """Only rank 1 gets the signal, which is where nobody observes."""
     if World.of_environment().rank == 1:
-        from convsmith.training.trainer import Trainer
+        from convsmith.training.stepper import Stepper
 
-        advance = Trainer.advance
+        advance = Stepper.advance
 
-        def advance_and_ask(trainer: Trainer, batches: object) -> object:
-            if trainer.state.step == step:
+        def advance_and_ask(stepper: Stepper, batches: object) -> object:
+            if stepper.state.step == step:
                 signal.raise_signal(signal.SIGTERM)
-            return advance(trainer, batches)  # type: ignore[arg-type]
+            return advance(stepper, batches)  # type: ignore[arg-type]
 
-        Trainer.advance = advance_and_ask  # type: ignore[assignment,method-assign]
+        Stepper.advance = advance_and_ask  # type: ignore[assignment,method-assign]
     return train_tiny(data, out, ("checkpoint.every_steps=null",))
 
 

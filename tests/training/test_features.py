@@ -19,7 +19,8 @@ from convsmith.recipe.plan import Plan
 from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.groups import parameter_groups
 from convsmith.training.optim import make_optimizer
-from convsmith.training.trainer import Parts, Trainer
+from convsmith.training.parts import Parts
+from convsmith.training.trainer import Trainer
 from tests.training.conftest import SMALL
 from tests.training.linear_trainer import Scale, note_groups, stop_during_step, trainer, weights
 from tests.training.tiny_model import name_tiny
@@ -92,10 +93,10 @@ def test_images_reach_the_model_in_the_recipes_layout(tmp_path: Path, channels_l
 def test_evaluation_judges_the_averaged_weights(tmp_path: Path) -> None:
     made, notes = trainer(tmp_path, "schedule.epochs=1", "optimizer.lr=0.5", "ema.decay=0.9", "ema.warmup=none")
     made.fit()
-    assert made.ema is not None
+    assert made.stepper.ema is not None
     images = torch.cat([batch.images for batch in made.parts.val])
     targets = torch.cat([batch.targets for batch in made.parts.val])
-    expected = F.cross_entropy(made.ema.model(Scale()(images)), targets).item()
+    expected = F.cross_entropy(made.stepper.ema.model(Scale()(images)), targets).item()
     assert notes.records[-1].values["loss"] == pytest.approx(expected, rel=1e-5)
 
 
@@ -124,14 +125,13 @@ def test_a_bundle_holds_the_trained_weights_where_those_are_judged(
 
 def test_the_average_is_updated_at_the_recipes_steps(tmp_path: Path) -> None:
     made, _ = trainer(tmp_path, "ema.decay=0.5", "ema.warmup=none", "ema.every_steps=3")
-    assert made.ema is not None
-    expected, steps = weights(made).clone(), made.batches()
+    assert made.stepper.ema is not None
+    expected, steps = weights(made).clone(), made.stepper.batches()
     for step in range(8):  # two epochs of four
-        made._step(steps)
-        made.state.step += 1
+        made.stepper.advance(steps)
         if step in (0, 3, 4, 7):
             expected = (expected + weights(made)) / 2
-        torch.testing.assert_close(made.ema.model.state_dict()["1.weight"], expected)
+        torch.testing.assert_close(made.stepper.ema.model.state_dict()["1.weight"], expected)
 
 
 def test_the_weight_decay_of_every_step_is_the_plans_where_it_is_the_recipes(
@@ -142,9 +142,9 @@ def test_the_weight_decay_of_every_step_is_the_plans_where_it_is_the_recipes(
     )
     used = note_groups(made, "weight_decay", monkeypatch)
     made.fit()
-    assert made.plan.weight_decay is not None
-    assert len(set(made.plan.weight_decay)) == len(used) == 8
-    assert used == [[decay, 0.2] for decay in made.plan.weight_decay]
+    assert made.stepper.plan.weight_decay is not None
+    assert len(set(made.stepper.plan.weight_decay)) == len(used) == 8
+    assert used == [[decay, 0.2] for decay in made.stepper.plan.weight_decay]
 
 
 def test_an_extra_phase_is_trained_with_its_own_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_nesterov_looks_ahead_along_the_momentum(tmp_path: Path) -> None:
             tmp_path / nesterov, f"optimizer.nesterov={nesterov}", "optimizer.momentum=0.5", "optimizer.weight_decay=0"
         )
         before = weights(made).clone()
-        made._step(made.batches())
+        made.stepper.advance(made.stepper.batches())
         return weights(made) - before
 
     torch.testing.assert_close(first_move("true"), 1.5 * first_move("false"), rtol=1e-3, atol=1e-7)
@@ -184,20 +184,20 @@ def test_in_fp16_the_gradient_is_clipped_at_its_true_size(tmp_path: Path) -> Non
     made, _ = trainer(
         tmp_path, "clip_grad_norm=0.001", "optimizer.weight_decay=0", "optimizer.nesterov=false", precision="fp16"
     )
-    made.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)  # too small for an overflow
+    made.stepper.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)  # too small for an overflow
     before = nn.utils.parameters_to_vector(made.parts.model.parameters()).detach()
-    made._step(made.batches())
+    made.stepper.advance(made.stepper.batches())
     moved = nn.utils.parameters_to_vector(made.parts.model.parameters()).detach() - before
-    assert moved.norm().item() == pytest.approx(0.001 * made.plan.lr[0], rel=1e-2)
+    assert moved.norm().item() == pytest.approx(0.001 * made.stepper.plan.lr[0], rel=1e-2)
 
 
 def test_a_resumed_run_goes_on_with_the_loss_scale_that_was_reached(tmp_path: Path) -> None:
     made, _ = trainer(tmp_path, precision="fp16")
-    made.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    made.stepper.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     stop_during_step(made, 3)
     made.fit()
     resumed, _ = trainer(tmp_path, checkpoint=latest_checkpoint(tmp_path / "checkpoints"), precision="fp16")
-    assert resumed.scaler.state_dict() == made.scaler.state_dict()
+    assert resumed.stepper.scaler.state_dict() == made.stepper.scaler.state_dict()
 
 
 @pytest.fixture
@@ -212,12 +212,12 @@ def _new_memory_is_nan() -> Iterator[None]:
 @pytest.mark.usefixtures("_new_memory_is_nan")
 def test_weights_stay_finite_when_the_first_fp16_step_overflows(tmp_path: Path) -> None:
     made, _ = trainer(tmp_path, precision="fp16")
-    made.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)
-    steps = made.batches()
-    made._step(steps)
-    assert made.scaler.get_scale() == 2.0**19, "the step was to overflow"
-    made.scaler.update(1024.0)
-    made._step(steps)
+    made.stepper.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)
+    steps = made.stepper.batches()
+    made.stepper.advance(steps)
+    assert made.stepper.scaler.get_scale() == 2.0**19, "the step was to overflow"
+    made.stepper.scaler.update(1024.0)
+    made.stepper.advance(steps)
     assert weights(made).isfinite().all()
 
 

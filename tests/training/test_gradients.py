@@ -50,7 +50,7 @@ def test_each_epoch_has_its_own_mean() -> None:
 def test_the_norm_that_a_run_records_is_that_of_all_its_gradients(tmp_path: Path) -> None:
     made, notes = trainer(tmp_path, "schedule.epochs=1")
     norms = []
-    step = made.optimizer.step
+    step = made.stepper.optimizer.step
 
     def noted() -> None:
         norms.append(
@@ -58,7 +58,7 @@ def test_the_norm_that_a_run_records_is_that_of_all_its_gradients(tmp_path: Path
         )
         step()
 
-    made.optimizer.step = noted  # type: ignore[assignment]
+    made.stepper.optimizer.step = noted  # type: ignore[assignment]
     made.fit()
     assert notes.records[0].values["grad_norm"] == pytest.approx(norms[0])  # of four steps the first is measured
 
@@ -69,7 +69,7 @@ def test_a_stopped_epoch_goes_on_with_the_norms_it_had(tmp_path: Path) -> None:
     made.fit()
     checkpoint = latest_checkpoint(tmp_path / "checkpoints")
     assert checkpoint is not None
-    assert Progress.from_dict(checkpoint.state).norm_sum == made.gradients.total > 0
+    assert Progress.from_dict(checkpoint.state).norm_sum == made.stepper.gradients.total > 0
 
 
 def test_seconds_of_a_step_and_of_its_wait_for_data_are_recorded(tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ import os
 import sys
 from pathlib import Path
 from textwrap import dedent
+from unittest import mock
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from convsmith.training.ema import Ema
 from convsmith.training.memory import depends_on_batch, is_out_of_memory, smaller_batch
 from tests.launch.test_local import finish, start
+from tests.training.linear_trainer import trainer
 from tests.training.ranks import run_ranks, train_tiny
 from tests.training.test_interrupted import assert_same_run, state_of
 from tests.training.tiny_model import TinyNet
@@ -60,8 +63,57 @@ def train_starving(data: Path, out: Path) -> str:
     return train_hungry(data, out)
 
 
+def train_with_a_greedy_average(data: Path, out: Path, *overrides: str) -> str:
+    """The first update of the average, after that of the weights, asks for too much."""
+    update, calls = Ema.update, 0
+
+    def greedy(average: Ema, decay: float) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            torch.empty(1 << 60, dtype=torch.uint8)
+        update(average, decay)
+
+    with mock.patch.object(Ema, "update", greedy):
+        return train_tiny(data, out, ("schedule.epochs=2", *overrides))
+
+
+def test_a_step_whose_weights_may_have_moved_is_not_taken_again_but_all_since_the_last_checkpoint(
+    digits: Path, tmp_path: Path
+) -> None:
+    greedy, modest = tmp_path / "greedy", tmp_path / "modest"
+    assert run_ranks(1, train_with_a_greedy_average, digits, greedy, "batch.per_device=8") == ["finished"]
+    assert run_ranks(1, train_tiny, digits, modest, ("schedule.epochs=2", "batch.per_device=4")) == ["finished"]
+    assert_same_run(modest, greedy)
+    assert "the training goes on from step 0 with 4 in a forward pass" in (greedy / "log.txt").read_text()
+
+
+def test_an_evaluation_that_does_not_fit_is_made_in_parts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def ask_for_too_much(model: nn.Module, inputs: tuple[Tensor]) -> None:
+        if not model.training and len(inputs[0]) > LIMIT:
+            torch.empty(1 << 60, dtype=torch.uint8)
+
+    roomy, roomy_notes = trainer(tmp_path / "roomy")
+    tight, tight_notes = trainer(tmp_path / "tight")
+    tight.parts.model.register_forward_pre_hook(ask_for_too_much)
+    roomy.fit()
+    tight.fit()
+    judged = [[it.values for it in notes.records if it.split == "val"] for notes in (roomy_notes, tight_notes)]
+    assert [pytest.approx(values) for values in judged[0]] == judged[1]
+    assert "out of memory with 5 images in a forward pass" in caplog.text
+
+
 def test_several_processes_begin_again_with_smaller_passes(digits: Path, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
+    path = os.pathsep.join([str(let_convolutions_be_hungry(tmp_path)), os.environ.get("PYTHONPATH", "")])
+    launcher = ("env", f"PYTHONPATH={path}", sys.executable)
+    errors = finish(start(digits, tmp_path / "run", "--devices", "2", "schedule.epochs=2", launcher=launcher))
+    assert "goes on from the last checkpoint with 2 in a forward pass" in errors
+    assert state_of(tmp_path / "run")["per_device_batch"] == 2
+
+
+def let_convolutions_be_hungry(folder: Path) -> Path:
+    """A folder for PYTHONPATH, in whose processes they ask for too much when they learn from more than two images."""
+    (folder / "sitecustomize.py").write_text(
         dedent("""
             import torch
             forward = torch.nn.Conv2d.forward
@@ -72,11 +124,7 @@ def test_several_processes_begin_again_with_smaller_passes(digits: Path, tmp_pat
             torch.nn.Conv2d.forward = hungry
         """)
     )
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    launcher = ("env", f"PYTHONPATH={path}", sys.executable)
-    errors = finish(start(digits, tmp_path / "run", "--devices", "2", "schedule.epochs=2", launcher=launcher))
-    assert "goes on from the last checkpoint with 2 in a forward pass" in errors
-    assert state_of(tmp_path / "run")["per_device_batch"] == 2
+    return folder
 
 
 @pytest.mark.parametrize(("images", "fewer"), [(8, 4), (6, 3), (9, 3), (7, 1), (1, None)])

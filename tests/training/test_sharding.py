@@ -33,26 +33,26 @@ train_shards = partial(train_tiny, shard=True)
 
 def train_and_weigh(data: Path, out: Path) -> dict[str, int]:
     """Bytes that this process keeps from one step to the next, and of gradients before they are used."""
-    from convsmith.training.trainer import Trainer
+    from convsmith.training.stepper import Stepper
 
     found: dict[str, int] = {}
-    step = Trainer._step
+    step = Stepper.advance
 
     def weigh(name: str, tensors: Iterable[Tensor | None]) -> None:
         found[name] = sum(kept(it.detach()).nbytes for it in tensors if it is not None)
 
-    def step_and_weigh(trainer: Trainer, batches: Any) -> Tensor:
-        weights = list(trainer.parts.model.parameters())
-        hook = trainer.optimizer.register_step_pre_hook(lambda *_: weigh("gradients", [it.grad for it in weights]))
-        loss = step(trainer, batches)
+    def step_and_weigh(stepper: Stepper, batches: Any) -> Tensor:
+        weights = list(stepper.parts.model.parameters())
+        hook = stepper.optimizer.register_step_pre_hook(lambda *_: weigh("gradients", [it.grad for it in weights]))
+        loss = step(stepper, batches)
         hook.remove()
         weigh("weights", weights)
-        weigh("optimizer", [slot for slots in trainer.optimizer.state.values() for slot in slots.values()])
-        assert trainer.ema is not None
-        weigh("average", trainer.ema.model.parameters())
+        weigh("optimizer", [slot for slots in stepper.optimizer.state.values() for slot in slots.values()])
+        assert stepper.ema is not None
+        weigh("average", stepper.ema.model.parameters())
         return loss
 
-    Trainer._step = step_and_weigh  # type: ignore[assignment,method-assign]
+    Stepper.advance = step_and_weigh  # type: ignore[assignment,method-assign]
     train_shards(data, out, ())
     return found
 
@@ -165,7 +165,7 @@ def test_whatever_a_recipe_switches_on_is_shared_out(digits: Path, tmp_path: Pat
 def train_on_nothing(data: Path, out: Path) -> str:
     """Images that one process sees are no numbers."""
     if World.of_environment().rank == 1:
-        from convsmith.training.trainer import Parts
+        from convsmith.training.parts import Parts
 
         as_input = Parts.as_input
         Parts.as_input = lambda parts, images: as_input(parts, images) * math.nan  # type: ignore[assignment,method-assign]
@@ -177,6 +177,7 @@ def test_a_loss_that_is_no_number_in_one_process_ends_all(digits: Path, tmp_path
     first, second = run_ranks(2, train_on_nothing, digits, tmp_path)
     assert first == second
     assert first.startswith("Diverged 2: the training loss is not a finite number")
+    assert "the first layer with values that are not finite is `conv1`" in first
 
 
 class InEvaluation(Observer):

@@ -21,7 +21,7 @@ from tests.training.linear_trainer import SIZE, note_groups, stop_during_step, t
 def test_accumulation_gives_the_step_of_the_whole_batch(tmp_path: Path) -> None:
     whole, whole_notes = trainer(tmp_path / "whole")
     parts, parts_notes = trainer(tmp_path / "parts", "batch.per_device=2")
-    assert parts.plan.accumulation == 3
+    assert parts.stepper.plan.accumulation == 3
     whole.fit()
     parts.fit()
     torch.testing.assert_close(weights(parts), weights(whole), rtol=1e-5, atol=1e-6)
@@ -33,7 +33,7 @@ def test_the_learning_rate_of_every_step_is_the_plans(tmp_path: Path, monkeypatc
     made, _ = trainer(tmp_path)
     used = note_groups(made, "lr", monkeypatch)
     made.fit()
-    assert used == [[lr] for lr in made.plan.lr]
+    assert used == [[lr] for lr in made.stepper.plan.lr]
 
 
 def test_clipping_bounds_the_first_step(tmp_path: Path) -> None:
@@ -41,9 +41,9 @@ def test_clipping_bounds_the_first_step(tmp_path: Path) -> None:
         tmp_path, "clip_grad_norm=0.001", "optimizer.weight_decay=0", "schedule.epochs=1", "optimizer.nesterov=false"
     )
     before = {name: value.clone() for name, value in made.parts.model.state_dict().items()}
-    made._step(made.batches())
+    made.stepper.advance(made.stepper.batches())
     moved = torch.cat([(v - before[k]).flatten() for k, v in made.parts.model.state_dict().items()])
-    assert moved.norm().item() == pytest.approx(0.001 * made.plan.lr[0], rel=1e-3)
+    assert moved.norm().item() == pytest.approx(0.001 * made.stepper.plan.lr[0], rel=1e-3)
 
 
 def test_early_stopping_ends_after_patience_epochs_without_improvement(tmp_path: Path) -> None:

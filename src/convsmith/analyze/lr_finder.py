@@ -21,7 +21,7 @@ from convsmith.errors import ConvsmithError, counted
 from convsmith.recipe.plan import base_lr
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
-from convsmith.training.train import prepare_training, trainer_at_start
+from convsmith.training.train import prepare_training, stepper_at_start
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,11 +100,11 @@ def find_lr(
         weight_decay=None if plan.weight_decay is None else plan.weight_decay[:1] * steps,
         total_steps=max(plan.total_steps, steps),  # all other schedules stay those of the training
     )
-    trainer = trainer_at_start(recipe, plan, folder, out)
-    batches = trainer.batches()
+    stepper = stepper_at_start(recipe, plan, folder, out)
+    batches = stepper.batches()
 
     def loss_of_step(step: int) -> float:
-        loss = float(trainer.advance(batches))
+        loss = float(stepper.advance(batches))
         if progress:
             progress(step + 1, steps)
         return loss

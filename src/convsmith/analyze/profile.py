@@ -25,7 +25,7 @@ from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
 from convsmith.training.parts import loader_workers
 from convsmith.training.precision import Precision, pick_device, pick_precision
-from convsmith.training.train import prepare_training, trainer_at_start
+from convsmith.training.train import prepare_training, stepper_at_start
 
 PROFILED_STEPS = 3
 WARM_UP_STEPS = 3
@@ -141,8 +141,8 @@ def profile_training(
     workers = loader_workers(recipe, device, World())
     warm_up = max(WARM_UP_STEPS, -(-workers * _PREFETCHED // plan.accumulation))
     total = warm_up + steps + PROFILED_STEPS
-    trainer = trainer_at_start(recipe, _at_least(plan, total), dataset, out)
-    batches = _TimedBatches(trainer.batches())
+    stepper = stepper_at_start(recipe, _at_least(plan, total), dataset, out)
+    batches = _TimedBatches(stepper.batches())
     done = 0
 
     def take(count: int) -> float:
@@ -150,7 +150,7 @@ def profile_training(
         nonlocal done
         start = time.perf_counter()
         for _ in range(count):
-            trainer.advance(batches)
+            stepper.advance(batches)
             done += 1
             if progress:
                 progress(done, total)
@@ -163,11 +163,11 @@ def profile_training(
     seconds = take(steps) / steps
     waited = batches.seconds / steps
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-    with module_spans(trainer.parts.model), torch_profile(activities=activities) as profiler:
+    with module_spans(stepper.parts.model), torch_profile(activities=activities) as profiler:
         take(PROFILED_STEPS)
     times = gather_times(profiler.events(), device.type == "cuda")
     profiler.export_chrome_trace(str(out / "trace.json"))
-    kinds = {path: type(module).__name__ for path, module in trainer.parts.model.named_modules()}
+    kinds = {path: type(module).__name__ for path, module in stepper.parts.model.named_modules()}
     computing = min(times.seconds / PROFILED_STEPS, seconds)
     waiting = min(waited, seconds - computing)  # on a GPU, a wait while it still computes costs nothing
     bound = what_bounds(computing, waiting, seconds - computing - waiting)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
+
+TIMEOUT = timedelta(minutes=10)
+"""How long a process waits for the others before that is an error."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class World:
         local_rank: this process among those of its machine.
         local_size: processes of this machine.
         sharded: each keeps only its share of the model, and all write checkpoints together.
+        timeout: how long one waits for the others before that is an error.
     """
 
     rank: int = 0
@@ -23,6 +28,7 @@ class World:
     local_rank: int = 0
     local_size: int = 1
     sharded: bool = False
+    timeout: timedelta = TIMEOUT
 
     @classmethod
     def of_environment(cls) -> World:

@@ -14,9 +14,9 @@ from convsmith.data.loader import Batch
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.training.memory import is_out_of_memory
+from convsmith.training.parts import Parts
 from convsmith.training.precision import autocast
 from convsmith.training.progress import Progress
-from convsmith.training.trainer import Parts
 
 logger = logging.getLogger(__name__)
 

@@ -22,15 +22,12 @@ from torch import distributed as dist
 
 from convsmith.errors import ConvsmithError
 from convsmith.launch.report import PEER_LOST
-from convsmith.launch.world import World
+from convsmith.launch.world import TIMEOUT, World
 from convsmith.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-TIMEOUT = timedelta(minutes=10)
-"""How long a process waits for the others before that is an error."""
 
 
 class PeerLost(ConvsmithError):
@@ -57,7 +54,7 @@ def joined(timeout: timedelta = TIMEOUT, sharded: bool = False) -> Iterator[Worl
     if world.size == 1:
         yield world
         return
-    world = replace(world, sharded=sharded)
+    world = replace(world, sharded=sharded, timeout=timeout)
     backend = "gloo"
     if torch.cuda.is_available():
         if world.local_size > torch.cuda.device_count():

@@ -51,7 +51,7 @@ class LossWatch:
         """Look at the loss of one pass of a step.
 
         On a GPU it is that of the pass before, which is there already: to read the newest would make the loop wait. The
-        weights have moved since, so no layer is named.
+        weights have moved since, so no layer is looked for.
 
         Args:
             loss: a scalar.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 
 from convsmith.data.loader import Batch
 from convsmith.tasks.base import Results, Task
+from convsmith.training.memory import OutOfMemory, out_of_memory_is_named
+
+logger = logging.getLogger(__name__)
 
 
 @torch.inference_mode()
@@ -34,10 +38,28 @@ def evaluate(
 
     Returns:
         Whether all batches were seen.
+
+    Raises:
+        OutOfMemory: not even one image fits; a batch that does not is gone through in parts.
     """
 
+    most: int | None = None  # images that memory has room for, where it has not for a batch
+
+    def ask(images: Tensor) -> NDArray[np.float32]:
+        with out_of_memory_is_named(len(images)):
+            return task.logits(model, as_input(images)).float().cpu().numpy()
+
     def run(images: Tensor) -> NDArray[np.float32]:
-        return task.logits(model, as_input(images)).float().cpu().numpy()
+        nonlocal most
+        while True:
+            at_once = min(most or len(images), len(images))
+            try:
+                return np.concatenate([ask(part) for part in torch.split(images, at_once)])
+            except OutOfMemory as error:
+                if at_once == 1:
+                    raise
+                most = at_once // 2
+                logger.warning("evaluation: %s (%s); it goes on with %d at a time", error.what, error.why, most)
 
     was_training, tf32 = model.training, torch.backends.cudnn.allow_tf32
     products = torch.get_float32_matmul_precision()

@@ -1,6 +1,9 @@
-"""What to do when a forward pass needs more memory than there is."""
+"""What to do when a step needs more memory than there is."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -10,14 +13,32 @@ from convsmith.errors import ConvsmithError, counted
 
 
 class OutOfMemory(ConvsmithError):
-    """A forward or backward pass did not fit into memory."""
+    """Something did not fit into memory.
 
-    def __init__(self, images: int, why: str) -> None:
+    Attributes:
+        in_update: it was the update of a step, which may have moved some of the weights.
+        smaller: images in a forward pass with which the last checkpoint can be gone on from; None if with none.
+    """
+
+    def __init__(self, images: int, why: str, in_update: bool = False) -> None:
         super().__init__(
             f"out of memory with {counted(images, 'image')} in a forward pass",
             why,
             "Set model.gradient_checkpointing=true, or train on smaller images (augment and preprocess).",
         )
+        self.in_update = in_update
+        self.smaller: int | None = None
+
+
+@contextmanager
+def out_of_memory_is_named(images: int, in_update: bool = False) -> Iterator[None]:
+    """Make an OutOfMemory of what a device, or the CPU's allocator, says in the block when it has no memory left."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(images, str(error).splitlines()[0], in_update) from None
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

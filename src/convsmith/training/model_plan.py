@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from convsmith.errors import ConvsmithError
+from convsmith.launch.world import World
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.fake_quant import train_for_int8
@@ -82,6 +83,14 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
         gmacs=gmacs,
         memory_bytes=fixed + per_sample * solved.per_device_batch,
     )
+
+
+def replan(recipe: Recipe, before: Plan, per_device_batch: int, world: World) -> Plan:
+    """The same plan with so many images in a forward pass."""
+    batch = recipe.batch.model_copy(update={"per_device": per_device_batch})
+    extra_samples = before.extra["num_samples"] if before.extra else None
+    recipe = recipe.model_copy(update={"batch": batch})
+    return plan(recipe, before.num_samples, *world.grid, extra_samples=extra_samples)
 
 
 def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:

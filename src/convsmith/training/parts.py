@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import torch
+from torch import Tensor, nn
 
 from convsmith.data.dataset import DataSet, Samples, Split
 from convsmith.data.loader import Batch, default_workers, train_loader, val_loader
@@ -16,17 +18,55 @@ from convsmith.models.layers import Normalize
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
+from convsmith.tasks.base import Results, Task
 from convsmith.tasks.make import make_task
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.distributed import Poll
 from convsmith.training.model_plan import build_model
 from convsmith.training.observers.base import Observer
-from convsmith.training.precision import pick_device, set_up
+from convsmith.training.precision import Precision, pick_device, set_up
 from convsmith.training.progress import Progress
-from convsmith.training.trainer import Parts
 from convsmith.training.tricks import prepare, synchronise_batch_norm
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a trainer works with.
+
+    Attributes:
+        model: on its device, in its memory layout.
+        normalize: uint8 images to the model's input, on the same device.
+        channels_last: whether images have the memory layout NHWC, as the model has.
+        batches: this process's micro-batches of a plan from a step on, in order.
+        val: its share of the validation images, each once; iterated after each epoch if the recipe evaluates.
+        observers: empty in all processes but the first.
+        new_results: makes an empty collection for one evaluation.
+    """
+
+    model: nn.Module
+    normalize: nn.Module
+    channels_last: bool
+    task: Task
+    batches: Callable[[Plan, int], Iterable[Batch]]
+    val: Iterable[Batch]
+    num_val: int
+    new_results: Callable[[], Results]
+    device: torch.device
+    precision: Precision
+    bad_files: BadFiles
+    observers: Sequence[Observer]
+    poll: Poll
+    world: World
+
+    def as_input(self, images: Tensor) -> Tensor:
+        """The model's input from uint8 images, on its device and in its layout."""
+        images = images.to(self.device, non_blocking=True)
+        if self.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        normalized: Tensor = self.normalize(images)
+        return normalized
 
 
 def make_parts(

@@ -17,7 +17,7 @@ from torch import distributed as dist
 
 from convsmith.launch.world import World
 from convsmith.training.checkpoint import new_checkpoint, tidy
-from convsmith.training.distributed import TIMEOUT, broadcast, gather
+from convsmith.training.distributed import broadcast, gather
 from convsmith.training.shares import is_shared_out, kept
 from convsmith.training.writer import CheckpointWriter
 
@@ -52,7 +52,7 @@ class ShardWriter(CheckpointWriter):
         super().__init__(folder, keep)
         self._world = world
         # The thread's messages must not mix with those of the training.
-        group = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        group = dist.new_group(backend="gloo", timeout=world.timeout)
         assert isinstance(group, dist.ProcessGroup)
         self._group = group
 

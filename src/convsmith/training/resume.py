@@ -1,0 +1,154 @@
+"""Where a training goes on from."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import torch
+
+from convsmith.data.dataset import DataSet
+from convsmith.errors import ConvsmithError
+from convsmith.launch.world import World
+from convsmith.recipe.plan import Plan
+from convsmith.recipe.schema import Recipe
+from convsmith.training.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint
+from convsmith.training.distributed import broadcast, gather
+from convsmith.training.model_plan import replan
+from convsmith.training.precision import pick_device, pick_precision
+from convsmith.training.progress import Progress
+from convsmith.training.run import Run, forward_batch_limit
+
+logger = logging.getLogger(__name__)
+
+
+def checkpoint_to_go_on_from(run: Run, recipe: Recipe, resume: Literal["auto", "never"]) -> Checkpoint | None:
+    """The newest whole checkpoint of the directory's run, None for a new run.
+
+    Raises:
+        ConvsmithError: the run is of another recipe, not to be gone on with, or has lost its checkpoints.
+    """
+    if not run.bundle.exists() and not any(run.checkpoints.glob("step-*")):
+        return None
+    if resume == "never":
+        raise ConvsmithError(f"{run.path} holds a run already", fix="Choose another directory with --out.")
+    run.check_same(recipe)
+    checkpoint = latest_checkpoint(run.checkpoints)
+    if checkpoint is None:
+        raise ConvsmithError(
+            f"{run.path} holds a bundle, but no checkpoints to go on from", fix="Choose another directory with --out."
+        )
+    return checkpoint
+
+
+def given_to_all(world: World, run: Run, checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """The first process's checkpoint; to all of them.
+
+    Raises:
+        ConvsmithError: one that keeps a share of the model does not see the run directory.
+    """
+    if not world.sharded:
+        return broadcast(world, checkpoint)
+    # What is sent is in memory as a whole; of a file, only what is used.
+    path = broadcast(world, checkpoint and checkpoint.path)
+    if not all(gather(world, (run.path / ".lock").exists())):
+        raise ConvsmithError(
+            f"{run.path} is not seen by every process",
+            "all that keep a share of the model write checkpoints",
+            "Choose with --out a directory that all machines share, or leave out --shard.",
+        )
+    return checkpoint or (read_checkpoint(path) if path else None)
+
+
+def begin(
+    checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, world: World
+) -> tuple[Progress, Plan]:
+    """Where all processes go on from, and the plan from there.
+
+    Raises:
+        ConvsmithError: the data are not those that the run began with, or not the same for all processes.
+    """
+    progress = progress_of(checkpoint, recipe, plan, dataset, world)
+    if len(set(gather(world, dataset.digest))) > 1:
+        raise ConvsmithError(
+            f"{dataset.root} does not hold the same data for every process",
+            "files or classes are missing on a machine",
+            "Give all machines the same data.",
+        )
+    limit = forward_batch_limit(run.path)
+    if limit is not None and limit < progress.per_device_batch:
+        logger.warning(
+            "memory was too small for %d images in a forward pass before: it is %d (delete %s to try more)",
+            progress.per_device_batch, limit, run.path / "forward_batch_limit",
+        )  # fmt: skip
+        progress.per_device_batch = limit
+    progress = broadcast(world, progress)
+    plan = as_begun(plan, recipe, progress, world)
+    return progress, plan
+
+
+def as_begun(plan: Plan, recipe: Recipe, progress: Progress, world: World) -> Plan:
+    """The plan with the forward batches that the run began with, whatever this machine would take today."""
+    if plan.per_device_batch == progress.per_device_batch:
+        return plan
+    if plan.effective_batch % (progress.per_device_batch * world.size):
+        logger.warning(
+            "the run began with %d images in a forward pass and goes on with %d, because batch.size=%d cannot be "
+            "divided over %d processes otherwise: what depends on the images of one pass, such as BatchNorm, changes",
+            progress.per_device_batch, plan.per_device_batch, plan.effective_batch, world.size,
+        )  # fmt: skip
+        progress.per_device_batch = plan.per_device_batch
+        return plan
+    return replan(recipe, plan, progress.per_device_batch, world)
+
+
+def gone_back(
+    recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, left: Progress, world: World
+) -> tuple[Checkpoint | None, Progress, Plan]:
+    """The last checkpoint, or the start where there is none, with what was found out since; and the plan from there."""
+    checkpoint = given_to_all(world, run, latest_checkpoint(run.checkpoints) if world.leads else None)
+    progress = progress_of(checkpoint, recipe, plan, dataset, world)
+    progress.per_device_batch, progress.compiled, progress.lr_factor = (
+        left.per_device_batch,
+        left.compiled,
+        left.lr_factor,
+    )
+    progress.teacher_digest, progress.bad_files = left.teacher_digest, left.bad_files
+    return checkpoint, progress, as_begun(plan, recipe, progress, world)
+
+
+def progress_of(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet, world: World) -> Progress:
+    """Where to go on from.
+
+    Raises:
+        ConvsmithError: the data are not those that the run began with.
+    """
+    if checkpoint is None:
+        return Progress(
+            data_digest=dataset.digest,
+            threads=torch.get_num_threads(),
+            precision=pick_precision(recipe.precision, pick_device()),
+            per_device_batch=plan.per_device_batch,
+            world_size=world.size,
+            loss_sums=[0.0] * world.size,
+        )
+    progress = Progress.from_dict(checkpoint.state)
+    if progress.data_digest != dataset.digest:
+        raise ConvsmithError(
+            f"{dataset.root} does not hold the data that this run began with",
+            "files or classes were added, removed or renamed since",
+            "Give the data as they were to go on, or start a new run in another directory with --out.",
+        )
+    if progress.threads != torch.get_num_threads():
+        logger.warning(
+            "the run began with %d threads and goes on with %d: results may differ in the last bits",
+            progress.threads, torch.get_num_threads(),
+        )  # fmt: skip
+    if progress.world_size != world.size:
+        logger.warning(
+            "the run began with %d processes and goes on with %d: results may differ in the last bits",
+            progress.world_size, world.size,
+        )  # fmt: skip
+        mean = sum(progress.loss_sums) / len(progress.loss_sums)
+        progress.world_size, progress.loss_sums = world.size, [mean] * world.size
+    return progress

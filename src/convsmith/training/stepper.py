@@ -1,0 +1,188 @@
+"""The optimizer steps of a plan: forward and backward passes, the update, the average of the weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from convsmith.data.loader import Batch, raise_on_bad
+from convsmith.randomness import Stream, counter_seed
+from convsmith.recipe.plan import Plan
+from convsmith.recipe.schema import Recipe
+from convsmith.training.checkpoint import Checkpoint
+from convsmith.training.distributed import gather, rest_before_fork
+from convsmith.training.divergence import Diverged, LossWatch, first_non_finite
+from convsmith.training.ema import Ema, decay_after
+from convsmith.training.gradients import GradientNorm
+from convsmith.training.memory import out_of_memory_is_named
+from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_optimizer
+from convsmith.training.parts import Parts
+from convsmith.training.precision import autocast
+from convsmith.training.progress import Progress
+from convsmith.training.replicas import Replicas
+from convsmith.training.shares import load_whole
+from convsmith.training.tricks import EachEpoch
+
+
+class Stepper:
+    """Takes the steps of a plan, from a checkpoint's progress or from the start.
+
+    Args:
+        recipe: what to train.
+        plan: its numbers; `groups` must be filled.
+        parts: model and data.
+        progress: where to start; changed as the steps are taken.
+        checkpoint: the tensors that belong to `progress`, None at the start.
+    """
+
+    def __init__(
+        self, recipe: Recipe, plan: Plan, parts: Parts, progress: Progress, checkpoint: Checkpoint | None
+    ) -> None:
+        assert plan.groups is not None
+        self.recipe, self.plan, self.parts, self.state = recipe, plan, parts, progress
+        self.ema = Ema(parts.model) if recipe.ema else None
+        self.replicas = _replicas(parts, compiled=bool(progress.compiled))
+        if self.ema:
+            self.replicas.spread(self.ema.model)
+        self.optimizer = make_optimizer(parts.model, recipe.optimizer, plan.groups)
+        self.epochs = plan.epochs
+        self.scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.precision == "fp16")
+        if checkpoint:
+            self._restore(checkpoint)
+        # The sum stays on the device: reading it every step would make the loop wait.
+        self.loss_sum = torch.tensor(progress.loss_sums[parts.world.rank], dtype=torch.float64, device=parts.device)
+        self.gradients = GradientNorm(recipe.clip_grad_norm, progress.norm_sum, parts.device)
+        self.watch = LossWatch(parts.model)
+        self._each_epoch = EachEpoch(parts.model, recipe, plan)
+        self._begun_epoch = -1
+        self._last_pass: Callable[[], Tensor] | None = None
+
+    def batches(self) -> Iterator[Batch]:
+        """This process's micro-batches from the next step on."""
+        rest_before_fork(self.parts.world)
+        return iter(self.parts.batches(self.plan, self.state.step))
+
+    def advance(self, batches: Iterator[Batch]) -> Tensor:
+        """Take the plan's next step, and nothing else; the sum of this process's losses, a scalar on the device.
+
+        Raises:
+            OutOfMemory: a pass, or the update, did not fit.
+        """
+        epoch, _ = self.epochs.at(self.state.step)
+        if self._begun_epoch != epoch:
+            self._begun_epoch = epoch
+            self._each_epoch.begin(epoch)
+            self.replicas.begin_epoch()
+        losses = self._passes(batches, epoch)
+        with out_of_memory_is_named(self.plan.per_device_batch, in_update=True):
+            self._update(losses)
+        self.state.step += 1
+        return torch.stack(losses).sum()
+
+    def forget_gradients(self) -> None:
+        """Drop what the passes of a step that was not finished have left."""
+        self.optimizer.zero_grad()
+        self._last_pass = None
+
+    def take_note_of_bad_files(self, batch: Batch) -> None:
+        """Raise a ConvsmithError for them if the recipe says so, else remember them."""
+        if batch.bad and self.recipe.data.on_error == "error":
+            raise_on_bad(batch)
+        self.parts.bad_files.add(batch.bad, self.state.bad_files)
+
+    def diverged(self) -> Diverged:
+        """The error of a loss that is no number, with the layer where that began; all processes have to come here."""
+        world, watch = self.parts.world, self.watch
+        if self._last_pass is not None and not any(gather(world, watch.layer is not None)):
+            watch.layer = first_non_finite(self.parts.model, self._last_pass)
+        # The process that had it first knows best: the weights of the others have gone wrong by its gradients.
+        _, layer = max(gather(world, (watch.steps, watch.layer or "")))
+        return Diverged(self.state.step, layer or None)
+
+    @property
+    def loss_scale(self) -> float | None:
+        """What the loss is multiplied by in fp16, None in other precisions."""
+        return self.scaler.get_scale() if self.scaler.is_enabled() else None
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What a checkpoint holds, by file."""
+        tensors = {"model": self.parts.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
+        if self.ema:
+            tensors["ema"] = self.ema.model.state_dict()
+        return tensors
+
+    def _passes(self, batches: Iterator[Batch], epoch: int) -> list[Tensor]:
+        """`accumulation` forward and backward passes; their losses."""
+        plan, world, step = self.plan, self.parts.world, self.state.step
+        losses = []
+        for micro_batch in range(plan.accumulation):
+            start = time.perf_counter()
+            batch = next(batches)
+            self.state.data_seconds += time.perf_counter() - start
+            self.take_note_of_bad_files(batch)
+            # numbered as in the sampler, so that it does not matter which process it falls to
+            number = micro_batch * world.size + world.rank
+            seed = counter_seed(Stream.STEP, self.recipe.seed, step, 0, number)
+            losses.append(self._pass(batch, seed, epoch, is_last=micro_batch == plan.accumulation - 1))
+        return losses
+
+    def _pass(self, batch: Batch, seed: int, epoch: int, is_last: bool) -> Tensor:
+        """One forward and backward pass of a step; its part of the loss, a scalar on the device."""
+        parts, self._last_pass = self.parts, None
+
+        def forward(model: nn.Module) -> Tensor:
+            torch.manual_seed(seed)
+            with autocast(parts.precision, parts.device.type):
+                return parts.task.training_loss(model, images, targets, epoch) / self.plan.accumulation
+
+        with out_of_memory_is_named(self.plan.per_device_batch):
+            images = parts.as_input(batch.images)
+            targets = batch.targets.to(parts.device, non_blocking=True)
+            with self.replicas.pass_of_step(is_last):
+                loss = forward(self.replicas.model)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._last_pass = partial(forward, parts.model)
+        if not self.scaler.is_enabled():
+            self.watch.look(loss.detach(), self._last_pass if self.replicas.computes_alone else None)
+        return loss.detach()
+
+    def _update(self, losses: list[Tensor]) -> None:
+        """Let the weights, and their average, follow the gradients."""
+        plan, step = self.plan, self.state.step
+        for loss in losses:
+            # a step that loss scaling skips may have no finite loss; a run that has only such steps is found at the
+            # end of its epoch
+            self.loss_sum += loss.nan_to_num(0, 0, 0) if self.scaler.is_enabled() else loss
+        self.watch.end_step()
+        for group in self.optimizer.param_groups:
+            group["lr"] = plan.lr[step] * group["lr_scale"] * self.state.lr_factor
+            if plan.weight_decay is not None and group["decay_moves"]:
+                group["weight_decay"] = plan.weight_decay[step]
+        self.gradients.measure(self.parts.model, self.epochs.at(step)[1], self.scaler, self.optimizer)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        decay = decay_after(self.recipe, self.epochs, step) if self.ema else None
+        if self.ema and decay is not None:
+            self.ema.update(decay)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        load_whole(self.parts.model, checkpoint.tensors["model"])
+        restore_optimizer(self.optimizer, checkpoint.tensors["optimizer"])
+        if self.ema:
+            load_whole(self.ema.model, checkpoint.tensors["ema"])
+        if self.state.grad_scaler:
+            self.scaler.load_state_dict(self.state.grad_scaler)
+
+
+def _replicas(parts: Parts, compiled: bool) -> Replicas:
+    """How the processes compute with one model."""
+    if not parts.world.sharded:
+        return Replicas(parts.model, parts.world, compiled)
+    from convsmith.training.sharding import Shards
+
+    return Shards(parts.model, parts.world)
