@@ -16,7 +16,8 @@ from convsmith.cli.main import app
 from convsmith.errors import ConvsmithError, missing_package
 from tests.launch.slurm_cluster import cluster, job_state, wait, why_not
 from tests.launch.test_local import RECIPE, finish, start
-from tests.training.test_interrupted import assert_same_run
+from tests.training.test_interrupted import assert_same_run, state_of
+from tests.training.test_memory import let_convolutions_be_hungry
 
 submitit = pytest.importorskip("submitit", reason="submitit is not installed: pip install 'convsmith[slurm]'")
 
@@ -166,6 +167,18 @@ def test_a_job_that_slurm_takes_off_its_machines_saves_and_goes_on(
     assert "stopped by SIG" in log
     assert job_state(slurm, job)["Restarts"] == "1"
     assert_same_run(uninterrupted, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_job_that_memory_is_too_small_for_goes_on_in_smaller_passes(
+    slurm: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = let_convolutions_be_hungry(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    (job,) = queue(slurm, "digits", digits, tmp_path / "run", *SIZE, *RECIPE)
+    log = ended(slurm, job, tmp_path / "run")
+    assert f"job {job} is requeued" in log + (tmp_path / "run" / "slurm" / f"{job}_1_log.err").read_text()
+    assert state_of(tmp_path / "run")["per_device_batch"] == 2
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from convsmith.errors import ConvsmithError, counted
+from convsmith.launch.report import OUT_OF_MEMORY
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _PORTS = range(20_000, 30_000)  # below those that a system gives to clients
@@ -38,7 +39,7 @@ class Resources:
         minutes: time limit.
         partition: None leaves it to Slurm.
         grace: seconds before the limit that the job is told to save.
-        max_requeues: how often at most a job whose time was up queues again.
+        max_requeues: how often at most a job queues again whose time was up, or whose memory was too small.
         more: further options of sbatch by name; True for those without a value.
     """
 
@@ -95,7 +96,7 @@ def submit(commands: Sequence[Sequence[str]], resources: Resources, folder: Path
 
 @dataclass(frozen=True)
 class Task:
-    """What each process of a job does: run a command, and queue the job again if its time was up before the end.
+    """What each process of a job does: run a command, and queue the job again if it has to begin anew before the end.
 
     Attributes:
         arguments: of the command line.
@@ -127,6 +128,8 @@ class Task:
         if code == 128 + signal.SIGUSR1:
             # not as a failure, which would end the others at once
             sys.exit(self._requeue() if os.environ["RANK"] == "0" else 0)
+        if code == OUT_OF_MEMORY:  # begun again, all take smaller passes; the others wait for this one
+            sys.exit(self._requeue())
         if code:
             sys.exit(code)
 
