@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from convsmith.analyze.distil import distil
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
     from convsmith.analyze.export import export
+    from convsmith.analyze.quantize import quantize
     from convsmith.bundle.predictor import Bundle, load
-    from convsmith.deploy.quantize import quantize_bundle as quantize
     from convsmith.models.published import Weights, list_weights, weights
     from convsmith.models.registry import create_model, list_models
     from convsmith.models.weights import load_weights
@@ -44,7 +44,7 @@ _HOME = {
     "load_recipe": "recipe.load:load_recipe",
     "load_weights": "models.weights:load_weights",
     "plan": "training.model_plan:plan",
-    "quantize": "deploy.quantize:quantize_bundle",
+    "quantize": "analyze.quantize:quantize",
     "train": "training.train:train",
     "weights": "models.published:weights",
 }

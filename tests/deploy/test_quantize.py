@@ -320,12 +320,6 @@ def test_only_a_bundle_or_an_empty_folder_is_replaced(bundle: Path, data: Path, 
         quantize_bundle(bundle, data, tmp_path / "int8", method="dynamic")
 
 
-def test_training_for_int8_is_pointed_at(bundle: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["quantize", str(bundle), "--data", str(data), "--method", "qat"])
-    assert "--finetune RUN quantization_aware={}" in capsys.readouterr().err
-
-
 def test_the_first_images_have_of_each_class_as_many() -> None:
     targets = np.array([0] * 50 + [1] * 5 + [2] * 20)
     order = balanced_order(targets, seed=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from convsmith.bundle.format import first_problem, read_manifest, read_model
+from convsmith.bundle.format import bundle_folder, first_problem, read_manifest, read_model
 from convsmith.bundle.runtime import available_cores
 from convsmith.deploy.labelled import Progress, metric_of, no_progress, open_labelled
 from convsmith.deploy.out import check_out
@@ -19,9 +18,8 @@ from convsmith.deploy.quantize import Form, form_of, quantize_bundle
 from convsmith.deploy.speed import BATCH, measure_speed
 from convsmith.deploy.trial import run_all
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.load import load_recipe, recipe_to_yaml
+from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
-from convsmith.storage import write_file
 from convsmith.training.run import Run
 from convsmith.training.run_weights import weights_of_run
 from convsmith.training.train import train
@@ -84,11 +82,11 @@ def distil(
         ConvsmithError: the teacher cannot teach, or what `train` and `quantize_bundle` raise.
     """
     recipe = student_recipe(Path(teacher), student, overrides)
-    check_out(Path(out) / _INT8, (_bundle(Path(teacher)), Path(data)))  # before the training, not after it
+    check_out(Path(out) / _INT8, (bundle_folder(Path(teacher)), Path(data)))  # before the training, not after it
     run = train(recipe, data, out)
     int8 = run.path / _INT8
     report = quantize_bundle(run.bundle, data, int8, max_drop=max_drop, progress=progress)
-    places = {"teacher": _bundle(Path(teacher)), "student": run.bundle, "student INT8": int8}
+    places = {"teacher": bundle_folder(Path(teacher)), "student": run.bundle, "student INT8": int8}
     models = {name: read_model(place, read_manifest(place)) for name, place in places.items()}
     manifest = read_manifest(places["teacher"])
     _, val = open_labelled(manifest, Path(data))
@@ -125,7 +123,7 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
     Raises:
         ConvsmithError: it is no classifier, its recipe is not one that this convsmith reads, or a word is wrong.
     """
-    folder = _bundle(teacher)
+    folder = bundle_folder(teacher)
     manifest = read_manifest(folder)
     if manifest.task != "classification":
         raise ConvsmithError(
@@ -146,11 +144,7 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
         "schedule": {"name": "cosine", "epochs": epochs, "warmup_epochs": min(5, epochs // 10)},
         "distillation": {**_DISTILLATION, "teacher": _teacher(teacher, folder, taught)},
     }
-    recipe = Recipe.model_validate_json(json.dumps(values))
-    with tempfile.TemporaryDirectory() as scratch:  # overrides are changes to a file
-        file = Path(scratch) / "student.yaml"
-        write_file(file, recipe_to_yaml(recipe))
-        return load_recipe(file, overrides)
+    return recipe_of(values, "the student's recipe", overrides)
 
 
 def _teacher(given: Path, folder: Path, recipe: Recipe) -> dict[str, Any]:
@@ -159,8 +153,3 @@ def _teacher(given: Path, folder: Path, recipe: Recipe) -> dict[str, Any]:
         return {"bundle": str(folder.absolute())}
     weights = weights_of_run(Run(given).path, "auto").resolve()
     return {"model": recipe.model.name, "weights": str(weights), "options": recipe.model.options}
-
-
-def _bundle(place: Path) -> Path:
-    """The bundle, which a run directory has inside."""
-    return place / "bundle" if (place / "bundle").is_dir() else place

@@ -15,10 +15,10 @@ from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.segmentation import Segmentation
-from convsmith.data.layout import quoted
 from convsmith.data.mask_folder import MaskFolder, open_mask_folder
 from convsmith.data.mask_pairs import is_there
 from convsmith.data.pairs import PairIndex
+from convsmith.deploy.labelled import check_classes
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
@@ -126,12 +126,7 @@ def judged_pairs(data: Path, manifest: Manifest) -> tuple[PairIndex, bool]:
             return folder.part("val"), True
     val = masks.val or "val"
     folder = _only(data, masks, val if is_there(data, masks.layout, val) else masks.train)
-    if folder.classes != manifest.labels:
-        raise ConvsmithError(
-            f"{data} has other classes than the bundle",
-            f"its classes are {quoted(folder.classes)}",
-            f"The bundle's are {quoted(manifest.labels)}; they must be the same, in the same order.",
-        )
+    check_classes(data, folder.classes, manifest)
     return folder.part("train"), False
 
 

@@ -77,6 +77,12 @@ class Manifest(Section):
         return files
 
 
+def bundle_folder(place: Path) -> Path:
+    """The bundle of a run directory, which has it inside; another place is the bundle itself."""
+    inside = place / "bundle"
+    return inside if inside.is_dir() else place
+
+
 def read_manifest(directory: Path) -> Manifest:
     """The manifest of a bundle, once its format, its checksum and the size of every file are as they should be.
 

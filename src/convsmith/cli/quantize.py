@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from convsmith.errors import ConvsmithError
-
 if TYPE_CHECKING:
     from convsmith.analyze.distil import Distilled
     from convsmith.deploy.labelled import Progress
@@ -18,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def quantize(
-    bundle: Annotated[Path, typer.Argument(help="A float bundle directory.")],
+    bundle: Annotated[Path, typer.Argument(help="A float bundle, or a run directory, which has it inside.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of `qat`: changes to the recipe.")
+    ] = None,
     *,
     data: Annotated[
         Path, typer.Option(help="The data it was trained on, or a folder of the same classes: train/* and val/*.")
@@ -26,43 +27,61 @@ def quantize(
     out: Annotated[Path | None, typer.Option(help="The INT8 bundle's directory.  [default: BUNDLE-int8]")] = None,
     method: Annotated[
         Literal["static", "dynamic", "qat"],
-        typer.Option(help="`static`: all layers; `dynamic`: the linear ones only; `qat`: says how to train for INT8."),
+        typer.Option(help="`static`: all layers; `dynamic`: the linear ones only; `qat`: train on, with rounding."),
     ] = "static",
     max_drop: Annotated[
-        float,
-        typer.Option(min=0, help="Points of top-1 or mIoU that may be lost; layers stay in float until it is less."),
-    ] = 0.1,
-    images: Annotated[int, typer.Option(min=1, help="Training images to calibrate with.")] = 512,
-    seed: Annotated[int, typer.Option(min=0, help="Chooses the images; the same seed gives the same bundle.")] = 0,
+        float | None,
+        typer.Option(
+            min=0,
+            help="Of `static`: points of top-1 or mIoU that may be lost; layers stay in float until it is less.  "
+            "[default: 0.1]",
+        ),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Of `static`: training images to calibrate with.  [default: 512]")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of `static`: chooses them; the same seed gives the same bundle.  [default: 0]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make an INT8 bundle of a float one: four times smaller, and faster; and measure both.
 
     Ranges and float layers are chosen by training images, both forms are judged by the validation images.
 
+    `--method qat` takes the bundle of a run, trains its model on for some epochs with rounding in OUT-run, and goes on
+    there where it was stopped.
+
     Example: convsmith quantize runs/photos/bundle --data photos/
 
     Example: convsmith quantize runs/streets/bundle --data streets/ --out streets-int8 --max-drop 0.5
+
+    Example: convsmith quantize runs/photos --data photos/ --method qat schedule.epochs=5
     """
     import json
 
-    from convsmith.deploy.quantize import quantize_bundle
+    from convsmith.analyze.quantize import quantize as run
+    from convsmith.bundle.format import bundle_folder
 
-    target = out or bundle.with_name(f"{bundle.absolute().name}-int8")
-    if method == "qat":
-        raise ConvsmithError(
-            "INT8 by training takes a training, not a bundle",
-            "the recipe's section quantization_aware rounds weights and activations while the model learns",
-            f"Fine-tune with: convsmith train RECIPE --data {data} --finetune RUN quantization_aware={{}}",
-        )
+    source = bundle_folder(bundle)
+    out = out or source.with_name(f"{source.absolute().name}-int8")
     with progress_bar() as progress:
-        report = quantize_bundle(
-            bundle, data, target, method=method, max_drop=max_drop, images=images, seed=seed, progress=progress
+        report = run(
+            source,
+            data,
+            out,
+            overrides or (),
+            method=method,
+            max_drop=max_drop,
+            images=images,
+            seed=seed,
+            progress=progress,
         )
     if as_json:
-        print(json.dumps({"bundle": str(target), **report.to_dict()}))
+        print(json.dumps({"bundle": str(out), **report.to_dict()}))
     else:
-        _print(report, target)
+        _print(report, out)
 
 
 @contextmanager
@@ -113,6 +132,8 @@ def _print(report: Quantization, out: Path) -> None:
             f"note: the validation images lose more than the {report.max_drop:g} points that the held-out training "
             "images were allowed; more --images know it better, a lower --max-drop keeps more layers in float"
         )
+    if report.run:
+        print(f"run:    {report.run}")
     print(f"bundle: {out}")
 
 

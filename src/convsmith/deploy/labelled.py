@@ -83,12 +83,7 @@ def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, Label
         section = Data()
     if manifest.task == "segmentation":
         masks = open_mask_folder(data, section.masks or Masks(), section.val_fraction)
-        if masks.classes != manifest.labels:
-            raise ConvsmithError(
-                f"{data} has other classes than the bundle",
-                f"its classes are {quoted(masks.classes)}",
-                f"The bundle's are {quoted(manifest.labels)}; they must be the same, in the same order.",
-            )
+        check_classes(data, masks.classes, manifest)
         none = np.zeros(0, np.int64)
         return LabelledImages(manifest, masks.train, none), LabelledImages(manifest, masks.val, none)
     folder = open_image_folder(data, section.val_fraction)
@@ -101,6 +96,16 @@ def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, Label
             )
     classes = np.array([manifest.labels.index(label) for label in folder.classes])
     return LabelledImages(manifest, folder.train, classes), LabelledImages(manifest, folder.val, classes)
+
+
+def check_classes(data: Path, found: Sequence[str], manifest: Manifest) -> None:
+    """Raise a ConvsmithError unless the classes found in a folder are the bundle's, in the same order."""
+    if tuple(found) != manifest.labels:
+        raise ConvsmithError(
+            f"{data} has other classes than the bundle",
+            f"its classes are {quoted(found)}",
+            f"The bundle's are {quoted(manifest.labels)}; they must be the same, in the same order.",
+        )
 
 
 def balanced_order(targets: NDArray[np.int64], seed: int) -> list[int]:

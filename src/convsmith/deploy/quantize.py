@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ from convsmith.deploy.static_int8 import FloatLayer, Int8, quantize_static
 from convsmith.deploy.trial import Verdict, compare, run_all
 from convsmith.errors import ConvsmithError
 
-Method = Literal["static", "dynamic"]
+Method = Literal["static", "dynamic", "qat"]
 
 _HELD_OUT = 4096  # images that choose rule and layers: the more, the better a tenth of a point is known;
 _HELD_OUT_PIXELS = 512 * 224 * 224  # fewer of large ones
@@ -48,34 +48,30 @@ class Quantization:
     """What became of a bundle in INT8.
 
     Attributes:
-        method: `static` or `dynamic`.
-        rule: how ranges were chosen; None where none were.
+        method: `static`, `dynamic`, or `qat`, quantization-aware training.
         metric: name of the metric that `drop` is of.
         drop: points that INT8 loses on the validation images; negative where it gains.
-        max_drop: what was allowed on the images held out of calibration.
         images: of the validation data, that both forms were judged by.
-        calibration_images, held_out_images: what ranges were measured on, and what rule and layers were chosen by.
-        seed: chose those images.
         threads, batch, size: what speed was measured with; height and width of the images.
         float_model: the model as it was.
         int8_model: the model as it is.
         parity: how far the logits of both are from each other.
         layers: how many layers have weights.
         float_layers: those that do not compute on integers, and why.
+        note: what the method does not cover; None where there is nothing to say.
+        seed: chose images to calibrate with, or is the training's; None where there are neither.
+        rule: how ranges were chosen; None where none were.
+        max_drop: what was allowed on the images held out of calibration.
+        calibration_images, held_out_images: what ranges were measured on, and what rule and layers were chosen by.
         tried: what each rule lost on the held-out images, with all layers in INT8.
         held_out: what the result loses on them.
-        note: what the method does not cover; None where there is nothing to say.
+        run: directory of the training.
     """
 
     method: Method
-    rule: str | None
     metric: str
     drop: float
-    max_drop: float | None
     images: int
-    calibration_images: int
-    held_out_images: int
-    seed: int
     threads: int
     batch: int
     size: tuple[int, int]
@@ -83,10 +79,16 @@ class Quantization:
     int8_model: Form
     parity: dict[str, float]
     layers: int
-    float_layers: tuple[FloatLayer, ...]
-    tried: dict[str, Verdict]
-    held_out: Verdict | None
-    note: str | None
+    float_layers: tuple[FloatLayer, ...] = ()
+    note: str | None = None
+    seed: int | None = None
+    rule: str | None = None
+    max_drop: float | None = None
+    calibration_images: int = 0
+    held_out_images: int = 0
+    tried: dict[str, Verdict] = field(default_factory=dict)
+    held_out: Verdict | None = None
+    run: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
@@ -98,7 +100,7 @@ def quantize_bundle(
     data: str | Path,
     out: str | Path,
     *,
-    method: Method = "static",
+    method: Literal["static", "dynamic"] = "static",
     max_drop: float = 0.1,
     images: int = 512,
     seed: int = 0,
@@ -115,8 +117,8 @@ def quantize_bundle(
         out: the new bundle's folder; an older bundle there is replaced.
         method: `static` for all layers; `dynamic`, which needs no images to calibrate, for the linear ones.
         max_drop: points of top-1, or of mIoU, that the held-out images may lose (method `static`).
-        images: how many to calibrate with; fewer where the training images are not twice as many.
-        seed: chooses those images; the same seed gives the same bytes.
+        images: how many to calibrate with; fewer where the training images are not twice as many (likewise).
+        seed: chooses those images; the same seed gives the same bytes (likewise).
         progress: is told what is done.
 
     Raises:
@@ -125,54 +127,25 @@ def quantize_bundle(
     """
     source = Path(bundle)
     check_out(Path(out), (source, Path(data)))
-    manifest = read_manifest(source)
-    if manifest.format != "onnx":
-        raise ConvsmithError(
-            f"{source} cannot be quantized",
-            f"its format is {manifest.format}; ranges and layers are those of the ONNX file in float32",
-            "Give the bundle that training wrote, such as runs/NAME/bundle.",
-        )
-    content = read_model(source, manifest)
-    if _INTEGER_OPERATORS & {node.op_type for node in onnx.load_from_string(content).graph.node}:
-        raise ConvsmithError(f"{source} is INT8 already", "only a float bundle can be quantized")
+    manifest, content = read_float(source)
     train, val = open_labelled(manifest, Path(data))
     if method == "dynamic":
         model, note = quantize_dynamic(content)
-        made, counts = None, (0, 0)
+        report = replace(measure(method, manifest, content, model, val, progress), note=note)
     else:
         made, counts = _static(manifest, content, train, max_drop, images, seed, progress)
-        model, note = made.content, None
-    exact, integer = (
-        run_all(manifest, content_, val, progress, f"{name} on validation images")
-        for name, content_ in (("float", content), ("INT8", model))
-    )
-    verdict = compare(manifest, exact, integer)
-    threads, example = available_cores(), first_input(manifest, next(iter(val))[0])
-    progress("speed", 0, 1)
-    speeds = measure_speed({"float": content, "int8": model}, example, threads)
-    progress("speed", 1, 1)
-    report = Quantization(
-        method=method,
-        rule=made.rule if made else None,
-        metric=metric_of(manifest),
-        drop=verdict.drop,
-        max_drop=max_drop if made else None,
-        images=len(val),
-        calibration_images=counts[0],
-        held_out_images=counts[1],
-        seed=seed,
-        threads=threads,
-        batch=BATCH,
-        size=(example.shape[1], example.shape[2]),
-        float_model=form_of(content, speeds["float"], exact.metrics),
-        int8_model=form_of(model, speeds["int8"], integer.metrics),
-        parity={name: value for name, value in asdict(verdict).items() if name != "drop"},
-        layers=len(Graph.load(content).weighted()),
-        float_layers=made.float_layers if made else (),
-        tried=made.tried if made else {},
-        held_out=made.verdict if made else None,
-        note=note,
-    )
+        model = made.content
+        report = replace(
+            measure(method, manifest, content, model, val, progress),
+            float_layers=made.float_layers,
+            seed=seed,
+            rule=made.rule,
+            max_drop=max_drop,
+            calibration_images=counts[0],
+            held_out_images=counts[1],
+            tried=made.tried,
+            held_out=made.verdict,
+        )
     rewrite_bundle(
         Path(out),
         model,
@@ -183,6 +156,62 @@ def quantize_bundle(
         created_with={name: version(name) for name in ("convsmith", "onnx", "onnxruntime")},
     )
     return report
+
+
+def read_float(bundle: Path) -> tuple[Manifest, bytes]:
+    """A bundle that can be made INT8, and its ONNX model.
+
+    Raises:
+        ConvsmithError: it is damaged, of another format than ONNX in float32, or INT8 already.
+    """
+    manifest = read_manifest(bundle)
+    if manifest.format != "onnx":
+        raise ConvsmithError(
+            f"{bundle} cannot be quantized",
+            f"its format is {manifest.format}; ranges and layers are those of the ONNX file in float32",
+            "Give the bundle that training wrote, such as runs/NAME/bundle.",
+        )
+    content = read_model(bundle, manifest)
+    if _INTEGER_OPERATORS & {node.op_type for node in onnx.load_from_string(content).graph.node}:
+        raise ConvsmithError(f"{bundle} is INT8 already", "only a float bundle can be quantized")
+    return manifest, content
+
+
+def measure(
+    method: Method, manifest: Manifest, exact: bytes, int8: bytes, val: LabelledImages, progress: Progress
+) -> Quantization:
+    """Judge the float and the INT8 model by the same images, and time them together.
+
+    Args:
+        method: how the INT8 model was made.
+        manifest: says how both look at images.
+        exact: the float ONNX model.
+        int8: the INT8 ONNX model.
+        val: the validation images.
+        progress: is told what is done.
+    """
+    exact_said, int8_said = (
+        run_all(manifest, content, val, progress, f"{name} on validation images")
+        for name, content in (("float", exact), ("INT8", int8))
+    )
+    verdict = compare(manifest, exact_said, int8_said)
+    threads, example = available_cores(), first_input(manifest, next(iter(val))[0])
+    progress("speed", 0, 1)
+    speeds = measure_speed({"float": exact, "int8": int8}, example, threads)
+    progress("speed", 1, 1)
+    return Quantization(
+        method=method,
+        metric=metric_of(manifest),
+        drop=verdict.drop,
+        images=len(val),
+        threads=threads,
+        batch=BATCH,
+        size=(example.shape[1], example.shape[2]),
+        float_model=form_of(exact, speeds["float"], exact_said.metrics),
+        int8_model=form_of(int8, speeds["int8"], int8_said.metrics),
+        parity={name: value for name, value in asdict(verdict).items() if name != "drop"},
+        layers=len(Graph.load(exact).weighted()),
+    )
 
 
 def _static(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convsmith.recipe.layers import file_layers, merge, override_layer, packaged
+from convsmith.recipe.layers import Layer, file_layers, merge, override_layer, packaged
 from convsmith.recipe.problems import kind_key, kinds_of, sections_of, validate
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.task_fit import PIXEL_METRICS
@@ -51,9 +51,27 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return resolve(source, overrides).recipe
 
 
+def recipe_of(values: Mapping[str, Any], name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Check a recipe that is no file.
+
+    Args:
+        values: what it says, plain values as in YAML.
+        name: what they are, for messages.
+        overrides: as for `load_recipe`.
+
+    Raises:
+        ConvsmithError: it says what a recipe cannot say.
+    """
+    layer = Layer(name, dict(values), dict.fromkeys((path for path, _ in _walk(values)), name))
+    return _resolve([layer, override_layer(overrides)]).recipe
+
+
 def resolve(source: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     """`load_recipe`, with where each value came from."""
-    layers = [*file_layers(source), override_layer(overrides)]
+    return _resolve([*file_layers(source), override_layer(overrides)])
+
+
+def _resolve(layers: Sequence[Layer]) -> Resolved:
     given: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:

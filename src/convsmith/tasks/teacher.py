@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convsmith.bundle.format import MODEL, read_manifest, read_model
+from convsmith.bundle.format import MODEL, bundle_folder, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier
@@ -44,7 +44,7 @@ def load_teacher(recipe: Recipe, device: torch.device, num_classes: int) -> Teac
     spec = recipe.distillation.teacher
     try:
         if spec.bundle is not None:
-            return _bundle(recipe, _bundle_folder(spec.bundle), num_classes)
+            return _bundle(recipe, bundle_folder(Path(spec.bundle)), num_classes)
         return _model(recipe, spec, device, num_classes)
     except ConvsmithError as error:
         raise ConvsmithError(f"distillation.teacher cannot teach: {error.what}", error.why, error.fix) from error
@@ -57,7 +57,7 @@ def teacher_digest(spec: Teacher) -> str | None:
         ConvsmithError: it is a bundle that cannot be read.
     """
     if spec.bundle is not None:
-        return read_manifest(_bundle_folder(spec.bundle)).files[MODEL].sha256
+        return read_manifest(bundle_folder(Path(spec.bundle))).files[MODEL].sha256
     assert spec.weights is not None
     path = _local(spec.weights)
     return sha256_of(path) if path and path.is_file() else None
@@ -124,12 +124,6 @@ def _normalisation_of(model: ImageClassifier, weights: str, recipe: Recipe) -> t
 def _local(weights: str) -> Path | None:
     """The path that weights are, None for a published name or another library's own."""
     return None if weights == "pretrained" or weights in list_weights() else Path(weights)
-
-
-def _bundle_folder(given: str) -> Path:
-    """The bundle, which a run directory has inside."""
-    inside = Path(given) / "bundle"
-    return inside if inside.is_dir() else Path(given)
 
 
 def _bundle(recipe: Recipe, folder: Path, num_classes: int) -> TeacherFunction:
