@@ -11,7 +11,7 @@ from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.parity import FLOAT16, FLOAT32, Parity, measure_parity
+from convsmith.deploy.parity import FLOAT16, FLOAT32, INT8, Parity, measure_parity
 from convsmith.errors import ConvsmithError
 from convsmith.models.layers import Normalize
 from convsmith.models.registry import create_model
@@ -117,6 +117,26 @@ def test_float16_may_change_the_class_of_one_image_in_a_hundred(count: int, chan
     else:
         with pytest.raises(ConvsmithError, match=r"they agree on \d+\.\d+% of the answers, and 99\.00% is asked for"):
             parity.figures(FLOAT16)
+
+
+def test_signal_to_noise_is_of_what_tells_classes_apart() -> None:
+    parity = Parity()
+    parity.add(np.array([[3.0, -1.0]], np.float32), np.array([[7.2, 3.0]], np.float32))  # 4.1 to all, 0.1 apart
+    assert parity.distance()["snr_db"] == pytest.approx(20 * np.log10(2 / 0.1), abs=1e-3)
+
+
+def test_equal_logits_are_200_db_above_the_noise() -> None:
+    parity = Parity()
+    parity.add(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32))
+    assert parity.distance() == {"max_abs_diff": 0, "mean_abs_diff": 0, "snr_db": 200}
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 1e30])
+def test_int8_that_is_more_noise_than_signal_is_caught(wrong: float) -> None:
+    parity = Parity()
+    parity.add(np.eye(3, dtype=np.float32), np.float32(wrong) * np.eye(3, dtype=np.float32))
+    with pytest.raises(ConvsmithError, match=r"logits are -.* dB above the noise, and 10 are asked for"):
+        parity.figures(INT8)
 
 
 def test_logits_of_another_shape_are_caught() -> None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from convsmith.bundle.format import Colour, write_bundle
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.parity import measure_parity
-from convsmith.deploy.trained_int8 import export_int8, measure_int8_parity
+from convsmith.deploy.parity import FLOAT32, INT8, measure_parity
+from convsmith.deploy.trained_int8 import export_int8
 from convsmith.models.fake_quant import rounding_of
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage
@@ -51,10 +51,10 @@ def make_bundle(
     more: dict[str, Any] = {}
     if rounding_of(exact) is None:
         onnx = export_onnx(exact, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
-        parity = measure_parity(exact, OnnxRuntime(onnx).run, images)
+        tolerance = FLOAT32
     else:
         onnx, float_layers = export_int8(exact, recipe)
-        parity = measure_int8_parity(exact, OnnxRuntime(onnx).run, images)
+        tolerance = INT8
         more = {"quantization": {"method": "training", "float_layers": float_layers}}
     write_bundle(
         directory,
@@ -69,7 +69,7 @@ def make_bundle(
         labels=labels,
         preprocess=recipe.preprocess,
         metrics=metrics,
-        parity=parity,
+        parity=measure_parity(exact, OnnxRuntime(onnx).run, images, tolerance),
         recipe=recipe.model_dump(mode="json"),
         data_digest=data_digest,
         colours=colours,

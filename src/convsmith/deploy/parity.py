@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,10 +27,12 @@ class Tolerance:
     Attributes:
         logits: largest difference of logits, relative to the largest logit.
         agreement: smallest share of images, or of pixels, to which both give the same class; one may always differ.
+        snr_db: smallest signal-to-noise ratio of the logits.
     """
 
-    logits: float
+    logits: float = math.inf
     agreement: float = 0.0
+    snr_db: float = -math.inf
 
 
 TOLERANCE = 1e-4
@@ -37,7 +40,11 @@ FLOAT32 = Tolerance(TOLERANCE)
 """Rounding through some hundred layers."""
 FLOAT16 = Tolerance(2e-2, agreement=0.99)
 """Eleven bits of each activation: the largest logit moves by a percent where the smallest margins are crossed."""
+INT8 = Tolerance(snr_db=10.0)
+"""Where a value lies between two levels, runtimes round it to different ones, and the next layers carry that on."""
 
+_MOST_DB = 200.0  # float32 itself has less
+_TINY = 1e-30
 
 _IMAGES = 256
 _PIXELS = _IMAGES * 224 * 224
@@ -54,7 +61,7 @@ class Parity:
     def __init__(self) -> None:
         self.images = 0
         self._worst, self._largest = 0.0, 1.0
-        self._total = self._values = self._agreeing = self._answers = 0.0
+        self._total = self._values = self._agreeing = self._answers = self._signal = self._noise = 0.0
 
     def add(self, expected: NDArray[np.float32], exported: NDArray[np.float32]) -> None:
         """Compare logits of the same images, [N, K] or [N, K, H, W].
@@ -74,12 +81,26 @@ class Parity:
         self._largest = max(self._largest, float(np.abs(expected).max()))
         self._total += float(difference.sum(dtype=np.float64))
         self._values += difference.size
+        with np.errstate(invalid="ignore", over="ignore"):  # of what is no number, which `figures` refuses
+            # what is added to all logits of a pixel changes nothing
+            signal, noise = (x - x.mean(axis=1, keepdims=True) for x in (expected, expected - exported))
+            self._signal += float(np.square(signal).sum(dtype=np.float64))
+            self._noise += float(np.square(noise).sum(dtype=np.float64))
         same = expected.argmax(1) == exported.argmax(1)
         self._agreeing += float(same.sum())
         self._answers += same.size
 
-    def figures(self, tolerance: Tolerance = FLOAT32) -> dict[str, float]:
-        """`images`, `max_abs_diff` and `mean_abs_diff` of the logits, `top1_agreement` (of images or pixels, 0 to 1).
+    def distance(self) -> dict[str, float]:
+        """Of the logits `max_abs_diff`, `mean_abs_diff` and `snr_db`, the signal-to-noise ratio: 200 if equal."""
+        ratio = 10 * math.log10(max((self._signal or _TINY) / (self._noise or _TINY), _TINY))
+        return {
+            "max_abs_diff": self._worst,
+            "mean_abs_diff": self._total / self._values,
+            "snr_db": min(max(ratio, -_MOST_DB), _MOST_DB),
+        }
+
+    def figures(self, tolerance: Tolerance) -> dict[str, float]:
+        """`images`, what `distance` has, and `top1_agreement` (of images or pixels, 0 to 1).
 
         Raises:
             ConvsmithError: the difference is beyond the tolerance, or nothing was compared.
@@ -87,42 +108,45 @@ class Parity:
         if not self.images:
             raise ConvsmithError("the export cannot be proved", "not one image can be read", "Repair or replace them.")
         allowed, agreement = tolerance.logits * self._largest, self._agreeing / self._answers
+        distance = self.distance()
         why = ""
         if not self._worst <= allowed:
             why = f"their logits differ by up to {self._worst:.3g}, and {allowed:.3g} is allowed"
         elif self._answers - self._agreeing > max(1, (1 - tolerance.agreement) * self._answers):
             why = f"they agree on {agreement:.2%} of the answers, and {tolerance.agreement:.2%} is asked for"
+        elif not distance["snr_db"] >= tolerance.snr_db:
+            why = (
+                f"their logits are {distance['snr_db']:.1f} dB above the noise, and {tolerance.snr_db:g} are asked for"
+            )
         if why:
             raise ConvsmithError(
                 "the exported model does not say what the trained one says",
                 f"on {counted(self.images, 'image')} {why}",
                 "Nothing was written. Please report this with the recipe.",
             )
-        return {
-            "images": self.images,
-            "max_abs_diff": self._worst,
-            "mean_abs_diff": self._total / self._values,
-            "top1_agreement": agreement,
-        }
+        return {"images": self.images, **distance, "top1_agreement": agreement}
 
 
-def measure_parity(model: nn.Module, run_exported: Run, batches: Iterable[Tensor]) -> dict[str, float]:
-    """Compare a model with its export in float32.
+def measure_parity(
+    model: nn.Module, run_exported: Run, batches: Iterable[Tensor], tolerance: Tolerance = FLOAT32
+) -> dict[str, float]:
+    """Compare a model with its export.
 
     Args:
         model: maps uint8 images [N, 3, H, W] to logits [N, K], or [N, K, H, W].
         run_exported: the same for arrays, in the artefact's own runtime.
         batches: real images, uint8 [N, 3, H, W]; batches may differ in size.
+        tolerance: how far they may be apart.
 
     Returns:
         What `Parity.figures` does.
 
     Raises:
-        ConvsmithError: the difference is beyond float32 rounding.
+        ConvsmithError: they are farther apart.
     """
     from convsmith.deploy.torch_runtime import TorchRuntime
 
     parity, trained = Parity(), TorchRuntime(model)
     for batch in batches:
         parity.add(trained.run(batch.numpy()), run_exported(batch.numpy()))
-    return parity.figures()
+    return parity.figures(tolerance)

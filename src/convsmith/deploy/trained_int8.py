@@ -1,28 +1,19 @@
-"""From a model that was trained for INT8 to its INT8 ONNX file, and the proof of it."""
+"""From a model that was trained for INT8 to its INT8 ONNX file."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 import onnx
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from convsmith.deploy.onnx_export import export_onnx
-from convsmith.deploy.parity import Run
 from convsmith.deploy.qdq import POOLED, Graph, Placement, Range, insert_qdq, place
 from convsmith.deploy.static_int8 import check_kernels
-from convsmith.deploy.trial import distance, thinned
-from convsmith.errors import ConvsmithError
 from convsmith.models.fake_quant import MARK, rounding_of
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage
-
-_ENOUGH_DB = 10.0
-"""Where a value lies between two levels, runtimes round it to different ones, and the next layers carry that on."""
 
 
 def export_int8(model: nn.Module, recipe: Recipe) -> tuple[bytes, list[str]]:
@@ -71,35 +62,3 @@ def _without_marks(content: bytes, low: Sequence[float], high: Sequence[float]) 
     for name in [name for name in ranges if f"{name}{POOLED}" in graph.makers]:
         ranges[f"{name}{POOLED}"] = ranges.pop(name)
     return graph, ranges
-
-
-def measure_int8_parity(model: nn.Module, run_exported: Run, batches: Iterable[Tensor]) -> dict[str, float]:
-    """`measure_parity` for what `export_int8` made: its levels are those of the model, its sums are not.
-
-    Returns:
-        `images`, `top1_agreement`, and what `distance` does.
-
-    Raises:
-        ConvsmithError: they are farther apart than values that were rounded to the level beside explain.
-    """
-    trained: list[NDArray[np.float32]] = []
-    exported: list[NDArray[np.float32]] = []
-    images = agreeing = answers = 0
-    with torch.inference_mode():
-        for batch in batches:
-            one, two = model(batch).numpy(), run_exported(batch.numpy())
-            images += len(batch)
-            same = one.argmax(1) == two.argmax(1)
-            agreeing, answers = agreeing + int(same.sum()), answers + same.size
-            trained.append(thinned(one))
-            exported.append(thinned(two))
-    if not images:
-        raise ConvsmithError("the export cannot be proved", "not one image can be read", "Repair or replace them.")
-    figures = distance(trained, exported)
-    if not figures["snr_db"] >= _ENOUGH_DB:
-        raise ConvsmithError(
-            "the INT8 model does not say what the trained one says",
-            f"on {images} images its logits are {figures['snr_db']:.1f} dB above the noise, not {_ENOUGH_DB:g}",
-            "Nothing was written. Please report this with the recipe.",
-        )
-    return {"images": images, "top1_agreement": agreeing / answers, **figures}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +19,9 @@ from convsmith.deploy.labelled import (
     metric_of,
     new_results,
 )
+from convsmith.deploy.parity import Parity
 from convsmith.errors import ConvsmithError
 
-_MOST_DB = 200.0  # float32 itself has less
-_TINY = 1e-30
 _STRIDE = 8  # of a map, each eighth row and column is compared
 _KEPT = 1 << 26  # logits that are compared, 256 MiB; those of further images only count in the metrics
 
@@ -82,7 +80,7 @@ def run_all(
         nonlocal kept
         answer = runtime.run(batch)
         if kept < _KEPT:
-            logits.append(thinned(answer))
+            logits.append(_thinned(answer))
             kept += logits[-1].size
         return answer
 
@@ -99,33 +97,19 @@ def run_all(
     return Outcome(results.compute(), logits, classes)
 
 
-def thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def _thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of maps [N, K, H, W] each eighth row and column; logits of images as they are."""
     return logits[..., ::_STRIDE, ::_STRIDE].copy() if logits.ndim == 4 else logits
 
 
 def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
     """The other's distance from the exact one; both are of the same images."""
-    metric = metric_of(manifest)
+    metric, apart = metric_of(manifest), Parity()
+    for one, two in zip(exact.logits, other.logits, strict=True):
+        apart.add(one, two)
     same = [one == two for one, two in zip(exact.classes, other.classes, strict=True)]
     return Verdict(
         drop=100 * (exact.metrics[metric] - other.metrics[metric]),
         agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),
-        **distance(exact.logits, other.logits),
+        **apart.distance(),
     )
-
-
-def distance(exact: Iterable[NDArray[np.float32]], other: Iterable[NDArray[np.float32]]) -> dict[str, float]:
-    """`snr_db`, `max_abs_diff` and `mean_abs_diff` of logits [N, K] or [N, K, H, W], batch by batch."""
-    signal = noise = total = values = worst = 0.0
-    for one, two in zip(exact, other, strict=True):
-        difference = np.abs(one - two)
-        worst = float(np.maximum(worst, difference.max()))  # NaN stays
-        total += float(difference.sum(dtype=np.float64))
-        values += difference.size
-        # what is added to all logits of a pixel changes nothing
-        centred, error = (x - x.mean(axis=1, keepdims=True) for x in (one, one - two))
-        signal += float(np.square(centred, dtype=np.float64).sum())
-        noise += float(np.square(error, dtype=np.float64).sum())
-    ratio = 10 * math.log10((signal or _TINY) / (noise or _TINY))
-    return {"snr_db": min(max(ratio, -_MOST_DB), _MOST_DB), "max_abs_diff": worst, "mean_abs_diff": total / values}
