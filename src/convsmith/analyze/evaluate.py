@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from convsmith.analyze.evaluate_masks import evaluate_masks
 from convsmith.bundle.classification import Classification
@@ -17,8 +16,8 @@ from convsmith.bundle.format import Manifest
 from convsmith.data.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.index import Index
 from convsmith.deploy.format import open_bundle
+from convsmith.deploy.labelled import data_section
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
 from convsmith.tasks.classification_metrics import ClassificationResults
 
 
@@ -133,11 +132,11 @@ def judged_images(data: Path, manifest: Manifest) -> tuple[Index, bool]:
 
 def _validation_images(data: Path, manifest: Manifest) -> Index | None:
     """The validation images of `data`, or None if it is not the folder that the bundle was trained on."""
-    if manifest.data_digest is None:
+    section = data_section(manifest)
+    if manifest.data_digest is None or section is None:
         return None
     try:
-        section = Data.model_validate(manifest.recipe.get("data"))
         folder = open_image_folder(data, section.val_fraction)
-    except (ValidationError, ConvsmithError):
+    except ConvsmithError:
         return None  # what cannot be trained on is not what it was trained on; it may be fit to judge by
     return folder.val if folder.digest == manifest.data_digest else None

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
@@ -18,7 +15,7 @@ from convsmith.bundle.segmentation import Segmentation
 from convsmith.data.mask_folder import MaskFolder, open_mask_folder
 from convsmith.data.mask_pairs import is_there
 from convsmith.data.pairs import PairIndex
-from convsmith.deploy.labelled import check_classes
+from convsmith.deploy.labelled import check_classes, data_section
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
@@ -115,10 +112,7 @@ def judged_pairs(data: Path, manifest: Manifest) -> tuple[PairIndex, bool]:
     Raises:
         ConvsmithError: the data cannot be used, or have other classes.
     """
-    try:
-        section = Data.model_validate_json(json.dumps(manifest.recipe.get("data")))
-    except ValidationError:
-        section = Data()
+    section = data_section(manifest) or Data()
     masks = section.masks or Masks()
     with suppress(ConvsmithError):  # what cannot be trained on is not what it was trained on; it may do to judge by
         folder = open_mask_folder(data, masks, section.val_fraction)

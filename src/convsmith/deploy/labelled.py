@@ -77,10 +77,7 @@ def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, Label
     Raises:
         ConvsmithError: the folder cannot be trained on, or has other classes than the bundle.
     """
-    try:
-        section = Data.model_validate_json(json.dumps(manifest.recipe.get("data")))
-    except ValidationError:
-        section = Data()
+    section = data_section(manifest) or Data()
     if manifest.task == "segmentation":
         masks = open_mask_folder(data, section.masks or Masks(), section.val_fraction)
         check_classes(data, masks.classes, manifest)
@@ -96,6 +93,14 @@ def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, Label
             )
     classes = np.array([manifest.labels.index(label) for label in folder.classes])
     return LabelledImages(manifest, folder.train, classes), LabelledImages(manifest, folder.val, classes)
+
+
+def data_section(manifest: Manifest) -> Data | None:
+    """How the bundle's data were read; None where its recipe does not say, or not as this convsmith reads it."""
+    try:
+        return Data.model_validate_json(json.dumps(manifest.recipe.get("data")))
+    except ValidationError:
+        return None
 
 
 def check_classes(data: Path, found: Sequence[str], manifest: Manifest) -> None:
