@@ -34,7 +34,8 @@ def distil(
     import json
 
     from convsmith.analyze.distil import distil as run
-    from convsmith.cli.quantize import print_forms, progress_bar
+    from convsmith.cli.progress import progress_bar
+    from convsmith.cli.quantize import print_forms
 
     out = out or Path("runs") / f"{student.replace('/', '-')}-distilled"
     with progress_bar() as progress:

@@ -43,22 +43,20 @@ def evaluate(
     """
     import json
     import sys
-
-    from rich.console import Console
-    from rich.progress import Progress
+    from functools import partial
 
     from convsmith.analyze.evaluate import evaluate_bundle
     from convsmith.analyze.evaluate_masks import MaskEvaluation
     from convsmith.bundle.format import read_manifest
+    from convsmith.cli.progress import progress_bar
     from convsmith.recipe.layers import override_layer
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("evaluate", total=None)
+    with progress_bar() as progress:
         report = evaluate_bundle(
             bundle,
             data,
             batch_size,
-            lambda done, total: bar.update(task, completed=done, total=total),
+            partial(progress, "evaluate"),
             boundary=boundary_iou,
             looking=override_layer(changes or ()).values,
             allow_code=allow_code,

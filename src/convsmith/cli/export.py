@@ -41,15 +41,13 @@ def export(
     Example: convsmith export runs/streets/bundle --format onnx --size 512x1024 --out exports/fixed --data streets/
     """
     import json
-    import sys
-
-    from rich.console import Console
-    from rich.progress import Progress
+    from functools import partial
 
     from convsmith.analyze.export import export as export_model
+    from convsmith.cli.progress import progress_bar
 
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(f"make {file_format}", total=None)
+    with progress_bar() as progress:
+        progress(f"make {file_format}", 0, 1)
         report = export_model(
             place,
             file_format,
@@ -58,7 +56,7 @@ def export(
             opset=opset,
             size=_size(size) if size else None,
             images=images,
-            progress=lambda done, total: bar.update(task, description="prove", completed=done, total=total),
+            progress=partial(progress, "prove"),
         )
     if as_json:
         print(json.dumps(report))

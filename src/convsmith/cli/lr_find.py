@@ -33,21 +33,16 @@ def lr_find(
     Example: convsmith lr-find resnet18-folder --data photos/
     """
     import json
-    import sys
-
-    from rich.console import Console
-    from rich.progress import Progress
+    from functools import partial
 
     from convsmith.analyze.lr_finder import find_lr
+    from convsmith.cli.progress import progress_bar
     from convsmith.recipe.load import load_recipe
 
     checked = load_recipe(recipe, overrides or ())
     out = out or Path("lr-find") / Path(recipe).stem
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("steps", total=None)
-        test = find_lr(
-            checked, data, out, start, end, steps, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with progress_bar() as progress:
+        test = find_lr(checked, data, out, start, end, steps, partial(progress, "steps"))
     if as_json:
         print(json.dumps(test.to_dict()))
     else:

@@ -34,21 +34,16 @@ def profile(
     Example: convsmith profile resnet18-folder --data photos/
     """
     import json
-    import sys
-
-    from rich.console import Console
-    from rich.progress import Progress
+    from functools import partial
 
     from convsmith.analyze.profile import profile_training
+    from convsmith.cli.progress import progress_bar
     from convsmith.recipe.load import load_recipe
 
     checked = load_recipe(recipe, overrides or ())
     out = out or Path("profile") / Path(recipe).stem
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("steps", total=None)
-        result = profile_training(
-            checked, data, out, steps, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with progress_bar() as progress:
+        result = profile_training(checked, data, out, steps, partial(progress, "steps"))
     if as_json:
         print(json.dumps(result.to_dict()))
     else:

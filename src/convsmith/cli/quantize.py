@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,7 +10,6 @@ import typer
 
 if TYPE_CHECKING:
     from convsmith.analyze.distil import Distilled
-    from convsmith.deploy.labelled import Progress
     from convsmith.deploy.quantize import Form, Quantization
 
 
@@ -63,6 +61,7 @@ def quantize(
 
     from convsmith.analyze.quantize import quantize as run
     from convsmith.bundle.format import bundle_folder
+    from convsmith.cli.progress import progress_bar
 
     source = bundle_folder(bundle)
     out = out or source.with_name(f"{source.absolute().name}-int8")
@@ -82,28 +81,6 @@ def quantize(
         print(json.dumps({"bundle": str(out), **report.to_dict()}))
     else:
         _print(report, out)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A bar on a terminal, one line for what is being done, with the time that is left."""
-    import sys
-
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
-
-    with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                for task in tasks.values():
-                    bar.update(task, visible=False)
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done)
-
-        yield tell
 
 
 def _print(report: Quantization, out: Path) -> None:
