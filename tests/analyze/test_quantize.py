@@ -27,7 +27,7 @@ from tests.training.tiny_model import name_tiny
 TRICKS = (
     "distillation={teacher: {model: resnet18, weights: resnet18.tv_v1}}",
     "freeze={names: backbone, epochs: 3}",
-    "ema={}",
+    "ema={judged: false}",
     "early_stopping={patience: 3}",
     "mixing={mixup_alpha: 0.2, off_epochs: 5}",
     "schedule={name: cosine, epochs: 50, warmup_epochs: 5, min_lr: 0.01, extra: {epochs: 2, lr: 0.01}}",

@@ -132,8 +132,9 @@ def test_hrnet_has_one_resize_for_each_upsampling_and_constant_shapes_where_the_
     assert operations(free)["Resize"] == upsamplings
     fixed = with_fixed_size(free, (64, 96))
     found = operations(fixed)
-    assert found["Resize"] == found["Shape"] == upsamplings  # the batch is still free
-    assert set(found) == {"Cast", "Conv", "Add", "Relu", "Concat", "Shape", "Resize"}
+    assert found["Resize"] == upsamplings
+    assert set(found) == {"Cast", "Conv", "Add", "Relu", "Concat", "Resize"}
+    assert found["Concat"] == 1  # of the branches, before the head
     assert_says_the_same(exact, free, (61, 90))
     assert_says_the_same(exact, fixed, (64, 96))
 
@@ -141,8 +142,35 @@ def test_hrnet_has_one_resize_for_each_upsampling_and_constant_shapes_where_the_
 def test_fixing_the_size_leaves_no_shape_to_compute() -> None:
     exact, free = exported(live_segmenter(), WholeImage(method="whole"), any_size=True)
     fixed = with_fixed_size(free, (40, 72))
-    assert operations(free)["Shape"] > operations(fixed)["Shape"]
+    found = operations(fixed)
+    assert (found["Resize"], found["Shape"], found["Concat"]) == (1, 0, 0)
     assert_says_the_same(exact, fixed, (40, 72))
+
+
+def test_upsampling_for_one_size_is_told_it_as_constants() -> None:
+    exact, content = exported(after_convolution(_Branches()), WholeImage(method="whole"))
+    graph = onnx.load_from_string(content).graph
+    sizes = {tensor.name: onnx.numpy_helper.to_array(tensor).tolist() for tensor in graph.initializer}
+    resize = next(node for node in graph.node if node.op_type == "Resize")
+    assert sizes[resize.input[3]] == [64, 64]
+    assert [list(a.ints) for a in resize.attribute if a.name == "axes"] == [[2, 3]]
+    assert_says_the_same(exact, content)
+
+
+@pytest.mark.parametrize(("of", "end", "left"), [("x", 2, 0), ("other", 2, 1), ("x", 1, 1)])
+def test_only_sizes_that_an_upsampling_keeps_are_left_out(of: str, end: int, left: int) -> None:
+    rest = [8, 9] if end == 2 else [4, 8, 9]
+    graph = onnx.parser.parse_graph(
+        f"""g (float[n,4,3,5] x, float[m,2,3,5] other) => (float[a,b,c,d] y)
+        <int64[{len(rest)}] rest = {{{", ".join(map(str, rest))}}}> {{
+            kept = Shape <start: int = 0, end: int = {end}> ({of})
+            sizes = Concat <axis: int = 0> (kept, rest)
+            y = Resize <mode: string = "linear"> (x, , , sizes)
+        }}"""
+    )
+    model = onnx_ir.from_proto(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)]))
+    fold_constants(model)
+    assert Counter(node.op_type for node in model.graph)["Shape"] == left
 
 
 def live_segmenter() -> nn.Module:

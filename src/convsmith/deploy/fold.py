@@ -1,7 +1,7 @@
-"""Constant factors of an ONNX graph, multiplied into the weights beside them.
+"""Constant factors of an ONNX graph, multiplied into the weights beside them; and sizes that need not be computed.
 
-The exporter folds BatchNorm. What it leaves are the normalisation before the first convolution and ConvNeXt's layer
-scale after the last linear layer of each block.
+The exporter folds BatchNorm. What it leaves are the normalisation before the first convolution, ConvNeXt's layer
+scale after the last linear layer of each block, and the number of images and channels in the sizes of each upsampling.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ def fold_constants(model: ir.Model) -> None:
       `scale * x + shift` are the zeros around `x + shift / scale`. Where it does not pad, the shift becomes a bias;
       where it does, that would be wrong at the border, which sees fewer shifts than the middle.
     - `scale * (x @ W + b)`, one scale for each column, becomes `x @ (W * scale) + b * scale`.
+    - An upsampling of `x` to the size (N, C) of `x`, then (H, W), becomes one of the axes of H and W alone.
     """
     for node in list(model.graph):
+        if node.op_type == "Resize":
+            _fold_kept_sizes(model.graph, node)
         if node.op_type == "Mul" and not _fold_normalization(model.graph, node):
             _fold_layer_scale(model.graph, node)
     for name, value in list(model.graph.initializers.items()):
@@ -79,6 +82,23 @@ def _fold_layer_scale(graph: ir.Graph, mul: ir.Node) -> None:
     add.replace_input_with(1, _initializer(graph, f"{add.name}.bias", bias * scale))
     mul.outputs[0].replace_all_uses_with(add.outputs[0])
     graph.remove(mul, safe=True)
+
+
+def _fold_kept_sizes(graph: ir.Graph, resize: ir.Node) -> None:
+    """The sizes of a Resize, without those of its input that it keeps."""
+    sizes = resize.inputs[3] if len(resize.inputs) > 3 else None
+    concat = sizes.producer() if sizes is not None else None
+    shape = concat.inputs[0].producer() if concat is not None and concat.inputs[0] is not None else None
+    if concat is None or shape is None or (concat.op_type, shape.op_type) != ("Concat", "Shape"):
+        return
+    start, end = (shape.attributes.get_int(name, 0) for name in ("start", "end"))
+    if len(concat.inputs) != 2 or shape.inputs[0] is not resize.inputs[0] or (start, end) != (0, 2):
+        return
+    resize.replace_input_with(3, concat.inputs[1])
+    resize.attributes["axes"] = ir.AttrInt64s("axes", [2, 3])
+    for node in (concat, shape):
+        if not node.outputs[0].uses():
+            graph.remove(node, safe=True)
 
 
 def _operands(node: ir.Node) -> tuple[ir.Value | None, Array | None]:
