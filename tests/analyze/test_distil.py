@@ -3,14 +3,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import convsmith as cs
 from convsmith.analyze.distil import distil, student_recipe
 from convsmith.cli.main import main
 from convsmith.recipe.schema import Recipe
 from tests.colours import write_colour_bundle
+from tests.tasks.tiny_segmenter import name_tiny_segmenter
 from tests.training.conftest import SMALL
+from tests.training.scenes import scenes_recipe, write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +55,30 @@ def test_words_change_the_students_recipe(teacher: Path) -> None:
         student_recipe(teacher, "mobilenet_v2", ["schedule.epoch=77"])
 
 
-def test_a_bundle_for_segmentation_cannot_teach(pixel_bundle: Path) -> None:
-    with pytest.raises(cs.ConvsmithError, match="distillation is for classifiers"):
-        student_recipe(pixel_bundle, "mobilenet_v2")
+def test_a_run_for_segmentation_teaches_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_tiny_segmenter(monkeypatch)
+    monkeypatch.setattr("convsmith.deploy.speed._SECONDS", 0.0)
+    data = write_scenes(tmp_path / "data")
+    teacher = cs.train(scenes_recipe(tmp_path, "schedule.epochs=8"), data, tmp_path / "teacher")
+    words = ["optimizer.lr=0.1", "schedule.epochs=4", "ema=null"]
+    result = distil(teacher.path, "tiny_segmenter", data, tmp_path / "student", words, max_drop=100)
+    assert list(result.forms) == ["teacher", "student", "student INT8"]
+    assert result.metric == "miou"
+    assert all("miou" in form.metrics for form in result.forms.values())
+    assert cs.load(tmp_path / "student" / "bundle-int8").manifest.task == "segmentation"
+
+
+def test_the_teacher_is_what_a_student_of_pixels_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All masks are wiped out, and with `alpha` 1 nothing but the teacher is left."""
+    name_tiny_segmenter(monkeypatch)
+    data = write_scenes(tmp_path / "data")
+    teacher = cs.train(scenes_recipe(tmp_path, "schedule.epochs=16"), data, tmp_path / "teacher")
+    for mask in (data / "masks" / "train").iterdir():
+        pixels = np.array(Image.open(mask))
+        Image.fromarray(np.where(pixels == 255, pixels, 0).astype(np.uint8)).save(mask)
+    words = ["optimizer.lr=0.1", "schedule.epochs=16", "ema=null", "distillation.alpha=1.0"]
+    student = cs.train(student_recipe(teacher.path, "tiny_segmenter", words), data, tmp_path / "student")
+    assert cs.evaluate(student.bundle, data).miou > 0.5
 
 
 def test_a_bundle_of_a_recipe_that_is_none_is_said(tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ def classes(tmp_path: Path) -> Path:
         ("augment.random_erasing={probability: 0.5}", "augment.random_erasing changes images alone"),
         ("augment={efficientnet_crop: {size: 32}, random_crop: null}", "augment.efficientnet_crop changes images"),
         ("mixing={mixup_alpha: 0.2}", "`mixing` is for classification, but task is segmentation: set mixing=null"),
-        ("distillation={teacher: {bundle: runs/x}}", "`distillation` is for classification"),
+        (
+            "distillation={teacher: {model: hrnet_w18_seg, weights: x.pth}, kind: features}",
+            "distillation.kind `features` compares whole images",
+        ),
         ("sampling={name: balanced}", "sampling.name `balanced` needs one class for each image"),
     ],
 )

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from convsmith.recipe.objective import Distillation
-from convsmith.tasks.distillation import Distiller, divergence, similarity_distance
+from convsmith.tasks.distillation import Distiller, divergence, logits_distance, pixel_distance, similarity_distance
 from tests.tasks.tiny import batch, tiny
 from tests.tasks.training_goldens import cases, gradient_norm, normal
 
@@ -47,6 +47,32 @@ def test_the_divergence_is_that_of_torch_and_of_timm(case: dict[str, Any]) -> No
         ours = ours + timm["distill_weight"] * divergence(student, teacher, temperature)
         assert ours.item() == pytest.approx(timm["loss"], rel=1e-9)
         assert gradient_norm(ours, student) == pytest.approx(timm["grad_l2"], rel=1e-8)
+
+
+@pytest.mark.parametrize("kind", ["logits", "hard"])
+def test_the_distance_of_pixels_is_that_of_images_over_those_that_count(kind: str) -> None:
+    given = spec(kind=kind)
+    student, teacher = normal(0, 2, 4, 3, 5), normal(1, 2, 4, 3, 5)
+    masks = torch.zeros(2, 3, 5, dtype=torch.uint8)
+    masks[0, 1:] = 255
+    own, wanted = (x.permute(0, 2, 3, 1)[masks == 0] for x in (student, teacher))
+    assert len(own) == 20
+    torch.testing.assert_close(pixel_distance(given, student, teacher, masks), logits_distance(given, own, wanted))
+
+
+def test_a_teachers_pixels_are_brought_to_the_size_of_the_students() -> None:
+    student, masks = normal(0, 1, 4, 3, 5), torch.zeros(1, 6, 10, dtype=torch.uint8)
+    teacher = student.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    assert pixel_distance(spec(), student, teacher, masks).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_pixels_none_of_which_counts_teach_nothing() -> None:
+    student = normal(0, 1, 4, 3, 5).requires_grad_()
+    distance = pixel_distance(spec(), student, normal(1, 1, 4, 3, 5), torch.full((1, 3, 5), 255, dtype=torch.uint8))
+    distance.backward()  # type: ignore[no-untyped-call]
+    assert distance == 0
+    assert student.grad is not None
+    assert not student.grad.any()
 
 
 def test_the_distance_of_similarities_is_its_formula() -> None:

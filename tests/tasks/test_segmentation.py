@@ -18,6 +18,7 @@ from convsmith.recipe.load import load_recipe
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage
+from convsmith.tasks.distillation import pixel_distance
 from convsmith.tasks.losses import class_weights
 from convsmith.tasks.segmentation import JudgedMasks, Segmentation
 from convsmith.tasks.segmentation_losses import make_segmentation_loss
@@ -146,6 +147,16 @@ def test_class_weights_come_from_the_pixels_of_the_masks_that_are_used(
     given = wanted.loss.class_weights
     assert isinstance(given, str)
     torch.testing.assert_close(loss_of(wanted, data, used), expected_loss(wanted, class_weights(given, pixels)))
+
+
+def test_a_teacher_takes_its_share_of_the_loss(data: MaskFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, masks = batch()
+    teacher = torch.randn(2, CLASSES, 9, 14)
+    monkeypatch.setattr("convsmith.tasks.segmentation.load_teacher", lambda *_: lambda _: teacher)
+    wanted = recipe("distillation={teacher: {bundle: x}, alpha: 0.3}")
+    assert wanted.distillation is not None
+    distance = pixel_distance(wanted.distillation, model()(images)[-1], teacher, masks)
+    torch.testing.assert_close(loss_of(wanted, data, [0]), 0.7 * expected_loss(wanted, None) + 0.3 * distance)
 
 
 def test_the_loss_has_full_precision_under_autocast(data: MaskFolder) -> None:

@@ -11,15 +11,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from convsmith.analyze.export import export
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import create_model
+from convsmith.recipe.load import load_recipe
 from convsmith.recipe.objective import Teacher
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import sha256_of
 from convsmith.tasks import teacher as teacher_module
 from convsmith.tasks.teacher import load_teacher, teacher_digest
 from tests.colours import LABELS, colour_model, write_colour_bundle
+from tests.stripes import write_stripes
 from tests.tasks.tiny import CLASSES, recipe
+from tests.tasks.tiny_segmenter import TinySegmenter, name_tiny_segmenter
 
 CPU = torch.device("cpu")
 OTHER = ["preprocess.mean=[0.5,0.4,0.3]", "preprocess.std=[0.2,0.3,0.5]"]
@@ -125,6 +129,40 @@ def test_a_bundle_gets_the_pixels_back(colour_bundle: Path) -> None:
     torch.testing.assert_close(answers, images.float().mean((2, 3)) / 10)
 
 
+def scenes_taught_by(source: dict[str, Any], *overrides: str) -> Recipe:
+    return load_recipe("digit-scenes", [f"distillation={json.dumps({'teacher': source})}", *overrides])
+
+
+def test_a_bundle_for_segmentation_teaches_images_of_any_size(pixel_bundle: Path) -> None:
+    given = scenes_taught_by({"bundle": str(pixel_bundle)}, *OTHER)
+    images = torch.randint(0, 256, (2, 3, 7, 9), generator=torch.Generator().manual_seed(0))
+    answers = load_teacher(given, CPU, len(LABELS))((images / 255 - OTHER_MEAN) / OTHER_STD)
+    torch.testing.assert_close(answers, images / 10)
+
+
+@pytest.mark.usefixtures("in_float32")
+def test_a_model_for_segmentation_teaches_by_its_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_tiny_segmenter(monkeypatch)
+    torch.manual_seed(0)
+    model = TinySegmenter(CLASSES).eval()
+    torch.save(model.state_dict(), tmp_path / "teacher.pth")
+    given = scenes_taught_by({"model": "tiny_segmenter", "weights": str(tmp_path / "teacher.pth")})
+    images = torch.randn(2, 3, 9, 14)
+    torch.testing.assert_close(load_teacher(given, CPU, CLASSES)(images), model.segment(images))
+
+
+def test_a_bundle_for_one_size_teaches_no_other(pixel_bundle: Path, tmp_path: Path) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green")])
+    export(pixel_bundle, "onnx", tmp_path / "fixed", data, size=(8, 8))
+    with pytest.raises(ConvsmithError, match="fixed takes images of 8x8 pixels, the student is trained on"):
+        load_teacher(scenes_taught_by({"bundle": str(tmp_path / "fixed")}), CPU, len(LABELS))
+
+
+def test_a_bundle_for_another_task_is_refused(pixel_bundle: Path) -> None:
+    with pytest.raises(ConvsmithError, match="is a bundle for segmentation: the student's task is classification"):
+        load_teacher(taught_by({"bundle": str(pixel_bundle)}), CPU, len(LABELS))
+
+
 def test_a_run_directory_stands_for_its_bundle(tmp_path: Path) -> None:
     write_colour_bundle(tmp_path / "run" / "bundle")
     images = torch.rand(2, 3, 8, 8)
@@ -171,7 +209,7 @@ def test_a_bundle_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str,
         ({"model": "cifar_resnet20", "weights": "missing.pth"}, "there is no checkpoint file missing.pth"),
         ({"model": "cifar_resnet2", "weights": "missing.pth"}, "unknown model `cifar_resnet2`; did you mean"),
         ({"model": "cifar_resnet20", "weights": "cifar_resnet20.akamastr"}, "unknown weights"),
-        ({"model": "hrnet_w18_seg", "weights": "missing.pth"}, "gives logits for each pixel"),
+        ({"model": "hrnet_w18_seg", "weights": "missing.pth"}, "`hrnet_w18_seg` is no model for classification"),
     ],
 )
 def test_a_teacher_that_cannot_be_had_is_named(source: dict[str, Any], words: str) -> None:

@@ -15,7 +15,7 @@ from convsmith.bundle.runtime import available_cores
 from convsmith.deploy.labelled import Progress, metric_of, no_progress, open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Form, form_of, quantize_bundle
-from convsmith.deploy.speed import BATCH, measure_speed
+from convsmith.deploy.speed import BATCH, first_input, measure_speed
 from convsmith.deploy.trial import run_all
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import recipe_of
@@ -70,7 +70,7 @@ def distil(
     """Train a student, make its INT8 form, and measure both beside the teacher on the validation images.
 
     Args:
-        teacher: a run of a classifier, or its bundle.
+        teacher: a run, or its bundle.
         student: name of the model that learns.
         data: what the teacher was trained on, or a folder of the same classes.
         out: the student's run directory; a run that it holds is gone on with.
@@ -92,7 +92,7 @@ def distil(
     _, val = open_labelled(manifest, Path(data))
     taught = run_all(manifest, models["teacher"], val, progress, "teacher on validation images")
     progress("speed", 0, 1)
-    speeds = measure_speed(models, next(iter(val))[0], available_cores())
+    speeds = measure_speed(models, first_input(manifest, next(iter(val))[0]), available_cores())
     progress("speed", 1, 1)
     metrics = {
         "teacher": taught.metrics,
@@ -121,14 +121,10 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
         overrides: words such as `optimizer.lr=0.2`.
 
     Raises:
-        ConvsmithError: it is no classifier, its recipe is not one that this convsmith reads, or a word is wrong.
+        ConvsmithError: its recipe is not one that this convsmith reads, or a word is wrong.
     """
     folder = bundle_folder(teacher)
     manifest = read_manifest(folder)
-    if manifest.task != "classification":
-        raise ConvsmithError(
-            f"{teacher} cannot teach", "it is a bundle for segmentation; distillation is for classifiers"
-        )
     try:
         taught = Recipe.model_validate_json(json.dumps(manifest.recipe))
     except ValidationError as error:

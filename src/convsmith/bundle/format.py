@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from convsmith.errors import ConvsmithError
-from convsmith.spec import Byte, Preprocess, Preprocessing, Section, WholeImage
+from convsmith.spec import Byte, Preprocess, Preprocessing, Section, Size, WholeImage
 from convsmith.storage import new_directory, seal_holds, sealed
 
 FORMAT_VERSION = 1
@@ -53,6 +53,13 @@ class Manifest(Section):
     )
     files: dict[str, FileRecord] = Field(description="Every other file of the bundle.")
     checksum: str = Field(description="SHA-256 over the canonical JSON of all other keys.")
+
+    @property
+    def only_size(self) -> Size | None:
+        """Height and width of the images that the model takes; None: any."""
+        if isinstance(self.preprocess, Preprocess):
+            return self.preprocess.crop, self.preprocess.crop
+        return self.preprocess.window.size if self.preprocess.window and self.one_size else None
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Manifest:

@@ -61,7 +61,7 @@ class Bundle:
     def __init__(self, path: Path, manifest: Manifest, runtime: Runtime) -> None:
         self.path, self.manifest, self.labels = path, manifest, manifest.labels
         self._runtime = runtime
-        size = _size_to_try(manifest)
+        size = manifest.only_size or (64, 64)
         shape = self.logits(np.zeros((1, 3, *size), np.uint8)).shape[1:]
         wanted = (len(self.labels),) if manifest.task == "classification" else (len(self.labels), *size)
         if shape != wanted:
@@ -176,11 +176,3 @@ class Bundle:
 
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r}, model={self.manifest.model.get('name')!r}, {len(self.labels)} classes)"
-
-
-def _size_to_try(manifest: Manifest) -> tuple[int, int]:
-    """Height and width of images that the model takes."""
-    if isinstance(manifest.preprocess, Preprocess):
-        return manifest.preprocess.crop, manifest.preprocess.crop
-    window = manifest.preprocess.window
-    return window.size if window is not None and manifest.one_size else (64, 64)

@@ -9,7 +9,7 @@ import typer
 
 
 def distil(
-    teacher: Annotated[Path, typer.Argument(help="A run directory of a classifier, or its bundle.")],
+    teacher: Annotated[Path, typer.Argument(help="A run directory, or its bundle.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the student's recipe.")
     ] = None,
@@ -19,7 +19,7 @@ def distil(
     out: Annotated[
         Path | None, typer.Option(help="The student's run directory.  [default: runs/STUDENT-distilled]")
     ] = None,
-    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may lose.")] = 0.1,
+    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 or mIoU that INT8 may lose.")] = 0.1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train a small model on what a trained one says, make it INT8, and measure all three.

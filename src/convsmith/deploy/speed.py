@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import OnnxRuntime
-from convsmith.spec import WholeImage
 
 BATCH = 8
 _SECONDS = 4.0  # for each model and batch size, and no fewer than so many rounds:
@@ -37,10 +36,9 @@ def first_input(manifest: Manifest, image: NDArray[np.uint8]) -> NDArray[np.uint
 
     Beyond the image's border it is black, as in `segment`.
     """
-    spec = manifest.preprocess
-    if not (manifest.one_size and isinstance(spec, WholeImage) and spec.window):
+    if manifest.only_size is None:
         return image
-    height, width = spec.window.size
+    height, width = manifest.only_size
     window = np.zeros((3, height, width), np.uint8)
     part = image[:, :height, :width]
     window[:, : part.shape[1], : part.shape[2]] = part

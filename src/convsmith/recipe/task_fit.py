@@ -40,9 +40,10 @@ def _check_segmentation(recipe: Recipe) -> None:
     for key, section in unmoved.items():
         if section is not None:
             raise ValueError(f"{key} changes images alone, and their masks would not fit (task: segmentation)")
-    for key in ("mixing", "distillation"):
-        if getattr(recipe, key) is not None:
-            raise ValueError(f"`{key}` is for classification, but task is segmentation: set {key}=null")
+    if recipe.mixing is not None:
+        raise ValueError("`mixing` is for classification, but task is segmentation: set mixing=null")
+    if recipe.distillation is not None and recipe.distillation.kind == "features":
+        raise ValueError("distillation.kind `features` compares whole images, but task is segmentation")
     if recipe.sampling.name == "balanced":
         raise ValueError("sampling.name `balanced` needs one class for each image, but task is segmentation")
 

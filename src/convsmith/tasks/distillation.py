@@ -10,9 +10,10 @@ from torch.nn import functional as F
 
 from convsmith.models.base import ImageClassifier
 from convsmith.recipe.objective import Distillation
+from convsmith.spec import IGNORED
 
 TeacherFunction = Callable[[Tensor], Tensor]
-"""From the student's images [N, C, H, W] to the teacher's logits [N, K], or its features [N, D]."""
+"""From the student's images [N, C, H, W] to the teacher's logits [N, K] or [N, K, H, W], or its features [N, D]."""
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float, times_squared: bool = True) -> Tensor:
@@ -27,6 +28,29 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float, times_squar
     log_p, log_q = ((logits / temperature).log_softmax(1) for logits in (student, teacher))
     kl = F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
     return kl * temperature**2 if times_squared else kl
+
+
+def logits_distance(spec: Distillation, student: Tensor, teacher: Tensor) -> Tensor:
+    """How far logits [N, K] are from a teacher's, by `spec.kind`, which is `logits` or `hard`."""
+    if spec.kind == "hard":
+        return F.cross_entropy(student, teacher.argmax(1))
+    return divergence(student, teacher, spec.temperature, spec.times_squared_temperature)
+
+
+def pixel_distance(spec: Distillation, student: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
+    """`logits_distance` of the student's pixels that are in the image, 0 if there are none.
+
+    Args:
+        spec: what is compared, and how.
+        student: logits [N, K, h, w].
+        teacher: logits [N, K, H, W], which are brought to the student's size.
+        targets: masks [N, H', W'], whose ignored pixels do not count: the border of a scaled image is among them.
+    """
+    size = student.shape[-2:]
+    teacher = F.interpolate(teacher, size, mode="bilinear")
+    counts = F.interpolate(targets[:, None].float(), size)[:, 0] != IGNORED
+    own, wanted = (logits.movedim(1, -1)[counts] for logits in (student, teacher))
+    return logits_distance(spec, own, wanted) if len(own) else 0 * student.sum()
 
 
 def similarity_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -90,8 +114,6 @@ class Distiller:
         with torch.autocast(images.device.type, enabled=False):
             if self._tap is not None:
                 distance = spec.similarity_weight * similarity_distance(self._tap.take().float(), wanted)
-            elif spec.kind == "hard":
-                distance = F.cross_entropy(logits.float(), wanted.argmax(1))
             else:
-                distance = divergence(logits.float(), wanted, spec.temperature, spec.times_squared_temperature)
+                distance = logits_distance(spec, logits.float(), wanted)
         return logits, distance

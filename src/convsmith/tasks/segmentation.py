@@ -16,9 +16,11 @@ from convsmith.recipe.objective import PixelLoss
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage
 from convsmith.tasks.base import Run
+from convsmith.tasks.distillation import TeacherFunction, pixel_distance
 from convsmith.tasks.losses import class_weights
 from convsmith.tasks.segmentation_losses import SegmentationLoss, make_segmentation_loss
 from convsmith.tasks.segmentation_metrics import SegmentationResults
+from convsmith.tasks.teacher import load_teacher
 
 
 class JudgedMasks(SegmentationResults):
@@ -51,6 +53,7 @@ class Segmentation:
         self.metric: str = recipe.metric
         self._weight: Tensor | None = None
         self._loss: SegmentationLoss | None = None
+        self._teacher: TeacherFunction | None = None
 
     def check_model(self, model: nn.Module) -> None:
         """Raise a ConvsmithError unless the model gives logits for each pixel, as many outputs as the loss weighs."""
@@ -88,13 +91,15 @@ class Segmentation:
         return 3 * 4 * len(model.heads) * model.num_classes * height * width
 
     def start(self, device: torch.device, data: DataSet, used: NDArray[np.int64]) -> None:
-        """Weigh the classes, where the recipe does so by the pixels that they have in training masks."""
+        """Load the teacher, and weigh the classes, where the recipe does so by their pixels in training masks."""
         given = self._recipe.loss.class_weights
         if isinstance(given, tuple):
             self._weight = torch.tensor(given, device=device)
         elif given is not None:
             assert isinstance(data, MaskFolder)
             self._weight = class_weights(given, data.count_pixels(used).tolist()).to(device)
+        if self._recipe.distillation:
+            self._teacher = load_teacher(self._recipe, device, len(data.classes))
 
     def training_loss(self, model: nn.Module, images: Tensor, targets: Tensor, epoch: int) -> Tensor:  # noqa: ARG002
         """The scalar loss of a batch, in float32.
@@ -109,9 +114,16 @@ class Segmentation:
             inner = next(module for module in model.modules() if isinstance(module, SegmentationModel))
             self._loss = make_segmentation_loss(self._recipe.loss, self._weight, inner.align_corners)
         outputs = model(images)
+        wanted = self._teacher(images) if self._teacher else None
         with torch.autocast(images.device.type, enabled=False):
             outputs = [outputs] if isinstance(outputs, Tensor) else outputs
-            return self._loss([output.float() for output in outputs], targets)
+            outputs = [output.float() for output in outputs]
+            loss, distillation = self._loss(outputs, targets), self._recipe.distillation
+            if distillation is None:
+                return loss
+            assert wanted is not None, "start() comes before the first step"
+            distance = pixel_distance(distillation, outputs[-1], wanted.float(), targets)
+            return (1 - distillation.alpha) * loss + distillation.alpha * distance
 
     def logits(self, model: nn.Module, images: Tensor) -> Tensor:
         """Logits [N, K, H, W] of normalised images [N, C, H, W]."""

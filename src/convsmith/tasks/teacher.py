@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convsmith.bundle.format import MODEL, bundle_folder, read_manifest, read_model
+from convsmith.bundle.format import MODEL, TaskName, bundle_folder, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.errors import ConvsmithError
-from convsmith.models.base import ImageClassifier
+from convsmith.models.base import SegmentationModel, VisionModel
 from convsmith.models.published import list_weights, options_of, resolve
 from convsmith.models.published import weights as published
 from convsmith.models.registry import create_model
@@ -67,11 +67,13 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, num_classes: int
     assert spec.model is not None
     assert spec.weights is not None
     assert recipe.distillation is not None
-    model = _trained(spec.model, spec.weights, spec.options, num_classes)
+    model = _trained(spec.model, spec.weights, spec.options, num_classes, recipe.task)
     model = model.eval().requires_grad_(False).to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     answer = model.forward_features if recipe.distillation.kind == "features" else model
+    if isinstance(model, SegmentationModel):
+        answer = model.segment
     arithmetic: AbstractContextManager[object] = nullcontext()  # what the trainer computes in
     if has_bfloat16(device):
         arithmetic = torch.autocast(device.type, dtype=torch.bfloat16)
@@ -85,8 +87,8 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, num_classes: int
     return teach
 
 
-def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: int) -> ImageClassifier:
-    """A classifier that learned to tell `num_classes` classes."""
+def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: int, task: TaskName) -> VisionModel:
+    """A model for the task that learned to tell `num_classes` classes."""
     path = _local(weights)
     if path and path.is_dir():
         raise ConvsmithError(
@@ -99,8 +101,8 @@ def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: i
         model = create_model(name, weights=weights, **options)
     else:
         model = create_model(name, **{**options_of(weights, name), **options, "num_classes": num_classes})
-    if not isinstance(model, ImageClassifier):
-        raise ConvsmithError(f"`{name}` gives logits for each pixel, not for each image")
+    if isinstance(model, SegmentationModel) != (task == "segmentation"):
+        raise ConvsmithError(f"`{name}` is no model for {task}")
     fits = model.num_classes == num_classes if pretrained else not load_weights(model, resolve(weights, name)).dropped
     if not fits:
         raise ConvsmithError(
@@ -110,7 +112,7 @@ def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: i
     return model
 
 
-def _normalisation_of(model: ImageClassifier, weights: str, recipe: Recipe) -> tuple[Sequence[float], Sequence[float]]:
+def _normalisation_of(model: VisionModel, weights: str, recipe: Recipe) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and standard deviation of the images that a teacher was trained on."""
     if weights == "pretrained":
         config = getattr(model.model, "pretrained_cfg", {})  # timm's; torchvision's weights all have ImageNet's
@@ -128,18 +130,19 @@ def _local(weights: str) -> Path | None:
 
 def _bundle(recipe: Recipe, folder: Path, num_classes: int) -> TeacherFunction:
     manifest = read_manifest(folder)
-    if not isinstance(manifest.preprocess, Preprocess):
-        raise ConvsmithError(f"{folder} is a bundle for {manifest.task}", "it cannot teach a classifier")
+    if manifest.task != recipe.task:
+        raise ConvsmithError(f"{folder} is a bundle for {manifest.task}", f"the student's task is {recipe.task}")
     if len(manifest.labels) != num_classes:
         raise ConvsmithError(
             f"{folder} has {len(manifest.labels)} classes, the student {num_classes}",
             fix="Choose a bundle that was trained on the student's classes.",
         )
-    side, (height, width) = manifest.preprocess.crop, recipe.augment.size
-    if (height, width) != (side, side):
+    wanted, given = manifest.only_size, recipe.augment.size
+    if wanted not in (None, given):
+        taken, trained = ("x".join(map(str, size)) for size in (wanted, given))
         raise ConvsmithError(
-            f"{folder} takes images of {side}x{side} pixels, the student is trained on {height}x{width}",
-            fix=f"Train on {side} pixels, or name the teacher by model and weights, which take any size.",
+            f"{folder} takes images of {taken} pixels, the student is trained on {trained}",
+            fix=f"Train on {taken} pixels, or name the teacher by model and weights, which take any size.",
         )
     runtime = OnnxRuntime(read_model(folder, manifest), torch.get_num_threads())
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (recipe.preprocess.mean, recipe.preprocess.std))

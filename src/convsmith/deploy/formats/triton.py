@@ -27,7 +27,7 @@ def _config(manifest: Manifest) -> str:
     if isinstance(spec, Preprocess):
         images, logits = [3, spec.crop, spec.crop], [count]
     else:
-        height, width = spec.window.size if spec.window and manifest.one_size else (-1, -1)
+        height, width = manifest.only_size or (-1, -1)
         images, logits = [3, height, width], [count, height, width]
     parameters = {
         "task": manifest.task,
