@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from convsmith.cli.options import AsJson
+
 
 def distil(
     teacher: Annotated[Path, typer.Argument(help="A run directory, or its bundle.")],
@@ -20,7 +22,7 @@ def distil(
         Path | None, typer.Option(help="The student's run directory.  [default: runs/STUDENT-distilled]")
     ] = None,
     max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 or mIoU that INT8 may lose.")] = 0.1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a small model on what a trained one says, make it INT8, and measure all three.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from convsmith.cli.options import AsJson
 from convsmith.deploy.formats import list_formats
 from convsmith.errors import ConvsmithError
 
@@ -25,7 +26,7 @@ def export(
     images: Annotated[
         int | None, typer.Option(min=1, help="How many images prove it.  [default: 256, fewer of large ones]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a trained model in another format, once it has proved to say what the trained one says.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from convsmith.cli.options import AsJson
+
 if TYPE_CHECKING:
     from convsmith.analyze.distil import Distilled
     from convsmith.deploy.quantize import Form, Quantization
@@ -42,7 +44,7 @@ def quantize(
         int | None,
         typer.Option(min=0, help="Of `static`: chooses them; the same seed gives the same bundle.  [default: 0]"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make an INT8 bundle of a float one: four times smaller, and faster; and measure both.
 
