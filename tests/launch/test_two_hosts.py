@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+import convsmith as cs
 from tests.launch.slurm_cluster import wait
 from tests.launch.test_local import RECIPE, finish, start
-from tests.training.test_interrupted import assert_same_run, wait_for_step
+from tests.training.test_interrupted import assert_same_run, state_of, wait_for_step
 
 pytestmark = pytest.mark.slow
 
@@ -38,10 +39,10 @@ class Hosts:
     def link(self, state: str) -> None:
         _ip("netns", "exec", self.names[0], "ip", "link", "set", "cable0", state)
 
-    def torchrun(self, host: int, data: Path, out: Path, nnodes: str, *words: str) -> subprocess.Popen[str]:
+    def torchrun(self, host: int, data: Path, out: Path, nnodes: str, *options: str) -> subprocess.Popen[str]:
         """The agent of one host, with one process to train; what both say goes to `out`-HOST.log."""
         command = ["ip", "netns", "exec", self.names[host], sys.executable, "-m", "torch.distributed.run"]
-        command += [f"--nnodes={nnodes}", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=t"]
+        command += [f"--nnodes={nnodes}", "--nproc-per-node=1", *options, "--rdzv-backend=c10d", "--rdzv-id=t"]
         command += [f"--rdzv-endpoint={self.address(0)}:29401", f"--local-addr={self.address(host)}"]
         command += [f"--rdzv-conf=is_host={int(host == 0)},last_call_timeout=2", "-m", "convsmith.cli.main"]
         command += ["train", "digits", "--data", str(data), "--out", str(out), "--peer-timeout", str(PATIENCE)]
@@ -49,7 +50,7 @@ class Hosts:
         environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         with log(out, host).open("w") as file:
             return subprocess.Popen(
-                [*command, *WORDS, *words], stdout=file, stderr=file, text=True, env=environment, start_new_session=True
+                [*command, *WORDS], stdout=file, stderr=file, text=True, env=environment, start_new_session=True
             )
 
 
@@ -116,3 +117,17 @@ def test_a_cut_link_is_an_error_in_the_stated_time_and_the_run_goes_on_bit_for_b
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     finish(start(digits, tmp_path / "reference", *WORDS[len(RECIPE) :], launcher=torchrun))
     assert_same_run(tmp_path / "reference", out)
+
+
+def test_with_one_host_or_two_the_one_where_they_meet_goes_on_alone(hosts: Hosts, digits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    agents = [hosts.torchrun(host, digits, out, "1:2", "--max-restarts=3") for host in (0, 1)]
+    try:
+        wait_for_step(agents[0], out, 20)
+        hosts.link("down")
+        assert agents[0].wait(200) == 0, log(out, 0).read_text()
+    finally:
+        end(*agents)
+    assert "the run began with 2 processes and goes on with 1" in log(out, 0).read_text()
+    assert state_of(out)["step"] == cs.Run(out).plan["total_steps"]
+    assert "bundle: " not in log(out, 1).read_text()
