@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def test_messages_of_the_package_are_shown_and_warnings_are_marked() -> None:
 
 
 def test_metrics_lines_are_flat_json_and_seen_at_once(tmp_path: Path) -> None:
-    writer = JsonLines(tmp_path / "metrics.jsonl", step=0)
+    writer = JsonLines(tmp_path / "metrics.jsonl", step=0, evaluated_step=0)
     writer.metrics(VAL)
     assert read_records(tmp_path / "metrics.jsonl") == [
         {"step": 10, "epoch": 1, "split": "val", "top1": 0.9876, "images_per_second": 5210.4}
@@ -87,9 +88,18 @@ def test_metrics_lines_are_flat_json_and_seen_at_once(tmp_path: Path) -> None:
 
 def test_going_on_drops_the_lines_of_steps_that_will_be_done_again(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 10, "top1": 0.5}\n{"step": 20, "top1": 0.6}\n{"step": 30, "to')
-    JsonLines(path, step=10).close()
-    assert path.read_text() == '{"step": 10, "top1": 0.5}\n'
+    done = [{"step": 10, "split": "val", "top1": 0.5}, {"step": 15, "split": "steps", "loss": 1.0}]
+    again = [{"step": 18, "split": "steps", "loss": 0.9}, {"step": 20, "split": "val", "top1": 0.6}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in (*done, *again)) + '{"step": 30, "sp')
+    JsonLines(path, step=15, evaluated_step=10).close()
+    assert read_records(path) == done
+
+
+def test_going_on_drops_what_was_said_of_an_epoch_that_will_be_judged_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 20, "split": "train", "loss": 0.6}\n')
+    JsonLines(path, step=20, evaluated_step=10).close()
+    assert read_records(path) == []
 
 
 class Images(Observer):

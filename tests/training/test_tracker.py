@@ -56,7 +56,7 @@ def run(tmp_path: Path) -> Run:
 
 def tell(run: Run, service: Service, step: int) -> None:
     record = Record(step=step, epoch=1, split="train", values={"loss": 1.0})
-    lines = JsonLines(run.path / "metrics.jsonl", step - 1)
+    lines = JsonLines(run.path / "metrics.jsonl", step - 1, step - 1)
     lines.metrics(record)
     lines.close()
     service.metrics(record)

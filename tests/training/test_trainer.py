@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,22 @@ from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.observers.base import Record
 from convsmith.training.trainer import Trainer
 from tests.training.linear_trainer import SIZE, note_groups, stop_during_step, trainer, weights
+
+
+def test_a_long_epoch_tells_how_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convsmith.training.trainer.RECORD_EVERY", 2)
+    made, notes = trainer(tmp_path, "eval=false")
+    losses, advance = [], made.stepper.advance
+
+    def noted(batches: Iterator[Batch]) -> Tensor:
+        losses.append(float(advance(batches)))
+        return torch.tensor(losses[-1])
+
+    monkeypatch.setattr(made.stepper, "advance", noted)
+    made.fit()
+    assert [(it.split, it.step) for it in notes.records] == [("steps", 2), ("train", 4), ("steps", 6), ("train", 8)]
+    assert notes.records[0].values["loss"] == pytest.approx(sum(losses[:2]) / 2)
+    assert notes.records[2].values["loss"] == pytest.approx(sum(losses[4:6]) / 2)
 
 
 def test_accumulation_gives_the_step_of_the_whole_batch(tmp_path: Path) -> None:

@@ -141,8 +141,8 @@ def _lead(
             set_aside_after(run.checkpoints, progress.step)
             tidy(run.checkpoints, progress.best_step, recipe.checkpoint.keep)
         writers = [
-            JsonLines(run.path / "metrics.jsonl", progress.evaluated_step),
-            TensorBoard(run.path / "tensorboard", progress.evaluated_step),
+            JsonLines(run.path / "metrics.jsonl", progress.step, progress.evaluated_step),
+            TensorBoard(run.path / "tensorboard", progress.step),
             *observers,
         ]
         for writer in writers:

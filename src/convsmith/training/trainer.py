@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import Literal
 
 from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
@@ -18,7 +17,7 @@ from convsmith.training.distributed import gather, rest_before_fork
 from convsmith.training.divergence import STEPS
 from convsmith.training.evaluation import evaluate
 from convsmith.training.fitting import advance_in_memory
-from convsmith.training.observers.base import Record, showing_first
+from convsmith.training.observers.base import Record, Split, showing_first
 from convsmith.training.parts import Parts
 from convsmith.training.progress import Progress
 from convsmith.training.run import check_holder
@@ -28,6 +27,9 @@ from convsmith.training.stepper import Stepper
 from convsmith.training.writer import CheckpointWriter
 
 logger = logging.getLogger(__name__)
+
+RECORD_EVERY = 100
+"""Steps of an epoch from one record of its figures so far to the next; all processes wait for each other there."""
 
 MIN_LOSS_SCALE = 1e-6  # 65536 at first; it is halved by each step without finite gradients
 
@@ -87,6 +89,8 @@ class Trainer:
             state.train_seconds += time.perf_counter() - start
             if poll.diverged:
                 raise stepper.diverged()
+            if not self._epoch_is_over() and self._steps_of_epoch() % RECORD_EVERY == 0:
+                self._record("steps", self._figures())
             self._tell("train", state.step * plan.effective_batch, plan.total_steps * plan.effective_batch)
             if not self._epoch_is_over() and self._save_is_due():
                 self._save()
@@ -103,13 +107,13 @@ class Trainer:
     def _end_epoch(self) -> None:
         """Evaluate, record, judge and save; leaves everything as it was when a stop request comes between."""
         state = self.state
-        loss = self._mean_loss()
+        figures = self._figures()
         self._check_weights()
         judged = self.recipe.eval and self._evaluation_is_due()
         values = self._evaluate() if judged else {}
         if values is None:
             return
-        self._record("train", {"loss": loss, **self._figures()})
+        self._record("train", figures)
         if values:
             self._record("val", values)
         state.evaluated_step = state.step
@@ -122,9 +126,14 @@ class Trainer:
         self._store()
 
     def _figures(self) -> dict[str, float]:
-        """What is known of this epoch's steps besides their loss."""
+        """What is known of this epoch's steps so far.
+
+        Raises:
+            Diverged: their loss is not a finite number.
+        """
         state, steps = self.state, self._steps_of_epoch()
         figures = {
+            "loss": self._mean_loss(),
             "lr": self.stepper.plan.lr[state.step - 1] * state.lr_factor,
             "grad_norm": self.stepper.gradients.mean(steps),
             "images_per_second": steps * self.stepper.plan.effective_batch / state.train_seconds,
@@ -240,7 +249,7 @@ class Trainer:
         self.state.grad_scaler = self.stepper.scaler.state_dict() or None
         self.writer.save(self.state.step, self.stepper.tensors(), self.state.to_dict(), self.state.best_step)
 
-    def _record(self, split: Literal["train", "val"], values: dict[str, float]) -> None:
+    def _record(self, split: Split, values: dict[str, float]) -> None:
         record = Record(self.state.step, self.epochs.at(self.state.step)[0], split, values)
         for observer in self.parts.observers:
             observer.metrics(record)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from convsmith.training.run import Run
 
 
+Split = Literal["steps", "train", "val"]
+
+
 @dataclass(frozen=True)
 class Record:
     """Figures of one moment: a line of metrics.jsonl.
@@ -20,13 +23,13 @@ class Record:
     Attributes:
         step: optimizer steps done.
         epoch: epochs done.
-        split: which images the figures are of.
+        split: what the figures are of: `train` and `val` images at the end of an epoch; `steps` of one so far.
         values: name to figure.
     """
 
     step: int
     epoch: int
-    split: Literal["train", "val"]
+    split: Split
     values: dict[str, float]
 
 

@@ -16,10 +16,12 @@ class JsonLines(Observer):
     Args:
         path: the file.
         step: the step that the run goes on from; lines of later steps go, because those will be done again.
+        evaluated_step: the last one whose epoch was judged; epochs that ended later will be judged again.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
-        kept = [line for line in read_records(path) if line["step"] <= step]
+    def __init__(self, path: Path, step: int, evaluated_step: int) -> None:
+        lines = read_records(path)
+        kept = [line for line in lines if line["step"] <= (step if line["split"] == "steps" else evaluated_step)]
         write_file(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
 
