@@ -8,14 +8,15 @@ For each model, each in a process of its own and in turn, on one batch of images
 - bare: a loop of the same model, precision, layout, loss and optimizer, with nothing around it: the overhead;
 - plain: float32 in contiguous layout, of torchvision or timm where they have the model.
 
-Then, for the first model, how long the loop waits for a checkpoint, how long it is written, and read again. Use
-an idle machine.
+Then resnet18 by `convsmith train` in one process and in two on the same cores; and, for the first model, how long the
+loop waits for a checkpoint, how long it is written, and read again. Use an idle machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -38,6 +39,7 @@ from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe
 from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.precision import autocast
+from convsmith.training.run import Run
 from convsmith.training.stepper import Stepper
 from convsmith.training.train import prepare_training, stepper_at_start
 from convsmith.training.writer import CheckpointWriter
@@ -56,14 +58,30 @@ def stepper(model: str, folder: Path) -> Stepper:
         size = f"augment.random_scale_crop={{size: [{SIDE}, {SIDE}], scale: [1.0, 1.0], scale_step: 0}}"
         recipe = load_recipe("digit-scenes", [*changes, "model.options.channels=null", "loss.class_weights=null", size])
     else:
-        for i in range(2 * CLASSES):
-            path = data / "train" / f"{i % CLASSES:03}" / f"{i}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            noise = np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(path)
+        write_noise(data, 2)
         recipe = load_recipe("resnet18-folder", [*changes, "data.val_fraction=0.5", "loss.label_smoothing=0"])
     recipe, dataset, plan = prepare_training(recipe, data)
     return stepper_at_start(recipe, plan, dataset, folder)
+
+
+def write_noise(data: Path, images: int) -> None:
+    """So many images of each class."""
+    for i in range(images * CLASSES):
+        path = data / "train" / f"{i % CLASSES:03}" / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+
+
+def images_per_second(folder: Path, devices: int, threads: int) -> float:
+    """Of `convsmith train` with resnet18 in so many processes that share `threads`, in the better of two epochs."""
+    out = folder / str(devices)
+    command = [sys.executable, "-m", "convsmith.cli.main", "train", "resnet18-folder", "--data", str(folder / "data")]
+    command += ["--out", str(out), "--devices", str(devices), "batch.size=32", f"batch.per_device={32 // devices}"]
+    command += ["schedule.epochs=2", "schedule.warmup_epochs=0", "data.val_fraction=0.5", "eval=false", "compile=false"]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads // devices)}
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    return max(line["images_per_second"] for line in Run(out).metrics)
 
 
 def convsmith_step(made: Stepper, batch: Batch) -> Callable[[], object]:
@@ -192,6 +210,12 @@ def main() -> None:
             f"memory {memory['convsmith']:,.0f} against {memory['plain']:,.0f} MiB "
             f"({memory['convsmith'] / memory['plain']:.2f} x)",
             flush=True,
+        )
+    with tempfile.TemporaryDirectory() as place:
+        write_noise(Path(place) / "data", 6)
+        one, two = (images_per_second(Path(place), devices, options.threads) for devices in (1, 2))
+        print(
+            f"resnet18: one process {one:.1f} images/s, two on the same cores {two:.1f} ({two / one:.2f} x)", flush=True
         )
     checkpoint = in_new_process("--one", models[0], "checkpoint", *common)
     print(
