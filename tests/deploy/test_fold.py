@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.fold import fold_constants
 from convsmith.deploy.onnx_export import export_onnx, inference_model, with_fixed_size
+from convsmith.deploy.parity import Run
+from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.models.convnext import ConvNeXtBlock
 from convsmith.models.hrnet import HighResolutionModule
 from convsmith.models.resnest import SplitAttention
@@ -150,16 +153,15 @@ def test_fixing_the_size_leaves_no_shape_to_compute() -> None:
 def test_upsampling_for_one_size_is_told_it_as_constants() -> None:
     exact, content = exported(after_convolution(_Branches()), WholeImage(method="whole"))
     graph = onnx.load_from_string(content).graph
-    sizes = {tensor.name: onnx.numpy_helper.to_array(tensor).tolist() for tensor in graph.initializer}
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor).tolist() for tensor in graph.initializer}
     resize = next(node for node in graph.node if node.op_type == "Resize")
-    assert sizes[resize.input[3]] == [64, 64]
-    assert [list(a.ints) for a in resize.attribute if a.name == "axes"] == [[2, 3]]
+    assert constants[resize.input[2]] == [1, 1, 2, 2]
     assert_says_the_same(exact, content)
 
 
 @pytest.mark.parametrize(("of", "end", "left"), [("x", 2, 0), ("other", 2, 1), ("x", 1, 1)])
-def test_only_sizes_that_an_upsampling_keeps_are_left_out(of: str, end: int, left: int) -> None:
-    rest = [8, 9] if end == 2 else [4, 8, 9]
+def test_sizes_of_which_only_those_that_an_upsampling_keeps_vary_become_scales(of: str, end: int, left: int) -> None:
+    rest = [6, 10] if end == 2 else [4, 6, 10]
     graph = onnx.parser.parse_graph(
         f"""g (float[n,4,3,5] x, float[m,2,3,5] other) => (float[a,b,c,d] y)
         <int64[{len(rest)}] rest = {{{", ".join(map(str, rest))}}}> {{
@@ -171,6 +173,21 @@ def test_only_sizes_that_an_upsampling_keeps_are_left_out(of: str, end: int, lef
     model = onnx_ir.from_proto(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)]))
     fold_constants(model)
     assert Counter(node.op_type for node in model.graph)["Shape"] == left
+
+
+@pytest.mark.parametrize("any_size", [True, False])
+def test_onnxruntime_takes_upsampling_between_int8_convolutions(any_size: bool) -> None:
+    _, content = exported(after_convolution(_Branches()), WholeImage(method="whole"), any_size=any_size)
+    graph = Graph.load(content)
+    placement = place(graph)
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
+
+    def feed(run: Run) -> None:
+        run(images)
+
+    ranges = calibrate(graph, placement.rounded, feed)["minmax"]
+    runtime = OnnxRuntime(insert_qdq(graph, placement, ranges))
+    assert runtime.run(images).shape == OnnxRuntime(content).run(images).shape
 
 
 def live_segmenter() -> nn.Module:

@@ -1,7 +1,7 @@
 """Constant factors of an ONNX graph, multiplied into the weights beside them; and sizes that need not be computed.
 
 The exporter folds BatchNorm. What it leaves are the normalisation before the first convolution, ConvNeXt's layer
-scale after the last linear layer of each block, and the number of images and channels in the sizes of each upsampling.
+scale after the last linear layer of each block, and the number of images in the sizes of each upsampling.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ def fold_constants(model: ir.Model) -> None:
       `scale * x + shift` are the zeros around `x + shift / scale`. Where it does not pad, the shift becomes a bias;
       where it does, that would be wrong at the border, which sees fewer shifts than the middle.
     - `scale * (x @ W + b)`, one scale for each column, becomes `x @ (W * scale) + b * scale`.
-    - An upsampling of `x` to the size (N, C) of `x`, then (H, W), becomes one of the axes of H and W alone.
+    - An upsampling of `x` to the size (N, C) of `x`, then (H, W), becomes one by constant scales
+      where `x` has one size.
     """
     for node in list(model.graph):
         if node.op_type == "Resize":
-            _fold_kept_sizes(model.graph, node)
+            _fold_constant_sizes(model.graph, node)
         if node.op_type == "Mul" and not _fold_normalization(model.graph, node):
             _fold_layer_scale(model.graph, node)
     for name, value in list(model.graph.initializers.items()):
@@ -84,18 +85,29 @@ def _fold_layer_scale(graph: ir.Graph, mul: ir.Node) -> None:
     graph.remove(mul, safe=True)
 
 
-def _fold_kept_sizes(graph: ir.Graph, resize: ir.Node) -> None:
-    """The sizes of a Resize, without those of its input that it keeps."""
-    sizes = resize.inputs[3] if len(resize.inputs) > 3 else None
+def _fold_constant_sizes(graph: ir.Graph, resize: ir.Node) -> None:
+    """The sizes of a Resize of which only the number of images varies, and channels, which it keeps: as its scales.
+
+    Axes would say it too, but onnxruntime (1.32) then mixes up the sizes where it moves a transposition past a Resize.
+    """
+    images, sizes = resize.inputs[0], resize.inputs[3] if len(resize.inputs) > 3 else None
     concat = sizes.producer() if sizes is not None else None
     shape = concat.inputs[0].producer() if concat is not None and concat.inputs[0] is not None else None
     if concat is None or shape is None or (concat.op_type, shape.op_type) != ("Concat", "Shape"):
         return
     start, end = (shape.attributes.get_int(name, 0) for name in ("start", "end"))
-    if len(concat.inputs) != 2 or shape.inputs[0] is not resize.inputs[0] or (start, end) != (0, 2):
+    if len(concat.inputs) != 2 or shape.inputs[0] is not images or (start, end) != (0, 2):
         return
-    resize.replace_input_with(3, concat.inputs[1])
-    resize.attributes["axes"] = ir.AttrInt64s("axes", [2, 3])
+    wanted = _constant(concat.inputs[1])
+    dimensions = images.shape[2:] if images is not None and images.shape is not None else ()
+    sides = np.array([side for side in dimensions if isinstance(side, int)], np.float64)
+    if wanted is None or len(sides) != 2:
+        return
+    scales = (wanted / sides).astype(np.float32)
+    if (np.floor(sides * scales) != wanted).any():
+        return
+    resize.replace_input_with(2, _initializer(graph, f"{resize.name}.scales", np.array([1, 1, *scales])))
+    resize.resize_inputs(3)
     for node in (concat, shape):
         if not node.outputs[0].uses():
             graph.remove(node, safe=True)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import onnx
+import onnx_ir
 import onnxscript
 import torch
 from torch import Tensor, nn
@@ -86,7 +87,10 @@ def with_fixed_size(onnx_file: bytes, size: Size) -> bytes:
     del model.graph.value_info[:]  # they name the sizes that were free
     for dimension, side in zip(model.graph.output[0].type.tensor_type.shape.dim[2:], size, strict=True):
         dimension.dim_value = side
-    return bytes(onnxscript.optimizer.optimize(model).SerializeToString())
+    program = onnx_ir.from_proto(model)
+    onnxscript.optimizer.optimize(program)
+    fold_constants(program)
+    return bytes(onnx_ir.to_proto(program).SerializeToString())
 
 
 def example_of(size: Size, any_size: bool) -> tuple[Tensor, dict[str, Any]]:
