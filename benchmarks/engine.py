@@ -38,6 +38,8 @@ from convsmith.data.scenes import write_digit_scenes
 from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe
 from convsmith.training.checkpoint import latest_checkpoint
+from convsmith.training.divergence import STEPS
+from convsmith.training.fitting import advance_in_memory
 from convsmith.training.precision import autocast
 from convsmith.training.run import Run
 from convsmith.training.stepper import Stepper
@@ -81,13 +83,19 @@ def images_per_second(folder: Path, devices: int, threads: int) -> float:
     command += ["schedule.epochs=2", "schedule.warmup_epochs=0", "data.val_fraction=0.5", "eval=false", "compile=false"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads // devices)}
     subprocess.run(command, check=True, env=environment, capture_output=True)
-    return max(line["images_per_second"] for line in Run(out).metrics)
+    return max(line["images_per_second"] for line in Run(out).metrics if line["split"] == "train")
 
 
-def convsmith_step(made: Stepper, batch: Batch) -> Callable[[], object]:
+def convsmith_step(made: Stepper, batch: Batch, folder: Path) -> Callable[[], object]:
     """What `convsmith train` does in a step."""
-    batches = repeat(batch)
-    return lambda: made.advance(batches)
+    made.source, poll = repeat(batch), made.parts.poll
+
+    def step() -> None:
+        poll.open(save=False, diverged=made.watch.steps >= STEPS)
+        advance_in_memory(made, folder)
+        poll.close()
+
+    return step
 
 
 def bare_step(made: Stepper, batch: Batch) -> Callable[[], object]:
@@ -143,7 +151,7 @@ def measure(name: str, way: str, steps: int) -> dict[str, float]:
         made = stepper(name, Path(folder))
         batch = next(made.batches())
         if way == "convsmith":
-            step = convsmith_step(made, batch)
+            step = convsmith_step(made, batch, Path(folder))
         else:
             step = bare_step(made, batch) if way == "bare" else plain_step(name, batch)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -160,7 +168,7 @@ def measure_checkpoint(name: str) -> dict[str, float]:
     """Seconds that the loop waits for a checkpoint, that writing takes besides, and that a resume takes to read it."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # on the disk, which a temporary folder need not be
         made = stepper(name, Path(folder))
-        made.advance(repeat(next(made.batches())))
+        made.advance()
         writer = CheckpointWriter(Path(folder), keep=1)
         start = time.perf_counter()
         writer.save(1, made.tensors(), made.state.to_dict(), None)

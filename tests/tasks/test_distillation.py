@@ -123,6 +123,14 @@ def expected_distance(model: nn.Module, images: Tensor) -> float:
     return 3000 * similarity_distance(features, teach_features()(images)).item()
 
 
+def test_a_pass_without_gradients_compares_features_too() -> None:
+    images, _ = batch()
+    learn = Distiller(spec(kind="features"), teach_features())
+    with torch.no_grad():  # as when a diverged training looks for the layer
+        _, distance = learn(tiny().train(), images)
+    assert distance.item() == pytest.approx(expected_distance(tiny(), images), rel=1e-4)
+
+
 @pytest.fixture
 def one_process(tmp_path: Path) -> Iterator[None]:
     dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
@@ -148,7 +156,8 @@ def test_features_are_compared_whatever_wraps_the_model(wrap: Callable[[nn.Modul
         images, _ = batch(seed=step)
         expected = expected_distance(alone, images)
         with torch.no_grad():
-            model(images)  # a validation in between
+            model.eval()(images)  # a validation in between
+        model.train()
         logits, distance = learn(model, images)
         assert torch.allclose(logits, alone(images), atol=1e-6)
         assert distance.item() == pytest.approx(expected, rel=1e-4)
@@ -188,7 +197,7 @@ def test_the_tap_leaves_copies_state_and_memory_alone() -> None:
     assert list(model.state_dict()) == list(average.state_dict()) == names
     with torch.no_grad():
         average(images)
-        model(images)
+        model.eval()(images)
     assert learn._tap is not None
     assert learn._tap._features is None
     assert distance.requires_grad

@@ -18,6 +18,7 @@ import torch
 import convsmith as cs
 from convsmith.errors import ConvsmithError
 from convsmith.models import registry
+from convsmith.training import trainer
 from convsmith.training.observers.base import Observer
 from tests.training.tiny_model import TinyNet
 
@@ -97,6 +98,7 @@ def train_tiny(
 ) -> str:
     """Train the tiny network, and leave out the bundle: what is compared comes before it."""
     registry._builders()["tiny"] = network
+    trainer.RECORD_EVERY = 2  # its epochs are short
     with mock.patch("convsmith.training.train.pack"):
         cs.train(cs.load_recipe("digits", (*TINY, *overrides)), data, out, observers=observers, shard=shard)
     return "finished"

@@ -107,10 +107,10 @@ def train_until_the_second_is_asked(data: Path, out: Path, step: int) -> str:
 
         advance = Stepper.advance
 
-        def advance_and_ask(stepper: Stepper, batches: object) -> object:
+        def advance_and_ask(stepper: Stepper) -> object:
             if stepper.state.step == step:
                 signal.raise_signal(signal.SIGTERM)
-            return advance(stepper, batches)  # type: ignore[arg-type]
+            return advance(stepper)
 
         Stepper.advance = advance_and_ask  # type: ignore[assignment,method-assign]
     return train_tiny(data, out, ("checkpoint.every_steps=null",))

@@ -78,6 +78,8 @@ def test_with_rollback_it_goes_on_from_the_last_checkpoint_with_a_lower_rate(
     assert run_ranks(count, train_fragile, digits, tmp_path, "on_divergence=rollback") == ["finished"] * count
     state = json.loads((tmp_path / "checkpoints" / "last" / "state.json").read_text())
     assert 0 < state["lr_factor"] < 1
+    recorded = [(line["step"], ("steps", "train", "val").index(line["split"])) for line in cs.Run(tmp_path).metrics]
+    assert recorded == sorted(set(recorded))
     last, planned = cs.Run(tmp_path).metrics[-2], cs.Run(tmp_path).plan["lr"]
     assert last["lr"] == pytest.approx(planned[-1] * state["lr_factor"])
     assert "the training goes on from step" in (tmp_path / "log.txt").read_text()

@@ -126,9 +126,9 @@ def test_a_bundle_holds_the_trained_weights_where_those_are_judged(
 def test_the_average_is_updated_at_the_recipes_steps(tmp_path: Path) -> None:
     made, _ = trainer(tmp_path, "ema.decay=0.5", "ema.warmup=none", "ema.every_steps=3")
     assert made.stepper.ema is not None
-    expected, steps = weights(made).clone(), made.stepper.batches()
+    expected = weights(made).clone()
     for step in range(8):  # two epochs of four
-        made.stepper.advance(steps)
+        made.stepper.advance()
         if step in (0, 3, 4, 7):
             expected = (expected + weights(made)) / 2
         torch.testing.assert_close(made.stepper.ema.model.state_dict()["1.weight"], expected)
@@ -162,7 +162,7 @@ def test_nesterov_looks_ahead_along_the_momentum(tmp_path: Path) -> None:
             tmp_path / nesterov, f"optimizer.nesterov={nesterov}", "optimizer.momentum=0.5", "optimizer.weight_decay=0"
         )
         before = weights(made).clone()
-        made.stepper.advance(made.stepper.batches())
+        made.stepper.advance()
         return weights(made) - before
 
     torch.testing.assert_close(first_move("true"), 1.5 * first_move("false"), rtol=1e-3, atol=1e-7)
@@ -186,7 +186,7 @@ def test_in_fp16_the_gradient_is_clipped_at_its_true_size(tmp_path: Path) -> Non
     )
     made.stepper.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)  # too small for an overflow
     before = nn.utils.parameters_to_vector(made.parts.model.parameters()).detach()
-    made.stepper.advance(made.stepper.batches())
+    made.stepper.advance()
     moved = nn.utils.parameters_to_vector(made.parts.model.parameters()).detach() - before
     assert moved.norm().item() == pytest.approx(0.001 * made.stepper.plan.lr[0], rel=1e-2)
 
@@ -213,11 +213,10 @@ def _new_memory_is_nan() -> Iterator[None]:
 def test_weights_stay_finite_when_the_first_fp16_step_overflows(tmp_path: Path) -> None:
     made, _ = trainer(tmp_path, precision="fp16")
     made.stepper.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)
-    steps = made.stepper.batches()
-    made.stepper.advance(steps)
+    made.stepper.advance()
     assert made.stepper.scaler.get_scale() == 2.0**19, "the step was to overflow"
     made.stepper.scaler.update(1024.0)
-    made.stepper.advance(steps)
+    made.stepper.advance()
     assert weights(made).isfinite().all()
 
 

@@ -13,8 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from convsmith.errors import ConvsmithError
+from convsmith.launch.world import World
 from convsmith.training.ema import Ema
 from convsmith.training.memory import depends_on_batch, is_out_of_memory, smaller_batch
+from convsmith.training.run import limit_forward_batch
 from tests.launch.test_local import finish, start
 from tests.training.linear_trainer import trainer
 from tests.training.ranks import run_ranks, train_tiny
@@ -40,8 +43,9 @@ def train_hungry(data: Path, out: Path, *overrides: str) -> str:
 
 def test_the_step_is_taken_again_in_smaller_passes_as_if_it_had_begun_with_those(digits: Path, tmp_path: Path) -> None:
     hungry, modest = tmp_path / "hungry", tmp_path / "modest"
-    assert run_ranks(1, train_hungry, digits, hungry, "batch.per_device=8") == ["finished"]
-    assert run_ranks(1, train_hungry, digits, modest, "batch.per_device=2") == ["finished"]
+    ramp = ("model.drop_path={end: 0.4}", "model.options.drop_path=null")
+    assert run_ranks(1, train_hungry, digits, hungry, "batch.per_device=8", *ramp) == ["finished"]
+    assert run_ranks(1, train_hungry, digits, modest, "batch.per_device=2", *ramp) == ["finished"]
     assert_same_run(modest, hungry)
     assert state_of(hungry) == {**state_of(hungry), "per_device_batch": 2, "step": 12}
     plan = json.loads((hungry / "plan.json").read_text())
@@ -61,6 +65,20 @@ def train_starving(data: Path, out: Path) -> str:
     global LIMIT
     LIMIT = 0
     return train_hungry(data, out)
+
+
+def test_where_the_model_cannot_learn_from_less_the_error_is_of_memory(digits: Path, tmp_path: Path) -> None:
+    (answer,) = run_ranks(1, train_on_pairs, digits, tmp_path)
+    assert answer.startswith("OutOfMemory 2: out of memory with 2 images in a forward pass")
+
+
+def train_on_pairs(data: Path, out: Path) -> str:
+    """Of two images at least, and memory has not even room for those."""
+    global LIMIT
+    LIMIT = 0
+    alone = ConvsmithError("the model cannot be trained on one image at a time")
+    with mock.patch("convsmith.training.fitting.replan", side_effect=alone):
+        return train_hungry(data, out, "batch.per_device=2")
 
 
 def train_with_a_greedy_average(data: Path, out: Path, *overrides: str) -> str:
@@ -103,6 +121,19 @@ def test_an_evaluation_that_does_not_fit_is_made_in_parts(tmp_path: Path, caplog
     assert "out of memory with 5 images in a forward pass" in caplog.text
 
 
+def limit_rank_1(data: Path, out: Path) -> str:
+    """Each process has a run directory of its own, as on machines that share no disk."""
+    rank = World.of_environment().rank
+    if rank == 1:
+        limit_forward_batch(out / "1", 1)
+    return train_tiny(data, out / str(rank), ("schedule.epochs=2",))
+
+
+def test_the_limit_of_any_machine_is_that_of_all(digits: Path, tmp_path: Path) -> None:
+    assert run_ranks(2, limit_rank_1, digits, tmp_path) == ["finished"] * 2
+    assert state_of(tmp_path / "0")["per_device_batch"] == 1
+
+
 def test_several_processes_begin_again_with_smaller_passes(digits: Path, tmp_path: Path) -> None:
     path = os.pathsep.join([str(let_convolutions_be_hungry(tmp_path)), os.environ.get("PYTHONPATH", "")])
     launcher = ("env", f"PYTHONPATH={path}", sys.executable)
@@ -137,6 +168,8 @@ def test_what_the_allocator_says_is_told_from_other_errors() -> None:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 

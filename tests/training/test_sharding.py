@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -41,10 +40,10 @@ def train_and_weigh(data: Path, out: Path) -> dict[str, int]:
     def weigh(name: str, tensors: Iterable[Tensor | None]) -> None:
         found[name] = sum(kept(it.detach()).nbytes for it in tensors if it is not None)
 
-    def step_and_weigh(stepper: Stepper, batches: Any) -> Tensor:
+    def step_and_weigh(stepper: Stepper) -> Tensor:
         weights = list(stepper.parts.model.parameters())
         hook = stepper.optimizer.register_step_pre_hook(lambda *_: weigh("gradients", [it.grad for it in weights]))
-        loss = step(stepper, batches)
+        loss = step(stepper)
         hook.remove()
         weigh("weights", weights)
         weigh("optimizer", [slot for slots in stepper.optimizer.state.values() for slot in slots.values()])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ def test_a_long_epoch_tells_how_it_goes(tmp_path: Path, monkeypatch: pytest.Monk
     made, notes = trainer(tmp_path, "eval=false")
     losses, advance = [], made.stepper.advance
 
-    def noted(batches: Iterator[Batch]) -> Tensor:
-        losses.append(float(advance(batches)))
+    def noted() -> Tensor:
+        losses.append(float(advance()))
         return torch.tensor(losses[-1])
 
     monkeypatch.setattr(made.stepper, "advance", noted)
@@ -58,7 +57,7 @@ def test_clipping_bounds_the_first_step(tmp_path: Path) -> None:
         tmp_path, "clip_grad_norm=0.001", "optimizer.weight_decay=0", "schedule.epochs=1", "optimizer.nesterov=false"
     )
     before = {name: value.clone() for name, value in made.parts.model.state_dict().items()}
-    made.stepper.advance(made.stepper.batches())
+    made.stepper.advance()
     moved = torch.cat([(v - before[k]).flatten() for k, v in made.parts.model.state_dict().items()])
     assert moved.norm().item() == pytest.approx(0.001 * made.stepper.plan.lr[0], rel=1e-3)
 

@@ -101,10 +101,9 @@ def find_lr(
         total_steps=max(plan.total_steps, steps),  # all other schedules stay those of the training
     )
     stepper = stepper_at_start(recipe, plan, folder, out)
-    batches = stepper.batches()
 
     def loss_of_step(step: int) -> float:
-        loss = float(stepper.advance(batches))
+        loss = float(stepper.advance())
         if progress:
             progress(step + 1, steps)
         return loss

@@ -142,7 +142,7 @@ def profile_training(
     warm_up = max(WARM_UP_STEPS, -(-workers * _PREFETCHED // plan.accumulation))
     total = warm_up + steps + PROFILED_STEPS
     stepper = stepper_at_start(recipe, _at_least(plan, total), dataset, out)
-    batches = _TimedBatches(stepper.batches())
+    stepper.source = batches = _TimedBatches(stepper.batches())
     done = 0
 
     def take(count: int) -> float:
@@ -150,7 +150,7 @@ def profile_training(
         nonlocal done
         start = time.perf_counter()
         for _ in range(count):
-            stepper.advance(batches)
+            stepper.advance()
             done += 1
             if progress:
                 progress(done, total)

@@ -82,8 +82,8 @@ class FeatureTap:
         self._features: Tensor | None = None
         classifier._head_layer(classifier.heads[-1]).register_forward_pre_hook(self._keep)
 
-    def _keep(self, _: nn.Module, inputs: tuple[Tensor]) -> None:
-        if torch.is_grad_enabled():  # an evaluation shall not leave its last batch here
+    def _keep(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
+        if layer.training:  # an evaluation shall not leave its last batch here
             self._features = inputs[0]
 
     def take(self) -> Tensor:
@@ -91,6 +91,10 @@ class FeatureTap:
         features, self._features = self._features, None
         assert features is not None, "no forward pass went through the model that the tap was put on"
         return features
+
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._features = None
 
 
 class Distiller:
@@ -110,7 +114,14 @@ class Distiller:
         spec, wanted = self._spec, self._teacher(images).float()
         if spec.kind == "features" and self._tap is None:
             self._tap = FeatureTap(model)
-        logits: Tensor = model(images)
+        try:
+            return self._compared(model, images, wanted)
+        finally:
+            if self._tap is not None:
+                self._tap.forget()  # a pass that failed, for want of memory, shall leave nothing
+
+    def _compared(self, model: nn.Module, images: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        spec, logits = self._spec, model(images)
         with torch.autocast(images.device.type, enabled=False):
             if self._tap is not None:
                 distance = spec.similarity_weight * similarity_distance(self._tap.take().float(), wanted)

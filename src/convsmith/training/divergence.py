@@ -42,7 +42,7 @@ class LossWatch:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._unread: Tensor | None = None
+        self._unread: tuple[Tensor, torch.cuda.Event] | None = None
         self._bad = False
         self.steps = 0
         self.layer: str | None = None
@@ -50,16 +50,22 @@ class LossWatch:
     def look(self, loss: Tensor, again: Callable[[], object] | None) -> None:
         """Look at the loss of one pass of a step.
 
-        On a GPU it is that of the pass before, which is there already: to read the newest would make the loop wait. The
-        weights have moved since, so no layer is looked for.
+        On a GPU it is that of the pass before: to wait for the newest would leave the GPU without work. The weights
+        have moved since, so no layer is looked for.
 
         Args:
             loss: a scalar.
             again: does the same forward pass once more; None if this process cannot do that alone.
         """
         if loss.device.type != "cpu":
-            self._bad |= self._unread is not None and not bool(self._unread.isfinite())
-            self._unread = loss
+            if self._unread is not None:
+                is_finite, there = self._unread
+                there.synchronize()
+                self._bad |= not bool(is_finite)
+            # Read with the next pass, which is queued behind it by then; `bool` of a loss would wait for all that is.
+            self._unread = torch.empty((), dtype=torch.bool, pin_memory=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._unread[0].copy_(loss.isfinite(), non_blocking=True)
+            self._unread[1].record()
         elif not bool(loss.isfinite()):
             self._bad = True
             if self.layer is None and again is not None:

@@ -54,7 +54,8 @@ def evaluate(
         while True:
             at_once = min(most or len(images), len(images))
             try:
-                return np.concatenate([ask(part) for part in torch.split(images, at_once)])
+                logits = [ask(part) for part in torch.split(images, at_once)]
+                return np.concatenate(logits) if len(logits) > 1 else logits[0]
             except OutOfMemory as error:
                 if at_once == 1:
                     raise

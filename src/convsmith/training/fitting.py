@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from convsmith.data.loader import Batch
+from convsmith.errors import ConvsmithError
 from convsmith.launch.report import OUT_OF_MEMORY
+from convsmith.recipe.plan import Plan
 from convsmith.training.memory import OutOfMemory, depends_on_batch, smaller_batch
 from convsmith.training.model_plan import replan
 from convsmith.training.run import Run, limit_forward_batch
@@ -18,24 +18,26 @@ from convsmith.training.stepper import Stepper
 logger = logging.getLogger(__name__)
 
 
-def advance_in_memory(stepper: Stepper, batches: Iterator[Batch], run_dir: Path) -> Iterator[Batch]:
-    """Take the next step, and change the plan to smaller passes where memory asks for it; the batches to go on with.
+def advance_in_memory(stepper: Stepper, run_dir: Path) -> None:
+    """Take the next step, and change the plan to smaller passes where memory asks for it.
 
     Raises:
-        OutOfMemory: nothing smaller is left; or the step cannot be taken again, because weights have moved or other
-            processes wait: then `smaller` says with how many images in a pass the last checkpoint can be gone on from.
+        OutOfMemory: the model can learn from nothing smaller; or the step cannot be taken again, because weights have
+            moved or other processes wait: then `smaller` says with how many images in a pass the last checkpoint can
+            be gone on from.
     """
     alone = stepper.parts.world.size == 1
     buffers = list(stepper.parts.model.buffers())
     while True:
         before = [buffer.clone() for buffer in buffers] if alone else []
         try:
-            stepper.advance(batches)
-            return batches
+            stepper.advance()
+            return
         except OutOfMemory as error:
-            less = smaller_batch(stepper.plan.per_device_batch)
-            if less is None:
+            plan = _smaller(stepper)
+            if plan is None:
                 raise
+            less = plan.per_device_batch
             if not alone:
                 limit_forward_batch(run_dir, less)
                 error.fix = f"The same command goes on from the last checkpoint with {less} in a forward pass."
@@ -44,23 +46,29 @@ def advance_in_memory(stepper: Stepper, batches: Iterator[Batch], run_dir: Path)
                 error.smaller = less
                 raise
             reason = error.why
-        stepper.forget_gradients()
+        stepper.undo_passes()
         for buffer, value in zip(buffers, before, strict=True):
             buffer.copy_(value)
         if stepper.parts.device.type == "cuda":
             torch.cuda.empty_cache()
-        _take_smaller_passes(stepper, less, reason)
-        Run(run_dir).write_down(stepper.recipe, stepper.plan)
-        batches = stepper.batches()
+        if stepper.state.compiled:
+            torch.compiler.reset()  # else it compiles for batches of any size, which a resume does not
+        logger.warning(
+            "out of memory with %d images in a forward pass (%s): step %d is taken in %d passes of %d images, "
+            "and so are those after it%s",
+            stepper.plan.per_device_batch, reason, stepper.state.step + 1, plan.accumulation, less,
+            "; BatchNorm takes its statistics over those" if depends_on_batch(stepper.parts.model) else "",
+        )  # fmt: skip
+        stepper.plan, stepper.state.per_device_batch = plan, less
+        Run(run_dir).write_down(stepper.recipe, plan)
 
 
-def _take_smaller_passes(stepper: Stepper, images: int, reason: str) -> None:
-    before = stepper.plan.per_device_batch
-    stepper.plan = replan(stepper.recipe, stepper.plan, images, stepper.parts.world)
-    stepper.state.per_device_batch = images
-    logger.warning(
-        "out of memory with %d images in a forward pass (%s): step %d is taken in %d passes of %d images, "
-        "and so are those after it%s",
-        before, reason, stepper.state.step + 1, stepper.plan.accumulation, images,
-        "; BatchNorm takes its statistics over those" if depends_on_batch(stepper.parts.model) else "",
-    )  # fmt: skip
+def _smaller(stepper: Stepper) -> Plan | None:
+    """The plan with about half as many images in a forward pass; None if the model cannot learn from so few."""
+    less = smaller_batch(stepper.plan.per_device_batch)
+    if less is None:
+        return None
+    try:
+        return replan(stepper.recipe, stepper.plan, less, stepper.parts.world)
+    except ConvsmithError:
+        return None

@@ -35,16 +35,24 @@ def out_of_memory_is_named(images: int, in_update: bool = False) -> Iterator[Non
     """Make an OutOfMemory of what a device, or the CPU's allocator, says in the block when it has no memory left."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise OutOfMemory(images, str(error).splitlines()[0], in_update) from None
+        raise OutOfMemory(images, str(error).partition("\n")[0] or "no memory is left", in_update) from None
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether it says that a device, or the CPU's allocator, has no memory left."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: " in text or "CUDA out of memory" in text
+_SIGNS = (
+    "DefaultCPUAllocator: ",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it says that a device, a library of it, or the CPU's allocator has no memory left."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error) for sign in _SIGNS)
 
 
 def smaller_batch(images: int) -> int | None:

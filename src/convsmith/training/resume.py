@@ -75,8 +75,9 @@ def begin(
             "files or classes are missing on a machine",
             "Give all machines the same data.",
         )
-    limit = forward_batch_limit(run.path)
-    if limit is not None and limit < progress.per_device_batch:
+    limits = [it for it in gather(world, forward_batch_limit(run.path)) if it is not None]  # each machine's own
+    limit = min(limits, default=progress.per_device_batch)
+    if limit < progress.per_device_batch:
         logger.warning(
             "memory was too small for %d images in a forward pass before: it is %d (delete %s to try more)",
             progress.per_device_batch, limit, run.path / "forward_batch_limit",

@@ -36,7 +36,10 @@ class Stepper:
         plan: its numbers; `groups` must be filled.
         parts: model and data.
         progress: where to start; changed as the steps are taken.
-        checkpoint: the tensors that belong to `progress`, None at the start.
+        checkpoint: the tensors that belong to `progress`, which it gives up; None at the start.
+
+    Attributes:
+        source: this process's micro-batches from the next step on; None before they are asked for.
     """
 
     def __init__(
@@ -59,14 +62,15 @@ class Stepper:
         self.watch = LossWatch(parts.model)
         self._each_epoch = EachEpoch(parts.model, recipe, plan)
         self._begun_epoch = -1
+        self.source: Iterator[Batch] | None = None
         self._last_pass: Callable[[], Tensor] | None = None
 
     def batches(self) -> Iterator[Batch]:
-        """This process's micro-batches from the next step on."""
+        """What `source` is at first."""
         rest_before_fork(self.parts.world)
         return iter(self.parts.batches(self.plan, self.state.step))
 
-    def advance(self, batches: Iterator[Batch]) -> Tensor:
+    def advance(self) -> Tensor:
         """Take the plan's next step, and nothing else; the sum of this process's losses, a scalar on the device.
 
         Raises:
@@ -76,16 +80,23 @@ class Stepper:
         if self._begun_epoch != epoch:
             self._begun_epoch = epoch
             self._each_epoch.begin(epoch)
-            self.replicas.begin_epoch()
-        losses = self._passes(batches, epoch)
+            with out_of_memory_is_named(self.plan.per_device_batch, in_update=True):
+                self.replicas.begin_epoch()
+        self.source = self.source or self.batches()
+        losses = self._passes(self.source, epoch)
         with out_of_memory_is_named(self.plan.per_device_batch, in_update=True):
             self._update(losses)
         self.state.step += 1
         return torch.stack(losses).sum()
 
-    def forget_gradients(self) -> None:
-        """Drop what the passes of a step that was not finished have left."""
+    def undo_passes(self) -> None:
+        """Drop what the passes of a step that was not finished have left, and its batches."""
         self.optimizer.zero_grad()
+        self.source, self._begun_epoch = None, -1
+        self.forget_pass()
+
+    def forget_pass(self) -> None:
+        """Let go of the last batch."""
         self._last_pass = None
 
     def take_note_of_bad_files(self, batch: Batch) -> None:
@@ -154,8 +165,8 @@ class Stepper:
         """Let the weights, and their average, follow the gradients."""
         plan, step = self.plan, self.state.step
         for loss in losses:
-            # a step that loss scaling skips may have no finite loss; a run that has only such steps is found at the
-            # end of its epoch
+            # a step that loss scaling skips may have no finite loss; a run that has only such steps is found when its
+            # figures are
             self.loss_sum += loss.nan_to_num(0, 0, 0) if self.scaler.is_enabled() else loss
         self.watch.end_step()
         for group in self.optimizer.param_groups:
@@ -177,6 +188,7 @@ class Stepper:
             load_whole(self.ema.model, checkpoint.tensors["ema"])
         if self.state.grad_scaler:
             self.scaler.load_state_dict(self.state.grad_scaler)
+        checkpoint.tensors.clear()  # whoever has read it holds on to it as long as the training goes
 
 
 def _replicas(parts: Parts, compiled: bool) -> Replicas:

@@ -220,6 +220,8 @@ def _train(
             del parts  # and with it a model; the error held on to it too
             gc.collect()
             checkpoint, progress, plan = gone_back(recipe, plan, dataset, run, progress, world)
+            for watcher in watchers:
+                watcher.gone_back(progress.step, progress.evaluated_step)
             logger.warning("%s: the training goes on from step %d with %s", reason, progress.step, change)
         poll.now()  # nobody leaves before the first process has saved
     if poll.stopping:

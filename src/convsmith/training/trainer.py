@@ -17,7 +17,7 @@ from convsmith.training.distributed import gather, rest_before_fork
 from convsmith.training.divergence import STEPS
 from convsmith.training.evaluation import evaluate
 from convsmith.training.fitting import advance_in_memory
-from convsmith.training.observers.base import Record, Split, showing_first
+from convsmith.training.observers.base import Record, RecordSplit, showing_first
 from convsmith.training.parts import Parts
 from convsmith.training.progress import Progress
 from convsmith.training.run import check_holder
@@ -61,7 +61,7 @@ class Trainer:
 
         Raises:
             Diverged: the loss is not finite.
-            OutOfMemory: not even one image at a time can be trained on.
+            OutOfMemory: the passes cannot be made small enough, or the run has to go on from its last checkpoint.
             ConvsmithError: a checkpoint cannot be written, or an image cannot be read.
         """
         try:
@@ -72,9 +72,8 @@ class Trainer:
 
     def _fit(self) -> None:
         plan, state, poll, stepper = self.stepper.plan, self.state, self.parts.poll, self.stepper
-        batches = stepper.batches()
         if state.step == 0:
-            batches = showing_first(batches, self.parts.observers)
+            stepper.source = showing_first(stepper.batches(), self.parts.observers)
         while not poll.stopping and not state.stopped_early:
             if self._epoch_is_over() and state.evaluated_step < state.step:
                 self._end_epoch()
@@ -84,7 +83,7 @@ class Trainer:
             self.writer.check()
             start = time.perf_counter()
             poll.open(self._time_to_save(), stepper.watch.steps >= STEPS)
-            batches = advance_in_memory(stepper, batches, self.run_dir)
+            advance_in_memory(stepper, self.run_dir)
             poll.close()
             state.train_seconds += time.perf_counter() - start
             if poll.diverged:
@@ -109,6 +108,7 @@ class Trainer:
         state = self.state
         figures = self._figures()
         self._check_weights()
+        self.stepper.forget_pass()
         judged = self.recipe.eval and self._evaluation_is_due()
         values = self._evaluate() if judged else {}
         if values is None:
@@ -249,7 +249,7 @@ class Trainer:
         self.state.grad_scaler = self.stepper.scaler.state_dict() or None
         self.writer.save(self.state.step, self.stepper.tensors(), self.state.to_dict(), self.state.best_step)
 
-    def _record(self, split: Split, values: dict[str, float]) -> None:
+    def _record(self, split: RecordSplit, values: dict[str, float]) -> None:
         record = Record(self.state.step, self.epochs.at(self.state.step)[0], split, values)
         for observer in self.parts.observers:
             observer.metrics(record)

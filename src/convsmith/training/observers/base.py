@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from convsmith.training.run import Run
 
 
-Split = Literal["steps", "train", "val"]
+RecordSplit = Literal["steps", "train", "val"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Record:
 
     step: int
     epoch: int
-    split: Split
+    split: RecordSplit
     values: dict[str, float]
 
 
@@ -47,6 +47,9 @@ class Observer:
 
     def metrics(self, record: Record) -> None:
         """There are new figures."""
+
+    def gone_back(self, step: int, evaluated_step: int) -> None:
+        """The run goes on from an earlier step, and what was recorded after it does not count; see `JsonLines`."""
 
     def end(self, run: Run) -> None:
         """The run is complete, its bundle too."""

@@ -20,10 +20,18 @@ class JsonLines(Observer):
     """
 
     def __init__(self, path: Path, step: int, evaluated_step: int) -> None:
-        lines = read_records(path)
-        kept = [line for line in lines if line["step"] <= (step if line["split"] == "steps" else evaluated_step)]
-        write_file(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        self._open(step, evaluated_step)
+
+    def _open(self, step: int, evaluated_step: int) -> None:
+        kept = [line for line in read_records(self._path) if counts(line["split"], line["step"], step, evaluated_step)]
+        write_file(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = self._path.open("a", encoding="utf-8")
+
+    def gone_back(self, step: int, evaluated_step: int) -> None:
+        """Drop the lines of what will be done again."""
+        self._file.close()
+        self._open(step, evaluated_step)
 
     def metrics(self, record: Record) -> None:
         """Append one line, visible to readers at once."""
@@ -34,6 +42,11 @@ class JsonLines(Observer):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def counts(split: str, recorded_step: int, step: int, evaluated_step: int) -> bool:
+    """Whether a record stays when the run goes on from `step`, and the last epoch was judged at `evaluated_step`."""
+    return recorded_step <= (step if split == "steps" else evaluated_step)
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convsmith.storage import sha256_of, write_file
+from convsmith.training.observers.jsonl import counts
 from convsmith.training.observers.tracker import Tracker, named_values
 from convsmith.training.run import Run, flat
 
@@ -72,6 +73,14 @@ class MLflow(Tracker):
                 metrics = [Metric(name, value, now, line["step"]) for name, value in values.items()]
                 self._client.log_batch(self._run_id, metrics=metrics)
                 self._logged |= {(name, line["step"]) for name in values}
+
+    def gone_back(self, step: int, evaluated_step: int) -> None:
+        """Let what is done again be logged again: MLflow shows the newest value of a step."""
+
+        def still_counts(name: str, recorded_step: int) -> bool:
+            return counts(name.partition("/")[0], recorded_step, step, evaluated_step)
+
+        self._logged = {it for it in self._logged if still_counts(*it)}
 
     def finish(self, run: Run) -> None:
         """Log the bundle once, as a pyfunc model and as the run's files."""

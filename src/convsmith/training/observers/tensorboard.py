@@ -20,9 +20,18 @@ class TensorBoard(Observer):
     """
 
     def __init__(self, folder: Path, step: int) -> None:
+        self._folder = folder
+        self._open(step)
+
+    def _open(self, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+        self._writer = SummaryWriter(str(self._folder), purge_step=step + 1 if step else 0)
+
+    def gone_back(self, step: int, evaluated_step: int) -> None:  # noqa: ARG002 - it hides whole steps only
+        """Begin another event file, which hides what came after the step."""
+        self._writer.close()
+        self._open(step)
 
     def first_batch(self, images: Tensor) -> None:
         """Write up to 64 of the images, eight in a row, as the image train/first_batch."""

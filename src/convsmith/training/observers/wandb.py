@@ -44,13 +44,18 @@ class WandB(Tracker):
         live = self._live = self._live or self._connect(run)
         note = _read_note(run)
         lines = run.metrics
-        # A line's number is its step here: W&B takes none twice, and two records of one step stay two.
-        for number in range(note["lines"], len(lines)):
-            line = lines[number]
+        # What is logged is numbered, since two records may be of one step, and W&B takes no step twice.
+        new = lines[note["lines"] :]  # none where the run goes on from before the last ones
+        for number, line in enumerate(new, note["logged"]):
             values = {"step": line["step"], "epoch": line["epoch"], **named_values(line)}
             live.log(values, step=number, commit=True)
-        if len(lines) > note["lines"]:  # there are less where the run goes on from before the last ones
-            _write_note(run, {**note, "lines": len(lines)})
+        if new:
+            _write_note(run, {**note, "lines": len(lines), "logged": note["logged"] + len(new)})
+
+    def gone_back(self, step: int, evaluated_step: int) -> None:  # noqa: ARG002 - metrics.jsonl knows them
+        """Let what is done again be logged again, for W&B cannot take back what it has."""
+        if self._run is not None and _note(self._run).exists():
+            _write_note(self._run, {**_read_note(self._run), "lines": len(self._run.metrics)})
 
     def finish(self, run: Run) -> None:
         """Log the bundle once, and wait until W&B has everything."""
@@ -72,7 +77,7 @@ class WandB(Tracker):
 
     def _connect(self, run: Run) -> wandb.Run:
         if not _note(run).exists():
-            _write_note(run, {"run_id": uuid4().hex[:8], "lines": 0, "bundle": None})
+            _write_note(run, {"run_id": uuid4().hex[:8], "lines": 0, "logged": 0, "bundle": None})
         live = self._wandb.init(
             project=self._project,
             id=_read_note(run)["run_id"],
