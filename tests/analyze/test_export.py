@@ -154,6 +154,34 @@ def test_triton_gets_a_model_folder(tmp_path: Path, colour_bundle: Path, data: P
     cs.export(colour_bundle, "triton", folder, data)  # an export is replaced
 
 
+def test_a_triton_model_made_by_hand_stays(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    folder = tmp_path / "models" / "colours"
+    cs.export(colour_bundle, "triton", folder, data)
+    (folder / "config.pbtxt").write_text('backend: "onnxruntime"\n')
+    with pytest.raises(ConvsmithError, match="holds something else than an export"):
+        cs.export(colour_bundle, "triton", folder, data)
+    assert contents(folder) == ["1/model.onnx", "config.pbtxt", "labels.txt"]
+
+
+@pytest.mark.parametrize("kind", ["triton", "onnx"])
+def test_an_export_beside_which_something_lies_stays(
+    tmp_path: Path, colour_bundle: Path, data: Path, kind: str
+) -> None:
+    cs.export(colour_bundle, kind, tmp_path / "out", data)
+    (tmp_path / "out" / "2").mkdir()
+    (tmp_path / "out" / "2" / "weights.bin").write_bytes(b"mine")
+    with pytest.raises(ConvsmithError, match="holds something else than an export"):
+        cs.export(colour_bundle, kind, tmp_path / "out", data)
+    assert (tmp_path / "out" / "2" / "weights.bin").read_bytes() == b"mine"
+
+
+def test_a_folder_with_a_bundle_json_of_something_else_stays(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "bundle.json").write_text("{}")
+    with pytest.raises(ConvsmithError, match="holds something else than an export"):
+        cs.export(colour_bundle, "onnx", tmp_path / "project", data)
+
+
 def test_a_segmentation_keeps_any_size(tmp_path: Path, pixel_bundle: Path, streets: Path) -> None:
     pytest.importorskip("openvino")
     parity = cs.export(pixel_bundle, "openvino", tmp_path / "out", streets)["parity"]

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.analyze.prove import prove
-from convsmith.bundle.format import MANIFEST, Manifest, read_manifest, read_model, rewrite_bundle
+from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.deploy.format import Files, Source, export_files, find_format, open_files
 from convsmith.deploy.out import check_out
@@ -20,8 +20,6 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size, WholeImage, Window
 from convsmith.storage import new_directory
-
-_ARRANGED = "config.pbtxt"
 
 
 def export(
@@ -57,7 +55,7 @@ def export(
     """
     place, out, data, file_format = Path(place), Path(out), Path(data), file_format.lower()
     chosen = find_format(file_format)
-    check_out(out, (place, place / "bundle", Path(data)), (MANIFEST, _ARRANGED))
+    check_out(out, (place, place / "bundle", data))
     manifest, source, trained = _open(place, opset, size)
     files = export_files(file_format, source)
     if images is None:

@@ -1,21 +1,26 @@
-"""Which folder may be replaced by a bundle."""
+"""Which folder may be replaced by an artefact."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from convsmith.bundle.format import MANIFEST
+from convsmith.bundle.format import MANIFEST, read_manifest
 from convsmith.errors import ConvsmithError
 
+_TRITON = {"config.pbtxt", "labels.txt", "1", "1/model.onnx"}
+_MADE_HERE = 'key: "convsmith"'  # in its config
 
-def check_out(out: Path, reads: Iterable[Path], marks: Iterable[str] = (MANIFEST,)) -> None:
+
+def check_out(out: Path, reads: Iterable[Path]) -> None:
     """Refuse to replace what is no artefact, or what the artefact is made of.
+
+    A whole bundle, or one model of a Triton repository that convsmith wrote, may be replaced if nothing else lies in
+    its folder; and so may an empty folder.
 
     Args:
         out: the folder to write.
         reads: what must stay, wherever in `out` it is.
-        marks: a folder that holds one of these files may be replaced, and so may an empty one.
 
     Raises:
         ConvsmithError: it must not be written.
@@ -25,8 +30,19 @@ def check_out(out: Path, reads: Iterable[Path], marks: Iterable[str] = (MANIFEST
             raise ConvsmithError(
                 f"{out} cannot be replaced", f"{kept} is read for it", "Choose another folder with --out."
             )
-    known = any((out / mark).is_file() for mark in marks)
-    if out.exists() and not known and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not _is_free(out):
         raise ConvsmithError(
             f"{out} is there already", "it holds something else than an export", "Choose another folder with --out."
         )
+
+
+def _is_free(out: Path) -> bool:
+    if not out.is_dir():
+        return False
+    held = {path.relative_to(out).as_posix() for path in out.rglob("*")}
+    if held == _TRITON:
+        return _MADE_HERE in (out / "config.pbtxt").read_text(errors="replace")
+    try:
+        return not held or held == {MANIFEST, *read_manifest(out).files}
+    except ConvsmithError:
+        return False
