@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import convsmith as cs
 from convsmith.analyze.qat import int8_recipe
@@ -112,6 +112,15 @@ def test_the_same_command_trains_no_second_time(
     cs.quantize(run.path, digits, out, ["schedule.epochs=2"], method="qat")
     assert log.read_text() == before
     assert read_model(out, read_manifest(out)) == model
+
+
+def test_a_training_from_another_model_is_not_taken_for_this_ones(run: cs.Run, digits: Path, tmp_path: Path) -> None:
+    source = cs.Run(shutil.copytree(run.path, tmp_path / "run", symlinks=True))
+    cs.quantize(source.path, digits, tmp_path / "int8", ["schedule.epochs=1"], method="qat")
+    file = source.checkpoints / "best" / "ema.safetensors"
+    save_file({name: value + 1 for name, value in load_file(file).items()}, file)
+    with pytest.raises(cs.ConvsmithError, match="not those that this run began with"):
+        cs.quantize(source.path, digits, tmp_path / "int8", ["schedule.epochs=1"], method="qat")
 
 
 def test_a_run_for_segmentation_is_judged_by_its_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

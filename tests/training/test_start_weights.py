@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 import convsmith as cs
 from convsmith.cli.main import app
+from convsmith.storage import sealed
 from convsmith.training.model_plan import build_model
 from tests.training.conftest import SMALL
 from tests.training.tiny_model import TinyNet, name_tiny
@@ -55,6 +57,42 @@ def test_a_run_stands_for_the_weights_that_it_judged(taught: Path) -> None:
     averaged = load_file(taught / "checkpoints/best/ema.safetensors")
     for place in (taught, taught / "checkpoints/best", taught / "checkpoints/best/ema.safetensors"):
         assert_equal(started(f"model.weights={place}"), averaged)
+
+
+def change_weights(run: Path) -> None:
+    file = run / "checkpoints/best/ema.safetensors"
+    save_file({name: value + 1 for name, value in load_file(file).items()}, file)
+
+
+@pytest.fixture
+def begun(taught: Path, digits: Path, tmp_path: Path, _no_bundle: None) -> tuple[Path, cs.Run]:
+    """A run, and one that was trained from its weights."""
+    shutil.copytree(taught, tmp_path / "taught", symlinks=True)
+    recipe = cs.load_recipe("digits", [*TINY, f"model.weights={tmp_path / 'taught'}"])
+    return tmp_path / "taught", cs.train(recipe, digits, tmp_path / "run")
+
+
+def test_a_run_does_not_go_on_beside_weights_that_have_changed(begun: tuple[Path, cs.Run], digits: Path) -> None:
+    source, run = begun
+    change_weights(source)
+    with pytest.raises(cs.ConvsmithError, match=r"model\.weights are not those that this run began with"):
+        cs.train(run.recipe, digits, run.path)
+
+
+def test_a_run_goes_on_without_the_weights_it_began_with(begun: tuple[Path, cs.Run], digits: Path) -> None:
+    source, run = begun
+    shutil.rmtree(source)
+    cs.train(run.recipe, digits, run.path)
+
+
+def test_a_run_that_never_noted_its_weights_goes_on(begun: tuple[Path, cs.Run], digits: Path) -> None:
+    source, run = begun
+    state = run.checkpoints / "best" / "state.json"
+    values = json.loads(state.read_text())
+    del values["start_digest"], values["checksum"]
+    state.write_text(json.dumps(sealed(values)))
+    change_weights(source)
+    cs.train(run.recipe, digits, run.path)
 
 
 def test_the_trained_weights_of_a_run_are_had_by_their_key(taught: Path) -> None:

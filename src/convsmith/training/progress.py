@@ -28,6 +28,8 @@ class Progress:
     """What the plan's learning rates are multiplied by; below 1 after going back from a divergence."""
     teacher_digest: str | None = None
     """Names the file of a teacher that is learned from."""
+    start_digest: str | None = None
+    """Names the file of the weights that were started from; None where there is none, or the run is older than this."""
     step: int = 0
     """Optimizer steps done."""
     loss_sums: list[float] = field(default_factory=lambda: [0.0])

@@ -114,7 +114,8 @@ def gone_back(
         left.compiled,
         left.lr_factor,
     )
-    progress.teacher_digest, progress.bad_files = left.teacher_digest, left.bad_files
+    progress.teacher_digest, progress.start_digest = left.teacher_digest, left.start_digest
+    progress.bad_files = left.bad_files
     return checkpoint, progress, as_begun(plan, recipe, progress, world)
 
 

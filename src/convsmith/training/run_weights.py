@@ -6,6 +6,7 @@ from pathlib import Path
 
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
+from convsmith.storage import sha256_of
 from convsmith.training.run import Run
 
 
@@ -39,3 +40,14 @@ def weights_of_run(place: Path, key: str) -> Path:
             "Name a checkpoint file, such a directory, or published weights.",
         )
     return file
+
+
+def start_digest(recipe: Recipe) -> str | None:
+    """SHA-256 of the file a training starts from; None where there is none, its name says enough, or it is gone."""
+    place = Path(recipe.model.weights or "")
+    if recipe.model.weights and place.is_dir():
+        try:
+            place = weights_of_run(place, recipe.model.weights_key)
+        except ConvsmithError:  # which is for who needs them to say
+            return None
+    return sha256_of(place) if place.is_file() else None

@@ -36,6 +36,7 @@ from convsmith.training.parts import make_parts
 from convsmith.training.progress import Progress
 from convsmith.training.resume import begin, checkpoint_to_go_on_from, given_to_all, gone_back, progress_of
 from convsmith.training.run import Run
+from convsmith.training.run_weights import start_digest
 from convsmith.training.signals import StopRequest
 from convsmith.training.stepper import Stepper
 from convsmith.training.trainer import Trainer
@@ -185,6 +186,7 @@ def _train(
     world: World,
 ) -> Progress:
     """Train from `progress` to the end of the plan, an early stop or a signal; how far it came."""
+    _check_start(recipe, progress)
     if progress.evaluated_step == plan.total_steps or progress.stopped_early:
         logger.info("%s is finished: nothing is left to train", run.path)
         return progress
@@ -242,6 +244,22 @@ def _with_num_classes(recipe: Recipe, dataset: DataSet) -> Recipe:
             fix="Set model.num_classes=null to take it from the data.",
         )
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": found})})
+
+
+def _check_start(recipe: Recipe, progress: Progress) -> None:
+    """Take note of the weights to start from, or raise a ConvsmithError if the run began with others of that name.
+
+    One that has begun needs them no more, so they may be gone.
+    """
+    digest = start_digest(recipe)
+    if progress.step == 0:
+        progress.start_digest = digest
+    elif progress.start_digest and digest not in (None, progress.start_digest):
+        raise ConvsmithError(
+            "model.weights are not those that this run began with",
+            f"{recipe.model.weights} has changed since",
+            "Put them back to go on, or start a new run in another directory with --out.",
+        )
 
 
 def _check_teacher(recipe: Recipe, progress: Progress) -> None:
