@@ -184,6 +184,12 @@ def test_the_digest_of_a_teacher_is_that_of_its_file(checkpoint: Path, tmp_path:
     assert teacher_digest(Teacher(model="timm/test_resnet", weights="pretrained")) is None
 
 
+def test_a_bundle_in_another_format_is_no_teacher(tmp_path: Path) -> None:
+    folder = write_colour_bundle(tmp_path / "bundle", {"model.ts": b""}, file_format="torchscript")
+    with pytest.raises(ConvsmithError, match="holds no ONNX model: its format is torchscript"):
+        teacher_digest(Teacher(bundle=str(folder)))
+
+
 def test_a_bundle_sees_no_colours_that_are_none(colour_bundle: Path) -> None:
     answers = colour_teacher(colour_bundle)(torch.full((1, 3, 8, 8), 9.0))
     assert answers.tolist() == [pytest.approx([25.5] * 3)]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from convsmith.bundle.format import MODEL, TaskName, bundle_folder, read_manifest, read_model
+from convsmith.bundle.format import TaskName, bundle_folder, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel, VisionModel
@@ -54,10 +55,11 @@ def teacher_digest(spec: Teacher) -> str | None:
     """SHA-256 of the teacher's file, or None where its name says enough.
 
     Raises:
-        ConvsmithError: it is a bundle that cannot be read.
+        ConvsmithError: it is a bundle that cannot be read, or holds no ONNX model.
     """
     if spec.bundle is not None:
-        return read_manifest(bundle_folder(Path(spec.bundle))).files[MODEL].sha256
+        folder = bundle_folder(Path(spec.bundle))
+        return sha256(read_model(folder, read_manifest(folder))).hexdigest()
     assert spec.weights is not None
     path = _local(spec.weights)
     return sha256_of(path) if path and path.is_file() else None
