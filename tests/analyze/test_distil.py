@@ -93,6 +93,26 @@ def test_a_folder_in_the_way_is_said_before_the_training(teacher: Path, tmp_path
         distil(teacher, "mobilenet_v2", tmp_path / "no data", tmp_path / "student")
 
 
+def test_renamed_classes_are_said_before_the_training(teacher: Path, digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match="has other classes than the bundle"):
+        distil(teacher, "mobilenet_v2", digits, tmp_path / "student")
+    assert not (tmp_path / "student").exists()
+
+
+@pytest.mark.parametrize("word", ["preprocess.crop=8", "data.val_fraction=0.2"])
+def test_what_chooses_the_images_of_the_table_must_stay(teacher: Path, word: str) -> None:
+    with pytest.raises(cs.ConvsmithError, match=rf"{word.partition('=')[0]} must stay as"):
+        student_recipe(teacher, "mobilenet_v2", [word])
+
+
+def test_a_teacher_in_another_format_is_said_before_the_training(recipe: Recipe, digits: Path, tmp_path: Path) -> None:
+    files = {"model.xml": b"", "model.bin": b""}
+    values = recipe.model_dump(mode="json")
+    teacher = write_colour_bundle(tmp_path / "teacher", files, file_format="openvino", recipe=values)
+    with pytest.raises(cs.ConvsmithError, match="holds no ONNX model: its format is openvino"):
+        distil(teacher, "mobilenet_v2", digits, tmp_path / "student")
+
+
 @pytest.mark.slow
 def test_teacher_student_and_int8_are_measured_together(
     digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import convsmith as cs
 from convsmith.analyze.qat import int8_recipe
+from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import read_manifest, read_model
 from convsmith.cli.main import main
 from convsmith.deploy.quantize import Quantization
@@ -200,10 +201,20 @@ def test_an_int8_bundle_is_not_trained_again(
         cs.quantize(report.run, digits, tmp_path / "int8", method="qat")
 
 
-@pytest.mark.parametrize("word", ["preprocess.crop=8", "quantization_aware=null"])
-def test_what_the_table_needs_must_stay(run: cs.Run, digits: Path, tmp_path: Path, word: str) -> None:
-    with pytest.raises(cs.ConvsmithError, match="must stay the bundle's"):
-        cs.quantize(run.path, digits, tmp_path / "int8", [word], method="qat")
+@pytest.mark.parametrize("word", ["preprocess.crop=8", "data.val_fraction=0.2", "eval=false"])
+def test_what_chooses_the_images_of_the_table_must_stay(run: cs.Run, word: str) -> None:
+    with pytest.raises(cs.ConvsmithError, match=rf"{word.partition('=')[0]} must stay as"):
+        int8_recipe(run.bundle, [word])
+
+
+def test_the_masks_of_a_segmentation_must_stay(tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"data\.masks.* must stay as"):
+        check_same_images(scenes_recipe(tmp_path, "data.masks.val=other"), scenes_recipe(tmp_path))
+
+
+def test_the_rounding_must_stay(run: cs.Run) -> None:
+    with pytest.raises(cs.ConvsmithError, match="quantization_aware must not be null"):
+        int8_recipe(run.bundle, ["quantization_aware=null"])
 
 
 def test_other_classes_are_said_before_the_training(run: cs.Run, digits: Path, tmp_path: Path) -> None:

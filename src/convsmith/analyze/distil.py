@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import bundle_folder, first_problem, read_manifest, read_model
 from convsmith.bundle.runtime import available_cores
-from convsmith.deploy.labelled import Progress, metric_of, no_progress, open_labelled
+from convsmith.deploy.labelled import Progress, check_classes, metric_of, no_progress, open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Form, form_of, quantize_bundle
 from convsmith.deploy.speed import BATCH, first_input, measure_speed
@@ -20,6 +21,7 @@ from convsmith.deploy.trial import run_all
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
+from convsmith.tasks.make import open_data
 from convsmith.training.run import Run
 from convsmith.training.run_weights import weights_of_run
 from convsmith.training.train import train
@@ -81,15 +83,18 @@ def distil(
     Raises:
         ConvsmithError: the teacher cannot teach, or what `train` and `quantize_bundle` raise.
     """
+    data, folder = Path(data), bundle_folder(Path(teacher))
     recipe = student_recipe(Path(teacher), student, overrides)
-    check_out(Path(out) / _INT8, (bundle_folder(Path(teacher)), Path(data)))  # before the training, not after it
+    manifest = read_manifest(folder)
+    models = {"teacher": read_model(folder, manifest)}
+    check_out(Path(out) / _INT8, (folder, data))  # before the training, not after it
+    check_classes(data, open_data(recipe, data).classes, manifest)
     run = train(recipe, data, out)
     int8 = run.path / _INT8
     report = quantize_bundle(run.bundle, data, int8, max_drop=max_drop, progress=progress)
-    places = {"teacher": bundle_folder(Path(teacher)), "student": run.bundle, "student INT8": int8}
-    models = {name: read_model(place, read_manifest(place)) for name, place in places.items()}
-    manifest = read_manifest(places["teacher"])
-    _, val = open_labelled(manifest, Path(data))
+    for name, place in (("student", run.bundle), ("student INT8", int8)):
+        models[name] = read_model(place, read_manifest(place))
+    _, val = open_labelled(manifest, data)
     taught = run_all(manifest, models["teacher"], val, progress, "teacher on validation images")
     progress("speed", 0, 1)
     speeds = measure_speed(models, first_input(manifest, next(iter(val))[0]), available_cores())
@@ -121,7 +126,8 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
         overrides: words such as `optimizer.lr=0.2`.
 
     Raises:
-        ConvsmithError: its recipe is not one that this convsmith reads, or a word is wrong.
+        ConvsmithError: its recipe is not one that this convsmith reads, or a word is wrong, or changes what
+            `check_same_images` keeps.
     """
     folder = bundle_folder(teacher)
     manifest = read_manifest(folder)
@@ -140,7 +146,9 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
         "schedule": {"name": "cosine", "epochs": epochs, "warmup_epochs": min(5, epochs // 10)},
         "distillation": {**_DISTILLATION, "teacher": _teacher(teacher, folder, taught)},
     }
-    return recipe_of(values, "the student's recipe", overrides)
+    recipe = recipe_of(values, "the student's recipe", overrides)
+    check_same_images(recipe, taught)
+    return recipe
 
 
 def _teacher(given: Path, folder: Path, recipe: Recipe) -> dict[str, Any]:

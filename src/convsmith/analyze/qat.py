@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import read_manifest, read_model, rewrite_bundle
 from convsmith.deploy.labelled import Progress, check_classes, no_progress, open_labelled
 from convsmith.deploy.out import check_out
@@ -49,11 +50,6 @@ def quantize_by_training(
     check_out(out, (bundle, data))  # before the training, not after it
     float_manifest, content = read_float(bundle)
     recipe = int8_recipe(bundle, overrides)
-    if recipe.preprocess != float_manifest.preprocess or recipe.quantization_aware is None:
-        raise ConvsmithError(
-            "preprocess must stay the bundle's, and quantization_aware must not be null",
-            "the bundle in INT8 is measured beside it on the same images",
-        )
     check_classes(data, open_data(recipe, data).classes, float_manifest)
     run = train(recipe, data, out.with_name(f"{out.name}-run"))
     manifest = read_manifest(run.bundle)
@@ -88,7 +84,8 @@ def int8_recipe(bundle: Path, overrides: Sequence[str] = ()) -> Recipe:
         overrides: words such as `optimizer.lr=0.001`.
 
     Raises:
-        ConvsmithError: it is not in a run that has its checkpoints, or a word is wrong.
+        ConvsmithError: it is not in a run that has its checkpoints, or a word is wrong, or takes out the rounding or
+            what `check_same_images` keeps.
     """
     run = Run(bundle.absolute().parent)
     if run.bundle != bundle.absolute() or not (run.path / "recipe.yaml").is_file() or not run.checkpoints.is_dir():
@@ -115,4 +112,8 @@ def int8_recipe(bundle: Path, overrides: Sequence[str] = ()) -> Recipe:
         values[section] = None
     if taught.mixing and taught.mixing.off_epochs:
         values["mixing"] = None
-    return recipe_of(values, "the recipe for INT8", overrides)
+    recipe = recipe_of(values, "the recipe for INT8", overrides)
+    check_same_images(recipe, taught)
+    if recipe.quantization_aware is None:
+        raise ConvsmithError("quantization_aware must not be null", "a training without rounding gives a float bundle")
+    return recipe

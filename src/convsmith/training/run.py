@@ -105,7 +105,7 @@ class Run:
 
     def check_same(self, recipe: Recipe) -> None:
         """Raise a ConvsmithError if the directory's run is one of another recipe."""
-        changed = _differences(self.recipe.model_dump(), recipe.model_dump())
+        changed = differences(self.recipe.model_dump(), recipe.model_dump())
         if changed:
             raise ConvsmithError(
                 f"{self.path} holds a run of another recipe",
@@ -159,7 +159,8 @@ def _this_process() -> str:
 _FREE = ("data.workers", "checkpoint.", "description", "source", "on_divergence")
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """The keys of a recipe, joined by dots, in which two differ, but for those that no result depends on."""
     before, after = flat(old), flat(new)
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     return [key for key in keys if not key.startswith(_FREE)]
