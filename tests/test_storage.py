@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.storage import clear_leftovers, new_directory, point_to, seal_holds, sealed, write_file
+from convsmith.storage import beside, clear_leftovers, new_directory, point_to, seal_holds, sealed, write_file
 
 
 def write_half_and_crash(path: Path) -> None:
@@ -30,6 +30,34 @@ def test_a_new_directory_replaces_the_old_one_only_when_it_is_whole(tmp_path: Pa
         (folder / "new").write_text("2")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_new_directory_replaces_what_a_link_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with new_directory(tmp_path / "link") as folder:
+        (folder / "new").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["link", "real", "real/new"]
+
+
+def test_a_new_directory_may_be_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with new_directory(Path()) as folder:
+        (folder / "new").touch()
+    assert (tmp_path / "here" / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("a/b", "a/b-int8"), (".", "{tmp}/x/y-int8"), ("..", "{tmp}/x-int8"), ("../z", "../z-int8")]
+)
+def test_beside_ends_a_name_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, expected: str
+) -> None:
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "x" / "y")
+    assert str(beside(Path(path), "-int8")) == expected.format(tmp=tmp_path)
 
 
 def test_write_file_replaces_the_content_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -59,8 +59,9 @@ def new_directory(path: Path) -> Iterator[Path]:
     """A temporary sibling folder that takes the place of `path` when the block ends without an error.
 
     Everything in it is on the disk before it is renamed. What stood at `path` is removed only then; `clear_leftovers`
-    puts it back if the process dies between the two.
+    puts it back if the process dies between the two. Of a symbolic link, what it leads to is replaced.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{path.name}.", dir=path.parent))
     try:
@@ -81,6 +82,12 @@ def new_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _flush(path.parent)
+
+
+def beside(path: Path, ending: str) -> Path:
+    """`path` with `ending` after its name; also of `.` and `..`, which have none of their own."""
+    named = path if path.name not in ("", "..") else path.resolve()
+    return named.with_name(named.name + ending)
 
 
 def point_to(link: Path, target: str) -> None:

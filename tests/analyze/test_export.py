@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -180,6 +181,39 @@ def test_a_folder_with_a_bundle_json_of_something_else_stays(tmp_path: Path, col
     (tmp_path / "project" / "bundle.json").write_text("{}")
     with pytest.raises(ConvsmithError, match="holds something else than an export"):
         cs.export(colour_bundle, "onnx", tmp_path / "project", data)
+
+
+def test_a_place_below_a_file_is_said_before_the_work(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConvsmithError, match="out cannot be written: Not a directory"):
+        cs.export(tmp_path / "no bundle", "onnx", tmp_path / "file" / "out", data)
+
+
+def test_a_disk_that_is_full_is_one_clear_error(
+    tmp_path: Path, colour_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(ConvsmithError, match="out cannot be written: No space left on device"):
+        cs.export(colour_bundle, "onnx", tmp_path / "out", data)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_an_export_leads_to_the_new_one(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    cs.export(colour_bundle, "onnx", tmp_path / "real", data)
+    (tmp_path / "link").symlink_to("real")
+    cs.export(colour_bundle, "onnx-fp16", tmp_path / "link", data)
+    assert read_manifest(tmp_path / "real").format == "onnx-fp16"
+
+
+@pytest.mark.parametrize(("size", "said"), [((0, 512), "0x512 is no size: size.0"), ((64, 5000), "size.1")])
+def test_a_size_that_is_none_is_one_clear_error(
+    tmp_path: Path, pixel_bundle: Path, streets: Path, size: tuple[int, int], said: str
+) -> None:
+    with pytest.raises(ConvsmithError, match=said):
+        cs.export(pixel_bundle, "onnx", tmp_path / "out", streets, size=size)
 
 
 def test_a_segmentation_keeps_any_size(tmp_path: Path, pixel_bundle: Path, streets: Path) -> None:

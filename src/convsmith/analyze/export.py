@@ -11,15 +11,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.analyze.prove import prove
-from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
+from convsmith.bundle.format import Manifest, first_problem, read_manifest, read_model, rewrite_bundle, write_folder
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
-from convsmith.deploy.format import Files, Source, export_files, find_format, open_files
+from convsmith.deploy.format import Source, export_files, find_format, open_files
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size, WholeImage, Window
-from convsmith.storage import new_directory
 
 
 def export(
@@ -65,7 +64,7 @@ def export(
     made_of = "onnx" if source.model is None else "torch"
     parity = {"made_of": made_of, **figures}
     if chosen.arrange:
-        _write_arranged(out, chosen.arrange(files, manifest.model_copy(update={"parity": parity})))
+        write_folder(out, chosen.arrange(files, manifest.model_copy(update={"parity": parity})))
     else:
         rewrite_bundle(out, files, manifest, file_format=file_format, parity=parity, created_with=_versions())
     return {
@@ -139,7 +138,12 @@ def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
         )
     if manifest.one_size:
         raise ConvsmithError("the bundle is for one size already", "its sizes are constants", "Give the run instead.")
-    preprocess = manifest.preprocess.model_copy(update={"window": Window(size=size)})
+    try:
+        window = Window(size=size)
+    except ValidationError as error:
+        height, width = size
+        raise ConvsmithError(f"--size {height}x{width} is no size", first_problem(error)) from error
+    preprocess = manifest.preprocess.model_copy(update={"window": window})
     return manifest.model_copy(update={"preprocess": preprocess, "one_size": True})
 
 
@@ -152,10 +156,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _write_arranged(out: Path, files: Files) -> None:
-    with new_directory(out) as folder:
-        for name, content in files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)

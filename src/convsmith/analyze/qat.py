@@ -15,6 +15,7 @@ from convsmith.deploy.static_int8 import FloatLayer
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
+from convsmith.storage import beside
 from convsmith.tasks.make import open_data
 from convsmith.training.run import Run
 from convsmith.training.run_weights import weights_of_run
@@ -51,7 +52,7 @@ def quantize_by_training(
     float_manifest, content = read_float(bundle)
     recipe = int8_recipe(bundle, overrides)
     check_classes(data, open_data(recipe, data).classes, float_manifest)
-    run = train(recipe, data, out.with_name(f"{out.name}-run"))
+    run = train(recipe, data, beside(out, "-run"))
     manifest = read_manifest(run.bundle)
     model = read_model(run.bundle, manifest)
     _, val = open_labelled(manifest, data)

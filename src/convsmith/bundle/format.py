@@ -183,6 +183,9 @@ def write_bundle(
         colours: RGB of each of the K classes in pictures; None: usual ones.
         file_format: what the model's files are.
         one_size: a segmentation model takes images of one size only, that of `preprocess.window`.
+
+    Raises:
+        ConvsmithError: the arguments are no bundle, or it cannot be written.
     """
     files = {MODEL: model} if isinstance(model, bytes) else model
     values = {
@@ -211,10 +214,26 @@ def write_bundle(
     except (TypeError, ValueError) as error:
         reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
-    with new_directory(directory) as folder:
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    write_folder(directory, {**files, MANIFEST: f"{text}\n".encode()})
+
+
+def write_folder(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files at once, by their path in `directory`: it holds all of them or what it held before.
+
+    Raises:
+        ConvsmithError: the disk is full, or does not take them.
+    """
+    try:
+        with new_directory(directory) as folder:
+            for name, content in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+    except OSError as error:
+        raise ConvsmithError(
+            f"{directory} cannot be written",
+            error.strerror or str(error),
+            "What was there is kept. Make room, then give the same command again.",
+        ) from error
 
 
 def rewrite_bundle(

@@ -64,9 +64,10 @@ def quantize(
     from convsmith.analyze.quantize import quantize as run
     from convsmith.bundle.format import bundle_folder
     from convsmith.cli.progress import progress_bar
+    from convsmith.storage import beside
 
     source = bundle_folder(bundle)
-    out = out or source.with_name(f"{source.absolute().name}-int8")
+    out = out or beside(source, "-int8")
     with progress_bar() as progress:
         report = run(
             source,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from convsmith.bundle.format import MANIFEST, read_manifest
 from convsmith.errors import ConvsmithError
@@ -13,7 +14,7 @@ _MADE_HERE = 'key: "convsmith"'  # in its config
 
 
 def check_out(out: Path, reads: Iterable[Path]) -> None:
-    """Refuse to replace what is no artefact, or what the artefact is made of.
+    """Refuse to write where nothing can be written, or to replace what is no artefact or what the artefact is made of.
 
     A whole bundle, or one model of a Triton repository that convsmith wrote, may be replaced if nothing else lies in
     its folder; and so may an empty folder.
@@ -30,6 +31,14 @@ def check_out(out: Path, reads: Iterable[Path]) -> None:
             raise ConvsmithError(
                 f"{out} cannot be replaced", f"{kept} is read for it", "Choose another folder with --out."
             )
+    try:
+        place = next(parent for parent in out.resolve().parents if parent.exists())
+        with TemporaryDirectory(dir=place):
+            pass
+    except OSError as error:
+        raise ConvsmithError(
+            f"{out} cannot be written", error.strerror or str(error), "Choose another folder with --out."
+        ) from error
     if out.exists() and not _is_free(out):
         raise ConvsmithError(
             f"{out} is there already", "it holds something else than an export", "Choose another folder with --out."

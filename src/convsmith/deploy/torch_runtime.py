@@ -34,6 +34,6 @@ class TorchRuntime:
             if self._one_by_one:
                 return torch.cat([self._model(image[None]) for image in batch]).numpy()
             return self._model(batch).numpy()
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:  # the latter is what torch.export guards sizes with
             reason = str(error).strip().split("\n")[-1]
             raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", reason) from error
