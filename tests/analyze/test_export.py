@@ -216,6 +216,12 @@ def test_a_size_that_is_none_is_one_clear_error(
         cs.export(pixel_bundle, "onnx", tmp_path / "out", streets, size=size)
 
 
+@pytest.mark.parametrize("name", ["torchscript", "pt2", "aotinductor", "executorch", "litert", "coreml"])
+def test_opset_is_refused_where_nothing_is_made_of_onnx(tmp_path: Path, run: Path, data: Path, name: str) -> None:
+    with pytest.raises(ConvsmithError, match=f"--opset does not go with {name}"):
+        cs.export(run, name, tmp_path / "out", data, opset=20)
+
+
 def test_a_segmentation_keeps_any_size(tmp_path: Path, pixel_bundle: Path, streets: Path) -> None:
     pytest.importorskip("openvino")
     parity = cs.export(pixel_bundle, "openvino", tmp_path / "out", streets)["parity"]

@@ -39,7 +39,7 @@ def export(
         file_format: one of `list_formats()`, in any case.
         out: the folder to write: a bundle again, or one model of a Triton repository.
         data: the data it was trained on, or another folder that `evaluate` takes, or one that holds only images.
-        opset: version of the ONNX operators; None: 20. Only with a run.
+        opset: version of the ONNX operators; None: 20. Only with a run, and a format that is made of ONNX.
         size: of segmentation: fix the height and width of what the model looks at. Larger images are then looked at
             through windows of that size, smaller ones are padded with black.
         images: how many images prove it; None: 256, or fewer large ones.
@@ -54,6 +54,8 @@ def export(
     """
     place, out, data, file_format = Path(place), Path(out), Path(data), file_format.lower()
     chosen = find_format(file_format)
+    if opset is not None and chosen.needs_model:
+        raise ConvsmithError(f"--opset does not go with {file_format}", "it is not made of ONNX", "Leave it out.")
     check_out(out, (place, place / "bundle", data))
     manifest, source, trained = _open(place, opset, size)
     files = export_files(file_format, source)
