@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,15 @@ def test_a_runtime_that_does_not_take_a_bundle_is_named(tmp_path: Path, colour_b
     assert {row.runtime for row in report.rows} == {"onnxruntime"}
     (line,) = report.left_out
     assert "unknown model `colour`" in line
+
+
+def test_the_rows_of_others_stay_where_torch_is_missing(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "convsmith.deploy.onnx_export", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    report = benchmark([colour_bundle], ["onnxruntime", "torch"], [1], seconds=0.01)
+    assert {row.runtime for row in report.rows} == {"onnxruntime"}
+    (line,) = report.left_out
+    assert "in torch: the runtime torch needs the package `torch`" in line
 
 
 def test_the_command_prints_a_table_or_json(colour_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

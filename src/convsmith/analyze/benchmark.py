@@ -21,7 +21,7 @@ from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import Runtime, available_cores
 from convsmith.deploy.format import open_files, refuse_code
 from convsmith.deploy.speed import first_input
-from convsmith.errors import ConvsmithError, counted, did_you_mean
+from convsmith.errors import ConvsmithError, counted, did_you_mean, require_extra
 
 TORCH = "torch"
 _PHOTO = (500, 375)  # width and height of a typical photo of ImageNet
@@ -157,9 +157,12 @@ def _opened(path: Path, runtimes: Sequence[str], threads: int, left_out: list[st
 
 
 def _eager(manifest: Manifest, threads: int) -> Runtime:
-    from convsmith.deploy.onnx_export import inference_model
-    from convsmith.deploy.torch_runtime import TorchRuntime
-    from convsmith.models.registry import create_model
+    try:
+        from convsmith.deploy.onnx_export import inference_model
+        from convsmith.deploy.torch_runtime import TorchRuntime
+        from convsmith.models.registry import create_model
+    except ModuleNotFoundError as error:
+        raise require_extra(str(error.name), "export", f"the runtime {TORCH}") from error
 
     model = create_model(manifest.model["name"], len(manifest.labels), **manifest.model.get("options", {}))
     return TorchRuntime(inference_model(model, manifest.preprocess), threads)
