@@ -12,17 +12,24 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on a terminal, one line for what is being done, with the time that is left."""
+    """A bar on a terminal, one line for what is being done, with the time that is left.
+
+    It is there from the first word on, so that a training before that has the terminal for its own bars.
+    """
     import sys
+    from contextlib import ExitStack
 
     from rich.console import Console
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    with ExitStack() as shown:
+        bar = Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
         tasks: dict[str, TaskID] = {}
 
         def tell(what: str, done: int, total: int) -> None:
+            if not tasks:
+                shown.enter_context(bar)
             if what not in tasks:
                 for task in tasks.values():
                     bar.update(task, visible=False)

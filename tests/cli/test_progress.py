@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+from rich.progress import Progress
+
+from convsmith.cli.progress import progress_bar
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happened to the bar of a terminal."""
+    happened: list[str] = []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(Progress, "start", lambda _: happened.append("start"))
+    monkeypatch.setattr(Progress, "stop", lambda _: happened.append("stop"))
+    return happened
+
+
+def test_the_bar_waits_for_the_first_word(shown: list[str]) -> None:
+    with progress_bar() as progress:
+        assert shown == []
+        progress("speed", 0, 1)
+        assert shown == ["start"]
+        progress("speed", 1, 1)
+    assert shown == ["start", "stop"]
+
+
+def test_a_bar_that_is_told_nothing_is_never_there(shown: list[str]) -> None:
+    with progress_bar():
+        pass
+    assert shown == []
