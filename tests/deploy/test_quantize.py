@@ -212,6 +212,7 @@ def test_dynamic_says_what_it_does_not_cover(
     printed = capsys.readouterr().out
     assert "dynamic INT8 covers 1 of 3 layers with weights" in printed
     assert "the 2 convolutions stay in float" in printed
+    assert "the logits of an image vary a little with the others" in printed
     assert kernels(content(tmp_path / "int8"))["Conv"] + kernels(content(tmp_path / "int8"))["FusedConv"] == 2
     exact, integer = load(bundle), load(tmp_path / "int8")
     image = np.asarray(Image.open(next((data / "val" / "3").iterdir())).convert("RGB"))

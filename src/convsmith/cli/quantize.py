@@ -42,7 +42,7 @@ def quantize(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Of `static`: chooses them; the same seed gives the same bundle.  [default: 0]"),
+        typer.Option(min=0, help="Of `static`: chooses them; the same seed gives the same ONNX file.  [default: 0]"),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -15,6 +15,7 @@ from convsmith.errors import ConvsmithError
 def quantize_dynamic(content: bytes) -> tuple[bytes, str]:
     """A float ONNX model with its linear layers in dynamic INT8, and a line that says how much of the model that is.
 
+    What a layer is given is rounded by one scale for the whole batch, so an image's logits depend on the others.
     Convolutions stay in float: onnxruntime has no fast kernel for them without a scale that is known before.
 
     Raises:
@@ -42,7 +43,8 @@ def quantize_dynamic(content: bytes) -> tuple[bytes, str]:
     share = sum(sizes[name] for name in linear) / sum(sizes.values())
     line = (
         f"dynamic INT8 covers {len(linear)} of {len(layers)} layers with weights, {share:.1%} of the weights; "
-        f"the {len(layers) - len(linear)} convolutions stay in float, and cost what they did"
+        f"the {len(layers) - len(linear)} convolutions stay in float, and cost what they did; "
+        "inputs are rounded by the range of their whole batch, so the logits of an image vary a little with the others"
     )
     return model.SerializeToString(deterministic=True), line
 
