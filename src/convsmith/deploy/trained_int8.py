@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import onnx
 from torch import nn
@@ -16,19 +17,31 @@ from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage
 
 
-def export_int8(model: nn.Module, recipe: Recipe) -> tuple[bytes, list[str]]:
-    """The INT8 ONNX file of an `inference_model` that was trained for it, and the layers that stay in float.
+@dataclass(frozen=True)
+class TrainedInt8:
+    """What a model that was trained for INT8 is exported to.
+
+    Attributes:
+        content: the INT8 ONNX file.
+        float_content: the ONNX file that it was made of: the model without rounding.
+        float_layers: the layers that stay in float.
+    """
+
+    content: bytes
+    float_content: bytes
+    float_layers: list[str]
+
+
+def export_int8(model: nn.Module, recipe: Recipe) -> TrainedInt8:
+    """The INT8 ONNX file of an `inference_model` that was trained for it.
 
     Raises:
         ConvsmithError: onnxruntime has no integer kernel for a layer.
     """
     rounding = rounding_of(model)
     assert rounding is not None
-    rounding.marks = True
-    try:
+    with rounding.in_form("marked"):
         marked = export_onnx(model, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
-    finally:
-        rounding.marks = False
     graph, ranges = _without_marks(marked, rounding.low.tolist(), rounding.high.tolist())
     placement = place(graph, tensors=ranges)
     # what is rounded in training is rounded, whoever reads it
@@ -37,7 +50,8 @@ def export_int8(model: nn.Module, recipe: Recipe) -> tuple[bytes, list[str]]:
     layers = graph.weighted()
     integers = [node for node in layers if node.name in placement.nodes]
     check_kernels(content, Counter(node.op_type for node in integers))
-    return content, [node.name for node in layers if node.name not in placement.nodes]
+    float_layers = [node.name for node in layers if node.name not in placement.nodes]
+    return TrainedInt8(content, graph.model.SerializeToString(), float_layers)
 
 
 def _without_marks(content: bytes, low: Sequence[float], high: Sequence[float]) -> tuple[Graph, dict[str, Range]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,9 @@ from convsmith.models.base import VisionModel
 from convsmith.spec import Size
 
 MARK = "convsmith::Rounded"
-"""The operator behind each rounded tensor of a graph that is exported with `marks`; its attribute is `site`."""
+"""The operator behind each rounded tensor of a graph that is exported in the form `marked`; its attribute is `site`."""
+
+Form = Literal["rounded", "float", "marked"]
 
 # Functions by name, of torch, of its functional module and of tensors. All but the moves are counted, and their order
 # must be the same in training and evaluation: what DropPath and DropBlock call in training alone is not among them.
@@ -72,26 +75,30 @@ class _Rounding(nn.Module):
 
     Attributes:
         low, high: float32 [S], the range of each rounded tensor, 0 within it.
-        marks: in an export, leave a mark behind each tensor instead of rounding it.
+        form: `rounded`; `float`, which rounds neither tensors nor weights; or `marked`, the same with a mark behind
+            each tensor that is rounded else, for an export.
     """
 
     low: Tensor
     high: Tensor
     batches: Tensor
+    form: Form
 
     def __init__(self, calls: Sequence[_Call], momentum: float) -> None:
         super().__init__()
         sites, self.layers = _sites(calls)
         self.sites = {call: site for site, call in enumerate(sites)}
         self.names = [call.name for call in calls if call.counted]
-        self.momentum, self.marks = momentum, False
+        self.momentum, self.form = momentum, "rounded"
         self.register_buffer("low", torch.zeros(len(sites)))
         self.register_buffer("high", torch.zeros(len(sites)))
         self.register_buffer("batches", torch.zeros(len(sites), dtype=torch.int64))
 
     def forward(self, x: Tensor, site: int) -> Tensor:
         """The tensor in 256 levels; in training its range counts too."""
-        if self.marks:
+        if self.form == "float":
+            return x
+        if self.form == "marked":
             return torch.onnx.ops.symbolic(MARK, (x,), {"site": site}, dtype=x.dtype, shape=x.shape)
         if self.training:
             with torch.no_grad():
@@ -105,6 +112,15 @@ class _Rounding(nn.Module):
         zero = (-self.low[site] / scale).round().clamp(0, _LEVELS)
         rounded: Tensor = _Levels.apply(x, scale, zero, 0, _LEVELS)
         return rounded
+
+    @contextmanager
+    def in_form(self, form: Form) -> Iterator[None]:
+        """Compute in another form for a while."""
+        self.form = form
+        try:
+            yield
+        finally:
+            self.form = "rounded"
 
 
 class _Rounded(TorchFunctionMode):
@@ -141,7 +157,7 @@ class _Rounded(TorchFunctionMode):
             return func(*args, **kwargs)
         self.check(func.__name__)
         call, self._next = self._next, self._next + 1
-        if call in self._rounding.layers and not self._rounding.marks:
+        if call in self._rounding.layers and self._rounding.form == "rounded":
             args = (args[0], round_weights(args[1]), *args[2:])
         return self.given(call, func(*args, **kwargs))
 
