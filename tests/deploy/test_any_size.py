@@ -18,7 +18,7 @@ from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.parity import TOLERANCE, measure_parity
+from convsmith.deploy.parity import TOLERANCE, Tolerance, measure_parity
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
@@ -140,7 +140,8 @@ def test_agreement_is_the_share_of_pixels() -> None:
         logits[:, 1, 0] = 1e-6
         return logits
 
-    assert measure_parity(Constant(), run, [images(1, 2, 5), images(1, 3, 10)])["top1_agreement"] == 1 - 15 / 40
+    batches = [images(1, 2, 5), images(1, 3, 10)]
+    assert measure_parity(Constant(), run, batches, Tolerance())["top1_agreement"] == 1 - 15 / 40
 
 
 def test_a_difference_in_one_image_alone_is_caught(tiny: tuple[nn.Module, OnnxRuntime]) -> None:

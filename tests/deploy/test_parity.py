@@ -133,7 +133,7 @@ def logits_with_other_classes(count: int, changed: int) -> tuple[np.ndarray, np.
 def test_float16_may_change_the_class_of_one_image_in_a_hundred(count: int, changed: int, enough: bool) -> None:
     parity = Parity()
     parity.add(*logits_with_other_classes(count, changed))
-    assert parity.figures(FLOAT32)["top1_agreement"] == 1 - changed / count
+    assert parity.figures(Tolerance())["top1_agreement"] == 1 - changed / count
     if enough:
         parity.figures(FLOAT16)
     else:
@@ -153,8 +153,17 @@ def test_equal_logits_are_200_db_above_the_noise() -> None:
     assert parity.distance() == {"max_abs_diff": 0, "mean_abs_diff": 0, "snr_db": 200}
 
 
-@pytest.mark.parametrize("wrong", [-1.0, 1e30])
-def test_int8_that_is_more_noise_than_signal_is_caught(wrong: float) -> None:
+def test_small_logits_that_say_something_else_are_caught() -> None:
+    parity = Parity()
+    parity.add(np.float32(1e-5) * np.eye(3, dtype=np.float32), np.zeros((3, 3), np.float32))
+    with pytest.raises(ConvsmithError, match=r"logits are 0\.0 dB above the noise, and 60 are asked for"):
+        parity.figures(FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"), [(-1.0, r"they agree on 0\.00% of the answers"), (1e30, "logits are -200.0 dB above the noise")]
+)
+def test_int8_that_is_more_noise_than_signal_is_caught(wrong: float, why: str) -> None:
     parity = Parity()
     parity.add(np.eye(3, dtype=np.float32), np.float32(wrong) * np.eye(3, dtype=np.float32))
     with pytest.raises(ConvsmithError, match=why):

@@ -36,8 +36,8 @@ class Tolerance:
 
 
 TOLERANCE = 1e-4
-FLOAT32 = Tolerance(TOLERANCE)
-"""Rounding through some hundred layers."""
+FLOAT32 = Tolerance(TOLERANCE, snr_db=60.0)
+"""Rounding through some hundred layers leaves 100 dB and more; where all logits are small, this is what tells."""
 FLOAT16 = Tolerance(2e-2, agreement=0.99)
 """Eleven bits of each activation: the largest logit moves by a percent where the smallest margins are crossed."""
 INT8 = Tolerance(agreement=0.75, snr_db=12.0)
@@ -94,7 +94,9 @@ class Parity:
 
     def distance(self) -> dict[str, float]:
         """Of the logits `max_abs_diff`, `mean_abs_diff` and `snr_db`, the signal-to-noise ratio: 200 if equal."""
-        ratio = 10 * math.log10(max((self._signal or _TINY) / (self._noise or _TINY), _TINY))
+        ratio = _MOST_DB
+        if self._noise != 0:
+            ratio = 10 * math.log10(max(self._signal / self._noise, _TINY))
         return {
             "max_abs_diff": self._worst,
             "mean_abs_diff": self._total / self._values,
