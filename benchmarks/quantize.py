@@ -63,7 +63,7 @@ def show(bundle: Path, data: Path, out: Path, images: int, max_drop: float) -> d
     for name, form in (("float", report.float_model), ("INT8", report.int8_model)):
         figures = f"{form.latency_ms:8.2f} ms {form.images_per_second:8.1f} images/s"
         print(f"{name:6} {form.bytes / 1e6:7.2f} MB {figures}  {report.metric} {form.metrics[report.metric]:.2%}")
-    agreement, ratio = report.parity["agreement"], report.int8_model.bytes / report.float_model.bytes
+    agreement, ratio = report.parity["top1_agreement"], report.int8_model.bytes / report.float_model.bytes
     print(
         f"drop {report.drop:+.2f} points, {ratio:.1%} of the size, {agreement:.2%} of answers the same, {report.rule}"
     )

@@ -119,7 +119,7 @@ def test_a_trained_model_keeps_its_accuracy_and_computes_on_integers_throughout(
     manifest = load(tmp_path / "int8").manifest
     assert manifest.metrics == report.int8_model.metrics
     assert manifest.model["quantization"] == json.loads(json.dumps(report.to_dict()))
-    assert manifest.parity["agreement"] == report.parity["agreement"] > 0.97
+    assert manifest.parity["top1_agreement"] == report.parity["top1_agreement"] > 0.97
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(bundle: Path, data: Path, tmp_path: Path) -> None:

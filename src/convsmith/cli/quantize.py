@@ -96,7 +96,7 @@ def _print(report: Quantization, out: Path) -> None:
     )
     print(
         f"INT8: {ratio:.1%} of the size, {faster:.1f} times as fast, {report.drop:+.2f} points lost, "
-        f"{report.parity['agreement']:.2%} of the answers the same"
+        f"{report.parity['top1_agreement']:.2%} of the answers the same"
     )
     if report.held_out:
         print(

@@ -48,13 +48,13 @@ class Verdict:
 
     Attributes:
         drop: points of top-1 or mIoU that it loses; negative where it gains.
-        agreement: share of images or pixels that both give the same class, 0 to 1.
+        top1_agreement: share of images or pixels that both give the same class, 0 to 1.
         snr_db: signal-to-noise ratio of the logits, 200 where they are equal.
         max_abs_diff, mean_abs_diff: of the logits.
     """
 
     drop: float
-    agreement: float
+    top1_agreement: float
     snr_db: float
     max_abs_diff: float
     mean_abs_diff: float
@@ -110,6 +110,6 @@ def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
     same = [one == two for one, two in zip(exact.classes, other.classes, strict=True)]
     return Verdict(
         drop=100 * (exact.metrics[metric] - other.metrics[metric]),
-        agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),
+        top1_agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),
         **apart.distance(),
     )
