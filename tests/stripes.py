@@ -79,5 +79,12 @@ def write_stripes(root: Path, part: str, scenes: Iterable[tuple[str, ...]]) -> P
     return root
 
 
+def write_large_stripes(root: Path, part: str) -> int:
+    """Write the scene 0 anew, larger than the others; returns how many pixels those may have at most."""
+    (root / "images" / part / "0.png").write_bytes(stripes_png("red", "green", "blue", size=(20, 20)))
+    Image.fromarray(stripes_mask("red", "green", "blue", size=(20, 20))).save(root / "masks" / part / "0.png")
+    return SIZE[0] * SIZE[1]
+
+
 def _stripe_of(count: int, width: int) -> NDArray[np.int64]:
     return np.arange(width) * count // width

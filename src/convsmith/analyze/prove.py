@@ -16,12 +16,14 @@ from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import Runtime
+from convsmith.bundle.segment import allowed_sizes
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.data.index import Index, IndexBuilder
 from convsmith.data.pairs import PairIndex
 from convsmith.data.scan import list_folder
 from convsmith.deploy.labelled import metric_of, new_results
 from convsmith.deploy.parity import Parity, Tolerance
+from convsmith.spec import WholeImage
 
 _BATCH = 8  # of a classifier; the logits of a mask are large
 
@@ -129,18 +131,20 @@ def _samples(manifest: Manifest, data: Path) -> tuple[Index | PairIndex, bool]:
 def _read(
     bundle: Bundle, samples: Index | PairIndex, numbers: Sequence[int]
 ) -> tuple[list[NDArray[np.uint8]], list[Any]]:
-    """The bundle's inputs and their targets, but for files that cannot be read."""
+    """The bundle's inputs and their targets, but for files that cannot be read or are too large for the model."""
     inputs: list[NDArray[np.uint8]] = []
     targets: list[Any] = []
+    spec = bundle.manifest.preprocess
     for i in numbers:
         try:
-            if isinstance(samples, PairIndex):
-                picture, mask = samples.read(i)
-                inputs.append(bundle.preprocess(picture))
-                targets.append(mask)
-            else:
-                inputs.append(bundle.preprocess(samples.path(i)))
-                targets.append(samples.target(i))
+            picture, target = (
+                samples.read(i) if isinstance(samples, PairIndex) else (samples.path(i), samples.target(i))
+            )
+            image = bundle.preprocess(picture)
+            if isinstance(spec, WholeImage):
+                allowed_sizes(image.shape[1:], spec, len(bundle.labels))
         except ImageError:  # `evaluate` names them
             continue
+        inputs.append(image)
+        targets.append(target)
     return inputs, targets

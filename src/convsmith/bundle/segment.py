@@ -50,7 +50,7 @@ def segment(
         ConvsmithError: the model's logits are not finite, or have another shape than its input asks for.
     """
     size = image.shape[:2]
-    sizes = _allowed_sizes(size, spec, num_classes, name)
+    sizes = allowed_sizes(size, spec, num_classes, name)
     looks = _Looks(spec, run, num_classes, np.zeros(3, np.uint8))
     window = _window(spec, spec.scales[0])
     if sizes == [size] and len(parts := _parts(size, window)) == 1:
@@ -83,7 +83,7 @@ def summed_scores(
         ImageTooLarge, ConvsmithError: as in `segment`.
     """
     size = image.shape[:2]
-    sizes = _allowed_sizes(size, spec, num_classes, name)
+    sizes = allowed_sizes(size, spec, num_classes, name)
     answers = _Looks(spec, run, num_classes, np.asarray(padding, image.dtype)).answers(image, sizes)
     scores = np.empty((num_classes, *size), np.float32)
     for rows in strips(*size):
@@ -184,8 +184,12 @@ class _Looks:
         return logits
 
 
-def _allowed_sizes(size: _Size, spec: WholeImage, num_classes: int, name: str) -> list[_Size]:
-    """The size of the image at each scale, if the model may look at all of them."""
+def allowed_sizes(size: tuple[int, int], spec: WholeImage, num_classes: int, name: str = "image") -> list[_Size]:
+    """The size of an image at each scale, if the model may look at all of them.
+
+    Raises:
+        ImageTooLarge: as in `segment`.
+    """
     longs = [int((spec.base_size or max(size)) * scale + 0.5) for scale in spec.scales]
     sizes = [(long, long) if spec.warp else resized_size(*size, long) for long in longs]
     fix = "Choose a smaller `base_size` or smaller `scales`." if spec.base_size else "Scale it down first."

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.preprocess import read_and_preprocess
-from convsmith.bundle.segment import segment
+from convsmith.bundle.segment import allowed_sizes, segment
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.index import Index
 from convsmith.data.layout import quoted
@@ -56,7 +56,7 @@ class LabelledImages:
         return LabelledImages(self.manifest, self.samples.select(numbers), self.classes)
 
     def __iter__(self) -> Iterator[Labelled]:
-        """All that can be read."""
+        """All that can be read, and are not too large for the model."""
         for i in range(len(self)):
             try:
                 yield self._read(i)
@@ -67,7 +67,10 @@ class LabelledImages:
         spec = self.manifest.preprocess
         if isinstance(self.samples, PairIndex):
             picture, mask = self.samples.read(i)
-            return read_and_preprocess(picture, spec), mask
+            image = read_and_preprocess(picture, spec)
+            assert isinstance(spec, WholeImage)
+            allowed_sizes(image.shape[1:], spec, len(self.manifest.labels))
+            return image, mask
         return read_and_preprocess(self.samples.path(i), spec), self.classes[self.samples.target(i)]
 
 

@@ -133,7 +133,7 @@ def quantize_bundle(
         model, note = quantize_dynamic(content)
         report = replace(measure(method, manifest, content, model, val, progress), note=note)
     else:
-        made, counts = _static(manifest, content, train, max_drop, images, seed, progress)
+        made = _static(manifest, content, train, max_drop, images, seed, progress)
         model = made.content
         report = replace(
             measure(method, manifest, content, model, val, progress),
@@ -141,8 +141,8 @@ def quantize_bundle(
             seed=seed,
             rule=made.rule,
             max_drop=max_drop,
-            calibration_images=counts[0],
-            held_out_images=counts[1],
+            calibration_images=made.calibration_images,
+            held_out_images=made.held_out_images,
             tried=made.tried,
             held_out=made.verdict,
         )
@@ -203,7 +203,7 @@ def measure(
         method=method,
         metric=metric_of(manifest),
         drop=verdict.drop,
-        images=len(val),
+        images=exact_said.images,
         threads=threads,
         batch=BATCH,
         size=(example.shape[1], example.shape[2]),
@@ -222,7 +222,7 @@ def _static(
     images: int,
     seed: int,
     progress: Progress,
-) -> tuple[Int8, tuple[int, int]]:
+) -> Int8:
     order = balanced_order(train.samples.targets, seed)
     if len(order) < 2:
         raise ConvsmithError("one training image is not enough", "one calibrates, another one judges")
@@ -234,8 +234,7 @@ def _static(
     _, height, width = first[0].shape
     most = min(_HELD_OUT, max(8, _HELD_OUT_PIXELS // (height * width)))
     held_out = list(train.select(order[count : count + most]))
-    made = quantize_static(manifest, content, calibration, held_out, max_drop, progress)
-    return made, (len(calibration), len(held_out))
+    return quantize_static(manifest, content, calibration, held_out, max_drop, progress)
 
 
 def form_of(content: bytes, speed: Speed, metrics: dict[str, float]) -> Form:

@@ -42,17 +42,20 @@ class Int8:
 
     Attributes:
         content: the ONNX file.
-        rule: how ranges were chosen: `minmax`, `percentile` or `entropy`; None where there are none.
-        float_layers: those that do not.
+        rule: how ranges were chosen: `minmax`, `percentile`, `mse` or `entropy`.
+        float_layers: the layers that do not compute on integers.
         tried: what each rule lost on the images that were held out of calibration.
         verdict: the same of the result.
+        calibration_images, held_out_images: how many were read.
     """
 
     content: bytes
-    rule: str | None
+    rule: str
     float_layers: tuple[FloatLayer, ...]
     tried: dict[str, Verdict]
     verdict: Verdict
+    calibration_images: int
+    held_out_images: int
 
 
 def quantize_static(
@@ -78,15 +81,14 @@ def quantize_static(
     """
     graph = Graph.load(content)
     everything = place(graph)
-    calls = 0
+    calls = calibrated = 0
 
     def feed(run: Run) -> None:
-        nonlocal calls
-        calls += 1
-        done = 0
+        nonlocal calls, calibrated
+        calls, calibrated = calls + 1, 0
         for answer, _ in answers(manifest, run, calibration, _CALIBRATION_BATCH):
-            done += 1 if manifest.task == "segmentation" else len(answer)
-            progress(f"calibrate, pass {calls} of 2", done, len(calibration))
+            calibrated += 1 if manifest.task == "segmentation" else len(answer)
+            progress(f"calibrate, pass {calls} of 2", calibrated, len(calibration))
 
     rules = calibrate(graph, everything.rounded, feed)  # where a layer stays in float, moved ones need their own too
     exact = run_all(manifest, content, held_out, progress, "float on held-out images")
@@ -102,7 +104,7 @@ def quantize_static(
         search = _Search(manifest, graph, rules[rule], held_out, exact, max_drop, progress)
         model, verdict, kept = search.float_layers(verdict)
     check_kernels(model, _integer_nodes(graph, [layer.name for layer in kept]))
-    return Int8(model, rule, kept, tried, verdict)
+    return Int8(model, rule, kept, tried, verdict, calibrated, exact.images)
 
 
 class _Search:

@@ -31,12 +31,14 @@ class Outcome:
     """What a model said of some images.
 
     Attributes:
+        images: how many were read.
         metrics: fractions, by name.
         logits: of classes [N, K], or [N, K, h, w] of each eighth row and column of what the model looked at; of as many
             images as memory has room for.
         classes: its answers: of each image, or of each eighth row and column of its pixels.
     """
 
+    images: int
     metrics: dict[str, float]
     logits: list[NDArray[np.float32]]
     classes: list[NDArray[Any]]
@@ -94,7 +96,7 @@ def run_all(
         progress(what, done, len(images))
     if not classes:
         raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
-    return Outcome(results.compute(), logits, classes)
+    return Outcome(done, results.compute(), logits, classes)
 
 
 def _thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
