@@ -15,10 +15,9 @@ from convsmith.bundle.segmentation import Segmentation
 from convsmith.data.mask_folder import MaskFolder, open_mask_folder
 from convsmith.data.mask_pairs import is_there
 from convsmith.data.pairs import PairIndex
-from convsmith.deploy.labelled import check_classes, data_section
+from convsmith.deploy.labelled import check_classes, data_section, default_data
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
-from convsmith.recipe.schema import Data
 from convsmith.tasks.segmentation_metrics import SegmentationResults
 
 
@@ -112,7 +111,7 @@ def judged_pairs(data: Path, manifest: Manifest) -> tuple[PairIndex, bool]:
     Raises:
         ConvsmithError: the data cannot be used, or have other classes.
     """
-    section = data_section(manifest) or Data()
+    section = data_section(manifest) or default_data()
     masks = section.masks or Masks()
     with suppress(ConvsmithError):  # what cannot be trained on is not what it was trained on; it may do to judge by
         folder = open_mask_folder(data, masks, section.val_fraction)

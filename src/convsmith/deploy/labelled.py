@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from convsmith.recipe.schema import Data
 from convsmith.spec import WholeImage
 from convsmith.tasks.classification_metrics import ClassificationResults
 from convsmith.tasks.segmentation_metrics import SegmentationResults
+
+logger = logging.getLogger(__name__)
 
 Labelled = tuple[NDArray[np.uint8], Any]
 """An input of the bundle, uint8 [3, H, W], and its class, or the classes of its pixels, uint8 [H, W]."""
@@ -80,7 +83,7 @@ def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, Label
     Raises:
         ConvsmithError: the folder cannot be trained on, or has other classes than the bundle.
     """
-    section = data_section(manifest) or Data()
+    section = data_section(manifest) or default_data()
     if manifest.task == "segmentation":
         masks = open_mask_folder(data, section.masks or Masks(), section.val_fraction)
         check_classes(data, masks.classes, manifest)
@@ -104,6 +107,15 @@ def data_section(manifest: Manifest) -> Data | None:
         return Data.model_validate_json(json.dumps(manifest.recipe.get("data")))
     except ValidationError:
         return None
+
+
+def default_data() -> Data:
+    """How data are read where a bundle does not say it, or not as this convsmith reads it."""
+    logger.warning(
+        "the bundle's recipe does not say how its data were split, or not as this convsmith reads it: they are split "
+        "by default, so training and validation images may be others than in its training"
+    )
+    return Data()
 
 
 def check_classes(data: Path, found: Sequence[str], manifest: Manifest) -> None:
