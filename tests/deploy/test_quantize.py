@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from convsmith.analyze.export import export
-from convsmith.bundle.format import MODEL, read_manifest, read_model
+from convsmith.bundle.format import MODEL, read_files, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.cli.main import main
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.calibration import calibrate
-from convsmith.deploy.labelled import balanced_order
+from convsmith.deploy.labelled import balanced_order, open_labelled
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
 from convsmith.deploy.static_int8 import _Search, kernels
@@ -28,7 +29,7 @@ from convsmith.deploy.trial import Verdict
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.spec import Preprocess
-from tests.stripes import write_pixel_bundle, write_stripes
+from tests.stripes import write_large_stripes, write_pixel_bundle, write_stripes
 
 SIDE = 8
 DIGITS = tuple("0123456789")
@@ -237,6 +238,61 @@ def test_a_bundle_for_segmentation_is_calibrated_and_judged_by_masks(tmp_path: P
     assert kernels(content(tmp_path / "int8"))["QLinearConv"] == 1
     if find_spec("openvino"):  # it makes one of the input and what rounds it
         assert load(tmp_path / "int8", runtime="openvino")
+
+
+def test_images_that_cannot_be_used_are_not_counted(
+    bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    for part in ("train", "val"):
+        for file in sorted((tmp_path / "data" / part / "3").iterdir())[:5]:
+            file.write_bytes(b"no image")
+    report = quantize_bundle(bundle, tmp_path / "data", tmp_path / "int8", images=10**6, max_drop=100)
+    assert (report.images, report.calibration_images + report.held_out_images) == (225 - 5, 675 - 5)
+
+
+def test_an_image_too_large_to_be_segmented_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = [("red", "green", "blue"), ("blue", "red"), ("green", "blue"), ("red", "blue", "green")]
+    data = write_stripes(tmp_path / "data", "train", scenes)
+    write_stripes(data, "val", scenes)
+    bundle = write_pixel_bundle(tmp_path / "float", recipe={"data": {}})
+    for part in ("train", "val"):
+        monkeypatch.setattr("convsmith.bundle.segment.MAX_PASS_PIXELS", write_large_stripes(data, part))
+    report = quantize_bundle(bundle, data, tmp_path / "int8", max_drop=100)
+    assert (report.images, report.calibration_images + report.held_out_images) == (3, 3)
+
+
+def test_float16_under_the_name_of_onnx_is_refused(pixel_bundle: Path, tmp_path: Path) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green")])
+    export(pixel_bundle, "onnx-fp16", tmp_path / "fp16", data)
+    manifest = read_manifest(tmp_path / "fp16")
+    rewrite_bundle(tmp_path / "renamed", read_files(tmp_path / "fp16", manifest), manifest)
+    with pytest.raises(ConvsmithError, match="renamed cannot be quantized: its ONNX file has weights in FLOAT16"):
+        quantize_bundle(tmp_path / "renamed", data, tmp_path / "int8")
+
+
+def test_an_int8_bundle_is_not_exported_to_float16(bundle: Path, data: Path, tmp_path: Path) -> None:
+    quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
+    with pytest.raises(ConvsmithError, match="an INT8 bundle is not exported to onnx-fp16"):
+        export(tmp_path / "int8", "onnx-fp16", tmp_path / "out", data)
+
+
+def test_what_onnxruntime_cannot_calibrate_is_one_clear_error() -> None:
+    model = onnx.load_from_string(between("pad"))
+    model.graph.node[1].op_type = "Nonsense"
+    graph = Graph(model)
+    with pytest.raises(ConvsmithError, match="the model cannot be calibrated"):
+        calibrate(graph, ["a"], lambda _: None)
+
+
+def test_a_recipe_that_does_not_say_how_data_were_split_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green"), ("blue", "red")])
+    write_stripes(data, "val", [("red", "blue")])
+    bundle = write_pixel_bundle(tmp_path / "float", recipe={"data": {"key_of_tomorrow": 1}})
+    open_labelled(read_manifest(bundle), data)
+    assert "they are split by default" in caplog.text
 
 
 def test_a_bundle_for_one_size_stays_one(pixel_bundle: Path, tmp_path: Path) -> None:

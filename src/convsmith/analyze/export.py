@@ -35,7 +35,7 @@ def export(
     """Export a trained model, prove the artefact in its own runtime on real images, and write it.
 
     Args:
-        place: a run directory, whose torch model is exported; or a bundle, whose ONNX model is.
+        place: a run directory, whose torch model is exported; or a bundle of the format `onnx`, whose model is.
         file_format: one of `list_formats()`, in any case.
         out: the folder to write: a bundle again, or one model of a Triton repository.
         data: the data it was trained on, or another folder that `evaluate` takes, or one that holds only images.
@@ -110,6 +110,12 @@ def _of_bundle(
             "--opset goes with a run that was not trained for INT8",
             "the ONNX model of a bundle has its own already",
             "Give the run, such as runs/NAME, or leave --opset out.",
+    if manifest.format != "onnx":
+        raise ConvsmithError(
+            f"{directory} is of the format {manifest.format}",
+            "an export of it could be proved to be like it, and not like what was trained",
+            "Give the run, or the bundle that training wrote, such as runs/NAME/bundle.",
+        )
         )
     onnx = read_model(directory, manifest)
     trained = OnnxRuntime(onnx)

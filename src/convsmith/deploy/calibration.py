@@ -13,6 +13,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from convsmith.bundle.runtime import INPUT, OUTPUT, available_cores
 from convsmith.deploy.parity import Run
 from convsmith.deploy.qdq import Graph, Range
+from convsmith.errors import ConvsmithError
 
 _BINS = 2048
 _KEPT = 1 << 14  # values of a tensor that are counted in one forward pass, evenly of all
@@ -68,14 +69,20 @@ class _Probe:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # which keep the most that was ever needed
-        self._session = onnxruntime.InferenceSession(
-            self._model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                self._model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's exceptions share no base of their own
+            raise ConvsmithError("the model cannot be calibrated", str(error)) from error
         self._outputs = list(outputs)
 
     def ask(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], dict[str, NDArray[np.generic]]]:
         """The logits, and what else the model gives."""
-        logits, *values = self._session.run([OUTPUT, *self._outputs], {INPUT: images})
+        try:
+            logits, *values = self._session.run([OUTPUT, *self._outputs], {INPUT: images})
+        except Exception as error:  # see above
+            raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", str(error)) from error
         return logits, dict(zip(self._outputs, values, strict=True))
 
 

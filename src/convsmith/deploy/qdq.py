@@ -15,6 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+_ROUNDS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
+
 Range = tuple[float, float]
 """The lowest and the highest value of a tensor that need a value of their own."""
 
@@ -28,6 +30,11 @@ _ON_INTEGERS = frozenset({"Resize", "Pad"})  # likewise; but onnxruntime compute
 POOLED = "_pooled"
 """Ends the name of a mean over the image that still has height and width, each 1."""
 _LEVELS = 255  # of a uint8, less one
+
+
+def is_int8(model: ModelProto) -> bool:
+    """Whether a model rounds tensors to integers, static or dynamic."""
+    return any(node.op_type in _ROUNDS for node in model.graph.node)
 
 
 class Graph:

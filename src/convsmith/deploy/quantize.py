@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import onnx
+from onnx import TensorProto
 
 from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.runtime import available_cores
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
 from convsmith.deploy.labelled import LabelledImages, Progress, balanced_order, metric_of, no_progress, open_labelled
 from convsmith.deploy.out import check_out
-from convsmith.deploy.qdq import Graph
+from convsmith.deploy.qdq import Graph, is_int8
 from convsmith.deploy.speed import BATCH, Speed, first_input, measure_speed
 from convsmith.deploy.static_int8 import FloatLayer, Int8, quantize_static
 from convsmith.deploy.trial import Verdict, compare, run_all
@@ -24,7 +25,7 @@ Method = Literal["static", "dynamic", "qat"]
 
 _HELD_OUT = 4096  # images that choose rule and layers: the more, the better a tenth of a point is known;
 _HELD_OUT_PIXELS = 512 * 224 * 224  # fewer of large ones
-_INTEGER_OPERATORS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
+_OTHER_FLOATS = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,12 @@ def quantize_bundle(
         manifest,
         model_info={**manifest.model, "quantization": report.to_dict()},
         metrics=report.int8_model.metrics,
-        parity={"compared_with": "the float bundle", "images": report.images, **report.parity},
+        parity={
+            "compared_with": "the float bundle",
+            "images": report.images,
+            **report.parity,
+            "source": manifest.parity,
+        },
         created_with={name: version(name) for name in ("convsmith", "onnx", "onnxruntime")},
     )
     return report
@@ -172,8 +178,17 @@ def read_float(bundle: Path) -> tuple[Manifest, bytes]:
             "Give the bundle that training wrote, such as runs/NAME/bundle.",
         )
     content = read_model(bundle, manifest)
-    if _INTEGER_OPERATORS & {node.op_type for node in onnx.load_from_string(content).graph.node}:
+    model = onnx.load_from_string(content)
+    if is_int8(model):
         raise ConvsmithError(f"{bundle} is INT8 already", "only a float bundle can be quantized")
+    others = {tensor.data_type for tensor in model.graph.initializer} & _OTHER_FLOATS
+    if others:
+        raise ConvsmithError(
+            f"{bundle} cannot be quantized",
+            f"its ONNX file has weights in {' and '.join(sorted(TensorProto.DataType.Name(kind) for kind in others))}; "
+            "ranges and layers are those of the file in float32",
+            "Give the bundle that training wrote, such as runs/NAME/bundle.",
+        )
     return manifest, content
 
 
