@@ -20,7 +20,7 @@ from convsmith.spec import Preprocess, WholeImage
 from tests.colours import SIDE as SMALL_SIDE
 from tests.colours import colour_model, picture
 from tests.exports import write_colours, write_run
-from tests.stripes import write_stripes
+from tests.stripes import write_large_stripes, write_stripes
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_images_are_taken_evenly_and_counted(tmp_path: Path, colour_bundle: Path
 def test_triton_gets_a_model_folder(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
     cs.export(colour_bundle, "triton", tmp_path / "models" / "colours", data)
     folder = tmp_path / "models" / "colours"
-    assert contents(folder) == ["1/model.onnx", "config.pbtxt", "labels.txt"]
+    assert contents(folder) == ["1/model.onnx", "bundle.json", "config.pbtxt", "labels.txt"]
     assert (folder / "labels.txt").read_text() == "red\ngreen\nblue\n"
     config = (folder / "config.pbtxt").read_text()
     assert f'input [ {{ name: "images" data_type: TYPE_UINT8 dims: [3, {SMALL_SIDE}, {SMALL_SIDE}] }} ]' in config
@@ -155,13 +155,13 @@ def test_triton_gets_a_model_folder(tmp_path: Path, colour_bundle: Path, data: P
     cs.export(colour_bundle, "triton", folder, data)  # an export is replaced
 
 
-def test_a_triton_model_made_by_hand_stays(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+def test_a_triton_model_that_was_changed_by_hand_stays(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
     folder = tmp_path / "models" / "colours"
     cs.export(colour_bundle, "triton", folder, data)
     (folder / "config.pbtxt").write_text('backend: "onnxruntime"\n')
     with pytest.raises(ConvsmithError, match="holds something else than an export"):
         cs.export(colour_bundle, "triton", folder, data)
-    assert contents(folder) == ["1/model.onnx", "config.pbtxt", "labels.txt"]
+    assert (folder / "config.pbtxt").read_text() == 'backend: "onnxruntime"\n'
 
 
 @pytest.mark.parametrize("kind", ["triton", "onnx"])
@@ -220,6 +220,42 @@ def test_a_size_that_is_none_is_one_clear_error(
 def test_opset_is_refused_where_nothing_is_made_of_onnx(tmp_path: Path, run: Path, data: Path, name: str) -> None:
     with pytest.raises(ConvsmithError, match=f"--opset does not go with {name}"):
         cs.export(run, name, tmp_path / "out", data, opset=20)
+
+
+def test_evaluate_takes_a_triton_model(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    cs.export(colour_bundle, "triton", tmp_path / "colours", data)
+    assert evaluate_bundle(tmp_path / "colours", data).top1 == 1.0
+
+
+@pytest.mark.parametrize("name", ["1/model.onnx", "config.pbtxt", "labels.txt"])
+def test_a_triton_model_whose_file_was_changed_is_refused(
+    tmp_path: Path, colour_bundle: Path, data: Path, name: str
+) -> None:
+    cs.export(colour_bundle, "triton", tmp_path / "colours", data)
+    file = tmp_path / "colours" / name
+    file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
+    with pytest.raises(ConvsmithError, match=f"{name} does not have the SHA-256"):
+        evaluate_bundle(tmp_path / "colours", data)
+
+
+def test_a_bundle_of_another_format_is_not_exported(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    cs.export(colour_bundle, "onnx-fp16", tmp_path / "fp16", data)
+    with pytest.raises(ConvsmithError, match=r"is of the format onnx-fp16: .*\n.*the bundle that training wrote"):
+        cs.export(tmp_path / "fp16", "onnx", tmp_path / "out", data)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_proof_of_a_bundle_keeps_that_of_its_source(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    parity = cs.export(colour_bundle, "onnx", tmp_path / "out", data)["parity"]
+    assert parity["source"] == read_manifest(colour_bundle).parity
+
+
+def test_an_image_too_large_to_be_segmented_is_left_out(
+    tmp_path: Path, pixel_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streets = write_stripes(tmp_path / "data", "train", [("red", "green"), ("blue", "red")])
+    monkeypatch.setattr("convsmith.bundle.segment.MAX_PASS_PIXELS", write_large_stripes(streets, "train"))
+    assert cs.export(pixel_bundle, "onnx", tmp_path / "out", streets)["parity"]["images"] == 1
 
 
 def test_a_segmentation_keeps_any_size(tmp_path: Path, pixel_bundle: Path, streets: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.analyze.prove import prove
-from convsmith.bundle.format import Manifest, first_problem, read_manifest, read_model, rewrite_bundle, write_folder
+from convsmith.bundle.format import Manifest, first_problem, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.deploy.format import Source, export_files, find_format, open_files
 from convsmith.deploy.out import check_out
@@ -37,7 +37,7 @@ def export(
     Args:
         place: a run directory, whose torch model is exported; or a bundle of the format `onnx`, whose model is.
         file_format: one of `list_formats()`, in any case.
-        out: the folder to write: a bundle again, or one model of a Triton repository.
+        out: the folder to write: a bundle again, of `triton` one model of a repository too.
         data: the data it was trained on, or another folder that `evaluate` takes, or one that holds only images.
         opset: version of the ONNX operators; None: 20. Only with a run, and a format that is made of ONNX.
         size: of segmentation: fix the height and width of what the model looks at. Larger images are then looked at
@@ -65,10 +65,11 @@ def export(
     figures = prove(trained, artefact, manifest, data, chosen.tolerance, images, progress)
     made_of = "onnx" if source.model is None else "torch"
     parity = {"made_of": made_of, **figures}
-    if chosen.arrange:
-        write_folder(out, chosen.arrange(files, manifest.model_copy(update={"parity": parity})))
-    else:
-        rewrite_bundle(out, files, manifest, file_format=file_format, parity=parity, created_with=_versions())
+    if source.model is None:
+        parity["source"] = manifest.parity
+    if chosen.add:
+        files = {**files, **chosen.add(manifest.model_copy(update={"parity": parity}))}
+    rewrite_bundle(out, files, manifest, file_format=file_format, parity=parity, created_with=_versions())
     return {
         "format": file_format,
         "path": str(out),
@@ -110,14 +111,14 @@ def _of_bundle(
             "--opset goes with a run that was not trained for INT8",
             "the ONNX model of a bundle has its own already",
             "Give the run, such as runs/NAME, or leave --opset out.",
+        )
+    onnx = read_model(directory, manifest)
     if manifest.format != "onnx":
         raise ConvsmithError(
             f"{directory} is of the format {manifest.format}",
             "an export of it could be proved to be like it, and not like what was trained",
             "Give the run, or the bundle that training wrote, such as runs/NAME/bundle.",
         )
-        )
-    onnx = read_model(directory, manifest)
     trained = OnnxRuntime(onnx)
     if size is not None:
         from convsmith.deploy.onnx_export import with_fixed_size

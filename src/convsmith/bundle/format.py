@@ -21,7 +21,7 @@ MODEL = "model.onnx"
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 TaskName = Literal["classification", "segmentation"]
 Colour = tuple[Byte, Byte, Byte]
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_PLAIN_NAME = re.compile(r"([0-9]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")  # in a Triton repository below a version
 
 
 class FileRecord(Section):
@@ -79,7 +79,7 @@ class Manifest(Section):
         for name in files:
             if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
                 raise ValueError(f"{name!r} is not the plain name of a file in the bundle")
-        if not any(name.startswith("model.") for name in files):
+        if not any(name.rpartition("/")[2].startswith("model.") for name in files):
             raise ValueError("no file is the model")
         return files
 
@@ -214,19 +214,10 @@ def write_bundle(
     except (TypeError, ValueError) as error:
         reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
-    write_folder(directory, {**files, MANIFEST: f"{text}\n".encode()})
-
-
-def write_folder(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write files at once, by their path in `directory`: it holds all of them or what it held before.
-
-    Raises:
-        ConvsmithError: the disk is full, or does not take them.
-    """
     try:
         with new_directory(directory) as folder:
-            for name, content in files.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            for name, content in {**files, MANIFEST: f"{text}\n".encode()}.items():
+                (folder / name).parent.mkdir(exist_ok=True)
                 (folder / name).write_bytes(content)
     except OSError as error:
         raise ConvsmithError(

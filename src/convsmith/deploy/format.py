@@ -75,13 +75,13 @@ class Format:
 
     Attributes:
         summary: what it is good for, one line.
-        export: makes the files, whose names begin with `model.`.
+        export: makes the files, of which one begins with `model.`.
         open: the runtime that they are proved in, with so many threads per call.
         extra: what `pip install convsmith[...]` needs to say.
         tolerance: how far it may be from what it is made of.
         needs_model: it is made of the torch model, so the ONNX file does not do.
         is_code: its file is, or may hold, instructions that run with the rights of the process.
-        arrange: lays the files out below a folder, by relative path, where that is not a bundle.
+        add: makes what else belongs to the artefact of its manifest, once it is proved.
     """
 
     summary: str
@@ -91,7 +91,7 @@ class Format:
     tolerance: Tolerance = FLOAT32
     needs_model: bool = False
     is_code: bool = False
-    arrange: Callable[[Files, Manifest], Files] | None = None
+    add: Callable[[Manifest], Files] | None = None
 
 
 def find_format(name: str) -> Format:

@@ -9,15 +9,11 @@ from tempfile import TemporaryDirectory
 from convsmith.bundle.format import MANIFEST, read_manifest
 from convsmith.errors import ConvsmithError
 
-_TRITON = {"config.pbtxt", "labels.txt", "1", "1/model.onnx"}
-_MADE_HERE = 'key: "convsmith"'  # in its config
-
 
 def check_out(out: Path, reads: Iterable[Path]) -> None:
     """Refuse to write where nothing can be written, or to replace what is no artefact or what the artefact is made of.
 
-    A whole bundle, or one model of a Triton repository that convsmith wrote, may be replaced if nothing else lies in
-    its folder; and so may an empty folder.
+    A whole bundle may be replaced if nothing else lies in its folder; and so may an empty folder.
 
     Args:
         out: the folder to write.
@@ -48,9 +44,7 @@ def check_out(out: Path, reads: Iterable[Path]) -> None:
 def _is_free(out: Path) -> bool:
     if not out.is_dir():
         return False
-    held = {path.relative_to(out).as_posix() for path in out.rglob("*")}
-    if held == _TRITON:
-        return _MADE_HERE in (out / "config.pbtxt").read_text(errors="replace")
+    held = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
     try:
         return not held or held == {MANIFEST, *read_manifest(out).files}
     except ConvsmithError:

@@ -1,24 +1,34 @@
 """The ONNX model as one model of a repository of Triton, whose server runs it with onnxruntime.
 
-`--out REPOSITORY/NAME` is the model's folder; the server is started on the repository.
+`--out REPOSITORY/NAME` is the model's folder; the server is started on the repository. It passes over `bundle.json`, by
+which the folder is a bundle too.
 """
 
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 
 from convsmith.bundle.format import MODEL, Manifest
-from convsmith.bundle.runtime import INPUT, OUTPUT
-from convsmith.deploy.format import Files, Format
-from convsmith.deploy.formats.onnx import FORMAT as ONNX
+from convsmith.bundle.runtime import INPUT, OUTPUT, OnnxRuntime, Runtime
+from convsmith.deploy.format import Files, Format, Source
 from convsmith.spec import Preprocess
 
+_FILE = f"1/{MODEL}"
 _LARGEST_BATCH = 32
 
 
-def _arrange(files: Files, manifest: Manifest) -> Files:
+def _export(source: Source) -> Files:
+    return {_FILE: source.onnx}
+
+
+def _open(files: Files, threads: int | None) -> Runtime:
+    return OnnxRuntime(files[_FILE], threads)
+
+
+def _add(manifest: Manifest) -> Files:
     labels = "".join(f"{' '.join(label.split())}\n" for label in manifest.labels)
-    return {"config.pbtxt": _config(manifest).encode(), "labels.txt": labels.encode(), f"1/{MODEL}": files[MODEL]}
+    return {"config.pbtxt": _config(manifest).encode(), "labels.txt": labels.encode()}
 
 
 def _config(manifest: Manifest) -> str:
@@ -33,7 +43,7 @@ def _config(manifest: Manifest) -> str:
         "task": manifest.task,
         "preprocess": spec.model_dump_json(),
         "parity": json.dumps(manifest.parity),
-        "convsmith": manifest.created_with["convsmith"],
+        "convsmith": version("convsmith"),
     }
     lines = [
         'backend: "onnxruntime"',
@@ -49,4 +59,4 @@ def _config(manifest: Manifest) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-FORMAT = Format("a model of a Triton repository", ONNX.export, ONNX.open, arrange=_arrange)
+FORMAT = Format("a model of a Triton repository", _export, _open, add=_add)
