@@ -16,7 +16,7 @@ from convsmith.cli.main import app
 from convsmith.errors import ConvsmithError, missing_package
 from tests.launch.slurm_cluster import cluster, job_state, wait, why_not
 from tests.launch.test_local import RECIPE, finish, start
-from tests.training.test_interrupted import assert_same_run, state_of
+from tests.training.test_interrupted import assert_same_run
 from tests.training.test_memory import let_convolutions_be_hungry
 
 submitit = pytest.importorskip("submitit", reason="submitit is not installed: pip install 'convsmith[slurm]'")
@@ -178,7 +178,7 @@ def test_a_job_that_memory_is_too_small_for_goes_on_in_smaller_passes(
     (job,) = queue(slurm, "digits", digits, tmp_path / "run", *SIZE, *RECIPE)
     log = ended(slurm, job, tmp_path / "run")
     assert f"job {job} is requeued" in log + (tmp_path / "run" / "slurm" / f"{job}_1_log.err").read_text()
-    assert state_of(tmp_path / "run")["per_device_batch"] == 2
+    assert_same_run(reference(digits, tmp_path / "reference", "batch.per_device=2"), tmp_path / "run")
 
 
 @pytest.mark.slow

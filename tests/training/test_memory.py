@@ -140,6 +140,8 @@ def test_several_processes_begin_again_with_smaller_passes(digits: Path, tmp_pat
     errors = finish(start(digits, tmp_path / "run", "--devices", "2", "schedule.epochs=2", launcher=launcher))
     assert "goes on from the last checkpoint with 2 in a forward pass" in errors
     assert state_of(tmp_path / "run")["per_device_batch"] == 2
+    finish(start(digits, tmp_path / "modest", "--devices", "2", "schedule.epochs=2", "batch.per_device=2"))
+    assert_same_run(tmp_path / "modest", tmp_path / "run")
 
 
 def let_convolutions_be_hungry(folder: Path) -> Path:

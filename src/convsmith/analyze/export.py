@@ -20,6 +20,18 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size, WholeImage, Window
 
+_PACKAGES = [
+    "convsmith",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "executorch",
+    "litert-torch",
+    "coremltools",
+    "tensorrt",
+]
+
 
 def export(
     place: str | Path,
@@ -159,7 +171,7 @@ def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
 def _versions() -> dict[str, str]:
     """Of what takes part in an export, as far as it is installed."""
     found = {}
-    for package in ("convsmith", "torch", "onnx", "onnxruntime", "openvino", "executorch", "coremltools", "tensorrt"):
+    for package in _PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
