@@ -18,7 +18,7 @@ PEER_LOST = 3
 """Exit code of a process that ended because another one did: never the reason, always a consequence."""
 
 OUT_OF_MEMORY = 4
-"""Exit code of a process whose forward pass did not fit into memory; started again, all take smaller ones."""
+"""Exit code of a process that had no memory for a step; started again, all take it in smaller passes."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class _Speed(ProgressColumn):
 
 
 class Console(Observer):
-    """Progress bars on a terminal; elsewhere one plain line per epoch, and one every ten seconds between.
+    """Progress bars on a terminal; elsewhere one plain line every ten seconds. One line for each record.
 
     Log messages of the package appear above the bars.
 
