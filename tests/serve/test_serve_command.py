@@ -86,7 +86,7 @@ def test_a_model_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
 def test_more_threads_than_cores_are_an_error(colour_bundle: Path) -> None:
     result = run(colour_bundle, "--workers", "1000")
     assert result.returncode == 2
-    assert "1000 workers" in result.stderr
+    assert "--workers 1000 with --threads 1 takes 1000 cores" in result.stderr
 
 
 def test_max_mb_limits_the_upload(colour_bundle: Path) -> None:

@@ -134,6 +134,7 @@ def test_the_limit_of_any_machine_is_that_of_all(digits: Path, tmp_path: Path) -
     assert state_of(tmp_path / "0")["per_device_batch"] == 1
 
 
+@pytest.mark.slow
 def test_several_processes_begin_again_with_smaller_passes(digits: Path, tmp_path: Path) -> None:
     path = os.pathsep.join([str(let_convolutions_be_hungry(tmp_path)), os.environ.get("PYTHONPATH", "")])
     launcher = ("env", f"PYTHONPATH={path}", sys.executable)
