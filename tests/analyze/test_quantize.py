@@ -124,6 +124,7 @@ def test_a_training_from_another_model_is_not_taken_for_this_ones(run: cs.Run, d
         cs.quantize(source.path, digits, tmp_path / "int8", ["schedule.epochs=1"], method="qat")
 
 
+@pytest.mark.slow
 def test_a_run_for_segmentation_is_judged_by_its_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name_tiny_segmenter(monkeypatch)
     data = write_scenes(tmp_path / "data")

@@ -148,7 +148,10 @@ def test_layers_of_a_residual_network_are_its_blocks() -> None:
     assert [ids[f"model.{name}"] for name in names] == [0, 0, 1, 2, 8, 9]
 
 
-@pytest.mark.parametrize("name", ["torchvision/shufflenet_v2_x0_5", "torchvision/mnasnet0_5", "timm/test_vit"])
+@pytest.mark.parametrize(
+    "name",
+    ["torchvision/shufflenet_v2_x0_5", pytest.param("torchvision/mnasnet0_5", marks=pytest.mark.slow), "timm/test_vit"],
+)
 def test_gradient_checkpointing_changes_no_gradient_and_no_statistic(name: str) -> None:
     torch.manual_seed(0)
     plain = cs.create_model(name, num_classes=5).double().train()
@@ -230,7 +233,9 @@ def test_compiles_without_graph_breaks() -> None:
     torch.testing.assert_close(compiled(images), model(images))
 
 
-@pytest.mark.parametrize("name", ["timm/test_resnet", "torchvision/squeezenet1_1"])
+@pytest.mark.parametrize(
+    "name", ["timm/test_resnet", pytest.param("torchvision/squeezenet1_1", marks=pytest.mark.slow)]
+)
 def test_a_recipe_trains_it_goes_on_with_it_and_predicts_with_its_bundle(
     name: str,
     digits: Path,  # noqa: F811
