@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from convsmith.bundle.runtime import INPUT, OUTPUT, available_cores
+from convsmith.bundle.runtime import INPUT, OUTPUT, available_cores, session_options
 from convsmith.deploy.parity import Run
 from convsmith.deploy.qdq import Graph, Range
 from convsmith.errors import ConvsmithError
@@ -64,10 +64,7 @@ class _Probe:
     def start(self, outputs: Mapping[str, int]) -> None:
         for name, kind in outputs.items():
             self._model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = available_cores()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4
+        options = session_options(available_cores())
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # which keep the most that was ever needed
         try:
             self._session = onnxruntime.InferenceSession(
