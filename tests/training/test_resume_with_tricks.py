@@ -75,6 +75,19 @@ def test_a_run_does_not_go_on_with_another_teacher(digits: Path, tmp_path: Path)
     assert cs.train(recipe, digits, tmp_path / "run").metrics[-1]["epoch"] == 2
 
 
+def test_a_finished_run_is_not_that_of_another_teacher_but_outlives_its_own(digits: Path, tmp_path: Path) -> None:
+    file = tmp_path / "teacher.pth"
+    torch.save(TinyNet(4).state_dict(), file)
+    source = f"distillation.teacher={{model: tiny, weights: {file}}}"
+    recipe = cs.load_recipe("digits", [*SMALL, "model.name=tiny", "batch.per_device=4", "schedule.epochs=2", source])
+    cs.train(recipe, digits, tmp_path / "run")
+    torch.save({name: tensor + 1 for name, tensor in TinyNet(4).state_dict().items()}, file)
+    with pytest.raises(cs.ConvsmithError, match="teacher is not the one that this run began with"):
+        cs.train(recipe, digits, tmp_path / "run")
+    file.unlink()
+    assert cs.train(recipe, digits, tmp_path / "run").metrics[-1]["epoch"] == 2
+
+
 def test_a_killed_run_with_every_trick_goes_on_bit_for_bit(digits: Path, tmp_path: Path) -> None:
     recipe = cs.load_recipe("digits", EVERYTHING)
     whole = cs.train(recipe, digits, tmp_path / "whole")

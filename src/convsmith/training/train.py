@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -186,11 +186,12 @@ def _train(
     world: World,
 ) -> Progress:
     """Train from `progress` to the end of the plan, an early stop or a signal; how far it came."""
+    finished = progress.evaluated_step == plan.total_steps or progress.stopped_early
     _check_start(recipe, progress)
-    if progress.evaluated_step == plan.total_steps or progress.stopped_early:
+    _check_teacher(recipe, progress, finished)
+    if finished:
         logger.info("%s is finished: nothing is left to train", run.path)
         return progress
-    _check_teacher(recipe, progress)
     for note in dataset.notes:
         logger.info(note)
     bad_files = BadFiles(run.path / "bad_files.txt", dataset.root, num_samples(dataset), writes=world.leads)
@@ -262,11 +263,18 @@ def _check_start(recipe: Recipe, progress: Progress) -> None:
         )
 
 
-def _check_teacher(recipe: Recipe, progress: Progress) -> None:
-    """Take note of the teacher's file, or raise a ConvsmithError if it is not the one that the run began with."""
+def _check_teacher(recipe: Recipe, progress: Progress, finished: bool) -> None:
+    """Take note of the teacher's file, or raise a ConvsmithError if it is not the one that the run began with.
+
+    A run that is finished needs it no more, so it may be gone.
+    """
     if recipe.distillation is None:
         return
-    digest = teacher_digest(recipe.distillation.teacher)
+    digest = None
+    with suppress(ConvsmithError) if finished else nullcontext():
+        digest = teacher_digest(recipe.distillation.teacher)
+    if finished and digest is None:
+        return
     if progress.step and progress.teacher_digest != digest:
         raise ConvsmithError(
             "distillation.teacher is not the one that this run began with",
