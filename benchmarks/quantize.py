@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 import convsmith as cs
 from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.bundle.runtime import OnnxRuntime
-from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.calibration import Run, calibrate
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.qdq import Graph, insert_qdq, place
@@ -49,12 +48,8 @@ def tell(what: str, done: int, total: int) -> None:
 
 def float_bundle(weights: Path, data: Path, place: Path) -> Path:
     """The official ResNet-20 as a bundle."""
-    recipe = cs.load_recipe("cifar_resnet20-cifar10")
-    model = cs.create_model("cifar_resnet20", weights=str(weights))
-    labels = sorted(folder.name for folder in (data / "val").iterdir())
-    images = torch.from_numpy(np.random.RandomState(0).randint(0, 256, (8, 3, 32, 32), np.uint8))
-    make_bundle(place, model, recipe, labels=labels, metrics={}, images=[images])
-    return place
+    recipe = cs.load_recipe("cifar_resnet20-cifar10", [f"model.weights={weights}", "schedule.epochs=0"])
+    return cs.train(recipe, data, place).bundle
 
 
 def show(bundle: Path, data: Path, out: Path, images: int, max_drop: float) -> dict[str, Any]:

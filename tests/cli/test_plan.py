@@ -34,6 +34,12 @@ def test_json_is_the_whole_plan() -> None:
     assert printed["params"] == 269722  # of ResNet-20: 0.27 million, He et al. 2015
 
 
+def test_a_training_without_epochs_has_no_learning_rate() -> None:
+    output = run("digits", "--num-samples", "1437", "schedule.epochs=0")
+    assert "0 = 0 epochs x 23" in output
+    assert "first step" not in output
+
+
 def test_the_table_shows_the_division_the_steps_and_the_learning_rate() -> None:
     output = run("digits", "--num-samples", "1437", "--devices", "2", *SMALL)
     assert "64 = 2 devices x 32 x 1 accumulated" in output

@@ -78,5 +78,5 @@ def test_no_object_takes_unknown_keys_but_the_models_options() -> None:
 
 def test_an_editor_can_show_descriptions_and_defaults() -> None:
     schedule = recipe_schema()["$defs"]["Cosine"]["properties"]
-    assert schedule["epochs"]["description"] == "Passes over the training data, an extra phase not counted."
+    assert schedule["epochs"]["description"].startswith("Passes over the training data")
     assert schedule["min_lr"]["default"] == 0

@@ -235,6 +235,14 @@ def test_an_impossible_section_is_told_with_the_reason(tmp_path: Path, text: str
             ["freeze={names: backbone, epochs: 12}", "schedule.extra={epochs: 2, lr: 0.01}"],
             "{origin} and {file}:14: freeze.epochs (12) leaves none of the 12 epochs of schedule.epochs: lower it",
         ),
+        (
+            ["schedule.epochs=0", "schedule.extra={epochs: 2, lr: 0.01}"],
+            "{origin}: `schedule`: epochs is 0, so nothing is trained, but there is an extra phase",
+        ),
+        (
+            ["schedule.epochs=0", "quantization_aware={}"],
+            "{origin}: quantization_aware learns the ranges of values, but schedule.epochs is 0",
+        ),
         (["batch.per_device=48"], "{file}:9 and {origin}: batch.size (128) is not a multiple of batch.per_device (48)"),
     ],
 )
@@ -246,7 +254,7 @@ def test_impossible_sections_are_told_with_the_place_of_each(tmp_path: Path, wor
 class TestMissing:
     def test_a_missing_key_is_told_with_its_purpose(self, tmp_path: Path) -> None:
         path = write(tmp_path, whole=WHOLE.replace("  epochs: 10", "  min_lr: 0"))
-        purpose = "Passes over the training data, an extra phase not counted."
+        purpose = "Passes over the training data, an extra phase not counted; 0: keep the weights it starts from."
         assert error_of(path) == f"{path}:13: `schedule.epochs` is missing: {purpose}"
 
     def test_a_missing_section_is_told_with_its_purpose(self, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_published_weights_have_their_own_normalisation(
 def test_timms_own_weights_have_the_normalisation_that_timm_names(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("timm")
     model = create_model("timm/test_resnet", CLASSES).eval()  # normalised with 0.5
-    monkeypatch.setattr(teacher_module, "create_model", lambda *_, **__: model)  # needs no download
+    monkeypatch.setattr(teacher_module, "create_trained_model", lambda *_, **__: model)  # needs no download
     given = taught_by({"model": "timm/test_resnet", "weights": "pretrained"}, *OTHER)
     images = pixels() / 255
     answers = load_teacher(given, CPU, CLASSES)((images - OTHER_MEAN) / OTHER_STD)
@@ -215,7 +215,6 @@ def test_a_bundle_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str,
         ({"model": "cifar_resnet20", "weights": "missing.pth"}, "there is no checkpoint file missing.pth"),
         ({"model": "cifar_resnet2", "weights": "missing.pth"}, "unknown model `cifar_resnet2`; did you mean"),
         ({"model": "cifar_resnet20", "weights": "cifar_resnet20.akamastr"}, "unknown weights"),
-        ({"model": "hrnet_w18_seg", "weights": "missing.pth"}, "`hrnet_w18_seg` is no model for classification"),
     ],
 )
 def test_a_teacher_that_cannot_be_had_is_named(source: dict[str, Any], words: str) -> None:
@@ -223,8 +222,16 @@ def test_a_teacher_that_cannot_be_had_is_named(source: dict[str, Any], words: st
         load_teacher(taught_by(source), CPU, CLASSES)
 
 
+def test_a_teacher_of_another_task_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_tiny_segmenter(monkeypatch)
+    torch.save(TinySegmenter(CLASSES).state_dict(), tmp_path / "teacher.pth")
+    source = {"model": "tiny_segmenter", "weights": str(tmp_path / "teacher.pth")}
+    with pytest.raises(ConvsmithError, match="`tiny_segmenter` is no model for classification"):
+        load_teacher(taught_by(source), CPU, CLASSES)
+
+
 def test_a_teacher_of_other_classes_is_refused_rather_than_given_a_new_head(checkpoint: Path) -> None:
-    with pytest.raises(ConvsmithError, match="has other classes than the 7 of the student"):
+    with pytest.raises(ConvsmithError, match="gives `cifar_resnet20` no head for num_classes=7"):
         load_teacher(taught_by(zoo(checkpoint)), CPU, 7)
 
 

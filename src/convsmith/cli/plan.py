@@ -71,12 +71,13 @@ def _print(recipe: Recipe, plan: Plan) -> None:
     if plan.extra is not None:
         phases += f" + {plan.total_epochs - first} x {plan.extra['steps_per_epoch']:,}"
     table.add_row("steps", phases)
-    warmup = warmup_steps(recipe.schedule, plan.steps_per_epoch)
-    marks = {plan.total_steps * quarter // 4: f"{quarter}/4 of the run" for quarter in (1, 2, 3)}
-    marks |= {plan.total_steps - 1: "last step", warmup: "end of warmup", 0: "first step"}
-    rates = [f"{plan.lr[step]:.6g} at step {step:,}, {mark}" for step, mark in sorted(marks.items())]
-    table.add_row("learning rate", "\n".join(rates))
-    if plan.weight_decay is not None:
+    if plan.lr:
+        marks = {plan.total_steps * quarter // 4: f"{quarter}/4 of the run" for quarter in (1, 2, 3)}
+        warmup = warmup_steps(recipe.schedule, plan.steps_per_epoch)
+        marks |= {plan.total_steps - 1: "last step", warmup: "end of warmup", 0: "first step"}
+        rates = [f"{plan.lr[step]:.6g} at step {step:,}, {mark}" for step, mark in sorted(marks.items())]
+        table.add_row("learning rate", "\n".join(rates))
+    if plan.weight_decay:
         table.add_row("weight decay", f"a cosine from {plan.weight_decay[0]:g} to {plan.weight_decay[-1]:.6g}")
     for group in plan.groups or ():
         count = counted(len(group.names), "tensor")

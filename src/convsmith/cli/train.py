@@ -47,13 +47,16 @@ def train(
 
     Stopped or killed, the same command goes on where it was, with the same result.
 
-    With --finetune, which sets model.weights, a head for other classes starts anew.
+    With --finetune, which sets model.weights, a head for other classes starts anew. With schedule.epochs=0 besides,
+    nothing is trained: published weights, or a file of yours, become a bundle as they are.
 
     Given a folder of images alone, it chooses a recipe by their number, size and balance, and says why.
 
     Example: convsmith train photos/
 
     Example: convsmith train resnet18-folder --data photos/ --out runs/photos schedule.epochs=30
+
+    Example: convsmith train cifar_resnet20-cifar10 --data cifar10/ --finetune official.th schedule.epochs=0
 
     Example: convsmith train resnet50-in1k --data imagenet/ --devices 8
 

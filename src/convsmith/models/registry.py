@@ -116,6 +116,35 @@ def create_model(
     return model
 
 
+def create_trained_model(
+    name: str, num_classes: int | None, weights: str | Path, weights_key: str = "auto", **options: Any
+) -> VisionModel:
+    """Build a model all of whose weights are those named, its head's too.
+
+    Args:
+        name, num_classes, weights, weights_key, options: those of `create_model`.
+
+    Raises:
+        ConvsmithError: the weights are of other classes, or of a backbone alone, or what `create_model` raises.
+    """
+    if is_bridged(name) and weights == "pretrained":
+        model = create_model(name, None, weights, weights_key, **options)
+        fits = num_classes in (None, model.num_classes)
+    else:
+        of_weights = options_of(weights, name) if isinstance(weights, str) else {}
+        model = create_model(name, num_classes, **{**of_weights, **options})
+        report = load_weights(model, resolve(weights, name) if isinstance(weights, str) else weights, weights_key)
+        own = {key for key in model.state_dict() if not key.endswith("num_batches_tracked")}
+        fits = own <= set(report.loaded)
+    if not fits:
+        raise ConvsmithError(
+            f"`{weights}` gives `{name}` no head for num_classes={model.num_classes}",
+            "a new one would answer at random",
+            "Choose weights that were trained on these classes.",
+        )
+    return model
+
+
 def _build(name: str, num_classes: int | None, weights: str | None, options: dict[str, Any]) -> VisionModel:
     """A model of ours, shaped as the published weights of that name ask where `options` do not say otherwise."""
     builder = _builders().get(name)

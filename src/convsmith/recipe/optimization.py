@@ -144,7 +144,9 @@ class ExtraPhase(Section):
 
 
 class _Run(Section):
-    epochs: Count = Field(description="Passes over the training data, an extra phase not counted.")
+    epochs: Annotated[int, Field(ge=0)] = Field(
+        description="Passes over the training data, an extra phase not counted; 0: keep the weights it starts from."
+    )
 
 
 class _Schedule(_Run):
@@ -169,6 +171,10 @@ class _Schedule(_Run):
     def _warmup_ends(self) -> _Schedule:
         if self.warmup_epochs and self.warmup_steps is not None:
             raise ValueError("set one of warmup_epochs and warmup_steps; put 0 or null on the other")
+        if not self.epochs:
+            if self.extra:
+                raise ValueError("epochs is 0, so nothing is trained, but there is an extra phase: set extra=null")
+            return self
         whole_run = self.warmup == "linear" and self.warmup_reaches_lr == "at_last_step"
         if self.warmup_epochs > self.epochs or (self.warmup_epochs == self.epochs and not whole_run):
             raise ValueError(

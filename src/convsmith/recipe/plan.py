@@ -176,7 +176,7 @@ def make_plan(
 
 def _warn_of_late_milestones(schedule: Schedule) -> None:
     """No error: a recipe may be shortened for a first try."""
-    if isinstance(schedule, MultiStep):
+    if isinstance(schedule, MultiStep) and schedule.epochs:
         epochs = max(schedule.epochs, schedule.extra.epochs if schedule.extra else 0)
         late = [f"{milestone:g}" for milestone in schedule.milestones if milestone >= epochs]
         if late:

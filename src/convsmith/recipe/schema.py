@@ -213,12 +213,12 @@ class Recipe(Section):
         if not self.eval and self.early_stopping:
             raise ValueError("early_stopping.patience counts validations, but `eval` is false, so there are none")
         epochs = total_epochs(self.schedule)
-        if self.mixing and self.mixing.off_epochs >= epochs:
+        if epochs and self.mixing and self.mixing.off_epochs >= epochs:
             raise ValueError(
                 f"mixing.off_epochs ({self.mixing.off_epochs}) leaves none of the {epochs} epochs of schedule.epochs: "
                 "lower it, or set mixing=null"
             )
-        if self.freeze and self.freeze.epochs is not None and self.freeze.epochs >= epochs:
+        if epochs and self.freeze and self.freeze.epochs is not None and self.freeze.epochs >= epochs:
             raise ValueError(
                 f"freeze.epochs ({self.freeze.epochs}) leaves none of the {epochs} epochs of schedule.epochs: "
                 "lower it, or set freeze.epochs=null, which means all"
@@ -226,6 +226,8 @@ class Recipe(Section):
         for key in ("gradient_checkpointing", "sync_batch_norm"):
             if self.quantization_aware and getattr(self.model, key):
                 raise ValueError(f"quantization_aware cannot be had with model.{key}: set one of them to null or false")
+        if self.quantization_aware and not epochs:
+            raise ValueError("quantization_aware learns the ranges of values, but schedule.epochs is 0: set more")
         if self.quantization_aware and self.compile is True:
             raise ValueError("quantization_aware cannot be had with compile=true: set compile=auto or false")
         per_device = self.batch.per_device

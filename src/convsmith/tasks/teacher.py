@@ -15,10 +15,9 @@ from convsmith.bundle.format import TaskName, bundle_folder, read_manifest, read
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel, VisionModel
-from convsmith.models.published import list_weights, options_of, resolve
+from convsmith.models.published import list_weights
 from convsmith.models.published import weights as published
-from convsmith.models.registry import create_model
-from convsmith.models.weights import load_weights
+from convsmith.models.registry import create_trained_model
 from convsmith.recipe.objective import Teacher
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Preprocess, Preprocessing
@@ -98,19 +97,9 @@ def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: i
             "a teacher's weights are a file or a published name",
             f"Of a run, set bundle={weights}, or weights to a file of its checkpoints/best.",
         )
-    pretrained = weights == "pretrained"  # another library's own
-    if pretrained:
-        model = create_model(name, weights=weights, **options)
-    else:
-        model = create_model(name, **{**options_of(weights, name), **options, "num_classes": num_classes})
+    model = create_trained_model(name, num_classes, weights, **options)
     if isinstance(model, SegmentationModel) != (task == "segmentation"):
         raise ConvsmithError(f"`{name}` is no model for {task}")
-    fits = model.num_classes == num_classes if pretrained else not load_weights(model, resolve(weights, name)).dropped
-    if not fits:
-        raise ConvsmithError(
-            f"`{weights}` of `{name}` has other classes than the {num_classes} of the student",
-            fix="Choose weights that were trained on the student's classes.",
-        )
     return model
 
 

@@ -15,7 +15,7 @@ from convsmith.launch.world import World
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.fake_quant import train_for_int8
-from convsmith.models.registry import check_weights, create_model
+from convsmith.models.registry import check_weights, create_model, create_trained_model
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size
@@ -101,16 +101,18 @@ def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
         weights: as `create_model` takes them, or a run directory, which stands for its best step, or one of its steps.
 
     Raises:
-        ConvsmithError: there is no such model or option, or the weights cannot be had or do not fit.
+        ConvsmithError: there is no such model or option, or the weights cannot be had or do not fit; nor may they leave
+            the head at random where nothing is trained.
     """
     name, classes, key = recipe.model.name, recipe.model.num_classes, recipe.model.weights_key
     options = dict(recipe.model.options)
     if recipe.model.drop_path is not None:
         options["drop_path"] = highest(recipe.model.drop_path)
-    if weights is not None and Path(weights).is_dir():
-        model = create_model(name, classes, weights_of_run(Path(weights), key), **options)
+    file = weights_of_run(Path(weights), key) if weights is not None and Path(weights).is_dir() else weights
+    if file is not None and recipe.schedule.epochs == 0:
+        model = create_trained_model(name, classes, file, key, **options)
     else:
-        model = create_model(name, classes, weights, key, **options)
+        model = create_model(name, classes, file, key, **options)
     if recipe.quantization_aware is not None:
         train_for_int8(model, recipe.augment.size, recipe.quantization_aware.range_momentum)
     return model

@@ -91,6 +91,11 @@ def train(
                 "each process would round by ranges of its own",
                 "Leave out --shard, or set quantization_aware=null.",
             )
+        if recipe.schedule.epochs == 0 and recipe.model.weights is None:
+            raise ConvsmithError(
+                "schedule.epochs is 0 and model.weights null, so the run would end with random weights",
+                fix="Set schedule.epochs, or the weights to keep with model.weights or --finetune.",
+            )
         if world.leads:
             _lead(recipe, dataset, plan, run, resume, observers, world)
         else:
@@ -115,7 +120,13 @@ def prepare_training(
 
 
 def stepper_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Stepper:
-    """A training before its first step, whom nobody watches; of files it writes only the names of bad ones."""
+    """A training before its first step, whom nobody watches; of files it writes only the names of bad ones.
+
+    Raises:
+        ConvsmithError: the recipe has no steps.
+    """
+    if recipe.schedule.epochs == 0:
+        raise ConvsmithError("schedule.epochs is 0, so there is no step to take", fix="Set schedule.epochs.")
     progress = progress_of(None, recipe, plan, dataset, _ALONE)
     bad_files = BadFiles(run_dir / "bad_files.txt", dataset.root, num_samples(dataset))
     parts = make_parts(recipe, plan, dataset, progress, bad_files, (), _ALONE, Poll(_ALONE, StopRequest()))
@@ -186,7 +197,8 @@ def _train(
     world: World,
 ) -> Progress:
     """Train from `progress` to the end of the plan, an early stop or a signal; how far it came."""
-    finished = progress.evaluated_step == plan.total_steps or progress.stopped_early
+    judged_last = progress.best_step is not None and progress.evaluated_step == plan.total_steps
+    finished = judged_last or progress.stopped_early
     _check_start(recipe, progress)
     _check_teacher(recipe, progress, finished)
     if finished:

@@ -72,7 +72,9 @@ class Trainer:
 
     def _fit(self) -> None:
         plan, state, poll, stepper = self.stepper.plan, self.state, self.parts.poll, self.stepper
-        if state.step == 0:
+        if plan.total_steps == 0:
+            self._judge_start()
+        elif state.step == 0:
             stepper.source = showing_first(stepper.batches(), self.parts.observers)
         while not poll.stopping and not state.stopped_early:
             if self._epoch_is_over() and state.evaluated_step < state.step:
@@ -95,6 +97,16 @@ class Trainer:
                 self._save()
         if poll.stopping and self.saved != (state.step, state.evaluated_step):
             self._save()
+
+    def _judge_start(self) -> None:
+        """Of a run without steps: evaluate, record and save what it starts from."""
+        values = self._evaluate() if self.recipe.eval else {}
+        if values is None:
+            return
+        if values:
+            self._record("val", values)
+        self._judge(values)
+        self._store()
 
     def _epoch_is_over(self) -> bool:
         return self.epochs.at(self.state.step)[1] == 0

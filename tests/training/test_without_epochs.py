@@ -1,0 +1,93 @@
+"""A run that trains nothing: weights that somebody else trained become a bundle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import convsmith as cs
+from convsmith.analyze.lr_finder import find_lr
+from convsmith.models.registry import create_trained_model
+from convsmith.training.observers.base import Observer
+from tests.training.conftest import SMALL
+
+NO_EPOCHS = (*SMALL, "model.name=cifar_resnet20", "schedule.epochs=0")
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that tell four classes apart."""
+    torch.manual_seed(3)
+    file = tmp_path_factory.mktemp("weights") / "official.pth"
+    torch.save(cs.create_model("cifar_resnet20", num_classes=4).state_dict(), file)
+    return file
+
+
+def keeping(weights: Path, *words: str) -> cs.Recipe:
+    return cs.load_recipe("digits", [*NO_EPOCHS, f"model.weights={weights}", *words])
+
+
+class Failing(Observer):
+    def progress(self, phase: str, done: int, total: int) -> None:
+        if phase == "evaluate":
+            raise KeyboardInterrupt
+
+
+def test_the_bundle_has_the_weights_that_were_started_from(official: Path, digits: Path, tmp_path: Path) -> None:
+    recipe = keeping(official, "precision=fp32")
+    run = cs.train(recipe, digits, tmp_path / "run")
+    model = create_trained_model("cifar_resnet20", 4, official).eval()
+    image = digits / "val/2/12.png"
+    pixels = torch.from_numpy(cs.load(run.bundle).preprocess(image))[None]
+    mean, std = (torch.tensor(v)[:, None, None] for v in (recipe.preprocess.mean, recipe.preprocess.std))
+    with torch.no_grad():
+        logits = model((pixels / 255 - mean) / std)[0]
+    assert cs.load(run.bundle).predict(image).logits == pytest.approx(logits.numpy(), abs=1e-4)
+
+
+def test_they_are_evaluated_once(official: Path, digits: Path, tmp_path: Path) -> None:
+    run = cs.train(keeping(official), digits, tmp_path / "run")
+    before = run.bundle.stat().st_mtime_ns
+    assert [(record["split"], record["epoch"], record["step"]) for record in run.metrics] == [("val", 0, 0)]
+    assert json.loads((run.bundle / "bundle.json").read_text())["metrics"]["top1"] == run.metrics[0]["top1"]
+    again = cs.train(keeping(official), digits, tmp_path / "run")
+    assert (len(again.metrics), again.bundle.stat().st_mtime_ns) == (1, before)
+
+
+def test_a_run_that_was_killed_before_is_gone_on_with(official: Path, digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        cs.train(keeping(official), digits, tmp_path / "run", observers=[Failing()])
+    assert cs.train(keeping(official), digits, tmp_path / "run").bundle.exists()
+
+
+def test_without_validation_they_are_packed_as_they_are(official: Path, digits: Path, tmp_path: Path) -> None:
+    run = cs.train(keeping(official, "eval=false", "ema={decay: 0.9}"), digits, tmp_path / "run")
+    assert run.metrics == []
+    assert cs.load(run.bundle).labels == ("0", "1", "2", "3")
+
+
+def test_it_is_quantized_like_any_other_run(official: Path, digits: Path, tmp_path: Path) -> None:
+    run = cs.train(keeping(official), digits, tmp_path / "run")
+    report = cs.quantize(run.path, digits, tmp_path / "int8", max_drop=100)
+    assert report.int8_model.bytes < report.float_model.bytes
+
+
+def test_random_weights_are_no_result(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"schedule\.epochs is 0 and model\.weights null"):
+        cs.train(cs.load_recipe("digits", NO_EPOCHS), digits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_nor_is_a_random_head(digits: Path, tmp_path: Path) -> None:
+    file = tmp_path / "ten.pth"
+    torch.save(cs.create_model("cifar_resnet20", num_classes=10).state_dict(), file)
+    with pytest.raises(cs.ConvsmithError, match="gives `cifar_resnet20` no head for num_classes=4"):
+        cs.train(keeping(file), digits, tmp_path / "run")
+
+
+def test_a_range_test_needs_steps(official: Path, digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"schedule\.epochs is 0, so there is no step to take"):
+        find_lr(keeping(official), digits, tmp_path / "test")
