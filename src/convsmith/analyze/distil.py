@@ -30,6 +30,7 @@ from convsmith.training.train import train
 _OPTIMIZER = {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
 _LR, _LR_BATCH = 0.05, 64  # a learning rate, and the batch that it is for
 _HIGHEST_LR = 0.4
+_CLIP = 5.0  # norm of the gradients: small networks that see few images at a time begin with hundreds
 _INT8 = "bundle-int8"
 _DISTILLATION = {"kind": "logits", "alpha": 0.9, "temperature": 4.0}
 
@@ -143,6 +144,7 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
         "source": "convsmith distil",
         "model": {"name": student},
         "optimizer": {**_OPTIMIZER, "lr": min(_HIGHEST_LR, _LR * taught.batch.size / _LR_BATCH)},
+        "clip_grad_norm": _CLIP,
         "schedule": {"name": "cosine", "epochs": epochs, "warmup_epochs": min(5, epochs // 10)},
         "distillation": {**_DISTILLATION, "teacher": _teacher(teacher, folder, taught)},
     }
