@@ -57,6 +57,15 @@ def test_they_are_evaluated_once(official: Path, digits: Path, tmp_path: Path) -
     assert (len(again.metrics), again.bundle.stat().st_mtime_ns) == (1, before)
 
 
+def test_they_are_not_taken_for_others_of_their_name(official: Path, digits: Path, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    file.write_bytes(official.read_bytes())
+    cs.train(keeping(file), digits, tmp_path / "run")
+    torch.save({name: tensor + 1 for name, tensor in torch.load(official).items()}, file)
+    with pytest.raises(cs.ConvsmithError, match=r"model\.weights are not those that this run began with"):
+        cs.train(keeping(file), digits, tmp_path / "run")
+
+
 def test_a_run_that_was_killed_before_is_gone_on_with(official: Path, digits: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         cs.train(keeping(official), digits, tmp_path / "run", observers=[Failing()])

@@ -265,7 +265,7 @@ def _check_start(recipe: Recipe, progress: Progress) -> None:
     One that has begun needs them no more, so they may be gone.
     """
     digest = start_digest(recipe)
-    if progress.step == 0:
+    if progress.step == 0 and progress.best_step is None:
         progress.start_digest = digest
     elif progress.start_digest and digest not in (None, progress.start_digest):
         raise ConvsmithError(
