@@ -12,7 +12,7 @@ import convsmith.deploy.formats
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.format import Source, export_files, find_format, open_bundle, open_files
 from convsmith.deploy.formats import list_formats
-from convsmith.deploy.onnx_export import inference_model
+from convsmith.deploy.onnx_export import inference_model, quiet
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocess, WholeImage
 from tests.colours import SIDE, colour_model, picture, write_colour_bundle
@@ -112,6 +112,12 @@ def test_what_takes_one_size_only_asks_for_it(monkeypatch: pytest.MonkeyPatch, n
 def test_what_a_converter_refuses_is_one_clear_error() -> None:
     with pytest.raises(ConvsmithError, match="onnx-fp16 cannot be made of this model"):
         export_files("onnx-fp16", Source((8, 8), False, given=b"nonsense"))
+
+
+def test_what_a_converter_prints_stays_out_of_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        print("LiteRT-Torch Convert")
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["torchscript", "pt2"])

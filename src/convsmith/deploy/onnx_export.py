@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import onnx
@@ -103,12 +104,12 @@ def example_of(size: Size, any_size: bool) -> tuple[Tensor, dict[str, Any]]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the exporter's notes on its own internals from the user's screen."""
+    """Keep a converter's notes on its own internals from the user's screen, and what it prints out of our output."""
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
