@@ -161,6 +161,23 @@ def test_the_artefact_says_what_torch_says(name: str) -> None:
         assert_agree(name, small(), images(count, 32, 32))
 
 
+@pytest.mark.slow
+def test_executorch_takes_as_many_threads_as_it_is_told() -> None:
+    library = pytest.importorskip("executorch.extension.pybindings.portable_lib")
+    files, batch = export_files("executorch", small()), images(1, 32, 32)
+    answers = []
+    for threads in (1, 2):
+        runtime = open_files("executorch", files, threads)
+        answers.append(runtime.run(batch))
+        assert library._threadpool_get_thread_count() == threads
+        other = open_files("executorch", files)  # as many as there are
+        with pytest.raises(ConvsmithError, match="cannot run on 3 threads: another one is open"):
+            open_files("executorch", files, 3)
+        answers.append(runtime.run(batch))
+        del runtime, other
+    np.testing.assert_allclose(answers, answers[:1] * 4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "name",
     ["torchscript", "pt2", pytest.param("openvino", marks=pytest.mark.slow)],

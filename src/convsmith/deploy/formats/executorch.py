@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
-from convsmith.bundle.runtime import Runtime
+from convsmith.bundle.runtime import Runtime, available_cores
 from convsmith.deploy.format import Files, Format, Source
+from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,21 +33,43 @@ def _export(source: Source) -> Files:
 class _Program:
     """The method, and the program that it points into and does not keep alive."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, threads: int | None) -> None:
         from executorch.runtime import Runtime as ExecuTorch
 
+        self.threads = _set_threads(threads)
         self._program = ExecuTorch.get().load_program(content)
         self._method = self._program.load_method("forward")
+        _programs.add(self)
 
     def __call__(self, images: Tensor) -> Tensor:
         logits: Tensor = self._method.execute([images])[0]
         return logits
 
 
+_programs: WeakSet[_Program] = WeakSet()
+
+
+def _set_threads(threads: int | None) -> int:
+    """Of XNNPACK's pool: the process has one, torch's setting does not reach it, and each program points into it."""
+    from executorch.extension.pybindings import portable_lib
+
+    for other in _programs:  # all have the same number; on another they would run on a pool that is gone
+        if threads not in (None, other.threads):
+            raise ConvsmithError(
+                f"the executorch file cannot run on {threads} threads",
+                f"another one is open, and all of a process share one number of threads, here {other.threads}",
+                "Let go of the other one first, or ask for as many threads.",
+            )
+        return other.threads
+    wanted = threads or available_cores()
+    portable_lib._unsafe_reset_threadpool(wanted)
+    return wanted
+
+
 def _open(files: Files, threads: int | None) -> Runtime:
     from convsmith.deploy.torch_runtime import TorchRuntime
 
-    return TorchRuntime(_Program(files[_FILE]), threads, one_by_one=True)
+    return TorchRuntime(_Program(files[_FILE], threads), threads, one_by_one=True)
 
 
 FORMAT = Format("for phones, on their CPUs; one image at a time", _export, _open, extra="executorch", needs_model=True)
