@@ -189,6 +189,15 @@ def test_a_segmentation_takes_any_size(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["executorch", "litert"])
+@pytest.mark.parametrize("family", ["small-fcn", "small-convnext-upernet"])
+def test_a_segmentation_of_one_size_becomes_what_takes_no_other(name: str, family: str) -> None:
+    pytest.importorskip(PACKAGES[name])
+    exact = inference_model(live(family), WholeImage(method="whole"))
+    assert_agree(name, Source((64, 96), False, exact), images(2, 64, 96))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["torchscript", "pt2", "openvino", "executorch", "litert"])
 @pytest.mark.parametrize("family", ["small-convnext", "small-resnest", "small-resnet", "mobilenet_v2"])
 def test_every_family_can_be_every_format(name: str, family: str) -> None:
