@@ -148,6 +148,11 @@ def test_a_ladder_that_does_not_validate_is_an_error_before_anything_is_trained(
     assert not (tmp_path / "out").exists()
 
 
+def test_steps_that_are_not_trained_are_an_error(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match=r"cannot be compared: its schedule\.epochs is 0"):
+        ablate("cifar10", digits, tmp_path / "out", ["schedule.epochs=0"])
+
+
 def test_steps_that_are_judged_by_different_metrics_are_an_error(digits: Path, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("extends: digits\nmetric: balanced_accuracy")
     (tmp_path / "mine.yaml").write_text("description: an example\nsteps: [digits, other.yaml]")

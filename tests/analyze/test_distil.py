@@ -40,10 +40,18 @@ def test_a_student_sees_its_teachers_images_and_none_of_its_tricks(teacher: Path
     assert (student.batch.size, student.schedule.epochs) == (1024, recipe.schedule.epochs)
     assert student.mixing is None
     assert student.loss == cs.load_recipe("digits").loss
-    assert student.optimizer.lr == 0.4
+    assert (student.optimizer.lr, student.clip_grad_norm) == (0.4, 5.0)
     assert student.distillation is not None
     assert student.distillation.teacher.bundle == str(teacher)
     assert "resnet18" in student.description
+
+
+def test_the_student_of_a_teacher_without_epochs_needs_some(tmp_path: Path) -> None:
+    values = cs.load_recipe("digits", ["schedule.epochs=0"]).model_dump(mode="json")
+    teacher = write_colour_bundle(tmp_path / "teacher", recipe=values)
+    with pytest.raises(cs.ConvsmithError, match="the student has no number of epochs"):
+        student_recipe(teacher, "mobilenet_v2")
+    assert student_recipe(teacher, "mobilenet_v2", ["schedule.epochs=3"]).schedule.epochs == 3
 
 
 def test_words_change_the_students_recipe(teacher: Path) -> None:

@@ -324,3 +324,27 @@ def test_pretrained_weights_are_adapted_to_other_classes_and_channels(
     own = model.state_dict()
     assert torch.equal(own["conv1.0.weight"], published.conv1[0].weight.sum(1, keepdim=True))
     assert torch.equal(own["stage2.0.branch1.0.weight"], published.state_dict()["stage2.0.branch1.0.weight"])
+
+
+def offline_torchvision(monkeypatch: pytest.MonkeyPatch, **with_weights: Any) -> None:
+    """Let torchvision build what it builds with weights by name, but with random ones."""
+    build = torchvision.models.get_model
+
+    def without_download(name: str, weights: str | None = None, **options: Any) -> Any:
+        return build(name, **{**options, **(with_weights if weights else {})})
+
+    monkeypatch.setattr("torchvision.models.get_model", without_download)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_a_checkpoint_of_pretrained_weights_finds_the_same_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    offline_torchvision(monkeypatch, transform_input=True, init_weights=False)
+    with torch.device("meta"):
+        models: list[Any] = [cs.create_model(f"torchvision/{name}", 1000, weights) for weights in ("pretrained", None)]
+    assert [model.model.transform_input for model in models] == [True, True]
+
+
+def test_pretrained_segmentation_brings_no_auxiliary_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    offline_torchvision(monkeypatch, aux_loss=True, weights_backbone=None)
+    models = [cs.create_model("torchvision/fcn_resnet50", 21, weights) for weights in ("pretrained", None)]
+    assert models[0].state_dict().keys() == models[1].state_dict().keys()

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from convsmith.errors import ConvsmithError
+from convsmith.models import registry
 from convsmith.models.base import SegmentationModel
 from convsmith.models.facts import list_facts
-from convsmith.models.registry import backbone_of, create_model, list_models
+from convsmith.models.registry import backbone_of, create_model, create_trained_model, list_models
 
 HRNET = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
 
@@ -127,3 +128,24 @@ def test_a_new_head_has_one_class_at_least(name: str, classes: int) -> None:
     with pytest.raises(ConvsmithError, match=f"num_classes is a whole number of at least 1, not {classes}"):
         model.reset_head(classes)
     assert model.num_classes == before
+
+
+def test_published_weights_shape_a_trained_model_and_have_its_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "published.pth"
+    torch.save(create_model("convnext_tiny", weights=None, num_classes=21841).state_dict(), file)
+    monkeypatch.setattr(registry, "resolve", lambda given, name: file)
+    assert create_trained_model("convnext_tiny", 21841, "convnext_tiny.fb_in22k").num_classes == 21841
+    with pytest.raises(
+        ConvsmithError, match=r"`convnext_tiny\.fb_in22k` gives `convnext_tiny` no head for num_classes=4"
+    ):
+        create_trained_model("convnext_tiny", 4, "convnext_tiny.fb_in22k")
+
+
+def test_another_librarys_weights_are_no_head_of_other_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    thousand = create_model("torchvision/squeezenet1_1")
+    monkeypatch.setattr(registry, "build_bridged", lambda *_: thousand)
+    assert create_trained_model("torchvision/squeezenet1_1", 1000, "pretrained") is thousand
+    with pytest.raises(ConvsmithError, match="no head for num_classes=4"):
+        create_trained_model("torchvision/squeezenet1_1", 4, "pretrained")

@@ -11,7 +11,7 @@ import torch
 import convsmith as cs
 from convsmith.analyze.lr_finder import find_lr
 from convsmith.models.registry import create_trained_model
-from convsmith.training.observers.base import Observer
+from convsmith.training.observers.base import Observer, Record
 from tests.training.conftest import SMALL
 
 NO_EPOCHS = (*SMALL, "model.name=cifar_resnet20", "schedule.epochs=0")
@@ -30,10 +30,11 @@ def keeping(weights: Path, *words: str) -> cs.Recipe:
     return cs.load_recipe("digits", [*NO_EPOCHS, f"model.weights={weights}", *words])
 
 
-class Failing(Observer):
-    def progress(self, phase: str, done: int, total: int) -> None:
-        if phase == "evaluate":
-            raise KeyboardInterrupt
+class Killer(Observer):
+    """Nothing is saved when it passes."""
+
+    def metrics(self, record: Record) -> None:
+        raise KeyboardInterrupt
 
 
 def test_the_bundle_has_the_weights_that_were_started_from(official: Path, digits: Path, tmp_path: Path) -> None:
@@ -68,8 +69,10 @@ def test_they_are_not_taken_for_others_of_their_name(official: Path, digits: Pat
 
 def test_a_run_that_was_killed_before_is_gone_on_with(official: Path, digits: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        cs.train(keeping(official), digits, tmp_path / "run", observers=[Failing()])
-    assert cs.train(keeping(official), digits, tmp_path / "run").bundle.exists()
+        cs.train(keeping(official), digits, tmp_path / "run", observers=[Killer()])
+    run = cs.train(keeping(official), digits, tmp_path / "run")
+    assert run.bundle.exists()
+    assert len(run.metrics) == 1
 
 
 def test_without_validation_they_are_packed_as_they_are(official: Path, digits: Path, tmp_path: Path) -> None:
@@ -100,3 +103,24 @@ def test_nor_is_a_random_head(digits: Path, tmp_path: Path) -> None:
 def test_a_range_test_needs_steps(official: Path, digits: Path, tmp_path: Path) -> None:
     with pytest.raises(cs.ConvsmithError, match=r"schedule\.epochs is 0, so there is no step to take"):
         find_lr(keeping(official), digits, tmp_path / "test")
+    assert not (tmp_path / "test").exists()
+
+
+def test_batches_of_one_image_are_planned_without_asking_whether_they_could_be_learned_from() -> None:
+    words = [
+        "model.name=convnext_tiny",
+        "augment.random_crop.size=32",
+        "batch.size=1",
+        "model.drop_path={start: 0, end: 0.1}",
+        "preprocess={resize: 32, crop: 32}",
+    ]
+    assert cs.plan(cs.load_recipe("digits", [*NO_EPOCHS, *words]), num_samples=8).total_steps == 0
+
+
+def test_published_weights_that_were_measured_otherwise_are_told(
+    official: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("convsmith.models.registry.resolve", lambda given, name: official)
+    recipe = keeping(Path("cifar_resnet20.akamaster"))
+    cs.train(recipe, digits, tmp_path / "run")
+    assert "cifar_resnet20.akamaster was measured with another `preprocess` than the recipe's" in caplog.text

@@ -139,7 +139,7 @@ def _metric(ladder: Ladder) -> str:
     """What all steps are judged by.
 
     Raises:
-        ConvsmithError: they are not all judged, or not all by the same.
+        ConvsmithError: they are not all trained and judged, or not all judged by the same.
     """
     first = ladder.steps[0]
     metric = make_task(first.recipe).metric
@@ -147,6 +147,8 @@ def _metric(ladder: Ladder) -> str:
         problem = f"the step `{step.name}` cannot be compared"
         if not step.recipe.eval:
             raise ConvsmithError(problem, "its `eval` is false", "Add eval=true, or leave it out.")
+        if not step.recipe.schedule.epochs:
+            raise ConvsmithError(problem, "its schedule.epochs is 0", "Set schedule.epochs.")
         if (own := make_task(step.recipe).metric) != metric:
             raise ConvsmithError(problem, f"it is judged by {own}, `{first.name}` by {metric}", f"Add metric={metric}.")
     return metric

@@ -119,7 +119,8 @@ def distil(
 def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -> Recipe:
     """How a student learns: on its teacher's images, augmented and preprocessed as for the teacher, as long as it did.
 
-    Plain SGD from random weights, without mixing, smoothing and dropping, which the teacher's logits stand for.
+    Plain SGD with clipped gradients from random weights, without mixing, smoothing and dropping, which the teacher's
+    logits stand for.
 
     Args:
         teacher: a run, or a bundle. A run's weights teach wherever the student is trained, a bundle on the CPU.
@@ -149,6 +150,12 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
         "distillation": {**_DISTILLATION, "teacher": _teacher(teacher, folder, taught)},
     }
     recipe = recipe_of(values, "the student's recipe", overrides)
+    if not (epochs or recipe.schedule.epochs):
+        raise ConvsmithError(
+            "the student has no number of epochs",
+            "it is that of the teacher's recipe, which was not trained here",
+            "Add schedule.epochs=100, for instance.",
+        )
     check_same_images(recipe, taught)
     return recipe
 

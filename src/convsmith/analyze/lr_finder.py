@@ -21,7 +21,7 @@ from convsmith.errors import ConvsmithError, counted
 from convsmith.recipe.plan import base_lr
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
-from convsmith.training.train import prepare_training, stepper_at_start
+from convsmith.training.train import prepare_training, require_steps, stepper_at_start
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,6 +91,7 @@ def find_lr(
             f"it takes at least {MIN_STEPS} steps, and the rates grow from above 0",
         )
     recipe, folder, plan = prepare_training(recipe, data)
+    require_steps(recipe)
     out = made_out_folder(Path(out), "a range test")
     rates = np.geomspace(start, end, steps).tolist()
     factor = base_lr(recipe) / recipe.optimizer.lr

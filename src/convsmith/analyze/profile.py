@@ -25,7 +25,7 @@ from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
 from convsmith.training.parts import loader_workers
 from convsmith.training.precision import Precision, pick_device, pick_precision
-from convsmith.training.train import prepare_training, stepper_at_start
+from convsmith.training.train import prepare_training, require_steps, stepper_at_start
 
 PROFILED_STEPS = 3
 WARM_UP_STEPS = 3
@@ -136,6 +136,7 @@ def profile_training(
         raise ConvsmithError(f"no profile of {steps} steps", "there must be one at least")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it calls a machine without a GPU an error
     recipe, dataset, plan = prepare_training(recipe, data)
+    require_steps(recipe)
     out = made_out_folder(Path(out), "a profile")
     device = pick_device()
     workers = loader_workers(recipe, device, World())

@@ -95,6 +95,8 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
     segments = name in models.list_models(module=models.segmentation)
     if options.get("aux_logits"):
         raise ConvsmithError(f"`torchvision/{name}` is trained with its main logits alone", fix="Leave out aux_logits.")
+    if name in ("googlenet", "inception_v3"):
+        options.setdefault("transform_input", True)  # else only with weights by name, and a checkpoint would not fit
     if pretrained:
         options["weights"] = "DEFAULT"
     else:
@@ -110,6 +112,8 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
         if hasattr(model, part):
             setattr(model, part, None)
             model.aux_logits = False
+    if segments and not options.get("aux_loss"):
+        model.aux_classifier = None  # which weights by name bring along
     bridged = TorchvisionSegmentation(model, 3) if segments else TorchvisionClassifier(model, 3)
     weights = bridged.state_dict()
     if num_classes not in (None, bridged.num_classes):

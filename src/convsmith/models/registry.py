@@ -131,14 +131,16 @@ def create_trained_model(
         model = create_model(name, None, weights, weights_key, **options)
         fits = num_classes in (None, model.num_classes)
     else:
-        of_weights = options_of(weights, name) if isinstance(weights, str) else {}
-        model = create_model(name, num_classes, **{**of_weights, **options})
+        shape = {**(options_of(weights, name) if isinstance(weights, str) else {}), **options}
+        if num_classes is not None:
+            shape["num_classes"] = num_classes
+        model = create_model(name, **shape)
         report = load_weights(model, resolve(weights, name) if isinstance(weights, str) else weights, weights_key)
         own = {key for key in model.state_dict() if not key.endswith("num_batches_tracked")}
         fits = own <= set(report.loaded)
     if not fits:
         raise ConvsmithError(
-            f"`{weights}` gives `{name}` no head for num_classes={model.num_classes}",
+            f"`{weights}` gives `{name}` no head for num_classes={num_classes or model.num_classes}",
             "a new one would answer at random",
             "Choose weights that were trained on these classes.",
         )

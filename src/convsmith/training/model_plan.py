@@ -73,7 +73,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
     available = MEMORY_SHARE * device_memory(device) / (devices if device.type == "cpu" else 1)
     fit = max(1, int((available - fixed) / per_sample))
     solved = make_plan(recipe, num_samples, nodes, devices, fit, extra_samples)
-    if solved.per_device_batch == 1:
+    if solved.per_device_batch == 1 and solved.total_steps:
         with without_arithmetic:
             _check_single_images(model, recipe, solved)
     return replace(
@@ -108,7 +108,9 @@ def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
     options = dict(recipe.model.options)
     if recipe.model.drop_path is not None:
         options["drop_path"] = highest(recipe.model.drop_path)
-    file = weights_of_run(Path(weights), key) if weights is not None and Path(weights).is_dir() else weights
+    file: str | Path | None = weights
+    if weights is not None and Path(weights).is_dir():
+        file, key = weights_of_run(Path(weights), key), "auto"
     if file is not None and recipe.schedule.epochs == 0:
         model = create_trained_model(name, classes, file, key, **options)
     else:

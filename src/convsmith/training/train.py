@@ -13,6 +13,7 @@ from typing import Literal
 from convsmith.data.dataset import DataSet, num_samples
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT, World
+from convsmith.models.published import list_weights, weights
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
@@ -91,11 +92,8 @@ def train(
                 "each process would round by ranges of its own",
                 "Leave out --shard, or set quantization_aware=null.",
             )
-        if recipe.schedule.epochs == 0 and recipe.model.weights is None:
-            raise ConvsmithError(
-                "schedule.epochs is 0 and model.weights null, so the run would end with random weights",
-                fix="Set schedule.epochs, or the weights to keep with model.weights or --finetune.",
-            )
+        if recipe.schedule.epochs == 0:
+            _check_kept_weights(recipe)
         if world.leads:
             _lead(recipe, dataset, plan, run, resume, observers, world)
         else:
@@ -119,14 +117,14 @@ def prepare_training(
     return recipe, dataset, broadcast(world, plan)  # the memory of another machine may be of another size
 
 
-def stepper_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Stepper:
-    """A training before its first step, whom nobody watches; of files it writes only the names of bad ones.
-
-    Raises:
-        ConvsmithError: the recipe has no steps.
-    """
+def require_steps(recipe: Recipe) -> None:
+    """Raise a ConvsmithError if a training of the recipe has none."""
     if recipe.schedule.epochs == 0:
         raise ConvsmithError("schedule.epochs is 0, so there is no step to take", fix="Set schedule.epochs.")
+
+
+def stepper_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Stepper:
+    """A training before its first step, whom nobody watches; of files it writes only the names of bad ones."""
     progress = progress_of(None, recipe, plan, dataset, _ALONE)
     bad_files = BadFiles(run_dir / "bad_files.txt", dataset.root, num_samples(dataset))
     parts = make_parts(recipe, plan, dataset, progress, bad_files, (), _ALONE, Poll(_ALONE, StopRequest()))
@@ -153,7 +151,7 @@ def _lead(
             set_aside_after(run.checkpoints, progress.step)
             tidy(run.checkpoints, progress.best_step, recipe.checkpoint.keep)
         writers = [
-            JsonLines(run.path / "metrics.jsonl", progress.step, progress.evaluated_step),
+            JsonLines(run.path / "metrics.jsonl", progress.step, progress.evaluated_step if checkpoint else -1),
             TensorBoard(run.path / "tensorboard", progress.step),
             *observers,
         ]
@@ -257,6 +255,21 @@ def _with_num_classes(recipe: Recipe, dataset: DataSet) -> Recipe:
             fix="Set model.num_classes=null to take it from the data.",
         )
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": found})})
+
+
+def _check_kept_weights(recipe: Recipe) -> None:
+    """Raise a ConvsmithError if a run without steps would end with random weights; warn if it sees images otherwise."""
+    given = recipe.model.weights
+    if given is None:
+        raise ConvsmithError(
+            "schedule.epochs is 0 and model.weights null, so the run would end with random weights",
+            fix="Set schedule.epochs, or the weights to keep with model.weights or --finetune.",
+        )
+    published = weights(given).preprocessing if given in list_weights() else None
+    if published not in (None, recipe.preprocess):
+        logger.warning(
+            "%s was measured with another `preprocess` than the recipe's: `convsmith weights %s` shows it", given, given
+        )
 
 
 def _check_start(recipe: Recipe, progress: Progress) -> None:

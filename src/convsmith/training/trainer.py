@@ -100,12 +100,14 @@ class Trainer:
 
     def _judge_start(self) -> None:
         """Of a run without steps: evaluate, record and save what it starts from."""
+        self._check_weights()
         values = self._evaluate() if self.recipe.eval else {}
         if values is None:
             return
         if values:
             self._record("val", values)
         self._judge(values)
+        self._gather()
         self._store()
 
     def _epoch_is_over(self) -> bool:

@@ -53,7 +53,8 @@ def _set_threads(threads: int | None) -> int:
     """Of XNNPACK's pool: the process has one, torch's setting does not reach it, and each program points into it."""
     from executorch.extension.pybindings import portable_lib
 
-    for other in _programs:  # all have the same number; on another they would run on a pool that is gone
+    other = next(iter(_programs), None)  # all have the same number; on another they would run on a pool that is gone
+    if other is not None:
         if threads not in (None, other.threads):
             raise ConvsmithError(
                 f"the executorch file cannot run on {threads} threads",

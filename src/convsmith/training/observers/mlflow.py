@@ -165,7 +165,7 @@ class MLflow(Tracker):
             )
             self._client.log_model_artifacts(model.model_id, str(path))
         self._client.finalize_logged_model(model.model_id, "READY")
-        step = run.metrics[-1]["step"]
+        step = run.metrics[-1]["step"] if run.metrics else 0
         self._client.log_outputs(self._run_id, [LoggedModelOutput(model.model_id, step)])
 
 
