@@ -15,7 +15,7 @@ import pytest
 from tests.data.folders import write_noise
 
 SCRIPT = """
-import multiprocessing, signal, sys
+import multiprocessing, select, signal, sys
 from pathlib import Path
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.loader import train_loader
@@ -34,6 +34,8 @@ batches = iter(loader)
 for _ in range(2):  # one of each worker: both are ready
     next(batches)
 print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+while not select.select([sys.stdin], [], [], 0.1)[0]:  # one read could miss the signal that comes just before it
+    pass
 if sys.stdin.readline() == "go on\\n":
     print("batches", 2 + len(list(batches)), flush=True)
 """
