@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,6 +23,21 @@ from tests.models.golden import (
 WITH_MORE_INPUTS = [name for name in OFFICIAL if "eval_extra" in golden(name)]
 WITH_TRAINING = [name for name in OFFICIAL if "train" in golden(name)]
 SLOW_TO_TRAIN = ("convnext_tiny", "seg_hrnet_w48")
+HAVE_A_SMALLER_ONE = (
+    "cls_hrnet_w48",
+    "convnext_base_21841",
+    "convnext_small",
+    "fcn_r50b_d8",
+    "resnest101",
+    "resnest200",
+    "resnet101",
+    "wide_resnet50_2",
+)
+
+
+def slow_if_large(names: Iterable[str]) -> list[Any]:
+    """The names, those marked of which a smaller model of the family is checked with the quick tests."""
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in HAVE_A_SMALLER_ONE else []) for name in names]
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -28,14 +46,14 @@ def test_state_dict_has_the_official_names_and_shapes_in_order(name: str) -> Non
     assert own == golden(name)["keys"]
 
 
-@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("name", slow_if_large(OFFICIAL))
 @torch.inference_mode()
 def test_logits_equal_the_official_ones(name: str) -> None:
     expected = golden(name)
     assert_outputs(official(name)(golden_input(expected["input_shape"])), expected)
 
 
-@pytest.mark.parametrize("name", WITH_MORE_INPUTS)
+@pytest.mark.parametrize("name", slow_if_large(WITH_MORE_INPUTS))
 @torch.inference_mode()
 def test_logits_equal_the_official_ones_on_further_inputs(name: str) -> None:
     model = official(name)

@@ -150,7 +150,11 @@ def test_layers_of_a_residual_network_are_its_blocks() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["torchvision/shufflenet_v2_x0_5", pytest.param("torchvision/mnasnet0_5", marks=pytest.mark.slow), "timm/test_vit"],
+    [
+        pytest.param("torchvision/shufflenet_v2_x0_5", marks=pytest.mark.slow),
+        pytest.param("torchvision/mnasnet0_5", marks=pytest.mark.slow),
+        "timm/test_vit",
+    ],
 )
 def test_gradient_checkpointing_changes_no_gradient_and_no_statistic(name: str) -> None:
     torch.manual_seed(0)
