@@ -78,5 +78,6 @@ def test_no_object_takes_unknown_keys_but_the_models_options() -> None:
 
 def test_an_editor_can_show_descriptions_and_defaults() -> None:
     schedule = recipe_schema()["$defs"]["Cosine"]["properties"]
-    assert schedule["epochs"]["description"].startswith("Passes over the training data")
+    purpose = "Passes over the training data, an extra phase not counted; 0: keep the weights it starts from."
+    assert schedule["epochs"]["description"] == purpose
     assert schedule["min_lr"]["default"] == 0
