@@ -66,8 +66,13 @@ def check_weights(given: str, name: str) -> None:
     Raises:
         ConvsmithError: there are no published weights of that name.
     """
-    if not (is_bridged(name) and given == "pretrained"):
+    if not _is_the_librarys_own(given, name):
         options_of(given, name)
+
+
+def _is_the_librarys_own(weights: object, name: str) -> bool:
+    """Whether another library is to fetch its weights of its model."""
+    return is_bridged(name) and weights == "pretrained"
 
 
 def create_model(
@@ -101,7 +106,7 @@ def create_model(
     check_counts(
         **{key: counts[key] for key in ("num_classes", "in_channels", "in_chans") if counts.get(key) is not None}
     )
-    pretrained = is_bridged(name) and isinstance(weights, str) and weights == "pretrained"
+    pretrained = _is_the_librarys_own(weights, name)
     if pretrained and weights_key != "auto":
         raise ConvsmithError(
             f"weights_key `{weights_key}` names an entry of a checkpoint, but `pretrained` is another library's matter",
@@ -127,7 +132,7 @@ def create_trained_model(
     Raises:
         ConvsmithError: the weights are of other classes, or of a backbone alone, or what `create_model` raises.
     """
-    if is_bridged(name) and weights == "pretrained":
+    if _is_the_librarys_own(weights, name):
         model = create_model(name, None, weights, weights_key, **options)
         fits = num_classes in (None, model.num_classes)
     else:
