@@ -33,7 +33,7 @@ def quantize(
         overrides: with `qat`, changes to `int8_recipe`, such as `schedule.epochs=5`.
         method: `static` for all layers, see `quantize_bundle`; `dynamic`, which needs no images to calibrate, for the
             linear ones; `qat` to train on, see `quantize_by_training`.
-        max_drop: with `static`, points of top-1, or of mIoU, that the held-out images may lose; None: 0.1.
+        max_drop: with `static`, points of the recipe's metric that the held-out images may lose; None: 0.1.
         images: with `static`, how many to calibrate with; None: 512.
         seed: with `static`, chooses those images; None: 0.
         progress: is told what is done.

@@ -21,7 +21,7 @@ def distil(
     out: Annotated[
         Path | None, typer.Option(help="The student's run directory.  [default: runs/STUDENT-distilled]")
     ] = None,
-    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 or mIoU that INT8 may lose.")] = 0.1,
+    max_drop: Annotated[float, typer.Option(min=0, help="Points of the recipe's metric that INT8 may lose.")] = 0.1,
     as_json: AsJson = False,
 ) -> None:
     """Train a small model on what a trained one says, make it INT8, and measure all three.

@@ -46,6 +46,7 @@ def export(
 
     from convsmith.analyze.export import export as export_model
     from convsmith.cli.progress import progress_bar
+    from convsmith.cli.text import metric_name
 
     with progress_bar() as progress:
         progress(f"make {file_format}", 0, 1)
@@ -68,9 +69,10 @@ def export(
         f"on {parity['images']} images: logits differ by {parity['max_abs_diff']:.2g} at most, "
         f"{parity['mean_abs_diff']:.2g} on average; the same class for {parity['top1_agreement']:.2%}"
     )
-    for metric, name in (("top1", "top-1"), ("miou", "mIoU")):
-        if metric in parity:
-            print(f"{name} {parity[metric]:.2%}, of the {report['made_of']} model {parity[f'trained_{metric}']:.2%}")
+    for key in parity:
+        metric = key.removeprefix("trained_")
+        if metric != key:
+            print(f"{metric_name(metric)} {parity[metric]:.2%}, of the {report['made_of']} model {parity[key]:.2%}")
 
 
 def _size(text: str) -> tuple[int, int]:

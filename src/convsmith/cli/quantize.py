@@ -33,7 +33,7 @@ def quantize(
         float | None,
         typer.Option(
             min=0,
-            help="Of `static`: points of top-1 or mIoU that may be lost; layers stay in float until it is less.  "
+            help="Of `static`: points of the recipe's metric that may be lost; layers stay in float until it is less.  "
             "[default: 0.1]",
         ),
     ] = None,
@@ -87,7 +87,7 @@ def quantize(
 
 
 def _print(report: Quantization, out: Path) -> None:
-    from convsmith.cli.text import printable
+    from convsmith.cli.text import points_lost, printable
 
     print_forms({"float": report.float_model, "INT8": report.int8_model}, report)
     ratio, faster = (
@@ -95,13 +95,13 @@ def _print(report: Quantization, out: Path) -> None:
         report.float_model.latency_ms / report.int8_model.latency_ms,
     )
     print(
-        f"INT8: {ratio:.1%} of the size, {faster:.1f} times as fast, {report.drop:+.2f} points lost, "
+        f"INT8: {ratio:.1%} of the size, {faster:.1f} times as fast, {points_lost(report.drop)}, "
         f"{report.parity['top1_agreement']:.2%} of the answers the same"
     )
     if report.held_out:
         print(
             f"ranges by {report.rule} of {report.calibration_images} training images; chosen by "
-            f"{report.held_out_images} others, where it loses {report.held_out.drop:+.2f} points"
+            f"{report.held_out_images} others, with {points_lost(report.held_out.drop)} there"
         )
     for layer in report.float_layers:
         print(f"float: {printable(layer.name)}, {layer.why}")
@@ -120,8 +120,9 @@ def _print(report: Quantization, out: Path) -> None:
 def print_forms(forms: Mapping[str, Form], report: Quantization | Distilled) -> None:
     """A table of models: size, speed and what they get right; and a line that says how that was measured."""
     from convsmith.cli.tables import console_and_table
+    from convsmith.cli.text import metric_name
 
-    metric = {"top1": "top-1", "miou": "mIoU"}[report.metric]
+    metric = metric_name(report.metric)
     console, table = console_and_table(100)
     for name in ("model", "MB", "ms", "images/s", metric):
         table.add_column(name, justify="left" if name == "model" else "right")

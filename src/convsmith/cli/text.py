@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+_METRICS = {"top1": "top-1", "top5": "top-5", "miou": "mIoU"}
+
+
+def metric_name(metric: str) -> str:
+    """What a metric is called in sentences and tables: `top-1`, `balanced accuracy`."""
+    return _METRICS.get(metric, metric.replace("_", " "))
+
+
+def points_lost(drop: float) -> str:
+    """A change of a metric in points, in words: `0.84 points gained` of a drop of -0.84."""
+    points = f"{abs(drop):.2f} points"
+    return f"{points} {'gained' if drop < 0 and points != '0.00 points' else 'lost'}"
+
 
 def printable(text: str) -> str:
     """`text` on one line, without characters that steer a terminal; undecodable bytes of file names are kept."""

@@ -27,6 +27,7 @@ from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.randomness import Stream, counter_generator
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
+from convsmith.recipe.task_fit import IMAGE_METRICS, PIXEL_METRICS
 from convsmith.spec import WholeImage
 from convsmith.tasks.classification_metrics import ClassificationResults
 from convsmith.tasks.segmentation_metrics import SegmentationResults
@@ -177,8 +178,10 @@ def new_results(manifest: Manifest) -> ClassificationResults | SegmentationResul
 
 
 def metric_of(manifest: Manifest) -> str:
-    """The metric that a drop is measured in, a fraction."""
-    return "miou" if manifest.task == "segmentation" else "top1"
+    """The metric that judges a model: its recipe's, or the usual one where that names no fraction of the task."""
+    fractions = PIXEL_METRICS if manifest.task == "segmentation" else IMAGE_METRICS
+    named = manifest.recipe.get("metric")
+    return str(named) if named in fractions else fractions[0]
 
 
 Progress = Callable[[str, int, int], None]

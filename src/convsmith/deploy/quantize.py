@@ -117,7 +117,7 @@ def quantize_bundle(
         data: what it was trained on, or a folder of the same classes and layout.
         out: the new bundle's folder; an older bundle there is replaced.
         method: `static` for all layers; `dynamic`, which needs no images to calibrate, for the linear ones.
-        max_drop: points of top-1, or of mIoU, that the held-out images may lose (method `static`).
+        max_drop: points of `metric_of` that the held-out images may lose (method `static`).
         images: how many to calibrate with; fewer where the training images are not twice as many (likewise).
         seed: chooses those images; the same seed gives the same bytes (likewise).
         progress: is told what is done.

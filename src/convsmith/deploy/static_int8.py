@@ -73,7 +73,7 @@ def quantize_static(
         content: the float ONNX model.
         calibration: images whose activations give the ranges.
         held_out: other images, by which rule and layers are chosen.
-        max_drop: points of top-1 or mIoU.
+        max_drop: points of `metric_of`.
         progress: is told what is done.
 
     Raises:

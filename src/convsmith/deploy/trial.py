@@ -49,7 +49,7 @@ class Verdict:
     """How far a model is from its float form.
 
     Attributes:
-        drop: points of top-1 or mIoU that it loses; negative where it gains.
+        drop: points of `metric_of` that it loses; negative where it gains.
         top1_agreement: share of images or pixels that both give the same class, 0 to 1.
         snr_db: signal-to-noise ratio of the logits, 200 where they are equal.
         max_abs_diff, mean_abs_diff: of the logits.
