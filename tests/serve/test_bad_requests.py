@@ -141,6 +141,51 @@ def test_a_top_that_is_no_positive_number_is_422(url: str, top: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("?flip=true", "there is no query parameter `flip`"),
+        ("?tpo=3", "there is no query parameter `tpo`; did you mean `top`?"),
+        ("?top=1&Top=2", "there is no query parameter `Top`; did you mean `top`?"),
+        ("?top=1&top=2", "the query parameter `top` is given 2 times"),
+        ("?image=a.jpg", "there is no query parameter `image`"),
+        ("?=3", "there is no query parameter ``"),
+    ],
+)
+def test_a_query_that_would_be_ignored_is_422(url: str, query: str, error: str) -> None:
+    answer = post(url, picture("red"), query=query)
+    assert_problem(answer, 422)
+    assert answer.json()["error"] == error
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/openapi.json"])
+def test_no_route_ignores_a_query(url: str, path: str) -> None:
+    assert httpx.get(url + path).status_code == 200
+    assert_problem(httpx.get(f"{url}{path}?top=3"), 422)
+
+
+@pytest.mark.parametrize(
+    ("names", "error"),
+    [
+        (["image", "image"], "there are 2 images in the request"),
+        (["image", "file"], "there are 2 images in the request"),
+        (["image", "imag"], "there is no form field `imag`; did you mean `image`?"),
+        (["photo"], "there is no form field `photo`"),
+    ],
+)
+def test_a_second_image_or_another_field_is_422(url: str, names: list[str], error: str) -> None:
+    files = [(name, ("a.png", picture("red"))) for name in names]
+    answer = httpx.post(f"{url}/predict", files=files, timeout=PATIENCE)
+    assert_problem(answer, 422)
+    assert answer.json()["error"] == error
+
+
+def test_a_parameter_in_the_form_is_422_and_told_where_it_goes(url: str) -> None:
+    answer = httpx.post(f"{url}/predict", files={"image": ("a.png", picture("red"))}, data={"top": "1"})
+    assert_problem(answer, 422)
+    assert answer.json()["fix"] == "Put it into the address: /predict?top=..."
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"), [("GET", "/predict", 405), ("GET", "/x", 404), ("PUT", "/", 404)]
 )
 def test_what_is_not_served_is_answered_as_json_too(url: str, method: str, path: str, status: int) -> None:

@@ -57,6 +57,18 @@ def test_json_has_the_size_the_areas_and_the_runs(masks_url: str) -> None:
     assert np.array_equal(from_runs(answer["runs"], answer["size"]), stripes_mask(*SCENE, size=SIZE))
 
 
+def test_top_limits_the_classes_that_json_lists(masks_url: str) -> None:
+    answer = post(masks_url, stripes_png(*SCENE, size=SIZE), query="?top=1").json()
+    assert [entry["label"] for entry in answer["classes"]] == ["red"]
+
+
+@pytest.mark.parametrize("accept", [PNG, JPEG])
+def test_the_top_of_a_picture_is_422(masks_url: str, accept: str) -> None:
+    files = {"image": ("a.png", stripes_png(*SCENE))}
+    answer = httpx.post(f"{masks_url}/predict?top=1", files=files, headers={"Accept": accept}, timeout=PATIENCE)
+    assert_problem(answer, 422)
+
+
 def test_png_has_the_classes_as_pixels_and_their_colours_as_palette(masks_url: str, pixel_bundle: Path) -> None:
     answer = ask(masks_url, PNG)
     assert (answer.status_code, answer.headers["content-type"]) == (200, PNG)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,8 +10,15 @@ import httpx
 import pytest
 
 from convsmith.bundle.predictor import load
+from convsmith.serve.app import create_app
 from tests.colours import LABELS, picture
-from tests.serve.running import PATIENCE, post
+from tests.serve.running import PATIENCE, post, served
+
+
+@pytest.fixture
+def url_for_large(colour_bundle: Path) -> Iterator[str]:
+    with served(create_app(colour_bundle)) as (_, address):
+        yield address
 
 
 @pytest.mark.parametrize("colour", LABELS)
@@ -62,9 +71,25 @@ def test_the_declared_type_of_the_file_does_not_matter(url: str) -> None:
     assert httpx.post(f"{url}/predict", files=files).json()["label"] == "red"
 
 
-def test_other_fields_beside_the_image_are_ignored(url: str) -> None:
-    answer = httpx.post(f"{url}/predict", files={"image": ("a.png", picture("red"))}, data={"note": "hello"})
-    assert answer.json()["label"] == "red"
+@pytest.fixture
+def nowhere_temporary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine where nothing can be written, such as a container with a read-only root."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", list)
+
+
+@pytest.mark.usefixtures("nowhere_temporary")
+def test_a_large_upload_needs_no_folder_for_temporary_files(colour_bundle: Path) -> None:
+    with served(create_app(colour_bundle)) as (_, url):
+        assert post(url, picture("blue", "BMP", (1000, 1000))).json()["label"] == "blue"
+
+
+def test_a_large_upload_that_finds_no_room_is_503(url_for_large: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")  # a folder that was there at the start
+    answer = post(url_for_large, bytes(2_000_000))
+    assert answer.status_code == 503
+    assert "folder for temporary files: no such file or directory" in answer.json()["why"].lower()
+    assert "Retry-After" in answer.headers
 
 
 def test_clients_at_the_same_time_each_get_their_own_answer(url: str) -> None:

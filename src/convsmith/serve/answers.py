@@ -48,7 +48,7 @@ class MaskAnswer(BaseModel):
     runs: list[tuple[int, int]] = Field(description="[class_id, length] of pixels in a row, row after row.")
 
 
-def answer(bundle: Bundle, content: bytes, accept: str, top: int) -> Response:
+def answer(bundle: Bundle, content: bytes, accept: str, top: int | None) -> Response:
     """Predict an uploaded file.
 
     Args:
@@ -56,25 +56,28 @@ def answer(bundle: Bundle, content: bytes, accept: str, top: int) -> Response:
         content: the file.
         accept: the request's header of that name, by which a mask is JSON, a PNG of the classes, or a JPEG of the
             image with the classes' colours over it.
-        top: how many classes of a classifier.
+        top: how many classes are listed; None lists 5 of a classifier, and all that a mask shows.
 
     Raises:
-        Problem: 406 for a mask in no form that there is.
+        Problem: 406 for a mask in no form that there is, 422 for the top of a picture.
         ImageError: the file cannot be read.
     """
     kind = JSON if bundle.manifest.task == "classification" else accepted(accept, (JSON, PNG, JPEG))
+    if top is not None and kind != JSON:
+        raise Problem(422, "`top` is not for pictures", f"the answer is {kind}, which shows all classes", "Omit it.")
     name = "the uploaded file"
     pixels = bundle.preprocess(content, name)
     prediction = bundle.predict_preprocessed(pixels, name)
     if isinstance(prediction, Classification):
-        return JSONResponse(ClassAnswer.model_validate(prediction.to_dict(top)).model_dump())
+        return JSONResponse(ClassAnswer.model_validate(prediction.to_dict(top or 5)).model_dump())
     if kind == PNG:
         return Response(prediction.index_png(), media_type=PNG)
     if kind == JPEG:
         file = io.BytesIO()
         Image.fromarray(prediction.overlay(pixels.transpose(1, 2, 0))).save(file, "JPEG", quality=90)
         return Response(file.getvalue(), media_type=JPEG)
-    return JSONResponse(prediction.to_dict(runs=True))
+    mask = prediction.to_dict(runs=True)
+    return JSONResponse({**mask, "classes": mask["classes"][:top]})
 
 
 def accepted(accept: str, offered: Sequence[str]) -> str:

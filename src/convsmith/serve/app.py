@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
 from convsmith.serve.answers import JPEG, PNG, ClassAnswer, MaskAnswer, answer
 from convsmith.serve.problems import ErrorBody, answer_problems_as_json
+from convsmith.serve.query import refuse_unknown_query
 from convsmith.serve.service import Service, share_cores
 from convsmith.serve.upload import uploaded_image
 
@@ -28,7 +29,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     408: {"model": ErrorBody, "description": "the upload took too long"},
     413: {"model": ErrorBody, "description": "too many bytes or pixels"},
     415: {"model": ErrorBody, "description": "not a readable image"},
-    422: {"model": ErrorBody, "description": "no image in the request, or a parameter that is not valid"},
+    422: {"model": ErrorBody, "description": "no image in the request, or something that is not understood"},
     503: {"model": ErrorBody, "description": "not ready, or too many requests; see Retry-After"},
 }
 
@@ -69,8 +70,12 @@ def create_app(
         await loading
 
     app = FastAPI(
-        title="convsmith", version=version("convsmith"), lifespan=lifespan, docs_url=None, redoc_url=None
-    )  # the pages of /docs would come from another host
+        title="convsmith",
+        version=version("convsmith"),
+        lifespan=lifespan,
+        dependencies=[Depends(refuse_unknown_query)],
+        openapi_url=None,  # FastAPI's own route would take any query; and the pages of /docs come from another host
+    )
     app.state.service = service
     answer_problems_as_json(app)
 
@@ -87,7 +92,10 @@ def create_app(
         },
         openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
     )
-    async def predict(request: Request, top: Annotated[int, Query(ge=1)] = 5) -> Response:
+    async def predict(
+        request: Request,
+        top: Annotated[int | None, Query(ge=1, description="Classes listed; by default 5, or all of a mask.")] = None,
+    ) -> Response:
         """Predict the image in the multipart field `image`: its class, or the class of each pixel."""
         accept = request.headers.get("accept", "")
         with service.admitted() as bundle:
@@ -104,5 +112,10 @@ def create_app(
         """Whether the model is loaded, has run, and takes requests."""
         service.check_ready()
         return Status(status="ready")
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> dict[str, Any]:
+        """What this server understands."""
+        return app.openapi()
 
     return app

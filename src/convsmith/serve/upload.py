@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Collection
+from contextlib import aclosing, asynccontextmanager
 from typing import BinaryIO
 
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
+from convsmith.errors import did_you_mean
 from convsmith.serve.problems import Problem
+from convsmith.serve.query import query_names
 
 FIELDS = ("image", "file")
 UPLOAD_SECONDS = 60
@@ -25,17 +28,30 @@ async def uploaded_image(request: Request, max_bytes: int) -> AsyncIterator[Bina
     """The file in the field `image` (or `file`) of a multipart request; it lies on disk where it is large.
 
     Raises:
-        Problem: 413 more than `max_bytes`, 422 no such file in the request, 408 it takes more than a minute.
+        Problem: 413 more than `max_bytes`, 422 no such file in the request or something else beside it, 408 it takes
+            more than a minute, 503 there is no room for it.
     """
     form = await _read_form(request, max_bytes)
     try:
-        upload = next((form[name] for name in FIELDS if name in form), None)
-        if not isinstance(upload, UploadFile):
-            found = f"the form has the fields {sorted(form)}" if upload is None else "the field is text, not a file"
-            raise Problem(422, "no image in the request", found, EXAMPLE)
-        yield upload.file
+        yield _only_image(form, query_names(request)).file
     finally:
         await form.close()
+
+
+def _only_image(form: FormData, queries: Collection[str]) -> UploadFile:
+    """The one file of a form that has no other field; `queries` are the parameters that the address may have."""
+    fields = form.multi_items()
+    for name, _ in fields:
+        if name not in FIELDS:
+            meant = did_you_mean(name, FIELDS)
+            fix = f"Put it into the address: /predict?{name}=..." if name in queries else EXAMPLE
+            raise Problem(422, f"there is no form field `{name}`{meant}", "a form holds one image and no more", fix)
+    if len(fields) > 1:
+        raise Problem(422, f"there are {len(fields)} images in the request", "it may have one", EXAMPLE)
+    if not fields or not isinstance(upload := fields[0][1], UploadFile):
+        found = "the field is text, not a file" if fields else "the form is empty"
+        raise Problem(422, "no image in the request", found, EXAMPLE)
+    return upload
 
 
 async def _read_form(request: Request, max_bytes: int) -> FormData:
@@ -45,16 +61,30 @@ async def _read_form(request: Request, max_bytes: int) -> FormData:
     try:
         if int(request.headers.get("content-length", 0)) > max_bytes:
             raise _too_large(max_bytes)
-        async with asyncio.timeout(UPLOAD_SECONDS):
-            return await limited.form(max_files=10, max_fields=10)
+        async with asyncio.timeout(UPLOAD_SECONDS), aclosing(limited.stream()) as stream:
+            parser = MultiPartParser(request.headers, stream, max_files=10, max_fields=10)
+            if not _disk_is_there():
+                parser.spool_max_size = max_bytes
+            return await parser.parse()
     except TimeoutError as error:
         raise Problem(408, "the upload took too long", f"{UPLOAD_SECONDS} seconds are allowed") from error
     except ClientDisconnect as error:
         raise Problem(400, "the upload was broken off") from error  # nobody is left to read this
-    except HTTPException as error:
-        raise Problem(422, "the form cannot be read", error.detail, EXAMPLE) from error
+    except OSError as error:
+        why = f"the server's folder for temporary files: {error.strerror or error}"
+        raise Problem(503, "there is no room for the upload", why, "Try again later.", {"Retry-After": "10"}) from error
+    except MultiPartException as error:
+        raise Problem(422, "the form cannot be read", error.message, EXAMPLE) from error
     except ValueError as error:  # a charset that is none, a length that is no number
         raise Problem(422, "the form cannot be read", str(error), EXAMPLE) from error
+
+
+def _disk_is_there() -> bool:
+    """Whether large uploads can lie in a temporary file; where all is read-only they stay in memory."""
+    try:
+        return bool(tempfile.gettempdir())
+    except FileNotFoundError:
+        return False
 
 
 def _limited(receive: Receive, max_bytes: int) -> Receive:
