@@ -64,3 +64,8 @@ def test_probabilities_sum_to_one_and_agree_with_argmax(logits: np.ndarray) -> N
     answer = classify(*logits)
     assert answer.probabilities.sum() == pytest.approx(1)
     assert answer.class_id == np.argmax(logits)
+
+
+def test_an_answer_that_is_kept_does_not_keep_its_batch() -> None:
+    batch = np.zeros((32, 4), np.float32)
+    assert Classification(batch[3], LABELS).logits.base is None

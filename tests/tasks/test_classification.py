@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,18 @@ def test_of_equal_logits_the_lower_class_counts_as_higher() -> None:
     gathered.update(np.zeros((2, 8), np.float32), np.array([0, 5]))
     assert gathered.compute()["top1"] == 0.5
     assert gathered.compute()["top5"] == 0.5
+
+
+def test_what_is_kept_of_a_batch_does_not_grow_with_the_classes() -> None:
+    gathered, logits = ClassificationResults(), np.random.RandomState(0).randn(64, 2000).astype(np.float32)
+    tracemalloc.start()
+    try:
+        for _ in range(10):
+            gathered.update(logits.copy(), np.zeros((64, 100), np.int64)[:, 0])
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 10 * 64 * 100  # bytes; one view alone would keep 64 x 2000 numbers
 
 
 def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_have_images() -> None:

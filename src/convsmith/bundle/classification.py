@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.ranking import highest_classes
 from convsmith.errors import ConvsmithError
 
 
@@ -34,18 +35,17 @@ class Classification:
     def __init__(self, logits: NDArray[np.float32], labels: tuple[str, ...]) -> None:
         if not np.isfinite(logits).all():
             raise ConvsmithError("the model gave no answer", "its logits are not finite numbers")
-        self.logits = logits
+        self.logits = logits.copy()  # one of a batch would keep all of it in memory
         """What the model gave, [K]."""
         powers = np.exp(logits.astype(np.float64) - logits.max())
         self.probabilities: NDArray[np.float64] = powers / powers.sum()
         """Softmax of the logits, [K]; they sum to 1."""
         self._labels = labels
-        self._ranking = np.argsort(-logits, kind="stable")  # of equal logits the lower class first, as argmax does
 
     @property
     def class_id(self) -> int:
         """Index of the most probable class."""
-        return int(self._ranking[0])
+        return int(self.logits.argmax())
 
     @property
     def label(self) -> str:
@@ -61,7 +61,8 @@ class Classification:
         """The `k` most probable classes, or all where there are fewer; the most probable first."""
         if k < 1:
             raise ConvsmithError(f"cannot list the top {k} classes", "at least one must be asked for")
-        return [Label(int(i), self._labels[i], float(self.probabilities[i])) for i in self._ranking[:k]]
+        highest = highest_classes(self.logits[None], k)[0]
+        return [Label(int(i), self._labels[i], float(self.probabilities[i])) for i in highest]
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
         """`{"class_id", "label", "score", "top": [{"class_id", "label", "score"}, ...]}`, ready for JSON."""

@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.ranking import highest_classes
+
 TOP = 5
 
 
@@ -19,12 +21,15 @@ class ClassificationResults:
         self._log_likelihoods: list[NDArray[np.float64]] = []
 
     def update(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
-        """Take in logits [N, K] and class indices [N]. Of equal logits the lower class index counts as higher."""
+        """Take in logits [N, K] and class indices [N]. Of equal logits the lower class index counts as higher.
+
+        What is kept is copied, a few numbers for each image: a view would keep its batch in memory.
+        """
         shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
         log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         self._log_likelihoods.append(np.take_along_axis(log_probabilities, targets[:, None], axis=1)[:, 0])
-        self._top.append(np.argsort(-logits, axis=1, kind="stable")[:, :TOP])
-        self._targets.append(targets)
+        self._top.append(highest_classes(logits, TOP))
+        self._targets.append(targets.copy())
 
     def merge(self, other: ClassificationResults) -> None:
         """Add the predictions of another one."""
