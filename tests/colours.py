@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -37,6 +38,27 @@ def colour_model(classes: int = 3, side: int = SIDE, names: tuple[str, str] = ("
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     content: bytes = model.SerializeToString()
+    return content
+
+
+def without_answer_on_white(model: bytes) -> bytes:
+    """That model, divided by 255 minus the mean over the whole image: of a white one no logit is finite."""
+    proto = onnx.load_from_string(model)
+    graph = proto.graph
+    axes = list(range(1, len(graph.output[0].type.tensor_type.shape.dim)))
+    graph.initializer.append(numpy_helper.from_array(np.array([1, 2, 3], np.int64), "all"))
+    graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), "kept"))
+    graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "white"))
+    graph.node[-1].output[0] = "finite"
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMean", ["floats", "all"], ["mean"], keepdims=0),
+            helper.make_node("Sub", ["white", "mean"], ["distance"]),
+            helper.make_node("Unsqueeze", ["distance", "kept"], ["divisor"]),
+            helper.make_node("Div", ["finite", "divisor"], [graph.output[0].name]),
+        ]
+    )
+    content: bytes = proto.SerializeToString()
     return content
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.colours import write_colour_bundle
-from tests.stripes import write_pixel_bundle
+from tests.colours import colour_model, without_answer_on_white, write_colour_bundle
+from tests.stripes import pixel_colour_model, write_pixel_bundle
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -37,6 +37,15 @@ def colour_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pixel_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that says of each pixel which of red, green and blue is the strongest."""
     return write_pixel_bundle(tmp_path_factory.mktemp("bundle") / "pixels")
+
+
+@pytest.fixture(scope="session", params=["classifier", "segmentation"])
+def bundle_without_answer_on_white(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of either task whose logits of a white image are not finite."""
+    folder = tmp_path_factory.mktemp("bundle") / "fragile"
+    if request.param == "classifier":
+        return write_colour_bundle(folder, without_answer_on_white(colour_model()))
+    return write_pixel_bundle(folder, model=without_answer_on_white(pixel_colour_model()))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from convsmith.analyze.evaluate import evaluate_bundle
-from tests.colours import picture, write_colour_bundle
+from tests.colours import colour_model, picture, without_answer_on_white, write_colour_bundle
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,15 @@ def test_a_recipe_without_a_val_fraction_has_all_images_judged(tmp_path: Path, r
         (tmp_path / "data" / colour).mkdir(parents=True)
         (tmp_path / "data" / colour / "a.png").write_bytes(picture(colour))
     assert evaluate_bundle(bundle, tmp_path / "data").images == 2
+
+
+def test_an_image_without_a_finite_answer_is_left_out_and_named(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "bundle", without_answer_on_white(colour_model()))
+    for colour in ("red", "blue"):
+        (tmp_path / "data" / colour).mkdir(parents=True)
+        (tmp_path / "data" / colour / "a.png").write_bytes(picture(colour))
+    white = tmp_path / "data" / "red" / "b.png"
+    white.write_bytes(picture("white"))
+    report = evaluate_bundle(bundle, tmp_path / "data")
+    assert (report.images, report.top1) == (2, 1.0)
+    assert report.unreadable == (f"the model gives no answer for {white}: its logits are not finite numbers",)

@@ -17,8 +17,8 @@ from convsmith.data.mask_folder import open_mask_folder
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from convsmith.tasks.segmentation_metrics import SegmentationResults
-from tests.colours import LABELS
-from tests.stripes import stripes_mask, stripes_png, write_pixel_bundle, write_stripes
+from tests.colours import LABELS, without_answer_on_white
+from tests.stripes import pixel_colour_model, stripes_mask, stripes_png, write_pixel_bundle, write_stripes
 
 TRAIN = [("red",), ("green",), ("blue",), ("red", "blue")]
 VAL = [("red", "green"), ("blue", "red", "blue"), ("green",)]
@@ -191,3 +191,12 @@ def test_a_classifier_has_neither_boundaries_nor_other_ways_to_look(
 ) -> None:
     with pytest.raises(ConvsmithError, match=reason):
         evaluate_bundle(colour_bundle, data, **options)
+
+
+def test_an_image_without_a_finite_answer_is_left_out_and_named(tmp_path: Path, data: Path) -> None:
+    bundle = write_pixel_bundle(tmp_path / "fragile", model=without_answer_on_white(pixel_colour_model()))
+    white = data / "images" / "val" / "1.png"
+    Image.new("RGB", Image.open(white).size, "white").save(white)
+    report = evaluate_bundle(bundle, data)
+    assert (report.images, report.pixel_accuracy) == (len(VAL) - 1, 1.0)
+    assert report.unreadable == (f"the model gives no answer for {white}: its logits are not finite numbers",)

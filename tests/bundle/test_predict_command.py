@@ -46,6 +46,17 @@ def test_files_are_predicted_in_the_order_given(colour_bundle: Path, photos: Pat
     assert predicted(colour_bundle, *files) == [(str(files[0]), "blue"), (str(files[1]), "red")]
 
 
+def test_an_image_without_a_finite_answer_is_one_line_and_the_others_are_predicted(
+    bundle_without_answer_on_white: Path, photos: Path
+) -> None:
+    (photos / "white.png").write_bytes(picture("white"))
+    result = run(bundle_without_answer_on_white, photos, "--format", "jsonl", cwd=photos.parent)
+    assert result.returncode == 1
+    assert result.stderr.decode() == f"error: {photos}/white.png: its logits are not finite numbers\n"
+    answered = [Path(json.loads(line)["path"]).name for line in result.stdout.splitlines()]
+    assert answered == ["a.JPG", "b.png", "c.webp"]
+
+
 def test_a_folder_gives_its_images_at_any_depth_by_name(colour_bundle: Path, photos: Path) -> None:
     expected = [("a.JPG", "red"), ("b.png", "blue"), ("inner/c.webp", "green")]
     assert predicted(colour_bundle, photos) == [(str(photos / name), label) for name, label in expected]

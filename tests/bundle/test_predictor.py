@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.predictor import Bundle, load
+from convsmith.errors import ConvsmithError
 from tests.colours import LABELS, picture
 
 
@@ -39,6 +41,34 @@ def test_every_kind_of_image_gives_the_same_answer(bundle: Bundle, tmp_path: Pat
     sources: list[Any] = [tmp_path / "b.png", str(tmp_path / "b.png"), content, bytearray(content), image]
     scores = {bundle.predict(source).score for source in [*sources, np.asarray(image)]}
     assert len(scores) == 1
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["just written", "at its start"])
+def test_an_open_file_is_read_from_its_start(bundle: Bundle, written: bool) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "blue").save(file, "PNG")
+    file.seek(0, io.SEEK_END if written else io.SEEK_SET)
+    assert bundle.predict(file).label == "blue"
+
+
+def test_a_file_that_cannot_be_wound_back_is_read_to_its_end(bundle: Bundle) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as file:
+        file.write(picture("green"))
+    with os.fdopen(reading, "rb") as file:
+        assert bundle.predict(file).label == "green"
+
+
+def test_a_file_open_as_text_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ImageError, match="cannot read image: it gives str\nOpen it with mode 'rb'"):
+        bundle.predict(io.StringIO("text"))  # type: ignore[arg-type]
+
+
+def test_a_closed_file_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    with (tmp_path / "a.png").open("wb+") as file:
+        pass
+    with pytest.raises(ImageError, match=r"a\.png: .*closed file"):
+        bundle.predict(file)
 
 
 def test_a_pillow_image_is_turned_as_its_file_would_be(bundle: Bundle) -> None:
@@ -87,6 +117,39 @@ def test_predict_many_yields_the_error_of_a_bad_image_in_its_place(bundle: Bundl
 
 def test_predict_many_gives_answers_when_all_images_are_bad(bundle: Bundle) -> None:
     assert labels(bundle.predict_many([b"", b"x"])) == ["ImageError"] * 2
+
+
+def test_an_image_without_a_finite_answer_is_one_error_that_names_it(
+    bundle_without_answer_on_white: Path, tmp_path: Path
+) -> None:
+    for colour in ("red", "white", "blue"):
+        (tmp_path / f"{colour}.png").write_bytes(picture(colour))
+    answers = list(
+        load(bundle_without_answer_on_white).predict_many(tmp_path / f"{c}.png" for c in ("red", "white", "blue"))
+    )
+    assert [isinstance(answer, ImageError) for answer in answers] == [False, True, False]
+    assert str(answers[1]) == f"the model gives no answer for {tmp_path}/white.png: its logits are not finite numbers"
+
+
+def test_an_image_without_a_path_is_named_by_its_place(bundle: Bundle) -> None:
+    answers = list(bundle.predict_many([picture("red"), b""]))
+    assert str(answers[1]) == "cannot read images[1]: it is empty"
+
+
+@pytest.mark.parametrize(
+    "one",
+    ["cat.jpg", Path("cat.jpg"), picture("red"), io.BytesIO(picture("red")), Image.new("RGB", (8, 8)), np.eye(8), 7],
+    ids=lambda one: type(one).__name__,
+)
+def test_predict_many_of_one_image_is_refused_at_once(bundle: Bundle, one: Any) -> None:
+    with pytest.raises(ConvsmithError, match="predict_many takes several images"):
+        bundle.predict_many(one)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, np.array])
+def test_predict_many_takes_any_collection_of_paths(bundle: Bundle, tmp_path: Path, kind: Any) -> None:
+    (tmp_path / "a.png").write_bytes(picture("blue"))
+    assert labels(bundle.predict_many(kind([str(tmp_path / "a.png")] * 2))) == ["blue"] * 2
 
 
 def test_predict_many_reads_no_more_than_two_batches_ahead(bundle: Bundle) -> None:

@@ -92,6 +92,15 @@ def test_a_large_upload_that_finds_no_room_is_503(url_for_large: str, monkeypatc
     assert "Retry-After" in answer.headers
 
 
+def test_an_image_without_a_finite_answer_is_500_and_says_so(bundle_without_answer_on_white: Path) -> None:
+    with served(create_app(bundle_without_answer_on_white)) as (_, url):
+        answer = post(url, picture("white"))
+        assert answer.status_code == 500
+        assert answer.json()["error"] == "the model gives no answer for the uploaded file"
+        assert answer.json()["why"] == "its logits are not finite numbers"
+        assert post(url, picture("red")).status_code == 200
+
+
 def test_clients_at_the_same_time_each_get_their_own_answer(url: str) -> None:
     colours = [LABELS[i % 3] for i in range(48)]
     with ThreadPoolExecutor(12) as clients:

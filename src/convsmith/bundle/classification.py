@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.decode import NoAnswer
 from convsmith.bundle.ranking import highest_classes
 from convsmith.errors import ConvsmithError
 
@@ -27,14 +28,15 @@ class Classification:
     Args:
         logits: [K], finite.
         labels: K names.
+        name: what an error calls the image.
 
     Raises:
-        ConvsmithError: a logit is infinite or not a number.
+        NoAnswer: a logit is infinite or not a number.
     """
 
-    def __init__(self, logits: NDArray[np.float32], labels: tuple[str, ...]) -> None:
+    def __init__(self, logits: NDArray[np.float32], labels: tuple[str, ...], name: str = "image") -> None:
         if not np.isfinite(logits).all():
-            raise ConvsmithError("the model gave no answer", "its logits are not finite numbers")
+            raise NoAnswer.of_logits(name)
         self.logits = logits.copy()  # one of a batch would keep all of it in memory
         """What the model gave, [K]."""
         powers = np.exp(logits.astype(np.float64) - logits.max())

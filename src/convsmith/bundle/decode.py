@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,20 @@ _LYING = frozenset((5, 6, 7, 8))  # orientations that swap width and height
 
 
 class ImageError(ConvsmithError):
-    """An image that cannot be read; `what` names it and `why` says the reason."""
+    """An image that gets no answer, since it cannot be read or predicted; `what` names it, `why` says the reason."""
 
 
 class ImageTooLarge(ImageError):
     """An image over a limit of size, refused before it is decoded."""
+
+
+class NoAnswer(ImageError):
+    """An image that was read, but that the model cannot run on, or gives logits for that are not finite."""
+
+    @classmethod
+    def of_logits(cls, name: str) -> NoAnswer:
+        """The error for an image whose logits are infinite, or not numbers."""
+        return cls(f"the model gives no answer for {name}", "its logits are not finite numbers")
 
 
 def decode_image(data: bytes, name: str = "image") -> NDArray[np.uint8]:
@@ -114,6 +123,22 @@ def read_bytes(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise _file_too_large(path)
     return data
+
+
+def read_stream(file: IO[bytes], name: str) -> bytes:
+    """The content of an open file of at most `MAX_BYTES` bytes, from its start where it can be wound back."""
+    chunks, size = [], 0
+    with _file_errors(name):
+        if file.seekable():
+            file.seek(0)
+        while chunk := file.read(_USUAL_BYTES):
+            if not isinstance(chunk, bytes):
+                raise ImageError(f"cannot read {name}", f"it gives {type(chunk).__name__}", "Open it with mode 'rb'.")
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_BYTES:
+                raise _file_too_large(name)
+    return b"".join(chunks)
 
 
 def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
@@ -210,7 +235,7 @@ def _image_errors(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _file_errors(path: Path) -> Iterator[None]:
+def _file_errors(path: Path | str) -> Iterator[None]:
     """What the file system refuses becomes an `ImageError`."""
     try:
         yield
@@ -245,7 +270,7 @@ def _empty(name: str) -> ImageError:
     return ImageError(f"cannot read {name}", "it is empty")
 
 
-def _file_too_large(path: Path) -> ImageTooLarge:
+def _file_too_large(path: Path | str) -> ImageTooLarge:
     return ImageTooLarge(f"{path} is too large", f"an image file may have {MAX_BYTES // 2**20} MiB")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from convsmith.bundle.classification import Classification
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.decode import ImageError, NoAnswer
 from convsmith.bundle.format import Manifest, first_problem, read_files, read_manifest
 from convsmith.bundle.open_runtime import open_runtime
-from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
+from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess
 from convsmith.bundle.runtime import Runtime, available_cores
 from convsmith.bundle.segment import segment
 from convsmith.bundle.segmentation import Segmentation
@@ -26,6 +26,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocess, WholeImage
 
 Prediction = Classification | Segmentation
+_Input = tuple[NDArray[np.uint8] | ImageError, str]  # of the model, or why there is none; and what errors call it
 
 _MAX_DECODERS = 4
 _ENOUGH = 32  # pixels of a side; some models have a stride that large
@@ -84,11 +85,12 @@ class Bundle:
         """What is on one image: a `Classification`, or a `Segmentation`, by the bundle's task.
 
         Args:
-            image: a path, the bytes of an image file, a Pillow image, or RGB pixels uint8 [H, W, 3].
+            image: a path, the bytes of an image file, a file open for reading bytes, a Pillow image, or RGB pixels
+                uint8 [H, W, 3].
             name: what an error calls an image that has no path.
 
         Raises:
-            ImageError: it cannot be read, or is too large to be segmented.
+            ImageError: it cannot be read, is too large to be segmented, or the model gives no finite answer.
         """
         return self.predict_preprocessed(self.preprocess(image, name), name)
 
@@ -96,11 +98,11 @@ class Bundle:
         """`predict` of what `preprocess` returned.
 
         Raises:
-            ImageError: it is too large to be segmented, or smaller than the model's strides.
+            ImageError: it is too large to be segmented, or the model cannot run on it or gives no finite answer.
         """
         spec = self.manifest.preprocess
         if isinstance(spec, Preprocess):
-            return Classification(self.logits(image[None])[0], self.labels)
+            return Classification(self.logits(image[None])[0], self.labels, name)
 
         def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
             try:
@@ -108,7 +110,7 @@ class Bundle:
             except ConvsmithError as error:
                 height, width = images.shape[2:]
                 if min(height, width) >= _ENOUGH:
-                    raise
+                    raise NoAnswer(f"the model gives no answer for {name}", error.what, error.why) from error
                 size = f"the model cannot run on {width} x {height} pixels"
                 raise ImageError(f"{name} is too small", size, "Enlarge it first.") from error
 
@@ -120,15 +122,26 @@ class Bundle:
 
         A few threads decode up to two batches ahead while the model runs, so memory does not grow with the number
         of images. Images to segment come one by one, whatever `batch_size` is.
+
+        Raises:
+            ConvsmithError: it is one image instead of several.
         """
-        batch_size = batch_size if isinstance(self.manifest.preprocess, Preprocess) else 1
+        if is_one_image(images) or not isinstance(images, Iterable):
+            raise ConvsmithError(
+                "predict_many takes several images",
+                f"this is one {type(images).__name__}",
+                "Pass a list, or one image to `predict`.",
+            )
+        return self._predict_many(images, batch_size if isinstance(self.manifest.preprocess, Preprocess) else 1)
+
+    def _predict_many(self, images: Iterable[ImageSource], batch_size: int) -> Iterator[Prediction | ImageError]:
         with ThreadPoolExecutor(min(_MAX_DECODERS, available_cores()), "decode") as pool:
-            source = iter(images)
-            ahead: deque[Future[NDArray[np.uint8] | ImageError]] = deque()
+            source = ((image, name_of(image, f"images[{number}]")) for number, image in enumerate(images))
+            ahead: deque[Future[_Input]] = deque()
             try:
                 while True:
                     ahead.extend(
-                        pool.submit(self._prepare, image) for image in islice(source, 2 * batch_size - len(ahead))
+                        pool.submit(self._prepare, *named) for named in islice(source, 2 * batch_size - len(ahead))
                     )
                     if not ahead:
                         return
@@ -136,26 +149,28 @@ class Bundle:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _prepare(self, image: ImageSource) -> NDArray[np.uint8] | ImageError:
+    def _prepare(self, image: ImageSource, name: str) -> _Input:
         try:
-            return self.preprocess(image)
+            return self.preprocess(image, name), name
         except ImageError as error:
-            return error
+            return error, name
 
-    def _answers(self, inputs: list[NDArray[np.uint8] | ImageError]) -> Iterator[Prediction | ImageError]:
-        if not isinstance(self.manifest.preprocess, Preprocess):
-            yield from map(self._segmented, inputs)
-            return
-        good = [image for image in inputs if not isinstance(image, ImageError)]
-        logits = iter(self.logits(np.stack(good)) if good else ())
-        for image in inputs:
-            yield image if isinstance(image, ImageError) else Classification(next(logits), self.labels)
+    def _answers(self, inputs: Sequence[_Input]) -> Iterator[Prediction | ImageError]:
+        good = [image for image, _ in inputs if not isinstance(image, ImageError)]
+        batch = isinstance(self.manifest.preprocess, Preprocess) and bool(good)
+        logits = iter(self.logits(np.stack(good)) if batch else ())
 
-    def _segmented(self, image: NDArray[np.uint8] | ImageError) -> Prediction | ImageError:
-        try:
-            return image if isinstance(image, ImageError) else self.predict_preprocessed(image)
-        except ImageError as error:
-            return error
+        def answer(image: NDArray[np.uint8] | ImageError, name: str) -> Prediction | ImageError:
+            if isinstance(image, ImageError):
+                return image
+            try:
+                if batch:
+                    return Classification(next(logits), self.labels, name)
+                return self.predict_preprocessed(image, name)
+            except ImageError as error:
+                return error
+
+        yield from (answer(*named) for named in inputs)
 
     def looking(self, **changes: Any) -> Bundle:
         """The same bundle that looks at images otherwise: `scales`, `flip` and the other keys of `preprocess`.

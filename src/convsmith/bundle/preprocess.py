@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import MAX_PIXELS, ImageError, ImageTooLarge, decode_rgb, read_bytes, to_rgb
+from convsmith.bundle.decode import MAX_PIXELS, ImageError, ImageTooLarge, decode_rgb, read_bytes, read_stream, to_rgb
 from convsmith.spec import Preprocess, Preprocessing
 
-ImageSource = str | Path | bytes | Image.Image | NDArray[np.uint8]
+ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -23,13 +25,14 @@ _RESAMPLING = {
 def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
     """The model's input [3, crop, crop] by `preprocess`, or a `whole` image as it is, [3, H, W].
 
-    The image is a path, the bytes of an image file, any Pillow image, or RGB pixels uint8 [H, W, 3].
+    The image is a path, the bytes of an image file, a file open for reading bytes, any Pillow image, or RGB pixels
+    uint8 [H, W, 3]. Errors call it `name` where it has none of its own.
 
     Raises:
         ImageError: it cannot be read.
     """
-    if isinstance(image, str | Path):
-        name = str(image)
+    name = name_of(image, name)
+    if isinstance(image, str | os.PathLike):
         rgb: Image.Image | NDArray[np.uint8] = decode_rgb(read_bytes(Path(image)), name)
     elif isinstance(image, bytes | bytearray | memoryview):
         rgb = decode_rgb(bytes(image), name)
@@ -37,12 +40,29 @@ def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "im
         rgb = to_rgb(image, name)
     elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
         rgb = image
+    elif not isinstance(image, np.ndarray) and hasattr(image, "read"):
+        rgb = decode_rgb(read_stream(image, name), name)
     else:
         kind = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image)
         raise ImageError(f"cannot read {name}", f"it is a {kind}", "Pass a path, bytes, or uint8 pixels [H, W, 3].")
     if isinstance(spec, Preprocess):
         return preprocess(rgb, spec, name)
     return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+
+
+def is_one_image(value: object) -> bool:
+    """Whether this is one image, or a file of one, rather than several."""
+    if isinstance(value, np.ndarray):
+        return value.ndim in (2, 3)
+    return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image) or hasattr(value, "read")
+
+
+def name_of(image: object, otherwise: str) -> str:
+    """What errors call an image: its path, if it is or knows one."""
+    if isinstance(image, str | os.PathLike):
+        return os.fspath(image)
+    known = getattr(image, "name", None)  # of a file; a number where it was opened by one
+    return known if isinstance(known, str) and known else otherwise
 
 
 def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.bilinear import Bilinear, strips
-from convsmith.bundle.decode import ImageTooLarge
+from convsmith.bundle.decode import ImageTooLarge, NoAnswer
 from convsmith.errors import ConvsmithError
 from convsmith.spec import WholeImage, Window
 
@@ -47,11 +47,12 @@ def segment(
 
     Raises:
         ImageTooLarge: the model would see more than `MAX_PASS_PIXELS` at a time, or give more than `MAX_SCORES`.
-        ConvsmithError: the model's logits are not finite, or have another shape than its input asks for.
+        NoAnswer: the model's logits are not finite.
+        ConvsmithError: they have another shape than its input asks for.
     """
     size = image.shape[:2]
     sizes = allowed_sizes(size, spec, num_classes, name)
-    looks = _Looks(spec, run, num_classes, np.zeros(3, np.uint8))
+    looks = _Looks(spec, run, num_classes, np.zeros(3, np.uint8), name)
     window = _window(spec, spec.scales[0])
     if sizes == [size] and len(parts := _parts(size, window)) == 1:
         return argmax_classes(looks.logits(_planes(image), parts[0], window))  # exp would not change their order
@@ -80,11 +81,11 @@ def summed_scores(
         padding: what windows show beyond the border, for each channel; of a normalised image black is -mean / std.
 
     Raises:
-        ImageTooLarge, ConvsmithError: as in `segment`.
+        ImageTooLarge, NoAnswer, ConvsmithError: as in `segment`.
     """
     size = image.shape[:2]
     sizes = allowed_sizes(size, spec, num_classes, name)
-    answers = _Looks(spec, run, num_classes, np.asarray(padding, image.dtype)).answers(image, sizes)
+    answers = _Looks(spec, run, num_classes, np.asarray(padding, image.dtype), name).answers(image, sizes)
     scores = np.empty((num_classes, *size), np.float32)
     for rows in strips(*size):
         scores[:, rows] = _summed(answers, slice(None), rows)
@@ -126,6 +127,7 @@ class _Looks:
     run: Run
     num_classes: int
     padding: NDArray[Any]
+    name: str
 
     def answers(self, image: NDArray[Any], sizes: list[_Size]) -> list[_Answer]:
         planes = _planes(image)
@@ -155,7 +157,7 @@ class _Looks:
                 plane = plane + mirrored[partner[class_id], :height, :width]
                 plane *= 0.5
             if not (np.isfinite(plane.max()) and np.isfinite(plane.min())):
-                raise ConvsmithError("the model gave no answer", "its logits are not finite numbers")
+                raise NoAnswer.of_logits(self.name)
             yield plane
 
     def _powers(self, planes: NDArray[Any], window: Window | None) -> NDArray[np.float32]:

@@ -30,6 +30,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     413: {"model": ErrorBody, "description": "too many bytes or pixels"},
     415: {"model": ErrorBody, "description": "not a readable image"},
     422: {"model": ErrorBody, "description": "no image in the request, or something that is not understood"},
+    500: {"model": ErrorBody, "description": "the model gives no finite answer for this image, or a fault"},
     503: {"model": ErrorBody, "description": "not ready, or too many requests; see Retry-After"},
 }
 

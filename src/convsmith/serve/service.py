@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from convsmith.bundle.decode import ImageError, ImageTooLarge
+from convsmith.bundle.decode import ImageError, ImageTooLarge, NoAnswer
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.runtime import available_cores
 from convsmith.errors import ConvsmithError
@@ -78,12 +78,14 @@ class Service:
         """Decode and predict an uploaded file in the pool.
 
         Raises:
-            Problem: 413 an image of too many pixels, 415 not a readable image.
+            Problem: 413 an image of too many pixels, 415 not a readable image, 500 one that the model cannot answer.
         """
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, predict)
         except ImageTooLarge as error:
             raise Problem(413, error.what, error.why, error.fix) from error
+        except NoAnswer as error:
+            raise Problem(500, error.what, error.why, error.fix) from error
         except ImageError as error:
             raise Problem(415, error.what, error.why, error.fix) from error
 
