@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import torch
@@ -74,11 +73,11 @@ def batches(
     first: int = 0,
     workers: int = 0,
     augment: Augment = AUGMENT,
-    on_error: Literal["error", "skip"] = "error",
+    attempts: int = 1,
     sampling: Sampling = ALL,
 ) -> list[Batch]:
     steps = sampler(index, first, sampling=sampling)
-    return list(train_loader(index, TrainingImages(index, augment, PREPROCESS), steps, SEED, on_error, workers))
+    return list(train_loader(index, TrainingImages(index, augment, PREPROCESS), steps, SEED, attempts, workers))
 
 
 def same(these: Iterable[Batch], those: Iterable[Batch]) -> bool:
@@ -94,7 +93,7 @@ def damage(index: Index, *files: int) -> list[str]:
     return [str(index.path(i)) for i in files]
 
 
-def in_order(index: Index, on_error: Literal["error", "skip"]) -> Batch:
+def in_order(index: Index, attempts: int) -> Batch:
     """One batch of all training files in the order of the index, as they are."""
 
     class InOrder(StepSampler):
@@ -102,7 +101,7 @@ def in_order(index: Index, on_error: Literal["error", "skip"]) -> Batch:
             yield sorted(next(super().__iter__()), key=lambda position: position.index)
 
     whole = InOrder(index.targets, ALL, SEED, len(index), len(index), 1, 0, 1)
-    (batch,) = train_loader(index, TrainingImages(index, PLAIN, PREPROCESS), whole, SEED, on_error, 0)
+    (batch,) = train_loader(index, TrainingImages(index, PLAIN, PREPROCESS), whole, SEED, attempts, 0)
     assert isinstance(batch, Batch)
     return batch
 
@@ -173,7 +172,7 @@ def test_loading_leaves_the_default_generator_as_it_was(folder: ImageFolder, wor
 def test_a_bad_file_is_left_out_and_named(own_folder: ImageFolder) -> None:
     train = own_folder.train
     (path,) = damage(train, 2)
-    batch = in_order(train, "error")
+    batch = in_order(train, 1)
     assert batch.targets.tolist() == [0, 0, 1, 1, 1]
     assert torch.equal(batch.images, pixels(train, 0, 1, 3, 4, 5))
     assert [(bad.path, "not an image" in bad.reason) for bad in batch.bad] == [(path, True)]
@@ -182,7 +181,7 @@ def test_a_bad_file_is_left_out_and_named(own_folder: ImageFolder) -> None:
 def test_skip_takes_the_next_file_that_can_be_decoded_with_its_target(own_folder: ImageFolder) -> None:
     train = own_folder.train
     paths = damage(train, 1, 2)
-    batch = in_order(train, "skip")
+    batch = in_order(train, 20)
     assert batch.targets.tolist() == [0, 1, 1, 1, 1, 1]
     assert torch.equal(batch.images, pixels(train, 0, 3, 3, 3, 4, 5))
     assert [bad.path for bad in batch.bad] == [paths[0], paths[1], paths[1]]
@@ -191,13 +190,13 @@ def test_skip_takes_the_next_file_that_can_be_decoded_with_its_target(own_folder
 def test_skip_goes_on_at_the_start_of_the_index(own_folder: ImageFolder) -> None:
     train = own_folder.train
     damage(train, 0, 5)
-    assert torch.equal(in_order(train, "skip").images[5], pixels(train, 1)[0])
+    assert torch.equal(in_order(train, 20).images[5], pixels(train, 1)[0])
 
 
 def test_skip_without_any_good_file_names_them_all(own_folder: ImageFolder) -> None:
     train = own_folder.train
     paths = damage(train, *range(6))
-    batch = in_order(train, "skip")
+    batch = in_order(train, 20)
     assert (len(batch.images), len(batch.targets)) == (0, 0)
     assert {bad.path for bad in batch.bad} == set(paths)
 
@@ -205,7 +204,7 @@ def test_skip_without_any_good_file_names_them_all(own_folder: ImageFolder) -> N
 def test_skip_gives_up_after_more_than_one_percent_in_a_row(tmp_path: Path) -> None:
     train = open_image_folder(write_noise(tmp_path, 300, size=(8, 8)), 0.5).train
     damage(train, *range(200))
-    batch = in_order(train, "skip")
+    batch = in_order(train, 20)
     assert batch.targets.tolist() == [1] * 199
     assert len({bad.path for bad in batch.bad}) == 200
 
@@ -213,31 +212,31 @@ def test_skip_gives_up_after_more_than_one_percent_in_a_row(tmp_path: Path) -> N
 @pytest.mark.parametrize("workers", [1, 3])
 def test_skipping_does_not_depend_on_the_workers(own_folder: ImageFolder, workers: int) -> None:
     damage(own_folder.train, 1, 2)
-    assert same(batches(own_folder.train, workers=workers, on_error="skip"), batches(own_folder.train, on_error="skip"))
+    assert same(batches(own_folder.train, workers=workers, attempts=4), batches(own_folder.train, attempts=4))
 
 
 def test_a_vanished_file_is_a_bad_file(own_folder: ImageFolder) -> None:
     own_folder.train.path(0).unlink()
-    assert in_order(own_folder.train, "error").bad[0].reason == "no such file or directory"
+    assert in_order(own_folder.train, 1).bad[0].reason == "no such file or directory"
 
 
 def test_a_strip_too_long_to_resize_is_a_bad_file(own_folder: ImageFolder) -> None:
     Image.new("L", (1, 60_000)).save(own_folder.train.path(0))
     crop = Augment(random_crop=RandomCrop(size=64, padding=0))
     train = own_folder.train
-    loader = train_loader(train, TrainingImages(train, crop, PREPROCESS), sampler(train, last=1), SEED, "error", 0)
+    loader = train_loader(train, TrainingImages(train, crop, PREPROCESS), sampler(train, last=1), SEED, 1, 0)
     assert [bad.path for batch in loader for bad in batch.bad] == [str(own_folder.train.path(0))]
 
 
 def test_raise_on_bad_names_the_first_file_and_counts_each_once(own_folder: ImageFolder) -> None:
     paths = damage(own_folder.train, 1, 2)
     with pytest.raises(ConvsmithError) as caught:
-        raise_on_bad(in_order(own_folder.train, "skip"))
+        raise_on_bad(in_order(own_folder.train, 20))
     assert str(caught.value).startswith(f"cannot decode {paths[0]}, and 1 more of the same batch: it is not an image")
 
 
 def test_raise_on_bad_lets_a_good_batch_pass(own_folder: ImageFolder) -> None:
-    raise_on_bad(in_order(own_folder.train, "error"))
+    raise_on_bad(in_order(own_folder.train, 1))
 
 
 # Validation

@@ -83,7 +83,7 @@ def trainer(
         new_results=lambda: task.new_results(folder),
         device=torch.device("cpu"),
         precision=precision,
-        bad_files=BadFiles(run_dir / "bad_files.txt", Path("data"), SAMPLES),
+        bad_files=BadFiles(run_dir / "bad_files.txt", Path("data"), SAMPLES, allowed=3),
         observers=[notes],
         poll=Poll(World(), StopRequest()),
         world=World(),

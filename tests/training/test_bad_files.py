@@ -8,7 +8,8 @@ from PIL import Image
 
 import convsmith as cs
 from convsmith.data.check import BadFile
-from convsmith.training.bad_files import BadFiles
+from convsmith.training.bad_files import BadFiles, most_bad
+from convsmith.training.run import differences
 from tests.training.conftest import SMALL
 
 
@@ -28,7 +29,7 @@ def with_many_good_images(root: Path) -> None:
 
 
 def test_a_bad_file_is_named_before_the_first_step(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(cs.ConvsmithError, match=r"1 of 68 files cannot be decoded:\n.*train/1/03.png"):
+    with pytest.raises(cs.ConvsmithError, match=r"1 of 68 images cannot be used:\n.*train/1/03.png"):
         cs.train(cs.load_recipe("digits", SMALL), data, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -54,7 +55,7 @@ def test_following_the_advice_to_skip_goes_on_in_the_same_directory(data: Path, 
 def test_files_found_again_after_the_data_moved_count_once(tmp_path: Path) -> None:
     known: dict[str, str] = {}
     for root in ("here", "there"):
-        bad_files = BadFiles(tmp_path / "bad_files.txt", tmp_path / root, num_images=100)
+        bad_files = BadFiles(tmp_path / "bad_files.txt", tmp_path / root, num_images=100, allowed=3)
         bad_files.add([BadFile(str(tmp_path / root / "train/1/03.png"), "torn")], known)
     assert known == {"train/1/03.png": "torn"}
 
@@ -63,13 +64,29 @@ def test_a_validation_split_without_one_readable_image_is_an_error(digits: Path,
     data = shutil.copytree(digits, tmp_path / "data")
     for path in data.glob("val/*/*"):
         path.write_bytes(b"")
-    with pytest.raises(cs.ConvsmithError, match="none of the images"):
+    with pytest.raises(cs.ConvsmithError, match="none of the 20 images of `val`"):
         cs.train(cs.load_recipe("digits", [*SMALL, "data.on_error=skip"]), data, tmp_path / "run")
 
 
-def test_skip_stops_when_more_than_one_percent_are_bad(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(cs.ConvsmithError, match="more than 1 %"):
-        cs.train(cs.load_recipe("digits", [*SMALL, "data.on_error=skip"]), data, tmp_path / "run")
+@pytest.mark.parametrize(
+    ("given", "images", "allowed"),
+    [("null", 61, 3), ("null", 1000, 10), ("0", 1000, 0), ("7", 20, 7), ("0.29", 100, 29), ("0.0", 9, 0)],
+)
+def test_so_many_may_be_bad(given: str, images: int, allowed: int) -> None:
+    assert most_bad(cs.load_recipe("digits", [f"data.max_bad={given}"]).data, images) == allowed
+
+
+def test_more_bad_files_than_allowed_stop_the_run_without_a_word_of_skipping(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"(?s)1 of 68 images.*train/1/03.png.*set data.max_bad=1"):
+        cs.train(cs.load_recipe("digits", [*SMALL, "data.on_error=skip", "data.max_bad=0"]), data, tmp_path / "run")
+    assert "left out" not in caplog.text
+
+
+def test_a_run_goes_on_with_another_number_of_bad_files_allowed() -> None:
+    old, new = (cs.load_recipe("digits", [f"data.max_bad={number}"]).model_dump() for number in (1, 2))
+    assert differences(old, new) == []
 
 
 def test_skip_leaves_a_bad_validation_image_out_of_the_figures(digits: Path, tmp_path: Path) -> None:

@@ -141,17 +141,14 @@ def torn(scenes: Path, tmp_path: Path) -> Path:
 
 
 def test_bad_pairs_are_named_before_the_first_step(torn: Path, tmp_path: Path) -> None:
-    with pytest.raises(cs.ConvsmithError, match=rf"2 of {TRAIN + VAL} files cannot be decoded") as caught:
+    with pytest.raises(cs.ConvsmithError, match=rf"2 of {TRAIN + VAL} images cannot be used") as caught:
         cs.train(scenes_recipe(tmp_path), torn, tmp_path / "run")
     assert "train/03.png" in caught.value.what
     assert "val/01.png" in caught.value.what
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_skip_leaves_bad_pairs_out_of_training_and_figures(
-    torn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("convsmith.training.bad_files.MAX_SHARE", 0.5)
+def test_skip_leaves_bad_pairs_out_of_training_and_figures(torn: Path, tmp_path: Path) -> None:
     run = cs.train(scenes_recipe(tmp_path, "schedule.epochs=1", "data.on_error=skip"), torn, tmp_path / "run")
     bad = (run.path / "bad_files.txt").read_text().splitlines()
     assert [Path(line.split("\t")[0]).name for line in bad] == ["03.png", "01.png"]
@@ -163,8 +160,9 @@ def test_skip_leaves_bad_pairs_out_of_training_and_figures(
 def test_a_value_that_is_no_class_is_named_with_its_file(scenes: Path, tmp_path: Path) -> None:
     root = shutil.copytree(scenes, tmp_path / "data")
     (root / "classes.txt").write_text("background\nred\n")
-    with pytest.raises(cs.ConvsmithError, match=r"00\.png: it holds the value 2, not only 0 to 1 and 255"):
+    with pytest.raises(cs.ConvsmithError, match=r"00\.png: it holds the value 2, not only 0 to 1 and 255") as caught:
         cs.train(scenes_recipe(tmp_path), root, tmp_path / "run")
+    assert "Correct the mask, or set data.masks.label_map" in caught.value.fix
 
 
 def test_a_classifier_is_refused_before_the_first_step(scenes: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.runtime import available_cores
@@ -23,10 +24,22 @@ class BadFile:
     Attributes:
         path: the file that names it, as printable text.
         reason: why, in a few words.
+        fix: what to do about it, where it is known.
     """
 
     path: str
     reason: str
+    fix: str = ""
+
+    @classmethod
+    def of(cls, path: Path, error: ImageError) -> BadFile:
+        """The sample that the file names, and what reading it raised."""
+        return cls(printable(path), error.why, error.fix)
+
+    @property
+    def told(self) -> str:
+        """The reason, and what to do, in one line."""
+        return f"{self.reason}. {self.fix}" if self.fix else self.reason
 
 
 def check_files(
@@ -55,7 +68,7 @@ def check_files(
             try:
                 samples.check(i, decode)
             except ImageError as error:
-                found.append(BadFile(printable(samples.files(i)[0]), error.why))
+                found.append(BadFile.of(samples.files(i)[0], error))
         return found
 
     bad: list[BadFile] = []

@@ -80,11 +80,12 @@ class DataSet(Protocol):
         """How a split is read to be judged by."""
 
 
-def splits(dataset: DataSet) -> list[Samples]:
+def splits(dataset: DataSet) -> dict[Split, Samples]:
     """The splits that there are."""
-    return [samples for samples in (dataset.train, dataset.val, dataset.extra) if samples is not None]
+    named: dict[Split, Samples | None] = {"train": dataset.train, "val": dataset.val, "extra": dataset.extra}
+    return {split: samples for split, samples in named.items() if samples is not None}
 
 
 def num_samples(dataset: DataSet) -> int:
     """Samples of all splits together."""
-    return sum(len(samples) for samples in splits(dataset))
+    return sum(map(len, splits(dataset).values()))

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from convsmith.bundle.decode import ImageError
 from convsmith.bundle.runtime import available_cores
 from convsmith.data.check import BadFile
 from convsmith.data.dataset import Reader, Samples
-from convsmith.data.index import printable
 from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
@@ -46,7 +45,7 @@ def raise_on_bad(batch: Batch) -> None:
         raise ConvsmithError(
             f"cannot decode {bad[0].path}{more}",
             bad[0].reason,
-            "Repair or remove the file, or set data.on_error=skip.",
+            f"{bad[0].fix} Repair or remove the file, or set data.on_error=skip.".lstrip(),
         )
 
 
@@ -55,7 +54,7 @@ def train_loader(
     read: Reader,
     sampler: StepSampler,
     seed: int,
-    on_error: Literal["error", "skip"],
+    attempts: int,
     workers: int,
 ) -> DataLoader[Batch]:
     """The training batches from the sampler's first step to its last, one stream over all epochs.
@@ -68,11 +67,11 @@ def train_loader(
         read: gives a sample, with what is random drawn from torch's default generator.
         sampler: which samples come when.
         seed: the recipe's seed.
-        on_error: a bad sample is named in `Batch.bad` either way. With `skip` the next one that can be read takes its
-            place, with its own target; with `error` it is left out.
+        attempts: how many samples in a row are tried for one place. A bad one is named in `Batch.bad`, and the next
+            one that can be read takes its place, with its own target; with none it is left out.
         workers: processes that load; 0 loads in this one.
     """
-    return _loader(_TrainSamples(samples, read, seed, on_error), sampler, workers)
+    return _loader(_TrainSamples(samples, read, seed, attempts), sampler, workers)
 
 
 def val_loader(
@@ -103,10 +102,9 @@ def default_workers(device_type: str, cores: int | None = None, local_devices: i
 
 
 class _TrainSamples(Dataset[Batch]):
-    def __init__(self, samples: Samples, read: Reader, seed: int, on_error: Literal["error", "skip"]) -> None:
+    def __init__(self, samples: Samples, read: Reader, seed: int, attempts: int) -> None:
         self.samples, self.read, self.seed = samples, read, seed
-        # More than 1 % of the files in a row: the trainer stops at this, so there is no need to try them all.
-        self.attempts = min(len(samples), max(100, len(samples) // 100 + 1)) if on_error == "skip" else 1
+        self.attempts = min(len(samples), attempts)
 
     def __getitem__(self, positions: list[Position]) -> Batch:
         gathered = _Gathered(self.samples, self.read)
@@ -145,7 +143,7 @@ class _Gathered:
         try:
             image, target = self.read(i)
         except ImageError as error:
-            self.bad.append(BadFile(printable(self.samples.files(i)[0]), error.why))
+            self.bad.append(BadFile.of(self.samples.files(i)[0], error))
             return False
         self.images.append(image)
         self.targets.append(target)

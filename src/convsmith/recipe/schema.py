@@ -79,7 +79,12 @@ class Data(Section):
     on_error: Literal["error", "skip"] = Field(
         "error",
         description="A file that cannot be decoded: `error` stops; `skip` replaces it by the next good "
-        "sample, lists it in the run directory, and stops when more than 1 % are bad.",
+        "sample, lists it in the run directory, and stops when more than `max_bad` are bad.",
+    )
+    max_bad: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None,
+        description="Most bad files that `skip` puts up with: a number, or a share below 1 of all files; null: 1 %, "
+        "but always 3.",
     )
     last_batch: Literal["wrap", "drop"] = Field(
         "wrap",

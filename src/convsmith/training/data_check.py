@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from convsmith.data.check import BadFile, check_files
 from convsmith.data.dataset import DataSet, Samples, num_samples, splits
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.world import World
 from convsmith.recipe.schema import Recipe
 from convsmith.training.bad_files import BadFiles
@@ -34,7 +34,7 @@ def check_data(
     total = num_samples(dataset)
     bad: list[BadFile] = []
     before = 0
-    for samples in splits(dataset):
+    for split, samples in splits(dataset).items():
 
         def tell(done: int, _: int, before: int = before, samples: Samples = samples) -> bool:
             for watcher in watchers:
@@ -46,15 +46,24 @@ def check_data(
             return
         found = [file for share in gather(world, own) for file in share]
         if found and len(found) == len(samples):
-            raise ConvsmithError(f"none of the images in {found[0].path} and beside it can be decoded", found[0].reason)
+            raise ConvsmithError(
+                f"none of the {counted(len(samples), 'image')} of `{split}` can be used",
+                f"{found[0].path}: {found[0].reason}",
+                found[0].fix or "Repair or replace them.",
+            )
         bad += found
         before += len(samples)
     if recipe.data.on_error == "skip":
         bad_files.add(bad, progress.bad_files)
     elif bad:
-        listed = "".join(f"\n  {file.path}: {file.reason}" for file in bad[:10])
-        more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
-        raise ConvsmithError(
-            f"{len(bad)} of {total} files cannot be decoded:{listed}{more}",
-            fix="Repair or remove them, or set data.on_error=skip.",
-        )
+        raise _unusable(bad, total)
+
+
+def _unusable(bad: Sequence[BadFile], total: int) -> ConvsmithError:
+    listed = "".join(f"\n  {file.path}: {file.reason}" for file in bad[:10])
+    more = f"\n  and {len(bad) - 10} more" if len(bad) > 10 else ""
+    fixes = dict.fromkeys(file.fix for file in bad if file.fix)
+    return ConvsmithError(
+        f"{len(bad)} of {counted(total, 'image')} cannot be used:{listed}{more}",
+        fix="\n".join([*list(fixes)[:3], "Repair or remove them, or set data.on_error=skip."]),
+    )

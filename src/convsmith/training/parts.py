@@ -10,7 +10,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from convsmith.data.dataset import DataSet, Samples, Split
+from convsmith.data.dataset import DataSet, Samples, Split, num_samples
 from convsmith.data.loader import Batch, default_workers, train_loader, val_loader
 from convsmith.data.sampler import StepSampler, used_samples
 from convsmith.launch.world import World
@@ -20,7 +20,7 @@ from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Results, Task
 from convsmith.tasks.make import make_task
-from convsmith.training.bad_files import BadFiles
+from convsmith.training.bad_files import BadFiles, most_bad
 from convsmith.training.distributed import Poll
 from convsmith.training.model_plan import build_model
 from convsmith.training.observers.base import Observer
@@ -134,6 +134,7 @@ def _training_batches(
     recipe: Recipe, plan: Plan, dataset: DataSet, first_step: int, workers: int, world: World
 ) -> Iterable[Batch]:
     """The micro-batches from a step on: those of the first phase, then those of an extra one."""
+    attempts = 1 + (most_bad(recipe.data, num_samples(dataset)) if recipe.data.on_error == "skip" else 0)
 
     def phase(split: Split, samples: Samples, steps_per_epoch: int, first_epoch: int, steps: int) -> Iterable[Batch]:
         sampler = StepSampler(
@@ -150,7 +151,7 @@ def _training_batches(
             first_epoch=first_epoch,
         )
         read = dataset.training_reader(split, recipe.augment, recipe.preprocess)
-        return train_loader(samples, read, sampler, recipe.seed, recipe.data.on_error, workers)
+        return train_loader(samples, read, sampler, recipe.seed, attempts, workers)
 
     if plan.extra is None:
         return phase("train", dataset.train, plan.steps_per_epoch, 0, plan.total_steps)

@@ -156,7 +156,7 @@ def _this_process() -> str:
 
 
 # Keys that a resume may change, because no result depends on them.
-_FREE = ("data.workers", "checkpoint.", "description", "source", "on_divergence")
+_FREE = ("data.workers", "data.max_bad", "checkpoint.", "description", "source", "on_divergence")
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import open_data
 from convsmith.tasks.teacher import teacher_digest
-from convsmith.training.bad_files import BadFiles
+from convsmith.training.bad_files import BadFiles, most_bad
 from convsmith.training.checkpoint import Checkpoint, set_aside_after, tidy
 from convsmith.training.compilation import pays_to_compile
 from convsmith.training.data_check import check_data
@@ -126,7 +126,7 @@ def require_steps(recipe: Recipe) -> None:
 def stepper_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Stepper:
     """A training before its first step, whom nobody watches; of files it writes only the names of bad ones."""
     progress = progress_of(None, recipe, plan, dataset, _ALONE)
-    bad_files = BadFiles(run_dir / "bad_files.txt", dataset.root, num_samples(dataset))
+    bad_files = _bad_files(recipe, dataset, run_dir, _ALONE)
     parts = make_parts(recipe, plan, dataset, progress, bad_files, (), _ALONE, Poll(_ALONE, StopRequest()))
     return Stepper(recipe, plan, parts, progress, None)
 
@@ -204,7 +204,7 @@ def _train(
         return progress
     for note in dataset.notes:
         logger.info(note)
-    bad_files = BadFiles(run.path / "bad_files.txt", dataset.root, num_samples(dataset), writes=world.leads)
+    bad_files = _bad_files(recipe, dataset, run.path, world)
     with StopRequest() as stop:
         poll = Poll(world, stop)
         check_data(recipe, dataset, progress, bad_files, watchers, world, poll)
@@ -240,6 +240,12 @@ def _train(
     if poll.stopping:
         raise _interrupted(stop, progress, plan)
     return progress
+
+
+def _bad_files(recipe: Recipe, dataset: DataSet, run_dir: Path, world: World) -> BadFiles:
+    images = num_samples(dataset)
+    allowed = most_bad(recipe.data, images)
+    return BadFiles(run_dir / "bad_files.txt", dataset.root, images, allowed, writes=world.leads)
 
 
 def _with_num_classes(recipe: Recipe, dataset: DataSet) -> Recipe:
