@@ -204,7 +204,7 @@ def test_skip_without_any_good_file_names_them_all(own_folder: ImageFolder) -> N
 def test_skip_gives_up_after_more_than_one_percent_in_a_row(tmp_path: Path) -> None:
     train = open_image_folder(write_noise(tmp_path, 300, size=(8, 8)), 0.5).train
     damage(train, *range(200))
-    batch = in_order(train, 20)
+    batch = in_order(train, 100)
     assert batch.targets.tolist() == [1] * 199
     assert len({bad.path for bad in batch.bad}) == 200
 
