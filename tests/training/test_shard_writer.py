@@ -23,7 +23,7 @@ def shares_of(rank: int) -> dict[str, Share]:
     """Rows of a float matrix of 5 x 3 over three processes, 2 + 2 + 1, and an integer that is the first one's."""
     rows = torch.arange(15.0).view(5, 3)[2 * rank : 2 * rank + 2]
     count = torch.tensor([7] if rank == 0 else [], dtype=torch.int64)
-    return {"matrix": Share(rows.flatten(), 6 * rank, (5, 3)), "count": Share(count, 0, ())}
+    return {"matrix": Share(rows.flatten().numpy(), 6 * rank, (5, 3)), "count": Share(count.numpy(), 0, ())}
 
 
 def test_shares_in_any_order_make_a_file_of_whole_tensors(tmp_path: Path) -> None:

@@ -57,3 +57,14 @@ def test_an_error_is_told_at_the_next_look(tmp_path: Path) -> None:
     writer.close()
     with pytest.raises(ConvsmithError, match=r"the checkpoint of step 7 cannot be written: .*\nEarlier checkpoints"):
         writer.check()
+
+
+def test_tensors_of_any_layout_are_written_in_their_order_of_rows(tmp_path: Path) -> None:
+    weight = torch.arange(24.0).view(2, 3, 2, 2).to(memory_format=torch.channels_last)
+    writer = CheckpointWriter(tmp_path, keep=2)
+    writer.save(1, {"model": {"weight": weight, "turned": weight.permute(3, 2, 1, 0)}}, {}, None)
+    writer.close()
+    checkpoint = latest_checkpoint(tmp_path)
+    assert checkpoint is not None
+    assert torch.equal(checkpoint.tensors["model"]["weight"], weight)
+    assert torch.equal(checkpoint.tensors["model"]["turned"], weight.permute(3, 2, 1, 0))

@@ -42,12 +42,12 @@ def save_checkpoint(
     Args:
         folder: the run's checkpoint folder.
         step: optimizer steps done.
-        tensors: file name to state dict.
+        tensors: file name to state dict, of contiguous tensors.
         state: what else a resume needs, as JSON.
     """
     with new_checkpoint(folder, step, state) as place:
         for name, values in tensors.items():
-            save_file({key: value.contiguous() for key, value in values.items()}, place / f"{name}.safetensors")
+            save_file(dict(values), place / f"{name}.safetensors")
 
 
 @contextmanager

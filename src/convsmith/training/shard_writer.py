@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch import distributed as dist
 
@@ -21,7 +21,7 @@ from convsmith.training.distributed import broadcast, gather
 from convsmith.training.shares import is_shared_out, kept
 from convsmith.training.writer import CheckpointWriter
 
-_DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.int64: "I64", torch.uint8: "U8", torch.bool: "BOOL"}
+_DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "uint8": "U8", "bool": "BOOL"}
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Share:
     """Consecutive values of a tensor.
 
     Attributes:
-        values: one after another, on the CPU.
+        values: one after another; an array, because the writer's thread computes nothing with torch.
         first: index of the first one in the whole tensor.
         shape: the whole tensor's.
     """
 
-    values: Tensor
+    values: NDArray[Any]
     first: int
     shape: tuple[int, ...]
 
@@ -101,7 +101,7 @@ def share_of(tensor: Tensor, world: World) -> Share:
         first = min(rows * world.rank, len(tensor)) * math.prod(tensor.shape[1:])
     elif not world.leads:
         values = values.flatten()[:0]
-    return Share(values.to("cpu", copy=True).flatten(), first, tuple(tensor.shape))
+    return Share(values.cpu().numpy().flatten(), first, tuple(tensor.shape))
 
 
 def begin_file(path: Path, shares: Mapping[str, Share]) -> None:
@@ -118,7 +118,7 @@ def write_shares(path: Path, shares: Mapping[str, Share]) -> None:
     with path.open("r+b") as file:
         for key, share in shares.items():
             file.seek(starts[key] + share.first * share.values.itemsize)
-            file.write(share.values.view(torch.uint8).numpy().data)
+            file.write(share.values.data)
         file.flush()
         os.fsync(file.fileno())
 
@@ -130,7 +130,7 @@ def _layout(shares: Mapping[str, Share]) -> tuple[bytes, dict[str, int]]:
         share = shares[key]
         offsets[key], end = end, end + _bytes(share)
         place = [offsets[key], end]
-        entries[key] = {"dtype": _DTYPES[share.values.dtype], "shape": share.shape, "data_offsets": place}
+        entries[key] = {"dtype": _DTYPES[share.values.dtype.name], "shape": share.shape, "data_offsets": place}
     text = json.dumps(entries).encode()
     text += b" " * (-len(text) % 8)  # numbers of 8 bytes begin at multiples of 8
     header = struct.pack("<Q", len(text)) + text

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -16,6 +17,9 @@ from convsmith.training.checkpoint import save_checkpoint, tidy
 
 class CheckpointWriter:
     """Writes one checkpoint at a time in a thread of its own; the training waits only while tensors are copied.
+
+    The thread computes nothing with torch: one parallel operation gives it compute threads of its own, which then take
+    the cores from those of the training for as long as it lives.
 
     Args:
         folder: the run's checkpoint folder.
@@ -38,7 +42,10 @@ class CheckpointWriter:
         """
         self.wait()
         copies = {
-            name: {key: value.detach().to("cpu", copy=True) for key, value in values.items()}
+            name: {
+                key: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+                for key, value in values.items()
+            }
             for name, values in tensors.items()
         }
 
