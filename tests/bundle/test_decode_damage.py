@@ -16,6 +16,7 @@ from PIL import Image
 
 from convsmith.bundle import decode
 from convsmith.bundle.decode import ImageError, ImageTooLarge, check_header, decode_image, read_image
+from convsmith.errors import ConvsmithError
 
 
 def seed_images() -> list[bytes]:
@@ -28,7 +29,7 @@ def seed_images() -> list[bytes]:
         ("JPEG", {"exif": exif}), ("JPEG", {"progressive": True}), ("MPO", {"save_all": True}), ("PNG", {"exif": exif}),
         ("WEBP", {"exif": exif}), ("WEBP", {"lossless": True}), ("BMP", {}), ("GIF", {}), ("TIFF", {"exif": exif}),
         ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"compression": "tiff_adobe_deflate"}),
-        ("TIFF", {"compression": "jpeg"}),
+        ("TIFF", {"compression": "jpeg"}), ("AVIF", {"exif": exif}),
     ]:  # fmt: skip
         content = io.BytesIO()
         image.save(content, kind, **options)  # type: ignore[arg-type]
@@ -107,7 +108,7 @@ def test_running_out_of_memory_is_an_image_error(monkeypatch: pytest.MonkeyPatch
     def exhausted(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decode, "_convert", exhausted)
+    monkeypatch.setattr(decode, "eight_bit_rgb", exhausted)
     with pytest.raises(ImageError, match="memory"):
         decode_image(SEEDS[0])
 
@@ -135,6 +136,30 @@ def test_a_file_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         read_image(path)
 
 
+@pytest.mark.parametrize(("size", "pixels"), [((100_000, 100_000), 10**10), ((8193, 8192), 67117056)])
+def test_the_message_says_how_many_pixels_there_are_and_how_to_allow_them(size: tuple[int, int], pixels: int) -> None:
+    with pytest.raises(ImageTooLarge, match=f"{pixels} pixels; 67108864 are allowed") as caught:
+        decode_image(png(*size))
+    assert "data.max_pixels or CONVSMITH_MAX_PIXELS" in caught.value.fix
+
+
+def test_the_environment_may_allow_more_pixels_or_fewer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    path = tmp_path / "big.png"
+    Image.new("L", (100, 100)).save(path)
+    monkeypatch.setenv("CONVSMITH_MAX_PIXELS", "10000")
+    assert read_image(path).shape == (100, 100, 3)
+    monkeypatch.setenv("CONVSMITH_MAX_PIXELS", "9999")
+    with pytest.raises(ImageTooLarge, match="100 x 100 = 10000 pixels; 9999 are allowed"):
+        check_header(path)
+
+
+def test_a_limit_that_is_no_number_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_MAX_PIXELS", "64M")
+    with pytest.raises(ConvsmithError, match="CONVSMITH_MAX_PIXELS is `64M`"):
+        decode_image(SEEDS[0])
+
+
 def test_an_endless_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "MAX_BYTES", 1 << 20)
     with pytest.raises(ImageTooLarge):
@@ -148,6 +173,41 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 def png(width: int, height: int, *chunks: bytes) -> bytes:
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + png_chunk(b"IEND", b"")
+
+
+def with_chunk(picture: bytes, chunk: bytes, place: int = 33) -> bytes:
+    """A PNG with one more chunk, behind its header or `place` bytes into the file."""
+    return picture[:place] + chunk + picture[place:]
+
+
+LARGE_TEXTS = {
+    "profile": png_chunk(b"iCCP", b"big\0\0" + zlib.compress(bytes(3 << 20))),
+    "packed": png_chunk(b"zTXt", b"Raw profile\0\0" + zlib.compress(bytes(3 << 20))),
+    "international": png_chunk(b"iTXt", b"XML\0\1\0\0\0" + zlib.compress(bytes(3 << 20))),
+    "plain": png_chunk(b"tEXt", b"Comment\0" + b"a" * (3 << 20)),
+    "many": b"".join(png_chunk(b"zTXt", b"%d\0\0" % i + zlib.compress(bytes(1 << 20))) for i in range(70)),
+}
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("text", LARGE_TEXTS)
+def test_large_texts_of_a_png_do_not_spoil_the_picture(text: str, behind: bool, tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (6, 4), "teal").save(content, "PNG")
+    picture = content.getvalue()
+    path = tmp_path / "labelled.png"
+    path.write_bytes(with_chunk(picture, LARGE_TEXTS[text], len(picture) - 12 if behind else 33))
+    assert check_header(path) == (6, 4)
+    assert read_image(path)[2, 3].tolist() == [0, 128, 128]
+
+
+def test_a_small_text_of_a_png_stays_to_tell_the_orientation() -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    content = io.BytesIO()
+    Image.new("RGB", (6, 4)).save(content, "PNG")
+    chunk = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    data = with_chunk(content.getvalue(), LARGE_TEXTS["profile"] + chunk)
+    assert decode_image(data).shape == (6, 4, 3)
 
 
 def tiff(width: int, height: int, compression: int, body: bytes, **tags: int) -> bytes:

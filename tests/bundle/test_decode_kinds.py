@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from convsmith.bundle import decode
 from convsmith.bundle.decode import ImageError, check_header, decode_image, decode_rgb, read_image, to_rgb
 
 
@@ -78,19 +80,21 @@ def test_a_transparent_palette_colour_lies_on_white(transparency: int | bytes) -
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP", "AVIF"])
 def test_alpha_lies_on_white(mode: str, format: str) -> None:  # noqa: A002
-    image = Image.new("RGBA", (1, 1), (0, 0, 0, 51)).convert(mode)
-    assert decode_image(saved(image, format))[0, 0].tolist() == [204, 204, 204]
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
+    image.putpixel((0, 0), (0, 0, 0, 51))
+    options = {"lossless": True} if format == "WEBP" else {"quality": 100} if format == "AVIF" else {}
+    assert decode_image(saved(image.convert(mode), format, **options))[0].tolist() == [[204] * 3, [0] * 3]
 
 
 @pytest.mark.parametrize(
-    ("mode", "seven", "eight"), [("L", 7, 8), ("RGB", (7, 7, 7), (8, 8, 8)), ("I;16", 7 * 257, 8 * 257)]
+    ("mode", "seven", "eighty"), [("L", 7, 80), ("RGB", (7, 7, 7), (80, 80, 80)), ("I;16", 7 * 257, 80 * 257)]
 )
-def test_a_transparent_colour_of_a_png_lies_on_white(mode: str, seven: Any, eight: Any) -> None:
+def test_a_transparent_colour_of_a_png_lies_on_white(mode: str, seven: Any, eighty: Any) -> None:
     image = Image.new(mode, (2, 1), seven)
-    image.putpixel((1, 0), eight)
-    assert decode_image(saved(image, "PNG", transparency=seven))[0].tolist() == [[255] * 3, [8] * 3]
+    image.putpixel((1, 0), eighty)
+    assert decode_image(saved(image, "PNG", transparency=seven))[0].tolist() == [[255] * 3, [80] * 3]
 
 
 @pytest.mark.parametrize("mode", ["La", "RGBa"])
@@ -150,8 +154,8 @@ def test_16_bit_colour_keeps_its_high_bytes() -> None:
     assert decode_image(data)[0, 0].tolist() == [0x12, 0xAB, 0xFF]
 
 
-@pytest.mark.parametrize("values", [np.array([[70000]], np.int32), np.array([[-1]], np.int32)])
-def test_integers_beyond_16_bits_are_refused_with_the_reason(values: NDArray[np.int32]) -> None:
+@pytest.mark.parametrize("values", [np.array([[value]], np.int32) for value in (70000, -1, 40000)])
+def test_integers_of_32_bits_are_refused_with_the_reason(values: NDArray[np.int32]) -> None:
     with pytest.raises(ImageError, match=r"deep\.tif: its pixels are 32-bit integers"):
         decode_image(saved(Image.fromarray(values), "TIFF"), "deep.tif")
 
@@ -239,3 +243,46 @@ def test_read_image_reads_a_file_of_any_name(tmp_path: Path) -> None:
     path = tmp_path / "写真 – été.png"
     path.write_bytes(saved(gradient(), "PNG"))
     assert np.array_equal(read_image(path), pixels(gradient()))
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_photos_of_new_kinds_are_read(kind: str) -> None:
+    pillow_heif.register_heif_opener()
+    decoded = decode_image(saved(gradient(), kind, quality=95))
+    assert np.abs(decoded.astype(int) - pixels(gradient())).max() < 25
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_photos_of_new_kinds_are_turned_upright(kind: str, orientation: int, tmp_path: Path) -> None:
+    pillow_heif.register_heif_opener()
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / "photo"
+    path.write_bytes(saved(gradient(), kind, quality=95, exif=exif.tobytes()))
+    expected = ORIENTATIONS[orientation](pixels(gradient()).astype(int))
+    decoded = read_image(path)
+    assert np.abs(decoded - expected).max() < 25
+    assert check_header(path) == decoded.shape[1::-1]
+
+
+def test_heic_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    pillow_heif.register_heif_opener()
+    data = saved(gradient(), "HEIF")
+    monkeypatch.setattr(decode, "_can_read_heif", lambda: False)
+    with pytest.raises(ImageError, match=r"cat\.heic: a HEIC image needs the package `pillow_heif`") as caught:
+        decode_image(data, "cat.heic")
+    assert "[heic]" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"8BPS\0\1", "Photoshop"), (b"%PDF-1.7", "PDF"), (b"\xff\x0a\0", "JPEG XL"), (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+        (b"PK\3\4", "ZIP"), (b"<svg xmlns=", "SVG"), (b"\0\0\0\x18ftypmp42", "video"), (b"RIFF\0\0\0\0AVI ", "RIFF"),
+        (b"version https://git-lfs.github.com/spec/v1", "Git LFS pointer"), (bytes(128) + b"DICM", "DICOM"),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_kind_is_called_by_its_name(head: bytes, kind: str) -> None:
+    with pytest.raises(ImageError, match=f"it is a {kind} file, not an image of a known kind"):
+        decode_image(head + bytes(200))

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from convsmith.errors import ConvsmithError
+from convsmith.bundle import tiff
+from convsmith.bundle.colours import eight_bit_rgb
+from convsmith.bundle.foreign import kind_of
+from convsmith.bundle.image_error import ImageError, ImageTooLarge, NoAnswer
+from convsmith.bundle.png_texts import without_large_texts
+from convsmith.errors import ConvsmithError, require_extra
+
+__all__ = ["ImageError", "ImageTooLarge", "NoAnswer"]  # which others take from here, besides what is defined here
+
+logger = logging.getLogger(__name__)
 
 MAX_PIXELS = 64 * 1024 * 1024
+MAX_PIXELS_VARIABLE = "CONVSMITH_MAX_PIXELS"
 MAX_BYTES = 256 * 1024 * 1024
 _USUAL_BYTES = 2**20  # read() makes room for all that it may return, so the limit itself would cost a lot for each file
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow's JPEG reads MPO too
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")  # Pillow's JPEG reads MPO too
 IMAGE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".avif"),
+        *(".heic", ".heif", ".hif"),  # with the extra `heic`; without, each is an error that says so
+    )
 )
 _MAX_JPEG_SCANS = 100  # of the largest image; smaller ones may have more in the same time
 _TRANSPOSE = {
@@ -35,36 +51,20 @@ _TRANSPOSE = {
 _LYING = frozenset((5, 6, 7, 8))  # orientations that swap width and height
 
 
-class ImageError(ConvsmithError):
-    """An image that gets no answer, since it cannot be read or predicted; `what` names it, `why` says the reason."""
-
-
-class ImageTooLarge(ImageError):
-    """An image over a limit of size, refused before it is decoded."""
-
-
-class NoAnswer(ImageError):
-    """An image that was read, but that the model cannot run on, or gives logits for that are not finite."""
-
-    @classmethod
-    def of_logits(cls, name: str) -> NoAnswer:
-        """The error for an image whose logits are infinite, or not numbers."""
-        return cls(f"the model gives no answer for {name}", "its logits are not finite numbers")
-
-
 def decode_image(data: bytes, name: str = "image") -> NDArray[np.uint8]:
-    """RGB pixels [H, W, 3] in 0 to 255 of a JPEG (or MPO), PNG, WebP, BMP, TIFF or GIF (first frame).
+    """RGB pixels [H, W, 3] in 0 to 255 of a JPEG (or MPO), PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC (first frame).
 
     Greyscale, palette, 1-bit, 16-bit grey, CMYK, YCbCr and LAB are converted, transparency lies on white, and the
-    EXIF orientation is applied. Embedded colour profiles are not, as in torchvision.
+    EXIF orientation is applied. Embedded colour profiles are not, as in torchvision. HEIC needs the extra `heic`.
 
     Args:
         data: the whole file.
         name: what an error calls it.
 
     Raises:
-        ImageTooLarge: more than `MAX_PIXELS` pixels.
-        ImageError: not an image, damaged, or of a kind with no 8-bit meaning (32-bit, floating point).
+        ImageTooLarge: more than `max_pixels()` pixels.
+        ImageError: not an image, damaged, of a kind with no 8-bit meaning (32-bit, floating point), 16 bits that would
+            be almost black, or a TIFF of bands that are not red, green, blue and transparency.
     """
     return np.asarray(decode_rgb(data, name))
 
@@ -88,7 +88,7 @@ def open_image(data: bytes, name: str = "image") -> Iterator[Image.Image]:
     """
     if not data:
         raise _empty(name)
-    with _image_errors(name), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _image_errors(name), _opened(io.BytesIO(without_large_texts(data)), name) as image:
         _check_header(image, name)
         _check_scans(image, data, name)
         yield image
@@ -107,11 +107,27 @@ def check_header(path: Path) -> tuple[int, int]:
             raise _empty(str(path))
         if size > MAX_BYTES:
             raise _file_too_large(path)
-        with _image_errors(str(path)), Image.open(file, formats=FORMATS) as image:
+        with _image_errors(str(path)), _opened(file, str(path)) as image:
             _check_header(image, str(path))
             # Pillow itself turns TIFFs, and would decode the pixels of a PNG to look for an orientation behind them.
             asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
             return image.size[::-1] if asks and _orientation(image) in _LYING else image.size
+
+
+def max_pixels() -> int:
+    """How many pixels an image may have: `MAX_PIXELS`, or what CONVSMITH_MAX_PIXELS says.
+
+    Raises:
+        ConvsmithError: that is not a whole number above 0.
+    """
+    told = os.environ.get(MAX_PIXELS_VARIABLE, "")
+    if not told:
+        return MAX_PIXELS
+    if not told.isdecimal() or not int(told):
+        raise ConvsmithError(
+            f"{MAX_PIXELS_VARIABLE} is `{told}`", "it says how many pixels an image may have", "Set a whole number."
+        )
+    return int(told)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -144,9 +160,11 @@ def read_stream(file: IO[bytes], name: str) -> bytes:
 def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
     """Any Pillow image as upright RGB, by the rules of `decode_image`."""
     _check_size(image, name)
+    # of colours of 16 bits Pillow keeps the high bytes
+    is_cut = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
     try:
         image.load()
-        return turn_upright(image, _convert(image, name))
+        return turn_upright(image, eight_bit_rgb(image, name, is_cut))
     except ImageError:
         raise
     except Exception as error:  # see decode_rgb
@@ -162,59 +180,52 @@ def turn_upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
     return pixels
 
 
-def _convert(image: Image.Image, name: str) -> Image.Image:
-    mode = image.mode
-    if mode == "RGB" and "transparency" not in image.info:
-        return image
-    if mode == "I" or mode.startswith("I;16"):
-        return _from_16_bit(image, name)
-    if mode == "F":
-        raise ImageError(f"cannot read {name}", "its pixels are floating-point numbers, whose range is not known")
-    if mode == "LAB":
-        return _from_lab(image)
-    if mode == "La":  # Pillow has no direct way from here
-        image = image.convert("LA")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    pixels = image if mode == "RGBA" else image.convert("RGBA")
-    on_white = Image.new("RGB", image.size, "white")
-    on_white.paste(pixels, mask=pixels)
-    return on_white
-
-
-def _from_16_bit(image: Image.Image, name: str) -> Image.Image:
-    """Grey of 16 bits (12 in some TIFFs) to 8, by rounding; Pillow's own conversion clips."""
-    values = np.asarray(image)
-    if image.mode == "I" and (values.min() < 0 or values.max() > 65535):
-        raise ImageError(f"cannot read {name}", "its pixels are 32-bit integers, whose range is not known")
-    tags: Any = getattr(image, "tag_v2", {})
-    full = 4095 if tags.get(ExifTags.Base.BitsPerSample) == (12,) else 65535
-    wide = values.astype(np.uint32)  # and in place: the largest images need every byte
-    wide *= 2 * 255
-    wide += full
-    wide //= 2 * full
-    grey = wide.astype(np.uint8)
-    if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # white is zero; Pillow inverts only 8 bits
-        grey = 255 - grey
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey[values == transparent] = 255
-    return Image.fromarray(grey).convert("RGB")
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    rgb = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-    assert rgb is not None  # it is None only when done in place
-    return rgb
-
-
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1 to 8. A corrupt EXIF block says nothing about the pixels, so it counts as upright."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
         return 1
+
+
+def _opened(file: BinaryIO, name: str) -> Image.Image:
+    """`Image.open` of any of the `FORMATS`, and of HEIC where its extra is installed."""
+    if max_pixels() > (Image.MAX_IMAGE_PIXELS or max_pixels()):
+        Image.MAX_IMAGE_PIXELS = max_pixels()  # Pillow has a limit of its own
+    try:
+        return Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        head = file.read(160)
+        file.seek(0)
+        kind = kind_of(head)
+        if kind == "HEIF" and _can_read_heif():
+            return Image.open(file, formats=("HEIF",))
+        if kind == "HEIF":
+            needed = require_extra("pillow_heif", "heic", "a HEIC image")
+            raise ImageError(f"cannot read {name}", f"{needed.what}: {needed.why}", needed.fix) from error
+        if head.startswith(tiff.SIGNATURES):
+            raise ImageError(f"cannot read {name}", *tiff.why_unknown(file)) from error
+        known = f"not an image of a known kind ({', '.join(FORMATS)})"
+        why = f"it is a {kind} file, {known}" if kind else f"it is {known}, or its head is damaged"
+        raise ImageError(f"cannot read {name}", why, "Save it as JPEG or PNG.") from error
+    except ValueError:
+        file.seek(0)
+        data = file.read(MAX_BYTES)
+        if (fewer := without_large_texts(data)) is data:
+            raise
+        return Image.open(io.BytesIO(fewer), formats=FORMATS)
+
+
+@cache
+def _can_read_heif() -> bool:
+    """Whether the package is there that reads it; Pillow then knows of it."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 @contextmanager
@@ -225,11 +236,8 @@ def _image_errors(name: str) -> Iterator[None]:
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(name, "its header announces far more pixels") from error
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"cannot read {name}", f"it is not an image of a known kind ({', '.join(FORMATS)}), or its head is damaged"
-        ) from error
+        pixels = re.search(r"\d+", str(error))
+        raise _too_large(name, f"it has {pixels[0] if pixels else 'far more'} pixels") from error
     except Exception as error:  # Pillow's plugins raise anything on damaged data
         raise _unreadable(name, error) from error
 
@@ -245,24 +253,40 @@ def _file_errors(path: Path | str) -> Iterator[None]:
 
 
 def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(name, f"it has {image.width} x {image.height} pixels")
+    if image.width * image.height > max_pixels():
+        raise _too_large(name, f"it has {image.width} x {image.height} = {image.width * image.height} pixels")
 
 
 def _check_header(image: Image.Image, name: str) -> None:
-    """Refuse huge images, and small ones that cost as much: TIFF tiles larger than the picture."""
+    """Refuse huge images, small ones that cost as much (TIFF tiles larger than the picture), and unclear bands."""
     _check_size(image, name)
-    tags: Any = getattr(image, "tag_v2", {})
+    tags: Any = getattr(image, "tag_v2", None)
+    if tags is None:
+        return
     tile = [tags.get(tag, 0) for tag in (ExifTags.Base.TileWidth, ExifTags.Base.TileLength)]
-    if tile[0] * tile[1] > MAX_PIXELS:
+    if tile[0] * tile[1] > max_pixels():
         raise _too_large(name, f"its tiles have {tile[0]} x {tile[1]} pixels")
+    if problem := tiff.problem_of(tags):
+        raise ImageError(f"cannot read {name}", *problem)
+    if note := tiff.note_of(image):
+        _note(note, name)
+
+
+_noted: set[str] = set()
+
+
+def _note(what: str, name: str) -> None:
+    """Say it of the first file; of many it would fill the screen."""
+    if what not in _noted:
+        _noted.add(what)
+        logger.warning("%s %s (said of the first such file only)", name, what)
 
 
 def _check_scans(image: Image.Image, data: bytes, name: str) -> None:
     """Refuse small JPEGs that cost like huge images, by endless scans."""
     if image.format in ("JPEG", "MPO"):
         scans = data.count(b"\xff\xda")
-        if scans * image.width * image.height > _MAX_JPEG_SCANS * MAX_PIXELS:
+        if scans * image.width * image.height > _MAX_JPEG_SCANS * max_pixels():
             raise _too_large(name, f"it draws {image.width} x {image.height} pixels {scans} times over")
 
 
@@ -275,7 +299,11 @@ def _file_too_large(path: Path | str) -> ImageTooLarge:
 
 
 def _too_large(name: str, reason: str) -> ImageTooLarge:
-    return ImageTooLarge(f"{name} is too large", f"{reason}; {MAX_PIXELS} are allowed", "Scale it down first.")
+    return ImageTooLarge(
+        f"{name} is too large",
+        f"{reason}; {max_pixels()} are allowed",
+        f"Scale it down, or set data.max_pixels or {MAX_PIXELS_VARIABLE} to allow more.",
+    )
 
 
 def _unreadable(name: str, error: Exception) -> ImageError:

@@ -86,6 +86,11 @@ class Data(Section):
         description="Most bad files that `skip` puts up with: a number, or a share below 1 of all files; null: 1 %, "
         "but always 3.",
     )
+    max_pixels: Count | None = Field(
+        None,
+        description="Most pixels that an image may have, which bounds memory; null: what the environment variable "
+        "CONVSMITH_MAX_PIXELS says, or else 67,108,864.",
+    )
     last_batch: Literal["wrap", "drop"] = Field(
         "wrap",
         description="The ragged end of an epoch: `wrap` fills the last batch from the start of the epoch's "

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.data.dataset import DataSet
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.mask_folder import open_mask_folder
@@ -27,9 +29,13 @@ def make_task(recipe: Recipe) -> Task:
 def open_data(recipe: Recipe, root: Path) -> DataSet:
     """The data of the recipe's task in a folder.
 
+    Where the recipe says how many pixels an image may have, that holds for this process and its workers from now on.
+
     Raises:
         ConvsmithError: the folder holds no such data, or not what the recipe says.
     """
+    if recipe.data.max_pixels is not None:
+        os.environ[MAX_PIXELS_VARIABLE] = str(recipe.data.max_pixels)
     val_fraction = recipe.data.val_fraction if recipe.eval else None
     if recipe.task == "segmentation":
         return open_mask_folder(root, recipe.data.masks or Masks(), val_fraction)
