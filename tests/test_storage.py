@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from convsmith import storage
 from convsmith.storage import beside, clear_leftovers, new_directory, point_to, seal_holds, sealed, write_file
 
 
@@ -101,3 +105,67 @@ def test_a_replaced_directory_goes_once_its_successor_is_there(tmp_path: Path) -
         (tmp_path / name).mkdir()
     clear_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["step"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o002])
+def test_files_have_the_mode_that_the_umask_gives_new_files(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_file(tmp_path / "file", "")
+        with new_directory(tmp_path / "folder") as folder:
+            (folder / "private").touch(0o600)
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("file", "folder/private", "folder")]
+    assert modes == [0o666 & ~umask, 0o666 & ~umask, 0o777 & ~umask]
+
+
+def fail_to_rename(monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if path.name.startswith(storage.TEMPORARY):
+            raise OSError("the disk is gone")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+def test_a_directory_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out" / "old").mkdir(parents=True)
+    fail_to_rename(monkeypatch)
+    monkeypatch.setattr(storage, "_exchange", lambda *_: False)
+    with pytest.raises(OSError, match="gone"), new_directory(tmp_path / "out"):
+        pass
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["old", "out"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two names")
+def test_a_directory_is_replaced_in_one_step_where_the_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out" / "old").mkdir(parents=True)
+    fail_to_rename(monkeypatch)
+    with new_directory(tmp_path / "out") as folder:
+        (folder / "new").touch()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "out"]
+
+
+def test_the_next_writer_puts_back_what_a_dead_one_took_away(tmp_path: Path) -> None:
+    (tmp_path / ".convsmith-old.out").mkdir()
+    with pytest.raises(RuntimeError, match="crash"):
+        write_half_and_crash(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_next_writer_clears_what_a_killed_one_left_and_nothing_that_is_being_written(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys, pathlib\n"
+        "from convsmith.storage import new_directory\n"
+        "with new_directory(pathlib.Path(sys.argv[1])):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "out")], check=False).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    with new_directory(tmp_path / "out") as first, new_directory(tmp_path / "out") as second:
+        assert set(tmp_path.iterdir()) == {first, second}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-_TEMPORARY = ".convsmith-new."
+TEMPORARY = ".convsmith-new."
+"""How the names of unfinished files and folders begin."""
+
 _REPLACED = ".convsmith-old."
 
 
@@ -38,18 +41,20 @@ def _checksum(values: Mapping[str, Any]) -> str:
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Replace a file at once: readers see the old content or the new, also after a crash."""
+    """Replace a file at once: readers see the old content or the new, also after a crash.
+
+    Its mode is that of any new file, as the umask has it.
+    """
     data = content.encode() if isinstance(content, str) else content
-    descriptor, temporary = tempfile.mkstemp(prefix=f"{_TEMPORARY}{path.name}.", dir=path.parent)
+    temporary = _temporary_for(path)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _flush(path.parent)
 
@@ -58,30 +63,93 @@ def write_file(path: Path, content: str | bytes) -> None:
 def new_directory(path: Path) -> Iterator[Path]:
     """A temporary sibling folder that takes the place of `path` when the block ends without an error.
 
-    Everything in it is on the disk before it is renamed. What stood at `path` is removed only then; `clear_leftovers`
-    puts it back if the process dies between the two. Of a symbolic link, what it leads to is replaced.
+    Everything in it is on the disk before it is renamed, and readable by whom the umask lets read. What stood at `path`
+    is removed only then, and stays there on an error. What a process that died has left of the same path is cleared, or
+    put back, at the beginning. Where `path` is a symbolic link, what it leads to is replaced.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{path.name}.", dir=path.parent))
+    _clear_leftovers_of(path)
+    temporary = _temporary_for(path)
+    temporary.mkdir()
     try:
-        temporary.chmod(0o755)
-        yield temporary
-        for file in temporary.rglob("*"):
-            _flush(file)
-        _flush(temporary)
-        if path.exists():
-            old = path.with_name(_REPLACED + path.name)
-            shutil.rmtree(old, ignore_errors=True)
-            path.replace(old)
-            temporary.replace(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
+        with _locked(temporary):
+            yield temporary
+            readable = temporary.stat().st_mode & 0o666
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    file.chmod(file.stat().st_mode | readable)  # safetensors makes files for their owner alone
+                _flush(file)
+            _flush(temporary)
+            if path.exists():
+                _change_places(temporary, path)
+            else:
+                temporary.replace(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     _flush(path.parent)
+
+
+def _temporary_for(path: Path) -> Path:
+    return path.with_name(f"{TEMPORARY}{path.name}.{uuid4().hex}")
+
+
+def _change_places(new: Path, path: Path) -> None:
+    """Put `new` at `path` and remove what was there; an error leaves the old folder at `path`."""
+    if _exchange(new, path):
+        shutil.rmtree(new, ignore_errors=True)  # a later call clears what cannot be removed now
+        return
+    old = path.with_name(_REPLACED + path.name)
+    shutil.rmtree(old, ignore_errors=True)
+    path.replace(old)
+    try:
+        new.replace(path)
+    except BaseException:
+        old.replace(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step, and whether the system and the file system can (Linux; see renameat2(2))."""
+    at_working_directory, exchange = -100, 2
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    names = (at_working_directory, os.fsencode(one), at_working_directory, os.fsencode(other))
+    return bool(renameat2(*names, ctypes.c_uint(exchange)) == 0)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder in the block, and whether that is so: False where another process holds it, or nothing can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = True
+    except (ModuleNotFoundError, OSError):
+        held = False
+    try:
+        yield held
+    finally:
+        os.close(descriptor)
+
+
+def _clear_leftovers_of(path: Path) -> None:
+    """Clear what dead processes left half done of one path, or put it back; what others are writing stays."""
+    old = path.with_name(_REPLACED + path.name)
+    if old.exists() and not path.exists():
+        old.replace(path)
+    shutil.rmtree(old, ignore_errors=True)
+    for left in path.parent.iterdir():
+        if left.name.startswith(f"{TEMPORARY}{path.name}.") and left.is_dir() and not left.is_symlink():
+            with suppress(FileNotFoundError), _locked(left) as abandoned:
+                if abandoned:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def beside(path: Path, ending: str) -> Path:
@@ -92,7 +160,7 @@ def beside(path: Path, ending: str) -> Path:
 
 def point_to(link: Path, target: str) -> None:
     """Make `link` a symbolic link to the sibling `target`, at once."""
-    temporary = link.with_name(_TEMPORARY + link.name)
+    temporary = link.with_name(TEMPORARY + link.name)
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(link)
@@ -107,7 +175,7 @@ def clear_leftovers(folder: Path) -> None:
             shutil.rmtree(old)
         else:
             old.replace(place)
-    for path in folder.glob(f"{_TEMPORARY}*"):
+    for path in folder.glob(f"{TEMPORARY}*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from convsmith.bundle.format import MANIFEST, read_manifest
 from convsmith.errors import ConvsmithError
+from convsmith.storage import TEMPORARY
 
 
 def check_out(out: Path, reads: Iterable[Path]) -> None:
@@ -29,7 +30,7 @@ def check_out(out: Path, reads: Iterable[Path]) -> None:
             )
     try:
         place = next(parent for parent in out.resolve().parents if parent.exists())
-        with TemporaryDirectory(dir=place):
+        with TemporaryDirectory(dir=place, prefix=f"{TEMPORARY}{out.resolve().name}."):
             pass
     except OSError as error:
         raise ConvsmithError(
