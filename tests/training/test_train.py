@@ -131,13 +131,30 @@ def test_a_directory_in_use_is_not_trained_into_twice(digits: Path, tmp_path: Pa
         holder.kill()
 
 
+def test_a_directory_in_use_is_not_trained_into_twice_after_a_checkpoint_either(digits: Path, tmp_path: Path) -> None:
+    refused: list[str] = []
+
+    class Second(Observer):
+        """Somebody gives the same command once more."""
+
+        def progress(self, phase: str, done: int, total: int) -> None:
+            if phase == "train" and done == 4 * 8:
+                hold = "import sys, pathlib, convsmith as cs\nwith cs.Run(pathlib.Path(sys.argv[1])).lock(): pass"
+                command = [sys.executable, "-c", hold, str(tmp_path / "run")]
+                refused.append(subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False).stderr)
+
+    recipe = cs.load_recipe("digits", [*SMALL, "checkpoint.every_steps=2"])
+    cs.train(recipe, digits, tmp_path / "run", observers=[Second()])
+    assert "another process is training into" in refused[0]
+
+
 def test_a_run_that_another_process_has_taken_over_writes_no_more(digits: Path, tmp_path: Path) -> None:
     class TakeOver(Observer):
         """Another machine does, in whose file system this one's lock does not count."""
 
         def progress(self, phase: str, done: int, total: int) -> None:
             if phase == "train" and done == 9 * 8:
-                (tmp_path / "run" / ".lock").write_text("process 1 of another machine")
+                (tmp_path / "run" / ".holder").write_text("process 1 of another machine")
 
     recipe = cs.load_recipe("digits", [*SMALL, "checkpoint.every_steps=2"])
     with pytest.raises(cs.ConvsmithError, match=r"training into .* now: process 1 of another machine"):

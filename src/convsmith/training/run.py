@@ -57,7 +57,7 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Hold the directory for this process; the lock ends with the process, however it ends. Not on Windows.
 
-        The holder is named in the file `.lock`, for `check_holder`.
+        The holder is named in the file `.holder`, for `check_holder`.
 
         Raises:
             ConvsmithError: another process trains into it, or it cannot be written.
@@ -73,7 +73,8 @@ class Run:
             try:
                 import fcntl
 
-                # unlike flock, not shared with loader workers, which outlive a killed trainer by some seconds
+                # Unlike flock, not shared with loader workers, which outlive a killed trainer by some seconds; but it
+                # ends as soon as this process closes the file, however it was opened: so nothing else may open it.
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except ModuleNotFoundError:
                 pass  # Windows, where nothing keeps a second process out
@@ -82,9 +83,7 @@ class Run:
                     f"another process is training into {self.path}",
                     fix="Wait for it to end, or choose another directory with --out.",
                 ) from error
-            file.truncate(0)
-            file.write(_this_process())
-            file.flush()
+            write_file(self.path / ".holder", _this_process())
             for folder in (self.path, self.checkpoints):
                 clear_leftovers(folder)
             yield
@@ -138,7 +137,7 @@ def check_holder(path: Path) -> None:
 
     That is what a file system allows whose locks do not count on other machines, or end when the network is cut.
     """
-    file = path / ".lock"
+    file = path / ".holder"
     holder = file.read_text() if file.exists() else _this_process()
     if holder != _this_process():
         raise ConvsmithError(
