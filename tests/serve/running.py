@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 import httpx
 from fastapi import FastAPI
 
-from convsmith.serve.server import Server, make_server
+from convsmith.serve.server import Server, listen, make_server
 
 PATIENCE = 60  # seconds after which a test that waits has failed
 
@@ -23,7 +22,7 @@ PATIENCE = 60  # seconds after which a test that waits has failed
 @contextmanager
 def served(app: FastAPI, wait: bool = True) -> Iterator[tuple[Server, str]]:
     """The server and its address; with `wait`, once it is ready."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     ready = threading.Event()
     server = make_server(app, ready.set)
     thread = threading.Thread(target=server.run, args=([listener],))

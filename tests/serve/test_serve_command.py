@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from convsmith.serve.server import listen
 from tests.colours import picture, write_colour_bundle
 from tests.serve.running import PATIENCE, post, served_by_command, wait_until
 
@@ -109,3 +111,23 @@ def _has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def test_a_connection_sends_small_answers_at_once() -> None:
+    accepted: list[socket.socket] = []
+
+    class Accepted(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            accepted.append(transport.get_extra_info("socket"))
+            transport.write(b"!")  # type: ignore[attr-defined]
+
+    async def connect() -> bool:
+        server = await asyncio.get_running_loop().create_server(Accepted, sock=listen("127.0.0.1", 0))
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            await reader.readexactly(1)
+            no_delay = accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+            return bool(no_delay)
+
+    assert asyncio.run(connect())

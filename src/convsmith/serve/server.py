@@ -80,7 +80,7 @@ def serve(
     """
     labels = read_manifest(bundle_path).labels
     app = create_app(bundle_path, max_bytes=max_bytes, workers=workers, threads=threads)
-    listener = _listen(host, port)
+    listener = listen(host, port)
     port = listener.getsockname()[1]
 
     def announce() -> None:
@@ -96,13 +96,20 @@ def serve(
         raise app.state.service.failure
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket whose connections send small answers at once; port 0 takes a free one.
+
+    Raises:
+        ConvsmithError: the address cannot be used.
+    """
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ConvsmithError(
             f"cannot listen on {_url(host, port)}", error.strerror or str(error), "Choose another --port or --host."
         ) from error
+    # asyncio sets TCP_NODELAY only where a socket names its protocol, which create_server leaves out
+    return socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, fileno=listener.detach())
 
 
 def _url(host: str, port: int) -> str:
