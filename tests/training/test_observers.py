@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import math
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,27 @@ def test_going_on_drops_what_was_said_of_an_epoch_that_will_be_judged_again(tmp_
     path.write_text('{"step": 20, "split": "train", "loss": 0.6}\n')
     JsonLines(path, step=20, evaluated_step=10).close()
     assert read_records(path) == []
+
+
+@pytest.mark.parametrize("damage", [b"\0" * 40, b"\xff\xfe", b"{}", b"[1]", b'{"split": "val"}', b"[" * 100_000])
+def test_a_damaged_line_costs_itself_and_a_warning(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    done = {"step": 10, "split": "val", "top1": 0.5}
+    path.write_bytes(damage + b"\n" + json.dumps(done).encode() + b"\n")
+    JsonLines(path, step=15, evaluated_step=10).close()
+    assert "has 1 damaged line," in caplog.text
+    assert path.read_text() == json.dumps(done) + "\n"
+
+
+def test_a_figure_that_is_not_finite_is_written_as_null_and_read_as_nan(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    writer = JsonLines(path, step=0, evaluated_step=0)
+    writer.metrics(Record(10, 1, "val", {"loss": math.inf}))
+    writer.close()
+    assert json.loads(path.read_text())["loss"] is None
+    assert math.isnan(read_records(path)[0]["loss"])
 
 
 class Images(Observer):

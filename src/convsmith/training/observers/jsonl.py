@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from convsmith.errors import counted
 from convsmith.storage import write_file
 from convsmith.training.observers.base import Observer, Record
+
+logger = logging.getLogger(__name__)
 
 
 class JsonLines(Observer):
@@ -25,7 +31,7 @@ class JsonLines(Observer):
 
     def _open(self, step: int, evaluated_step: int) -> None:
         kept = [line for line in read_records(self._path) if counts(line["split"], line["step"], step, evaluated_step)]
-        write_file(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_file(self._path, "".join(map(_line, kept)))
         self._file = self._path.open("a", encoding="utf-8")
 
     def gone_back(self, step: int, evaluated_step: int) -> None:
@@ -36,7 +42,7 @@ class JsonLines(Observer):
     def metrics(self, record: Record) -> None:
         """Append one line, visible to readers at once."""
         line = {"step": record.step, "epoch": record.epoch, "split": record.split, **record.values}
-        self._file.write(json.dumps(line) + "\n")
+        self._file.write(_line(line))
         self._file.flush()
 
     def close(self) -> None:
@@ -50,8 +56,33 @@ def counts(split: str, recorded_step: int, step: int, evaluated_step: int) -> bo
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last one that a crash tore is left out."""
+    """The records of a metrics.jsonl; figures that are not finite, which JSON lacks, are NaN.
+
+    A last line that a crash tore is left out, and so are lines that hold no record, as a power cut leaves them: those
+    with a warning.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]
+    lines = path.read_bytes().split(b"\n")[:-1]
+    records = [record for line in lines if (record := _record(line)) is not None]
+    if len(records) < len(lines):
+        damaged = counted(len(lines) - len(records), "damaged line")
+        logger.warning("%s has %s, left out", path, damaged)
+    return records
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None if it holds no record."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(values, dict) or not isinstance(values.get("step"), int) or "split" not in values:
+        return None
+    return {key: math.nan if value is None else value for key, value in values.items()}
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    """A record as strict JSON: null instead of a number that is not finite."""
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+    return json.dumps(finite, allow_nan=False) + "\n"
