@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -159,11 +160,21 @@ def beside(path: Path, ending: str) -> Path:
 
 
 def point_to(link: Path, target: str) -> None:
-    """Make `link` a symbolic link to the sibling `target`, at once."""
+    """Make `link` a symbolic link to the sibling `target`, at once; a folder in its place, as copying leaves it, goes.
+
+    On a file system without links there is none afterwards.
+    """
     temporary = link.with_name(TEMPORARY + link.name)
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target)
-    temporary.replace(link)
+    try:
+        temporary.symlink_to(target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+    if link.is_dir() and not link.is_symlink():
+        shutil.rmtree(link)
+    if temporary.is_symlink():
+        temporary.replace(link)
     _flush(link.parent)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 from convsmith.errors import ConvsmithError
 from convsmith.training.checkpoint import (
+    best_step_folder,
     latest_checkpoint,
     read_checkpoint,
     save_checkpoint,
@@ -16,9 +19,9 @@ from convsmith.training.checkpoint import (
 )
 
 
-def save(folder: Path, step: int) -> None:
+def save(folder: Path, step: int, **state: int) -> None:
     weights = torch.full((2, 3, 4, 4), float(step))
-    save_checkpoint(folder, step, {"model": {"w": weights}, "optimizer": {}}, {"loss": 0.1 * step})
+    save_checkpoint(folder, step, {"model": {"w": weights}, "optimizer": {}}, {"loss": 0.1 * step, **state})
 
 
 def names(folder: Path) -> list[str]:
@@ -83,6 +86,31 @@ def test_tidy_keeps_the_newest_and_the_best_and_points_to_them(tmp_path: Path) -
     assert names(tmp_path) == ["best", "last", "step-00000002", "step-00000004", "step-00000005"]
     assert (tmp_path / "last").resolve().name == "step-00000005"
     assert (tmp_path / "best").resolve().name == "step-00000002"
+
+
+def test_folders_that_copying_made_of_the_links_become_links_again(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save(tmp_path, step)
+    for name in ("last", "best"):
+        shutil.copytree(step_folder(tmp_path, 1), tmp_path / name)
+    tidy(tmp_path, best_step=1, keep=2)
+    assert [(tmp_path / name).resolve().name for name in ("last", "best")] == ["step-00000002", "step-00000001"]
+
+
+def test_the_best_checkpoint_is_found_by_the_state_where_links_are_lost(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path, step, best_step=2)
+    assert best_step_folder(tmp_path) == step_folder(tmp_path, 2)
+
+
+def test_a_file_system_without_links_costs_the_links_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, target: str) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    save(tmp_path, 1)
+    tidy(tmp_path, best_step=1, keep=1)
+    assert names(tmp_path) == ["step-00000001"]
 
 
 def test_a_checkpoint_that_cannot_be_read_just_now_is_no_damaged_one(

@@ -104,13 +104,14 @@ def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, 
 
     from convsmith.deploy.onnx_export import OPSET, OPSETS, inference_model
     from convsmith.deploy.torch_runtime import TorchRuntime
+    from convsmith.training.checkpoint import best_step_folder
     from convsmith.training.pack import trained_model
     from convsmith.training.run import Run
 
     if opset not in (None, *OPSETS):
         raise ConvsmithError(f"opset {opset} is none that convsmith writes", fix=f"Choose of {list(OPSETS)}.")
     run = Run(place)
-    model = inference_model(trained_model(run.recipe, run.checkpoints / "best"), manifest.preprocess)
+    model = inference_model(trained_model(run.recipe, best_step_folder(run.checkpoints)), manifest.preprocess)
     source = Source(_input_size(manifest), any_size, model, opset=opset or OPSET)
     return manifest, source, TorchRuntime(model)
 

@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,17 @@ def tidy(folder: Path, best_step: int | None, keep: int) -> None:
 def step_folder(folder: Path, step: int) -> Path:
     """Where the checkpoint after `step` optimizer steps is."""
     return folder / f"step-{step:08d}"
+
+
+def best_step_folder(folder: Path) -> Path:
+    """Where the best checkpoint is: by the link `best`, or by the newest state where copying has lost the links."""
+    link = folder / "best"
+    if link.exists():
+        return link
+    for newest in _steps(folder)[::-1]:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return step_folder(folder, json.loads((newest / "state.json").read_text())["best_step"])
+    return link
 
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import sha256_of
+from convsmith.training.checkpoint import best_step_folder
 from convsmith.training.run import Run
 
 
@@ -27,7 +28,7 @@ def weights_of_run(place: Path, key: str) -> Path:
     """
     is_step = (place / "state.json").is_file()
     run = Run(place.absolute().parents[1] if is_step else place)
-    step = place if is_step else run.checkpoints / "best"
+    step = place if is_step else best_step_folder(run.checkpoints)
     if key == "auto":
         key = judged_weights(run.recipe) if (run.path / "recipe.yaml").is_file() else "model"
     file = step / f"{key}.safetensors"
