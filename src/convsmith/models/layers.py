@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 
 class Normalize(nn.Module):
@@ -46,11 +47,19 @@ class AdaptiveAverage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to [N, C, bins, bins]."""
-        if not torch.compiler.is_exporting():
-            return F.adaptive_avg_pool2d(x, self.bins)
-        # ONNX has no such pooling, and torch's export takes areas of fixed sizes only.
-        rows, columns = (_area_weights(self.bins, side, x) for side in x.shape[2:])
-        return rows @ x @ columns.T
+        return adaptive_avg_pool2d(x, self.bins)
+
+
+def adaptive_avg_pool2d(x: Tensor, bins: int) -> Tensor:
+    """`F.adaptive_avg_pool2d` that can be exported for any size; to what watches functions, one of that name either way."""
+    if has_torch_function_unary(x):
+        pooled: Tensor = handle_torch_function(adaptive_avg_pool2d, (x,), x, bins)
+        return pooled
+    if not torch.compiler.is_exporting():
+        return F.adaptive_avg_pool2d(x, bins)
+    # ONNX has no such pooling, and torch's export takes areas of fixed sizes only.
+    rows, columns = (_area_weights(bins, side, x) for side in x.shape[2:])
+    return rows @ x @ columns.T
 
 
 def _area_weights(bins: int, side: int, like: Tensor) -> Tensor:

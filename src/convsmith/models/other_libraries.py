@@ -200,7 +200,8 @@ def _without_our_prefix(module: nn.Module, state: dict[str, Any], prefix: str, m
 
 
 def _with_our_prefix(module: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:  # noqa: ARG001
-    for name in [name for name in state if name.startswith(prefix)]:
+    beside = tuple(f"{prefix}{name}." for name, _ in module.named_children() if name != "model")  # ranges for INT8
+    for name in [name for name in state if name.startswith(prefix) and not name.startswith(beside)]:
         state[f"{prefix}model.{name.removeprefix(prefix)}"] = state.pop(name)
 
 
