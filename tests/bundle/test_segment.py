@@ -17,8 +17,10 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from convsmith.bundle import bilinear
+from convsmith.bundle import segment as segment_module
 from convsmith.bundle.bilinear import resize_bilinear
 from convsmith.bundle.decode import ImageTooLarge
+from convsmith.bundle.scores import spans
 from convsmith.bundle.segment import argmax_classes, resized_size, segment, summed_scores
 from convsmith.errors import ConvsmithError
 from convsmith.spec import WholeImage, Window
@@ -155,12 +157,51 @@ specs = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=80)
+def all_scores(image: NDArray[np.uint8], spec: WholeImage, model: Convolution) -> NDArray[np.float32]:
+    """The scores [K, H, W], of each size and of all its windows at once."""
+    planes, (high, wide) = image.transpose(2, 0, 1), image.shape[:2]
+    total = np.zeros((CLASSES, high, wide), np.float32)
+    for scale in spec.scales:
+        size = resized_size(high, wide, int((spec.base_size or max(high, wide)) * scale + 0.5))
+        seen = np.rint(resize_bilinear(planes, size)).astype(np.uint8)
+        window = spec.window if spec.window and scale > spec.window.above_scale else None
+        powers, count = np.zeros((CLASSES, *size), np.float32), np.zeros(size, np.float32)
+        for rows in spans(size, window)[0]:
+            for columns in spans(size, window)[1]:
+                part = seen[:, rows, columns]
+                height, width = part.shape[1:]
+                if window and window.border == "pad":
+                    below, beside = (side - has for side, has in zip(window.size, (height, width), strict=True))
+                    part = np.pad(part, ((0, 0), (0, below), (0, beside)))
+                logits = model(part[None].copy())[0]
+                if spec.flip:
+                    mirrored = model(part[None, ..., ::-1].copy())[0, ..., ::-1]
+                    partner = [0, 2, 1, 3, 4] if spec.mirrored_classes else list(range(CLASSES))
+                    logits = (logits + mirrored[partner]) * np.float32(0.5)
+                powers[:, rows, columns] += np.exp(np.ascontiguousarray(logits[:, :height, :width]))
+                count[rows, columns] += 1
+        total += resize_bilinear(powers / count, (high, wide), spec.align_corners)
+    return total
+
+
+@settings(deadline=None, max_examples=60)
 @given(specs, st.integers(1, 40), st.integers(1, 40))
-def test_the_mask_is_where_the_scores_are_largest(spec: WholeImage, height: int, width: int) -> None:
+def test_the_scores_are_those_of_all_windows_held_at_once(spec: WholeImage, height: int, width: int) -> None:
+    image = noise(height, width)
+    scores = summed_scores(image, spec, Convolution(), CLASSES)
+    assert np.array_equal(scores, all_scores(image, spec, Convolution()))
+
+
+@settings(deadline=None, max_examples=80)
+@given(specs, st.integers(1, 40), st.integers(1, 40), st.sampled_from([2**29, 4000, 500]))
+def test_the_mask_is_where_the_scores_are_largest(spec: WholeImage, height: int, width: int, limit: int) -> None:
     image, model = noise(height, width), Convolution()
     scores = summed_scores(image, spec, model, CLASSES)
-    assert np.array_equal(segment(image, spec, model, CLASSES), scores.argmax(axis=0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bilinear, "_STRIP", 150)
+        patch.setattr(segment_module, "_check_scores", lambda *_: None)
+        patch.setattr(segment_module, "MAX_SCORES", limit)  # the smaller, the narrower are the parts judged together
+        assert np.array_equal(segment(image, spec, model, CLASSES), scores.argmax(axis=0))
 
 
 @settings(deadline=None, max_examples=60)
@@ -272,9 +313,24 @@ def test_an_image_that_is_too_large_for_one_look_is_refused_before_the_model_run
 
 
 def test_more_scores_than_fit_into_memory_are_refused_before_the_model_runs() -> None:
-    image = np.broadcast_to(np.uint8(0), (4000, 4000, 3))
-    with pytest.raises(ImageTooLarge, match="150 classes for 16000000 pixels are 2400000000 scores"):
-        segment(image, whole(window=Window(size=(512, 512))), never, 150)
+    image = np.broadcast_to(np.uint8(0), (4000, 3000, 3))
+    with pytest.raises(ImageTooLarge, match="150 classes for 12000000 pixels at once are 1800000000 scores") as refused:
+        segment(image, whole(), never, 150)
+    assert "window" in refused.value.fix
+
+
+def test_a_window_of_more_scores_than_fit_into_memory_is_refused_before_the_model_runs() -> None:
+    image = np.broadcast_to(np.uint8(0), (4000, 3000, 3))
+    with pytest.raises(ImageTooLarge, match="150 classes for 6000000 pixels at once") as refused:
+        segment(image, whole(window=Window(size=(2000, 4000))), never, 150)
+    assert "smaller `window`" in refused.value.fix
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (8000, 8000)])
+def test_windows_let_large_images_of_many_classes_through(size: tuple[int, int]) -> None:
+    spec = whole(scales=(0.5, 1.0, 2.0), window=Window(size=(512, 512)))
+    with pytest.raises(AssertionError, match="the model was run"):
+        segment(np.broadcast_to(np.uint8(0), (*size, 3)), spec, never, 150)
 
 
 @pytest.mark.parametrize(("base_size", "fix"), [(None, "Scale it down"), (4096, "Choose a smaller `base_size`")])
@@ -304,6 +360,24 @@ def test_scores_of_the_original_size_are_never_held_all_at_once() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 20e6  # the scores [50, 1000, 1000] would be 200e6
+
+
+@pytest.mark.parametrize(("classes", "limit"), [(50, 2**29), (50, 2_500_000)])
+def test_scores_of_windows_are_held_only_where_others_overlap_them(
+    classes: int, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(images: NDArray[Any]) -> NDArray[np.float32]:
+        return np.zeros((1, classes, *images.shape[2:]), np.float32)
+
+    monkeypatch.setattr(segment_module, "MAX_SCORES", limit)
+    image = noise(1000, 400)
+    tracemalloc.start()
+    try:
+        segment(image, whole(window=Window(size=(64, 64))), run, classes)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 50e6 if limit > 1e8 else 15e6  # the scores [50, 1000, 400] would be 80e6
 
 
 def test_small_strips_give_the_same_mask(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,15 +28,33 @@ class Bilinear:
         self._upper, self._lower, self._down = _neighbours(source[0], size[0], align_corners)
         self._left, self._right, self._across = _neighbours(source[1], size[1], align_corners)
 
+    def source_rows(self, rows: slice) -> slice:
+        """The rows of the source that some rows of the result are made of."""
+        return rows if self._unchanged else slice(int(self._upper[rows.start]), int(self._lower[rows.stop - 1]) + 1)
+
+    def source_columns(self, columns: slice) -> slice:
+        """The columns of the source that some columns of the result are made of."""
+        if self._unchanged:
+            return columns
+        return slice(int(self._left[columns.start]), int(self._right[columns.stop - 1]) + 1)
+
     def rows(self, values: NDArray[Any], rows: slice) -> NDArray[np.float32]:
         """The rows `rows` of the result, [..., rows, W], of values [..., h, w]; a view of these if nothing changes."""
+        everywhere = slice(0, len(self._left))
+        return self.part(values[..., self.source_rows(rows), self.source_columns(everywhere)], rows, everywhere)
+
+    def part(self, values: NDArray[Any], rows: slice, columns: slice) -> NDArray[np.float32]:
+        """Some rows and columns of the result, of exactly those of the source that they are made of.
+
+        It is a view of these if nothing changes.
+        """
         if self._unchanged:
-            return values[..., rows, :].astype(np.float32, copy=False)
-        upper, lower, down = self._upper[rows], self._lower[rows], self._down[rows, None]
-        first = upper[0]
-        part = values[..., first : lower[-1] + 1, :]
-        across = _between(part.take(self._left, axis=-1), part.take(self._right, axis=-1), self._across)
-        return _between(across.take(upper - first, axis=-2), across.take(lower - first, axis=-2), down)
+            return values.astype(np.float32, copy=False)
+        top, left = self._upper[rows.start], self._left[columns.start]
+        before, after = self._left[columns] - left, self._right[columns] - left
+        across = _between(values.take(before, axis=-1), values.take(after, axis=-1), self._across[columns])
+        upper, lower = self._upper[rows] - top, self._lower[rows] - top
+        return _between(across.take(upper, axis=-2), across.take(lower, axis=-2), self._down[rows, None])
 
 
 def strips(height: int, width: int) -> Iterator[slice]:

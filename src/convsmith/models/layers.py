@@ -51,7 +51,7 @@ class AdaptiveAverage(nn.Module):
 
 
 def adaptive_avg_pool2d(x: Tensor, bins: int) -> Tensor:
-    """`F.adaptive_avg_pool2d` that can be exported for any size; to what watches functions, one of that name either way."""
+    """`F.adaptive_avg_pool2d` that can be exported for any size; what watches functions sees it either way."""
     if has_torch_function_unary(x):
         pooled: Tensor = handle_torch_function(adaptive_avg_pool2d, (x,), x, bins)
         return pooled
