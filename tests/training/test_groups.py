@@ -166,6 +166,35 @@ def test_a_pattern_that_fits_no_parameter_is_an_error(key: str) -> None:
         parameter_groups(model_of("cifar_resnet20"), Sgd.model_validate({"name": "sgd", key: (("linaer.bias", 10.0),)}))
 
 
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("cifar_resnet20", "`linear.*`"),
+        ("resnet18", "`fc.*`"),
+        ("resnest50", "`fc.*`"),
+        ("mobilenet_v2", "`classifier.1.*`"),
+        ("convnext_tiny", "`head.*`"),
+        ("convnext_isotropic_small", "`head.*`"),
+        ("hrnet_w18", "`classifier.*`"),
+        ("hrnet_w18_seg", "`last_layer.3.*`"),
+        ("hrnet_w18_ocr", "`aux_head.3.*` and `cls_head.*`"),
+        ("resnet18_fcn", "`auxiliary_head.conv_seg.*` and `decode_head.conv_seg.*`"),
+        ("resnet18_upernet", "`auxiliary_head.conv_seg.*` and `decode_head.conv_seg.*`"),
+        ("torchvision/resnet18", "`model.fc.*`"),
+        ("torchvision/fcn_resnet50", "`model.classifier.4.*`"),
+        ("timm/test_convnext", "`model.head.fc.*`"),
+        ("timm/test_vit", "`model.head.*`"),
+    ],
+)
+def test_a_pattern_that_fits_no_parameter_names_the_head(name: str, head: str) -> None:
+    model = model_of(name)
+    with pytest.raises(ConvsmithError, match=r"called `nothing\.\*`") as refused:
+        parameter_groups(model, Sgd(name="sgd", lr_scales=(("nothing.*", 10.0),)))
+    assert f"The head of this model is {head};" in refused.value.fix
+    for pattern in head.replace("`", "").split(" and "):
+        parameter_groups(model, Sgd(name="sgd", lr_scales=((pattern, 10.0),)))
+
+
 def test_a_pattern_may_fit_frozen_parameters_only() -> None:
     model = model_of("cifar_resnet20")
     model.get_submodule("conv1").requires_grad_(False)

@@ -118,6 +118,15 @@ def test_a_frozen_backbone_keeps_weights_and_statistics_and_the_head_learns() ->
     assert changed == {"head.weight", "head.bias"}
 
 
+@pytest.mark.parametrize(
+    ("name", "head"), [("torchvision/resnet18", "model.fc."), ("timm/test_convnext", "model.head.fc.")]
+)
+def test_a_frozen_backbone_of_another_library_leaves_its_head_to_learn(name: str, head: str) -> None:
+    probe = cs.plan(cs.load_recipe("digits", [f"model.name={name}", "freeze.names=backbone"]), 100)
+    assert probe.groups is not None
+    assert {name for group in probe.groups for name in group.names} == {f"{head}weight", f"{head}bias"}
+
+
 def test_freezing_ends_after_its_epochs() -> None:
     model = TinyNet()
     each_epoch = begun(model, 3, "freeze.names=['bn1.*','layer1.0.*']", "freeze.epochs=2")

@@ -41,6 +41,11 @@ class VisionModel(nn.Module, ABC):
         return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
     @property
+    def head_prefixes(self) -> tuple[str, ...]:
+        """How the names of the heads' parameters begin, up to the dot after the layer's name."""
+        return tuple(f"{path}." for path in self.heads)
+
+    @property
     def input_layer(self) -> str:
         """Dotted path of the convolution that sees the image."""
         path: str = next(path for path, module in self.named_modules() if isinstance(module, nn.Conv2d))

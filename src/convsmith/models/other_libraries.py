@@ -33,6 +33,11 @@ class BridgedModel(VisionModel):
         """Dotted paths, inside the library's model, of the layers that give logits."""
 
     @property
+    def head_prefixes(self) -> tuple[str, ...]:
+        """How the names of the heads' parameters begin: `model.`, then the path inside the library's model."""
+        return tuple(f"model.{path}." for path in self.heads)
+
+    @property
     def input_layer(self) -> str:
         """Dotted path, inside the library's model, of its first convolution; empty where it has none."""
         return next((path for path, module in self.model.named_modules() if isinstance(module, nn.Conv2d)), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -30,14 +31,8 @@ def parameter_groups(model: nn.Module, optimizer: Optimizer) -> tuple[Group, ...
     Raises:
         ConvsmithError: a pattern fits no parameter, not even one that is frozen.
     """
-    every = [name for name, _ in model.named_parameters()]
     for key, rules in (("weight_decays", optimizer.weight_decays), ("lr_scales", optimizer.lr_scales)):
-        for pattern, _ in rules:
-            if not any(fnmatchcase(name, pattern) for name in every):
-                raise ConvsmithError(
-                    f"optimizer.{key}: no parameter of the model is called `{pattern}`{did_you_mean(pattern, every)}",
-                    fix=f"They are called {every[0]} to {every[-1]}; `*` stands for any letters.",
-                )
+        check_patterns(f"optimizer.{key}", [pattern for pattern, _ in rules], model)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     depth_scales = _depth_scales(model, optimizer.layer_decay)
     special = _special_weight_decays(model, optimizer)
@@ -52,6 +47,25 @@ def parameter_groups(model: nn.Module, optimizer: Optimizer) -> tuple[Group, ...
             optimizer.weight_decay,
         )
     return tuple(Group(scale, decay, tuple(group)) for (scale, decay), group in members.items())
+
+
+def check_patterns(key: str, patterns: Iterable[str], model: nn.Module) -> None:
+    """Raise a ConvsmithError if a pattern fits no parameter, not even one that is frozen.
+
+    Args:
+        key: of the recipe, for the message.
+        patterns: of shell, such as `layer4.*`.
+        model: whose parameters they name.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    heads = [f"{prefix}*" for prefix in (model.head_prefixes if isinstance(model, VisionModel) else ())]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            head = f"The head of this model is {' and '.join(f'`{name}`' for name in heads)}; its" if heads else "Its"
+            raise ConvsmithError(
+                f"{key}: no parameter of the model is called `{pattern}`{did_you_mean(pattern, [*heads, *names])}",
+                fix=f"{head} parameters are called {names[0]} to {names[-1]}; `*` stands for any letters.",
+            )
 
 
 def _special_weight_decays(model: nn.Module, optimizer: Optimizer) -> dict[str, float]:

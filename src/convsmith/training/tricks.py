@@ -9,12 +9,13 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
 from convsmith.models.layers import DropBlock, DropPath
 from convsmith.recipe.optimization import Freeze, Ramp
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
+from convsmith.training.groups import check_patterns
 
 logger = logging.getLogger(__name__)
 
@@ -118,15 +119,9 @@ def _frozen_names(model: nn.Module, freeze: Freeze) -> Callable[[str], bool]:
     names = [name for name, _ in model.named_parameters()]
     if freeze.names == "backbone":
         assert isinstance(model, VisionModel)
-        heads = tuple(f"{path}." for path in model.heads)
-        return lambda name: not name.startswith(heads)
+        return lambda name: not name.startswith(model.head_prefixes)
     patterns = freeze.names
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConvsmithError(
-                f"freeze.names: no parameter of the model is called `{pattern}`{did_you_mean(pattern, names)}",
-                fix="Names look like conv1.weight; `*` stands for any letters.",
-            )
+    check_patterns("freeze.names", patterns, model)
 
     def is_frozen(name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in patterns)
