@@ -103,6 +103,14 @@ def test_an_answer_that_is_no_number_is_caught() -> None:
         measure_parity(exact, lambda batch: np.full((len(batch), 10), np.nan, np.float32), [images()])
 
 
+def test_a_model_whose_answers_are_not_finite_is_not_proved() -> None:
+    model = TinyNet()
+    nn.init.constant_(model.head.weight, 3e38)
+    exact = inference_model(model, Preprocess(resize=32, crop=32))
+    with pytest.raises(ConvsmithError, match="the trained model gives logits that are not finite numbers"):
+        measure_parity(exact, lambda batch: np.zeros((len(batch), 10), np.float32), [images()])
+
+
 def test_a_bundle_states_the_parity_that_was_measured(tmp_path: Path) -> None:
     make_bundle(
         tmp_path / "bundle",

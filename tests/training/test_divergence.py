@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,14 @@ import torch
 from torch import Tensor, nn
 
 import convsmith as cs
+from convsmith.errors import ConvsmithError
+from convsmith.models import registry
 from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.divergence import STEPS, Diverged, LossWatch, first_non_finite
+from tests.tasks.tiny_segmenter import TinySegmenter
 from tests.training.linear_trainer import trainer, weights
 from tests.training.ranks import run_ranks, train_tiny
+from tests.training.scenes import scenes_recipe, write_scenes
 from tests.training.tiny_model import TinyNet
 
 
@@ -102,6 +107,70 @@ def test_a_rate_that_is_never_low_enough_is_an_error_in_the_end(digits: Path, tm
     hopeless = ("on_divergence=rollback", "optimizer.lr=1e9", "schedule.epochs=2", "checkpoint.every_steps=null")
     (answer,) = run_ranks(1, train_fragile, digits, tmp_path, *hopeless)
     assert answer.startswith("Diverged 2")
+
+
+class Fevered(TinyNet):
+    """Overflows in validation, and only there, when its head is too far from where it started."""
+
+    start: Tensor
+
+    def __init__(self, num_classes: int = 10, drop_path: float = 0.0) -> None:
+        super().__init__(num_classes, drop_path)
+        self.register_buffer("start", self.head.weight.detach().clone())
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        features, moved = super().forward_features(x), (self.head.weight.detach() - self.start).norm()
+        return features if self.training else features * torch.where(moved > 0.3, torch.inf, 1.0)
+
+
+def train_fevered(data: Path, out: Path, shard: bool, *overrides: str) -> str:
+    steady = ("optimizer.momentum=0", "optimizer.nesterov=false", "optimizer.lr=2", "schedule.epochs=2")
+    return train_tiny(data, out, (*FRAGILE, *steady, *overrides), network=Fevered, shard=shard)
+
+
+def test_answers_that_are_not_finite_end_the_run_without_a_best_epoch(digits: Path, tmp_path: Path) -> None:
+    (answer,) = run_ranks(1, train_fevered, digits, tmp_path, False, "checkpoint.every_steps=null")
+    assert answer.startswith("Diverged 2: a logit of validation images is not a finite number after step 6")
+    assert "the first layer with values that are not finite is `head`" in answer
+    assert latest_checkpoint(tmp_path / "checkpoints") is None
+
+
+@pytest.mark.parametrize(
+    ("count", "shard", "precision"),
+    [(1, False, "bf16"), (2, False, "fp32"), pytest.param(2, True, "fp32", marks=pytest.mark.slow)],
+)
+def test_with_rollback_it_goes_back_to_before_the_validation_that_failed(
+    digits: Path, tmp_path: Path, count: int, shard: bool, precision: str
+) -> None:
+    options = ("on_divergence=rollback", f"precision={precision}", "checkpoint.every_steps=2")
+    assert run_ranks(count, train_fevered, digits, tmp_path, shard, *options) == ["finished"] * count
+    state = json.loads((tmp_path / "checkpoints" / "best" / "state.json").read_text())
+    assert 0 < state["lr_factor"] < 1
+    assert all(math.isfinite(line["loss"]) for line in cs.Run(tmp_path).metrics)
+
+
+def test_masks_of_logits_that_are_not_finite_end_a_segmenters_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(TinySegmenter):
+        def segment(self, images: Tensor) -> Tensor:
+            return super().segment(images) * torch.inf
+
+    monkeypatch.setitem(registry._builders(), "tiny_segmenter", Broken)
+    recipe, scenes = scenes_recipe(tmp_path, "schedule.epochs=1"), write_scenes(tmp_path / "scenes")
+    with pytest.raises(Diverged, match="a logit of validation images is not a finite number after step 3"):
+        cs.train(recipe, scenes, tmp_path / "run")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_run_without_steps_says_that_its_weights_do_not_work(bad: float, tmp_path: Path) -> None:
+    made, _ = trainer(tmp_path)
+    weights(made)[0] = bad
+    with pytest.raises(
+        ConvsmithError, match="a logit of validation images is not a finite number: the weights"
+    ) as said:
+        made._evaluate()
+    assert not isinstance(said.value, Diverged)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -146,11 +146,18 @@ def measure_parity(
         What `Parity.figures` does.
 
     Raises:
-        ConvsmithError: they are farther apart.
+        ConvsmithError: they are farther apart, or the model's logits are not finite.
     """
     from convsmith.deploy.torch_runtime import TorchRuntime
 
     parity, trained = Parity(), TorchRuntime(model)
     for batch in batches:
-        parity.add(trained.run(batch.numpy()), run_exported(batch.numpy()))
+        expected = trained.run(batch.numpy())
+        if not np.isfinite(expected).all():
+            raise ConvsmithError(
+                "the trained model gives logits that are not finite numbers",
+                "a training that diverged leaves such weights",
+                "Nothing was written. Train again with a lower optimizer.lr.",
+            )
+        parity.add(expected, run_exported(batch.numpy()))
     return parity.figures(tolerance)

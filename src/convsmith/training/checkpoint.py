@@ -61,7 +61,7 @@ def new_checkpoint(folder: Path, step: int, state: Mapping[str, Any]) -> Iterato
 
 
 def set_aside_after(folder: Path, step: int) -> None:
-    """Rename checkpoints of later steps, which were found damaged, so that they no longer count as checkpoints."""
+    """Rename checkpoints of later steps, which cannot be gone on from, so that they no longer count as checkpoints."""
     for path in _steps(folder):
         if path.name > step_folder(folder, step).name:
             place = path.with_name(f"damaged-{path.name}")

@@ -20,17 +20,24 @@ LOWEST = FACTOR**5
 
 
 class Diverged(ConvsmithError):
-    """The loss is not a finite number."""
+    """The training's loss, or what it answers to validation images, is not a finite number.
 
-    def __init__(self, step: int, layer: str | None = None) -> None:
+    Args:
+        what: is not finite, and when.
+        layer: the first that gives such values, if it is known.
+        sound_until: the step up to which checkpoints can be trusted; None: all of them.
+    """
+
+    def __init__(self, what: str, layer: str | None = None, sound_until: int | None = None) -> None:
         where = f"; the first layer with values that are not finite is `{layer}`" if layer else ""
         super().__init__(
-            f"the training loss is not a finite number up to step {step}",
+            what,
             f"the training diverged{where}",
             "Lower optimizer.lr, lengthen schedule.warmup_epochs, set clip_grad_norm=1, or set precision=fp32; "
             "or set on_divergence=rollback to go on from the last checkpoint with half the learning rate. "
             "The checkpoints from before are kept.",
         )
+        self.sound_until = sound_until
 
 
 class LossWatch:

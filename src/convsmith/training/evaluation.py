@@ -12,9 +12,22 @@ from torch import Tensor, nn
 
 from convsmith.data.loader import Batch
 from convsmith.tasks.base import Results, Task
+from convsmith.training.divergence import first_non_finite
 from convsmith.training.memory import OutOfMemory, out_of_memory_is_named
 
 logger = logging.getLogger(__name__)
+
+
+class NotFinite(Exception):
+    """The model gives logits that are infinite, or not numbers.
+
+    Args:
+        layer: the first that does, if it is known.
+    """
+
+    def __init__(self, layer: str | None) -> None:
+        super().__init__(layer)
+        self.layer = layer
 
 
 @torch.inference_mode()
@@ -41,13 +54,17 @@ def evaluate(
 
     Raises:
         OutOfMemory: not even one image fits; a batch that does not is gone through in parts.
+        NotFinite: the model gives logits that are not finite numbers, whose order means nothing.
     """
 
     most: int | None = None  # images that memory has room for, where it has not for a batch
 
     def ask(images: Tensor) -> NDArray[np.float32]:
         with out_of_memory_is_named(len(images)):
-            return task.logits(model, as_input(images)).float().cpu().numpy()
+            logits = task.logits(model, as_input(images)).float()
+            if not bool(torch.stack(torch.aminmax(logits)).isfinite().all()):
+                raise NotFinite(first_non_finite(model, lambda: task.logits(model, as_input(images))))
+            return logits.cpu().numpy()
 
     def run(images: Tensor) -> NDArray[np.float32]:
         nonlocal most

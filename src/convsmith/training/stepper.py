@@ -112,7 +112,7 @@ class Stepper:
             watch.layer = first_non_finite(self.parts.model, self._last_pass)
         # The process that had it first knows best: the weights of the others have gone wrong by its gradients.
         _, layer = max(gather(world, (watch.steps, watch.layer or "")))
-        return Diverged(self.state.step, layer or None)
+        return Diverged(f"the training loss is not a finite number up to step {self.state.step}", layer or None)
 
     @property
     def loss_scale(self) -> float | None:

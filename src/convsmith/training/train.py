@@ -225,6 +225,8 @@ def _train(
                 progress.lr_factor *= FACTOR
                 reason = f"{error.what}: {error.why}"
                 change = f"{progress.lr_factor:g} times the learning rate of the recipe"
+                if world.leads and error.sound_until is not None:
+                    set_aside_after(run.checkpoints, error.sound_until)
             except OutOfMemory as error:
                 if error.smaller is None or world.size > 1:
                     raise

@@ -14,8 +14,8 @@ from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoint import Checkpoint
 from convsmith.training.distributed import gather, rest_before_fork
-from convsmith.training.divergence import STEPS
-from convsmith.training.evaluation import evaluate
+from convsmith.training.divergence import STEPS, Diverged
+from convsmith.training.evaluation import NotFinite, evaluate
 from convsmith.training.fitting import advance_in_memory
 from convsmith.training.observers.base import Record, RecordSplit, showing_first
 from convsmith.training.parts import Parts
@@ -181,7 +181,11 @@ class Trainer:
             )  # fmt: skip
 
     def _evaluate(self) -> dict[str, float] | None:
-        """The metrics on the validation images, the same in all processes, or None when a stop request came."""
+        """The metrics on the validation images, the same in all processes, or None when a stop request came.
+
+        Raises:
+            Diverged: an answer, or the loss, is not finite.
+        """
         parts, world, results, seen = self.parts, self.parts.world, self.parts.new_results(), 0
         model = self.stepper.ema.model if self.stepper.ema and judged_weights(self.recipe) == "ema" else parts.model
 
@@ -192,9 +196,15 @@ class Trainer:
             self._tell("evaluate", min(seen * world.size, parts.num_val), parts.num_val)
             return not parts.poll.asked
 
+        finished, wrong = False, None
         with self.stepper.replicas.whole(model):
             rest_before_fork(world)
-            finished = evaluate(model, parts.task, parts.as_input, parts.val, results, after_batch)
+            try:
+                finished = evaluate(model, parts.task, parts.as_input, parts.val, results, after_batch)
+            except NotFinite as error:
+                wrong = error
+        if found := [it for it in gather(world, wrong) if it is not None]:
+            raise self._diverged_in_validation("a logit", found[0].layer)
         if not all(gather(world, finished)):
             parts.poll.now()
             return None
@@ -204,7 +214,26 @@ class Trainer:
         values = results.compute()
         if math.isnan(values[parts.task.metric]):
             raise ConvsmithError("no validation image can be read", fix="Repair or replace them.")
+        if not all(map(math.isfinite, values.values())):
+            raise self._diverged_in_validation("the loss")
         return values
+
+    def _diverged_in_validation(self, what: str, layer: str | None = None) -> ConvsmithError:
+        """The error of figures that mean nothing; checkpoints since the last validation may be as bad."""
+        step, every = self.state.step, self.recipe.eval_every
+        if step == 0:
+            where = f"; the first layer with values that are not finite is `{layer}`" if layer else ""
+            return ConvsmithError(
+                f"{what} of validation images is not a finite number",
+                f"the weights are not those of a model that works{where}",
+                "Check model.weights, and whether they belong to this model.",
+            )
+        before = (self.epochs.at(step)[0] - 1) // every * every
+        return Diverged(
+            f"{what} of validation images is not a finite number after step {step}",
+            layer,
+            sound_until=self.epochs.total_steps(before),
+        )
 
     def _mean_loss(self) -> float:
         """The mean training loss of this epoch's steps so far.
