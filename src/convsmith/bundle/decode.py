@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,9 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from convsmith.bundle import tiff
 from convsmith.bundle.colours import eight_bit_rgb
-from convsmith.bundle.foreign import kind_of
 from convsmith.bundle.image_error import ImageError, ImageTooLarge, NoAnswer
 from convsmith.bundle.png_texts import without_large_texts
+from convsmith.bundle.signatures import kind_of
 from convsmith.errors import ConvsmithError, require_extra
 
 __all__ = ["ImageError", "ImageTooLarge", "NoAnswer"]  # which others take from here, besides what is defined here
@@ -188,7 +188,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _opened(file: BinaryIO, name: str) -> Image.Image:
+def _opened(file: IO[bytes], name: str) -> Image.Image:
     """`Image.open` of any of the `FORMATS`, and of HEIC where its extra is installed."""
     if max_pixels() > (Image.MAX_IMAGE_PIXELS or max_pixels()):
         Image.MAX_IMAGE_PIXELS = max_pixels()  # Pillow has a limit of its own

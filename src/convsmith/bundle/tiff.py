@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
@@ -57,7 +57,7 @@ def problem_of(tags: Mapping[int, Any]) -> Problem | None:
     return None
 
 
-def why_unknown(file: BinaryIO) -> Problem:
+def why_unknown(file: IO[bytes]) -> Problem:
     """Why Pillow does not know the bands of a TIFF; `file` stands at its start."""
     head = file.read(16)
     big = head[2] == 43

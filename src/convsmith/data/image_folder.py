@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from convsmith.data.dataset import Reader, Split
 from convsmith.data.index import Index, IndexBuilder, printable
 from convsmith.data.layout import class_folders, find_layout, quoted
-from convsmith.data.scan import images_below, list_folder, others_note
+from convsmith.data.nesting import Inside, check_nesting, inside_of
+from convsmith.data.remedies import remedy_for
+from convsmith.data.scan import held, images_below, leave_out_outputs, list_folder, others_note
 from convsmith.data.split import split_files
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.recipe.augmentation import Augment
@@ -78,30 +80,31 @@ def open_image_folder(root: Path, val_fraction: float | None) -> ImageFolder:
     layout = find_layout(root)
     others = layout.others.copy()
     train, val = IndexBuilder(root), IndexBuilder(root)
-    empty: list[str] = []
+    empty: dict[str, Counter[str]] = {}
+    nested: dict[str, Inside] = {}
     without_val: list[str] = []
     for target, (label, folder) in enumerate(layout.train.items()):
-        names = images_below(root, folder, others)
+        beside: Counter[str] = Counter()
+        names = images_below(root, folder, beside)
+        nested[label] = inside_of(folder, names)
+        others += beside
         if layout.val is None:
             names, held_out = (names, []) if val_fraction is None else split_files(names, val_fraction)
         else:
             held_out = images_below(root, layout.val[label], others) if label in layout.val else []
         if not names:
-            empty.append(label)
+            empty[label] = beside
         if not held_out:
             without_val.append(label)
         train.add(target, names)
         val.add(target, held_out)
     if empty:
-        raise ConvsmithError(
-            f"no training images for {quoted(empty)} in {printable(root)}",
-            "each class folder needs at least one",
-            "Add images to the folder, or remove it.",
-        )
+        raise _no_images(root, empty)
+    nesting = check_nesting(root, nested)
     train_index, val_index = train.build(), val.build()
     if not len(val_index) and val_fraction is not None:
         raise _nothing_to_validate(root, is_split=layout.val is None)
-    notes = [*layout.notes]
+    notes = [*layout.notes, *nesting]
     if others:
         notes.append(others_note(others))
     if layout.val is None and val_fraction is not None:
@@ -135,6 +138,7 @@ def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val")
     if split in listing.folders:
         parent = split
         listing = list_folder(root / split)
+    leave_out_outputs(root / parent, listing)
     folders = class_folders(root, parent, listing)
     known = frozenset(classes)
     for label in folders:
@@ -156,6 +160,17 @@ def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val")
             "Check the path of the data.",
         )
     return index
+
+
+def _no_images(root: Path, empty: Mapping[str, Counter[str]]) -> ConvsmithError:
+    """The error for class folders without images, by what else they hold."""
+    found = [f"`{printable(label)}` holds {held(others)}" for label, others in empty.items() if others][:3]
+    return ConvsmithError(
+        f"no training images for {quoted(empty)} in {printable(root)}",
+        "; ".join(["each class folder needs at least one", *found]),
+        remedy_for(suffix for others in empty.values() for suffix in others)
+        or "Add images to the folder, or remove it.",
+    )
 
 
 def _nothing_to_validate(root: Path, is_split: bool) -> ConvsmithError:

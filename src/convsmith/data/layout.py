@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convsmith.data.index import printable
-from convsmith.data.scan import Listing, list_folder
+from convsmith.data.remedies import remedy_for
+from convsmith.data.scan import Listing, held, leave_out_outputs, list_folder
 from convsmith.errors import ConvsmithError, counted, did_you_mean
 
 _MISNAMED_VAL = ("valid", "validation", "test")
-_SPLIT_LIKE = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+TRAIN_LIKE = frozenset({"train", "training"})
+HELD_OUT_LIKE = frozenset({"val", "valid", "validation", "test", "testing"})
+SPLIT_LIKE = TRAIN_LIKE | HELD_OUT_LIKE
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ def find_layout(root: Path) -> Layout:
         ConvsmithError: where folders are misnamed, missing, contradictory or unreadable.
     """
     top = list_folder(root)
+    leave_out_outputs(root, top)
     names = set(top.folders)
     others = Counter(top.others)
     notes: list[str] = []
@@ -58,6 +62,7 @@ def find_layout(root: Path) -> Layout:
         splits: list[dict[str, str]] = []
         for split in sorted(names & {"train", "val"}):
             listing = list_folder(root / split)
+            leave_out_outputs(root / split, listing)
             splits.append(class_folders(root, split, listing))
             notes += _stray_images(root / split, listing)
             others.update(listing.others)
@@ -85,14 +90,12 @@ def class_folders(root: Path, split: str, listing: Listing) -> dict[str, str]:
     """
     parent = root / split
     if not listing.folders:
-        raise ConvsmithError(
-            f"no class folders in {printable(parent)}",
-            f"it holds {counted(len(listing.images), 'image')} directly"
-            if listing.images
-            else "it holds no images either",
-            "Put the images of each class into a folder named after the class"
-            + (f"; if `{printable(split)}` is itself a class, put all class folders into train/." if split else "."),
-        )
+        images = f"{counted(len(listing.images), 'image')} directly" if listing.images else "no images either"
+        also = f", but {held(listing.others)}" if listing.others else ""
+        sort = "Put the images of each class into a folder named after the class"
+        sort += f"; if `{printable(split)}` is itself a class, put all class folders into train/." if split else "."
+        remedy = "" if listing.images else remedy_for(listing.others)
+        raise ConvsmithError(f"no class folders in {printable(parent)}", f"it holds {images}{also}", remedy or sort)
     folders: dict[str, str] = {}
     for name in listing.folders:
         try:
@@ -138,7 +141,7 @@ def _refuse_splits_without_train(root: Path, names: set[str]) -> None:
             "Rename the folder of training images to train, or pass the folder that holds both.",
         )
     for name in sorted(names):
-        if name.casefold() in _SPLIT_LIKE:
+        if name.casefold() in SPLIT_LIKE:
             raise ConvsmithError(
                 f"`{name}` in {printable(root)} looks like a part of a data set, not a class",
                 "the parts must be called train and val",
@@ -148,12 +151,18 @@ def _refuse_splits_without_train(root: Path, names: set[str]) -> None:
 
 def _only_one_class(root: Path, folder: str) -> ConvsmithError:
     inside = root / folder
-    nested = {"train", "val"} & set(list_folder(inside).folders)
-    return ConvsmithError(
-        f"only one class folder: {printable(inside)}",
-        "there is nothing to tell apart",
-        f"Pass {printable(inside)} instead." if nested else "Add a folder for each further class.",
-    )
+    listing = list_folder(inside)
+    while len(listing.folders) == 1 and not listing.images:
+        inside /= listing.folders[0]
+        listing = list_folder(inside)
+    fix = "Add a folder for each further class."
+    if listing.folders and not listing.images:
+        fix = f"Are the classes {quoted(listing.folders, 3)}? Then "
+        split = folder.partition("/")[0] if "/" in folder else ""
+        fix += f"move them up into {printable(root / split)}." if split else f"pass {printable(inside)} instead."
+        if {"train", "val"} & set(listing.folders):
+            fix = f"Pass {printable(inside)} instead."
+    return ConvsmithError(f"only one class folder: {printable(root / folder)}", "there is nothing to tell apart", fix)
 
 
 def _stray_images(directory: Path, listing: Listing) -> list[str]:

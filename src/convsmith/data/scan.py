@@ -13,7 +13,30 @@ from typing import Literal
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.index import printable
+from convsmith.data.outputs import is_marked, is_output
+from convsmith.data.remedies import refuse_what_is_no_folder
 from convsmith.errors import ConvsmithError
+
+_NOT_DATA = frozenset(  # folders that systems and trackers make beside images, and in some cases copies of those
+    (
+        *("lost+found", "$recycle.bin", "recycler", "system volume information", "found.000", "temporary items"),
+        *("network trash folder", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"),
+        *("mlruns", "mlartifacts", "wandb", "__pycache__"),
+    )
+)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, like the `._cat.jpg` that a Mac puts beside cat.jpg."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def is_no_data(name: str) -> bool:
+    """Whether a folder is one that systems or trackers make for themselves."""
+    return name.casefold() in _NOT_DATA
+
+
+_OURS = "written by convsmith"
 
 
 @dataclass
@@ -22,13 +45,14 @@ class Listing:
 
     folders: list[str] = field(default_factory=list)  # sorted by their bytes
     images: list[str] = field(default_factory=list)  # in the file system's order
-    others: Counter[str] = field(default_factory=Counter)  # files that are not images, by kind
+    others: Counter[str] = field(default_factory=Counter)  # what is neither, by kind
 
 
 def list_folder(directory: Path) -> Listing:
     """The entries of one folder. ConvsmithError if it is missing, a file, or not readable.
 
-    Names that start with a dot, and `__MACOSX`, are skipped. Links are followed; one that leads nowhere counts as a
+    Names that start with a dot, and `__MACOSX`, are skipped; folders that systems make are among the others. Links are
+    followed; one that leads nowhere counts as a
     file, so that a broken link to an image becomes a bad file with a name instead of a silent gap.
     """
     listing = Listing()
@@ -36,12 +60,14 @@ def list_folder(directory: Path) -> Listing:
         with os.scandir(directory) as entries:
             for entry in entries:
                 name = entry.name
-                if name.startswith(".") or name == "__MACOSX":
+                if is_hidden(name):
                     continue
                 kind = _kind(entry)
                 _, dot, extension = name.rpartition(".")
                 suffix = (dot and dot + extension).lower()
-                if kind == "folder":
+                if kind == "folder" and is_no_data(name):
+                    listing.others[f"`{printable(name)}`"] += 1
+                elif kind == "folder":
                     listing.folders.append(name)
                 elif kind == "file" and suffix in IMAGE_SUFFIXES:
                     listing.images.append(name)
@@ -49,21 +75,26 @@ def list_folder(directory: Path) -> Listing:
                     listing.others[printable(suffix) or "without extension"] += 1
                 else:
                     listing.others[kind] += 1
-    except NotADirectoryError as error:
-        raise ConvsmithError(
-            f"{printable(directory)} is a file", "data is a folder", "Unpack it if it is an archive."
-        ) from error
     except OSError as error:
+        refuse_what_is_no_folder(directory)
         raise _unreadable(directory, error) from error
     listing.folders.sort(key=os.fsencode)
     return listing
+
+
+def leave_out_outputs(directory: Path, listing: Listing) -> None:
+    """Count the folders that convsmith wrote, such as `runs`, among the others."""
+    ours = [name for name in listing.folders if is_output(directory / name)]
+    for name in ours:
+        listing.folders.remove(name)
+        listing.others[f"`{printable(name)}` ({_OURS})"] += 1
 
 
 def images_below(root: Path, folder: str, others: Counter[str]) -> list[bytes]:
     """All images in `root/folder` at any depth, as paths relative to `root`, sorted by their bytes.
 
     Each real folder is read once, and none that lies above is entered again, so links cannot make a loop.
-    Files that are not images are added to `others`, by kind.
+    Files that are not images are added to `others`, by kind, and so are folders that convsmith wrote.
     """
     found: list[bytes] = []
     visited = {_identity(above) for above in _folders_above(root, root / folder)}
@@ -76,6 +107,9 @@ def images_below(root: Path, folder: str, others: Counter[str]) -> list[bytes]:
             continue
         visited.add(identity)
         listing = list_folder(directory)
+        if (listing.others[".json"] or listing.others[".txt"]) and is_marked(directory):
+            others[_OURS] += 1
+            continue
         found += [os.fsencode(f"{relative}/{name}") for name in listing.images]
         pending += [f"{relative}/{name}" for name in reversed(listing.folders)]
         others.update(listing.others)
@@ -84,11 +118,16 @@ def images_below(root: Path, folder: str, others: Counter[str]) -> list[bytes]:
 
 def others_note(others: Counter[str]) -> str:
     """The line about files that are not images, by kind."""
+    return f"left out, not images: {held(others)}"
+
+
+def held(others: Counter[str]) -> str:
+    """What is not images, by kind: `3 .txt, 1 .csv`."""
     common = others.most_common(5)
     kinds = [f"{count} {kind}" for kind, count in common]
     if (rest := others.total() - sum(count for _, count in common)) > 0:
         kinds.append(f"{rest} of other kinds")
-    return f"left out, not images: {', '.join(kinds)}"
+    return ", ".join(kinds)
 
 
 def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "pipe, socket or device"]:

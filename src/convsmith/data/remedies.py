@@ -1,0 +1,47 @@
+"""What to do about files and addresses that are not folders of images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from convsmith.data.index import printable
+from convsmith.errors import ConvsmithError
+
+_URL = re.compile(r"(?:^|/)((?:https?|s3|gs|az|abfss?|hf|ftp|file):/+[^/].*)")
+_PICTURES = (
+    ".jp2 .j2k .jxl .psd .svg .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .raw .exr .dcm .nii .ppm .pgm .pbm .pnm .ico "
+    ".tga .pcx .eps .pdf .icns .heics .fits"
+)
+_WHAT_TO_DO: Mapping[str, str] = {
+    ".zip .tar .gz .tgz .bz2 .xz .zst .7z .rar": "Unpack the archive and give the folder.",
+    ".csv .tsv .xlsx .lst .jsonl": "A table is not read: put the images of each class into a folder of its name.",
+    ".parquet .arrow .feather .tfrecord .tfrecords .npz .npy .h5 .hdf5 .mat .pkl .pickle .pt .pth .lmdb .mdb .rec .bin":
+        "Images inside a file of data are not read: write each as a JPEG or PNG into a folder of its class.",
+    ".mp4 .mov .avi .mkv .webm .m4v": "A video is not read: take pictures from it, such as with ffmpeg.",
+    ".xml .json": "Boxes and other annotations are not read: leave this folder out of the data.",
+    _PICTURES: "Convert the pictures to JPEG or PNG.",
+}  # fmt: skip
+_REMEDIES = {suffix: remedy for suffixes, remedy in _WHAT_TO_DO.items() for suffix in suffixes.split()}
+
+
+def remedy_for(suffixes: Iterable[str]) -> str:
+    """What to do about files in place of images, by the first extension that is known; empty if none is."""
+    return next((_REMEDIES[suffix] for suffix in suffixes if suffix in _REMEDIES), "")
+
+
+def refuse_what_is_no_folder(given: Path) -> None:
+    """Raise a ConvsmithError for a file and for an address on the network, in place of a folder of images."""
+    if given.is_file():
+        raise ConvsmithError(
+            f"{printable(given)} is a file",
+            "data is a folder",
+            remedy_for([given.suffix.lower()]) or "Give the folder.",
+        )
+    if (found := _URL.search(str(given))) and not given.exists():
+        raise ConvsmithError(
+            f"{printable(found[1])} is an address on a network",
+            "data is a folder of this machine",
+            "Download and unpack it, then give the folder.",
+        )
