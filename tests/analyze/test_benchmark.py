@@ -48,6 +48,7 @@ def test_torch_is_the_architecture_in_eager_mode(tmp_path: Path) -> None:
 def test_own_images_take_turns_and_those_of_a_segmentation_have_one_size(tmp_path: Path, pixel_bundle: Path) -> None:
     for number, size in enumerate([(20, 16), (9, 9), (20, 16)]):
         (tmp_path / f"{number}.png").write_bytes(picture(LABELS[number], size=size))
+        (tmp_path / f"._{number}.png").write_bytes(b"of a Mac")
     report = benchmark([pixel_bundle], (), [4], images=tmp_path, seconds=0.01)
     assert report.images == f"3 images of {tmp_path}"
     with pytest.raises(ConvsmithError, match="there are no images in"):

@@ -12,6 +12,7 @@ from PIL import Image
 from convsmith.analyze import choose_recipe as module
 from convsmith.analyze.choose_recipe import choose_recipe
 from convsmith.cli.main import main
+from convsmith.data.image_folder import open_image_folder
 from convsmith.errors import ConvsmithError
 from convsmith.models.published import Weights
 from convsmith.recipe.load import load_recipe
@@ -227,6 +228,60 @@ def test_the_named_command_trains_the_same(command: Callable[..., None], capsys:
         command(*named[3:])
     assert again.value.args == chosen.value.args
     assert chosen.value.args[0].schedule.epochs == 3
+
+
+@pytest.mark.parametrize("name", ["cats", "cars"])
+def test_each_folder_has_a_run_of_its_own(name: str, command: Callable[..., None], tmp_path: Path) -> None:
+    root = photos(tmp_path / "pictures" / name, 50, a=3, b=3)
+    with pytest.raises(Trained) as caught:
+        command(f"{root}/")
+    assert caught.value.args[2] == Path("runs") / name
+
+
+def test_a_folder_without_a_name_has_the_run_of_its_real_one(
+    command: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photos(tmp_path / "flowers", 50, a=3, b=3))
+    with pytest.raises(Trained) as caught:
+        command(".")
+    assert caught.value.args[2] == Path("runs/flowers")
+
+
+def test_a_run_of_the_former_default_directory_is_pointed_out(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos(Path("cats"), 50, a=3, b=3)
+    Path("runs/finetune-small").mkdir(parents=True)
+    Path("runs/finetune-small/recipe.yaml").write_text("a run")
+    with pytest.raises(Trained):
+        command("cats")
+    assert "go on with it by --out runs/finetune-small" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("photos.zip", "Unpack the archive and give the folder."),
+        ("photos.tar.gz", "Unpack the archive and give the folder."),
+        ("labels.csv", "A table is not read: put the images of each class into a folder"),
+        ("train.parquet", "write each as a JPEG or PNG into a folder of its class"),
+        ("https://example.com/photos.zip", "Download and unpack it, then give the folder."),
+        ("s3://bucket/photos", "s3:/bucket/photos is an address on a network: data is a folder of this machine"),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True])
+def test_what_is_no_folder_is_named_with_what_to_do(
+    given: str, words: str, named: bool, command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "://" not in given:
+        Path(given).write_bytes(b"")
+    with pytest.raises(ConvsmithError) as caught:
+        open_image_folder(Path(given), 0.1)
+    if not named:
+        with pytest.raises(SystemExit, match="2"):
+            command(given)
+        assert words in capsys.readouterr().err.replace("\n", " ")
+    assert words in str(caught.value).replace("\n", " ")
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,34 @@ def test_a_missing_file_is_an_error_and_the_others_are_predicted(colour_bundle: 
     assert result.stderr == b"error: gone.png: no such file or directory\n"
 
 
+def test_what_systems_and_convsmith_write_into_a_folder_is_not_predicted(colour_bundle: Path, photos: Path) -> None:
+    wanted = predicted(colour_bundle, photos)
+    for name in ("._b.png", ".hidden/b.png", "__MACOSX/b.png"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes(b"no image")
+    assert predicted(colour_bundle, photos) == wanted
+    for name in ("@eaDir/b.png", "predictions/a.png", "predictions/a.overlay.jpg", "predictions/a.json"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes(picture("red"))
+    result = run(colour_bundle, photos, "--format", "csv")
+    assert result.returncode == 0
+    assert [row["path"] for row in csv.DictReader(io.StringIO(result.stdout.decode()))] == [path for path, _ in wanted]
+    assert result.stderr.decode().splitlines() == [
+        f"left out: {photos}/@eaDir, which a system wrote",
+        f"left out: {photos}/predictions, which convsmith wrote",
+    ]
+
+
+def test_a_pattern_leaves_hidden_files_out(colour_bundle: Path, photos: Path) -> None:
+    for name in ("inner/._c.webp", "inner/@eaDir/c.webp"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes(b"no image")
+    found = [path for path, _ in predicted(colour_bundle, f"{photos}/**/*.webp")]
+    assert found == [str(photos / "inner" / "c.webp")]
+    assert [path for path, _ in predicted(colour_bundle, f"{photos}/inner/*c.webp")] == found
+    assert [path for path, _ in predicted(colour_bundle, f"{photos}/inner/[._c]*.webp")] == found
+
+
 @pytest.mark.parametrize(("argument", "reason"), [("empty", "no image in this folder"), ("*.xyz", "no file matches")])
 def test_finding_no_image_is_an_error(colour_bundle: Path, tmp_path: Path, argument: str, reason: str) -> None:
     (tmp_path / "empty").mkdir()

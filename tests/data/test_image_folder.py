@@ -93,6 +93,49 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert "no class folders" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("names", "found", "fix"),
+    [
+        (["dog/1.CR2", "dog/2.CR2"], "`dog` holds 2 .cr2", "Convert the pictures to JPEG or PNG."),
+        (["annotations/1.xml"], "`annotations` holds 1 .xml", "leave this folder out of the data"),
+        (["dog/1.mp4"], "`dog` holds 1 .mp4", "take pictures from it"),
+        (["dog/1.npy", "dog/notes.txt"], "`dog` holds 1 .npy, 1 .txt", "write each as a JPEG or PNG"),
+        (["dog/"], "each class folder needs at least one\n", "Add images to the folder"),
+    ],
+)
+def test_a_class_without_images_is_named_with_what_it_holds(
+    tmp_path: Path, names: list[str], found: str, fix: str
+) -> None:
+    message = refusal(write_files(tmp_path, "cat/1.png", "cat/2.png", *names))
+    assert found in message
+    assert fix in message
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"), [("train.parquet", "write each as a JPEG"), ("all.zip", "Unpack"), ("labels.csv", "table")]
+)
+def test_files_in_place_of_class_folders_are_named(tmp_path: Path, name: str, fix: str) -> None:
+    message = refusal(write_files(tmp_path, name))
+    assert f"it holds no images either, but 1 {Path(name).suffix}" in message
+    assert fix in message
+
+
+@pytest.mark.parametrize("name", ["lost+found", "$RECYCLE.BIN", "System Volume Information", "@eaDir", "#recycle"])
+@pytest.mark.parametrize("inside", ["", "train/", "train/cat/"])
+def test_folders_of_a_system_are_left_out_with_a_note(tmp_path: Path, name: str, inside: str) -> None:
+    write_files(tmp_path, *TWO_CLASSES, f"{inside}{name}/1.png", f"{inside}{name}/deep/2.png")
+    folder = open_image_folder(tmp_path, None)
+    assert folder.classes == ("cat", "dog")
+    assert len(folder.train) == 3
+    if inside:
+        assert folder.notes == (f"left out, not images: 1 `{name}`",)
+
+
+def test_the_files_of_a_system_are_counted(tmp_path: Path) -> None:
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "train/cat/Thumbs.db", "train/desktop.ini"), None)
+    assert sorted(folder.notes[0].split(": ")[1].split(", ")) == ["1 .db", "1 .ini"]
+
+
 def test_images_without_class_folders_are_refused(tmp_path: Path) -> None:
     assert "it holds 2 images directly" in refusal(write_files(tmp_path, "1.png", "2.png"))
 

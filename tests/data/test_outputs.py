@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from convsmith.analyze.lr_finder import find_lr
+from convsmith.analyze.profile import profile_training
 from convsmith.data.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.data.scan import images_below
+from convsmith.deploy.out import check_out
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.load import load_recipe
+from convsmith.training.train import train
 from tests.data.folders import write_files
 
+RECIPE = load_recipe("digits", ["model.num_classes=null"])
 PHOTOS = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
 OUTPUTS = {
     "a run": ("runs/x/recipe.yaml", "runs/x/plan.json", "runs/x/checkpoints/step-1/state.json", "runs/x/report.png"),
@@ -83,6 +90,22 @@ def test_an_output_among_the_images_is_refused(tmp_path: Path, layout: tuple[str
 def test_an_output_beside_the_images_is_not(tmp_path: Path, out: str) -> None:
     data = write_files(tmp_path / "data", *PHOTOS, *OUTPUTS["a run"], "notes/read.txt")
     refuse_output_in_data(data / out, data)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda out, data: train("digits", data, out),
+        lambda out, data: find_lr(RECIPE, data, out),
+        lambda out, data: profile_training(RECIPE, data, out),
+        lambda out, data: check_out(out, (), data),
+    ],
+)
+def test_every_command_that_writes_refuses_it_before(tmp_path: Path, write: Callable[[Path, Path], object]) -> None:
+    write_files(tmp_path, *PHOTOS)
+    with pytest.raises(ConvsmithError, match="would be taken for images"):
+        write(tmp_path / "cat" / "out", tmp_path)
+    assert not (tmp_path / "cat" / "out").exists()
 
 
 def test_a_run_that_lies_among_the_images_may_go_on(tmp_path: Path) -> None:

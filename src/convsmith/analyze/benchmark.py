@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES, decode_rgb, read_bytes
+from convsmith.bundle.decode import decode_rgb, read_bytes
 from convsmith.bundle.format import Manifest, read_files, read_manifest
 from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import Runtime, available_cores
+from convsmith.data.scan import images_below
 from convsmith.deploy.format import open_files, refuse_code
 from convsmith.deploy.speed import first_input
 from convsmith.errors import ConvsmithError, counted, did_you_mean, require_extra
@@ -194,7 +197,8 @@ class _Inputs:
 
 
 def _image_files(folder: Path) -> list[bytes]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    above, name = folder.absolute().parent, folder.absolute().name
+    found = [above / os.fsdecode(path) for path in images_below(above, name, Counter())]
     if not found:
         raise ConvsmithError(f"there are no images in {folder}", fix="Name a folder of images.")
     count = min(_SOURCES, len(found))

@@ -88,7 +88,7 @@ def distil(
     recipe = student_recipe(Path(teacher), student, overrides)
     manifest = read_manifest(folder)
     models = {"teacher": read_model(folder, manifest)}
-    check_out(Path(out) / _INT8, (folder, data))  # before the training, not after it
+    check_out(Path(out) / _INT8, (folder,), data)  # before the training, not after it
     check_classes(data, open_data(recipe, data).classes, manifest)
     run = train(recipe, data, out)
     int8 = run.path / _INT8

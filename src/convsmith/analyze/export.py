@@ -68,7 +68,7 @@ def export(
     chosen = find_format(file_format)
     if opset is not None and chosen.needs_model:
         raise ConvsmithError(f"--opset does not go with {file_format}", "it is not made of ONNX", "Leave it out.")
-    check_out(out, (place, place / "bundle", data))
+    check_out(out, (place, place / "bundle"), data)
     manifest, source, trained = _open(place, opset, size)
     files = export_files(file_format, source)
     if images is None:

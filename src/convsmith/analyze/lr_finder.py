@@ -92,7 +92,7 @@ def find_lr(
         )
     recipe, folder, plan = prepare_training(recipe, data)
     require_steps(recipe)
-    out = made_out_folder(Path(out), "a range test")
+    out = made_out_folder(Path(out), Path(data), "a range test")
     rates = np.geomspace(start, end, steps).tolist()
     factor = base_lr(recipe) / recipe.optimizer.lr
     plan = replace(

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 
 
-def made_out_folder(out: Path, what: str) -> Path:
+def made_out_folder(out: Path, data: Path, what: str) -> Path:
     """The folder, made if need be.
 
     Args:
         out: where it is to be.
+        data: the folder of images that is analysed.
         what: the analysis, for the message: it changes no run.
 
     Raises:
-        ConvsmithError: it holds a run, or cannot be made.
+        ConvsmithError: it holds a run, lies among the images, or cannot be made.
     """
+    refuse_output_in_data(out, data)
     if (out / "recipe.yaml").exists():
         raise ConvsmithError(f"{out} holds a run", f"{what} changes none", "Choose another folder with --out.")
     try:

@@ -137,7 +137,7 @@ def profile_training(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it calls a machine without a GPU an error
     recipe, dataset, plan = prepare_training(recipe, data)
     require_steps(recipe)
-    out = made_out_folder(Path(out), "a profile")
+    out = made_out_folder(Path(out), Path(data), "a profile")
     device = pick_device()
     workers = loader_workers(recipe, device, World())
     warm_up = max(WARM_UP_STEPS, -(-workers * _PREFETCHED // plan.accumulation))

@@ -48,7 +48,7 @@ def quantize_by_training(
             what `train` raises.
     """
     bundle, data, out = Path(bundle), Path(data), Path(out)
-    check_out(out, (bundle, data))  # before the training, not after it
+    check_out(out, (bundle,), data)  # before the training, not after it
     float_manifest, content = read_float(bundle)
     recipe = int8_recipe(bundle, overrides)
     check_classes(data, open_data(recipe, data).classes, float_manifest)

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES, MAX_BYTES
+from convsmith.cli.text import printable
+from convsmith.data.outputs import is_output
+from convsmith.data.scan import is_hidden, is_no_data
 
 Complain = Callable[[str, str], None]
 """Takes the name of what is wrong, and the reason."""
@@ -17,7 +20,8 @@ Complain = Callable[[str, str], None]
 def find_images(arguments: Sequence[str], complain: Complain) -> Iterator[tuple[str, Path | bytes]]:
     """Names and images, in order, one folder at a time.
 
-    A folder gives the image files in it and below, by name; links to other folders are not followed. A pattern is
+    A folder gives the image files in it and below, by name; links to other folders are not followed. Hidden names,
+    and folders that convsmith or a system wrote, are left out, the latter with a note on standard error. A pattern is
     expanded here where the shell did not. `-` is one image on standard input. Whatever else is typed counts as a
     file, of any name.
     """
@@ -33,6 +37,8 @@ def find_images(arguments: Sequence[str], complain: Complain) -> Iterator[tuple[
             if not matches:
                 complain(argument, "no file matches")
             for match in matches:
+                if is_hidden(Path(match).name) or any(is_no_data(part) for part in Path(match).parts):
+                    continue
                 yield from _file_or_folder(match, complain)
         else:
             yield from _file_or_folder(argument, complain)
@@ -45,9 +51,14 @@ def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]
     found = False
     walk = os.walk(name, onerror=lambda error: complain(str(error.filename), (error.strerror or str(error)).lower()))
     for folder, subfolders, files in walk:
-        subfolders.sort()
+        subfolders[:] = [name for name in sorted(subfolders) if not is_hidden(name)]
+        for subfolder in [Path(folder, name) for name in subfolders]:
+            maker = "a system" if is_no_data(subfolder.name) else "convsmith" if is_output(subfolder) else None
+            if maker:
+                subfolders.remove(subfolder.name)
+                print(f"left out: {printable(str(subfolder))}, which {maker} wrote", file=sys.stderr)
         for file in sorted(files):
-            if Path(file).suffix.lower() in IMAGE_SUFFIXES:
+            if Path(file).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file):
                 found = True
                 path = Path(folder, file)
                 yield str(path), path

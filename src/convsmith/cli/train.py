@@ -26,7 +26,7 @@ def train(
         Path | None,
         typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*. Needed with a recipe."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/RECIPE]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/RECIPE, or runs/FOLDER]")] = None,
     finetune: Finetune = None,
     resume: Annotated[
         Literal["auto", "never"], typer.Option(help="`auto` goes on with the run that the directory holds.")
@@ -62,6 +62,7 @@ def train(
 
     Example: convsmith train convnext_large-in1k --data imagenet/ --devices 8 --shard
     """
+    from convsmith.data.remedies import refuse_what_is_no_folder, remedy_for
     from convsmith.launch.world import World
     from convsmith.recipe.load import load_recipe
 
@@ -81,10 +82,17 @@ def train(
 
         choice = choose_recipe(data)
         recipe, words = choice.recipe, [*choice.overrides, *words]
+        reasons, before = choice.reasons, Path("runs") / recipe
+        if out is None:
+            out = Path("runs") / data.resolve().name
+            if before != out and (before / "recipe.yaml").exists() and not out.exists():
+                reasons += (f"{before} holds a run: if it is of these images, go on with it by --out {before}",)
         options: dict[str, object] = {"--data": data, "--out": out, "--finetune": finetune, "--tracker": tracker}
         options |= {"--devices": devices if devices > 1 else None, "--shard": "" if shard else None}
         if world.leads:
-            _say_choice(choice.reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
+            _say_choice(reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
+    elif data is None and ("://" in recipe or remedy_for([Path(recipe).suffix.lower()])):
+        refuse_what_is_no_folder(Path(recipe))
     checked = load_recipe(recipe, words)
     if data is None:
         alone = f" To train on the folder of that name, write {recipe}/." if Path(recipe).is_dir() else ""

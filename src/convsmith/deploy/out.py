@@ -7,27 +7,32 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from convsmith.bundle.format import MANIFEST, read_manifest
+from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.storage import TEMPORARY
 
 
-def check_out(out: Path, reads: Iterable[Path]) -> None:
+def check_out(out: Path, reads: Iterable[Path], data: Path) -> None:
     """Refuse to write where nothing can be written, or to replace what is no artefact or what the artefact is made of.
+
+    Nor may it lie among the images of the data, where it would be taken for some of them.
 
     A whole bundle may be replaced if nothing else lies in its folder; and so may an empty folder.
 
     Args:
         out: the folder to write.
-        reads: what must stay, wherever in `out` it is.
+        reads: what must stay besides the data, wherever in `out` it is.
+        data: the folder of images that it is measured by.
 
     Raises:
         ConvsmithError: it must not be written.
     """
-    for kept in reads:
+    for kept in (*reads, data):
         if kept.resolve().is_relative_to(out.resolve()):
             raise ConvsmithError(
                 f"{out} cannot be replaced", f"{kept} is read for it", "Choose another folder with --out."
             )
+    refuse_output_in_data(out, data)
     try:
         place = next(parent for parent in out.resolve().parents if parent.exists())
         with TemporaryDirectory(dir=place, prefix=f"{TEMPORARY}{out.resolve().name}."):

@@ -127,7 +127,7 @@ def quantize_bundle(
             bundle is INT8 already, or more than `max_drop` is lost.
     """
     source = Path(bundle)
-    check_out(Path(out), (source, Path(data)))
+    check_out(Path(out), (source,), Path(data))
     manifest, content = read_float(source)
     train, val = open_labelled(manifest, Path(data))
     if method == "dynamic":

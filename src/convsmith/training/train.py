@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from convsmith.data.dataset import DataSet, num_samples
+from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT, World
 from convsmith.models.published import list_weights, weights
@@ -82,6 +83,7 @@ def train(
         TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
     """
     run = Run(Path(out))
+    refuse_output_in_data(run.path, Path(data))
     with joined(peer_timeout, sharded=shard) as world, nullcontext() if world.leads else _silence():
         if shard and not world.sharded:
             logger.warning("one process alone keeps all of the model: it has nobody to share it out with")
