@@ -37,13 +37,14 @@ def test_every_fault_is_found_and_named_by_the_image(tmp_path: Path) -> None:
     }
 
 
-def test_above_the_limit_sizes_are_compared_and_pixels_are_not_decoded(tmp_path: Path) -> None:
+def test_above_the_limit_images_are_not_decoded_but_masks_are(tmp_path: Path) -> None:
     write_folders(tmp_path, *[f"train/big{i}" for i in range(5)], "val/1")
     folder = pairs_with_faults(tmp_path)
     for i in range(5):  # holes that make the files large
         os.truncate(tmp_path / f"images/train/big{i}.jpg", 250 * MEBIBYTE)
     assert sum(folder.train.image(i).stat().st_size for i in range(len(folder.train))) > DECODE_LIMIT
-    assert reasons(folder).keys() == {"image", "mask", "size"}
+    (tmp_path / "images/train/good.jpg").write_bytes(png()[:60])
+    assert reasons(folder).keys() == {"image", "mask", "size", "value"}
 
 
 def test_good_pairs_are_not_listed(tmp_path: Path) -> None:

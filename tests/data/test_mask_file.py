@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from convsmith.bundle.decode import MAX_PIXELS, ImageError, ImageTooLarge
-from convsmith.data.mask_file import MaskRules, check_pair_header, decode_mask, read_mask, read_pair, values_in
+from convsmith.data.mask_file import MaskRules, decode_mask, read_mask, read_mask_of, read_pair, values_in
 from tests.data.folders import png
 from tests.data.masks import mask_png
 
@@ -250,7 +250,7 @@ def write(root: Path, image: Image.Image, mask: Any, orientation: int | None = N
 def read_twice(pair: tuple[Path, Path]) -> str:
     """What the header check and reading say alike."""
     with pytest.raises(ImageError) as by_header:
-        check_pair_header(*pair)
+        read_mask_of(*pair, FIVE)
     with pytest.raises(ImageError) as by_reading:
         read_pair(*pair, FIVE)
     assert str(by_header.value) == str(by_reading.value)
@@ -259,7 +259,7 @@ def read_twice(pair: tuple[Path, Path]) -> str:
 
 def test_a_pair_is_a_picture_and_its_classes(tmp_path: Path) -> None:
     pair = write(tmp_path, Image.new("L", (3, 2), 200), [[0, 1, 2], [3, 4, 255]])
-    check_pair_header(*pair)
+    read_mask_of(*pair, FIVE)
     picture, classes = read_pair(*pair, FIVE)
     assert (picture.mode, picture.size) == ("RGB", (3, 2))
     assert classes.tolist() == [[0, 1, 2], [3, 4, 255]]
@@ -273,7 +273,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_a_mask_lies_as_the_upright_image_does(tmp_path: Path, orientation: int) -> None:
     pair = write(tmp_path, Image.new("L", (6, 4)), np.zeros((6, 4), np.uint8), orientation)
-    check_pair_header(*pair)
+    read_mask_of(*pair, FIVE)
     picture, classes = read_pair(*pair, FIVE)
     assert picture.size == (4, 6)
     assert classes.shape == (6, 4)

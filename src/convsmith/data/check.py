@@ -1,20 +1,27 @@
-"""Finding files that cannot be decoded before a training step is spent on them."""
+"""Looking at every sample before a training step is spent on one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.runtime import available_cores
 from convsmith.data.dataset import Samples
 from convsmith.data.index import printable
+from convsmith.data.look import PIXELS, ROW, Looks, look_at
+from convsmith.data.processes import in_processes
 
 DECODE_LIMIT = 2**30
 _CHUNK = 64
+_FILES_OF_A_PROCESS, _BYTES_OF_A_PROCESS = 2000, 2**25  # less work than this is done before a process has started
+
+NOTHING = Looks(np.empty(0, ROW), np.empty(0, PIXELS), {})
 
 
 @dataclass(frozen=True)
@@ -42,54 +49,104 @@ class BadFile:
         return f"{self.reason}. {self.fix}" if self.fix else self.reason
 
 
-def check_files(
-    samples: Samples, progress: Callable[[int, int], bool] | None = None, rank: int = 0, world_size: int = 1
-) -> list[BadFile]:
-    """Look at every sample: decode its files if all of them have at most 1 GiB, else read their headers.
+def check_files(samples: Samples, progress: Callable[[int, int], bool] | None = None) -> list[BadFile]:
+    """The samples that cannot be used, in their order: decoded if all have at most 1 GiB, else as far as headers tell.
 
     Args:
         samples: what to look at.
-        progress: is told (samples done, samples of this share) now and then, in this thread; answers whether to go on.
-        rank: of several processes, each looks at its share: the ranks' answers in a row are the answer for all.
-        world_size: how many processes there are.
+        progress: as in `look`.
+    """
+    return bad_files_of(samples, look(samples, decodes(samples), progress=progress))
+
+
+def bad_files_of(samples: Samples, looks: Looks) -> list[BadFile]:
+    """The samples that a look at them found bad, in their order."""
+    return [BadFile.of(samples.files(i)[0], error) for i, error in sorted(looks.bad.items())]
+
+
+def decodes(*parts: Samples) -> bool:
+    """Whether all files together are few enough to be decoded: at most 1 GiB."""
+    return sum(int(part.stats[:, :, 0].sum()) for part in parts) <= DECODE_LIMIT
+
+
+def look(
+    samples: Samples,
+    decode: bool,
+    known: Looks = NOTHING,
+    progress: Callable[[int, int], bool] | None = None,
+    processes: int | None = None,
+) -> Looks:
+    """Look at every sample that is not known, in several processes where that is faster.
+
+    Args:
+        samples: what to look at.
+        decode: read all of each file, or headers and masks only.
+        known: what an earlier look, as deep, told; it counts for files of the same name, size and time.
+        progress: is told (samples done, samples in all) now and then, in this thread; answers whether to go on.
+        processes: how many there may be; None: one for each core.
 
     Returns:
-        The bad ones, in their order.
+        What is known of each sample; if the progress ended it, what was till then.
     """
-    decode = _total_size_is_at_most(DECODE_LIMIT, samples)
-    # Decoding keeps the cores busy; headers wait for the disk or the network.
-    threads = available_cores() if decode else 32
-
-    begin, end = (len(samples) * share // world_size for share in (rank, rank + 1))
-
-    def check_chunk(first: int) -> list[BadFile]:
-        found = []
-        for i in range(first, min(first + _CHUNK, end)):
-            try:
-                samples.check(i, decode)
-            except ImageError as error:
-                found.append(BadFile.of(samples.files(i)[0], error))
-        return found
-
-    bad: list[BadFile] = []
-    starts = range(begin, end, _CHUNK)
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for first, found in zip(starts, pool.map(check_chunk, starts), strict=True):
-            bad += found
-            if progress and not progress(min(first + _CHUNK, end) - begin, end - begin):
+    rows = np.zeros(len(samples), ROW)
+    rows["name"], rows["stamp"] = samples.names, _stamps(samples.stats)
+    new = _take_over(known.rows, rows)
+    pixels = [known.pixels[np.isin(known.pixels["name"], rows["name"][~new])]]
+    bad: dict[int, ImageError] = {}
+    todo = np.flatnonzero(new)
+    chunks = [todo[first : first + _CHUNK] for first in range(0, len(todo), _CHUNK)]
+    done = len(samples) - len(todo)
+    with closing(_looks(samples, decode, rows, chunks, processes or available_cores())) as found:
+        for chunk, looks in zip(chunks, found, strict=True):
+            rows[chunk] = looks.rows
+            pixels.append(looks.pixels)
+            bad |= {int(chunk[i]): error for i, error in looks.bad.items()}
+            done += len(chunk)
+            if progress and not progress(done, len(samples)):
                 break
-    finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C, do not first look at all the rest
-    return bad
+    return Looks(rows, np.concatenate(pixels), bad)
 
 
-def _total_size_is_at_most(limit: int, samples: Samples) -> bool:
-    total = 0
-    for i in range(len(samples)):
-        for path in samples.files(i):
-            with suppress(OSError):  # a missing file is reported when it is read
-                total += path.stat().st_size
-        if total > limit:
-            return False
-    return True
+def joined(*parts: Looks) -> Looks:
+    """The looks at several samples as one."""
+    starts = np.cumsum([0, *(len(part.rows) for part in parts)])
+    return Looks(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.pixels for part in parts]),
+        {int(start) + i: error for start, part in zip(starts, parts, strict=False) for i, error in part.bad.items()},
+    )
+
+
+def _looks(
+    samples: Samples, decode: bool, rows: NDArray[np.void], chunks: list[NDArray[np.int64]], most: int
+) -> Generator[Looks]:
+    def asked(chunk: NDArray[np.int64]) -> tuple[Samples, bool, NDArray[np.void]]:
+        return samples.select(chunk), decode, rows[chunk]
+
+    total = sum(map(len, chunks))
+    size = int(samples.stats[:, :, 0].sum()) * total // max(1, len(samples)) if decode else 0
+    processes = min(most, len(chunks), max(total // _FILES_OF_A_PROCESS, size // _BYTES_OF_A_PROCESS))
+    if processes > 1:
+        yield from in_processes(look_at, chunks, asked, processes)
+    else:
+        for chunk in chunks:
+            yield look_at(*asked(chunk))
+
+
+def _stamps(stats: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """A hash of sizes and times `[N, F, 2]` of each sample, `[N]`."""
+    flat = stats.reshape(len(stats), -1).astype(np.uint64)
+    factors = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], np.uint64)
+    stamps: NDArray[np.uint64] = (flat * factors[: flat.shape[1]]).sum(axis=1, dtype=np.uint64)
+    return stamps
+
+
+def _take_over(known: NDArray[np.void], rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Fill in what is known of files that have not changed; which ones are new."""
+    if not len(known):
+        return np.ones(len(rows), bool)
+    order = np.argsort(known["name"])
+    places = order[np.searchsorted(known["name"][order], rows["name"]).clip(max=len(known) - 1)]
+    same: NDArray[np.bool_] = (known["name"][places] == rows["name"]) & (known["stamp"][places] == rows["stamp"])
+    rows[same] = known[places[same]]
+    return ~same

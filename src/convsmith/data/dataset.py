@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.recipe.augmentation import Augment
-from convsmith.spec import Preprocessing
-
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor
+
+    from convsmith.data.look import Seen
+    from convsmith.recipe.augmentation import Augment
+    from convsmith.spec import Preprocessing
 
 Split = Literal["train", "val", "extra"]
 """`extra` is what the second phase of a training learns from, where that is not `train` again."""
@@ -34,8 +35,22 @@ class Samples(Protocol):
     def files(self, i: int) -> tuple[Path, ...]:
         """The files that sample i is read from; the first one names it."""
 
-    def check(self, i: int, decode: bool) -> None:
-        """Raise the ImageError that reading sample i would: all of it, or what sizes and headers tell."""
+    @property
+    def names(self) -> NDArray[np.uint64]:
+        """A hash of the paths of each sample's files below the data's root, uint64 `[N]`."""
+
+    @property
+    def stats(self) -> NDArray[np.int64]:
+        """Size in bytes and time of change in nanoseconds of the F files of each sample, int64 `[N, F, 2]`.
+
+        They are asked for once; 0 where there is no file.
+        """
+
+    def look(self, i: int, decode: bool) -> Seen:
+        """What sample i shows, or the ImageError that reading it would raise: all of it, or what headers tell."""
+
+    def select(self, indices: NDArray[np.int64]) -> Samples:
+        """The samples at `indices`, in that order."""
 
 
 class DataSet(Protocol):

@@ -6,12 +6,19 @@ import hashlib
 import os
 from array import array
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.decode import check_header, read_image
+from convsmith.data.look import Seen, hash_of_ends
+
+_ASKING, _ASKED_AT_ONCE = 16, 256  # threads that wait for the file system, and the files that each asks about in turn
 
 
 class Index:
@@ -58,13 +65,36 @@ class Index:
         """The one file of sample i."""
         return (self.path(i),)
 
-    def check(self, i: int, decode: bool) -> None:
-        """Raise an ImageError if file i is no image that can be read, as far as its header tells or all of it."""
+    @property
+    def names(self) -> NDArray[np.uint64]:
+        """A hash of each relative path, uint64 `[N]`."""
+        content, offsets = self._buffer.tobytes(), self._offsets.tolist()
+        hashes = (blake2b(content[begin:end], digest_size=8).digest() for begin, end in pairwise(offsets))
+        return np.frombuffer(b"".join(hashes), np.uint64)
+
+    @cached_property
+    def stats(self) -> NDArray[np.int64]:
+        """Size in bytes and time of change in nanoseconds of each file, int64 `[N, 1, 2]`; 0 where there is none."""
+        root, content, offsets = os.fsencode(self.root), self._buffer.tobytes(), self._offsets.tolist()
+        found = np.zeros((len(self), 1, 2), np.int64)
+
+        def ask(first: int) -> None:
+            for i in range(first, min(first + _ASKED_AT_ONCE, len(self))):
+                try:
+                    status = os.stat(os.path.join(root, content[offsets[i] : offsets[i + 1]]))  # noqa: PTH116, PTH118 - bytes
+                except (OSError, ValueError):  # reading it says why
+                    continue
+                found[i, 0] = status.st_size, status.st_mtime_ns
+
+        with ThreadPoolExecutor(_ASKING) as pool:
+            list(pool.map(ask, range(0, len(self), _ASKED_AT_ONCE)))
+        return found
+
+    def look(self, i: int, decode: bool) -> Seen:
+        """The size of file i, or an ImageError if it is no image that can be read: all of it, or its header."""
         path = self.path(i)
-        if decode:
-            read_image(path)
-        else:
-            check_header(path)
+        width, height = read_image(path).shape[1::-1] if decode else check_header(path)
+        return Seen(height, width, (hash_of_ends(path),))
 
     def digest(self) -> str:
         """SHA-256 of the relative paths and targets in their order: names the data set wherever it lies."""
@@ -88,7 +118,10 @@ class Index:
             begin, end = offsets[first], offsets[min(first + chunk, len(chosen))]
             shifts = np.repeat(starts[part] - offsets[:-1][part], lengths[part])
             buffer[begin:end] = self._buffer[np.arange(begin, end) + shifts]
-        return Index(self.root, buffer, offsets, self._targets[chosen])
+        selected = Index(self.root, buffer, offsets, self._targets[chosen])
+        if "stats" in self.__dict__:
+            selected.stats = self.stats[chosen]
+        return selected
 
 
 class IndexBuilder:

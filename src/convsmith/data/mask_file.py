@@ -132,14 +132,15 @@ def read_pair(image: Path, mask: Path, rules: MaskRules) -> tuple[Image.Image, N
     return picture, classes
 
 
-def check_pair_header(image: Path, mask: Path) -> None:
-    """Raise the `ImageError` that `read_pair` would, as far as the sizes and the headers of both files tell."""
+def read_mask_of(image: Path, mask: Path, rules: MaskRules) -> NDArray[np.uint8]:
+    """The classes of `read_pair`, or the `ImageError` that it would raise, as far as the header of the image tells."""
     size = check_header(image)
     try:
-        mask_size = check_header(mask)
+        classes = read_mask(mask, rules)
     except ImageError as error:
         raise _mask_at_fault(image, mask, error) from error
-    _check_sizes(image, size, mask, mask_size)
+    _check_sizes(image, size, mask, classes.shape[::-1])
+    return classes
 
 
 def values_in(path: Path) -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.data.index import Index, IndexBuilder
-from convsmith.data.mask_file import MaskRules, check_pair_header, read_pair
+from convsmith.data.look import Seen, hash_of_ends
+from convsmith.data.mask_file import MaskRules, read_mask_of, read_pair
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,28 @@ class PairIndex:
         """
         return read_pair(self.image(i), self.mask(i), self.rules)
 
-    def check(self, i: int, decode: bool) -> None:
-        """Raise the ImageError that `read` would: all of it, or what sizes and headers tell."""
+    @property
+    def names(self) -> NDArray[np.uint64]:
+        """A hash of the relative paths of each pair, uint64 `[N]`."""
+        return self.images.names ^ (self.masks.names << np.uint64(1))
+
+    @cached_property
+    def stats(self) -> NDArray[np.int64]:
+        """Size in bytes and time of change in nanoseconds of image and mask, int64 `[N, 2, 2]`; 0 where none is."""
+        return np.concatenate([self.images.stats, self.masks.stats], axis=1)
+
+    def look(self, i: int, decode: bool) -> Seen:
+        """The size of image i and the pixels of its mask, or the ImageError that `read` would raise.
+
+        With `decode` the image is read as a whole, else its header; the mask is read either way.
+        """
         if decode:
-            self.read(i)
+            _, mask = self.read(i)
         else:
-            check_pair_header(self.image(i), self.mask(i))
+            mask = read_mask_of(self.image(i), self.mask(i), self.rules)
+        height, width = mask.shape
+        content = tuple(hash_of_ends(path) for path in self.files(i))
+        return Seen(height, width, content, np.array(Image.fromarray(mask).histogram()))
 
     def digest(self) -> str:
         """SHA-256 of the relative paths in their order: names the pairs wherever they lie."""

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from convsmith.data.check import BadFile, check_files
-from convsmith.data.dataset import DataSet, Samples, num_samples, splits
+import numpy as np
+
+from convsmith.bundle.runtime import available_cores
+from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look
+from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
+from convsmith.data.look import Looks
+from convsmith.data.record import Record
 from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.world import World
 from convsmith.recipe.schema import Recipe
 from convsmith.training.bad_files import BadFiles
-from convsmith.training.distributed import Poll, gather
+from convsmith.training.distributed import Poll, broadcast, gather
 from convsmith.training.observers.base import Observer
 from convsmith.training.progress import Progress
 
@@ -26,37 +31,57 @@ def check_data(
 ) -> None:
     """Find files that cannot be decoded before a step is spent on them; returns early on a stop request.
 
-    Of several processes each looks at a share.
+    Of several processes each looks at a share. What was looked at before, and is recorded beside the run, is not looked
+    at again.
 
     Raises:
         ConvsmithError: there are some, and the recipe does not skip them or they are too many.
     """
-    total = num_samples(dataset)
-    bad: list[BadFile] = []
-    before = 0
+    decode = decodes(dataset.train, dataset.val)
+    rules = f"{decode} {len(dataset.classes)} {recipe.data.masks}"
+    record = Record(bad_files.list_file.with_name("data_check.npz"), rules)
+    before = broadcast(world, record.read())
+    looks: dict[Split, Looks] = {}
     for split, samples in splits(dataset).items():
+        seen = sum(len(part.rows) for part in looks.values())
 
-        def tell(done: int, _: int, before: int = before, samples: Samples = samples) -> bool:
+        def tell(done: int, _: int, seen: int = seen, samples: Samples = samples) -> bool:
             for watcher in watchers:
-                watcher.progress("check", min(before + done * world.size, before + len(samples)), total)
+                done_by_all = seen + min(done * world.size, len(samples))
+                watcher.progress("check", done_by_all, num_samples(dataset))
             return not poll.asked
 
-        own = check_files(samples, tell, world.rank, world.size)
+        begin, end = (len(samples) * share // world.size for share in (world.rank, world.rank + 1))
+        known = joined(before, *looks.values())
+        own = look(
+            samples.select(np.arange(begin, end)), decode, known, tell, max(1, available_cores() // world.local_size)
+        )
+        looks[split] = joined(*gather(world, own))
         if poll.now():
-            return
-        found = [file for share in gather(world, own) for file in share]
-        if found and len(found) == len(samples):
+            break
+    if world.leads:
+        record.write(joined(*looks.values()), unless=before)
+    if poll.stopping:
+        return
+    bad = {split: bad_files_of(samples, looks[split]) for split, samples in splits(dataset).items()}
+    _check_bad(recipe, dataset, bad, bad_files, progress)
+
+
+def _check_bad(
+    recipe: Recipe, dataset: DataSet, bad: dict[Split, list[BadFile]], bad_files: BadFiles, progress: Progress
+) -> None:
+    for split, found in bad.items():
+        if found and len(found) == len(splits(dataset)[split]):
             raise ConvsmithError(
-                f"none of the {counted(len(samples), 'image')} of `{split}` can be used",
+                f"none of the {counted(len(found), 'image')} of `{split}` can be used",
                 f"{found[0].path}: {found[0].reason}",
                 found[0].fix or "Repair or replace them.",
             )
-        bad += found
-        before += len(samples)
+    every = [file for found in bad.values() for file in found]
     if recipe.data.on_error == "skip":
-        bad_files.add(bad, progress.bad_files)
-    elif bad:
-        raise _unusable(bad, total)
+        bad_files.add(every, progress.bad_files)
+    elif every:
+        raise _unusable(every, num_samples(dataset))
 
 
 def _unusable(bad: Sequence[BadFile], total: int) -> ConvsmithError:
