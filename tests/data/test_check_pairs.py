@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from convsmith.bundle.decode import FORMATS
 from convsmith.data.check import DECODE_LIMIT, BadFile, check_files
 from convsmith.data.mask_folder import MaskFolder
 from tests.data.folders import png
@@ -30,7 +31,7 @@ def test_every_fault_is_found_and_named_by_the_image(tmp_path: Path) -> None:
     folder = pairs_with_faults(tmp_path)
     masks = tmp_path / "masks/train"
     assert reasons(folder) == {
-        "image": "it is not an image of a known kind (JPEG, PNG, WEBP, BMP, TIFF, GIF), or its head is damaged",
+        "image": f"it is not an image of a known kind ({', '.join(FORMATS)}), or its head is damaged",
         "mask": f"its mask {masks}/mask.png: it is empty",
         "size": f"its mask {masks}/size.png: it has 5 x 4 pixels, the image 6 x 4",
         "value": f"its mask {masks}/value.png: it holds the value 17, not only 0 to 2 and 255",
