@@ -222,7 +222,7 @@ def test_a_vanished_file_is_a_bad_file(own_folder: ImageFolder) -> None:
 
 def test_a_strip_too_long_to_resize_is_a_bad_file(own_folder: ImageFolder) -> None:
     Image.new("L", (1, 60_000)).save(own_folder.train.path(0))
-    crop = Augment(random_crop=RandomCrop(size=64, padding=0))
+    crop = Augment(random_crop=RandomCrop(size=2048, padding=0))
     train = own_folder.train
     loader = train_loader(train, TrainingImages(train, crop, PREPROCESS), sampler(train, last=1), SEED, 1, 0)
     assert [bad.path for batch in loader for bad in batch.bad] == [str(own_folder.train.path(0))]

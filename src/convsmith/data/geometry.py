@@ -10,8 +10,6 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from convsmith.bundle.decode import MAX_PIXELS, ImageTooLarge
-from convsmith.data.draws import below
 from convsmith.spec import IGNORED, Size
 
 
@@ -44,19 +42,10 @@ def resized(sample: Sample, size: Size, mode: InterpolationMode, antialias: bool
         size: height and width.
         mode: interpolation of the image.
         antialias: filter an image that becomes smaller.
-
-    Raises:
-        ImageTooLarge: it would have more than `MAX_PIXELS` pixels.
     """
     image, mask = sample
-    height, width = sample.size
-    if size == (height, width):
+    if size == sample.size:
         return sample
-    if size[0] * size[1] > MAX_PIXELS:
-        raise ImageTooLarge(
-            "an image is too large",
-            f"its {width} x {height} pixels would be resized to {size[1]} x {size[0]}",
-        )
     return Sample(
         functional.resize(image, list(size), mode, antialias=antialias),
         None if mask is None else functional.resize_mask(mask, list(size)),
@@ -78,12 +67,6 @@ def cut(sample: Sample, top: int, left: int, size: Size) -> Sample:
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
     image, mask = sample
     return Sample(image[:, rows, columns], None if mask is None else mask[rows, columns])
-
-
-def cut_anywhere(sample: Sample, size: Size) -> Sample:
-    """A part of a sample, all places alike."""
-    top, left = (below(side - part + 1) for side, part in zip(sample.size, size, strict=True))
-    return cut(sample, top, left, size)
 
 
 def mirrored(sample: Sample, axis: int, classes: Tensor | None) -> Sample:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torchvision.transforms import InterpolationMode
 
 from convsmith.data.draws import below, uniform
-from convsmith.data.geometry import Sample, Step, cut_anywhere, padded, resized
+from convsmith.data.geometry import Sample, Step
+from convsmith.data.resized_part import box_anywhere, resized_part
 from convsmith.recipe.augmentation import RandomScaleCrop
 from convsmith.spec import Size
 
 
 def random_scale_crop(crop: RandomScaleCrop) -> Step:
-    """The function from a sample of any size to one of `crop.size`.
-
-    Raises (the function):
-        ImageTooLarge: the scaled image would have too many pixels.
-    """
+    """The function from a sample of any size to one of `crop.size`."""
 
     def scaled_and_cropped(sample: Sample) -> Sample:
-        if crop.resize_first == "warp":
-            sample = _bilinear(sample, crop.size)
-        elif crop.resize_first == "shorter_side":
-            assert crop.base_size is not None  # the recipe's validator holds it
-            sample = _bilinear(sample, size_of_side(sample.size, min(sample.size), crop.base_size))
-        longer = max(sample.size)
+        sizes = list(_first_sizes(crop, sample.size))
+        before = sizes[-1] if sizes else sample.size
+        longer = max(before)
         wanted = int((crop.base_size or longer) * random_scale(crop) + 0.5)
-        height, width = size_of_side(sample.size, longer, wanted)
-        sample = _bilinear(sample, (height, width))
-        sample = padded(sample, 0, max(0, crop.size[1] - width), 0, max(0, crop.size[0] - height))
-        return cut_anywhere(sample, crop.size)
+        height, width = size_of_side(before, longer, wanted)
+        box = box_anywhere((max(height, crop.size[0]), max(width, crop.size[1])), crop.size)
+        return resized_part(sample, [*sizes, (height, width)], box, InterpolationMode.BILINEAR, antialias=False)
 
     return scaled_and_cropped
+
+
+def _first_sizes(crop: RandomScaleCrop, size: Size) -> Iterator[Size]:
+    """The size, if any, that a sample has before the scale."""
+    if crop.resize_first == "warp":
+        yield crop.size
+    elif crop.resize_first == "shorter_side":
+        assert crop.base_size is not None  # the recipe's validator holds it
+        yield size_of_side(size, min(size), crop.base_size)
 
 
 def random_scale(crop: RandomScaleCrop) -> float:
@@ -54,7 +58,3 @@ def size_of_side(size: Size, side: int, wanted: int) -> Size:
     """
     height, width = (max(1, int(length * wanted / side + 0.5)) for length in size)
     return height, width
-
-
-def _bilinear(sample: Sample, size: Size) -> Sample:
-    return resized(sample, size, InterpolationMode.BILINEAR, antialias=False)
