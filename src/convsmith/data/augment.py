@@ -41,7 +41,7 @@ def train_transform(augment: Augment, preprocess: Preprocess) -> Callable[[NDArr
         preprocess: gives the interpolation of `random_crop`'s resize, and the mean colour and its deviation.
 
     Raises (the function):
-        ImageTooLarge: the crop would make it huge, such as a long and thin strip.
+        ImageTooLarge: a strip so thin that a side of it would become longer than `MAX_PIXELS`.
     """
     steps = list(_steps(augment, preprocess))
     return lambda pixels: _augmented(steps, pixels, None).image
@@ -62,7 +62,7 @@ def pair_transform(
             down: either makes a left arm a right one.
 
     Raises (the function):
-        ImageTooLarge: the crop would make it huge, such as a long and thin strip.
+        ImageTooLarge: a strip so thin that a side of it would become longer than `MAX_PIXELS`.
     """
     of_images_alone = (augment.policy, augment.random_erasing, augment.efficientnet_crop)
     assert not any(of_images_alone)  # the recipe's validator holds it

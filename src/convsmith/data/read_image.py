@@ -19,6 +19,8 @@ from convsmith.data.index import Index
 from convsmith.recipe.augmentation import Augment
 from convsmith.spec import Preprocess
 
+_STRIP = 1024  # rows
+
 
 @dataclass(frozen=True)
 class TrainingImages:
@@ -34,7 +36,7 @@ class TrainingImages:
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if the file is bad."""
-        return self._transform(np.array(_decoded(self.index, i))), torch.tensor(self.index.target(i))
+        return self._transform(pixels_of(_decoded(self.index, i))), torch.tensor(self.index.target(i))
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,18 @@ class ValidationImages:
 def _decoded(index: Index, i: int) -> Image.Image:
     path = index.path(i)
     return decode_rgb(read_bytes(path), str(path))
+
+
+def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an RGB image, uint8 `[H, W, 3]`, that may be written to.
+
+    Pillow hands out copies; strip by strip they are small, or the largest images would be held four times.
+    """
+    width, height = picture.size
+    if height <= _STRIP:
+        return np.array(picture)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        pixels[top:bottom] = picture.crop((0, top, width, bottom))
+    return pixels

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from convsmith.data.augment import pair_transform
 from convsmith.data.pairs import PairIndex
+from convsmith.data.read_image import pixels_of
 from convsmith.recipe.augmentation import Augment
 from convsmith.spec import WholeImage
 
@@ -32,7 +33,7 @@ class TrainingPairs:
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if a file is bad or they do not fit."""
         picture, mask = self.pairs.read(i)
-        return self._transform(np.array(picture), mask)
+        return self._transform(pixels_of(picture), mask)
 
 
 @dataclass(frozen=True)
@@ -44,4 +45,4 @@ class ValidationPairs:
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if a file is bad or they do not fit."""
         picture, mask = self.pairs.read(i)
-        return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)
+        return torch.from_numpy(pixels_of(picture)).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)
