@@ -68,5 +68,5 @@ def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:
     pixels = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, _STRIP):
         bottom = min(top + _STRIP, height)
-        pixels[top:bottom] = picture.crop((0, top, width, bottom))
+        pixels[top:bottom] = np.asarray(picture.crop((0, top, width, bottom)))
     return pixels

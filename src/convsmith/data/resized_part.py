@@ -123,9 +123,9 @@ def _along(pixels: Tensor, axis: int, old: tuple[int, range], new: tuple[int, ra
     if whole == size:
         return pixels
     other = 3 - axis
-    strips = pixels.split(max(1, _STRIP // max(whole, size)), other)
+    strips = torch.split(pixels, max(1, _STRIP // max(whole, size)), other)
     done = _blank(pixels, axis, len(wanted))
-    for strip, place in zip(strips, done.split(strips[0].shape[other], other), strict=True):
+    for strip, place in zip(strips, torch.split(done, strips[0].shape[other], other), strict=True):
         side = _blank(strip, axis, whole)
         side.narrow(axis, known.start, len(known)).copy_(strip)
         target = list(side.shape[1:])
