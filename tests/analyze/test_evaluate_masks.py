@@ -13,6 +13,7 @@ from PIL import Image
 from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.analyze.evaluate_masks import MaskEvaluation
 from convsmith.bundle.predictor import load
+from convsmith.data.digest import data_digest
 from convsmith.data.mask_folder import open_mask_folder
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
@@ -39,7 +40,7 @@ def spoil(mask: Path) -> None:
 
 def trained_on(tmp_path: Path, data: Path, val_fraction: float = 0.1, **masks: Any) -> Path:
     """A bundle whose manifest says that it was trained on some data."""
-    digest = open_mask_folder(data, Masks(**masks), val_fraction).digest
+    digest = data_digest(open_mask_folder(data, Masks(**masks), val_fraction))
     recipe = {"data": {"val_fraction": val_fraction, "masks": masks or None}}
     return write_pixel_bundle(tmp_path / "trained", recipe=recipe, data_digest=digest)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from convsmith.data.digest import data_digest
 from convsmith.data.image_folder import open_image_folder
 from tests.colours import picture, write_colour_bundle
 
@@ -54,7 +55,7 @@ def test_a_folder_that_was_split_otherwise_is_judged_with_a_warning(tmp_path: Pa
 
 
 def test_the_folder_that_training_split_is_judged_without_a_warning(tmp_path: Path, photos: Path) -> None:
-    recipe, digest = {"data": {"val_fraction": 0.5}}, open_image_folder(photos, 0.5).digest
+    recipe, digest = {"data": {"val_fraction": 0.5}}, data_digest(open_image_folder(photos, 0.5))
     assert run(write_colour_bundle(tmp_path / "bundle", recipe=recipe, data_digest=digest), photos).stderr == ""
 
 

@@ -13,6 +13,7 @@ from convsmith.analyze.evaluate_masks import evaluate_masks
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
+from convsmith.data.digest import has_names_of
 from convsmith.data.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.index import Index
 from convsmith.deploy.format import open_bundle
@@ -139,4 +140,4 @@ def _validation_images(data: Path, manifest: Manifest) -> Index | None:
         folder = open_image_folder(data, section.val_fraction)
     except ConvsmithError:
         return None  # what cannot be trained on is not what it was trained on; it may be fit to judge by
-    return folder.val if folder.digest == manifest.data_digest else None
+    return folder.val if has_names_of(folder, manifest.data_digest) else None

@@ -12,6 +12,7 @@ from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.segmentation import Segmentation
+from convsmith.data.digest import has_names_of
 from convsmith.data.mask_folder import MaskFolder, open_mask_folder
 from convsmith.data.mask_pairs import is_there
 from convsmith.data.pairs import PairIndex
@@ -115,7 +116,7 @@ def judged_pairs(data: Path, manifest: Manifest) -> tuple[PairIndex, bool]:
     masks = section.masks or Masks()
     with suppress(ConvsmithError):  # what cannot be trained on is not what it was trained on; it may do to judge by
         folder = open_mask_folder(data, masks, section.val_fraction)
-        if folder.digest == manifest.data_digest:
+        if has_names_of(folder, manifest.data_digest):
             return folder.part("val"), True
     val = masks.val or "val"
     folder = _only(data, masks, val if is_there(data, masks.layout, val) else masks.train)

@@ -141,12 +141,25 @@ def _stamps(stats: NDArray[np.int64]) -> NDArray[np.uint64]:
     return stamps
 
 
+def positions_of_changed(before: Looks, now: Looks) -> list[int]:
+    """Which samples that are good now were good before under the same name, with another content."""
+    places, found = _places(before.rows, now.rows)
+    other = (before.rows["content"][places] != now.rows["content"]).any(axis=1) if len(before.rows) else found
+    return np.flatnonzero(found & other & (now.rows["height"] > 0)).tolist()
+
+
 def _take_over(known: NDArray[np.void], rows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Fill in what is known of files that have not changed; which ones are new."""
-    if not len(known):
-        return np.ones(len(rows), bool)
-    order = np.argsort(known["name"])
-    places = order[np.searchsorted(known["name"][order], rows["name"]).clip(max=len(known) - 1)]
-    same: NDArray[np.bool_] = (known["name"][places] == rows["name"]) & (known["stamp"][places] == rows["stamp"])
+    places, same = _places(known, rows)
+    same &= known["stamp"][places] == rows["stamp"] if len(known) else False
     rows[same] = known[places[same]]
     return ~same
+
+
+def _places(known: NDArray[np.void], rows: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where in `known` the names of the rows are, and which of them are there."""
+    if not len(known):
+        return np.zeros(len(rows), np.int64), np.zeros(len(rows), bool)
+    order = np.argsort(known["name"])
+    places = order[np.searchsorted(known["name"][order], rows["name"]).clip(max=len(known) - 1)]
+    return places, known["name"][places] == rows["name"]

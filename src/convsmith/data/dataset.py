@@ -85,8 +85,8 @@ class DataSet(Protocol):
         """Lines worth printing: what was left out, what was held out."""
 
     @property
-    def digest(self) -> str:
-        """Names the files, their classes and the splits, wherever the folder lies."""
+    def names_digest(self) -> str:
+        """Names the files, their classes and the splits, wherever the folder lies; nothing is read."""
 
     def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
         """How a split is read to learn from; random numbers come from torch's default generator."""

@@ -41,8 +41,8 @@ class ImageFolder:
     colours: None = None
 
     @property
-    def digest(self) -> str:
-        """Names the files, their classes and the split, wherever the folder lies; the pixels are not read."""
+    def names_digest(self) -> str:
+        """Names the files, their classes and the split, wherever the folder lies; nothing is read."""
         return f"{self.train.digest()} {self.val.digest()}"
 
     def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:

@@ -57,8 +57,8 @@ class MaskFolder:
     notes: tuple[str, ...]
 
     @property
-    def digest(self) -> str:
-        """Names the files, their classes and the split, wherever the folder lies; the pixels are not read."""
+    def names_digest(self) -> str:
+        """Names the files, their classes and the split, wherever the folder lies; nothing is read."""
         parts = [self.train, self.val, *([self.extra] if self.extra is not None else [])]
         classes = hashlib.sha256("\n".join(self.classes).encode()).hexdigest()
         return " ".join([*(part.digest() for part in parts), classes])

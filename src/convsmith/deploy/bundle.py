@@ -42,7 +42,7 @@ def make_bundle(
         labels: class names in the order of the logits.
         metrics: what training measured on the validation data.
         images: batches of preprocessed real images, uint8 [N, 3, H, W].
-        data_digest: `DataSet.digest` of the data it was trained on.
+        data_digest: `data_digest` of the data it was trained on.
         colours: RGB of each class in pictures; None: usual ones.
 
     Raises:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from convsmith.bundle.runtime import available_cores
-from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look
+from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, positions_of_changed
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
+from convsmith.data.index import printable
 from convsmith.data.look import Looks
 from convsmith.data.record import Record
 from convsmith.errors import ConvsmithError, counted
@@ -59,12 +60,30 @@ def check_data(
         looks[split] = joined(*gather(world, own))
         if poll.now():
             break
+    if progress.step:
+        _check_unchanged(dataset, before, looks)
     if world.leads:
         record.write(joined(*looks.values()), unless=before)
     if poll.stopping:
         return
     bad = {split: bad_files_of(samples, looks[split]) for split, samples in splits(dataset).items()}
     _check_bad(recipe, dataset, bad, bad_files, progress)
+
+
+def _check_unchanged(dataset: DataSet, before: Looks, looks: dict[Split, Looks]) -> None:
+    """Raise a ConvsmithError if files have another content than when the run began."""
+    changed = [
+        samples.files(i)[0]
+        for split, samples in splits(dataset).items()
+        for i in positions_of_changed(before, looks[split])
+    ]
+    if changed:
+        raise ConvsmithError(
+            f"{counted(len(changed), 'sample')} of {dataset.root} changed since this run began, such as "
+            f"{printable(changed[0])}",
+            "the name is the same, the content is not",
+            "Put the files back to go on, or start a new run in another directory with --out.",
+        )
 
 
 def _check_bad(

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from convsmith.data.dataset import DataSet
+from convsmith.data.digest import data_digest, has_content_of, has_names_of
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.recipe.plan import Plan
@@ -69,7 +70,7 @@ def begin(
         ConvsmithError: the data are not those that the run began with, or not the same for all processes.
     """
     progress = progress_of(checkpoint, recipe, plan, dataset, world)
-    if len(set(gather(world, dataset.digest))) > 1:
+    if len(set(gather(world, data_digest(dataset)))) > 1:
         raise ConvsmithError(
             f"{dataset.root} does not hold the same data for every process",
             "files or classes are missing on a machine",
@@ -127,7 +128,7 @@ def progress_of(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, datas
     """
     if checkpoint is None:
         return Progress(
-            data_digest=dataset.digest,
+            data_digest=data_digest(dataset),
             threads=torch.get_num_threads(),
             precision=pick_precision(recipe.precision, pick_device()),
             per_device_batch=plan.per_device_batch,
@@ -135,12 +136,19 @@ def progress_of(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, datas
             loss_sums=[0.0] * world.size,
         )
     progress = Progress.from_dict(checkpoint.state)
-    if progress.data_digest != dataset.digest:
+    if not has_names_of(dataset, progress.data_digest):
         raise ConvsmithError(
             f"{dataset.root} does not hold the data that this run began with",
             "files or classes were added, removed or renamed since",
             "Give the data as they were to go on, or start a new run in another directory with --out.",
         )
+    if not has_content_of(dataset, progress.data_digest):
+        raise ConvsmithError(
+            f"{dataset.root} does not hold the data that this run began with",
+            "the files have the same names, but some were overwritten since",
+            "Put them back to go on, or start a new run in another directory with --out.",
+        )
+    progress.data_digest = data_digest(dataset)
     if progress.threads != torch.get_num_threads():
         logger.warning(
             "the run began with %d threads and goes on with %d: results may differ in the last bits",
