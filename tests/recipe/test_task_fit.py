@@ -27,7 +27,7 @@ def classes(tmp_path: Path) -> Path:
     ("override", "message"),
     [
         ("preprocess={method: warp, resize: 32, crop: 32}", "so preprocess.method is `whole`"),
-        ("metric=top1", "is judged by metric `miou` or `mean_accuracy` or `pixel_accuracy`, not by `top1`"),
+        ("metric=top1", "is judged by metric `miou` or `mean_accuracy` or `pixel_accuracy` or `loss`, not by `top1`"),
         ("metric=balanced_accuracy", "not by `balanced_accuracy`"),
         ("loss={name: binary_cross_entropy}", "loss.name `binary_cross_entropy` is of images, not of pixels"),
         ("augment.policy={name: trivial_augment}", "augment.policy changes images alone"),
@@ -49,7 +49,7 @@ def test_segmentation_refuses_what_is_of_whole_images(masks: Path, override: str
     ("override", "message"),
     [
         ("preprocess={method: whole}", "preprocess.method `whole` is for segmentation, but task is classification"),
-        ("metric=miou", "is judged by metric `top1` or `balanced_accuracy`, not by `miou`"),
+        ("metric=miou", "is judged by metric `top1` or `balanced_accuracy` or `loss`, not by `miou`"),
         ("loss={name: ohem}", "loss.name `ohem` is of pixels, but task is classification"),
         ("loss={name: dice}", "loss.name `dice` is of pixels"),
         ("loss={name: lovasz}", "loss.name `lovasz` is of pixels"),
@@ -72,8 +72,8 @@ def test_segmentation_is_usually_judged_by_miou(masks: Path) -> None:
     assert load_recipe(masks).metric == "miou"
 
 
-@pytest.mark.parametrize("metric", ["mean_accuracy", "pixel_accuracy"])
-def test_segmentation_may_be_judged_by_an_accuracy(masks: Path, metric: str) -> None:
+@pytest.mark.parametrize("metric", ["mean_accuracy", "pixel_accuracy", "loss"])
+def test_segmentation_may_be_judged_by_another_figure(masks: Path, metric: str) -> None:
     assert load_recipe(masks, [f"metric={metric}"]).metric == metric
 
 

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from convsmith.bundle.segment import segment
 from convsmith.data.mask_folder import MaskFolder, open_mask_folder
@@ -17,7 +18,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import WholeImage
+from convsmith.spec import IGNORED, WholeImage
 from convsmith.tasks.distillation import pixel_distance
 from convsmith.tasks.losses import class_weights
 from convsmith.tasks.segmentation import JudgedMasks, Segmentation
@@ -203,3 +204,16 @@ def test_judged_masks_are_those_that_the_bundle_would_give(spec: WholeImage) -> 
 
 def test_a_new_collection_has_the_classes_of_the_data(data: MaskFolder) -> None:
     assert Segmentation(recipe()).new_results(data).confusion.shape == (4, 4)
+
+
+def test_the_validation_loss_is_the_cross_entropy_of_the_pixels_that_count() -> None:
+    random = np.random.RandomState(0)
+    logits = torch.from_numpy(random.normal(0, 3, (1, CLASSES, 6, 5)).astype(np.float32))
+    masks = random.randint(0, CLASSES, (1, 6, 5), np.uint8)
+    masks[0, :2] = IGNORED
+    judged, other = (JudgedMasks(CLASSES, WholeImage(method="whole"), with_loss=True) for _ in range(2))
+    for results in (judged, other):
+        results.judge(lambda _: logits.numpy(), torch.zeros(1, 3, 6, 5, dtype=torch.uint8), torch.from_numpy(masks))
+    judged.merge(other)
+    expected = functional.cross_entropy(logits, torch.from_numpy(masks).long(), ignore_index=IGNORED)
+    assert judged.compute()["loss"] == pytest.approx(expected.item(), rel=1e-5)

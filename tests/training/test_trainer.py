@@ -101,6 +101,46 @@ def test_the_best_epoch_is_chosen_by_the_recipes_metric(tmp_path: Path) -> None:
     assert judged(tmp_path, [0.1, 0.3, 0.2], "metric=balanced_accuracy").state.best_step == 1
 
 
+def judged_with_losses(tmp_path: Path, figures: list[tuple[float, float]], *overrides: str) -> Trainer:
+    """A trainer that has ended an epoch with each pair of top-1 and loss, unless it stopped before."""
+    made, _ = trainer(tmp_path, *overrides)
+    for epoch, (top1, loss) in enumerate(figures, start=1):
+        if not made.state.stopped_early:
+            made.state.step = epoch
+            made._judge({"top1": top1, "loss": loss})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        ([(0.5, 2.6), (0.5, 1.9), (0.5, 1.4)], 3),
+        ([(0.5, 1.4), (0.5, 1.9), (0.5, 1.9)], 1),
+        ([(0.5, 1.4), (0.5, 1.4)], 2),
+        ([(0.5, 1.4), (0.6, 9.0), (0.5, 1.0)], 2),
+    ],
+    ids=["lower loss", "higher loss", "all equal", "the metric comes first"],
+)
+def test_of_equal_epochs_the_best_has_the_lower_loss_else_it_is_the_later(
+    tmp_path: Path, figures: list[tuple[float, float]], best: int
+) -> None:
+    assert judged_with_losses(tmp_path, figures).state.best_step == best
+
+
+def test_early_stopping_goes_on_while_the_loss_of_equal_epochs_falls(tmp_path: Path) -> None:
+    figures = [(0.5, loss) for loss in (2.6, 2.1, 1.8, 1.4, 1.4, 1.5, 1.6)]
+    made = judged_with_losses(tmp_path, figures, "early_stopping.patience=2")
+    assert (made.state.step, made.state.best_step) == (6, 5)
+
+
+def test_the_loss_may_judge_and_less_of_it_is_better(tmp_path: Path) -> None:
+    figures = [(0.9, 1.5), (0.5, 1.2), (0.7, 1.15), (0.9, 1.3), (0.9, 1.25)]
+    made = judged_with_losses(
+        tmp_path, figures, "metric=loss", "early_stopping.patience=2", "early_stopping.min_delta=0.1"
+    )
+    assert (made.state.step, made.state.best_step) == (4, 3)
+
+
 def test_a_diverged_loss_stops_with_advice_and_writes_no_checkpoint(tmp_path: Path) -> None:
     made, _ = trainer(tmp_path, "optimizer.lr=1e30", "optimizer.weight_decay=1")
     with pytest.raises(ConvsmithError, match=r"the training diverged; .*`1`\nLower optimizer.lr"):

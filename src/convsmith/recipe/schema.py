@@ -122,7 +122,7 @@ class QuantizationAware(Section):
 
 
 class EarlyStopping(Section):
-    """Stop when the validation metric has not improved for some time."""
+    """Stop when the validation metric has not improved for some time, nor the loss with the metric as it was."""
 
     patience: Count = Field(description="Validations without improvement before the run stops.")
     min_delta: NonNegative = Field(0.0, description="Smallest improvement that counts, in the metric's unit.")
@@ -168,11 +168,12 @@ class Recipe(Section):
     quantization_aware: QuantizationAware | None = None
     eval: bool = Field(True, description="Validate; without, the last weights are the result.")
     eval_every: Count = Field(1, description="Epochs from one validation to the next; the last epoch always has one.")
-    metric: Literal["top1", "balanced_accuracy", "miou", "mean_accuracy", "pixel_accuracy"] = Field(
+    metric: Literal["top1", "balanced_accuracy", "miou", "mean_accuracy", "pixel_accuracy", "loss"] = Field(
         "top1",
         description="Figure of the validation that chooses the best epoch and that early stopping watches: `top1`, or "
         "the balanced accuracy, in which each class counts alike, however many images it has; of segmentation `miou` "
-        "(its default), or the accuracy by class or by pixel.",
+        "(its default), or the accuracy by class or by pixel; of both the `loss`, the cross-entropy, of which less is "
+        "better. Of equals the epoch with the lower loss is better, else the later one.",
     )
     clip_grad_norm: Positive | None = Field(None, description="Largest global L2 norm of the gradient.")
     on_divergence: Literal["stop", "rollback"] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from convsmith.recipe.better import LOSS
 from convsmith.recipe.objective import BinaryCrossEntropy, CrossEntropy, Focal, PixelLoss
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 IMAGE_METRICS = ("top1", "balanced_accuracy")
 PIXEL_METRICS = ("miou", "mean_accuracy", "pixel_accuracy")
-"""The first one is the usual one of its task."""
+"""The fractions that may judge a task, and the first one is the usual one; the loss may judge each task too."""
 
 
 def check_task(recipe: Recipe) -> None:
@@ -28,8 +29,10 @@ def _check_segmentation(recipe: Recipe) -> None:
         raise ValueError(
             "the task is segmentation (task), so preprocess.method is `whole`: an answer has the size of its image"
         )
-    if recipe.metric not in PIXEL_METRICS:
-        raise ValueError(f"segmentation (task) is judged by metric {_either(PIXEL_METRICS)}, not by `{recipe.metric}`")
+    if recipe.metric not in (*PIXEL_METRICS, LOSS):
+        raise ValueError(
+            f"segmentation (task) is judged by metric {_either((*PIXEL_METRICS, LOSS))}, not by `{recipe.metric}`"
+        )
     if not isinstance(recipe.loss, PixelLoss):
         raise ValueError(f"loss.name `{recipe.loss.name}` is of images, not of pixels (task: segmentation)")
     unmoved = {
@@ -51,9 +54,9 @@ def _check_segmentation(recipe: Recipe) -> None:
 def _check_classification(recipe: Recipe) -> None:
     if recipe.preprocess.method == "whole":
         raise ValueError("preprocess.method `whole` is for segmentation, but task is classification")
-    if recipe.metric not in IMAGE_METRICS:
+    if recipe.metric not in (*IMAGE_METRICS, LOSS):
         raise ValueError(
-            f"classification (task) is judged by metric {_either(IMAGE_METRICS)}, not by `{recipe.metric}`"
+            f"classification (task) is judged by metric {_either((*IMAGE_METRICS, LOSS))}, not by `{recipe.metric}`"
         )
     loss = recipe.loss
     if not isinstance(loss, CrossEntropy | BinaryCrossEntropy | Focal):

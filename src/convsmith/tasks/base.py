@@ -26,14 +26,14 @@ class Results(Protocol):
         """Take in what another collection of the same task gathered; the metrics do not depend on who judged what."""
 
     def compute(self) -> dict[str, float]:
-        """The metrics over all batches."""
+        """The metrics over all batches, and the `loss` where it is measured."""
 
 
 class Task(Protocol):
     """A loss to train with and metrics to judge by."""
 
     metric: str
-    """Name of the metric, higher being better, that chooses the best checkpoint."""
+    """Name of the metric that chooses the best checkpoint, see `is_better`."""
 
     one_size: bool
     """Whether all validation images have one size, so that several make a batch."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convsmith.bundle.segment import segment
+from convsmith.bundle.segment import argmax_classes, segment, summed_scores
 from convsmith.data.dataset import DataSet
 from convsmith.data.mask_folder import MaskFolder
 from convsmith.errors import ConvsmithError, counted
 from convsmith.models.base import SegmentationModel
+from convsmith.recipe.better import LOSS
 from convsmith.recipe.objective import PixelLoss
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import WholeImage
+from convsmith.spec import IGNORED, WholeImage
 from convsmith.tasks.base import Run
 from convsmith.tasks.distillation import TeacherFunction, pixel_distance
 from convsmith.tasks.losses import class_weights
@@ -24,23 +28,54 @@ from convsmith.tasks.teacher import load_teacher
 
 
 class JudgedMasks(SegmentationResults):
-    """What a model in training answers on validation images."""
+    """What a model in training answers on validation images.
 
-    def __init__(self, num_classes: int, spec: WholeImage) -> None:
+    Args:
+        num_classes: K.
+        spec: how an image is looked at.
+        with_loss: measure the cross-entropy too, for which all scores of an image are held at once.
+    """
+
+    def __init__(self, num_classes: int, spec: WholeImage, with_loss: bool = False) -> None:
         super().__init__(num_classes)
         self._spec = spec
+        self._losses: list[float] | None = [] if with_loss else None
 
     def judge(self, run: Run, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] with masks [N, H, W]."""
+
+        def answers(seen: NDArray[Any]) -> NDArray[np.float32]:
+            return run(torch.from_numpy(seen))
+
         for image, mask in zip(images.permute(0, 2, 3, 1).numpy(), targets.numpy(), strict=True):
-            predicted = segment(
-                image,
-                self._spec,
-                lambda seen: run(torch.from_numpy(seen)),
-                len(self.confusion),
-                f"a validation image of {image.shape[1]} x {image.shape[0]} pixels",
-            )
-            self.update(predicted, mask)
+            name = f"a validation image of {image.shape[1]} x {image.shape[0]} pixels"
+            if self._losses is None:
+                self.update(segment(image, self._spec, answers, len(self.confusion), name), mask)
+                continue
+            scores = summed_scores(image, self._spec, answers, len(self.confusion), name=name)
+            self.update(argmax_classes(scores), mask)
+            self._losses.append(_cross_entropy(scores, mask))
+
+    def merge(self, other: SegmentationResults) -> None:
+        """Add the counts, and the losses, of another one."""
+        super().merge(other)
+        if self._losses is not None and isinstance(other, JudgedMasks):
+            self._losses += other._losses or []
+
+    def compute(self) -> dict[str, float]:
+        """The figures over all images; `loss` is the mean over the pixels that count."""
+        figures = super().compute()
+        if self._losses is None:
+            return figures
+        # exactly rounded, so it does not depend on the order in which several processes judged
+        return {"loss": math.fsum(self._losses) / max(int(self.pixels.sum()), 1), **figures}
+
+
+def _cross_entropy(scores: NDArray[np.float32], mask: NDArray[np.uint8]) -> float:
+    """-log of the share [K, H, W] of each pixel's own class in its scores, summed over the pixels that count."""
+    rows, columns = np.nonzero(mask != IGNORED)
+    right = scores[mask[rows, columns], rows, columns] / scores.sum(axis=0)[rows, columns]
+    return -float(np.log(np.maximum(right, np.finfo(np.float32).tiny)).sum(dtype=np.float64))
 
 
 class Segmentation:
@@ -133,4 +168,4 @@ class Segmentation:
     def new_results(self, data: DataSet) -> JudgedMasks:
         """An empty collection for one evaluation."""
         assert isinstance(self._recipe.preprocess, WholeImage)
-        return JudgedMasks(len(data.classes), self._recipe.preprocess)
+        return JudgedMasks(len(data.classes), self._recipe.preprocess, with_loss=self.metric == LOSS)

@@ -46,7 +46,9 @@ class Progress:
     """The validation metrics of the best step."""
     best_step: int | None = None
     improved_to: float | None = None
-    """The metric when early stopping last saw it improve."""
+    """The metric when early stopping last saw an improvement."""
+    improved_loss: float | None = None
+    """The validation loss then; None where it is not measured, or the run is older than this."""
     epochs_without_improvement: int = 0
     """Since then."""
     stopped_early: bool = False

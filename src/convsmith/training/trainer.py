@@ -10,6 +10,7 @@ from pathlib import Path
 from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
+from convsmith.recipe.better import LOSS, is_better
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoint import Checkpoint
@@ -165,20 +166,27 @@ class Trainer:
     def _judge(self, values: dict[str, float]) -> None:
         """Compare with the best so far and decide whether to go on; without metrics the newest is the best."""
         state, stopping, metric = self.state, self.recipe.early_stopping, self.parts.task.metric
-        if state.best is None or not values or values[metric] > state.best[metric]:
+        if not state.best or not is_better(metric, state.best, values):
             state.best, state.best_step = values, state.step
         if not stopping:
             return
-        if state.improved_to is None or values[metric] > state.improved_to + stopping.min_delta:
-            state.improved_to, state.epochs_without_improvement = values[metric], 0
+        if state.improved_to is None or is_better(metric, values, self._improved(), stopping.min_delta):
+            state.improved_to, state.improved_loss = values[metric], values.get(LOSS)
+            state.epochs_without_improvement = 0
             return
         state.epochs_without_improvement += 1
         if state.epochs_without_improvement >= stopping.patience:
             state.stopped_early = True
             logger.info(
-                "stopped early: in %d validations %s has not risen by more than %g above %.4f",
-                stopping.patience, metric, stopping.min_delta, state.improved_to,
+                "stopped early: in %d validations %s has not become better than %.4f by more than %g",
+                stopping.patience, metric, state.improved_to, stopping.min_delta,
             )  # fmt: skip
+
+    def _improved(self) -> dict[str, float]:
+        """What early stopping compares with."""
+        assert self.state.improved_to is not None
+        figures = {self.parts.task.metric: self.state.improved_to}
+        return figures if self.state.improved_loss is None else {LOSS: self.state.improved_loss, **figures}
 
     def _evaluate(self) -> dict[str, float] | None:
         """The metrics on the validation images, the same in all processes, or None when a stop request came.
