@@ -142,6 +142,19 @@ def test_runs_of_other_recipes_in_the_folder_are_an_error(stopped: Stopped, digi
         ablate(stopped.ladder, digits, stopped.out, (*WORDS, "seed=1"))
 
 
+def test_a_step_that_fails_is_noted_and_the_others_are_trained(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "hot.yaml").write_text("extends: digits\noptimizer: {lr: 1.0e+30}")
+    (tmp_path / "cold.yaml").write_text("extends: digits\noptimizer: {lr: 0.01}")
+    (tmp_path / "tiny.yaml").write_text("description: d\nsteps: [hot.yaml, cold.yaml]")
+    words = [*(word for word in SMALL if not word.startswith(("optimizer.lr", "schedule"))), "schedule={epochs: 1}"]
+    command = ["ablate", str(tmp_path / "tiny.yaml"), "--data", str(digits), "--out", str(tmp_path / "out"), *words]
+    answer = CliRunner().invoke(app, [*command, "schedule.warmup_epochs=0"])
+    assert answer.exit_code == 1
+    assert "| hot |  | failed: the training loss is not a finite number" in answer.stdout
+    assert "1 of 2 steps finished" in answer.stdout
+    assert (tmp_path / "out" / "cold" / "bundle").is_dir()
+
+
 def test_a_ladder_that_does_not_validate_is_an_error_before_anything_is_trained(digits: Path, tmp_path: Path) -> None:
     with pytest.raises(ConvsmithError, match="the step `cifar10-baseline` cannot be compared: its `eval` is false"):
         ablate("cifar10", digits, tmp_path / "out", ["eval=false"])

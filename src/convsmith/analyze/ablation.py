@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.plots import write_plot
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.better import LOSS, gain
 from convsmith.recipe.ladder import Ladder, load_ladder
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import write_file
-from convsmith.tasks.make import make_task
+from convsmith.tasks.make import make_task, open_data
 from convsmith.training.run import Run
-from convsmith.training.train import train
+from convsmith.training.train import TrainingInterrupted, prepare_training, train
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,8 @@ class Measured:
         epochs: epochs done.
         last: the metric after the last epoch.
         best: the metric after the best epoch, whose weights the bundle holds.
-        gain: what `last` is above that of the step before, None at the first step.
-        total_gain: what `last` is above that of the first step, None at the first step.
+        gain: how much better `last` is than that of the step before, None at the first step.
+        total_gain: how much better `last` is than that of the first step, None at the first step.
         images_per_second: of training, the median of the epochs.
         minutes: spent on training steps.
     """
@@ -48,11 +52,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class Row:
-    """A step by name, what it changes (see `Step`), and its figures; None while its run is not finished."""
+    """A step by name, what it changes (see `Step`), and its figures; None while its run is not finished.
+
+    Attributes:
+        error: why the run failed; None where it did not.
+    """
 
     step: str
     changes: dict[str, Any]
     measured: Measured | None
+    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Ablation:
         ladder: its name.
         description: its own line.
         overrides: the changes that all steps share.
-        metric: what is compared, as the runs' metrics.jsonl call it; figures are fractions.
+        metric: what is compared, as the runs' metrics.jsonl call it; figures are fractions, but for the loss.
         rows: one for each step, in order.
     """
 
@@ -73,6 +82,11 @@ class Ablation:
     metric: str
     rows: tuple[Row, ...]
 
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The names of the steps whose runs ended in an error."""
+        return tuple(row.step for row in self.rows if row.error is not None)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
@@ -80,16 +94,17 @@ class Ablation:
     def to_markdown(self) -> str:
         """A table, with what its figures are."""
         shared = f" All steps with `{' '.join(self.overrides)}`." if self.overrides else ""
-        header = ["step", "changes", f"{self.metric} %", "to the step before", "to the first", "best epoch"]
+        scale = _scale(self.metric)
+        header = ["step", "changes", f"{self.metric}{' %' * (scale == 100)}", "to the step before", "to the first"]
         lines = [
             f"# {self.ladder}: {self.description}",
             "",
             f"The {self.metric} on all validation images after the last epoch, and of the best epoch; gains are of the "
-            f"last, in points. One run of each step.{shared}",
+            f"last{', in points' * (scale == 100)}. One run of each step.{shared}",
             "",
-            f"| {' | '.join([*header, 'images/s', 'minutes'])} |",
+            f"| {' | '.join([*header, 'best epoch', 'images/s', 'minutes'])} |",
             "|---|---|--:|--:|--:|--:|--:|--:|",
-            *(f"| {' | '.join(_cells(row))} |" for row in self.rows),
+            *(f"| {' | '.join(_cells(row, scale))} |" for row in self.rows),
         ]
         finished = sum(row.measured is not None for row in self.rows)
         if finished < len(self.rows):
@@ -106,7 +121,8 @@ def ablate(
 ) -> Ablation:
     """Train each step of a ladder into `out/STEP`, and write `ablation.md`, `.json` and `.png` there after each.
 
-    Runs that are finished are not trained again, one that was stopped goes on.
+    Runs that are finished are not trained again, one that was stopped goes on. A step whose training fails is noted,
+    and the next one comes; the same call tries it again.
 
     Args:
         ladder: see `load_ladder`.
@@ -116,18 +132,26 @@ def ablate(
         announce: is told the number of a step, how many there are, and its name, before it is trained.
 
     Raises:
-        ConvsmithError: something in the ladder, a recipe, the data or the directory must be put right, or a step
-            diverged; the steps before it are kept.
+        ConvsmithError: something in the ladder, the data or the directory must be put right.
         TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
     """
     loaded, out = load_ladder(ladder, overrides), Path(out)
     metric = _metric(loaded)
+    _check_runs(loaded, Path(data), out)
     rows = [Row(step.name, step.changes, None) for step in loaded.steps]
     for number, step in enumerate(loaded.steps):
         if announce:
             announce(number + 1, len(rows), step.name)
-        run = train(step.recipe, data, out / step.name)
-        rows[number] = Row(step.name, step.changes, _measure(run, metric, rows[:number]))
+        try:
+            run = train(step.recipe, data, out / step.name)
+            rows[number] = Row(step.name, step.changes, _measure(run, metric, rows[:number]))
+        except TrainingInterrupted:
+            raise
+        except Exception as error:  # whatever it is, the other steps can do without this one
+            known = isinstance(error, ConvsmithError)
+            logger.warning("the step `%s` failed: %s", step.name, error, exc_info=None if known else error)
+            rows[number] = Row(step.name, step.changes, None, str(error) if known else repr(error))
+        out.mkdir(parents=True, exist_ok=True)
         result = Ablation(loaded.name, loaded.description, tuple(overrides), metric, tuple(rows))
         write_file(out / "ablation.json", json.dumps(result.to_dict(), indent=2) + "\n")
         write_file(out / "ablation.md", result.to_markdown())
@@ -154,30 +178,45 @@ def _metric(ladder: Ladder) -> str:
     return metric
 
 
+def _check_runs(ladder: Ladder, data: Path, out: Path) -> None:
+    """Raise a ConvsmithError for what all steps would fail of: the data, or runs of other recipes in the folder."""
+    open_data(ladder.steps[0].recipe, data)
+    for step in ladder.steps:
+        if (out / step.name / "recipe.yaml").is_file():
+            Run(out / step.name).check_same(prepare_training(step.recipe, data)[0])
+
+
+def _scale(metric: str) -> int:
+    """What a figure is multiplied by where it is shown: a fraction becomes percent."""
+    return 1 if metric == LOSS else 100
+
+
 def _measure(run: Run, metric: str, before: Sequence[Row]) -> Measured:
     """The figures of a finished run, after those of all steps before it."""
     records = run.metrics
     epochs = [line for line in records if line["split"] == "train"]
     values = [line[metric] for line in records if line["split"] == "val"]
-    earlier = [row.measured.last for row in before if row.measured]
+    earlier = [gain(metric, values[-1], row.measured.last) for row in before if row.measured]
     return Measured(
         epochs=len(epochs),
         last=values[-1],
-        best=max(values),
-        gain=values[-1] - earlier[-1] if earlier else None,
-        total_gain=values[-1] - earlier[0] if earlier else None,
+        best=min(values) if metric == LOSS else max(values),
+        gain=earlier[-1] if earlier else None,
+        total_gain=earlier[0] if earlier else None,
         images_per_second=median(line["images_per_second"] for line in epochs),
         minutes=sum(line["seconds"] for line in epochs) / 60,
     )
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, scale: int) -> list[str]:
     changes = ", ".join(f"`{key}={write_yaml(value)}`" for key, value in row.changes.items())
     named, it = [text.replace("|", "\\|") for text in (row.step, changes)], row.measured
     if it is None:
-        return [*named, "unfinished", "", "", "", "", ""]
-    gains = ["" if gain is None else f"{100 * gain:+.2f}" for gain in (it.gain, it.total_gain)]
-    levels = [f"{100 * level:.2f}" for level in (it.last, it.best)]
+        failure = (row.error or "").partition("\n")[0].replace("|", "\\|")
+        return [*named, f"failed: {failure}" if row.error is not None else "unfinished", "", "", "", "", ""]
+    digits = 2 if scale == 100 else 4
+    gains = ["" if gain is None else f"{scale * gain:+.{digits}f}" for gain in (it.gain, it.total_gain)]
+    levels = [f"{scale * level:.{digits}f}" for level in (it.last, it.best)]
     return [*named, levels[0], *gains, levels[1], f"{it.images_per_second:,.0f}", f"{it.minutes:.1f}"]
 
 
@@ -187,19 +226,21 @@ def _draw(ablation: Ablation, axes: Axes) -> None:
     figure = axes.get_figure(root=True)
     assert figure is not None  # the axes are in one
     figure.set_size_inches(11, 1.5 + 0.4 * len(rows))
-    names = [row.step if row.measured else f"{row.step} (unfinished)" for row in rows]
+    names = [row.step if row.measured else f"{row.step} ({'failed' if row.error else 'unfinished'})" for row in rows]
+    scale, sign = _scale(ablation.metric), -1 if ablation.metric == LOSS else 1
     axes.set_yticks(range(len(rows)), names, parse_math=False)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     for place, it in enumerate(row.measured for row in rows):
         if it is None:
             continue
-        level, gain = 100 * it.last, 100 * (it.gain or 0)
-        axes.barh(place, gain, left=level - gain, color="tab:green" if gain > 0 else "tab:red", height=0.5)
+        level, rise = scale * it.last, sign * scale * (it.gain or 0)
+        axes.barh(place, rise, left=level - rise, color="tab:green" if (it.gain or 0) > 0 else "tab:red", height=0.5)
         axes.plot(level, place, "o", color="black", markersize=4)
-        label = f"{level:.2f}" if it.gain is None else f"{level:.2f} ({gain:+.2f})"
-        axes.annotate(label, (max(level, level - gain), place), (8, 0), textcoords="offset points", va="center")
+        label = f"{level:.2f}" if it.gain is None else f"{level:.2f} ({scale * it.gain:+.2f})"
+        axes.annotate(label, (max(level, level - rise), place), (8, 0), textcoords="offset points", va="center")
     axes.use_sticky_edges = False  # leaves a margin left of the bars too
     axes.margins(x=0.2)
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel(f"{ablation.metric} after the last epoch, % (points gained on the step before)")
+    unit = ", % (points gained on the step before)" if scale == 100 else " (gained on the step before)"
+    axes.set_xlabel(f"{ablation.metric} after the last epoch{unit}")
     axes.set_title(ablation.description, parse_math=False, wrap=True)

@@ -23,7 +23,8 @@ def ablate(
 ) -> None:
     """Train a ladder of recipes, each adding to the one before, and say what each step gains.
 
-    Each step is a run; finished ones are not repeated. Stopped or killed, the same command goes on.
+    Each step is a run; finished ones are not repeated. Stopped or killed, the same command goes on. A step that fails
+    is noted, the next one comes, and the exit code is 1.
 
     Example: convsmith ablate cifar10 --data cifar10/ sampling.fraction=0.1
     """
@@ -39,7 +40,9 @@ def ablate(
     result = run_ladder(ladder, data, folder, overrides or (), announce)
     if as_json:
         print(json.dumps(result.to_dict()))
-        return
-    print("\n".join(map(printable, result.to_markdown().split("\n"))))
-    for kind in ("md", "json", "png"):
-        print(folder / f"ablation.{kind}")
+    else:
+        print("\n".join(map(printable, result.to_markdown().split("\n"))))
+        for kind in ("md", "json", "png"):
+            print(folder / f"ablation.{kind}")
+    if result.failed:
+        raise typer.Exit(1)
