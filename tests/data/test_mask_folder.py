@@ -84,6 +84,19 @@ def test_two_images_for_one_mask_are_refused(tmp_path: Path) -> None:
     assert "two images for one mask: `images/train/a.jpg`, `images/train/a.png`" in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("suffix", ["PNG", "Png"])
+def test_a_mask_is_found_whatever_the_case_of_its_extension(tmp_path: Path, suffix: str) -> None:
+    write_folders(tmp_path, "val/1")
+    write_pairs(tmp_path, ("images/train/a.JPG", f"masks/train/a.{suffix}"))
+    assert names(opened(tmp_path).train) == [("images/train/a.JPG", f"masks/train/a.{suffix}")]
+
+
+def test_two_masks_for_one_image_are_refused(tmp_path: Path) -> None:
+    write_folders(tmp_path, "train/a", "val/1")
+    (tmp_path / "masks/train/a.PNG").write_bytes(plain(0))
+    assert "two masks for one image: `masks/train/a.PNG`, `masks/train/a.png`" in refusal(tmp_path)
+
+
 def test_a_missing_folder_of_masks_is_refused(tmp_path: Path) -> None:
     assert f"no folder {tmp_path}/masks/train beside" in refusal(write_files(tmp_path, "images/train/a.jpg"))
 

@@ -16,9 +16,13 @@ from convsmith.data.index import printable
 from convsmith.recipe.mask_data import MAX_VALUE
 from convsmith.spec import IGNORED
 
+Colour = tuple[int, int, int]
 _NO_CLASS = -1
 _BLOCK = 1 << 18  # pixels looked up at once, which bounds the memory for their positions in the table
 _SHOWN = 5  # values or colours that an error names
+_CONVERT = "Save it as PNG; what was a JPEG file has lost values, and must be made anew."
+_RESIZE = "Make it as large as the image, by nearest and no other interpolation, or find out whose mask it is."
+_TURN = "Turn the mask, or take the orientation out of the image."
 _CORRECT = "Correct the mask, or set data.masks.label_map, ignore_index, colours or others."
 
 
@@ -40,7 +44,7 @@ class MaskRules:
         values: Mapping[int, int],
         ignore_index: int = IGNORED,
         ignore_others: bool = False,
-        colours: Sequence[tuple[int, int, int]] | None = None,
+        colours: Sequence[Colour] | None = None,
     ) -> None:
         known = {ignore_index: IGNORED, **values}
         self._known = sorted(known)
@@ -61,7 +65,9 @@ class MaskRules:
         """
         if pixels.ndim == 3 and self._codes is None:
             raise _unusable(
-                name, "it is an RGB picture, and data.masks.colours does not say which colour is which value"
+                name,
+                "it is an RGB picture, and data.masks.colours does not say which colour is which value",
+                f"It holds {_shown(colours_of(pixels), 2 * _SHOWN)}: set data.masks.colours, or save it in grey.",
             )
         flat = pixels.reshape(-1, *pixels.shape[2:])
         classes = np.empty(len(flat), np.uint8)
@@ -84,12 +90,10 @@ class MaskRules:
         return np.repeat(values, np.diff(runs, append=len(codes)))
 
     def _what_is_wrong(self, pixels: NDArray[Any]) -> str:
-        wrong = np.unique(pixels, axis=0).tolist()
-        more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         if pixels.ndim == 2:
-            return f"it holds the colours {wrong[:_SHOWN]}{more}, which are no class in data.masks.colours"
-        shown = ", ".join(map(str, wrong[:_SHOWN]))
-        return f"it holds the value{'s' * (len(wrong) > 1)} {shown}{more}, not only {_ranges(self._known)}"
+            return f"it holds the colours {_shown(colours_of(pixels))}, which are no class in data.masks.colours"
+        wrong = np.unique(pixels).tolist()
+        return f"it holds the value{'s' * (len(wrong) > 1)} {_shown(wrong)}, not only {_ranges(self._known)}"
 
 
 def read_mask(path: Path, rules: MaskRules) -> NDArray[np.uint8]:
@@ -143,29 +147,45 @@ def read_mask_of(image: Path, mask: Path, rules: MaskRules) -> NDArray[np.uint8]
     return classes
 
 
-def values_in(path: Path) -> set[int]:
-    """The values that a mask file of grey or of a palette holds; none of an RGB file. ImageError as in `read_mask`."""
+def pixels_in(path: Path) -> NDArray[Any]:
+    """Values uint8 or uint16 `[H, W]`, or colours uint8 `[H, W, 3]`, of a mask file. ImageError as in `read_mask`."""
     with open_image(read_bytes(path), str(path)) as image:
-        pixels = _pixels(image, str(path))
-        return set(np.unique(pixels).tolist()) if pixels.ndim == 2 else set()
+        return _pixels(image, str(path))
+
+
+def is_of_colours(path: Path) -> bool:
+    """Whether a mask file is RGB, by its header. ImageError where it is no image."""
+    with open_image(read_bytes(path), str(path)) as image:
+        return image.mode in ("RGB", "RGBA")
+
+
+def colours_of(pixels: NDArray[np.uint8]) -> list[Colour]:
+    """The different colours in `[..., 3]`, sorted."""
+    codes = np.unique(_codes(pixels.reshape(-1, 3))).tolist()
+    return [(code >> 16, code >> 8 & 255, code & 255) for code in codes]
 
 
 def _pixels(image: Image.Image, name: str) -> NDArray[Any]:
     """Values uint8 or uint16 `[H, W]`, or colours uint8 `[H, W, 3]`, upright."""
     if image.format != "PNG":
-        raise _unusable(name, f"it is a {image.format} file, and only PNG is sure to keep each value")
+        raise _unusable(name, f"it is a {image.format} file, and only PNG is sure to keep each value", _CONVERT)
     mode = image.mode
     tiles: Any = getattr(image, "tile", [])
     raw = str(tiles[0].args) if tiles else ""  # the mode in the file, such as L;4 for grey of 4 bits
     pixels = np.asarray(turn_upright(image, image))
     if mode in ("LA", "RGBA"):
         if pixels[..., -1].min() < 255:
-            raise _unusable(name, "parts of it are transparent")
+            raise _unusable(name, "parts of it are transparent", "Save it without an alpha channel.")
         pixels = pixels[..., 0] if mode == "LA" else pixels[..., :3]
     if ";16" in raw and not mode.startswith("I"):
-        raise _unusable(name, "it has colours of 16 bits")
+        raise _unusable(name, "it has colours of 16 bits", "Save it in grey, or with 8 bits for each colour.")
     spread = {"L;2": 85, "L;4": 17}.get(raw, 1)  # Pillow spreads few bits over 0 to 255
     return pixels.astype(np.uint8) if mode == "1" else pixels // np.uint8(spread) if spread > 1 else pixels
+
+
+def _shown(found: Sequence[int] | Sequence[Colour], limit: int = _SHOWN) -> str:
+    more = f" and {len(found) - limit} more" if len(found) > limit else ""
+    return ", ".join(str(list(it) if isinstance(it, tuple) else it) for it in found[:limit]) + more
 
 
 def _codes(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
@@ -185,9 +205,10 @@ def _ranges(values: Sequence[int]) -> str:
 def _check_sizes(image: Path, size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...]) -> None:
     if size == mask_size:
         return
-    hint = "; it has to lie as the image does once its EXIF orientation is applied" * (size == mask_size[::-1])
+    turned = size == mask_size[::-1]
+    hint = "; it has to lie as the image does once its EXIF orientation is applied" * turned
     why = f"it has {mask_size[0]} x {mask_size[1]} pixels, the image {size[0]} x {size[1]}{hint}"
-    raise _mask_at_fault(image, mask, ImageError("", why))
+    raise _mask_at_fault(image, mask, ImageError("", why, _TURN if turned else _RESIZE))
 
 
 def _mask_at_fault(image: Path, mask: Path, error: ImageError) -> ImageError:

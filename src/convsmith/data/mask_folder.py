@@ -6,18 +6,19 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import ImageError
 from convsmith.data.dataset import Reader, Split
 from convsmith.data.index import printable
 from convsmith.data.label_sets import Colours
 from convsmith.data.layout import quoted
-from convsmith.data.mask_file import MaskRules, values_in
+from convsmith.data.mask_contents import refuse_colours_without_table, unknown_classes
+from convsmith.data.mask_file import MaskRules
 from convsmith.data.mask_layouts import LAYOUTS
 from convsmith.data.mask_pairs import Pair, find_pairs, find_tree
 from convsmith.data.pairs import PairIndex, pack_pairs
@@ -31,7 +32,6 @@ from convsmith.spec import Preprocessing, WholeImage
 
 CLASSES_FILE = "classes.txt"
 _MISNAMED_VAL = ("valid", "validation", "test")
-_LOOKED_AT = 20  # masks, to say which values they hold
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class MaskFolder:
 
 
 def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> MaskFolder:
-    """Find the images and masks of each part, and the classes. No pixels are read.
+    """Find the images and masks of each part, and the classes. Pixels are read for errors only.
 
     Args:
         root: the data folder.
@@ -124,6 +124,7 @@ def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> Ma
         check_fit(masks, len(classes))
     except ValueError as error:
         raise ConvsmithError(f"data.masks.{error}", fix=f"The classes are {quoted(classes)}.") from error
+    refuse_colours_without_table(masks, _mask_paths(root, train))
     rules = mask_rules(masks, len(classes))
     return MaskFolder(
         root,
@@ -138,9 +139,13 @@ def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> Ma
 
 def mask_rules(masks: Masks, num_classes: int) -> MaskRules:
     """How the masks that a recipe describes are read."""
+    return MaskRules(class_values(masks, num_classes), masks.ignore_index, masks.others == "ignore", masks.colours)
+
+
+def class_values(masks: Masks, num_classes: int) -> Mapping[int, int]:
+    """By value, its class, or 255 where it does not count."""
     labels = LAYOUTS[masks.layout].labels
-    values = labels.values if labels else dict(masks.label_map or ((target, target) for target in range(num_classes)))
-    return MaskRules(values, masks.ignore_index, masks.others == "ignore", masks.colours)
+    return labels.values if labels else dict(masks.label_map or ((target, target) for target in range(num_classes)))
 
 
 def _is_left_out(root: Path, masks: Masks) -> bool:
@@ -172,7 +177,7 @@ def _class_names(root: Path, masks: Masks, train: list[Pair]) -> tuple[str, ...]
         return masks.classes
     path = root / CLASSES_FILE
     if not path.is_file():
-        raise _unknown_classes(root, train)
+        raise unknown_classes(root, CLASSES_FILE, _mask_paths(root, train))
     try:
         lines = path.read_text("utf-8-sig").rstrip().splitlines()
         names = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines)
@@ -186,25 +191,8 @@ def _class_names(root: Path, masks: Masks, train: list[Pair]) -> tuple[str, ...]
     return names
 
 
-def _unknown_classes(root: Path, train: list[Pair]) -> ConvsmithError:
-    """Counting the values in the masks would be a guess: a stray one would be a class, and 255 is often an object."""
-    seen: set[int] = set()
-    looked_at = train[:_LOOKED_AT]
-    for _, mask in looked_at:
-        try:
-            seen |= values_in(root / os.fsdecode(mask))
-        except ImageError:  # of colours, perhaps; the check of all files says so
-            continue
-    held = f"; the first {len(looked_at)} masks hold the values {_listed(seen)}" if seen else ""
-    fix = f"Name one class on each line of {printable(root / CLASSES_FILE)}, value 0 first, or set data.masks.classes."
-    if seen == {0, 255}:
-        fix += " As 255 shall be a class here, set data.masks.label_map='[[0, 0], [255, 1]]' too."
-    return ConvsmithError(f"what are the classes of {printable(root)}?", f"no {CLASSES_FILE} there{held}", fix)
-
-
-def _listed(values: set[int]) -> str:
-    shown = sorted(values)[:30]
-    return ", ".join(map(str, shown)) + (f" and {len(values) - 30} more" if len(values) > 30 else "")
+def _mask_paths(root: Path, pairs: list[Pair]) -> list[Path]:
+    return [root / os.fsdecode(mask) for _, mask in pairs]
 
 
 def _class_colours(masks: Masks, num_classes: int) -> Colours | None:

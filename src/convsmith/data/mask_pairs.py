@@ -17,6 +17,7 @@ from convsmith.recipe.mask_data import LIST_SUFFIXES, LayoutName
 Pair = tuple[bytes, bytes]
 """Image and mask as paths relative to the data folder, as the file system spells them."""
 
+MASK_SUFFIX = b".png"  # in any case
 WHOLE = Tree("images", "masks")
 _PART_LIKE = frozenset({"training", "val", "valid", "validation", "test", "testing"})
 
@@ -78,26 +79,12 @@ def _folder_pairs(root: Path, tree: Tree, others: Counter[str]) -> list[Pair]:
             "each image needs a mask",
             f"Expected: {tree}",
         )
-    images: dict[bytes, bytes] = {}
-    for name in images_below(root, tree.images, others):
-        key = _key(name, tree.images, tree.image_end)
-        if key in images:
-            raise ConvsmithError(
-                f"{printable(root)} has two images for one mask: {quoted([printable(images[key]), printable(name)])}",
-                "their names differ in the extension only",
-                "Rename one of them, and its mask.",
-            )
-        images[key] = name
-    end = os.fsencode(f"{tree.mask_end}.png")
-    masks = {
-        _key(name, tree.masks, tree.mask_end): name
-        for name in images_below(root, tree.masks, Counter())
-        if name.endswith(end)
-    }
+    images, masks = _images(root, tree, others), _masks(root, tree)
     if not images:
         raise _empty(root / tree.images, "no images")
     if without := [name for key, name in images.items() if key not in masks]:
-        wanted = os.fsencode(f"{tree.masks}/") + _key(without[0], tree.images, tree.image_end) + end
+        wanted = os.fsencode(f"{tree.masks}/") + _key(without[0], tree.images, tree.image_end)
+        wanted += os.fsencode(tree.mask_end) + MASK_SUFFIX
         raise ConvsmithError(
             f"{len(without)} of {len(images)} images in {printable(root / tree.images)} have no mask: "
             + quoted(map(printable, without)),
@@ -114,11 +101,47 @@ def _folder_pairs(root: Path, tree: Tree, others: Counter[str]) -> list[Pair]:
     return [(name, masks[key]) for key, name in images.items()]
 
 
+def _images(root: Path, tree: Tree, others: Counter[str]) -> dict[bytes, bytes]:
+    """The images by what each has in common with its mask."""
+    names = images_below(root, tree.images, others)
+    return _by_key(root, names, (tree.images, tree.image_end), "two images for one mask")
+
+
+def _masks(root: Path, tree: Tree) -> dict[bytes, bytes]:
+    """The masks by what each has in common with its image; files with other endings are none."""
+    stem_end = os.fsencode(tree.mask_end)
+    names = [
+        name
+        for name in images_below(root, tree.masks, Counter())
+        if name.lower().endswith(MASK_SUFFIX) and name[: -len(MASK_SUFFIX)].endswith(stem_end)
+    ]
+    return _by_key(root, names, (tree.masks, tree.mask_end), "two masks for one image")
+
+
+def _by_key(root: Path, names: Iterable[bytes], place: tuple[str, str], twice: str) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name in names:
+        key = _key(name, *place)
+        if key in found:
+            raise ConvsmithError(
+                f"{printable(root)} has {twice}: {quoted([printable(found[key]), printable(name)])}",
+                "their names differ in the extension only",
+                "Rename one of them, and what belongs to it.",
+            )
+        found[key] = name
+    return found
+
+
 def _named_pairs(root: Path, tree: Tree) -> list[Pair]:
     """The pairs whose names a file lists, one a line."""
-    images, masks = os.fsencode(f"{tree.images}/"), os.fsencode(f"{tree.masks}/")
+    images, masks = _images(root, tree, Counter()), _masks(root, tree)
+    folders = [os.fsencode(f"{folder}/") for folder in (tree.images, tree.masks)]
     names = [line.strip() for line in _lines(root / tree.ids)]
-    return _existing(root, tree.ids, [(images + name + b".jpg", masks + name + b".png") for name in names])
+    pairs = [
+        (images.get(name, folders[0] + name + b".jpg"), masks.get(name, folders[1] + name + MASK_SUFFIX))
+        for name in names
+    ]
+    return _existing(root, tree.ids, pairs)
 
 
 def _listed_pairs(root: Path, name: str) -> list[Pair]:

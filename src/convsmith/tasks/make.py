@@ -8,7 +8,8 @@ from pathlib import Path
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.data.dataset import DataSet
 from convsmith.data.image_folder import open_image_folder
-from convsmith.data.mask_folder import open_mask_folder
+from convsmith.data.mask_contents import refuse_ignored_class
+from convsmith.data.mask_folder import class_values, open_mask_folder
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Task
@@ -38,5 +39,9 @@ def open_data(recipe: Recipe, root: Path) -> DataSet:
         os.environ[MAX_PIXELS_VARIABLE] = str(recipe.data.max_pixels)
     val_fraction = recipe.data.val_fraction if recipe.eval else None
     if recipe.task == "segmentation":
-        return open_mask_folder(root, recipe.data.masks or Masks(), val_fraction)
+        masks = recipe.data.masks or Masks()
+        folder = open_mask_folder(root, masks, val_fraction)
+        files = [folder.train.mask(i) for i in range(len(folder.train))]
+        refuse_ignored_class(masks, class_values(masks, len(folder.classes)), files)
+        return folder
     return open_image_folder(root, val_fraction)
