@@ -164,10 +164,12 @@ def _eager(manifest: Manifest, threads: int) -> Runtime:
         from convsmith.deploy.onnx_export import inference_model
         from convsmith.deploy.torch_runtime import TorchRuntime
         from convsmith.models.registry import create_model
+        from convsmith.training.generators import generators_kept
     except ModuleNotFoundError as error:
         raise require_extra(str(error.name), "export", f"the runtime {TORCH}") from error
 
-    model = create_model(manifest.model["name"], len(manifest.labels), **manifest.model.get("options", {}))
+    with generators_kept():
+        model = create_model(manifest.model["name"], len(manifest.labels), **manifest.model.get("options", {}))
     return TorchRuntime(inference_model(model, manifest.preprocess), threads)
 
 

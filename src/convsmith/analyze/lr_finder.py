@@ -21,6 +21,7 @@ from convsmith.errors import ConvsmithError, counted
 from convsmith.recipe.plan import base_lr
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
+from convsmith.training.generators import generators_kept
 from convsmith.training.train import prepare_training, require_steps, stepper_at_start
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class RangeTest:
         return asdict(self)
 
 
+@generators_kept()
 def find_lr(
     recipe: Recipe | str | Path,
     data: str | Path,

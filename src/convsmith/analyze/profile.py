@@ -23,6 +23,7 @@ from convsmith.launch.world import World
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
+from convsmith.training.generators import generators_kept
 from convsmith.training.parts import loader_workers
 from convsmith.training.precision import Precision, pick_device, pick_precision
 from convsmith.training.train import prepare_training, require_steps, stepper_at_start
@@ -109,6 +110,7 @@ class StepProfile:
         return {**asdict(self), "sentence": self.sentence, "images_per_second": self.batch / self.seconds}
 
 
+@generators_kept()
 def profile_training(
     recipe: Recipe | str | Path,
     data: str | Path,

@@ -15,6 +15,7 @@ from convsmith.deploy.parity import images_to_compare
 from convsmith.models.base import VisionModel
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoint import read_checkpoint, step_folder
+from convsmith.training.generators import generators_kept
 from convsmith.training.model_plan import build_model
 from convsmith.training.progress import Progress
 from convsmith.training.run import Run
@@ -41,6 +42,7 @@ def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None
     )
 
 
+@generators_kept()  # the weights that are drawn first are all replaced
 def trained_model(recipe: Recipe, step: Path) -> VisionModel:
     """The recipe's model with the weights of a step of its checkpoints that are judged and shipped.
 

@@ -26,6 +26,7 @@ from convsmith.training.compilation import pays_to_compile
 from convsmith.training.data_check import check_data
 from convsmith.training.distributed import Poll, broadcast, joined
 from convsmith.training.divergence import FACTOR, LOWEST, Diverged
+from convsmith.training.generators import generators_kept
 from convsmith.training.log_file import log_file
 from convsmith.training.memory import OutOfMemory
 from convsmith.training.model_plan import plan as make_plan
@@ -84,7 +85,11 @@ def train(
     """
     run = Run(Path(out))
     refuse_output_in_data(run.path, Path(data))
-    with joined(peer_timeout, sharded=shard) as world, nullcontext() if world.leads else _silence():
+    with (
+        joined(peer_timeout, sharded=shard) as world,
+        generators_kept(),
+        nullcontext() if world.leads else _silence(),
+    ):
         if shard and not world.sharded:
             logger.warning("one process alone keeps all of the model: it has nobody to share it out with")
         recipe, dataset, plan = prepare_training(recipe, data, world)
