@@ -48,12 +48,17 @@ def test_outputs_beside_the_classes_are_left_out_with_a_note(tmp_path: Path, wha
     assert f"1 `{top}`" in folder.notes[-1]
 
 
-@pytest.mark.parametrize("what", ["a run", "a ladder", "a bundle", "a range test", "a profile"])
+@pytest.mark.parametrize("what", ["a run", "a ladder", "a bundle", "a range test", "a profile", "masks"])
 def test_outputs_inside_a_class_are_left_out_too(tmp_path: Path, what: str) -> None:
     write_files(tmp_path, "cat/1.png", *[f"cat/{name}" for name in OUTPUTS[what]])
     others: Counter[str] = Counter()
     assert images_below(tmp_path, "cat", others) == [b"cat/1.png"]
     assert others["written by convsmith"] == 1
+
+
+def test_an_image_with_a_file_of_labels_beside_it_is_no_prediction(tmp_path: Path) -> None:
+    write_files(tmp_path, "cat/deep/1.png", "cat/deep/1.json")
+    assert images_below(tmp_path, "cat", Counter()) == [b"cat/deep/1.png"]
 
 
 def test_a_model_is_judged_beside_its_run(tmp_path: Path) -> None:

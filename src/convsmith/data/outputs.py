@@ -32,7 +32,7 @@ def is_output(directory: Path) -> bool:
     return _content(directory, _DEPTH) == "output"
 
 
-def is_marked(directory: Path) -> bool:
+def _is_marked(directory: Path) -> bool:
     """Whether the files of a folder say that convsmith wrote it."""
     return any(all((directory / name).exists() for name in names) for names in _MARKS)
 
@@ -44,7 +44,7 @@ def refuse_output_in_data(out: Path, data: Path) -> None:
     the data folder itself. Where `out` has been written before, it stays.
     """
     out, data = out.resolve(), data.resolve()
-    if not out.is_relative_to(data) or is_marked(out):
+    if not out.is_relative_to(data) or _is_marked(out):
         return
     inside = out.relative_to(data)
     if not inside.parts or _content(data / inside.parts[0], _DEPTH) == "data":
@@ -56,7 +56,7 @@ def refuse_output_in_data(out: Path, data: Path) -> None:
 
 
 def _content(directory: Path, depth: int) -> Content:
-    if is_marked(directory):
+    if _is_marked(directory):
         return "output"
     folders: list[Path] = []
     try:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.index import printable
-from convsmith.data.outputs import is_marked, is_output
+from convsmith.data.outputs import is_output
 from convsmith.data.remedies import refuse_what_is_no_folder
 from convsmith.errors import ConvsmithError
 
@@ -107,7 +107,7 @@ def images_below(root: Path, folder: str, others: Counter[str]) -> list[bytes]:
             continue
         visited.add(identity)
         listing = list_folder(directory)
-        if (listing.others[".json"] or listing.others[".txt"]) and is_marked(directory):
+        if (listing.others[".json"] or listing.others[".txt"]) and is_output(directory):
             others[_OURS] += 1
             continue
         found += [os.fsencode(f"{relative}/{name}") for name in listing.images]
