@@ -11,6 +11,7 @@ from PIL import Image
 
 from convsmith.analyze import choose_recipe as module
 from convsmith.analyze.choose_recipe import choose_recipe
+from convsmith.bundle import decode
 from convsmith.cli.main import main
 from convsmith.data.image_folder import open_image_folder
 from convsmith.errors import ConvsmithError
@@ -100,8 +101,19 @@ def test_images_of_which_none_can_be_read_are_an_error(tmp_path: Path) -> None:
     root = photos(tmp_path / "photos", 50, cat=3, dog=3)
     for path in root.rglob("*.png"):
         path.write_bytes(b"no image")
-    with pytest.raises(ConvsmithError, match="none of 4 images"):
+    with pytest.raises(ConvsmithError, match=r"none of 4 images .*0000\.png: it is not an image of a known kind"):
         choose_recipe(root)
+
+
+def test_images_that_need_a_package_say_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "_can_read_heif", lambda: False)
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for name in ("1.HEIC", "2.heic"):
+            (tmp_path / label / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    with pytest.raises(ConvsmithError, match="a HEIC image needs the package `pillow_heif`") as caught:
+        choose_recipe(tmp_path)
+    assert "[heic]" in caught.value.fix
 
 
 def scenes(root: Path, *sizes: tuple[int, int]) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.data.image_folder import open_image_folder
+from convsmith.data.image_folder import open_image_folder, open_labelled_folder
 from convsmith.errors import ConvsmithError
 from tests.data.folders import write_files
 
@@ -27,6 +27,12 @@ def test_parts_inside_the_classes_are_refused(tmp_path: Path, parts: tuple[str, 
     message = refusal(tmp_path, *[f"{above}{label}/{part}/1.png" for label in ("cat", "dog") for part in parts])
     assert "would be mixed and split anew" in message
     assert "train/cat, val/cat" in message
+
+
+def test_a_model_is_not_judged_by_parts_inside_the_classes_either(tmp_path: Path) -> None:
+    write_files(tmp_path, *[f"{label}/{part}/1.png" for label in ("cat", "dog") for part in ("train", "test")])
+    with pytest.raises(ConvsmithError, match="would be mixed"):
+        open_labelled_folder(tmp_path, ["cat", "dog"])
 
 
 def test_one_class_with_parts_in_it_is_enough(tmp_path: Path) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from convsmith.bundle.decode import ImageError, check_header
 from convsmith.data.dataset import Samples
@@ -128,17 +126,19 @@ def _why_no_pretrained_weights(recipe: str) -> str | None:
 
 def _sizes(root: Path, samples: Samples) -> NDArray[np.int64]:
     """Height and width in pixels, [N, 2], by the headers of the sample."""
-    sizes = []
+    sizes, errors = [], []
     for i in np.linspace(0, len(samples) - 1, min(len(samples), SAMPLE)).round().astype(int):
-        path = samples.files(i)[0]
-        with suppress(ImageError):  # training names each bad file
-            check_header(path)
-            with Image.open(path) as image:
-                sizes.append((image.height, image.width))
+        try:
+            width, height = check_header(samples.files(i)[0])
+            sizes.append((height, width))
+        except ImageError as error:  # training names each bad file
+            errors.append(error)
     if not sizes:
+        first = errors[0]
         raise ConvsmithError(
-            f"none of {min(len(samples), SAMPLE)} images in {printable(root)} can be read",
-            fix="Name a recipe and the folder with --data to see what is wrong with each.",
+            f"none of {len(errors)} images in {printable(root)} can be read",
+            f"{printable(first.what)}: {first.why}",
+            first.fix or "Name a recipe and the folder with --data to see what is wrong with each.",
         )
     return np.array(sizes)
 

@@ -130,7 +130,8 @@ def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val")
         The index, in the order of `classes`, then of the files' paths.
 
     Raises:
-        ConvsmithError: if the folder is unreadable, holds no images, or holds a class that is not in `classes`.
+        ConvsmithError: if the folder is unreadable, holds no images or parts inside the classes, or holds a class that
+            is not in `classes`.
     """
     root = root.absolute()
     listing = list_folder(root)
@@ -149,9 +150,13 @@ def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val")
                 f"Pass a folder with a folder `{split}` or with class folders, named as in training.",
             )
     builder = IndexBuilder(root)
+    nested: dict[str, Inside] = {}
     for target, label in enumerate(classes):
         if label in folders:
-            builder.add(target, images_below(root, folders[label], Counter()))
+            names = images_below(root, folders[label], Counter())
+            nested[label] = inside_of(folders[label], names)
+            builder.add(target, names)
+    check_nesting(root, nested)
     index = builder.build()
     if not len(index):
         raise ConvsmithError(
