@@ -6,8 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from safetensors.torch import load_file, save_file
 
 import convsmith as cs
@@ -17,6 +20,7 @@ from convsmith.bundle.format import read_manifest, read_model
 from convsmith.cli.main import main
 from convsmith.deploy.quantize import Quantization
 from convsmith.deploy.static_int8 import kernels
+from convsmith.recipe.schema import QuantizationAware
 from convsmith.training.model_plan import build_model
 from tests.colours import write_colour_bundle
 from tests.exports import write_run
@@ -68,6 +72,18 @@ def test_training_gives_a_bundle_that_computes_on_integers(quantized: tuple[Path
     out, _ = quantized
     found = kernels(read_model(out, read_manifest(out)))
     assert (found["QLinearConv"], found["QGemm"], found["Conv"], found["FusedConv"]) == (3, 1, 0, 0)
+
+
+def test_training_holds_weights_to_what_any_x86_adds_exactly(quantized: tuple[Path, Quantization]) -> None:
+    out, report = quantized
+    model = onnx.load_from_string(read_model(out, read_manifest(out)))
+    weights = [numpy_helper.to_array(t).astype(int) for t in model.graph.initializer if t.name.endswith("weight_q")]
+    assert (report.target, max(np.abs(array).max() for array in weights)) == ("any-x86", 63)
+
+
+def test_training_may_be_for_processors_with_exact_sums(run: cs.Run) -> None:
+    assert int8_recipe(run.bundle).quantization_aware == QuantizationAware(target="any-x86")
+    assert int8_recipe(run.bundle, target="arm").quantization_aware == QuantizationAware(target="arm")
 
 
 def test_the_bundle_keeps_the_table(quantized: tuple[Path, Quantization]) -> None:

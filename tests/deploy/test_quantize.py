@@ -184,7 +184,7 @@ def silenced(graph: Graph) -> bytes:
 def test_onnxruntime_leaving_a_layer_in_float_is_an_error(
     bundle: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without_first(graph: Graph, _placement: object, ranges: dict[str, tuple[float, float]]) -> bytes:
+    def without_first(graph: Graph, _placement: object, ranges: dict[str, tuple[float, float]], _: int) -> bytes:
         return insert_qdq(graph, place(graph, [graph.weighted()[0].name]), ranges)
 
     monkeypatch.setattr("convsmith.deploy.static_int8.insert_qdq", without_first)
@@ -323,7 +323,7 @@ def test_an_int8_bundle_runs_in_openvino_without_an_export(bundle: Path, data: P
 def test_all_layers_but_one_may_stay_in_float(monkeypatch: pytest.MonkeyPatch, layers: int, needed: int) -> None:
     order = [f"{number:02}" for number in range(layers)]
     search = object.__new__(_Search)
-    search.layers, search.max_drop, search.held_out = order, 0.1, []
+    vars(search).update(layers=order, max_drop=0.1, held_out=[])
     monkeypatch.setattr(_Search, "_signal_to_noise", lambda _: {name: float(name) for name in order})
     verdicts = {good: Verdict(0.0 if good else 1.0, 1, 1, 0, 0) for good in (True, False)}
     monkeypatch.setattr(_Search, "_try", lambda _, kept: (b"", verdicts[len(kept) >= needed]))

@@ -56,7 +56,11 @@ def test_the_bundle_says_what_the_trained_model_says_within_a_level(run: cs.Run)
     )  # each feature a level off
     assert np.abs(OnnxRuntime(content).run(images(20).numpy()) - expected).max() <= step
     assert manifest.parity["snr_db"] > 30
-    assert manifest.model["quantization"] == {"method": "training", "float_layers": []}
+    assert manifest.model["quantization"] == {
+        "method": "training",
+        "target": "any-x86",
+        "float_layers": [],
+    }
 
 
 def test_the_bundle_computes_on_integers_throughout(run: cs.Run) -> None:
@@ -94,7 +98,7 @@ def test_gradients_pass_and_ranges_are_a_moving_average() -> None:
 
 def test_weights_have_a_scale_for_each_output_channel() -> None:
     weights = torch.randn(4, 3, 2, 2) * torch.tensor([1.0, 10.0, 0.1, 0.0]).view(4, 1, 1, 1)
-    rounded = round_weights(weights)
+    rounded = round_weights(weights, 127)
     scale = weights.abs().flatten(1).amax(1).clamp(min=1e-9).view(4, 1, 1, 1) / 127
     assert (rounded - weights).abs().div(scale).max() <= 0.5001
     assert (rounded / scale - (rounded / scale).round()).abs().max() < 1e-3
@@ -109,6 +113,24 @@ def test_a_model_that_calls_other_functions_in_training_is_refused() -> None:
     train_for_int8(model, (16, 16), 0.1)
     with pytest.raises(cs.ConvsmithError, match="cannot be trained for INT8"):
         model(torch.randn(2, 3, 16, 16))
+
+
+@pytest.mark.parametrize(("target", "largest"), [("any-x86", 63), ("vnni", 127), ("arm", 127)])
+def test_weights_are_rounded_to_what_the_target_adds_exactly(target: str, largest: int) -> None:
+    model = build_model(cs.load_recipe("digits", [*SMALL, "model.name=tiny", f"quantization_aware.target={target}"]))
+    rounding = rounding_of(model)
+    assert rounding is not None
+    assert rounding.largest == largest
+
+
+def test_a_target_that_cannot_be_proved_here_is_refused_before_the_training(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convsmith.processor.native_target", lambda: None)
+    recipe = cs.load_recipe("digits", [*SMALL, "model.name=tiny", "quantization_aware.target=vnni"])
+    with pytest.raises(cs.ConvsmithError, match="cannot be proved on this processor"):
+        cs.train(recipe, digits, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("key", ["gradient_checkpointing", "sync_batch_norm"])

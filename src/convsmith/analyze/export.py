@@ -17,6 +17,7 @@ from convsmith.deploy.format import Source, export_files, find_format, open_file
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
+from convsmith.processor import instructions
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size, WholeImage, Window
 
@@ -76,7 +77,7 @@ def export(
     artefact = open_files(file_format, files)
     figures = prove(trained, artefact, manifest, data, chosen.tolerance, images, progress)
     made_of = "onnx" if source.model is None else "torch"
-    parity = {"made_of": made_of, **figures}
+    parity = {"made_of": made_of, "instructions": instructions(), **figures}
     if source.model is None:
         parity["source"] = manifest.parity
     if chosen.add:

@@ -13,6 +13,7 @@ from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Quantization, measure, read_float
 from convsmith.deploy.static_int8 import FloatLayer
 from convsmith.errors import ConvsmithError
+from convsmith.processor import Target
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import beside
@@ -31,6 +32,7 @@ def quantize_by_training(
     out: str | Path,
     overrides: Sequence[str] = (),
     *,
+    target: Target | None = None,
     progress: Progress = no_progress,
 ) -> Quantization:
     """Train a run's model on with rounding, make an INT8 bundle of it, and measure that beside the float one.
@@ -41,6 +43,7 @@ def quantize_by_training(
         out: the new bundle's folder; an older bundle there is replaced. `OUT-run` beside it is the training, which is
             gone on with if it is there.
         overrides: changes to `int8_recipe`, such as `schedule.epochs=5`.
+        target: the processors that it is for; None: any x86.
         progress: is told what is done after the training.
 
     Raises:
@@ -50,16 +53,17 @@ def quantize_by_training(
     bundle, data, out = Path(bundle), Path(data), Path(out)
     check_out(out, (bundle,), data)  # before the training, not after it
     float_manifest, content = read_float(bundle)
-    recipe = int8_recipe(bundle, overrides)
+    recipe = int8_recipe(bundle, overrides, target)
     check_classes(data, open_data(recipe, data).classes, float_manifest)
     run = train(recipe, data, beside(out, "-run"))
     manifest = read_manifest(run.bundle)
     model = read_model(run.bundle, manifest)
     _, val = open_labelled(manifest, data)
+    made = manifest.model["quantization"]
     why = "what it reads or gives is not rounded in training"
     report = replace(
-        measure("qat", manifest, content, model, val, progress),
-        float_layers=tuple(FloatLayer(name, why) for name in manifest.model["quantization"]["float_layers"]),
+        measure("qat", manifest, content, model, val, progress=progress, target=made.get("target")),
+        float_layers=tuple(FloatLayer(name, why) for name in made["float_layers"]),
         seed=recipe.seed,
         run=str(run.path),
     )
@@ -73,7 +77,7 @@ def quantize_by_training(
     return report
 
 
-def int8_recipe(bundle: Path, overrides: Sequence[str] = ()) -> Recipe:
+def int8_recipe(bundle: Path, overrides: Sequence[str] = (), target: Target | None = None) -> Recipe:
     """How the model of a run's bundle is trained for INT8: by the run's recipe, but shortly, slowly and with rounding.
 
     It starts from the weights that the bundle holds, and takes a tenth of the epochs at a hundredth of the learning
@@ -83,6 +87,7 @@ def int8_recipe(bundle: Path, overrides: Sequence[str] = ()) -> Recipe:
     Args:
         bundle: the bundle in the directory of a run.
         overrides: words such as `optimizer.lr=0.001`.
+        target: the processors that it is for; None: any x86.
 
     Raises:
         ConvsmithError: it is not in a run that has its checkpoints, or a word is wrong, or takes out the rounding or
@@ -101,7 +106,7 @@ def int8_recipe(bundle: Path, overrides: Sequence[str] = ()) -> Recipe:
     values |= {
         "description": f"{taught.model.name} of {run.path.name}, trained for INT8",
         "source": "convsmith quantize",
-        "quantization_aware": {},
+        "quantization_aware": {"target": target or "any-x86"},
         "schedule": {"name": "cosine", "epochs": max(1, taught.schedule.epochs // _EPOCHS)},
         "eval_every": 1,
         "compile": "auto",  # as this and the next two keys may be with rounding

@@ -10,6 +10,7 @@ from convsmith.bundle.format import bundle_folder
 from convsmith.deploy.labelled import Progress, no_progress
 from convsmith.deploy.quantize import Method, Quantization, quantize_bundle
 from convsmith.errors import ConvsmithError
+from convsmith.processor import Target
 
 
 def quantize(
@@ -19,6 +20,7 @@ def quantize(
     overrides: Sequence[str] = (),
     *,
     method: Method = "static",
+    target: Target | None = None,
     max_drop: float | None = None,
     images: int | None = None,
     seed: int | None = None,
@@ -33,6 +35,9 @@ def quantize(
         overrides: with `qat`, changes to `int8_recipe`, such as `schedule.epochs=5`.
         method: `static` for all layers, see `quantize_bundle`; `dynamic`, which needs no images to calibrate, for the
             linear ones; `qat` to train on, see `quantize_by_training`.
+        target: the processors that it is for: `any-x86`, whose weights have 7 bits, so that sums are exact without VNNI
+            too; `vnni` or `arm`, whose weights have 8. None: `any-x86`, but with `static` what this processor is where
+            `any-x86` loses more than `max_drop` and that does not.
         max_drop: with `static`, points of the recipe's metric that the held-out images may lose; None: 0.1.
         images: with `static`, how many to calibrate with; None: 512.
         seed: with `static`, chooses those images; None: 0.
@@ -53,9 +58,9 @@ def quantize(
     if method == "qat":
         from convsmith.analyze.qat import quantize_by_training
 
-        return quantize_by_training(source, data, out, overrides, progress=progress)
+        return quantize_by_training(source, data, out, overrides, target=target, progress=progress)
     if overrides:
         raise ConvsmithError(
             f"{' '.join(overrides)} changes a training", f"the method {method} has none", "Use the method qat."
         )
-    return quantize_bundle(source, data, out, method=method, progress=progress, **given)
+    return quantize_bundle(source, data, out, method=method, target=target, progress=progress, **given)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError, NoAnswer
 from convsmith.bundle.format import Manifest, first_problem, read_files, read_manifest
+from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess
 from convsmith.bundle.runtime import Runtime, available_cores
@@ -47,6 +48,7 @@ def load(path: str | Path, threads: int | None = None, runtime: str | None = Non
     """
     directory = Path(path)
     manifest = read_manifest(directory)
+    warn_of_sums_cut_off(directory, manifest)
     return Bundle(directory, manifest, open_runtime(read_files(directory, manifest), manifest.format, threads, runtime))
 
 

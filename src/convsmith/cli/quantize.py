@@ -29,6 +29,13 @@ def quantize(
         Literal["static", "dynamic", "qat"],
         typer.Option(help="`static`: all layers; `dynamic`: the linear ones only; `qat`: train on, with rounding."),
     ] = "static",
+    target: Annotated[
+        Literal["any-x86", "vnni", "arm"] | None,
+        typer.Option(
+            help="The processors it is for: `any-x86` holds weights to 7 bits, whose sums are exact without VNNI too.  "
+            "[default: any-x86, or what this one is where that loses more than --max-drop]"
+        ),
+    ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
@@ -75,6 +82,7 @@ def quantize(
             out,
             overrides or (),
             method=method,
+            target=target,
             max_drop=max_drop,
             images=images,
             seed=seed,
@@ -102,6 +110,11 @@ def _print(report: Quantization, out: Path) -> None:
         print(
             f"ranges by {report.rule} of {report.calibration_images} training images; chosen by "
             f"{report.held_out_images} others, with {points_lost(report.held_out.drop)} there"
+        )
+    if report.any_x86:
+        print(
+            f"for {report.target} only: the form for any x86, whose weights have 7 bits, has "
+            f"{points_lost(report.any_x86.drop)} on the held-out images; without VNNI this one's sums may be cut off"
         )
     for layer in report.float_layers:
         print(f"float: {printable(layer.name)}, {layer.why}")

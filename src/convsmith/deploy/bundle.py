@@ -15,6 +15,7 @@ from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.parity import INT8, measure_parity
 from convsmith.deploy.trained_int8 import export_int8
 from convsmith.models.fake_quant import rounding_of
+from convsmith.processor import instructions
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage
 
@@ -60,7 +61,13 @@ def make_bundle(
         with rounding.in_form("float"):  # rounding hides what is wrong with normalisation or layers
             measure_parity(exact, OnnxRuntime(made.float_content).run, images)
         parity = measure_parity(exact, OnnxRuntime(onnx).run, images, INT8)
-        more = {"quantization": {"method": "training", "float_layers": made.float_layers}}
+        more = {
+            "quantization": {
+                "method": "training",
+                "target": recipe.quantization_aware and recipe.quantization_aware.target,
+                "float_layers": made.float_layers,
+            }
+        }
     write_bundle(
         directory,
         onnx,
@@ -74,7 +81,7 @@ def make_bundle(
         labels=labels,
         preprocess=recipe.preprocess,
         metrics=metrics,
-        parity=parity,
+        parity={"instructions": instructions(), **parity},
         recipe=recipe.model_dump(mode="json"),
         data_digest=data_digest,
         colours=colours,

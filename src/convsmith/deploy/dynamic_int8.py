@@ -10,9 +10,10 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from convsmith.deploy.qdq import Graph, quantize_weights
 from convsmith.errors import ConvsmithError
+from convsmith.processor import Target, largest_weight
 
 
-def quantize_dynamic(content: bytes) -> tuple[bytes, str]:
+def quantize_dynamic(content: bytes, target: Target = "any-x86") -> tuple[bytes, str]:
     """A float ONNX model with its linear layers in dynamic INT8, and a line that says how much of the model that is.
 
     What a layer is given is rounded by one scale for the whole batch, so an image's logits depend on the others.
@@ -33,7 +34,7 @@ def quantize_dynamic(content: bytes) -> tuple[bytes, str]:
         )
     nodes: list[NodeProto] = []
     for node in list(model.graph.node):
-        nodes += _integers(graph, node) if node.name in linear else [node]
+        nodes += _integers(graph, node, largest_weight(target)) if node.name in linear else [node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     read = {name for node in nodes for name in node.input}
@@ -49,13 +50,13 @@ def quantize_dynamic(content: bytes) -> tuple[bytes, str]:
     return model.SerializeToString(deterministic=True), line
 
 
-def _integers(graph: Graph, node: NodeProto) -> list[NodeProto]:
+def _integers(graph: Graph, node: NodeProto, largest: int) -> list[NodeProto]:
     """A product with weights, of integers: what comes in is given a scale of its own each time."""
     own, (source, weights_name) = node.name, node.input[:2]
     weights = graph.values(weights_name)
     if any(a.name == "transB" and a.i for a in node.attribute):
         weights = weights.T
-    quantized, scales = quantize_weights(np.ascontiguousarray(weights), weights.ndim - 1, 1.0, None)
+    quantized, scales = quantize_weights(np.ascontiguousarray(weights), weights.ndim - 1, largest)
     constants: dict[str, NDArray[Any]] = {
         "weight_q": quantized,
         "weight_zero": np.zeros(len(scales), np.int8),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convsmith.bundle.format import Manifest, read_files, read_manifest
+from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import Runtime
@@ -172,6 +173,7 @@ def open_bundle(
     manifest = read_manifest(path)
     if not allow_code and runtime not in RUNTIMES:
         refuse_code(path, manifest.format)
+    warn_of_sums_cut_off(path, manifest)
     files = read_files(path, manifest)
     if runtime in RUNTIMES:
         return Bundle(path, manifest, open_runtime(files, manifest.format, threads, runtime))

@@ -168,17 +168,20 @@ def _keeps_scale(graph: Graph, node: NodeProto) -> bool:
     return True
 
 
-def insert_qdq(graph: Graph, placement: Placement, ranges: Mapping[str, Range]) -> bytes:
+def insert_qdq(graph: Graph, placement: Placement, ranges: Mapping[str, Range], largest: int = 127) -> bytes:
     """The model with the placement's nodes in INT8, as an ONNX file.
 
     Args:
         graph: the float model; it stays as it is.
         placement: of this graph.
         ranges: of all tensors that `placement.rounded` names as having one.
+        largest: integer of a weight, see `largest_weight`.
     """
     model = ModelProto()
     model.CopyFrom(graph.model)
-    writer = _Writer(graph, placement, {name: ranges[name] for name in sorted(set(placement.rounded.values()))})
+    writer = _Writer(
+        graph, placement, {name: ranges[name] for name in sorted(set(placement.rounded.values()))}, largest
+    )
     nodes: list[NodeProto] = []
     for name in (value.name for value in model.graph.input):
         nodes += writer.rounding(name)
@@ -199,8 +202,8 @@ def insert_qdq(graph: Graph, placement: Placement, ranges: Mapping[str, Range]) 
 
 
 class _Writer:
-    def __init__(self, graph: Graph, placement: Placement, ranges: Mapping[str, Range]) -> None:
-        self.graph, self.placement = graph, placement
+    def __init__(self, graph: Graph, placement: Placement, ranges: Mapping[str, Range], largest: int) -> None:
+        self.graph, self.placement, self.largest = graph, placement, largest
         self.constants: dict[str, TensorProto] = {}
         self.scales = {name: _scale_and_zero(*limits) for name, limits in ranges.items()}
         for name, (scale, zero) in self.scales.items():
@@ -281,7 +284,8 @@ class _Writer:
         axis = 0 if node.op_type == "Conv" or transposed else weights.ndim - 1
         scale_in, _ = self.scales[self.placement.rounded[node.input[0]]]
         bias = self.graph.values(node.input[2]) if len(node.input) > 2 else None
-        quantized, scales = quantize_weights(weights, axis, scale_in, bias)
+        least = None if bias is None else np.abs(bias) / np.float32(scale_in * 2**30)
+        quantized, scales = quantize_weights(weights, axis, self.largest, least)
         own = f"{node.name}_weight"
         self._constant(f"{own}_q", quantized)
         self._constant(f"{own}_scale", scales)
@@ -335,19 +339,23 @@ def _as_pooling(node: NodeProto, constants: Mapping[str, NDArray[np.generic]]) -
 
 
 def quantize_weights(
-    weights: NDArray[np.float32], axis: int, scale_in: float, bias: NDArray[np.float32] | None
+    weights: NDArray[np.float32], axis: int, largest: int, least: NDArray[np.floating] | None = None
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Weights in -127 to 127 and the scale of each output channel, the channels being along `axis`.
+    """Weights in -`largest` to `largest` and the scale of each output channel, the channels being along `axis`.
 
-    A scale is large enough that the bias, in units of it and the input's scale, is an int32.
+    Args:
+        weights: of any shape.
+        axis: see above.
+        largest: at most 127.
+        least: what each scale must be at least, such that the bias, in units of it and the input's scale, is an int32.
     """
     others = tuple(i for i in range(weights.ndim) if i != axis)
-    scales = np.abs(weights).max(axis=others) / np.float32(127)
-    if bias is not None:
-        scales = np.maximum(scales, np.abs(bias) / (np.float32(scale_in) * np.float32(2**30)))
+    scales = np.abs(weights).max(axis=others) / np.float32(largest)
+    if least is not None:
+        scales = np.maximum(scales, least)
     scales = np.where(scales > 0, scales, np.float32(1)).astype(np.float32)
     shape = [-1 if i == axis else 1 for i in range(weights.ndim)]
-    return np.clip(np.rint(weights / scales.reshape(shape)), -127, 127).astype(np.int8), scales
+    return np.clip(np.rint(weights / scales.reshape(shape)), -largest, largest).astype(np.int8), scales
 
 
 def _scale_and_zero(low: float, high: float) -> tuple[float, int]:

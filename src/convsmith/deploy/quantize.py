@@ -13,13 +13,22 @@ from onnx import TensorProto
 from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.runtime import available_cores
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
-from convsmith.deploy.labelled import LabelledImages, Progress, balanced_order, metric_of, no_progress, open_labelled
+from convsmith.deploy.labelled import (
+    Labelled,
+    LabelledImages,
+    Progress,
+    balanced_order,
+    metric_of,
+    no_progress,
+    open_labelled,
+)
 from convsmith.deploy.out import check_out
 from convsmith.deploy.qdq import Graph, is_int8
 from convsmith.deploy.speed import BATCH, Speed, first_input, measure_speed
-from convsmith.deploy.static_int8 import FloatLayer, Int8, quantize_static
+from convsmith.deploy.static_int8 import FloatLayer, quantize_static
 from convsmith.deploy.trial import Verdict, compare, run_all
 from convsmith.errors import ConvsmithError
+from convsmith.processor import Target, check_target, instructions
 
 Method = Literal["static", "dynamic", "qat"]
 
@@ -58,6 +67,8 @@ class Quantization:
         int8_model: the model as it is.
         parity: how far the logits of both are from each other.
         layers: how many layers have weights.
+        target: the processors that the INT8 model is for; None of a training by an older convsmith: `vnni` and `arm`.
+        any_x86: what the form for any x86 lost on the held-out images, where it lost too much.
         float_layers: those that do not compute on integers, and why.
         note: what the method does not cover; None where there is nothing to say.
         seed: chose images to calibrate with, or is the training's; None where there are neither.
@@ -80,6 +91,8 @@ class Quantization:
     int8_model: Form
     parity: dict[str, float]
     layers: int
+    target: Target | None
+    any_x86: Verdict | None = None
     float_layers: tuple[FloatLayer, ...] = ()
     note: str | None = None
     seed: int | None = None
@@ -102,6 +115,7 @@ def quantize_bundle(
     out: str | Path,
     *,
     method: Literal["static", "dynamic"] = "static",
+    target: Target | None = None,
     max_drop: float = 0.1,
     images: int = 512,
     seed: int = 0,
@@ -117,6 +131,7 @@ def quantize_bundle(
         data: what it was trained on, or a folder of the same classes and layout.
         out: the new bundle's folder; an older bundle there is replaced.
         method: `static` for all layers; `dynamic`, which needs no images to calibrate, for the linear ones.
+        target: the processors that it is for; None: see `quantize_static`, and any x86 with the method `dynamic`.
         max_drop: points of `metric_of` that the held-out images may lose (method `static`).
         images: how many to calibrate with; fewer where the training images are not twice as many (likewise).
         seed: chooses those images; the same seed gives the same bytes (likewise).
@@ -124,20 +139,26 @@ def quantize_bundle(
 
     Raises:
         ConvsmithError: bundle or data cannot be used, `out` is or holds one of them or anything but a bundle, the
-            bundle is INT8 already, or more than `max_drop` is lost.
+            bundle is INT8 already, the target cannot be proved here, or more than `max_drop` is lost.
     """
     source = Path(bundle)
     check_out(Path(out), (source,), Path(data))
+    if target is not None:
+        check_target(target)
     manifest, content = read_float(source)
     train, val = open_labelled(manifest, Path(data))
     if method == "dynamic":
-        model, note = quantize_dynamic(content)
-        report = replace(measure(method, manifest, content, model, val, progress), note=note)
+        model, note = quantize_dynamic(content, target or "any-x86")
+        report = replace(
+            measure(method, manifest, content, model, val, progress=progress, target=target or "any-x86"), note=note
+        )
     else:
-        made = _static(manifest, content, train, max_drop, images, seed, progress)
+        calibration, held_out = _choose(train, images, seed)
+        made = quantize_static(manifest, content, calibration, held_out, max_drop, progress, target=target)
         model = made.content
         report = replace(
-            measure(method, manifest, content, model, val, progress),
+            measure(method, manifest, content, model, val, progress=progress, target=made.target),
+            any_x86=made.any_x86,
             float_layers=made.float_layers,
             seed=seed,
             rule=made.rule,
@@ -155,6 +176,7 @@ def quantize_bundle(
         metrics=report.int8_model.metrics,
         parity={
             "compared_with": "the float bundle",
+            "instructions": instructions(),
             "images": report.images,
             **report.parity,
             "source": manifest.parity,
@@ -193,7 +215,14 @@ def read_float(bundle: Path) -> tuple[Manifest, bytes]:
 
 
 def measure(
-    method: Method, manifest: Manifest, exact: bytes, int8: bytes, val: LabelledImages, progress: Progress
+    method: Method,
+    manifest: Manifest,
+    exact: bytes,
+    int8: bytes,
+    val: LabelledImages,
+    *,
+    progress: Progress,
+    target: Target | None,
 ) -> Quantization:
     """Judge the float and the INT8 model by the same images, and time them together.
 
@@ -204,6 +233,7 @@ def measure(
         int8: the INT8 ONNX model.
         val: the validation images.
         progress: is told what is done.
+        target: the processors that the INT8 model is for.
     """
     exact_said, int8_said = (
         run_all(manifest, content, val, progress, f"{name} on validation images")
@@ -226,18 +256,12 @@ def measure(
         int8_model=form_of(int8, speeds["int8"], int8_said.metrics),
         parity={name: value for name, value in asdict(verdict).items() if name != "drop"},
         layers=len(Graph.load(exact).weighted()),
+        target=target,
     )
 
 
-def _static(
-    manifest: Manifest,
-    content: bytes,
-    train: LabelledImages,
-    max_drop: float,
-    images: int,
-    seed: int,
-    progress: Progress,
-) -> Int8:
+def _choose(train: LabelledImages, images: int, seed: int) -> tuple[LabelledImages, list[Labelled]]:
+    """What calibrates, and what else of the training images chooses rule and float layers."""
     order = balanced_order(train.samples.targets, seed)
     if len(order) < 2:
         raise ConvsmithError("one training image is not enough", "one calibrates, another one judges")
@@ -248,8 +272,7 @@ def _static(
         raise ConvsmithError("the model cannot be calibrated", "not one image can be read", "Repair or replace them.")
     _, height, width = first[0].shape
     most = min(_HELD_OUT, max(8, _HELD_OUT_PIXELS // (height * width)))
-    held_out = list(train.select(order[count : count + most]))
-    return quantize_static(manifest, content, calibration, held_out, max_drop, progress)
+    return calibration, list(train.select(order[count : count + most]))
 
 
 def form_of(content: bytes, speed: Speed, metrics: dict[str, float]) -> Form:

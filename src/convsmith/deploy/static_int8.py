@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import onnx
@@ -15,9 +16,10 @@ from convsmith.bundle.format import Manifest
 from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.labelled import Labelled, LabelledImages, Progress, answers
 from convsmith.deploy.parity import Run
-from convsmith.deploy.qdq import Graph, insert_qdq, place
+from convsmith.deploy.qdq import Graph, Range, insert_qdq, place
 from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
 from convsmith.errors import ConvsmithError, counted
+from convsmith.processor import Target, largest_weight, native_target
 
 _SENSITIVITY_PIXELS = 8 * 224 * 224  # by which the layers are ranked; one after another, so few
 _CALIBRATION_BATCH = 8  # the values of many tensors are alive at a time
@@ -42,20 +44,24 @@ class Int8:
 
     Attributes:
         content: the ONNX file.
+        target: the processors that it is for.
         rule: how ranges were chosen: `minmax`, `percentile`, `mse` or `entropy`.
         float_layers: the layers that do not compute on integers.
         tried: what each rule lost on the images that were held out of calibration.
         verdict: the same of the result.
+        any_x86: the same of the form for any x86, where that lost too much and the one for this processor did not.
         calibration_images, held_out_images: how many were read.
     """
 
     content: bytes
+    target: Target
     rule: str
     float_layers: tuple[FloatLayer, ...]
     tried: dict[str, Verdict]
     verdict: Verdict
     calibration_images: int
     held_out_images: int
+    any_x86: Verdict | None = None
 
 
 def quantize_static(
@@ -65,6 +71,8 @@ def quantize_static(
     held_out: Sequence[Labelled],
     max_drop: float,
     progress: Progress,
+    *,
+    target: Target | None = None,
 ) -> Int8:
     """The INT8 form of a float model that loses at most `max_drop` points on `held_out`.
 
@@ -75,6 +83,8 @@ def quantize_static(
         held_out: other images, by which rule and layers are chosen.
         max_drop: points of `metric_of`.
         progress: is told what is done.
+        target: which processors it is for; None: any x86, or only those like this one where that form loses more than
+            `max_drop` and theirs does not.
 
     Raises:
         ConvsmithError: more is lost, whatever stays in float, or onnxruntime has no integer kernel for a layer.
@@ -92,35 +102,46 @@ def quantize_static(
 
     rules = calibrate(graph, everything.rounded, feed)  # where a layer stays in float, moved ones need their own too
     exact = run_all(manifest, content, held_out, progress, "float on held-out images")
-    models = {rule: insert_qdq(graph, everything, ranges) for rule, ranges in rules.items()}
-    tried = {
-        rule: compare(manifest, exact, run_all(manifest, model, held_out, progress, f"INT8 by {rule}"))
-        for rule, model in models.items()
-    }
-    rule = min(tried, key=lambda name: (max(tried[name].drop - max_drop, 0.0), -tried[name].snr_db))
-    model, verdict = models[rule], tried[rule]
-    kept: tuple[FloatLayer, ...] = ()
-    if verdict.drop > max_drop:
-        search = _Search(manifest, graph, rules[rule], held_out, exact, max_drop, progress)
-        model, verdict, kept = search.float_layers(verdict)
-    check_kernels(model, _integer_nodes(graph, [layer.name for layer in kept]))
-    return Int8(model, rule, kept, tried, verdict, calibrated, exact.images)
+
+    def all_layers(aim: Target) -> Int8:
+        models = {rule: insert_qdq(graph, everything, ranges, largest_weight(aim)) for rule, ranges in rules.items()}
+        tried = {
+            rule: compare(manifest, exact, run_all(manifest, model, held_out, progress, f"{aim} INT8 by {rule}"))
+            for rule, model in models.items()
+        }
+        rule = min(tried, key=lambda name: (max(tried[name].drop - max_drop, 0.0), -tried[name].snr_db))
+        return Int8(models[rule], aim, rule, (), tried, tried[rule], calibrated, exact.images)
+
+    made = all_layers(target or "any-x86")
+    native = native_target() if target is None else None
+    if made.verdict.drop > max_drop and native is not None:
+        other = all_layers(native)
+        if other.verdict.drop <= max_drop:
+            made = replace(other, any_x86=made.verdict)
+    if made.verdict.drop > max_drop:
+        largest = largest_weight(made.target)
+        search = _Search(manifest, graph, rules[made.rule], largest, held_out, exact, max_drop, progress)
+        content, verdict, kept = search.float_layers(made.verdict)
+        made = replace(made, content=content, verdict=verdict, float_layers=kept)
+    check_kernels(made.content, _integer_nodes(graph, [layer.name for layer in made.float_layers]))
+    return made
 
 
+@dataclass(frozen=True)
 class _Search:
-    def __init__(
-        self,
-        manifest: Manifest,
-        graph: Graph,
-        ranges: dict[str, tuple[float, float]],
-        held_out: Sequence[Labelled],
-        exact: Outcome,
-        max_drop: float,
-        progress: Progress,
-    ) -> None:
-        self.manifest, self.graph, self.ranges, self.held_out = manifest, graph, ranges, held_out
-        self.exact, self.max_drop, self.progress = exact, max_drop, progress
-        self.layers = [node.name for node in graph.weighted()]
+    manifest: Manifest
+    graph: Graph
+    ranges: dict[str, Range]
+    largest: int
+    held_out: Sequence[Labelled]
+    exact: Outcome
+    max_drop: float
+    progress: Progress
+
+    @cached_property
+    def layers(self) -> list[str]:
+        """Names of those with weights."""
+        return [node.name for node in self.graph.weighted()]
 
     def float_layers(self, verdict: Verdict) -> tuple[bytes, Verdict, tuple[FloatLayer, ...]]:
         """As few of the most sensitive layers as will do."""
@@ -154,7 +175,7 @@ class _Search:
         return model, verdict, tuple(FloatLayer(name, why.format(harm[name])) for name in order[:count])
 
     def _try(self, kept: Collection[str]) -> tuple[bytes, Verdict]:
-        model = insert_qdq(self.graph, place(self.graph, kept), self.ranges)
+        model = insert_qdq(self.graph, place(self.graph, kept), self.ranges, self.largest)
         what = f"INT8 with {counted(len(kept), 'layer')} in float"
         outcome = run_all(self.manifest, model, self.held_out, self.progress, what)
         return model, compare(self.manifest, self.exact, outcome)
@@ -171,7 +192,7 @@ class _Search:
         found = {}
         for number, name in enumerate(self.layers):
             others = [layer for layer in self.layers if layer != name]
-            model = insert_qdq(self.graph, place(self.graph, others), self.ranges)
+            model = insert_qdq(self.graph, place(self.graph, others), self.ranges, self.largest)
             found[name] = compare(self.manifest, exact, run_all(self.manifest, model, some, silent, "")).snr_db
             self.progress("how much each layer suffers", number + 1, len(self.layers))
         return found

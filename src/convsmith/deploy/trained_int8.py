@@ -46,7 +46,7 @@ def export_int8(model: nn.Module, recipe: Recipe) -> TrainedInt8:
     placement = place(graph, tensors=ranges)
     # what is rounded in training is rounded, whoever reads it
     rounded = {**{name: name for name in ranges}, **placement.rounded}
-    content = insert_qdq(graph, Placement(placement.nodes, rounded, for_all=True), ranges)
+    content = insert_qdq(graph, Placement(placement.nodes, rounded, for_all=True), ranges, rounding.largest)
     layers = graph.weighted()
     integers = [node for node in layers if node.name in placement.nodes]
     check_kernels(content, Counter(node.op_type for node in integers))

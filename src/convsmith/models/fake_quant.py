@@ -38,7 +38,7 @@ _LEVELS = 255
 _INPUT = -1  # the call that gives the images
 
 
-def train_for_int8(model: VisionModel, size: Size, momentum: float) -> None:
+def train_for_int8(model: VisionModel, size: Size, momentum: float, largest: int = 127) -> None:
     """Make a model round, in training and evaluation, what INT8 inference rounds.
 
     Its state dict grows by the ranges; other names stay. Layers whose input or output cannot be rounded stay in float.
@@ -47,9 +47,10 @@ def train_for_int8(model: VisionModel, size: Size, momentum: float) -> None:
         model: a network whose forward pass calls the same functions each time.
         size: height and width of images that it takes.
         momentum: share of a batch's range in the moving average of ranges.
+        largest: integer of a weight, see `largest_weight`.
     """
     calls = _calls_of(model, size)
-    model.rounding = _Rounding(calls, momentum)
+    model.rounding = _Rounding(calls, momentum, largest)
     kind = type(model)
 
     def forward(self: VisionModel, x: Tensor) -> Any:
@@ -75,6 +76,7 @@ class _Rounding(nn.Module):
 
     Attributes:
         low, high: float32 [S], the range of each rounded tensor, 0 within it.
+        largest: integer of a weight.
         form: `rounded`; `float`, which rounds neither tensors nor weights; or `marked`, the same with a mark behind
             each tensor that is rounded else, for an export.
     """
@@ -84,12 +86,12 @@ class _Rounding(nn.Module):
     batches: Tensor
     form: Form
 
-    def __init__(self, calls: Sequence[_Call], momentum: float) -> None:
+    def __init__(self, calls: Sequence[_Call], momentum: float, largest: int) -> None:
         super().__init__()
         sites, self.layers = _sites(calls)
         self.sites = {call: site for site, call in enumerate(sites)}
         self.names = [call.name for call in calls if call.counted]
-        self.momentum, self.form = momentum, "rounded"
+        self.momentum, self.largest, self.form = momentum, largest, "rounded"
         self.register_buffer("low", torch.zeros(len(sites)))
         self.register_buffer("high", torch.zeros(len(sites)))
         self.register_buffer("batches", torch.zeros(len(sites), dtype=torch.int64))
@@ -158,7 +160,7 @@ class _Rounded(TorchFunctionMode):
         self.check(func.__name__)
         call, self._next = self._next, self._next + 1
         if call in self._rounding.layers and self._rounding.form == "rounded":
-            args = (args[0], round_weights(args[1]), *args[2:])
+            args = (args[0], round_weights(args[1], self._rounding.largest), *args[2:])
         return self.given(call, func(*args, **kwargs))
 
 
@@ -177,11 +179,11 @@ class _Levels(torch.autograd.Function):
         return gradient * inside, None, None, None, None
 
 
-def round_weights(weights: Tensor) -> Tensor:
-    """Weights [O, ...] in the levels -127 to 127, with a scale for each of the O output channels."""
-    scale = weights.detach().float().abs().flatten(1).amax(1) / 127
+def round_weights(weights: Tensor, largest: int) -> Tensor:
+    """Weights [O, ...] in the levels -`largest` to `largest`, with a scale for each of the O output channels."""
+    scale = weights.detach().float().abs().flatten(1).amax(1) / largest
     scale = torch.where(scale > 0, scale, torch.ones_like(scale)).view(-1, *[1] * (weights.ndim - 1))
-    rounded: Tensor = _Levels.apply(weights, scale, torch.zeros_like(scale), -127, 127)
+    rounded: Tensor = _Levels.apply(weights, scale, torch.zeros_like(scale), -largest, largest)
     return rounded
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from convsmith.processor import Target
 from convsmith.recipe.augmentation import Augment, Mixing, Plain, Sampling
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
@@ -118,6 +119,11 @@ class QuantizationAware(Section):
 
     range_momentum: Annotated[float, Field(gt=0, le=1)] = Field(
         0.05, description="Share of a batch in the moving average of each activation's lowest and highest value."
+    )
+    target: Target = Field(
+        "any-x86",
+        description="Which processors the INT8 bundle is for: `any-x86` holds weights to 7 bits, so that sums of "
+        "products are exact without VNNI too; `vnni` and `arm` use all 8.",
     )
 
 

@@ -16,6 +16,7 @@ from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.fake_quant import train_for_int8
 from convsmith.models.registry import check_weights, create_model, create_trained_model
+from convsmith.processor import largest_weight
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size
@@ -116,7 +117,8 @@ def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
     else:
         model = create_model(name, classes, file, key, **options)
     if recipe.quantization_aware is not None:
-        train_for_int8(model, recipe.augment.size, recipe.quantization_aware.range_momentum)
+        int8 = recipe.quantization_aware
+        train_for_int8(model, recipe.augment.size, int8.range_momentum, largest_weight(int8.target))
     return model
 
 

@@ -15,6 +15,7 @@ from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT, World
 from convsmith.models.published import list_weights, weights
+from convsmith.processor import check_target
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
@@ -99,6 +100,8 @@ def train(
                 "each process would round by ranges of its own",
                 "Leave out --shard, or set quantization_aware=null.",
             )
+        if recipe.quantization_aware:
+            check_target(recipe.quantization_aware.target)
         if recipe.schedule.epochs == 0:
             _check_kept_weights(recipe)
         if world.leads:
