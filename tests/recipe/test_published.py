@@ -230,7 +230,7 @@ class TestConvNeXt:
             "input_size": recipe.augment.size[0],
             "layer_scale_init_value": recipe.model.options["layer_scale_init_value"],
             "model_ema": ema is not None,
-            "model_ema_eval": ema is not None and ema.judged,
+            "model_ema_eval": ema is not None and ema.judge == "ema",
             "weight_decay": optimizer.weight_decay,
             "lr": optimizer.lr,
             "layer_decay": optimizer.layer_decay or 1.0,

@@ -20,6 +20,7 @@ from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.groups import parameter_groups
 from convsmith.training.optim import make_optimizer
 from convsmith.training.parts import Parts
+from convsmith.training.run_weights import judged_weights
 from convsmith.training.trainer import Trainer
 from tests.training.conftest import SMALL
 from tests.training.linear_trainer import Scale, note_groups, stop_during_step, trainer, weights
@@ -101,7 +102,7 @@ def test_evaluation_judges_the_averaged_weights(tmp_path: Path) -> None:
 
 
 def test_evaluation_judges_the_trained_weights_where_the_recipe_says_so(tmp_path: Path) -> None:
-    made, notes = trainer(tmp_path, "schedule.epochs=1", "optimizer.lr=0.5", "ema.decay=0.9", "ema.judged=false")
+    made, notes = trainer(tmp_path, "schedule.epochs=1", "optimizer.lr=0.5", "ema.decay=0.9", "ema.judge=model")
     made.fit()
     images = torch.cat([batch.images for batch in made.parts.val])
     targets = torch.cat([batch.targets for batch in made.parts.val])
@@ -231,3 +232,35 @@ def adamw_moves(recipe: AdamW, gradients: list[float]) -> list[float]:
         optimizer.step()
         moves.append(model.weight.item() - before)
     return moves
+
+
+@pytest.mark.parametrize("better", ["model", "ema"])
+def test_where_both_are_judged_the_better_counts_and_both_are_told(
+    better: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "convsmith")
+    made, notes = trainer(tmp_path, "schedule.epochs=1", "ema.decay=0.9", "ema.judge=both")
+    assert made.stepper.ema is not None
+    good, bad = {"top1": 0.75, "loss": 1.0}, {"top1": 0.5, "loss": 2.0}
+    of_model, of_ema = (good, bad) if better == "model" else (bad, good)
+    monkeypatch.setattr(made, "_evaluate_model", lambda model: of_model if model is made.parts.model else of_ema)
+    made.fit()
+    told = notes.records[-1].values
+    assert (told["top1"], told["loss"]) == (0.75, 1.0)
+    assert (told["model_top1"], told["ema_top1"]) == (of_model["top1"], of_ema["top1"])
+    assert ("the average is better" in caplog.text) == (better == "ema")
+    recipe, step = made.recipe, tmp_path / "checkpoints" / "best"
+    assert judged_weights(recipe, step) == better
+
+
+def test_of_equal_weights_the_average_counts(tmp_path: Path) -> None:
+    made, _ = trainer(tmp_path, "schedule.epochs=1", "ema={decay: 0.0, warmup: none, judge: both}")
+    made.fit()
+    assert made.state.judged == "ema"
+
+
+@pytest.mark.parametrize(("former", "judge"), [("true", "ema"), ("false", "model")])
+def test_recipes_that_name_the_judge_as_before_go_on(former: str, judge: str) -> None:
+    ema = cs.load_recipe("digits", ["ema.decay=0.9", f"ema.judged={former}"]).ema
+    assert ema is not None
+    assert ema.judge == judge

@@ -44,7 +44,8 @@ def test_the_bundle_says_what_the_trained_model_says_within_a_level(run: cs.Run)
     manifest = read_manifest(run.bundle)
     content = read_model(run.bundle, manifest)
     model = build_model(run.recipe)
-    model.load_state_dict(load_file(run.checkpoints / "best" / f"{judged_weights(run.recipe)}.safetensors"))
+    best = run.checkpoints / "best"
+    model.load_state_dict(load_file(best / f"{judged_weights(run.recipe, best)}.safetensors"))
     exact = inference_model(model, run.recipe.preprocess)
     with torch.inference_mode():
         expected = exact(images(20)).numpy()

@@ -137,7 +137,7 @@ def test_other_classes_get_a_new_head_and_the_log_says_so(
 
 @pytest.mark.usefixtures("_no_bundle")
 def test_a_linear_probe_moves_the_head_alone_and_keeps_statistics(taught: Path, digits: Path, tmp_path: Path) -> None:
-    probe = ["freeze.names=backbone", "ema={decay: 0.5, judged: false}", "schedule.epochs=2"]
+    probe = ["freeze.names=backbone", "ema={decay: 0.5, judge: model}", "schedule.epochs=2"]
     run = cs.train(cs.load_recipe("digits", [*TINY, f"model.weights={taught}", *probe]), digits, tmp_path / "run")
     before = load_file(taught / "checkpoints/best/ema.safetensors")
     for name in ("model", "ema"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ def _looks(
 
 def _stamps(stats: NDArray[np.int64]) -> NDArray[np.uint64]:
     """A hash of sizes and times `[N, F, 2]` of each sample, `[N]`."""
-    flat = stats.reshape(len(stats), -1).astype(np.uint64)
+    flat = stats.reshape(len(stats), math.prod(stats.shape[1:])).astype(np.uint64)
     factors = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F], np.uint64)
     stamps: NDArray[np.uint64] = (flat * factors[: flat.shape[1]]).sum(axis=1, dtype=np.uint64)
     return stamps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -273,9 +273,23 @@ class Ema(Section):
     copy_in_warmup: bool = Field(
         False, description="Copy the weights, as torchvision does, as long as the learning rate warms up."
     )
-    judged: bool = Field(
-        True, description="Evaluate and ship the average; false evaluates and ships the trained weights themselves."
+    judge: Literal["ema", "model", "both"] = Field(
+        "ema",
+        description="What is evaluated and shipped: `ema`, the average; `model`, the trained weights themselves; or "
+        "`both`: each validation judges both, and the better ones count.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _takes_the_former_name(cls, values: Any) -> Any:
+        """`judged`, true or false, was this key before there was a third choice."""
+        if not isinstance(values, dict) or not isinstance(values.get("judged"), bool):
+            return values
+        values = dict(values)
+        former = "ema" if values.pop("judged") else "model"
+        if values.setdefault("judge", former) != former:
+            raise ValueError("judged is the former name of judge, and they disagree: leave judged out")
+        return values
 
     @model_validator(mode="after")
     def _warmup_has_its_keys(self) -> Ema:

@@ -229,6 +229,8 @@ class Recipe(Section):
             raise ValueError(f"schedule.min_lr ({low:g}) is above schedule.extra.lr ({extra.lr:g}), that falls to it")
         if not self.eval and self.early_stopping:
             raise ValueError("early_stopping.patience counts validations, but `eval` is false, so there are none")
+        if not self.eval and self.ema and self.ema.judge == "both":
+            raise ValueError("ema.judge `both` compares in each validation, but `eval` is false, so there are none")
         epochs = total_epochs(self.schedule)
         if epochs and self.mixing and self.mixing.off_epochs >= epochs:
             raise ValueError(

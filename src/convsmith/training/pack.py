@@ -50,7 +50,7 @@ def trained_model(recipe: Recipe, step: Path) -> VisionModel:
         ConvsmithError: the checkpoint is damaged or missing.
     """
     model = build_model(recipe)
-    model.load_state_dict(read_checkpoint(step).tensors[judged_weights(recipe)])
+    model.load_state_dict(read_checkpoint(step).tensors[judged_weights(recipe, step)])
     return model
 
 

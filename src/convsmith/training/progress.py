@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from convsmith.training.precision import Precision
 
@@ -45,6 +45,8 @@ class Progress:
     best: dict[str, float] | None = None
     """The validation metrics of the best step."""
     best_step: int | None = None
+    judged: Literal["ema", "model"] | None = None
+    """Where both are judged: whose figures were better in the last validation."""
     improved_to: float | None = None
     """The metric when early stopping last saw an improvement."""
     improved_loss: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from convsmith.errors import ConvsmithError
@@ -11,9 +12,19 @@ from convsmith.training.checkpoint import best_step_folder
 from convsmith.training.run import Run
 
 
-def judged_weights(recipe: Recipe) -> str:
-    """Which file of a checkpoint is evaluated and shipped: `ema` or `model`."""
-    return "ema" if recipe.ema is not None and recipe.ema.judged else "model"
+def judged_weights(recipe: Recipe, step: Path) -> str:
+    """Which file of a step of a run's checkpoints is judged and shipped: `ema` or `model`.
+
+    Where both are judged, it is the better of its validation, and the average before there was one.
+    """
+    if recipe.ema is None:
+        return "model"
+    if recipe.ema.judge != "both":
+        return recipe.ema.judge
+    try:
+        return str(json.loads((step / "state.json").read_text())["judged"] or "ema")
+    except (OSError, ValueError, KeyError, TypeError):  # who reads the weights says what is wrong with the step
+        return "ema"
 
 
 def weights_of_run(place: Path, key: str) -> Path:
@@ -30,7 +41,7 @@ def weights_of_run(place: Path, key: str) -> Path:
     run = Run(place.absolute().parents[1] if is_step else place)
     step = place if is_step else best_step_folder(run.checkpoints)
     if key == "auto":
-        key = judged_weights(run.recipe) if (run.path / "recipe.yaml").is_file() else "model"
+        key = judged_weights(run.recipe, step) if (run.path / "recipe.yaml").is_file() else "model"
     file = step / f"{key}.safetensors"
     if key == "ema" and not file.is_file() and (step / "model.safetensors").is_file():
         raise ConvsmithError(f"there are no weights {file}", "this run has no ema", "Set model.weights_key=model.")

@@ -7,6 +7,8 @@ import math
 import time
 from pathlib import Path
 
+from torch import nn
+
 from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
@@ -22,7 +24,6 @@ from convsmith.training.observers.base import Record, RecordSplit, showing_first
 from convsmith.training.parts import Parts
 from convsmith.training.progress import Progress
 from convsmith.training.run import check_holder
-from convsmith.training.run_weights import judged_weights
 from convsmith.training.shares import total_norm
 from convsmith.training.stepper import Stepper
 from convsmith.training.writer import CheckpointWriter
@@ -189,13 +190,37 @@ class Trainer:
         return figures if self.state.improved_loss is None else {LOSS: self.state.improved_loss, **figures}
 
     def _evaluate(self) -> dict[str, float] | None:
-        """The metrics on the validation images, the same in all processes, or None when a stop request came.
+        """The figures of what the recipe judges; of both, all of them by name besides those of the better one.
+
+        Returns:
+            The same in all processes, or None when a stop request came.
 
         Raises:
             Diverged: an answer, or the loss, is not finite.
         """
+        model, ema = self.parts.model, self.stepper.ema
+        if ema is None or self.recipe.ema is None or self.recipe.ema.judge == "model":
+            return self._evaluate_model(model)
+        averaged = self._evaluate_model(ema.model)
+        if averaged is None or self.recipe.ema.judge == "ema":
+            return averaged
+        trained = self._evaluate_model(model)
+        if trained is None:
+            return None
+        metric = self.parts.task.metric
+        self.state.judged = "model" if is_better(metric, trained, averaged) else "ema"
+        logger.info(
+            "judged by %s: the %s better (trained weights %.4f, their average %.4f)",
+            metric, "trained weights are" if self.state.judged == "model" else "average is",
+            trained[metric], averaged[metric],
+        )  # fmt: skip
+        named = {"model": trained, "ema": averaged}
+        each = {f"{name}_{figure}": value for name, values in named.items() for figure, value in values.items()}
+        return {**named[self.state.judged], **each}
+
+    def _evaluate_model(self, model: nn.Module) -> dict[str, float] | None:
+        """The metrics of one model on the validation images; see `_evaluate`."""
         parts, world, results, seen = self.parts, self.parts.world, self.parts.new_results(), 0
-        model = self.stepper.ema.model if self.stepper.ema and judged_weights(self.recipe) == "ema" else parts.model
 
         def after_batch(batch: Batch) -> bool:
             nonlocal seen
