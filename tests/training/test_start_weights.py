@@ -16,6 +16,7 @@ import convsmith as cs
 from convsmith.cli.main import app
 from convsmith.storage import sealed
 from convsmith.training.model_plan import build_model
+from tests.colours import write_colour_bundle
 from tests.training.conftest import SMALL
 from tests.training.tiny_model import TinyNet, name_tiny
 
@@ -112,6 +113,21 @@ def test_a_directory_without_weights_is_an_error(tmp_path: Path) -> None:
         started(f"model.weights={tmp_path}")
 
 
+def test_a_bundle_says_to_name_its_run(tmp_path: Path) -> None:
+    write_colour_bundle(tmp_path / "run" / "bundle")
+    with pytest.raises(cs.ConvsmithError, match=r"is a bundle: .*\nName the run that it is from"):
+        started(f"model.weights={tmp_path / 'run' / 'bundle'}")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    with pytest.raises(cs.ConvsmithError, match=f"\nName its run: {tmp_path}/run$"):
+        started(f"model.weights={tmp_path / 'run' / 'bundle'}")
+
+
+def test_a_folder_with_a_file_of_weights_says_to_name_the_file(tmp_path: Path) -> None:
+    save_file(TinyNet(4).state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(cs.ConvsmithError, match=r"is a folder\nName the file in it: .*/model\.safetensors"):
+        started(f"model.weights={tmp_path}")
+
+
 def test_a_checkpoint_of_several_state_dicts_is_read_by_key(tmp_path: Path) -> None:
     model, average = TinyNet(4).state_dict(), TinyNet(4).state_dict()
     torch.save({"model": model, "model_ema": average}, tmp_path / "official.pth")
@@ -167,11 +183,12 @@ def test_the_command_finetunes_and_shares_out(monkeypatch: pytest.MonkeyPatch, t
     save_file(TinyNet(4).state_dict(), tmp_path / "a=b #1.safetensors")
     place = str(tmp_path / "a=b #1.safetensors")
     done = CliRunner().invoke(
-        app, ["train", "digits", "--data", str(tmp_path), "--finetune", place, "--shard", "schedule.epochs=2"]
+        app,
+        ["train", "digits", "--data", str(tmp_path), "--finetune", place, "--shard", "model.weights_key=teacher"],
     )
     assert done.exit_code == 0, done.output
     ((recipe, shard),) = asked
-    assert (recipe.model.weights, recipe.schedule.epochs, shard) == (place, 2, True)
+    assert (recipe.model.weights, recipe.model.weights_key, shard) == (place, "teacher", True)
 
 
 def test_without_validation_all_images_are_trained_on_and_the_last_weights_shipped(

@@ -65,6 +65,7 @@ def train(
     from convsmith.data.remedies import refuse_what_is_no_folder, remedy_for
     from convsmith.launch.world import World
     from convsmith.recipe.load import load_recipe
+    from convsmith.recipe.yaml_text import write_yaml
 
     world = World.of_environment()
     if devices > 1 and world.size == 1:
@@ -93,7 +94,8 @@ def train(
             _say_choice(reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
     elif data is None and ("://" in recipe or remedy_for([Path(recipe).suffix.lower()])):
         refuse_what_is_no_folder(Path(recipe))
-    checked = load_recipe(recipe, words)
+    start = [] if finetune is None else [f"model.weights={write_yaml(finetune)}"]
+    checked = load_recipe(recipe, [*words, *start])
     if data is None:
         alone = f" To train on the folder of that name, write {recipe}/." if Path(recipe).is_dir() else ""
         raise ConvsmithError(
@@ -103,8 +105,6 @@ def train(
         )
     from convsmith.training.train import train as run_training
 
-    if finetune is not None:
-        checked = checked.model_copy(update={"model": checked.model.model_copy(update={"weights": finetune})})
     observers: list[Tracker] = []
     if tracker == "mlflow":
         from convsmith.training.observers.mlflow import MLflow

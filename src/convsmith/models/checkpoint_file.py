@@ -1,10 +1,8 @@
-"""State dicts out of files and mappings, without ever executing what a file says."""
+"""State dicts out of files and mappings, wherever in them they are."""
 
 from __future__ import annotations
 
-import re
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.models.torch_file import Skipped, executes, load_torch_file, unreadable
 
-# Where official checkpoints keep the state dict.
-_STATE_DICT_KEYS = ("state_dict", "model", "model_ema")
+# Where training code keeps the state dict, the weights as trained before their average.
+_STATE_DICT_KEYS = ("state_dict", "model", "model_state_dict", "module", "model_ema")
+_DEEPEST = 4
+BY_KEY = "Name the right one with model.weights_key=NAME; in Python, with `key` of load_weights."
 
 
 def read_state_dict(source: object, key: str = "auto") -> dict[str, Tensor]:
@@ -24,10 +25,12 @@ def read_state_dict(source: object, key: str = "auto") -> dict[str, Tensor]:
 
     Args:
         source: the file's path, or a mapping such as a file holds.
-        key: entry that holds the state dict, such as `model_ema`; `auto` looks for it.
+        key: entry that holds the state dict, such as `model_ema` or `checkpoint.model`, or what the names of the wanted
+            tensors begin with, such as `student`; `auto` takes the usual entry, else the only one there is.
 
     Raises:
-        ConvsmithError: the file is unreadable or would execute code, or there is no state dict of plain tensors.
+        ConvsmithError: the file is unreadable or would execute code, or there is no state dict of plain tensors, or
+            there are several.
     """
     if isinstance(source, Mapping):
         return _find_state_dict(source, "what was given", key)
@@ -38,119 +41,90 @@ def read_state_dict(source: object, key: str = "auto") -> dict[str, Tensor]:
     if not path.is_file():
         raise ConvsmithError(f"there is no checkpoint file {path}", fix="Check the path.")
     if path.suffix != ".safetensors":
-        return _find_state_dict(_load_torch_file(path), str(path), key)
-    if key != "auto":
-        raise ConvsmithError(
-            f"{path} has no entry `{key}`", "a safetensors file is one state dict", "Leave out the key."
-        )
+        return _find_state_dict(load_torch_file(path), str(path), key)
     try:
         return _find_state_dict(load_file(path), str(path), key)
     except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
-
-
-class _Skipped:
-    """What stands for a value that is no tensor, whatever it is made from."""
-
-    def __init__(self, *args: object) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-# What training code saves beside the weights: its options, measured values and paths. They are not even built.
-_SKIPPED = [
-    "argparse.Namespace",
-    *(f"numpy.{name}" for name in ("dtype", "ndarray")),
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
-    *(
-        f"{module}.{pure}{system}Path"
-        for module in ("pathlib", "pathlib._local")
-        for pure in ("", "Pure")
-        for system in ("", "Posix", "Windows")
-    ),
-]
-
-
-def _load_torch_file(path: Path) -> Any:
-    if _is_program(path):
-        raise _executes(path, "it is a TorchScript program")
-    try:
-        with torch.serialization.safe_globals([(_Skipped, name) for name in _SKIPPED]):
-            # Reading from the file's pages saves a copy; files of before torch 1.6 are no zip and have to be read.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # torch raises many types on damaged files
-        if refused := re.search(r"\bGLOBAL (\S+)", str(error)):
-            raise _executes(path, f"it holds the Python object `{refused[1]}`") from error
-        raise _unreadable(path, error) from error
-
-
-def _is_program(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except Exception:  # zipfile raises many types on damaged archives; torch will refuse them too
-        return False
-
-
-def _executes(path: Path, why: str) -> ConvsmithError:
-    return ConvsmithError(
-        f"{path} was not loaded",
-        f"{why}, which loading would have to execute",
-        "Save its state dict alone, in an environment that trusts the file, and load that.",
-    )
-
-
-def _unreadable(path: Path, error: Exception) -> ConvsmithError:
-    """The error about a file that could not be read, by what is in the file: what its reader says helps nobody."""
-    if isinstance(error, OSError) and error.strerror:
-        return ConvsmithError(f"cannot read {path}", error.strerror)
-    with path.open("rb") as file:
-        start = file.read(2)
-    if not start:
-        why = "it is empty"
-    elif path.suffix == ".safetensors":
-        why = "it is cut off, damaged or none of safetensors"
-    elif start in (b"PK", b"\x80\x02"):  # torch writes archives, and before 1.6 pickles
-        why = "it is cut off or damaged"
-    else:
-        why = "torch does not write such files"
-    return ConvsmithError(
-        f"{path} is not a readable checkpoint", why, "Get it again, or check that it is the right one."
-    )
+        raise unreadable(path, error) from error
 
 
 def _find_state_dict(content: Any, where: str, key: str) -> dict[str, Tensor]:
-    if key != "auto":
-        if not isinstance(content, Mapping) or key not in content:
-            names = tuple(map(str, content)) if isinstance(content, Mapping) else ()
-            raise ConvsmithError(f"{where} has no entry `{key}`", f"its entries are: {some(names)}")
-        content = content[key]
-    elif isinstance(content, Mapping):
-        content = next((content[k] for k in _STATE_DICT_KEYS if isinstance(content.get(k), Mapping)), content)
-    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+    found = _only_state_dict(content, where) if key == "auto" else _entry(content, where, key)
+    if isinstance(found, Skipped) and key == "auto":
+        raise executes(where, f"it holds the Python object `{found.kind}`")
+    if not isinstance(found, Mapping) or not any(isinstance(value, Tensor) for value in found.values()):
+        what = "nothing in it maps" if key == "auto" else f"its `{key}` does not map"
         raise ConvsmithError(
-            f"no state dict was found in {where}",
-            f"neither itself nor an entry {' or '.join(_STATE_DICT_KEYS)} maps names to tensors",
-            "Name the right entry with key=...",
+            f"no state dict was found in {where}", f"{what} names to tensors", "" if key == "auto" else BY_KEY
         )
-    for name, value in content.items():
+    for name, value in found.items():
         if reason := _unusable(name, value):
             raise ConvsmithError(
                 f"the state dict in {where} cannot be used",
                 f"its entry `{name}` {reason}",
-                "Name another entry with key=..., or convert the tensors before.",
+                "Name another one with model.weights_key (in Python, `key` of load_weights), or convert the tensors.",
             )
-    return dict(content)
+    # beside tensors, training code keeps numbers and texts there
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+
+
+def _only_state_dict(content: Any, where: str) -> Any:
+    """The usual entry, `content` itself, or the only entry that maps names of layers to tensors."""
+    if not isinstance(content, Mapping):
+        return content
+    usual = next((content[key] for key in _STATE_DICT_KEYS if isinstance(content.get(key), Mapping)), None)
+    if usual is not None:
+        return usual if _names_layers(usual) else _only_state_dict(usual, where)
+    candidates = {} if _names_layers(content) else dict(_state_dicts(content, "", _DEEPEST))
+    if len(candidates) > 1:
+        raise ConvsmithError(f"{where} holds several state dicts", f"they are {some(tuple(candidates))}", BY_KEY)
+    models = (content[key] for key in _STATE_DICT_KEYS if isinstance(content.get(key), Skipped))
+    return next(iter(candidates.values()), next(models, content))
+
+
+def _state_dicts(content: Mapping[Any, Any], path: str, depth: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every entry, however deep, that is a state dict, by its path; an optimizer's has numbers for names."""
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Mapping):
+            continue
+        if _names_layers(value):
+            yield f"{path}{key}", value
+        elif depth:
+            yield from _state_dicts(value, f"{path}{key}.", depth - 1)
+
+
+def _names_layers(content: Mapping[Any, Any]) -> bool:
+    """Whether it maps names such as `conv1.weight` to tensors."""
+    return any(isinstance(name, str) and "." in name and isinstance(it, Tensor) for name, it in content.items())
+
+
+def _entry(content: Any, where: str, key: str) -> Any:
+    """The entry of that path, or the tensors whose names begin so."""
+    here = content
+    for step in [key] if isinstance(content, Mapping) and key in content else key.split("."):
+        here = here.get(step) if isinstance(here, Mapping) else None
+    if here is not None:
+        return here
+    for place in (content, *(content.get(usual) for usual in _STATE_DICT_KEYS if isinstance(content, Mapping))):
+        named = place.items() if isinstance(place, Mapping) else ()
+        part = {name[len(key) + 1 :]: it for name, it in named if isinstance(name, str) and name.startswith(f"{key}.")}
+        if part:
+            return part
+    names = tuple(map(str, content)) if isinstance(content, Mapping) else ()
+    raise ConvsmithError(
+        f"{where} has no entry `{key}`{did_you_mean(key, names)}",
+        f"its entries are: {some(names)}",
+        "Set model.weights_key to one of them, or leave it out.",
+    )
 
 
 def _unusable(name: object, value: object) -> str | None:
-    """Why that is no entry of a state dict whose values can be copied."""
+    """Why an entry of a state dict is an error: it has values, but they cannot be copied."""
+    if not isinstance(value, Tensor):
+        kind = type(value).__name__
+        return f"is no tensor but a {kind}" if kind == "ndarray" else None
     if not isinstance(name, str):
         return "is not named by a string"
-    if not isinstance(value, Tensor):
-        return f"is no tensor but a {type(value).__name__}"
     if value.layout != torch.strided:
         return f"is a sparse tensor ({value.layout})"
     if value.is_quantized:

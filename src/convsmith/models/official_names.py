@@ -1,8 +1,8 @@
 """Checkpoints of other libraries, and of another task, in terms of our models.
 
 Our models have the names of each family's official code. torchvision's ConvNeXt, and timm's ConvNeXt and MobileNetV2,
-hold the same tensors under other names; those libraries' other models of our families agree with ours. A segmentation
-model with a decode head calls its classifier `backbone`.
+hold the same tensors under other names, and so do mmpretrain's and mmsegmentation's (open-mmlab); those libraries'
+other models of our families agree with ours. A segmentation model with a decode head calls its classifier `backbone`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,20 @@ logger = logging.getLogger(__name__)
 
 def to_our_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`state` with the names of `own`, a model's state dict, where it is a known layout of that model."""
-    if _DECODED in own and _DECODED not in state:
+    if any(name.startswith(_BACKBONE) for name in own):
         backbone = {name.removeprefix(_BACKBONE): value for name, value in own.items() if name.startswith(_BACKBONE)}
+        part = {name.removeprefix(_BACKBONE): it for name, it in state.items() if name.startswith(_BACKBONE)}
+        if part:  # the rest are its heads
+            rest = {name: value for name, value in state.items() if not name.startswith(_BACKBONE)}
+            return {f"{_BACKBONE}{name}": value for name, value in to_our_names(part, backbone).items()} | rest
         named = to_our_names(state, backbone)
         return {f"{_BACKBONE}{name}" if name in backbone else name: tensor for name, tensor in named.items()}
     for theirs, ours, rename in _LAYOUTS:
         if theirs in state and ours in own:
-            return {rename(name): tensor for name, tensor in state.items()}
+            named = {rename(name): tensor for name, tensor in state.items()}
+            if "norm3.weight" in named and "norm3.weight" not in own:  # mmpretrain numbers the last norm by its stage
+                named = {name.replace("norm3.", "norm."): tensor for name, tensor in named.items()}
+            return named
     return dict(state)
 
 
@@ -46,31 +53,34 @@ _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
 
 
 def around_backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-    """What a segmentation model, which has `own`, adds to its backbone, and what a classifier's `state` does.
+    """What a model of ours, which has `own`, adds to its backbone, and what `state` has in place of that.
 
-    Both are empty unless the model is one of ours and `state` has no segmentation head.
+    Both are empty if the two have the same head, or the model is none of those that share backbones across tasks.
     """
-    for mark, segmentation, classifier in _AROUND:
-        added = [name for name in own if name.startswith(segmentation)]
-        if mark in own and added and not any(name in state for name in added):
-            return added, [name for name in state if name.startswith(classifier)]
+    for mark, *parts in _AROUND:
+        added, theirs = ([name for name in it if name.startswith(tuple(parts))] for it in (own, state))
+        shared = set(added) & set(theirs)
+        another = not shared or (shared != set(theirs) and shared != set(added))
+        if mark in own and added and another:
+            return added, theirs
     return [], []
 
 
 _BACKBONE = "backbone."
 _DECODED = "decode_head.conv_seg.weight"
-# A name that all models of a family have, what its segmentation models add, and what its classifiers do.
+# A name that all models of a family have, and what its segmentation models and its classifiers add to the backbone.
 _AROUND = (
     (
         "stage4.0.branches.0.0.conv1.weight",
-        ("last_layer.", "conv3x3_ocr.", "ocr_distri_head.", "cls_head.", "aux_head."),
-        ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier."),
+        *("last_layer.", "conv3x3_ocr.", "ocr_distri_head.", "cls_head.", "aux_head."),
+        *("incre_modules.", "downsamp_modules.", "final_layer.", "classifier."),
     ),
     (
         _DECODED,
-        ("decode_head.", "auxiliary_head.", *(f"backbone.norm{i}." for i in range(4))),
-        ("fc.", "norm.", "head."),
+        *("decode_head.", "auxiliary_head.", *(f"backbone.norm{i}." for i in range(4))),
+        *("fc.", "norm.", "head."),
     ),
+    ("backbone.layer4.0.conv1.weight", "classifier.", "aux_classifier.", "fc."),  # torchvision's
 )
 
 
@@ -85,6 +95,11 @@ def _by(*rules: tuple[str, str]) -> Callable[[str], str]:
 
     return rename
 
+
+_mm_convnext = _by(
+    (r"(stages\.\d+\.\d+)\.depthwise_conv\.", r"\1.dwconv."),
+    (r"(stages\.\d+\.\d+)\.pointwise_conv", r"\1.pwconv"),
+)
 
 _timm_convnext = _by(
     (r"stem\.", r"downsample_layers.0."),
@@ -146,9 +161,40 @@ def _timm_mobilenet(name: str) -> str:
     return _timm_mobilenet_parts(re.sub(r"^blocks\.([0-6])\.(\d+)\.", flat, name))
 
 
+_mm_mobilenet_parts = _by(
+    (r"conv1\.conv\.", r"features.0.0."),
+    (r"conv1\.bn\.", r"features.0.1."),
+    (r"conv2\.conv\.", r"features.18.0."),
+    (r"conv2\.bn\.", r"features.18.1."),
+    (r"(features\.1\.conv)\.1\.conv\.", r"\1.1."),
+    (r"(features\.1\.conv)\.1\.bn\.", r"\1.2."),
+    (r"(features\.\d+\.conv\.[01])\.conv\.", r"\1.0."),
+    (r"(features\.\d+\.conv\.[01])\.bn\.", r"\1.1."),
+    (r"(features\.\d+\.conv)\.2\.conv\.", r"\1.2."),
+    (r"(features\.\d+\.conv)\.2\.bn\.", r"\1.3."),
+)
+
+
+def _mm_mobilenet(name: str) -> str:
+    def flat(match: re.Match[str]) -> str:
+        return f"features.{_FIRST_OF_STAGE[int(match[1]) - 1] + int(match[2])}."
+
+    return _mm_mobilenet_parts(re.sub(r"^layer([1-7])\.(\d+)\.", flat, name))
+
+
+_children_of_resnet = _by(  # as nn.Sequential numbers them, often without the last ones
+    (r"0\.", r"conv1."),
+    (r"1\.", r"bn1."),
+    *((rf"{stage + 3}\.", f"layer{stage}.") for stage in (1, 2, 3, 4)),
+    (r"9\.", r"fc."),
+)
+
 # A name that only their layout has, one that only our model has, and what makes theirs ours.
 _LAYOUTS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ("stages.0.blocks.0.conv_dw.weight", "stages.0.0.dwconv.weight", _timm_convnext),
     ("features.1.0.block.0.weight", "stages.0.0.dwconv.weight", _torchvision_convnext),
     ("blocks.0.0.conv_dw.weight", "features.1.conv.0.0.weight", _timm_mobilenet),
+    ("stages.0.0.depthwise_conv.weight", "stages.0.0.dwconv.weight", _mm_convnext),
+    ("layer1.0.conv.0.conv.weight", "features.1.conv.0.0.weight", _mm_mobilenet),
+    ("4.0.conv1.weight", "layer1.0.conv1.weight", _children_of_resnet),
 )

@@ -23,7 +23,8 @@ from convsmith.spec import Count, Fraction, Positive, Preprocess, Section, Side
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar", ".bin", ".ckpt")  # a word that ends so is a path
+SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar", ".bin", ".ckpt")
+"""Of checkpoint files: a word that ends so is a path."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
@@ -170,7 +171,7 @@ def options_of(given: str, model: str) -> dict[str, bool | int]:
 
 def _is_path(given: str) -> bool:
     path = Path(given)
-    return given not in _published() and (path.is_file() or path.parent != Path() or path.suffix in _SUFFIXES)
+    return given not in _published() and (path.is_file() or path.parent != Path() or path.suffix in SUFFIXES)
 
 
 def _served_by(model: str) -> list[str]:

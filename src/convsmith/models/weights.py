@@ -13,15 +13,13 @@ from torch import Tensor
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpoint_file import read_state_dict, some
-from convsmith.models.official_names import around_backbone, auxiliary_heads, to_our_names
+from convsmith.models.fit_names import find_head, is_counter, unwrapped
+from convsmith.models.official_names import around_backbone, auxiliary_heads
 
 logger = logging.getLogger(__name__)
 
-# What wrappers put before the names of a state dict, and what they save beside it: HRNet its loss, which has class
-# weights; torch's average of a model the number of averaged steps.
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-_BESIDE = ("loss.", "n_averaged")
 _RANGES = "rounding."  # see fake_quant
+_PROFILED = (".total_ops", ".total_params")  # what the profiler thop leaves in every layer
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,8 @@ class LoadReport:
     reshaped: tuple[str, ...]
     """Loaded entries that had another shape, such as a first convolution for another number of channels."""
     dropped: tuple[str, ...]
-    """Entries of the file's heads that are for other classes or another task, or that only training needs."""
+    """Entries of the file's heads that are for other classes or another task, that only training needs, or that are no
+    part of the network."""
 
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} tensors loaded"]
@@ -60,8 +59,13 @@ def load_weights(
     - A head for another number of classes is dropped; the model keeps its own.
     - A first convolution for RGB is summed for 1 channel; for more it is repeated and scaled by 3 / C, which keeps the
       size of its sums.
-    - A classifier, or its backbone alone, gives a segmentation model of ours its backbone. The layers of the
-      segmentation head are then reported as missing and keep their initial values.
+    - A classifier, or its backbone alone, gives a segmentation model of ours its backbone, as one with another head
+      does. The layers of the head are then reported as missing and keep their initial values.
+    - So does the head of a model whose file has none.
+    - What lies beside the network, such as a loss or a second network, is left out.
+
+    Around the names there may be whatever wrapped the model, such as `module.` or `backbone.`; the layer of logits may
+    have another name, such as `head.fc`.
 
     The ranges of a model that was trained for INT8 are left out where the model has none.
 
@@ -70,17 +74,27 @@ def load_weights(
     Args:
         model: receives the weights.
         source: a `.safetensors` or torch file, a state dict, or a mapping that has one as an entry.
-        key: entry that holds the state dict, such as `model_ema`; `auto` looks for it.
+        key: entry that holds the state dict, such as `model_ema`, or what its names begin with, such as `student`;
+            `auto` looks for it.
         strict: raise when, the cases above aside, names are missing or unexpected.
 
     Raises:
-        ConvsmithError: the file is unreadable, would execute code, has no state dict of plain tensors, or does not fit.
+        ConvsmithError: the file is unreadable, would execute code, has no state dict of plain tensors or several,
+            does not fit, or holds values that are not finite.
     """
     where = str(source) if isinstance(source, str | Path) else "the state dict"
     own = model.state_dict()
-    state = to_our_names(_unwrapped(read_state_dict(source, key), own), own)
-    state = {name: tensor for name, tensor in state.items() if name in own or not name.startswith(_RANGES)}
+    state, beside = unwrapped(read_state_dict(source, key), own, model.heads, where)
+    find_head(state, beside, own, model.heads)
+    state = {
+        name: it
+        for name, it in state.items()
+        if name in own or not (name.startswith(_RANGES) or name.endswith(_PROFILED))
+    }
 
+    new_head, other_head = around_backbone(state, own)
+    for name in other_head:
+        del state[name]
     reshaped = _reshape(state, own, f"{model.input_layer}.weight", where)
     dropped = _drop_head(state, own, model.heads, where)
     wrong_shape = [name for name in own if name in state and state[name].shape != own[name].shape]
@@ -93,28 +107,75 @@ def load_weights(
             "Create the model that the file was made for.",
         )
     auxiliary = auxiliary_heads(state, own)
-    new_head, other_head = around_backbone(state, own)
-    for name in (*auxiliary, *other_head):
-        del state[name]
-
+    head = tuple(f"{path}." for path in model.heads)
+    if not (new_head or dropped) and not any(name.startswith(head) for name in own.keys() & state.keys()):
+        new_head = [name for name in own if name.startswith(head)]
     usable = {name: tensor for name, tensor in state.items() if name in own}
-    absent = (name for name in own if name not in usable and name not in dropped)
-    missing = tuple(name for name in absent if not name.endswith("num_batches_tracked"))
-    unexpected = tuple(name for name in state if name not in own)
-    unexplained = [name for name in missing if name not in new_head]
+    absent = [name for name in own if name not in usable and name not in dropped and not is_counter(name)]
+    unexplained = [name for name in absent if name not in new_head]
+    surplus = [name for name in state if name not in own and name not in auxiliary]
+    parts = {name.partition(".")[0] for name in own}
+    # where the network is whole, what lies beside it is no part of it
+    left_out = [it for it in surplus if it.partition(".")[0] not in parts or it.startswith(head)]
+    left_out = [] if unexplained else left_out
+    unexpected = tuple(name for name in surplus if name not in left_out)
+    left_out = [*beside, *left_out]
     if not usable or (strict and (unexplained or unexpected)):
-        raise ConvsmithError(
-            f"{where} does not fit this {type(model).__name__}",
-            f"{len(missing)} names are missing ({some(missing)}), {len(unexpected)} unexpected ({some(unexpected)})",
-            "Create the model that the file was made for, or pass strict=False to load what fits.",
-        )
+        raise _misfit(model, where, own, usable, absent, (*unexpected, *left_out))
+    _check_finite(usable, own, where)
     model.load_state_dict(usable, strict=False)
-    if new_head:
+    _tell(where, absent, new_head, other_head, left_out)
+    return LoadReport(
+        tuple(usable), tuple(absent), unexpected, reshaped, (*dropped, *auxiliary, *other_head, *left_out)
+    )
+
+
+def _misfit(
+    model: VisionModel, where: str, own: Mapping[str, Tensor], usable: Mapping[str, Tensor], absent: Sequence[str],
+    surplus: tuple[str, ...],
+) -> ConvsmithError:  # fmt: skip
+    what = f"{where} does not fit this {type(model).__name__}"
+    fix = "Choose the model that the file was made for, or a file of this model."
+    if not usable:
+        why = f"they have no name in common: the file has {some(surplus)}, the model {some(tuple(own))}"
+        return ConvsmithError(what, why, fix)
+    counts = f"{len(absent)} names are missing ({some(tuple(absent))}), {len(surplus)} unexpected ({some(surplus)})"
+    return ConvsmithError(what, counts, fix)
+
+
+def _check_finite(usable: Mapping[str, Tensor], own: Mapping[str, Tensor], where: str) -> None:
+    """Raise a ConvsmithError if a value that is loaded is not a finite number."""
+    for name, tensor in usable.items():
+        bad = (~tensor.to(own[name].dtype).isfinite()).sum().item()
+        if bad:
+            raise ConvsmithError(
+                f"the weights in {where} are damaged",
+                f"{bad:,} of the {tensor.numel():,} values of `{name}` are not finite numbers",
+                "Take a checkpoint from before the training diverged.",
+            )
+
+
+def _tell(
+    where: str, absent: Sequence[str], new_head: Sequence[str], other: Sequence[str], left_out: list[str]
+) -> None:
+    """Log what was not loaded."""
+    names = some(tuple(name for name in absent if name in new_head))
+    if new_head and other:
         logger.warning(
             "%s is taken as a backbone: its %d entries that only classify are left out, and the model's own head "
-            "(%s) keeps its initial values", where, len(other_head), some(missing),
+            "(%s) keeps its initial values", where, len(other), names,
         )  # fmt: skip
-    return LoadReport(tuple(usable), missing, unexpected, reshaped, (*dropped, *auxiliary, *other_head))
+    elif new_head:
+        logger.warning(
+            "%s: there is no head for this model; the model keeps its own head (%s), untrained", where, names
+        )
+    if left_out:
+        logger.warning(
+            "%s: what is no part of the model is left out, %d of its entries (%s)",
+            where,
+            len(left_out),
+            some(tuple(left_out)),
+        )
 
 
 def _reshape(state: dict[str, Tensor], own: Mapping[str, Tensor], input_weight: str, where: str) -> tuple[str, ...]:
@@ -168,13 +229,3 @@ def _differs_in_classes(given: Sequence[int], wanted: Sequence[int]) -> bool:
     """Whether two layers that give logits differ in the number of logits, and in nothing else."""
     same_input = _without_trailing_ones(given[1:]) == _without_trailing_ones(wanted[1:])
     return same_input and len(given) > 0 and given[0] != wanted[0]
-
-
-def _unwrapped(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` without what wrappers put before the names of `own`, in whatever order they wrapped."""
-    for prefix in _PREFIXES:
-        inside = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        beside = all(name.startswith((prefix, *_BESIDE)) for name in state)
-        if inside and beside and not any(name.startswith(prefix) for name in own):
-            return _unwrapped(inside, own)
-    return state

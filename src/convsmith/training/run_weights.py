@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from convsmith.bundle.format import MANIFEST
 from convsmith.errors import ConvsmithError
+from convsmith.models.published import SUFFIXES
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import sha256_of
 from convsmith.training.checkpoint import best_step_folder
@@ -46,12 +48,28 @@ def weights_of_run(place: Path, key: str) -> Path:
     if key == "ema" and not file.is_file() and (step / "model.safetensors").is_file():
         raise ConvsmithError(f"there are no weights {file}", "this run has no ema", "Set model.weights_key=model.")
     if not file.is_file():
-        raise ConvsmithError(
-            f"there are no weights {file}",
-            f"{place} is neither the directory of a run that has ended an epoch, nor a step of its checkpoints",
-            "Name a checkpoint file, such a directory, or published weights.",
-        )
+        raise _no_weights(place, file)
     return file
+
+
+def _no_weights(place: Path, file: Path) -> ConvsmithError:
+    """The error about a directory that is no run, nor a step of one."""
+    run = Run(place.absolute().parent)
+    if (place / MANIFEST).is_file():
+        of_run = run.bundle == place.absolute() and run.checkpoints.is_dir()
+        return ConvsmithError(
+            f"{place} is a bundle",
+            "it is made to answer, and holds no weights to train from",
+            f"Name its run: {place.parent}" if of_run else "Name the run that it is from, or a checkpoint file.",
+        )
+    inside = sorted(it for it in place.iterdir() if it.suffix in SUFFIXES and it.is_file())
+    if inside:
+        return ConvsmithError(f"{place} is a folder", fix=f"Name the file in it: {' or '.join(map(str, inside[:3]))}")
+    return ConvsmithError(
+        f"there are no weights {file}",
+        f"{place} is neither the directory of a run that has ended an epoch, nor a step of its checkpoints",
+        "Name a checkpoint file, such a directory, or published weights.",
+    )
 
 
 def start_digest(recipe: Recipe) -> str | None:
