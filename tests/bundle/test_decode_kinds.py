@@ -140,18 +140,28 @@ def test_12_bit_grey_uses_the_full_range() -> None:
     assert decode_image(data)[0, :, 0].tolist() == [255, 0]
 
 
-def test_16_bit_colour_keeps_its_high_bytes() -> None:
-    rgb = np.array([[[0x1234, 0xABCD, 0xFFFF]]], ">u2")
-    chunk = rgb.tobytes()
+def deep_png(*values: int) -> bytes:
+    """One pixel of 16 bits: grey, grey and alpha, RGB or RGBA."""
 
     def part(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    data = (
-        b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(b"\0" + chunk)) + part(b"IEND", b"")
-    )
-    assert decode_image(data)[0, 0].tolist() == [0x12, 0xAB, 0xFF]
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[len(values)]
+    row = b"\0" + np.array(values, ">u2").tobytes()
+    parts = (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, kind, 0, 0, 0)), (b"IDAT", zlib.compress(row)), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(part(*it) for it in parts)
+
+
+def test_16_bit_colour_keeps_its_high_bytes() -> None:
+    assert decode_image(deep_png(0x1234, 0xABCD, 0xFFFF))[0, 0].tolist() == [0x12, 0xAB, 0xFF]
+
+
+@pytest.mark.parametrize("alpha", [(), (65535,)])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_12_bits_kept_in_16_of_a_png_are_refused(colours: int, alpha: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match="as 12 bits kept in 16"):
+        decode_image(deep_png(*[4095] * colours, *alpha))
+    assert decode_image(deep_png(*[4096] * colours, *alpha)).max() == 16
 
 
 @pytest.mark.parametrize("values", [np.array([[value]], np.int32) for value in (70000, -1, 40000)])

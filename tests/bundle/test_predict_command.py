@@ -139,6 +139,12 @@ def test_a_pattern_leaves_hidden_files_out(colour_bundle: Path, photos: Path) ->
     assert [path for path, _ in predicted(colour_bundle, f"{photos}/inner/[._c]*.webp")] == found
 
 
+def test_a_folder_without_images_is_named_with_what_it_holds(colour_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "1.CR2").write_bytes(b"raw")
+    result = run(colour_bundle, tmp_path)
+    assert result.stderr.decode() == f"error: {tmp_path}: no image in this folder, but 1 .cr2\n"
+
+
 @pytest.mark.parametrize(("argument", "reason"), [("empty", "no image in this folder"), ("*.xyz", "no file matches")])
 def test_finding_no_image_is_an_error(colour_bundle: Path, tmp_path: Path, argument: str, reason: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -23,7 +23,7 @@ def eight_bit_rgb(image: Image.Image, name: str, is_cut: bool) -> Image.Image:
         ImageError: its pixels have no 8-bit meaning, or are not red, green, blue and transparency.
     """
     mode = image.mode
-    if is_cut and np.asarray(image)[..., :3].max() < 16:
+    if is_cut and np.asarray(image)[..., : 1 if mode == "LA" else 3].max() < 16:
         raise _too_dark(name, "no value is above 4,095 of 65,535")
     if mode == "RGB" and "transparency" not in image.info:
         return image

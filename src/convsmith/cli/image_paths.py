@@ -5,13 +5,14 @@ from __future__ import annotations
 import glob
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES, MAX_BYTES
 from convsmith.cli.text import printable
 from convsmith.data.outputs import is_output
-from convsmith.data.scan import is_hidden, is_no_data
+from convsmith.data.scan import held, is_hidden, is_no_data
 
 Complain = Callable[[str, str], None]
 """Takes the name of what is wrong, and the reason."""
@@ -48,7 +49,7 @@ def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]
     if not Path(name).is_dir():
         yield name, Path(name)
         return
-    found = False
+    found, others = False, Counter[str]()
     walk = os.walk(name, onerror=lambda error: complain(str(error.filename), (error.strerror or str(error)).lower()))
     for folder, subfolders, files in walk:
         subfolders[:] = [name for name in sorted(subfolders) if not is_hidden(name)]
@@ -62,5 +63,7 @@ def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]
                 found = True
                 path = Path(folder, file)
                 yield str(path), path
+            elif not is_hidden(file):
+                others[Path(file).suffix.lower() or "without extension"] += 1
     if not found:
-        complain(name, "no image in this folder")
+        complain(name, f"no image in this folder{f', but {held(others)}' if others else ''}")
