@@ -176,13 +176,43 @@ def test_masks_without_names_of_their_classes_are_an_error(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(("inside", "masks"), [("", "Masks"), ("", "annotations"), ("train", "masks")])
-def test_images_with_masks_arranged_otherwise_are_no_two_classes(tmp_path: Path, inside: str, masks: str) -> None:
+def test_images_beside_masks_of_other_names_are_no_two_classes(tmp_path: Path, inside: str, masks: str) -> None:
     photos(tmp_path / inside, 50, images=3, **{masks: 3})
+    for path in (tmp_path / inside / masks).iterdir():
+        path.rename(path.with_stem(f"{hash(path.name)}"))
     with pytest.raises(ConvsmithError, match="looks like data for segmentation") as caught:
         choose_recipe(tmp_path)
     assert f"`{masks}`" in caught.value.what
-    assert "images/train, masks/train" in caught.value.why
-    assert "data.masks.layout" in caught.value.fix
+    assert "data.masks.images" in caught.value.fix
+
+
+def arranged(root: Path, images: str, masks: str) -> Path:
+    """The scenes as folders of these names, without names of their classes."""
+    scenes(root, *[(64, 64)] * 4)
+    (root / "classes.txt").unlink()
+    for old, new in (("images", images), ("masks", masks)):
+        (root / new).parent.mkdir(parents=True, exist_ok=True)
+        (root / old / "train").rename(root / new)
+        (root / old).rmdir()
+    return root
+
+
+def test_masks_arranged_otherwise_get_the_keys_that_say_where_they_are(tmp_path: Path) -> None:
+    choice = choose_recipe(arranged(tmp_path / "x", "img_dir/train", "ann_dir/train"), ["data.masks.classes=[a, b]"])
+    recipe = load_recipe(choice.recipe, choice.overrides)
+    assert recipe.data.masks is not None
+    assert (recipe.data.masks.images, recipe.data.masks.masks) == ("img_dir/PART/*", "ann_dir/PART/*")
+
+
+def test_what_is_wrong_with_masks_that_were_found_says_that_they_were(tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match="what are the classes") as caught:
+        choose_recipe(arranged(tmp_path / "x", "train/img", "train/label"))
+    assert "Taken for images and masks: 'data.masks.images=PART/img/*'" in caught.value.fix
+
+
+def test_folders_that_are_said_to_be_classes_are(tmp_path: Path) -> None:
+    photos(tmp_path, 50, images=6, masks=4)
+    assert choose_recipe(tmp_path, ["model.num_classes=2"]).recipe == "finetune-small"
 
 
 def test_a_class_called_masks_without_images_beside_it_is_a_class(tmp_path: Path) -> None:

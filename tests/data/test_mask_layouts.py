@@ -11,7 +11,7 @@ import pytest
 from convsmith.data.label_sets import voc_colours
 from convsmith.data.mask_file import read_mask
 from convsmith.data.mask_folder import mask_rules
-from convsmith.data.mask_layouts import LAYOUTS
+from convsmith.data.mask_layouts import LAYOUTS, trees_of
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import LayoutName, Masks, check_classes
 from tests.data.folders import write_files
@@ -158,7 +158,7 @@ def test_a_part_that_is_not_there_is_refused_with_what_was_expected(tmp_path: Pa
     with pytest.raises(ConvsmithError) as caught:
         opened(tmp_path, layout=layout)
     assert f"no part `train` of the layout `{layout}` in {tmp_path}: it holds no folders" in str(caught.value)
-    assert all(str(tree) in caught.value.fix for tree in LAYOUTS[layout].trees_of("train"))
+    assert all(str(tree) in caught.value.fix for tree in trees_of(Masks(layout=layout), "train"))
 
 
 def test_a_published_data_set_without_val_is_not_split_unasked(tmp_path: Path) -> None:

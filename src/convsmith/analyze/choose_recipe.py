@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from convsmith.data.image_folder import open_image_folder
 from convsmith.data.index import printable
 from convsmith.data.layout import quoted
 from convsmith.data.mask_folder import open_mask_folder
+from convsmith.data.mask_search import find_masks, masks_as_classes, say_so
 from convsmith.data.scan import list_folder
 from convsmith.errors import ConvsmithError
 from convsmith.models.published import weights
@@ -26,9 +29,6 @@ FEW_IMAGES = 5000  # below, features learned elsewhere are worth more than 60 ep
 IMBALANCE = 10
 SAMPLE = 200
 LARGEST_CROP, SMALLEST_CROP, CROP_STEP = 512, 64, 32  # pixels of a training image for segmentation
-
-_IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "jpegimages", "leftimg8bit"})
-_MASK_FOLDERS = frozenset({"masks", "mask", "annotations", "labels", "segmentationclass", "gtfine"})
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,23 @@ class Choice:
     reasons: tuple[str, ...]
 
 
-def choose_recipe(data: Path) -> Choice:
+def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
     """Choose by the task, the number of training images, their size and the balance of the classes.
 
-    Folders `images` and `masks` are for segmentation, any others for classification. Sizes are those of at most
-    `SAMPLE` images, evenly spread over the training images. Pretrained weights that the choice would need are
-    downloaded first; where they cannot be had, it is another one.
+    Folders of images and of masks of the same names and sizes are for segmentation, any others for classification.
+    Sizes are those of at most `SAMPLE` images, evenly spread over the training images. Pretrained weights that the
+    choice would need are downloaded first; where they cannot be had, it is another one.
+
+    Args:
+        data: the folder.
+        overrides: what will be changed besides, of which `data` counts here.
 
     Raises:
         ConvsmithError: it is no folder of images to learn from, or no image of the sample can be read.
     """
-    if _has_masks(data):
-        return _choose_for_masks(data)
+    words = _masks_of(data, overrides)
+    if words is not None:
+        return _choose_for_masks(data, words, overrides)
     folder = open_image_folder(data, Data().val_fraction)
     total, side = len(folder.train), float(np.median(_sizes(folder.root, folder.train).min(axis=1)))
     counts = np.bincount(folder.train.targets, minlength=len(folder.classes))
@@ -92,9 +97,16 @@ def choose_recipe(data: Path) -> Choice:
     return Choice(recipe, tuple(overrides), tuple(reasons))
 
 
-def _choose_for_masks(data: Path) -> Choice:
+def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -> Choice:
     recipe = "hrnet_w18_seg-folder"
-    folder = open_mask_folder(data, Masks(), Data().val_fraction)
+    section = load_recipe(recipe, [*words, *(word for word in others if word.startswith("data."))]).data
+    try:
+        folder = open_mask_folder(data, section.masks or Masks(), section.val_fraction)
+    except ConvsmithError as error:
+        if not words:
+            raise
+        taken = f"Taken for images and masks: {shlex.join(words)}; for classes, set model.num_classes."
+        raise ConvsmithError(error.what, error.why, f"{error.fix} {taken}") from error
     total, size = len(folder.train), np.median(_sizes(folder.root, folder.train), axis=0)
     crop = [min(LARGEST_CROP, max(SMALLEST_CROP, int(side) // CROP_STEP * CROP_STEP)) for side in size]
     height, width = crop
@@ -103,7 +115,7 @@ def _choose_for_masks(data: Path) -> Choice:
         f"they have {size[1]:g} x {size[0]:g} pixels, the median of {min(total, SAMPLE)} images: "
         f"it learns from crops of {width} x {height}",
     ]
-    overrides = [f"augment.random_scale_crop.size=[{height}, {width}]"]
+    overrides = [*words, f"augment.random_scale_crop.size=[{height}, {width}]"]
     if (missing := _why_no_pretrained_weights(recipe)) is None:
         reasons.append("the network knows ImageNet, which helps with any number of images")
     else:
@@ -143,22 +155,37 @@ def _sizes(root: Path, samples: Samples) -> NDArray[np.int64]:
     return np.array(sizes)
 
 
-def _has_masks(data: Path) -> bool:
-    """Whether a folder holds `images` and `masks`.
+def _masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
+    """What to say of a folder's masks, as `key=value` words; None where it holds none.
 
     Raises:
-        ConvsmithError: it has such folders under other names, or inside `train`: they would pass for two classes.
+        ConvsmithError: there may be masks, but it is not certain where.
     """
+    if any(word.startswith(("data.masks.images=", "data.masks.masks=", "data.masks.layout=")) for word in overrides):
+        return []
+    if any(word.startswith("model.num_classes=") for word in overrides):  # classes, as `masks_as_classes` advises
+        return None
+    found = find_masks(data)
+    if len(found) > 1:
+        keys = "".join(f"\n  {shlex.join(one.overrides)}" for one in found)
+        raise ConvsmithError(
+            f"{printable(data)} has several folders that may hold the masks",
+            f"each of these would do:{keys}",
+            "Add the keys of one to the command.",
+        )
+    if found and not found[0].named:
+        raise masks_as_classes(data, found[0])
+    if found:
+        return list(found[0].overrides)
     for directory in (data, data / "train"):
         names = list_folder(directory).folders if directory.is_dir() else []
-        masks = [name for name in names if name.casefold() in _MASK_FOLDERS]
-        if not masks or not any(name.casefold() in _IMAGE_FOLDERS for name in names):
-            continue
         if directory == data and {"images", "masks"} <= set(names):
-            return True
-        raise ConvsmithError(
-            f"{printable(directory)} looks like data for segmentation: it has {quoted(masks)} beside images",
-            "without a recipe they lie in images/train, masks/train, images/val and masks/val of the data folder",
-            "Arrange them so, or name a recipe and set data.masks.layout. If these are classes, name a recipe too.",
-        )
-    return False
+            return []
+        if masks := sorted({mask for mask in names for image in names if say_so(image, mask)}):
+            raise ConvsmithError(
+                f"{printable(directory)} looks like data for segmentation: it has {quoted(masks)} beside images",
+                "but the files there are not images and their masks, of the same names and sizes and of few values",
+                "Say where they are with data.masks.images and data.masks.masks, or with data.masks.layout. If these "
+                "are classes, name a recipe.",
+            )
+    return None

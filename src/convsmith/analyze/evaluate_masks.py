@@ -119,7 +119,7 @@ def judged_pairs(data: Path, manifest: Manifest) -> tuple[PairIndex, bool]:
         if has_names_of(folder, manifest.data_digest):
             return folder.part("val"), True
     val = masks.val or "val"
-    folder = _only(data, masks, val if is_there(data, masks.layout, val) else masks.train)
+    folder = _only(data, masks, val if is_there(data, masks, val) else masks.train)
     check_classes(data, folder.classes, manifest)
     return folder.part("train"), False
 

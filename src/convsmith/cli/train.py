@@ -81,7 +81,7 @@ def train(
         data = Path(recipe)
         from convsmith.analyze.choose_recipe import choose_recipe
 
-        choice = choose_recipe(data)
+        choice = choose_recipe(data, words)
         recipe, words = choice.recipe, [*choice.overrides, *words]
         reasons, before = choice.reasons, Path("runs") / recipe
         if out is None:

@@ -107,15 +107,15 @@ def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> Ma
     root = root.absolute()
     list_folder(root)  # says why it cannot be read
     others: Counter[str] = Counter()
-    train = find_pairs(root, masks.layout, masks.train, others)
+    train = find_pairs(root, masks, masks.train, others)
     val, notes = [], []
     if masks.val is not None and not _is_left_out(root, masks):
-        val = find_pairs(root, masks.layout, masks.val, others)
+        val = find_pairs(root, masks, masks.val, others)
     elif val_fraction is not None:
         total = len(train)
         train, val = _hold_out(root, train, val_fraction)
         notes = [f"no part for validation: held out {len(val)} of {total} images, the same ones each time"]
-    extra = find_pairs(root, masks.layout, masks.extra, others) if masks.extra is not None else None
+    extra = find_pairs(root, masks, masks.extra, others) if masks.extra is not None else None
     if others:
         notes.insert(0, others_note(others))
     labels = LAYOUTS[masks.layout].labels
@@ -150,12 +150,12 @@ def class_values(masks: Masks, num_classes: int) -> Mapping[int, int]:
 
 def _is_left_out(root: Path, masks: Masks) -> bool:
     """Whether the folders are those of someone who has no validation part, and leaves it to the program."""
-    if masks.layout != "folders" or masks.val != "val" or find_tree(root, masks.layout, masks.val) is not None:
+    if masks.layout != "folders" or masks.val != "val" or find_tree(root, masks, masks.val) is not None:
         return False
     for name in _MISNAMED_VAL:
-        if find_tree(root, masks.layout, name) is not None:
+        if find_tree(root, masks, name) is not None:
             raise ConvsmithError(
-                f"{printable(root / 'images')} has train and `{name}`, but no val",
+                f"{printable(root)} has train and `{name}`, but no val",
                 "",
                 f"Set data.masks.val={name}; or data.masks.val=null, to hold a share of train out.",
             )

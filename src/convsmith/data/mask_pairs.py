@@ -9,27 +9,27 @@ from pathlib import Path
 
 from convsmith.data.index import printable
 from convsmith.data.layout import quoted
-from convsmith.data.mask_layouts import LAYOUTS, Tree
+from convsmith.data.mask_layouts import Tree, own_tree, trees_of
+from convsmith.data.mask_search import find_masks
 from convsmith.data.scan import images_below, list_folder
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.recipe.mask_data import LIST_SUFFIXES, LayoutName
+from convsmith.recipe.mask_data import LIST_SUFFIXES, Masks
 
 Pair = tuple[bytes, bytes]
 """Image and mask as paths relative to the data folder, as the file system spells them."""
 
 MASK_SUFFIX = b".png"  # in any case
-WHOLE = Tree("images", "masks")
 _PART_LIKE = frozenset({"training", "val", "valid", "validation", "test", "testing"})
 
 
-def find_pairs(root: Path, layout: LayoutName, parts: str, others: Counter[str]) -> list[Pair]:
+def find_pairs(root: Path, masks: Masks, parts: str, others: Counter[str]) -> list[Pair]:
     """The pairs of the parts that `parts` joins by +, one part after the other.
 
     Those of a folder are sorted by the bytes of the image's path; those of a list stand in its order.
 
     Args:
         root: the data folder.
-        layout: where parts are.
+        masks: the recipe's section, which says where parts are.
         parts: names of parts, or list files (.lst, .txt) relative to `root`.
         others: is told the files that are not images, by kind.
 
@@ -41,34 +41,34 @@ def find_pairs(root: Path, layout: LayoutName, parts: str, others: Counter[str])
         if part.endswith(LIST_SUFFIXES):
             found = _listed_pairs(root, part)
         else:
-            tree = find_tree(root, layout, part)
+            tree = find_tree(root, masks, part)
             if tree is None:
-                raise _no_such_part(root, layout, part)
+                raise _no_such_part(root, masks, part)
             found = _named_pairs(root, tree) if tree.ids else _folder_pairs(root, tree, others)
         pairs += found
     return pairs
 
 
-def is_there(root: Path, layout: LayoutName, parts: str) -> bool:
+def is_there(root: Path, masks: Masks, parts: str) -> bool:
     """Whether any of the parts that `parts` joins by + is in the data folder, whole or not."""
     return any(
-        (root / part).is_file() if part.endswith(LIST_SUFFIXES) else find_tree(root, layout, part) is not None
+        (root / part).is_file() if part.endswith(LIST_SUFFIXES) else find_tree(root, masks, part) is not None
         for part in map(str.strip, parts.split("+"))
     )
 
 
-def find_tree(root: Path, layout: LayoutName, part: str) -> Tree | None:
-    """Where a part lies; None if it is nowhere. Without folders of parts, `images` as a whole is `train`."""
-    there = [
-        tree
-        for tree in LAYOUTS[layout].trees_of(part)
-        if ((root / tree.ids).is_file() if tree.ids else (root / tree.images).is_dir())
-    ]
+def find_tree(root: Path, masks: Masks, part: str) -> Tree | None:
+    """Where a part lies; None if it is nowhere. Without folders of parts, all images together are `train`."""
+    trees = trees_of(masks, part)
+    if masks.layout == "folders" and trees == trees_of(masks, ""):  # no pattern tells parts apart
+        trees = trees if part == "train" else []
+    there = [tree for tree in trees if ((root / tree.ids).is_file() if tree.ids else (root / tree.images).is_dir())]
     if there:
         return next((tree for tree in there if (root / tree.masks).is_dir()), there[0])
-    if layout == "folders" and part == "train" and (root / WHOLE.images).is_dir():
-        folders = {name.casefold() for name in list_folder(root / WHOLE.images).folders}
-        return None if folders & _PART_LIKE else WHOLE
+    whole = own_tree(masks).whole
+    if masks.layout == "folders" and part == "train" and whole.images and (root / whole.images).is_dir():
+        folders = {name.casefold() for name in list_folder(root / whole.images).folders}
+        return None if folders & _PART_LIKE else whole
     return None
 
 
@@ -83,7 +83,8 @@ def _folder_pairs(root: Path, tree: Tree, others: Counter[str]) -> list[Pair]:
     if not images:
         raise _empty(root / tree.images, "no images")
     if without := [name for key, name in images.items() if key not in masks]:
-        wanted = os.fsencode(f"{tree.masks}/") + _key(without[0], tree.images, tree.image_end)
+        above, slash, last = _key(without[0], tree.images, tree.image_start, tree.image_end).rpartition(b"/")
+        wanted = os.fsencode(f"{tree.masks}/") + above + slash + os.fsencode(tree.mask_start) + last
         wanted += os.fsencode(tree.mask_end) + MASK_SUFFIX
         raise ConvsmithError(
             f"{len(without)} of {len(images)} images in {printable(root / tree.images)} have no mask: "
@@ -104,21 +105,27 @@ def _folder_pairs(root: Path, tree: Tree, others: Counter[str]) -> list[Pair]:
 def _images(root: Path, tree: Tree, others: Counter[str]) -> dict[bytes, bytes]:
     """The images by what each has in common with its mask."""
     names = images_below(root, tree.images, others)
-    return _by_key(root, names, (tree.images, tree.image_end), "two images for one mask")
+    if tree.images == tree.masks:
+        names = [name for name in names if not _is_named(name, tree.mask_start, tree.mask_end)]
+    return _by_key(root, names, (tree.images, tree.image_start, tree.image_end), "two images for one mask")
 
 
 def _masks(root: Path, tree: Tree) -> dict[bytes, bytes]:
     """The masks by what each has in common with its image; files with other endings are none."""
-    stem_end = os.fsencode(tree.mask_end)
     names = [
         name
         for name in images_below(root, tree.masks, Counter())
-        if name.lower().endswith(MASK_SUFFIX) and name[: -len(MASK_SUFFIX)].endswith(stem_end)
+        if name.lower().endswith(MASK_SUFFIX) and _is_named(name, tree.mask_start, tree.mask_end)
     ]
-    return _by_key(root, names, (tree.masks, tree.mask_end), "two masks for one image")
+    return _by_key(root, names, (tree.masks, tree.mask_start, tree.mask_end), "two masks for one image")
 
 
-def _by_key(root: Path, names: Iterable[bytes], place: tuple[str, str], twice: str) -> dict[bytes, bytes]:
+def _is_named(name: bytes, start: str, end: str) -> bool:
+    stem = name.rpartition(b"/")[2].rpartition(b".")[0]
+    return stem.startswith(os.fsencode(start)) and stem.endswith(os.fsencode(end))
+
+
+def _by_key(root: Path, names: Iterable[bytes], place: tuple[str, str, str], twice: str) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     for name in names:
         key = _key(name, *place)
@@ -192,10 +199,10 @@ def _lines(path: Path) -> list[bytes]:
     return lines
 
 
-def _key(name: bytes, folder: str, end: str) -> bytes:
-    """What an image and its mask have in common: the path below the folder, without ending and extension."""
-    stem = name.rpartition(b".")[0].removesuffix(os.fsencode(end))
-    return stem[len(os.fsencode(folder)) + 1 :]
+def _key(name: bytes, folder: str, start: str, end: str) -> bytes:
+    """What an image and its mask have in common: the path below the folder, without extension, start and end."""
+    above, slash, last = name.rpartition(b".")[0][len(os.fsencode(folder)) + 1 :].rpartition(b"/")
+    return above + slash + last.removeprefix(os.fsencode(start)).removesuffix(os.fsencode(end))
 
 
 def _empty(path: Path, what: str) -> ConvsmithError:
@@ -204,15 +211,23 @@ def _empty(path: Path, what: str) -> ConvsmithError:
     )
 
 
-def _no_such_part(root: Path, layout: LayoutName, part: str) -> ConvsmithError:
+def _no_such_part(root: Path, masks: Masks, part: str) -> ConvsmithError:
     top = list_folder(root).folders
     near = did_you_mean(part, _parts(root)) if "images" in top else ""
-    expected = " or ".join(map(str, LAYOUTS[layout].trees_of(part)))
+    expected = " or ".join(map(str, trees_of(masks, part)))
     return ConvsmithError(
-        f"no part `{part}` of the layout `{layout}` in {printable(root)}{near}",
+        f"no part `{part}` of the layout `{masks.layout}` in {printable(root)}{near}",
         f"the folder holds {quoted(top)}" if top else "it holds no folders",
-        f"Expected: {expected}",
+        _said_otherwise(root, masks) or f"Expected: {expected}",
     )
+
+
+def _said_otherwise(root: Path, masks: Masks) -> str:
+    """The keys for images and masks that lie elsewhere; empty where there are none."""
+    if masks.layout != "folders":
+        return ""
+    keys = [" ".join(f"'{word}'" for word in found.overrides) for found in find_masks(root)]
+    return f"Set {' or '.join(keys)}." if all(keys) and keys else ""
 
 
 def _parts(root: Path) -> Iterable[str]:

@@ -37,9 +37,15 @@ class Masks(Section):
 
     layout: LayoutName = Field(
         "folders",
-        description="`folders`: images/PART and masks/PART in the data folder. The others are published data sets as "
-        "they unpack, with their own classes, colours and label ids.",
+        description="`folders`: images/PART and masks/PART in the data folder, or what `images` and `masks` say. The "
+        "others are published data sets as they unpack, with their own classes, colours and label ids.",
     )
+    images: str = Field(
+        "images/PART/*",
+        description="Of `folders`: where images are. PART stands for the part's name, * for the path that image and "
+        "mask have in common. What else names begin or end with goes beside it, as in photos/PART/*_rgb.",
+    )
+    masks: str = Field("masks/PART/*", description="Of `folders`: where masks are, as in labels/PART/*_mask.")
     train: str = Field(
         "train",
         description="The part to train on: its name, or a list file (.lst, .txt) in the data folder with an image and "
@@ -78,6 +84,15 @@ class Masks(Section):
             raise ValueError(f"{parts!r} does not name a part: write, for example, train, train+val or train.lst")
         return parts
 
+    @field_validator("images", "masks")
+    @classmethod
+    def _patterns_name_files(cls, pattern: str) -> str:
+        folder, _, name = pattern.rpartition("/")
+        steps = folder.split("/")
+        if name.count("*") != 1 or "*" in folder or not all(steps) or {".", ".."} & set(steps):
+            raise ValueError(f"{pattern!r} is no pattern of files in the data folder: write, for example, img/PART/*")
+        return pattern
+
     @field_validator("classes")
     @classmethod
     def _classes_fit_a_mask(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -101,7 +116,10 @@ class Masks(Section):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Masks:
-        refuse_unused(self, "layout", {"label_map": "folders", "classes": "folders", "colours": "folders"})
+        of_folders = ("images", "masks", "label_map", "classes", "colours")
+        refuse_unused(self, "layout", dict.fromkeys(of_folders, "folders"))
+        if ("PART" in self.images) != ("PART" in self.masks):
+            raise ValueError("images and masks must both say where the name of a part stands (PART), or neither")
         if self.classes is not None:
             check_fit(self, len(self.classes))
         return self

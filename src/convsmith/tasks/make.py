@@ -10,6 +10,7 @@ from convsmith.data.dataset import DataSet
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.mask_contents import refuse_ignored_class
 from convsmith.data.mask_folder import class_values, open_mask_folder
+from convsmith.data.mask_search import refuse_masks_as_classes
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Task
@@ -44,4 +45,6 @@ def open_data(recipe: Recipe, root: Path) -> DataSet:
         files = [folder.train.mask(i) for i in range(len(folder.train))]
         refuse_ignored_class(masks, class_values(masks, len(folder.classes)), files)
         return folder
+    if recipe.model.num_classes is None:  # who says how many classes there are has looked at the folders
+        refuse_masks_as_classes(root)
     return open_image_folder(root, val_fraction)
