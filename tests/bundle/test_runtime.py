@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -11,8 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from convsmith.bundle.runtime import OnnxRuntime, Runtime, available_cores
+from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.errors import ConvsmithError
+from convsmith.machine import available_cores
 from tests.colours import SIDE, colour_model
 
 
@@ -84,18 +84,6 @@ def assert_answers_several_threads(runtime: Runtime) -> None:
 
 def test_several_threads_share_a_model() -> None:
     assert_answers_several_threads(OnnxRuntime(colour_model(), threads=1))
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system has no affinity")
-@pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("nonsense", None)])
-def test_available_cores_respects_a_containers_quota(tmp_path: Path, quota: str, cores: int | None) -> None:
-    (tmp_path / "cpu.max").write_text(quota)
-    assert available_cores(tmp_path / "cpu.max") == (cores or len(os.sched_getaffinity(0)))
-
-
-def test_without_a_quota_the_affinity_counts(tmp_path: Path) -> None:
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert available_cores(tmp_path / "cpu.max") == available_cores(tmp_path / "none") >= 1
 
 
 def test_importing_the_bundle_room_loads_neither_onnxruntime_nor_torch() -> None:

@@ -20,11 +20,12 @@ from convsmith.bundle.format import Manifest, read_files, read_manifest
 from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
-from convsmith.bundle.runtime import Runtime, available_cores
+from convsmith.bundle.runtime import Runtime
 from convsmith.data.scan import images_below
 from convsmith.deploy.format import open_files, refuse_code
 from convsmith.deploy.speed import first_input
 from convsmith.errors import ConvsmithError, counted, did_you_mean, require_extra
+from convsmith.machine import available_cores
 
 TORCH = "torch"
 _PHOTO = (500, 375)  # width and height of a typical photo of ImageNet

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import bundle_folder, first_problem, read_manifest, read_model
-from convsmith.bundle.runtime import available_cores
 from convsmith.deploy.labelled import Progress, check_classes, metric_of, no_progress, open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Form, form_of, quantize_bundle
 from convsmith.deploy.speed import BATCH, first_input, measure_speed
 from convsmith.deploy.trial import run_all
 from convsmith.errors import ConvsmithError
+from convsmith.machine import available_cores
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.make import open_data

@@ -16,10 +16,10 @@ from torch.profiler import profile as torch_profile
 
 from convsmith.analyze.out_folder import made_out_folder
 from convsmith.analyze.profile_events import DATA, Times, gather_times, module_spans
-from convsmith.bundle.runtime import available_cores
 from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
+from convsmith.machine import available_cores
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file

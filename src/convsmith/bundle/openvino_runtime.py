@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.runtime import INPUT, OUTPUT, available_cores
+from convsmith.bundle.runtime import INPUT, OUTPUT
 from convsmith.errors import ConvsmithError, require_extra
+from convsmith.machine import available_cores
 
 Precision = Literal["f32", "bf16"]
 

@@ -20,10 +20,11 @@ from convsmith.bundle.format import Manifest, first_problem, read_files, read_ma
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess
-from convsmith.bundle.runtime import Runtime, available_cores
+from convsmith.bundle.runtime import Runtime
 from convsmith.bundle.segment import segment
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.errors import ConvsmithError
+from convsmith.machine import available_cores
 from convsmith.spec import Preprocess, WholeImage
 
 Prediction = Classification | Segmentation

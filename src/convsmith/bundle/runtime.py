@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.errors import ConvsmithError
+from convsmith.machine import available_cores
 
 if TYPE_CHECKING:
     from onnxruntime import SessionOptions
@@ -74,14 +73,3 @@ def session_options(threads: int) -> SessionOptions:
     options.add_session_config_entry("session.intra_op.spin_duration_us", "10")
     options.log_severity_level = 4  # its errors are raised, so they need not be printed too
     return options
-
-
-def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Cores that this process may use: its affinity, and the container's quota where there is one."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    try:
-        limit, period = quota.read_text().split()
-        return max(1, min(cores, int(limit) // int(period)))
-    except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max": no quota
-        return cores

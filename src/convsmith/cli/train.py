@@ -126,8 +126,8 @@ def _launch(devices: int, max_restarts: int) -> None:
     """Run this same command in several processes, which find out from their environment that they are those."""
     import sys
 
-    from convsmith.bundle.runtime import available_cores
     from convsmith.launch.local import launch
+    from convsmith.machine import available_cores
 
     launch(sys.argv[1:], devices, max(1, available_cores() // devices), max_restarts)
 

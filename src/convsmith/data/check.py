@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.decode import ImageError
-from convsmith.bundle.runtime import available_cores
 from convsmith.data.dataset import Samples
 from convsmith.data.index import printable
 from convsmith.data.look import PIXELS, ROW, Looks, look_at
 from convsmith.data.processes import in_processes
+from convsmith.machine import available_cores
 
 DECODE_LIMIT = 2**30
 _CHUNK = 64

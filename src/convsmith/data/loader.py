@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from convsmith.bundle.decode import ImageError
-from convsmith.bundle.runtime import available_cores
 from convsmith.data.check import BadFile
 from convsmith.data.dataset import Reader, Samples
 from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
+from convsmith.machine import available_cores
 from convsmith.randomness import Stream, counter_seed
 
 

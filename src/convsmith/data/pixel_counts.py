@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.runtime import available_cores
 from convsmith.data.mask_file import read_mask
 from convsmith.data.pairs import PairIndex
+from convsmith.machine import available_cores
 
 _CHUNK = 16
 

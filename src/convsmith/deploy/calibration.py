@@ -10,10 +10,11 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from convsmith.bundle.runtime import INPUT, OUTPUT, available_cores, session_options
+from convsmith.bundle.runtime import INPUT, OUTPUT, session_options
 from convsmith.deploy.parity import Run
 from convsmith.deploy.qdq import Graph, Range
 from convsmith.errors import ConvsmithError
+from convsmith.machine import available_cores
 
 _BINS = 2048
 _KEPT = 1 << 14  # values of a tensor that are counted in one forward pass, evenly of all

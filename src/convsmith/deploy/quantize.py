@@ -11,7 +11,6 @@ import onnx
 from onnx import TensorProto
 
 from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
-from convsmith.bundle.runtime import available_cores
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
 from convsmith.deploy.labelled import (
     Labelled,
@@ -28,6 +27,7 @@ from convsmith.deploy.speed import BATCH, Speed, first_input, measure_speed
 from convsmith.deploy.static_int8 import FloatLayer, quantize_static
 from convsmith.deploy.trial import Verdict, compare, run_all
 from convsmith.errors import ConvsmithError
+from convsmith.machine import available_cores
 from convsmith.processor import Target, check_target, instructions
 
 Method = Literal["static", "dynamic", "qat"]

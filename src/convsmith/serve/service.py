@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from convsmith.bundle.decode import ImageError, ImageTooLarge, NoAnswer
 from convsmith.bundle.predictor import Bundle, load
-from convsmith.bundle.runtime import available_cores
 from convsmith.errors import ConvsmithError
+from convsmith.machine import available_cores
 from convsmith.serve.problems import Problem
 
 Answer = TypeVar("Answer")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convsmith.bundle.runtime import available_cores
 from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, positions_of_changed
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
 from convsmith.data.index import printable
@@ -14,6 +13,7 @@ from convsmith.data.look import Looks
 from convsmith.data.record import Record
 from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.world import World
+from convsmith.machine import available_cores
 from convsmith.recipe.schema import Recipe
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.distributed import Poll, broadcast, gather

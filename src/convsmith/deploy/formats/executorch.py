@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from convsmith.bundle.runtime import Runtime, available_cores
+from convsmith.bundle.runtime import Runtime
 from convsmith.deploy.format import Files, Format, Source
 from convsmith.errors import ConvsmithError
+from convsmith.machine import available_cores
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.runtime import Runtime, available_cores
+from convsmith.bundle.runtime import Runtime
 from convsmith.deploy.format import Files, Format, Source
+from convsmith.machine import available_cores
 
 _FILE = "model.tflite"
 

@@ -1,0 +1,70 @@
+"""What of this machine a process may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_ROOT = Path("/")
+
+
+def available_cores(root: Path = _ROOT) -> int:
+    """Cores that this process may use, at least 1: its affinity, or less where a container has a quota.
+
+    The smallest quota counts, of the process's own control group and of all around it, of either version of control
+    groups. Parts of a core are left out.
+
+    Args:
+        root: where `/proc` and the mount points of the control groups are looked up.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return max(1, min([cores, *map(int, _quotas(root))]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Cores that each group allows, where it says so."""
+    groups = _groups(root)
+    for line in _lines(root / "proc/self/mountinfo"):
+        place, _, kind = line.partition(" - ")
+        system, _, options = (*kind.split(), "", "", "")[:3]
+        controller = "cpu" if system == "cgroup" and "cpu" in options.split(",") else ""
+        fields = place.split()
+        if (system != "cgroup2" and not controller) or controller not in groups or len(fields) < 5:
+            continue
+        shown, mount_point = fields[3:5]  # of a container, often only its own group is mounted
+        own = PurePosixPath(groups[controller])
+        inside = own.relative_to(shown) if own.is_relative_to(shown) and ".." not in own.parts else PurePosixPath()
+        for group in (inside, *inside.parents):
+            quota = _quota(root / mount_point.lstrip("/") / group, controller)
+            if quota is not None:
+                yield quota
+
+
+def _groups(root: Path) -> dict[str, str]:
+    """The group of this process by controller; that of version 2 is called "" and has all of them."""
+    groups = {}
+    for line in _lines(root / "proc/self/cgroup"):
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if path:
+            groups.update(dict.fromkeys(controllers.split(","), path))
+    return groups
+
+
+def _quota(group: Path, controller: str) -> float | None:
+    try:
+        if controller:
+            limit, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        else:
+            limit, period = map(int, (group / "cpu.max").read_text().split())
+        return limit / period if limit > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max": no quota
+        return None
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(errors="replace").splitlines()
+    except OSError:  # not Linux
+        return []

@@ -1,0 +1,113 @@
+"""Cores by the quotas of control groups, in trees of files as the kernel shows them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convsmith.machine import available_cores
+
+MACHINE = 16
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sixteen_cores() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _: set(range(MACHINE)), raising=False)
+        yield
+
+
+def write(root: Path, name: str, text: str) -> None:
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text + "\n")
+
+
+def version_1(root: Path, group: str, quotas: dict[str, int], shown: str = "/", name: str = "cpu,cpuacct") -> Path:
+    """A process in `group`; `quotas`, in thousandths of a core, at folders below the mount point."""
+    write(root, "proc/self/cgroup", f"5:memory:/elsewhere\n4:{name}:{group}\n1:name=systemd:/")
+    mount = f"36 31 0:29 {shown} /sys/fs/cgroup/{name} rw,nosuid shared:9 - cgroup cgroup rw,{name}"
+    write(root, "proc/self/mountinfo", f"22 1 8:1 / / rw - ext4 /dev/sda1 rw\n{mount}")
+    for folder, quota in quotas.items():
+        write(root, f"sys/fs/cgroup/{name}/{folder}/cpu.cfs_quota_us", str(quota * 100 if quota > 0 else -1))
+        write(root, f"sys/fs/cgroup/{name}/{folder}/cpu.cfs_period_us", "100000")
+    return root
+
+
+def version_2(root: Path, group: str, quotas: dict[str, int], shown: str = "/") -> Path:
+    """The same of version 2."""
+    write(root, "proc/self/cgroup", f"0::{group}")
+    write(root, "proc/self/mountinfo", f"30 23 0:26 {shown} /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate")
+    for folder, quota in quotas.items():
+        write(root, f"sys/fs/cgroup/{folder}/cpu.max", f"{quota * 100 if quota > 0 else 'max'} 100000")
+    return root
+
+
+@pytest.mark.parametrize("version", [version_1, version_2])
+@pytest.mark.parametrize(
+    ("group", "quotas", "shown", "cores"),
+    [
+        ("/", {".": 2000}, "/", 2),
+        ("/", {".": 2900}, "/", 2),
+        ("/", {".": 500}, "/", 1),
+        ("/a/b", {"a/b": 4000}, "/", 4),
+        ("/a/b", {"a": 3000, "a/b": 5000}, "/", 3),
+        ("/a/b", {".": 2000, "a": 3000, "a/b": -1}, "/", 2),
+        ("/a/b", {"a/other": 1000}, "/", MACHINE),
+        ("/a/b", {".": -1, "a": -1, "a/b": -1}, "/", MACHINE),
+        ("/a/b", {".": 64000}, "/", MACHINE),
+        ("/a/b", {}, "/", MACHINE),
+        ("/docker/abc", {".": 2000}, "/docker/abc", 2),
+        ("/docker/abc/inner", {".": 6000, "inner": 2000}, "/docker/abc", 2),
+        ("/docker/abc", {".": 2000}, "/elsewhere", 2),
+        ("/../other", {".": 2000}, "/", 2),
+    ],
+)
+def test_the_smallest_quota_from_the_own_group_upwards_counts(
+    tmp_path: Path, version: Callable[..., Path], group: str, quotas: dict[str, int], shown: str, cores: int
+) -> None:
+    assert available_cores(version(tmp_path, group, quotas, shown)) == cores
+
+
+def test_a_process_in_groups_of_both_versions_has_the_smaller_quota(tmp_path: Path) -> None:
+    version_2(tmp_path, "/a", {"a": 5000})
+    both = [(tmp_path / "proc/self" / name).read_text() for name in ("cgroup", "mountinfo")]
+    version_1(tmp_path, "/b", {"b": 3000}, name="cpu")
+    for name, text in zip(("cgroup", "mountinfo"), both, strict=True):
+        write(tmp_path, f"proc/self/{name}", (tmp_path / "proc/self" / name).read_text() + text)
+    assert available_cores(tmp_path) == 3
+    write(tmp_path, "sys/fs/cgroup/a/cpu.max", "200000 100000")
+    assert available_cores(tmp_path) == 2
+
+
+@pytest.mark.parametrize("content", ["nonsense", "", "0 0", "100000 0", "max", "-5 100000", "1 2 3"])
+def test_a_quota_that_cannot_be_understood_does_not_count(tmp_path: Path, content: str) -> None:
+    root = version_2(tmp_path, "/", {})
+    write(root, "sys/fs/cgroup/cpu.max", content)
+    assert available_cores(root) == MACHINE
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "0::", ":", "a:b", "0::relative"])
+def test_lists_of_groups_and_mounts_that_cannot_be_understood_are_no_quota(tmp_path: Path, content: str) -> None:
+    for name in ("cgroup", "mountinfo"):
+        write(tmp_path, f"proc/self/{name}", content)
+    assert available_cores(tmp_path) == MACHINE
+
+
+def test_where_there_are_no_control_groups_the_affinity_counts(tmp_path: Path) -> None:
+    assert available_cores(tmp_path) == MACHINE
+
+
+@given(st.lists(st.integers(-1, 40_000), min_size=1, max_size=5), st.sampled_from([version_1, version_2]))
+def test_the_cores_are_the_minimum_over_the_hierarchy(
+    tmp_path_factory: pytest.TempPathFactory, quotas: list[int], version: Callable[..., Path]
+) -> None:
+    folders = ["/".join("abcde"[:depth]) or "." for depth in range(len(quotas))]
+    tree = dict(zip(folders, quotas, strict=True))
+    root = version(tmp_path_factory.mktemp("tree"), f"/{folders[-1].strip('.')}", tree)
+    limits = [quota // 1000 for quota in quotas if quota > 0]
+    assert available_cores(root) == max(1, min([MACHINE, *limits]))
