@@ -27,6 +27,8 @@ __all__ = ["ImageError", "ImageTooLarge", "NoAnswer"]  # which others take from 
 
 logger = logging.getLogger(__name__)
 
+Image.init()  # or Pillow imports its plugins when the first image is opened, and a child forked meanwhile would hang
+
 MAX_PIXELS = 64 * 1024 * 1024
 MAX_PIXELS_VARIABLE = "CONVSMITH_MAX_PIXELS"
 MAX_BYTES = 256 * 1024 * 1024

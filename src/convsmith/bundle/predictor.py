@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError, NoAnswer
+from convsmith.bundle.forking import no_fork
 from convsmith.bundle.format import Manifest, first_problem, read_files, read_manifest
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import open_runtime
@@ -50,11 +52,18 @@ def load(path: str | Path, threads: int | None = None, runtime: str | None = Non
     directory = Path(path)
     manifest = read_manifest(directory)
     warn_of_sums_cut_off(directory, manifest)
-    return Bundle(directory, manifest, open_runtime(read_files(directory, manifest), manifest.format, threads, runtime))
+    model = open_runtime(read_files(directory, manifest), manifest.format, threads, runtime)
+    return Bundle(directory, manifest, model, opener=(load, (directory.resolve(), threads, runtime)))
+
+
+Opener = tuple[Callable[..., "Bundle"], tuple[Hashable, ...]]
+"""A function of a module and its arguments, which open a bundle again."""
 
 
 class Bundle:
-    """A verified bundle, ready to predict; safe to use from several threads.
+    """A verified bundle, ready to predict; safe to use from several threads, and across `os.fork`.
+
+    What is pickled or copied is the way to open it again: a process that gets it loads the folder of that path.
 
     Attributes:
         path: its folder.
@@ -62,9 +71,9 @@ class Bundle:
         labels: name of each class, in the order of the logits.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, runtime: Runtime) -> None:
+    def __init__(self, path: Path, manifest: Manifest, runtime: Runtime, opener: Opener | None = None) -> None:
         self.path, self.manifest, self.labels = path, manifest, manifest.labels
-        self._runtime = runtime
+        self._runtime, self._opener = runtime, opener
         size = manifest.only_size or (64, 64)
         shape = self.logits(np.zeros((1, 3, *size), np.uint8)).shape[1:]
         wanted = (len(self.labels),) if manifest.task == "classification" else (len(self.labels), *size)
@@ -75,7 +84,8 @@ class Bundle:
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, K] of preprocessed images [N, 3, crop, crop]; for segmentation [N, K, H, W] of [N, 3, H, W]."""
-        return self._runtime.run(images)
+        with no_fork():
+            return self._runtime.run(images)
 
     def preprocess(self, image: ImageSource, name: str = "image") -> NDArray[np.uint8]:
         """The model's input [3, crop, crop] from an image of any kind that `predict` takes.
@@ -190,7 +200,23 @@ class Bundle:
         except (TypeError, ValueError) as error:
             reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise ConvsmithError("images cannot be looked at so", reason) from error
-        return Bundle(self.path, self.manifest.model_copy(update={"preprocess": changed}), self._runtime)
+        manifest = self.manifest.model_copy(update={"preprocess": changed})
+        return Bundle(self.path, manifest, self._runtime, self._opener)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._opener is None:
+            raise ConvsmithError(f"{self!r} cannot be pickled", "it was not opened from a folder")
+        return _opened_again, (self._opener, self.manifest.checksum, self.manifest.preprocess.model_dump_json())
 
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r}, model={self.manifest.model.get('name')!r}, {len(self.labels)} classes)"
+
+
+@lru_cache(maxsize=2)  # a pool of processes unpickles it for each of its tasks
+def _opened_again(opener: Opener, checksum: str, preprocess: str) -> Bundle:
+    function, arguments = opener
+    bundle = function(*arguments)
+    if bundle.manifest.checksum != checksum:
+        raise ConvsmithError(f"{bundle.path} holds another bundle", "it was replaced after this one was pickled")
+    changes = {} if isinstance(bundle.manifest.preprocess, Preprocess) else json.loads(preprocess)
+    return bundle.looking(**changes) if changes else bundle

@@ -175,9 +175,16 @@ def open_bundle(
         refuse_code(path, manifest.format)
     warn_of_sums_cut_off(path, manifest)
     files = read_files(path, manifest)
-    if runtime in RUNTIMES:
-        return Bundle(path, manifest, open_runtime(files, manifest.format, threads, runtime))
-    return Bundle(path, manifest, open_files(manifest.format, files, threads))
+    model = (
+        open_runtime(files, manifest.format, threads, runtime)
+        if runtime in RUNTIMES
+        else open_files(manifest.format, files, threads)
+    )
+    return Bundle(path, manifest, model, opener=(_open_again, (path.resolve(), threads, runtime, allow_code)))
+
+
+def _open_again(path: Path, threads: int | None, runtime: str | None, allow_code: bool) -> Bundle:
+    return open_bundle(path, threads, runtime, allow_code=allow_code)
 
 
 def _missing(name: str, chosen: Format, error: ModuleNotFoundError) -> ConvsmithError:

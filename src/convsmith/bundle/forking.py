@@ -1,0 +1,63 @@
+"""Lets a process be forked while its threads predict.
+
+A fork copies the forking thread only. A lock inside a runtime that another thread holds at that moment, and each
+inference takes several, would stay locked in the child for good. So a fork waits until no model runs, and models wait
+until it is over. The runtimes' own threads are not copied either: in the child a model runs on the calling thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_FALLING_ASLEEP = 0.001  # seconds after which the threads of a runtime spin no longer, and hold no lock
+
+
+class _Gate:
+    """Several threads may be inside, or one forks."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside: set[int] = set()
+        self._forks = 0
+
+    @contextmanager
+    def no_fork(self) -> Iterator[None]:
+        """Hold off `os.fork` in this process while the block runs; not to be nested."""
+        me = threading.get_ident()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._forks)
+            self._inside.add(me)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside.discard(me)
+                self._changed.notify_all()
+
+    def before_fork(self) -> None:
+        self._changed.acquire()
+        self._forks += 1
+        # this thread itself is inside where a signal's handler forks
+        self._changed.wait_for(lambda: self._inside <= {threading.get_ident()})
+        time.sleep(_FALLING_ASLEEP)
+
+    def after_fork(self) -> None:
+        self._forks -= 1
+        self._changed.notify_all()
+        self._changed.release()
+
+
+_gate = _Gate()
+no_fork = _gate.no_fork
+
+
+def _after_in_child() -> None:
+    _gate.__init__()  # type: ignore[misc]  # none of the threads that wait or are inside is here
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_gate.before_fork, after_in_parent=_gate.after_fork, after_in_child=_after_in_child)
