@@ -7,6 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
+import onnx
+import onnxruntime
 import pytest
 
 import convsmith as cs
@@ -16,6 +18,7 @@ from convsmith.bundle.format import read_manifest
 from convsmith.deploy.format import Files, Source, export_files
 from convsmith.deploy.onnx_export import inference_model
 from convsmith.errors import ConvsmithError
+from convsmith.models.cifar_resnet import CifarResNet
 from convsmith.spec import Preprocess, WholeImage
 from tests.colours import SIDE as SMALL_SIDE
 from tests.colours import colour_model, picture
@@ -289,7 +292,7 @@ def test_wrong_requests_are_one_clear_error(tmp_path: Path, colour_bundle: Path,
         cs.export(colour_bundle, "onnx", out, data, size=(8, 8))
     with pytest.raises(ConvsmithError, match="--opset goes with a run"):
         cs.export(colour_bundle, "onnx", out, data, opset=20)
-    with pytest.raises(ConvsmithError, match="opset 7 is none that convsmith writes"):
+    with pytest.raises(ConvsmithError, match="opset 7 is not one that convsmith writes"):
         cs.export(run, "onnx", out, data, opset=7)
     with pytest.raises(ConvsmithError, match="cannot be replaced"):
         cs.export(colour_bundle, "onnx", colour_bundle, data)
@@ -314,10 +317,48 @@ def test_a_run_that_was_trained_for_int8_is_told_what_it_exports_to(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("opset", [18, 20, 23])
+@pytest.mark.parametrize("opset", [11, 13, 17, 18, 20, 23])
 def test_a_runs_onnx_has_the_opset_of_ones_choice(tmp_path: Path, run: Path, data: Path, opset: int) -> None:
-    import onnx
-
     cs.export(run, "onnx", tmp_path / "out", data, opset=opset)
     model = onnx.load(tmp_path / "out" / "model.onnx")
     assert [entry.version for entry in model.opset_import if not entry.domain] == [opset]
+    onnx.checker.check_model(model)
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(12, 7), (18, 8)])
+def test_a_runs_onnx_is_for_every_runtime_of_its_opset(
+    tmp_path: Path, run: Path, data: Path, opset: int, ir_version: int
+) -> None:
+    parity = cs.export(run, "onnx", tmp_path / "out", data, opset=opset)["parity"]
+    model = onnx.load(tmp_path / "out" / "model.onnx")
+    assert [entry.version for entry in model.opset_import if not entry.domain] == [opset]
+    assert model.ir_version == ir_version
+    assert (parity["made_of"], parity["images"]) == ("torch", 12)
+    assert parity["max_abs_diff"] < 1e-4
+
+
+def test_an_opset_that_lacks_what_the_model_computes_is_refused_in_silence(
+    tmp_path: Path, run: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    forward = CifarResNet.forward_features
+    monkeypatch.setattr(
+        CifarResNet, "forward_features", lambda model, x: forward(model, x.unflatten(1, (3, 1)).flatten(1, 2))
+    )
+    with pytest.raises(ConvsmithError, match=r"cannot be had in opset 11: .*unflatten.*\n.*higher --opset"):
+        cs.export(run, "onnx", tmp_path / "out", data, opset=11)
+    assert not (tmp_path / "out").exists()
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx-fp16", "triton"])
+def test_an_onnx_file_says_what_it_is_without_convsmith(
+    tmp_path: Path, colour_bundle: Path, data: Path, name: str
+) -> None:
+    cs.export(colour_bundle, name, tmp_path / "out", data)
+    (file,) = (tmp_path / "out").rglob("*.onnx")
+    session = onnxruntime.InferenceSession(file.read_bytes())
+    said = session.get_modelmeta().custom_metadata_map
+    manifest = read_manifest(tmp_path / "out")
+    assert (said["task"], tuple(json.loads(said["labels"]))) == (manifest.task, manifest.labels)
+    assert json.loads(said["preprocess"]) == manifest.preprocess.model_dump(mode="json")
+    assert onnx.load(file).ir_version == 8  # that of the bundle was 10, and its opset is 18

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -105,6 +106,21 @@ def test_any_number_of_images_of_any_size_agree(
     tiny: tuple[nn.Module, OnnxRuntime], count: int, height: int, width: int
 ) -> None:
     assert_agree(*tiny, images(count, height, width))
+
+
+@pytest.mark.parametrize("opset", [12, 18])
+def test_axes_that_are_free_have_names(opset: int) -> None:
+    file = onnx.load_from_string(export_onnx(inference_model(live(TinySegmenter), SPEC), (24, 40), True, opset))
+    for value in (file.graph.input[0], file.graph.output[0]):
+        names = [dimension.dim_param for dimension in value.type.tensor_type.shape.dim]
+        assert (names[0], *names[2:]) == ("batch", "height", "width")
+
+
+def test_an_old_opset_takes_any_size_too() -> None:
+    exact = inference_model(live(TinySegmenter), SPEC)
+    runtime = OnnxRuntime(export_onnx(exact, (24, 40), any_size=True, opset=12))
+    for size in SIZES:
+        assert_agree(exact, runtime, images(*size))
 
 
 def test_without_any_size_the_file_takes_one_size_only() -> None:

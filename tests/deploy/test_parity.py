@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -109,6 +111,18 @@ def test_a_model_whose_answers_are_not_finite_is_not_proved() -> None:
     exact = inference_model(model, Preprocess(resize=32, crop=32))
     with pytest.raises(ConvsmithError, match="the trained model gives logits that are not finite numbers"):
         measure_parity(exact, lambda batch: np.zeros((len(batch), 10), np.float32), [images()])
+
+
+def test_a_bundles_onnx_file_says_what_it_is(tmp_path: Path) -> None:
+    recipe = load_recipe("cifar_resnet20-cifar10")
+    make_bundle(tmp_path / "bundle", lively_model(), recipe, labels=LABELS, metrics={}, images=[images()])
+    file = onnx.load(tmp_path / "bundle" / "model.onnx")
+    said = {entry.key: entry.value for entry in file.metadata_props}
+    assert tuple(json.loads(said["labels"])) == LABELS
+    assert json.loads(said["preprocess"]) == recipe.preprocess.model_dump(mode="json")
+    assert file.ir_version == 9
+    batches = [value.type.tensor_type.shape.dim[0].dim_param for value in (*file.graph.input, *file.graph.output)]
+    assert batches == ["batch", "batch"]
 
 
 def test_a_bundle_states_the_parity_that_was_measured(tmp_path: Path) -> None:

@@ -334,6 +334,21 @@ def test_all_layers_but_one_may_stay_in_float(monkeypatch: pytest.MonkeyPatch, l
             search.float_layers(verdicts[False])
 
 
+def test_an_onnx_file_of_an_old_opset_is_not_quantized(colour_bundle: Path, tmp_path: Path) -> None:
+    manifest = read_manifest(colour_bundle)
+    model = onnx.load_from_string(read_model(colour_bundle, manifest))
+    model.opset_import[0].version = 12
+    rewrite_bundle(tmp_path / "old", model.SerializeToString(), manifest)
+    with pytest.raises(ConvsmithError, match="cannot be quantized: its ONNX file has opset 12"):
+        quantize_bundle(tmp_path / "old", tmp_path, tmp_path / "int8")
+
+
+def test_an_int8_file_says_what_it_is(bundle: Path, data: Path, tmp_path: Path) -> None:
+    quantize_bundle(bundle, data, tmp_path / "int8", method="dynamic")
+    said = {entry.key: entry.value for entry in onnx.load(tmp_path / "int8" / MODEL).metadata_props}
+    assert (said["task"], tuple(json.loads(said["labels"]))) == ("classification", DIGITS)
+
+
 def test_an_int8_bundle_cannot_be_quantized_again(bundle: Path, data: Path, tmp_path: Path) -> None:
     quantize_bundle(bundle, data, tmp_path / "int8", images=20, max_drop=100)
     with pytest.raises(ConvsmithError, match="is INT8 already"):
@@ -368,9 +383,10 @@ def test_only_a_bundle_or_an_empty_folder_is_replaced(bundle: Path, data: Path, 
     for out in (bundle, bundle.parent / "." / "x" / ".." / bundle.name, tmp_path / "link", data, data.parent):
         with pytest.raises(ConvsmithError, match="cannot be replaced"):
             quantize_bundle(bundle, data, out)
-    for out in (data / "train", bundle / MODEL):
-        with pytest.raises(ConvsmithError, match="holds something else than an export"):
-            quantize_bundle(bundle, data, out)
+    with pytest.raises(ConvsmithError, match="lies among the images"):
+        quantize_bundle(bundle, data, data / "train")
+    with pytest.raises(ConvsmithError, match="holds something else than an export"):
+        quantize_bundle(bundle, data, bundle / MODEL)
     assert load(bundle)
     (tmp_path / "int8").mkdir()
     for _ in range(2):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from convsmith.analyze.prove import prove
 from convsmith.bundle.format import Manifest, first_problem, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
-from convsmith.deploy.format import Source, export_files, find_format, open_files
+from convsmith.deploy.format import Files, Source, export_files, find_format, open_files
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
@@ -52,7 +52,7 @@ def export(
         file_format: one of `list_formats()`, in any case.
         out: the folder to write: a bundle again, of `triton` one model of a repository too.
         data: the data it was trained on, or another folder that `evaluate` takes, or one that holds only images.
-        opset: version of the ONNX operators; None: 20. Only with a run, and a format that is made of ONNX.
+        opset: version of the ONNX operators, 11 to 23; None: 20. Only with a run, and a format that is made of ONNX.
         size: of segmentation: fix the height and width of what the model looks at. Larger images are then looked at
             through windows of that size, smaller ones are padded with black.
         images: how many images prove it; None: 256, or fewer large ones.
@@ -71,7 +71,7 @@ def export(
         raise ConvsmithError(f"--opset does not go with {file_format}", "it is not made of ONNX", "Leave it out.")
     check_out(out, (place, place / "bundle"), data)
     manifest, source, trained = _open(place, opset, size)
-    files = export_files(file_format, source)
+    files = _described(export_files(file_format, source), manifest)
     if images is None:
         images = images_to_compare(source.size)
     artefact = open_files(file_format, files)
@@ -89,6 +89,18 @@ def export(
         "bytes": sum(len(content) for content in files.values()),
         "made_of": made_of,
         "parity": parity,
+    }
+
+
+def _described(files: Files, manifest: Manifest) -> Files:
+    """The same files, those in ONNX with what they are in their metadata."""
+    from convsmith.deploy.onnx_description import described
+
+    return {
+        name: described(content, manifest.task, manifest.labels, manifest.preprocess)
+        if name.endswith(".onnx")
+        else content
+        for name, content in files.items()
     }
 
 
@@ -110,7 +122,9 @@ def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, 
     from convsmith.training.run import Run
 
     if opset not in (None, *OPSETS):
-        raise ConvsmithError(f"opset {opset} is none that convsmith writes", fix=f"Choose of {list(OPSETS)}.")
+        raise ConvsmithError(
+            f"opset {opset} is not one that convsmith writes", fix=f"Choose from {OPSETS[0]} to {OPSETS[-1]}."
+        )
     run = Run(place)
     model = inference_model(trained_model(run.recipe, best_step_folder(run.checkpoints)), manifest.preprocess)
     source = Source(_input_size(manifest), any_size, model, opset=opset or OPSET)

@@ -19,7 +19,9 @@ def export(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; an export there is replaced.")],
     data: Annotated[Path, typer.Option(help="Images to prove it on: what evaluate takes, or a folder of images.")],
-    opset: Annotated[int | None, typer.Option(help="ONNX operators' version; of a run only.  [default: 20]")] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="ONNX operators' version, 11 to 23; of a run only.  [default: 20]")
+    ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="HEIGHTxWIDTH", help="Fix the size of what a segmentation looks at.")
     ] = None,

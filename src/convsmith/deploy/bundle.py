@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from convsmith.bundle.format import Colour, write_bundle
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.onnx_description import described
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.parity import INT8, measure_parity
 from convsmith.deploy.trained_int8 import export_int8
@@ -54,10 +55,11 @@ def make_bundle(
     rounding = rounding_of(exact)
     if rounding is None:
         onnx = export_onnx(exact, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
+        onnx = described(onnx, recipe.task, labels, recipe.preprocess)
         parity = measure_parity(exact, OnnxRuntime(onnx).run, images)
     else:
         made = export_int8(exact, recipe)
-        onnx, images = made.content, list(images)
+        onnx, images = described(made.content, recipe.task, labels, recipe.preprocess), list(images)
         with rounding.in_form("float"):  # rounding hides what is wrong with normalisation or layers
             measure_parity(exact, OnnxRuntime(made.float_content).run, images)
         parity = measure_parity(exact, OnnxRuntime(onnx).run, images, INT8)

@@ -5,26 +5,36 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import os
+import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
 import onnx_ir
 import onnxscript
 import torch
+from onnx import ModelProto
 from torch import Tensor, nn
 
 from convsmith.deploy.fold import fold_constants
+from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel
 from convsmith.models.layers import Normalize
 from convsmith.spec import Preprocessing, Size
 
 OPSET = 20
 """The first with GELU as one operation; onnxruntime takes it from 1.17 on."""
-OPSETS = (18, 19, 20, 21, 22, 23)
+_FIRST = 18
+"""The first that graphs of torch.export become; what is below, torch's older exporter makes by following one call."""
+OPSETS = range(11, 24)
 """What `export_onnx` was tried with."""
+_AXES = ("batch", "", "height", "width")
 
 # What a model for any size is traced with. Unequal primes, large enough that no map of the network has a side of one
 # position: what happens to be equal, divisible or 1 in the example, the tracer may take for granted.
@@ -54,20 +64,30 @@ def inference_model(model: nn.Module, preprocess: Preprocessing) -> nn.Module:
 def export_onnx(model: nn.Module, size: Size, any_size: bool = False, opset: int = OPSET) -> bytes:
     """The ONNX file of an `inference_model`: input `images`, output `logits`, any batch size, weights included.
 
+    Axes that are free are named `batch`, `height` and `width`.
+
     Args:
         model: what `inference_model` returned.
         size: height and width of the input images in pixels.
         any_size: let them have any other size too.
         opset: version of ONNX's operators, one of `OPSETS`.
+
+    Raises:
+        ConvsmithError: the model computes what an opset before 18 does not have.
     """
     example, dynamic_shapes = example_of(size, any_size)
+    make = _of_trace if opset < _FIRST else _of_program
+    return _with_named_axes(make(model, example, dynamic_shapes["images"], opset))
+
+
+def _of_program(model: nn.Module, example: Tensor, free: dict[int, Any], opset: int) -> ModelProto:
     with quiet():
         program = torch.onnx.export(
             model,
             (example,),
             input_names=["images"],
             output_names=["logits"],
-            dynamic_shapes=dynamic_shapes,
+            dynamic_shapes={"images": free},
             opset_version=opset,
             dynamo=True,
             verbose=False,
@@ -76,7 +96,44 @@ def export_onnx(model: nn.Module, size: Size, any_size: bool = False, opset: int
         fold_constants(program.model)
         for node in program.model.graph:
             node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)  # it has the paths of this machine
-        return bytes(program.model_proto.SerializeToString())
+        return program.model_proto
+
+
+def _of_trace(model: nn.Module, example: Tensor, free: dict[int, Any], opset: int) -> ModelProto:
+    names = {axis: _AXES[axis] for axis in free}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        try:
+            with quiet(), _silent_process():
+                torch.onnx.export(
+                    model,
+                    (example,),
+                    file,
+                    input_names=["images"],
+                    output_names=["logits"],
+                    dynamic_axes={"images": names, "logits": names},
+                    opset_version=opset,
+                    dynamo=False,
+                    verbose=False,
+                )
+        except Exception as error:  # of many kinds
+            raise ConvsmithError(
+                f"this model cannot be had in opset {opset}",
+                str(error).strip().split("\n")[0],
+                f"Take a higher --opset; with {_FIRST} and more every model can be exported.",
+            ) from error
+        return onnx.load(file)
+
+
+def _with_named_axes(model: ModelProto) -> bytes:
+    """The file with names that say what the free axes are, instead of the exporter's `s77`."""
+    images, graph = model.graph.input[0].type.tensor_type.shape, model.graph
+    names = {dim.dim_param: name for dim, name in zip(images.dim, _AXES, strict=True) if dim.dim_param}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:  # a name, or arithmetic with names
+                dim.dim_param = re.sub(r"\w+", lambda word: names.get(word[0], word[0]), dim.dim_param)
+    return bytes(model.SerializeToString())
 
 
 def with_fixed_size(onnx_file: bytes, size: Size) -> bytes:
@@ -114,3 +171,17 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         exporter.setLevel(level)
+
+
+@contextmanager
+def _silent_process() -> Iterator[None]:
+    """Keep what C++ code prints out of our output: torch's older exporter prints the whole graph before it raises."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

@@ -21,6 +21,7 @@ from convsmith.deploy.labelled import (
     no_progress,
     open_labelled,
 )
+from convsmith.deploy.onnx_description import described
 from convsmith.deploy.out import check_out
 from convsmith.deploy.qdq import Graph, is_int8
 from convsmith.deploy.speed import BATCH, Speed, first_input, measure_speed
@@ -34,6 +35,7 @@ Method = Literal["static", "dynamic", "qat"]
 
 _HELD_OUT = 4096  # images that choose rule and layers: the more, the better a tenth of a point is known;
 _HELD_OUT_PIXELS = 512 * 224 * 224  # fewer of large ones
+_LOWEST_OPSET = 18  # below, another exporter writes other graphs
 _OTHER_FLOATS = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
 
@@ -170,7 +172,7 @@ def quantize_bundle(
         )
     rewrite_bundle(
         Path(out),
-        model,
+        described(model, manifest.task, manifest.labels, manifest.preprocess),
         manifest,
         model_info={**manifest.model, "quantization": report.to_dict()},
         metrics=report.int8_model.metrics,
@@ -203,6 +205,13 @@ def read_float(bundle: Path) -> tuple[Manifest, bytes]:
     model = onnx.load_from_string(content)
     if is_int8(model):
         raise ConvsmithError(f"{bundle} is INT8 already", "only a float bundle can be quantized")
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if opset < _LOWEST_OPSET:
+        raise ConvsmithError(
+            f"{bundle} cannot be quantized",
+            f"its ONNX file has opset {opset}, and ranges and layers are those of {_LOWEST_OPSET} and more",
+            "Give the bundle that training wrote, such as runs/NAME/bundle.",
+        )
     others = {tensor.data_type for tensor in model.graph.initializer} & _OTHER_FLOATS
     if others:
         raise ConvsmithError(
