@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from convsmith.analyze.evaluate import evaluate_bundle
+from convsmith.errors import ConvsmithError
 from tests.colours import colour_model, picture, without_answer_on_white, write_colour_bundle
 
 
@@ -36,3 +37,9 @@ def test_an_image_without_a_finite_answer_is_left_out_and_named(tmp_path: Path) 
     report = evaluate_bundle(bundle, tmp_path / "data")
     assert (report.images, report.top1) == (2, 1.0)
     assert report.unreadable == (f"the model gives no answer for {white}: its logits are not finite numbers",)
+
+
+def test_a_format_that_is_not_known_yet_is_of_a_newer_convsmith(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "b", {"model.flux": b""}, file_format="flux")
+    with pytest.raises(ConvsmithError, match="bundle of a newer convsmith: its format is `flux`"):
+        evaluate_bundle(bundle, tmp_path)

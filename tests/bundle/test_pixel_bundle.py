@@ -170,7 +170,6 @@ def test_a_bundle_whose_parts_do_not_agree_is_not_written(tmp_path: Path, change
     ("changes", "reason"),
     [
         ({"task": "classification"}, "task classification does not go with"),
-        ({"task": "detection"}, "task"),
         ({"colours": [[0, 0, 0]] * 4}, "4 colours for 3 labels"),
         ({"preprocess": {"method": "whole", "flip": 1}}, "flip"),
         ({"preprocess": {"method": "whole", "mirrored_classes": [[-1, 2]]}}, "classes are 0 to 2"),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.bundle.decode import decode_rgb, read_bytes
-from convsmith.bundle.format import Manifest, read_files, read_manifest
+from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
 from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
@@ -95,7 +95,7 @@ def benchmark(
     """Measure bundles on this machine, one after another in this process.
 
     Args:
-        bundles: their folders, of any format.
+        bundles: their folders, of any format, or the run directories that they are in.
         runtimes: `onnxruntime`, `openvino`, `openvino-bf16`, and `torch`, which is the architecture in eager mode with
             random weights, because a bundle has no torch model and weights do not change how long it takes; empty:
             each bundle's own.
@@ -116,14 +116,15 @@ def benchmark(
                 f"there is no runtime `{name}`{did_you_mean(name, (*RUNTIMES, TORCH))}",
                 fix=f"There are {', '.join((*RUNTIMES, TORCH))}.",
             )
+    folders = [bundle_folder(Path(place)) for place in bundles]
     if not (allow_code or runtimes):  # the runtimes that have a name open no code
-        for path in map(Path, bundles):
+        for path in folders:
             refuse_code(path, read_manifest(path).format)
     threads = threads or available_cores()
     files = _image_files(Path(images)) if images is not None else [_photo()]
     rows: list[Row] = []
     left_out: list[str] = []
-    for path in map(Path, bundles):
+    for path in folders:
         measured = len(rows)
         for name, bundle in _opened(path, runtimes, threads, left_out):
             inputs = _Inputs(files, bundle.manifest)

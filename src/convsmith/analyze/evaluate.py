@@ -71,7 +71,7 @@ def evaluate_bundle(
         An `Evaluation`, or a `MaskEvaluation` of segmentation.
 
     Args:
-        bundle: the bundle's folder, of any format.
+        bundle: the bundle's folder, of any format, or the run directory that it is in.
         data: the folder that the bundle was trained on, of which only the validation images are judged, split as in
             training; or another one, judged by `data/val/LABEL/*` where there is a `val`, else by `data/LABEL/*` (see
             `evaluate_masks` for segmentation).

@@ -21,6 +21,7 @@ MODEL = "model.onnx"
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 TaskName = Literal["classification", "segmentation"]
 Colour = tuple[Byte, Byte, Byte]
+_NOT_KNOWN = frozenset(("extra_forbidden", "literal_error", "union_tag_invalid"))  # a key or a choice that came later
 _PLAIN_NAME = re.compile(r"([0-9]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")  # in a Triton repository below a version
 
 
@@ -85,9 +86,11 @@ class Manifest(Section):
 
 
 def bundle_folder(place: Path) -> Path:
-    """The bundle of a run directory, which has it inside; another place is the bundle itself."""
+    """The bundle that is meant: inside a run directory, around one of its own files, or `place` itself."""
+    if place.is_file() and (place.parent / MANIFEST).is_file():
+        return place.parent
     inside = place / "bundle"
-    return inside if inside.is_dir() else place
+    return inside if inside.is_dir() and not (place / MANIFEST).is_file() else place
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -109,6 +112,10 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
+        for problem in error.errors():
+            if problem["type"] in _NOT_KNOWN:  # and its seal holds: no damage did that
+                why = f"in {MANIFEST}, this convsmith does not know {'.'.join(map(str, problem['loc']))}"
+                raise newer_bundle(directory, f"{why} ({problem['msg']})", values.get("created_with")) from error
         raise _damaged(directory, f"in {MANIFEST}, {first_problem(error)}") from error
     for name, record in manifest.files.items():
         path = directory / name
@@ -259,6 +266,12 @@ def _read_text(directory: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_MAX_MANIFEST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
+        if (directory / "recipe.yaml").is_file():
+            raise ConvsmithError(
+                f"the run {directory} has no bundle yet",
+                "its training has not come to its end",
+                "Give its command again: it goes on, and ends in a bundle.",
+            ) from error
         raise ConvsmithError(
             f"{directory} is not a bundle",
             f"it holds no {MANIFEST}",
@@ -279,14 +292,19 @@ def _refuse_newer(directory: Path, values: dict[str, Any]) -> None:
     if type(version) is not int or version < 1:
         raise _damaged(directory, f"{MANIFEST} states no format_version")
     if version > FORMAT_VERSION:
-        created = values.get("created_with")
-        maker = created.get("convsmith") if isinstance(created, dict) else None
-        known = isinstance(maker, str) and re.fullmatch(r"[0-9A-Za-z.+]{1,40}", maker)
-        raise ConvsmithError(
-            f"{directory} is a bundle of format {version}",
-            f"this convsmith reads formats up to {FORMAT_VERSION}",
-            f"Upgrade with: pip install --upgrade 'convsmith{f'>={maker}' if known else ''}'",
-        )
+        why = f"its format_version is {version}, and this convsmith reads up to {FORMAT_VERSION}"
+        raise newer_bundle(directory, why, values.get("created_with"))
+
+
+def newer_bundle(directory: Path, why: str, created_with: object) -> ConvsmithError:
+    """The error for a bundle that a later convsmith wrote, whose versions `created_with` states."""
+    maker = created_with.get("convsmith") if isinstance(created_with, dict) else None
+    known = isinstance(maker, str) and re.fullmatch(r"[0-9A-Za-z.+]{1,40}", maker)
+    return ConvsmithError(
+        f"{directory} is a bundle of a newer convsmith",
+        why,
+        f"Upgrade with: pip install --upgrade 'convsmith{f'>={maker}' if known else ''}'",
+    )
 
 
 def first_problem(error: ValidationError) -> str:

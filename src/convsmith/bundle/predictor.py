@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError, NoAnswer
 from convsmith.bundle.forking import no_fork
-from convsmith.bundle.format import Manifest, first_problem, read_files, read_manifest
+from convsmith.bundle.format import Manifest, bundle_folder, first_problem, read_files, read_manifest
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess
@@ -40,7 +40,7 @@ def load(path: str | Path, threads: int | None = None, runtime: str | None = Non
     """Open a bundle, verify all of it and run it once.
 
     Args:
-        path: the bundle's folder.
+        path: the bundle's folder, or the run directory that it is in.
         threads: how many threads inference may use; None takes all cores of this process.
         runtime: what runs the model, one of `RUNTIMES`; None takes onnxruntime for ONNX, and OpenVINO in float32 for
             its own format.
@@ -49,7 +49,7 @@ def load(path: str | Path, threads: int | None = None, runtime: str | None = Non
         ConvsmithError: not a bundle, a damaged one, one of a newer format, one that needs torch, or a model that does
             not fit its manifest.
     """
-    directory = Path(path)
+    directory = bundle_folder(Path(path))
     manifest = read_manifest(directory)
     warn_of_sums_cut_off(directory, manifest)
     model = open_runtime(read_files(directory, manifest), manifest.format, threads, runtime)

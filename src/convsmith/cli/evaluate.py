@@ -19,7 +19,7 @@ MAX_CONFUSION = 20
 
 
 def evaluate(
-    bundle: Annotated[Path, typer.Argument(help="A bundle directory, of any format.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle of any format, or a run, which has one inside.")],
     changes: Annotated[
         list[str] | None,
         typer.Argument(
@@ -47,7 +47,7 @@ def evaluate(
 
     from convsmith.analyze.evaluate import evaluate_bundle
     from convsmith.analyze.evaluate_masks import MaskEvaluation
-    from convsmith.bundle.format import read_manifest
+    from convsmith.bundle.format import bundle_folder, read_manifest
     from convsmith.cli.progress import progress_bar
     from convsmith.recipe.layers import override_layer
 
@@ -62,7 +62,7 @@ def evaluate(
             allow_code=allow_code,
         )
     has_val = any((data / folder).is_dir() for folder in ("val", "images/val"))
-    if not report.held_out and read_manifest(bundle).data_digest and not has_val:
+    if not report.held_out and read_manifest(bundle_folder(bundle)).data_digest and not has_val:
         print(
             "warning: all labelled images of the folder are judged, including any that the bundle was trained on",
             file=sys.stderr,

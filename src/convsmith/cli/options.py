@@ -9,7 +9,7 @@ import typer
 
 RecipeName = Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")]
-BundleDirectory = Annotated[Path, typer.Argument(help="A bundle directory.")]
+BundleDirectory = Annotated[Path, typer.Argument(help="A bundle, or a run, which has one inside.")]
 
 DataFolder = Annotated[Path, typer.Option(help="Folder of images: train/CLASS/* and val/CLASS/*, or CLASS/*.")]
 Nodes = Annotated[int, typer.Option(min=1, help="Machines.")]

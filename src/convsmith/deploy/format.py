@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convsmith.bundle.format import Manifest, read_files, read_manifest
+from convsmith.bundle.format import Manifest, bundle_folder, newer_bundle, read_files, read_manifest
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
@@ -165,12 +165,15 @@ def refuse_code(path: Path, file_format: str) -> None:
 def open_bundle(
     path: Path, threads: int | None = None, runtime: str | None = None, *, allow_code: bool = False
 ) -> Bundle:
-    """A bundle of any format, verified as `load` does.
+    """A bundle of any format, or that of a run directory, verified as `load` does.
 
     Raises:
         ConvsmithError: as `load` and `open_files` do, or its format `is_code` and that is not allowed.
     """
+    path = bundle_folder(path)
     manifest = read_manifest(path)
+    if runtime is None and manifest.format not in list_formats():
+        raise newer_bundle(path, f"its format is `{manifest.format}`, not known here", manifest.created_with)
     if not allow_code and runtime not in RUNTIMES:
         refuse_code(path, manifest.format)
     warn_of_sums_cut_off(path, manifest)

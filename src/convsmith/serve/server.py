@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from convsmith.bundle.format import read_manifest
+from convsmith.bundle.format import bundle_folder, read_manifest
 from convsmith.errors import ConvsmithError
 from convsmith.serve.app import MEGABYTE, create_app
 from convsmith.serve.service import Service
@@ -71,13 +71,14 @@ def serve(
     workers: int | None = None,
     threads: int | None = None,
 ) -> None:
-    """Serve a bundle until SIGTERM or Ctrl-C; then finish the requests in flight and return.
+    """Serve a bundle, or that of a run, until SIGTERM or Ctrl-C; then finish the requests in flight and return.
 
     Must run in the main thread, which gets the signals. Port 0 takes a free one.
 
     Raises:
         ConvsmithError: the bundle cannot be loaded, or the address not be used.
     """
+    bundle_path = bundle_folder(bundle_path)
     labels = read_manifest(bundle_path).labels
     app = create_app(bundle_path, max_bytes=max_bytes, workers=workers, threads=threads)
     listener = listen(host, port)
