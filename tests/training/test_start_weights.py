@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 import convsmith as cs
 from convsmith.cli.main import app
+from convsmith.models.class_names import classes_of
 from convsmith.storage import sealed
 from convsmith.training.model_plan import build_model
-from tests.colours import write_colour_bundle
+from tests.colours import LABELS, write_colour_bundle
 from tests.training.conftest import SMALL
 from tests.training.tiny_model import TinyNet, name_tiny
 
@@ -149,6 +150,93 @@ def test_other_classes_get_a_new_head_and_the_log_says_so(
     before = load_file(taught / "checkpoints/best/ema.safetensors")
     assert found["head.weight"].shape == (2, 8)
     assert_equal(*({n: v for n, v in state.items() if not n.startswith("head")} for state in (found, before)))
+
+
+def with_classes(taught: Path, run: Path, classes: list[str]) -> Path:
+    """The run, whose best step says that its logits are these."""
+    shutil.copytree(taught, run, symlinks=True)
+    state = run / "checkpoints/best/state.json"
+    values = json.loads(state.read_text())
+    del values["checksum"]
+    state.write_text(json.dumps(sealed({**values, "classes": classes})))
+    return run
+
+
+DIGITS = ("0", "1", "2", "3")
+
+
+def began(weights: Path, *overrides: str) -> dict[str, Tensor]:
+    recipe = cs.load_recipe("digits", [*TINY, "model.num_classes=4", f"model.weights={weights}", *overrides])
+    return build_model(recipe, str(weights), DIGITS).state_dict()
+
+
+def test_a_checkpoint_says_what_it_tells_apart(taught: Path) -> None:
+    assert classes_of(taught / "checkpoints/best/ema.safetensors") == DIGITS
+    assert classes_of(taught / "checkpoints/last/model.safetensors") == DIGITS
+
+
+def test_of_an_older_run_its_bundle_does(taught: Path, tmp_path: Path) -> None:
+    shutil.copytree(taught, tmp_path / "run", symlinks=True)
+    write_colour_bundle(tmp_path / "run" / "bundle")
+    state = tmp_path / "run/checkpoints/best/state.json"
+    values = json.loads(state.read_text())
+    del values["classes"]
+    state.write_text(json.dumps(values))
+    assert classes_of(tmp_path / "run/checkpoints/best/ema.safetensors") == LABELS
+
+
+@pytest.mark.parametrize(
+    ("place", "file"),
+    [
+        ("", "ema"),
+        ("checkpoints/best", "ema"),
+        ("checkpoints/best/ema.safetensors", "ema"),
+        ("checkpoints/best/model.safetensors", "model"),
+    ],
+)
+def test_the_same_classes_in_another_order_keep_their_rows(taught: Path, tmp_path: Path, place: str, file: str) -> None:
+    run = with_classes(taught, tmp_path / "run", ["3", "1", "0", "2"])
+    after = began(run / place)
+    for name, value in load_file(taught / f"checkpoints/best/{file}.safetensors").items():
+        assert torch.equal(after[name], value[[2, 1, 3, 0]] if name.startswith("head.") else value)
+
+
+def test_other_classes_of_the_same_number_get_a_new_head(
+    taught: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = with_classes(taught, tmp_path / "run", ["m-0", "a-1", "z-2", "k-3"])
+    before, after = load_file(run / "checkpoints/best/ema.safetensors"), began(run)
+    assert {name for name in before if not torch.equal(after[name], before[name])} == {"head.weight", "head.bias"}
+    assert (
+        "the head is for other classes (m-0, a-1, z-2, ...), the model has 0, 1, 2, ...; the model keeps its"
+        in caplog.text
+    )
+
+
+def test_a_run_without_steps_refuses_other_classes_of_the_same_number(taught: Path, tmp_path: Path) -> None:
+    run = with_classes(taught, tmp_path / "run", ["m-0", "a-1", "z-2", "k-3"])
+    with pytest.raises(
+        cs.ConvsmithError, match=r"gives no head for the classes 0, 1, 2, \.\.\.: its own is for m-0, a-1"
+    ):
+        began(run, "schedule.epochs=0")
+    assert_equal(began(taught, "schedule.epochs=0"), load_file(taught / "checkpoints/best/ema.safetensors"))
+
+
+@pytest.mark.usefixtures("_no_bundle")
+def test_folders_that_were_renamed_get_a_new_head(
+    taught: Path, digits: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in ("train", "val"):
+        for old, new in zip(DIGITS, ("m-0", "a-1", "z-2", "k-3"), strict=True):
+            shutil.copytree(digits / part / old, tmp_path / "data" / part / new)
+    cs.train(cs.load_recipe("digits", [*TINY, f"model.weights={taught}"]), tmp_path / "data", tmp_path / "run")
+    assert "the head is for other classes (0, 1, 2, ...), the model has a-1, k-3, m-0, ..." in caplog.text
+    with pytest.raises(cs.ConvsmithError, match="gives no head for the classes a-1, k-3"):
+        cs.train(
+            cs.load_recipe("digits", [*TINY, "schedule.epochs=0", f"model.weights={taught}"]),
+            tmp_path / "data",
+            tmp_path / "kept",
+        )
 
 
 @pytest.mark.usefixtures("_no_bundle")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -112,6 +114,13 @@ class VisionModel(nn.Module, ABC):
                 new = nn.Conv2d(old.in_channels, num_classes, 1, device=device, dtype=dtype)
             self.set_submodule(path, new)
             self._init_head(self._head_layer(path))
+
+    def reorder_head(self, rows: Sequence[int]) -> None:
+        """Put logit `rows[i]` of now in place i, in all heads."""
+        with torch.no_grad():
+            for path in self.heads:
+                for parameter in self._head_layer(path).parameters():
+                    parameter.copy_(parameter[list(rows)])
 
     def _init_head(self, layer: nn.Linear | nn.Conv2d) -> None:
         """Give a layer of logits its first weights, in a new model and in a new head: torch's, if no family's own."""

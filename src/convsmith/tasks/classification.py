@@ -69,7 +69,7 @@ class Classification:
             weight = torch.tensor(given) if isinstance(given, tuple) else class_weights(given, counts.tolist())
             self._loss = make_loss(recipe.loss, weight.to(device))
         if recipe.distillation:
-            self._distiller = Distiller(recipe.distillation, load_teacher(recipe, device, len(data.classes)))
+            self._distiller = Distiller(recipe.distillation, load_teacher(recipe, device, data.classes))
 
     def training_loss(self, model: nn.Module, images: Tensor, targets: Tensor, epoch: int) -> Tensor:
         """The scalar loss of a batch, in float32; what is random is drawn from torch's CPU generator.

@@ -134,7 +134,7 @@ class Segmentation:
             assert isinstance(data, MaskFolder)
             self._weight = class_weights(given, data.count_pixels(used).tolist()).to(device)
         if self._recipe.distillation:
-            self._teacher = load_teacher(self._recipe, device, len(data.classes))
+            self._teacher = load_teacher(self._recipe, device, data.classes)
 
     def training_loss(self, model: nn.Module, images: Tensor, targets: Tensor, epoch: int) -> Tensor:  # noqa: ARG002
         """The scalar loss of a batch, in float32.

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from convsmith.bundle.format import TaskName, bundle_folder, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.data.layout import quoted
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel, VisionModel
+from convsmith.models.class_names import fit_head_to_classes, rows_of
 from convsmith.models.published import list_weights
 from convsmith.models.published import weights as published
 from convsmith.models.registry import create_trained_model
@@ -26,7 +28,7 @@ from convsmith.tasks.bfloat16 import has_bfloat16
 from convsmith.tasks.distillation import TeacherFunction
 
 
-def load_teacher(recipe: Recipe, device: torch.device, num_classes: int) -> TeacherFunction:
+def load_teacher(recipe: Recipe, device: torch.device, classes: Sequence[str]) -> TeacherFunction:
     """The teacher of a recipe that has one.
 
     It sees what the student sees, in its own normalisation: that of its published weights or its bundle, else the
@@ -35,7 +37,7 @@ def load_teacher(recipe: Recipe, device: torch.device, num_classes: int) -> Teac
     Args:
         recipe: what to train.
         device: where the images are.
-        num_classes: K of the student.
+        classes: names of the student's K classes; the teacher's logits are brought into their order.
 
     Raises:
         ConvsmithError: the teacher cannot be loaded, has other classes, or takes images of another size.
@@ -44,8 +46,8 @@ def load_teacher(recipe: Recipe, device: torch.device, num_classes: int) -> Teac
     spec = recipe.distillation.teacher
     try:
         if spec.bundle is not None:
-            return _bundle(recipe, bundle_folder(Path(spec.bundle)), num_classes)
-        return _model(recipe, spec, device, num_classes)
+            return _bundle(recipe, bundle_folder(Path(spec.bundle)), classes)
+        return _model(recipe, spec, device, classes)
     except ConvsmithError as error:
         raise ConvsmithError(f"distillation.teacher cannot teach: {error.what}", error.why, error.fix) from error
 
@@ -64,11 +66,12 @@ def teacher_digest(spec: Teacher) -> str | None:
     return sha256_of(path) if path and path.is_file() else None
 
 
-def _model(recipe: Recipe, spec: Teacher, device: torch.device, num_classes: int) -> TeacherFunction:
+def _model(recipe: Recipe, spec: Teacher, device: torch.device, classes: Sequence[str]) -> TeacherFunction:
     assert spec.model is not None
     assert spec.weights is not None
     assert recipe.distillation is not None
-    model = _trained(spec.model, spec.weights, spec.options, num_classes, recipe.task)
+    model = _trained(spec.model, spec.weights, spec.options, len(classes), recipe.task)
+    fit_head_to_classes(model, spec.weights, classes, trained=True)
     model = model.eval().requires_grad_(False).to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -119,14 +122,18 @@ def _local(weights: str) -> Path | None:
     return None if weights == "pretrained" or weights in list_weights() else Path(weights)
 
 
-def _bundle(recipe: Recipe, folder: Path, num_classes: int) -> TeacherFunction:
+def _bundle(recipe: Recipe, folder: Path, classes: Sequence[str]) -> TeacherFunction:
     manifest = read_manifest(folder)
     if manifest.task != recipe.task:
         raise ConvsmithError(f"{folder} is a bundle for {manifest.task}", f"the student's task is {recipe.task}")
-    if len(manifest.labels) != num_classes:
+    rows = rows_of(manifest.labels, classes)
+    if rows is None:
+        alike = len(manifest.labels) == len(classes)
+        number = f"{len(manifest.labels)} classes, the student {len(classes)}"
         raise ConvsmithError(
-            f"{folder} has {len(manifest.labels)} classes, the student {num_classes}",
-            fix="Choose a bundle that was trained on the student's classes.",
+            f"{folder} has {'other classes' if alike else number}",
+            f"its classes are {quoted(manifest.labels)}, the student's {quoted(classes)}",
+            "Choose a bundle that was trained on the student's classes.",
         )
     wanted, given = manifest.only_size, recipe.augment.size
     if wanted not in (None, given):
@@ -140,7 +147,7 @@ def _bundle(recipe: Recipe, folder: Path, num_classes: int) -> TeacherFunction:
 
     def teach(images: Tensor) -> Tensor:
         pixels = ((images.detach().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-        return torch.from_numpy(runtime.run(pixels.contiguous().numpy())).to(images.device)
+        return torch.from_numpy(runtime.run(pixels.contiguous().numpy())[:, rows]).to(images.device)
 
     return teach
 

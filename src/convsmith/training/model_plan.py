@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
+from convsmith.models.class_names import fit_head_to_classes
 from convsmith.models.fake_quant import train_for_int8
 from convsmith.models.registry import check_weights, create_model, create_trained_model
 from convsmith.processor import largest_weight
@@ -94,18 +96,19 @@ def replan(recipe: Recipe, before: Plan, per_device_batch: int, world: World) ->
     return plan(recipe, before.num_samples, *world.grid, extra_samples=extra_samples)
 
 
-def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
+def build_model(recipe: Recipe, weights: str | None = None, classes: Sequence[str] | None = None) -> VisionModel:
     """The recipe's model, with random initial weights or those named.
 
     Args:
         recipe: what to train.
         weights: as `create_model` takes them, or a run directory, which stands for its best step, or one of its steps.
+        classes: names of the data's classes, where they are to count and not their number alone.
 
     Raises:
         ConvsmithError: there is no such model or option, or the weights cannot be had or do not fit; nor may they leave
             the head at random where nothing is trained.
     """
-    name, classes, key = recipe.model.name, recipe.model.num_classes, recipe.model.weights_key
+    name, count, key = recipe.model.name, recipe.model.num_classes, recipe.model.weights_key
     options = dict(recipe.model.options)
     if recipe.model.drop_path is not None:
         options["drop_path"] = highest(recipe.model.drop_path)
@@ -113,9 +116,11 @@ def build_model(recipe: Recipe, weights: str | None = None) -> VisionModel:
     if weights is not None and Path(weights).is_dir():
         file, key = weights_of_run(Path(weights), key), "auto"
     if file is not None and recipe.schedule.epochs == 0:
-        model = create_trained_model(name, classes, file, key, **options)
+        model = create_trained_model(name, count, file, key, **options)
     else:
-        model = create_model(name, classes, file, key, **options)
+        model = create_model(name, count, file, key, **options)
+    if file is not None and classes is not None:
+        fit_head_to_classes(model, file, classes, trained=recipe.schedule.epochs == 0)
     if recipe.quantization_aware is not None:
         int8 = recipe.quantization_aware
         train_for_int8(model, recipe.augment.size, int8.range_momentum, largest_weight(int8.target))

@@ -83,7 +83,7 @@ def make_parts(
     device = pick_device()
     set_up(device)
     torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
-    model = build_model(recipe, weights=None if progress.step else recipe.model.weights)
+    model = build_model(recipe, None if progress.step else recipe.model.weights, dataset.classes)
     prepare(model, recipe)
     if recipe.model.sync_batch_norm:
         model = synchronise_batch_norm(model, device)

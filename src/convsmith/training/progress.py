@@ -28,6 +28,8 @@ class Progress:
     """What the plan's learning rates are multiplied by; below 1 after going back from a divergence."""
     teacher_digest: str | None = None
     """Names the file of a teacher that is learned from."""
+    classes: list[str] | None = None
+    """Name of each class, in the order of the logits; None where the run is older than this."""
     start_digest: str | None = None
     """Names the file of the weights that were started from; None where there is none, or the run is older than this."""
     step: int = 0

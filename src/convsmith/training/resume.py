@@ -129,6 +129,7 @@ def progress_of(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, datas
     if checkpoint is None:
         return Progress(
             data_digest=data_digest(dataset),
+            classes=[*dataset.classes],
             threads=torch.get_num_threads(),
             precision=pick_precision(recipe.precision, pick_device()),
             per_device_batch=plan.per_device_batch,
@@ -136,6 +137,7 @@ def progress_of(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, datas
             loss_sums=[0.0] * world.size,
         )
     progress = Progress.from_dict(checkpoint.state)
+    progress.classes = [*dataset.classes]
     if not has_names_of(dataset, progress.data_digest):
         raise ConvsmithError(
             f"{dataset.root} does not hold the data that this run began with",
