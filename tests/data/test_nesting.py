@@ -55,6 +55,11 @@ def test_parts_of_any_name_are_no_classes(tmp_path: Path, parts: tuple[str, ...]
     assert "`cat`, `dog`" in message
 
 
+@pytest.mark.parametrize("parts", [("train2017", "val2017"), ("train_images", "test_images"), ("Fold 1", "Fold 2")])
+def test_parts_without_class_folders_are_no_classes_either(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    assert "look like parts of a data set" in refusal(tmp_path, *[f"{part}/{i}.png" for part in parts for i in "12"])
+
+
 @pytest.mark.parametrize("label", ["bullet_train", "test_tube"])
 def test_a_class_may_have_such_a_word_in_its_name(tmp_path: Path, label: str) -> None:
     assert not notes(tmp_path, f"{label}/1.png", "dog/1.png")

@@ -59,11 +59,9 @@ def check_nesting(root: Path, classes: Mapping[str, Inside]) -> list[str]:
     for label, folders in same.items():
         alike = [other for other, theirs in same.items() if len(set(folders) & set(theirs)) > 1]
         if len(alike) > 1 and _sounds_like_a_split(label):
-            raise ConvsmithError(
-                f"{quoted(alike, _SHOWN)} in {printable(root)} look like parts of a data set, not classes",
-                f"each of them holds {quoted(folders, _SHOWN)}",
-                "Rename the folder of training images to train, that of validation images to val, and move others out.",
-            )
+            raise _parts_as_classes(root, alike, f"each of them holds {quoted(folders, _SHOWN)}")
+    if len(classes) > 1 and all(map(_sounds_like_a_split, classes)):
+        raise _parts_as_classes(root, list(classes), "their names say so")
     deep = {
         label: inside.folders for label, inside in classes.items() if len(inside.folders) > 1 and not inside.is_flat
     }
@@ -80,6 +78,15 @@ def check_nesting(root: Path, classes: Mapping[str, Inside]) -> list[str]:
     if len(deep) > _SHOWN:
         notes.append(f"and so are {len(deep) - _SHOWN} other classes, of the images in theirs")
     return notes
+
+
+def _parts_as_classes(root: Path, labels: list[str], why: str) -> ConvsmithError:
+    return ConvsmithError(
+        f"{quoted(labels, _SHOWN)} in {printable(root)} look like parts of a data set, not classes",
+        why,
+        "Rename the folder of training images to train, that of validation images to val, and move others out; each of "
+        "them holds a folder for each class.",
+    )
 
 
 def _are_splits(folders: tuple[str, ...]) -> bool:
