@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import list_recipes, load_recipe, recipe_to_yaml, resolve
 from convsmith.recipe.yaml_text import read_yaml, write_yaml
 from tests.recipe.examples import WHOLE, example, write
@@ -92,3 +93,20 @@ def test_a_training_image_may_be_larger_than_the_evaluation_image(tmp_path: Path
 def test_null_takes_an_option_of_the_model_out_again(tmp_path: Path) -> None:
     whole = write(tmp_path, whole=WHOLE.replace("  name: cifar_resnet20", "  name: x\n  options: {a: 1, b: 2}"))
     assert load_recipe(whole, ["model.options.a=null"]).model.options == {"b": 2}
+
+
+def test_a_run_made_too_short_for_its_warmup_keeps_the_warmups_share(caplog: pytest.LogCaptureFixture) -> None:
+    usual, short = load_recipe("convnext_base-in1k").schedule, load_recipe("convnext_base-in1k", ["schedule.epochs=1"])
+    assert (usual.epochs, usual.warmup_epochs) == (300, 20)  # type: ignore[union-attr]
+    assert short.schedule.warmup_epochs == pytest.approx(1 / 15, rel=1e-2)  # type: ignore[union-attr]
+    assert "schedule.warmup_epochs is 0.0667 instead of 20" in caplog.text
+
+
+def test_every_packaged_recipe_can_be_tried_for_one_epoch() -> None:
+    for name in list_recipes():
+        assert load_recipe(name, ["schedule.epochs=1"]).schedule.epochs == 1
+
+
+def test_a_warmup_and_epochs_that_are_given_together_have_to_agree() -> None:
+    with pytest.raises(ConvsmithError, match="the warmup would never end"):
+        load_recipe("convnext_base-in1k", ["schedule.epochs=1", "schedule.warmup_epochs=5"])

@@ -208,3 +208,20 @@ class TestToDict:
     def test_what_needs_the_model_is_null(self) -> None:
         plan = make_plan(DIGITS, 1437).to_dict()
         assert {plan[key] for key in ("groups", "params", "gmacs", "memory_bytes", "weight_decay", "ema")} == {None}
+
+
+def test_mixing_of_single_images_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    recipe = load_recipe("digits", ["mixing.mixup_alpha=0.2", "batch.size=8"])
+    make_plan(recipe, 100, max_per_device=1)
+    assert "mixing changes nothing" in caplog.text
+    caplog.clear()
+    make_plan(recipe, 100, max_per_device=2)
+    assert caplog.text == ""
+
+
+def test_a_batch_larger_than_the_data_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    make_plan(load_recipe("digits", ["batch.size=64"]), 63)
+    assert "batch.size=64 is more than the 63 samples of an epoch" in caplog.text
+    caplog.clear()
+    make_plan(load_recipe("digits", ["batch.size=64"]), 64)
+    assert caplog.text == ""

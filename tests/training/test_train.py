@@ -100,9 +100,33 @@ def test_a_bundle_that_was_lost_is_made_again_without_training(run: cs.Run, digi
     assert cs.load(copy.bundle).manifest.metrics == cs.load(run.bundle).manifest.metrics
 
 
-def test_a_directory_with_a_run_of_another_recipe_names_the_keys_that_differ(run: cs.Run, digits: Path) -> None:
-    with pytest.raises(cs.ConvsmithError, match=r"another recipe: these keys differ: batch.size, optimizer.lr"):
-        cs.train(cs.load_recipe("digits", [*SMALL, "optimizer.lr=0.5", "batch.size=16"]), digits, run.path)
+@pytest.mark.parametrize("damage", ["model.onnx", "bundle.json"])
+def test_a_bundle_that_is_damaged_is_made_again_without_training(
+    damage: str, run: cs.Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[Path] = []
+    monkeypatch.setattr("convsmith.training.train.pack", lambda *given: packed.append(given[2].bundle))
+    copy = cs.Run(shutil.copytree(run.path, tmp_path / "copy", symlinks=True))
+    content = (copy.bundle / damage).read_bytes()
+    (copy.bundle / damage).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    cs.train(cs.load_recipe("digits", SMALL), digits, copy.path)
+    assert packed == [copy.bundle]
+    assert "is packed again" in (copy.path / "log.txt").read_text()
+
+
+def test_another_recipe_in_the_directory_of_a_run_is_an_error_that_says_what_can_be_done(
+    run: cs.Run, digits: Path
+) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"finished run of another recipe: these keys differ: ") as caught:
+        cs.train(cs.load_recipe("digits", [*SMALL, "optimizer.lr=0.5", "schedule.epochs=9"]), digits, run.path)
+    assert caught.value.why == "these keys differ: optimizer.lr, schedule.epochs"
+    assert f"--out: with --finetune {run.path}" in caught.value.fix
+    assert "optimizer.lr=0.02 schedule.epochs=3" in caught.value.fix
+
+
+def test_a_run_goes_on_with_another_compile(run: cs.Run, digits: Path) -> None:
+    cs.train(cs.load_recipe("digits", [*SMALL, "compile=false"]), digits, run.path)
+    assert run.recipe.compile is False
 
 
 def test_a_run_does_not_go_on_with_other_data(run: cs.Run, digits: Path, tmp_path: Path) -> None:

@@ -85,6 +85,10 @@ class Manifest(Section):
         return files
 
 
+class DamagedBundle(ConvsmithError):
+    """What is there is not a bundle as it was written."""
+
+
 def bundle_folder(place: Path) -> Path:
     """The bundle that is meant: inside a run directory, around one of its own files, or `place` itself."""
     if place.is_file() and (place.parent / MANIFEST).is_file():
@@ -272,7 +276,7 @@ def _read_text(directory: Path) -> str:
                 "its training has not come to its end",
                 "Give its command again: it goes on, and ends in a bundle.",
             ) from error
-        raise ConvsmithError(
+        raise DamagedBundle(
             f"{directory} is not a bundle",
             f"it holds no {MANIFEST}",
             "Name the folder that training wrote, such as runs/NAME/bundle.",
@@ -313,5 +317,5 @@ def first_problem(error: ValidationError) -> str:
     return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
 
 
-def _damaged(directory: Path, reason: str) -> ConvsmithError:
-    return ConvsmithError(f"the bundle {directory} is damaged", reason, "Copy or export it again.")
+def _damaged(directory: Path, reason: str) -> DamagedBundle:
+    return DamagedBundle(f"the bundle {directory} is damaged", reason, "Copy or export it again.")

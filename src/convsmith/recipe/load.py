@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from convsmith.recipe.schema import Recipe
 from convsmith.recipe.task_fit import PIXEL_METRICS
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.spec import Section
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,9 @@ def _resolve(layers: Sequence[Layer]) -> Resolved:
     given: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
-        given = merge(_without_other_kinds(given, layer.values), layer.values)
+        inherited, given = given, merge(_without_other_kinds(given, layer.values), layer.values)
         origins |= layer.origins
+        _shorten_warmup(given, inherited, layer.values)
     origins = {path: origins[path] for path, _ in _walk(given)}  # less what a later layer threw out
 
     def origin(path: str) -> str:
@@ -89,6 +93,27 @@ def _resolve(layers: Sequence[Layer]) -> Resolved:
     values = recipe.model_dump(mode="json")
     leaves = [path for path, value in _walk(values) if not (isinstance(value, dict) and value)]
     return Resolved(recipe, values, {path: origins.get(path, "default") for path in leaves})
+
+
+def _shorten_warmup(given: Mapping[str, Any], inherited: Mapping[str, Any], layer: Mapping[str, Any]) -> None:
+    """Keep a warmup's share of a run that a layer makes too short for it, as one does for a first try."""
+    now, before, changed = (it.get("schedule") for it in (given, inherited, layer))
+    if not (isinstance(now, dict) and isinstance(before, dict) and isinstance(changed, dict)):
+        return
+    if "epochs" not in changed or "warmup_epochs" in changed:
+        return
+    given_numbers = (now["epochs"], before.get("epochs"), now.get("warmup_epochs"))
+    numbers = [it for it in given_numbers if isinstance(it, int | float) and it > 0]
+    if len(numbers) < 3:
+        return
+    epochs, usual, warmup = numbers
+    if not epochs <= warmup < usual:
+        return
+    now["warmup_epochs"] = float(f"{warmup * epochs / usual:.3g}")
+    logger.warning(
+        "schedule.warmup_epochs is %g instead of %g, because schedule.epochs is %g instead of %g",
+        now["warmup_epochs"], warmup, epochs, usual,
+    )  # fmt: skip
 
 
 def recipe_to_yaml(recipe: Recipe, origins: Mapping[str, str] | None = None) -> str:

@@ -147,6 +147,7 @@ def make_plan(
             "Raise batch.size or lower schedule.epochs.",
         )
     _warn_of_late_milestones(recipe.schedule)
+    _note_what_does_little(recipe, per_device, min(num_samples, extra_samples))
     decay, decay_end = recipe.optimizer.weight_decay, recipe.optimizer.weight_decay_end
     dump = recipe.model_dump(mode="json")
     return Plan(
@@ -183,6 +184,21 @@ def _warn_of_late_milestones(schedule: Schedule) -> None:
             logger.warning(
                 "schedule.milestones: %s come after the last of %d epochs, and change nothing", ", ".join(late), epochs
             )
+
+
+def _note_what_does_little(recipe: Recipe, per_device: int, num_samples: int) -> None:
+    if recipe.mixing and per_device == 1:
+        logger.warning(
+            "mixing changes nothing: images of one forward pass are mixed, and there is one in each; raise batch.size "
+            "or batch.per_device"
+        )
+    epoch = samples_per_epoch(recipe.sampling, num_samples)
+    if recipe.batch.size > epoch:
+        logger.warning(
+            "batch.size=%d is more than the %d samples of an epoch: a step learns from some of them more than once; "
+            "set batch.size=%d or less",
+            recipe.batch.size, epoch, epoch,
+        )  # fmt: skip
 
 
 def samples_per_epoch(sampling: Sampling, num_samples: int) -> int:

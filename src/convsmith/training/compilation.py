@@ -51,6 +51,7 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     if 3 * (plan.gmacs or 0) * plan.effective_batch * steps < WORTH * SLOWEST:
         return False
     passes = steps * plan.accumulation
+    logger.info("timing some passes, to see whether compiling the model would pay (compile=false: do not)")
     batch = next(iter(parts.batches(plan, progress.step)))
     try:
         eager = _seconds(copy.deepcopy(parts.model), parts, batch)
@@ -60,7 +61,7 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
         raise
     if eager * passes < WORTH:
         return False
-    logger.info("trying whether the compiled model is faster")
+    logger.info("compiling the model to see whether it is faster, which takes a minute or more")
     start = time.perf_counter()
     try:
         compiled = _seconds(torch.compile(copy.deepcopy(parts.model)), parts, batch)  # type: ignore[arg-type]

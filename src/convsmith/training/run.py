@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe, recipe_to_yaml
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
+from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import clear_leftovers, write_file
 from convsmith.training.observers.jsonl import read_records
 
@@ -103,14 +105,19 @@ class Run:
             ) from error
 
     def check_same(self, recipe: Recipe) -> None:
-        """Raise a ConvsmithError if the directory's run is one of another recipe."""
-        changed = differences(self.recipe.model_dump(), recipe.model_dump())
-        if changed:
-            raise ConvsmithError(
-                f"{self.path} holds a run of another recipe",
-                f"these keys differ: {', '.join(changed)}",
-                "Give the recipe as it was to go on with that run, or choose another directory with --out.",
-            )
+        """Raise a ConvsmithError that says what can be done if the directory's run is one of another recipe."""
+        old, new = self.recipe.model_dump(mode="json"), recipe.model_dump(mode="json")
+        changed = differences(old, new)
+        if not changed:
+            return
+        before = " ".join(_words(old, changed))
+        raise ConvsmithError(
+            f"{self.path} holds a {'finished ' * self.bundle.exists()}run of another recipe",
+            f"these keys differ: {', '.join(changed)}",
+            f"Choose another directory with --out: with --finetune {shlex.quote(str(self.path))} besides, the new run "
+            "starts from the best weights of this one, whose schedule cannot be changed any more. "
+            + (f"With {before}, as it was, the same command goes on with it." if before else ""),
+        )
 
     def write_down(self, recipe: Recipe, plan: Plan) -> None:
         """Keep what is trained."""
@@ -154,8 +161,8 @@ def _this_process() -> str:
     return f"process {os.getpid()} of {socket.gethostname()}, {_TOKEN}"
 
 
-# Keys that a resume may change, because no result depends on them.
-_FREE = ("data.workers", "data.max_bad", "checkpoint.", "description", "source", "on_divergence")
+# Keys that a resume may change, because no result depends on them, but for the last bits on whether it is compiled.
+_FREE = ("data.workers", "data.max_bad", "checkpoint.", "description", "source", "on_divergence", "compile")
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -163,6 +170,14 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     before, after = flat(old), flat(new)
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
     return [key for key in keys if not key.startswith(_FREE)]
+
+
+def _words(values: dict[str, Any], keys: list[str], most: int = 5) -> list[str]:
+    """KEY=VALUE for each of the keys; none if they are too many to be typed, or one of them is not there."""
+    found = flat(values)
+    if len(keys) > most or not all(key in found for key in keys):
+        return []
+    return [shlex.quote(f"{key}={write_yaml(found[key])}") for key in keys]
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
 from convsmith.data.dataset import DataSet, num_samples
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
@@ -169,10 +170,22 @@ def _lead(
             stack.callback(writer.close)
             writer.begin(run)
         progress = _train(recipe, plan, dataset, run, progress, checkpoint, [console, *writers], world)
-        if not run.bundle.exists():
+        if not _is_packed(run):
             pack(recipe, dataset, run, progress)
         for writer in writers:
             writer.end(run)
+
+
+def _is_packed(run: Run) -> bool:
+    """Whether the run has its bundle, as it was written; a warning says what is wrong with a damaged one."""
+    if not run.bundle.exists():
+        return False
+    try:
+        read_files(run.bundle, read_manifest(run.bundle))
+    except DamagedBundle as error:
+        logger.warning("%s (%s): it is packed again", error.what, error.why)
+        return False
+    return True
 
 
 def _follow(recipe: Recipe, dataset: DataSet, plan: Plan, run: Run, world: World) -> None:
@@ -224,7 +237,10 @@ def _train(
                 if recipe.compile is True or progress.compiled:
                     logger.warning("the model is not compiled, because its weights are shared out")
                 progress.compiled = False
-            elif progress.compiled is None:
+            elif progress.compiled is None or recipe.compile not in ("auto", progress.compiled):
+                if progress.compiled is not None:
+                    how = ("as it is", "compiled")[bool(recipe.compile)]
+                    logger.warning("the model now computes %s: results may differ in the last bits", how)
                 progress.compiled = broadcast(world, world.leads and pays_to_compile(recipe, plan, parts, progress))
             try:
                 Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
