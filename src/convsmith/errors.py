@@ -39,12 +39,28 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+PUBLISHED = False
+"""Whether a package index has convsmith; until then it is installed from its own folder."""
+
+
+def install_command(extra: str = "") -> str:
+    """What installs convsmith with an extra, such as `pip install '.[serve]'`."""
+    name = f"[{extra}]" if extra else ""
+    return f"pip install 'convsmith{name}'" if PUBLISHED else f"pip install '.{name}'"
+
+
+def upgrade_command(version: str = "") -> str:
+    """What installs that version of convsmith or a later one; without a version, the newest."""
+    wanted = f">={version}" if version else ""
+    return f"pip install --upgrade 'convsmith{wanted}'" if PUBLISHED else "git pull && pip install ."
+
+
 def require_extra(module: str, extra: str, purpose: str) -> ConvsmithError:
     """The error for a missing optional dependency."""
     return ConvsmithError(
         f"{purpose} needs the package `{module}`",
         "it is not installed here",
-        f"Install it with: pip install 'convsmith[{extra}]'",
+        f"Install it with: {install_command(extra)}{'' if PUBLISHED else ', in the folder of convsmith'}",
     )
 
 

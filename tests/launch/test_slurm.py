@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from convsmith.cli.main import app
-from convsmith.errors import ConvsmithError, missing_package
+from convsmith.errors import ConvsmithError, install_command, missing_package
 from tests.launch.slurm_cluster import cluster, job_state, wait, why_not
 from tests.launch.test_local import RECIPE, finish, start
 from tests.training.test_interrupted import assert_same_run
 from tests.training.test_memory import let_convolutions_be_hungry
 
-submitit = pytest.importorskip("submitit", reason="submitit is not installed: pip install 'convsmith[slurm]'")
+submitit = pytest.importorskip("submitit", reason="submitit is not installed: pip install '.[slurm]'")
 
 SIZE = ("--nodes", "2", "--gpus", "0", "--cpus", "1")
 LONG = ("schedule.epochs=250", "checkpoint.every_steps=null")
@@ -85,7 +85,7 @@ def test_without_submitit_the_error_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "submitit.slurm.slurm", None)
     with pytest.raises(ModuleNotFoundError) as caught:
         dry_run("digits", "--data", "images")
-    assert "pip install 'convsmith[slurm]'" in str(missing_package(caught.value))
+    assert install_command("slurm") in str(missing_package(caught.value))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import convsmith as cs
-from convsmith.errors import missing_package
+from convsmith.errors import install_command, missing_package
 from convsmith.training.observers.base import Observer, Record
 from convsmith.training.observers.mlflow import MLflow
 from convsmith.training.run import flat
@@ -29,7 +29,7 @@ RECIPE = cs.load_recipe("digits", SMALL)
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs_mlflow() -> None:
-    pytest.importorskip("mlflow", reason="mlflow is not installed: pip install 'convsmith[mlflow]'")
+    pytest.importorskip("mlflow", reason="mlflow is not installed: pip install '.[mlflow]'")
 
 
 @pytest.fixture(scope="module")
@@ -229,4 +229,4 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(ModuleNotFoundError) as caught:
         MLflow()
-    assert "pip install 'convsmith[mlflow]'" in str(missing_package(caught.value))
+    assert install_command("mlflow") in str(missing_package(caught.value))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import convsmith as cs
-from convsmith.errors import missing_package
+from convsmith.errors import install_command, missing_package
 from convsmith.training.observers.wandb import WandB
 from convsmith.training.run import flat
 from tests.training.conftest import SMALL
@@ -25,7 +25,7 @@ RECIPE = cs.load_recipe("digits", SMALL)
 
 @pytest.fixture(scope="module", autouse=True)
 def _offline() -> Iterator[None]:
-    pytest.importorskip("wandb", reason="wandb is not installed: pip install 'convsmith[wandb]'")
+    pytest.importorskip("wandb", reason="wandb is not installed: pip install '.[wandb]'")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_SILENT", "true")
@@ -125,4 +125,4 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ModuleNotFoundError) as caught:
         WandB()
-    assert "pip install 'convsmith[wandb]'" in str(missing_package(caught.value))
+    assert install_command("wandb") in str(missing_package(caught.value))

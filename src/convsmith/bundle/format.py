@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, upgrade_command
 from convsmith.spec import Byte, Preprocess, Preprocessing, Section, Size, WholeImage
 from convsmith.storage import new_directory, seal_holds, sealed
 
@@ -307,7 +307,7 @@ def newer_bundle(directory: Path, why: str, created_with: object) -> ConvsmithEr
     return ConvsmithError(
         f"{directory} is a bundle of a newer convsmith",
         why,
-        f"Upgrade with: pip install --upgrade 'convsmith{f'>={maker}' if known else ''}'",
+        f"Upgrade{f' to {maker} or newer' if known else ''} with: {upgrade_command(str(maker) if known else '')}",
     )
 
 

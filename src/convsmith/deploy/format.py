@@ -78,7 +78,7 @@ class Format:
         summary: what it is good for, one line.
         export: makes the files, of which one begins with `model.`.
         open: the runtime that they are proved in, with so many threads per call.
-        extra: what `pip install convsmith[...]` needs to say.
+        extra: what `install_command` is given.
         tolerance: how far it may be from what it is made of.
         needs_model: it is made of the torch model, so the ONNX file does not do.
         is_code: its file is, or may hold, instructions that run with the rights of the process.

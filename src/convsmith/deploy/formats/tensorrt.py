@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.runtime import INPUT, OUTPUT, Runtime
 from convsmith.deploy.format import Files, Format, Source
 from convsmith.deploy.parity import FLOAT16
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, install_command
 
 _FILE = "model.engine"
 _LARGEST_BATCH = 32
@@ -86,7 +86,7 @@ def _need_gpu() -> None:
         raise ConvsmithError(
             "TensorRT needs an NVIDIA GPU and its driver",
             "torch sees none on this machine, so no engine could be tuned or proved here",
-            "Export there with pip install 'convsmith[tensorrt]'; or take onnx, which TensorRT's trtexec reads.",
+            f"Export there with {install_command('tensorrt')}; or take onnx, which TensorRT's trtexec reads.",
         )
 
 

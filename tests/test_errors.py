@@ -1,0 +1,36 @@
+"""Words of errors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from convsmith import errors
+from convsmith.errors import install_command, require_extra, upgrade_command
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("published", "install", "upgrade"),
+    [
+        (False, "pip install '.[serve]'", "git pull && pip install ."),
+        (True, "pip install 'convsmith[serve]'", "pip install --upgrade 'convsmith>=1.2'"),
+    ],
+)
+def test_one_constant_decides_what_installs_convsmith(
+    monkeypatch: pytest.MonkeyPatch, published: bool, install: str, upgrade: str
+) -> None:
+    monkeypatch.setattr(errors, "PUBLISHED", published)
+    assert (install_command("serve"), upgrade_command("1.2")) == (install, upgrade)
+    assert install in require_extra("fastapi", "serve", "serving").fix
+
+
+def test_the_docs_install_as_the_messages_do() -> None:
+    from_index = re.compile(r"pip install (--upgrade )?['\"]?convsmith")
+    pages = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *(REPOSITORY / "docs").rglob("*.md")]
+    assert len(pages) > 10
+    found = [page.name for page in pages if from_index.search(page.read_text())]
+    assert bool(found) == errors.PUBLISHED, found
