@@ -269,3 +269,22 @@ def test_any_other_manifest_is_one_clear_error(tmp_path_factory: pytest.TempPath
     (folder / "bundle.json").write_bytes(content)
     with pytest.raises(ConvsmithError):
         read_manifest(folder)
+
+
+def test_a_bundle_keeps_no_folder_of_its_maker(tmp_path: Path) -> None:
+    teacher = {"weights": "/data/teachers/best.pth", "bundle": "~/runs/large/bundle"}
+    recipe = {
+        "description": "/data is where it came from",
+        "model": {"name": "resnet18", "weights": "C:\\Users\\me\\official.pth"},
+        "distillation": {"teacher": teacher, "alpha": 0.5},
+    }
+    kept = read_manifest(write_colour_bundle(tmp_path / "bundle", recipe=recipe)).recipe
+    assert kept["model"] == {"name": "resnet18", "weights": "official.pth"}
+    assert kept["distillation"] == {"teacher": {"weights": "best.pth", "bundle": "bundle"}, "alpha": 0.5}
+    assert kept["description"] == recipe["description"]
+
+
+@pytest.mark.parametrize("weights", [None, "resnet18.tv_v1", "weights/mine.pth"])
+def test_a_bundle_keeps_what_names_no_place_of_its_maker(tmp_path: Path, weights: str | None) -> None:
+    recipe = {"model": {"weights": weights}}
+    assert read_manifest(write_colour_bundle(tmp_path / "bundle", recipe=recipe)).recipe == recipe

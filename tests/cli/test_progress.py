@@ -31,3 +31,18 @@ def test_a_bar_that_is_told_nothing_is_never_there(shown: list[str]) -> None:
     with progress_bar():
         pass
     assert shown == []
+
+
+def test_without_a_terminal_each_work_is_a_line_when_it_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 1.0, 2.0, 40.0, 41.0, 90.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with progress_bar() as progress:
+        progress("make openvino", 0, 1)
+        progress("prove", 8, 256)
+        progress("prove", 16, 256)
+        progress("prove", 128, 256)
+        progress("prove", 136, 256)
+        progress("prove", 256, 256)
+    assert capsys.readouterr().err.splitlines() == ["make openvino", "prove", "prove: 128 of 256"]

@@ -141,7 +141,7 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
     values = {key: value for key, value in taught.model_dump(mode="json").items() if key in kept}
     epochs = taught.schedule.epochs
     values |= {
-        "description": f"{student}, taught by the {taught.model.name} in {teacher}",
+        "description": f"{student}, taught by the {taught.model.name} in {teacher.absolute().name}",
         "source": "convsmith distil",
         "model": {"name": student},
         "optimizer": {**_OPTIMIZER, "lr": min(_HIGHEST_LR, _LR * taught.batch.size / _LR_BATCH)},

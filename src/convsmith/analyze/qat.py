@@ -71,7 +71,7 @@ def quantize_by_training(
         out,
         model,
         manifest,
-        model_info={**manifest.model, "quantization": report.to_dict()},
+        model_info={**manifest.model, "quantization": {**report.to_dict(), "run": run.path.name}},
         metrics=report.int8_model.metrics,
     )
     return report

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -22,6 +22,7 @@ _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
 TaskName = Literal["classification", "segmentation"]
 Colour = tuple[Byte, Byte, Byte]
 _NOT_KNOWN = frozenset(("extra_forbidden", "literal_error", "union_tag_invalid"))  # a key or a choice that came later
+_FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation.teacher`
 _PLAIN_NAME = re.compile(r"([0-9]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")  # in a Triton repository below a version
 
 
@@ -188,7 +189,7 @@ def write_bundle(
         preprocess: how an image becomes the model's input.
         metrics: what was measured on the validation data.
         parity: how far the model is from the one that was trained.
-        recipe: the resolved recipe.
+        recipe: the resolved recipe; of files on the maker's machine the bundle keeps the name.
         created_with: versions, `convsmith` among them.
         data_digest: names the files that the model was trained and validated on.
         colours: RGB of each of the K classes in pictures; None: usual ones.
@@ -208,7 +209,7 @@ def write_bundle(
         "colours": colours if colours is None else list(colours),
         "metrics": dict(metrics),
         "parity": dict(parity),
-        "recipe": dict(recipe),
+        "recipe": _without_folders(dict(recipe)),
         "data_digest": data_digest,
         "created_with": dict(created_with),
         "format": file_format,
@@ -236,6 +237,22 @@ def write_bundle(
             error.strerror or str(error),
             "What was there is kept. Make room, then give the same command again.",
         ) from error
+
+
+def _without_folders(section: dict[str, Any]) -> dict[str, Any]:
+    """A recipe whose weights and teachers, where they are absolute paths, are told by name: the rest is the maker's."""
+    plain = {}
+    for key, value in section.items():
+        if isinstance(value, dict):
+            value = _without_folders(value)
+        elif key in _FILE_KEYS and isinstance(value, str) and _is_absolute(value):
+            value = re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+        plain[key] = value
+    return plain
+
+
+def _is_absolute(path: str) -> bool:
+    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute() or path.startswith("~")
 
 
 def rewrite_bundle(

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from convsmith.deploy.labelled import Progress
 
 
+_SECONDS = 30.0  # between two lines about the same work, where there is no terminal
+
+
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on a terminal, one line for what is being done, with the time that is left.
+    """A bar on a terminal, one line for what is being done, with the time that is left; elsewhere plain lines.
 
     It is there from the first word on, so that a training before that has the terminal for its own bars.
     """
@@ -23,8 +26,11 @@ def progress_bar() -> Iterator[Progress]:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
     with ExitStack() as shown:
-        bar = Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+        bar = Bar(console=Console(stderr=True), transient=True)
         tasks: dict[str, TaskID] = {}
 
         def tell(what: str, done: int, total: int) -> None:
@@ -37,3 +43,20 @@ def progress_bar() -> Iterator[Progress]:
             bar.update(tasks[what], completed=done)
 
         yield tell
+
+
+def _lines() -> Progress:
+    """Writes a line for what is begun, and one each half minute for how far it is, on standard error."""
+    import sys
+    import time
+
+    last: dict[str, float] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what in last and (now - last[what] < _SECONDS or done >= total):
+            return
+        print(f"{what}: {done} of {total}" if what in last else what, file=sys.stderr, flush=True)
+        last[what] = now
+
+    return tell
