@@ -94,17 +94,23 @@ def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: s
 
 
 def _resize_then_crop(picture: Image.Image, spec: Preprocess, resampling: Image.Resampling, name: str) -> Image.Image:
+    check_size(picture.width, picture.height, spec, name)
     size = _resized(picture.width, picture.height, spec.resize)
-    if size[0] * size[1] > MAX_PIXELS:
-        raise ImageTooLarge(
-            f"{name} is too large",
-            f"its {picture.width} x {picture.height} pixels would be resized to {size[0]} x {size[1]}",
-            "Cut it into parts that are less long and thin.",
-        )
     if size != picture.size:
         picture = picture.resize(size, resampling)
     left, top = _offset(picture.width, spec.crop), _offset(picture.height, spec.crop)
     return picture.crop((left, top, left + spec.crop, top + spec.crop))  # Pillow fills with black outside
+
+
+def check_size(width: int, height: int, spec: Preprocess, name: str = "image") -> None:
+    """Raise the ImageTooLarge that `preprocess` would for an image of this size."""
+    size = _resized(width, height, spec.resize)
+    if spec.method == "resize_then_crop" and size[0] * size[1] > MAX_PIXELS:
+        raise ImageTooLarge(
+            f"{name} is too large",
+            f"its {width} x {height} pixels would be resized to {size[0]} x {size[1]}",
+            "Cut it into parts that are less long and thin.",
+        )
 
 
 def _resized(width: int, height: int, short: int) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor
 
-    from convsmith.data.look import Seen
+    from convsmith.data.look import Looks, Seen
     from convsmith.recipe.augmentation import Augment
     from convsmith.spec import Preprocessing
 
@@ -21,6 +21,9 @@ Split = Literal["train", "val", "extra"]
 
 Reader = Callable[[int], "tuple[Tensor, Tensor]"]
 """From a sample's number to its image, uint8 `[3, H, W]`, and its target; raises an ImageError for bad files."""
+
+Findings = tuple[list[str], list[str]]
+"""Lines worth printing about a data set, and warnings."""
 
 
 class Samples(Protocol):
@@ -87,6 +90,20 @@ class DataSet(Protocol):
     @property
     def names_digest(self) -> str:
         """Names the files, their classes and the splits, wherever the folder lies; nothing is read."""
+
+    def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:
+        """What a look at all samples tells before the first step: lines worth printing, and warnings.
+
+        Args:
+            looks: at each split.
+            used: which samples of `train` are learned from.
+
+        Raises:
+            ConvsmithError: nothing can be learned from it, or judged by it, as it is.
+        """
+
+    def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
+        """Raise the ImageTooLarge that judging by an image of this size would."""
 
     def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
         """How a split is read to learn from; random numbers come from torch's default generator."""

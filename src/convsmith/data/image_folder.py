@@ -7,9 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convsmith.data.dataset import Reader, Split
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.preprocess import check_size
+from convsmith.data.dataset import Findings, Reader, Split
+from convsmith.data.duplicates import duplicates
 from convsmith.data.index import Index, IndexBuilder, printable
 from convsmith.data.layout import class_folders, find_layout, quoted
+from convsmith.data.look import Looks
 from convsmith.data.nesting import Inside, check_nesting, inside_of
 from convsmith.data.remedies import remedy_for
 from convsmith.data.scan import held, images_below, leave_out_outputs, list_folder, others_note
@@ -44,6 +50,15 @@ class ImageFolder:
     def names_digest(self) -> str:
         """Names the files, their classes and the split, wherever the folder lies; nothing is read."""
         return f"{self.train.digest()} {self.val.digest()}"
+
+    def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:  # noqa: ARG002  # all
+        """The images that are where they must not be twice."""
+        return [], duplicates(self, looks["train"], looks["val"])
+
+    def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
+        """Raise the ImageTooLarge of a strip too long and thin to be resized."""
+        assert isinstance(preprocess, Preprocess)  # the recipe's validator holds it
+        check_size(width, height, preprocess)
 
     def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
         """How a split is read to learn from."""

@@ -13,16 +13,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.data.dataset import Reader, Split
+from convsmith.data.dataset import Findings, Reader, Split
+from convsmith.data.duplicates import duplicates
 from convsmith.data.index import printable
 from convsmith.data.label_sets import Colours
 from convsmith.data.layout import quoted
+from convsmith.data.look import Looks
 from convsmith.data.mask_contents import refuse_colours_without_table, unknown_classes
 from convsmith.data.mask_file import MaskRules
 from convsmith.data.mask_layouts import LAYOUTS
 from convsmith.data.mask_pairs import Pair, find_pairs, find_tree
+from convsmith.data.mask_size import check_val_size
 from convsmith.data.pairs import PairIndex, pack_pairs
 from convsmith.data.pixel_counts import count_pixels
+from convsmith.data.pixel_facts import count_of, require_pixels, shares, unseen_classes
 from convsmith.data.scan import list_folder, others_note
 from convsmith.data.split import split_files
 from convsmith.errors import ConvsmithError
@@ -46,6 +50,7 @@ class MaskFolder:
         val: the validation pairs; none of them where nothing is held out.
         extra: the pairs of the extra epochs; None where the recipe names none.
         notes: lines worth printing: what was left out, what was held out.
+        masks: the recipe's section that it was opened by.
     """
 
     root: Path
@@ -55,6 +60,7 @@ class MaskFolder:
     val: PairIndex
     extra: PairIndex | None
     notes: tuple[str, ...]
+    masks: Masks
 
     @property
     def names_digest(self) -> str:
@@ -78,6 +84,20 @@ class MaskFolder:
         """The pixels of each class, int64 `[K]`, in the masks of the training pairs at `used`."""
         return count_pixels(self.train.select(used), len(self.classes))
 
+    def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:
+        """The pixels of each class, classes without any, and images that are in training and validation."""
+        pixels = {"training": count_of(looks["train"], used), "validation": count_of(looks["val"])}
+        unseen = unseen_classes(self.train, pixels["training"], self.classes, self.masks)
+        if len(self.val):
+            require_pixels(self.val, pixels["validation"], self.classes, self.masks)
+        notes = [shares(kind, counted, self.classes) for kind, counted in pixels.items() if counted.any()]
+        return notes, [*([unseen] if unseen else []), *duplicates(self, looks["train"], looks["val"])]
+
+    def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
+        """Raise the ImageTooLarge of an image that the model may not look at, or whose answer cannot be held."""
+        assert isinstance(preprocess, WholeImage)  # the recipe's validator holds it
+        check_val_size(height, width, preprocess, len(self.classes))
+
     def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
         """How a split is read to learn from: images and masks, both augmented."""
         from convsmith.data.read_pair import TrainingPairs  # needs torch, which evaluate does without
@@ -85,11 +105,12 @@ class MaskFolder:
         assert isinstance(preprocess, WholeImage)  # the recipe's validator holds it
         return TrainingPairs(self.part(split), augment, preprocess)
 
-    def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:  # noqa: ARG002  # as it is
+    def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
         """How a split is read to be judged by: images and masks as they are."""
         from convsmith.data.read_pair import ValidationPairs
 
-        return ValidationPairs(self.part(split))
+        assert isinstance(preprocess, WholeImage)
+        return ValidationPairs(self.part(split), preprocess, len(self.classes))
 
 
 def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> MaskFolder:
@@ -134,6 +155,7 @@ def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> Ma
         pack_pairs(root, val, rules),
         pack_pairs(root, extra, rules) if extra is not None else None,
         tuple(notes),
+        masks,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convsmith.data.augment import pair_transform
+from convsmith.data.mask_size import check_val_size
 from convsmith.data.pairs import PairIndex
 from convsmith.data.read_image import pixels_of
 from convsmith.recipe.augmentation import Augment
@@ -41,8 +42,11 @@ class ValidationPairs:
     """Reads a pair as it is: uint8 `[3, H, W]` and `[H, W]`."""
 
     pairs: PairIndex
+    preprocess: WholeImage
+    num_classes: int
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
-        """Raises an ImageError if a file is bad or they do not fit."""
+        """Raises an ImageError if a file is bad or they do not fit, or if the image is too large to be judged by."""
         picture, mask = self.pairs.read(i)
+        check_val_size(picture.height, picture.width, self.preprocess, self.num_classes, str(self.pairs.image(i)))
         return torch.from_numpy(pixels_of(picture)).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)

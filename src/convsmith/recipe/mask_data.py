@@ -68,6 +68,9 @@ class Masks(Section):
     others: Literal["error", "ignore"] = Field(
         "error", description="Values and colours in the masks that are no class: an error, or they do not count."
     )
+    unseen_classes: Literal["error", "allow"] = Field(
+        "error", description="Classes that no pixel of the training masks has: an error, or allowed."
+    )
     classes: tuple[str, ...] | None = Field(
         None, description="Names of the classes 0, 1, 2 ...; null: the lines of classes.txt in the data folder."
     )

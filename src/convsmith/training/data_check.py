@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 
+from convsmith.bundle.decode import ImageTooLarge
 from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, positions_of_changed
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
 from convsmith.data.index import printable
 from convsmith.data.look import Looks
 from convsmith.data.record import Record
+from convsmith.data.sampler import used_samples
 from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.world import World
 from convsmith.machine import available_cores
@@ -19,6 +22,8 @@ from convsmith.training.bad_files import BadFiles
 from convsmith.training.distributed import Poll, broadcast, gather
 from convsmith.training.observers.base import Observer
 from convsmith.training.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 
 def check_data(
@@ -66,8 +71,31 @@ def check_data(
         record.write(joined(*looks.values()), unless=before)
     if poll.stopping:
         return
+    _refuse_sizes(recipe, dataset, looks["val"])
     bad = {split: bad_files_of(samples, looks[split]) for split, samples in splits(dataset).items()}
     _check_bad(recipe, dataset, bad, bad_files, progress)
+    if progress.step == 0:
+        _tell_findings(recipe, dataset, looks)
+
+
+def _tell_findings(recipe: Recipe, dataset: DataSet, looks: dict[Split, Looks]) -> None:
+    """Say what is worth knowing of the data, or raise a ConvsmithError if no training can come of them."""
+    used = used_samples(recipe.sampling, dataset.train.targets, recipe.seed)
+    notes, warnings = dataset.findings(looks, used)
+    for note in notes:
+        logger.info(note)
+    for warning in warnings:
+        logger.warning(warning)
+
+
+def _refuse_sizes(recipe: Recipe, dataset: DataSet, val: Looks) -> None:
+    """Add to the bad validation samples those that are too large to be judged by."""
+    sizes = np.stack([val.rows["height"], val.rows["width"]], axis=1)
+    for height, width in np.unique(sizes[sizes[:, 0] > 0], axis=0).tolist():
+        try:
+            dataset.check_val_size(height, width, recipe.preprocess)
+        except ImageTooLarge as error:
+            val.bad.update(dict.fromkeys(np.flatnonzero((sizes == (height, width)).all(axis=1)).tolist(), error))
 
 
 def _check_unchanged(dataset: DataSet, before: Looks, looks: dict[Split, Looks]) -> None:

@@ -1,0 +1,83 @@
+"""The same image twice, where it must not be: in training and validation, or in two classes."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.index import printable
+from convsmith.data.look import Looks
+from convsmith.errors import counted
+
+_COMPARED = 256  # pairs, byte by byte; of compressed pictures the look has never been wrong
+
+Pair = tuple[Path, Path]
+
+
+def duplicates(dataset: DataSet, train: Looks, val: Looks) -> list[str]:
+    """A line for each kind of copies that there are, with how many and an example; empty if there are none.
+
+    Args:
+        dataset: what was looked at.
+        train: the look at its training samples.
+        val: the one at its validation samples.
+    """
+    lines = []
+    leaked = _same(_in_both(dataset, train, val))
+    if leaked:
+        one, other = map(printable, leaked[0])
+        lines.append(
+            f"{len(leaked)} of {counted(len(dataset.val), 'validation image')} {_are(len(leaked))} among the training "
+            f"images too, byte for byte, such as {one} and {other}: what the model is judged by it has learned by heart"
+        )
+    twice = _same([*_in_two_classes(dataset.train, train), *_in_two_classes(dataset.val, val)])
+    if twice:
+        one, other = map(printable, twice[0])
+        images = f"{counted(len(twice), 'image')} {_are(len(twice))}"
+        lines.append(f"{images} in two classes, byte for byte, such as {one} and {other}")
+    return lines
+
+
+def _in_both(dataset: DataSet, train: Looks, val: Looks) -> Iterator[Pair]:
+    learned, judged = _content(train), _content(val)
+    order = np.argsort(learned, kind="stable")
+    for i in np.flatnonzero(np.isin(judged, learned) & (judged > 0)):
+        first = order[np.searchsorted(learned[order], judged[i])]
+        yield dataset.val.files(int(i))[0], dataset.train.files(int(first))[0]
+
+
+def _in_two_classes(samples: Samples, looks: Looks) -> Iterator[Pair]:
+    """Each sample that is another one's copy in a class of a higher number, with that one."""
+    content, targets = _content(looks), samples.targets
+    order = np.lexsort((targets, content))
+    same = (content[order][1:] == content[order][:-1]) & (content[order][1:] > 0)
+    for k in np.flatnonzero(same & (targets[order][1:] != targets[order][:-1])):
+        yield samples.files(int(order[k]))[0], samples.files(int(order[k + 1]))[0]
+
+
+def _content(looks: Looks) -> NDArray[np.uint64]:
+    """What tells the image of each sample from others; 0 for bad ones."""
+    content: NDArray[np.uint64] = np.where(looks.rows["height"] > 0, looks.rows["content"][:, 0], 0)
+    return content
+
+
+def _same(pairs: Iterator[Pair] | Sequence[Pair]) -> list[Pair]:
+    """Those that hold the same bytes, as far as they are compared."""
+    found = list(pairs)
+    return [pair for k, pair in enumerate(found) if k >= _COMPARED or _holds_the_same(pair)]
+
+
+def _holds_the_same(pair: Pair) -> bool:
+    with suppress(OSError):
+        return filecmp.cmp(*pair, shallow=False)
+    return False
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
