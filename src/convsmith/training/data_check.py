@@ -34,14 +34,18 @@ def check_data(
     watchers: Sequence[Observer],
     world: World,
     poll: Poll,
-) -> None:
+) -> list[int]:
     """Find files that cannot be decoded before a step is spent on them; returns early on a stop request.
 
     Of several processes each looks at a share. What was looked at before, and is recorded beside the run, is not looked
     at again.
 
+    Returns:
+        The positions of the largest and the smallest validation image.
+
     Raises:
-        ConvsmithError: there are some, and the recipe does not skip them or they are too many.
+        ConvsmithError: there are some, and the recipe does not skip them or they are too many; or, before the first
+            step, there is nothing to learn or to judge by.
     """
     decode = decodes(dataset.train, dataset.val)
     rules = f"{decode} {len(dataset.classes)} {recipe.data.masks}"
@@ -70,12 +74,13 @@ def check_data(
     if world.leads:
         record.write(joined(*looks.values()), unless=before)
     if poll.stopping:
-        return
+        return []
     _refuse_sizes(recipe, dataset, looks["val"])
     bad = {split: bad_files_of(samples, looks[split]) for split, samples in splits(dataset).items()}
     _check_bad(recipe, dataset, bad, bad_files, progress)
     if progress.step == 0:
         _tell_findings(recipe, dataset, looks)
+    return _extremes(looks["val"])
 
 
 def _tell_findings(recipe: Recipe, dataset: DataSet, looks: dict[Split, Looks]) -> None:
@@ -86,6 +91,13 @@ def _tell_findings(recipe: Recipe, dataset: DataSet, looks: dict[Split, Looks]) 
         logger.info(note)
     for warning in warnings:
         logger.warning(warning)
+
+
+def _extremes(val: Looks) -> list[int]:
+    pixels = val.rows["height"].astype(np.int64) * val.rows["width"]
+    good = np.setdiff1d(np.flatnonzero(pixels), list(val.bad))
+    ordered = good[np.argsort(pixels[good], kind="stable")].tolist()
+    return [ordered[-1], ordered[0]] if ordered else []
 
 
 def _refuse_sizes(recipe: Recipe, dataset: DataSet, val: Looks) -> None:

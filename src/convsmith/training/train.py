@@ -28,6 +28,7 @@ from convsmith.training.compilation import pays_to_compile
 from convsmith.training.data_check import check_data
 from convsmith.training.distributed import Poll, broadcast, joined
 from convsmith.training.divergence import FACTOR, LOWEST, Diverged
+from convsmith.training.dry_evaluation import try_evaluation
 from convsmith.training.generators import generators_kept
 from convsmith.training.log_file import log_file
 from convsmith.training.memory import OutOfMemory
@@ -230,9 +231,11 @@ def _train(
     bad_files = _bad_files(recipe, dataset, run.path, world)
     with StopRequest() as stop:
         poll = Poll(world, stop)
-        check_data(recipe, dataset, progress, bad_files, watchers, world, poll)
+        extremes = check_data(recipe, dataset, progress, bad_files, watchers, world, poll)
         while not poll.stopping:
             parts = make_parts(recipe, plan, dataset, progress, bad_files, watchers, world, poll)
+            if recipe.eval and progress.step == 0 and plan.total_steps:
+                try_evaluation(recipe, dataset, parts, extremes, plan.per_device_batch)
             if world.sharded:
                 if recipe.compile is True or progress.compiled:
                     logger.warning("the model is not compiled, because its weights are shared out")

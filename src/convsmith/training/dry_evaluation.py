@@ -1,0 +1,52 @@
+"""Judging by one image before the first step, since what fails there would fail after the first epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from convsmith.data.dataset import DataSet
+from convsmith.data.index import printable
+from convsmith.data.loader import Batch
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.schema import Recipe
+from convsmith.training.evaluation import NotFinite, evaluate
+from convsmith.training.memory import OutOfMemory
+from convsmith.training.parts import Parts
+
+
+def try_evaluation(recipe: Recipe, dataset: DataSet, parts: Parts, samples: Sequence[int], batch_size: int) -> None:
+    """Judge the model as it is by some validation images, and forget the answers.
+
+    Args:
+        recipe: of the training.
+        dataset: holds the images.
+        parts: model and task.
+        samples: which images; of those that all become one size the first will do.
+        batch_size: how many of them are judged at once.
+
+    Raises:
+        ConvsmithError: the model cannot judge one of them; it names the image.
+    """
+    read = dataset.validation_reader("val", recipe.preprocess)
+    copies = min(batch_size, len(dataset.val)) if parts.task.one_size else 1
+    for i in samples[:1] if parts.task.one_size else samples:
+        image, target = read(i)
+        batch = Batch(image.expand(copies, *image.shape), target.expand(copies, *target.shape), [])
+        seen = f"the validation image {printable(dataset.val.files(i)[0])}, {image.shape[2]} x {image.shape[1]} pixels"
+        try:
+            with suppress(NotFinite):  # before it has learned anything, a deep model may
+                evaluate(parts.model, parts.task, parts.as_input, [batch], parts.new_results(), lambda _: True)
+        except OutOfMemory as error:
+            smaller = "Look at images in parts with preprocess.window, choose a smaller size in preprocess"
+            raise ConvsmithError(
+                f"memory does not suffice to judge by {seen}", error.why, f"{smaller}, or set eval=false."
+            ) from error
+        except ConvsmithError as error:
+            raise ConvsmithError(f"the model cannot judge {seen}", f"{error.what}: {error.why}", error.fix) from error
+        except RuntimeError as error:  # torch's, of an image that is too small for the model
+            raise ConvsmithError(
+                f"the model cannot judge {seen}",
+                str(error).partition("\n")[0],
+                "Remove it if it is much smaller than the others, or choose a larger size in preprocess.",
+            ) from error

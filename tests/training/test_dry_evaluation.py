@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import convsmith as cs
+from convsmith.data.loader import Batch
+from convsmith.training.evaluation import NotFinite
+from convsmith.training.memory import OutOfMemory
+from tests.tasks.tiny_segmenter import name_tiny_segmenter
+from tests.training.conftest import SMALL
+from tests.training.scenes import scenes_recipe, write_scenes
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a training end where its first step would begin."""
+
+    def stop(*args: object) -> None:
+        raise Stopped
+
+    name_tiny_segmenter(monkeypatch)
+    monkeypatch.setattr("convsmith.training.train.Trainer", stop)
+
+
+def judged_before(recipe: cs.Recipe, data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Shapes of the images that are judged before the first step."""
+    shapes: list[tuple[int, ...]] = []
+
+    def note(model: Any, task: Any, as_input: Any, batches: Iterable[Batch], *rest: Any) -> None:
+        shapes.extend(tuple(batch.images.shape) for batch in batches)
+
+    monkeypatch.setattr("convsmith.training.dry_evaluation.evaluate", note)
+    with pytest.raises(Stopped):
+        cs.train(recipe, data, out)
+    return shapes
+
+
+def refusal(error: Exception, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cs.ConvsmithError:
+    """What is said if judging raises an error."""
+
+    def fail(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr("convsmith.training.dry_evaluation.evaluate", fail)
+    with pytest.raises(cs.ConvsmithError) as caught:
+        cs.train(scenes_recipe(tmp_path), data, tmp_path / "run")
+    return caught.value
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    return write_scenes(tmp_path / "scenes")
+
+
+def test_the_largest_and_the_smallest_image_are_judged(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, _, *large), (_, _, *small) = judged_before(scenes_recipe(tmp_path), scenes, tmp_path / "run", monkeypatch)
+    assert large[0] * large[1] > small[0] * small[1]
+
+
+def test_images_of_one_size_are_judged_as_a_batch(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = cs.load_recipe("digits", SMALL)
+    assert judged_before(recipe, digits, tmp_path / "run", monkeypatch) == [(8, 3, 16, 16)]
+
+
+def test_nothing_is_judged_where_nothing_will_be(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = cs.load_recipe("digits", [*SMALL, "eval=false"])
+    assert judged_before(recipe, digits, tmp_path / "run", monkeypatch) == []
+
+
+def test_an_image_that_memory_has_no_room_for_is_named_with_the_key(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = refusal(OutOfMemory(1, "no memory is left"), scenes, tmp_path, monkeypatch)
+    assert f"{scenes}/images/val/" in error.what
+    assert "preprocess.window" in error.fix
+
+
+def test_an_image_that_the_model_cannot_take_is_named(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = refusal(RuntimeError("Kernel size is too large\nat"), scenes, tmp_path, monkeypatch)
+    assert f"{scenes}/images/val/" in error.what
+    assert error.why == "Kernel size is too large"
+
+
+def test_logits_that_are_not_finite_before_the_first_step_are_no_error(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise NotFinite("conv1")
+
+    monkeypatch.setattr("convsmith.training.dry_evaluation.evaluate", fail)
+    with pytest.raises(Stopped):
+        cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "run")
