@@ -60,7 +60,7 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
     Raises:
         ConvsmithError: it is no folder of images to learn from, or no image of the sample can be read.
     """
-    words = _masks_of(data, overrides)
+    words = masks_of(data, overrides)
     if words is not None:
         return _choose_for_masks(data, words, overrides)
     folder = open_image_folder(data, Data().val_fraction)
@@ -155,7 +155,7 @@ def _sizes(root: Path, samples: Samples) -> NDArray[np.int64]:
     return np.array(sizes)
 
 
-def _masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
+def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
     """What to say of a folder's masks, as `key=value` words; None where it holds none.
 
     Raises:

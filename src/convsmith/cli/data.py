@@ -7,11 +7,70 @@ from typing import Annotated
 
 import typer
 
-from convsmith.cli.options import AsJson
+from convsmith.cli.options import AsJson, Overrides
 
 app = typer.Typer(no_args_is_help=True, help="Images to train on.")
 demo = typer.Typer(no_args_is_help=True, help="Write a real data set that needs no download.")
 app.add_typer(demo, name="demo")
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Argument(help="Folder of images, as `convsmith train` takes it.")],
+    overrides: Overrides = None,
+    *,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Name of a packaged recipe, or path of a YAML file.  [default: one for such a folder]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at every image and mask, as a training does before its first step, and say what is wrong.
+
+    Images that cannot be read, the pixels of each class in masks, copies across splits and classes, and validation
+    images too large to be judged by. The exit code is 2 if a training would refuse the data.
+
+    Example: convsmith data check photos/
+
+    Example: convsmith data check streets/ --recipe hrnet_w18_seg-folder data.masks.others=ignore
+    """
+    import json
+    from functools import partial
+
+    from convsmith.analyze.check_data import check_data
+    from convsmith.analyze.choose_recipe import masks_of
+    from convsmith.cli.progress import progress_bar
+    from convsmith.cli.text import printable
+    from convsmith.recipe.load import load_recipe
+
+    words = overrides or []
+    if recipe is None:
+        of_masks = masks_of(data, words)
+        recipe = "resnet18-folder" if of_masks is None else "hrnet_w18_seg-folder"
+        words = [*(of_masks or ()), *words]
+    with progress_bar() as progress:
+        found = check_data(load_recipe(recipe, words), data, partial(progress, "check"))
+    if as_json:
+        print(json.dumps(found.to_dict()))
+    else:
+        for split, count in found.samples.items():
+            sizes = found.sizes[split]
+            span = f", {_pixels(sizes[0])} to {_pixels(sizes[1])} pixels" if sizes else ""
+            print(f"{split + ':':6} {count:,} images{span}")
+        for line in found.notes:
+            print(printable(line))
+        for line in found.warnings:
+            print(f"warning: {printable(line)}")
+        for file in found.bad:
+            print(f"bad:   {printable(file.path)}: {printable(file.told)}")
+        if found.problem:
+            print(f"error: {found.problem}")
+    if not found.usable:
+        raise typer.Exit(2)
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[1]} x {size[0]}"
 
 
 @demo.command()

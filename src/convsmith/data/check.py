@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import ImageError
-from convsmith.data.dataset import Samples
+from convsmith.bundle.decode import ImageError, ImageTooLarge
+from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.index import printable
 from convsmith.data.look import PIXELS, ROW, Looks, look_at
 from convsmith.data.processes import in_processes
 from convsmith.machine import available_cores
+from convsmith.spec import Preprocessing
 
 DECODE_LIMIT = 2**30
 _CHUNK = 64
@@ -108,8 +109,19 @@ def look(
     return Looks(rows, np.concatenate(pixels), bad)
 
 
+def mark_too_large(dataset: DataSet, preprocess: Preprocessing, val: Looks) -> None:
+    """Add to the bad ones the validation samples that are too large to be judged by."""
+    sizes = np.stack([val.rows["height"], val.rows["width"]], axis=1)
+    for height, width in np.unique(sizes[sizes[:, 0] > 0], axis=0).tolist():
+        try:
+            dataset.check_val_size(height, width, preprocess)
+        except ImageTooLarge as error:
+            val.bad.update(dict.fromkeys(np.flatnonzero((sizes == (height, width)).all(axis=1)).tolist(), error))
+
+
 def joined(*parts: Looks) -> Looks:
     """The looks at several samples as one."""
+    parts = (*parts, NOTHING)  # of no parts, too
     starts = np.cumsum([0, *(len(part.rows) for part in parts)])
     return Looks(
         np.concatenate([part.rows for part in parts]),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.decode import ImageError
 from convsmith.data.layout import quoted
 from convsmith.data.look import Looks
-from convsmith.data.mask_file import values_in
+from convsmith.data.mask_file import pixels_in
 from convsmith.data.pairs import PairIndex
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
@@ -100,9 +100,10 @@ def _values(pairs: PairIndex) -> list[int]:
     found: set[int] = set()
     for i in np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT)).round().astype(int):
         try:
-            found |= values_in(pairs.mask(i))
+            pixels = pixels_in(pairs.mask(i))
         except ImageError:  # a bad one, which is left out
             continue
+        found |= set(np.unique(pixels).tolist()) if pixels.ndim == 2 else set()
     return sorted(found)[:30]
 
 

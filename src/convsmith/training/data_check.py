@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convsmith.bundle.decode import ImageTooLarge
-from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, positions_of_changed
+from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, mark_too_large, positions_of_changed
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
 from convsmith.data.index import printable
 from convsmith.data.look import Looks
@@ -75,7 +74,7 @@ def check_data(
         record.write(joined(*looks.values()), unless=before)
     if poll.stopping:
         return []
-    _refuse_sizes(recipe, dataset, looks["val"])
+    mark_too_large(dataset, recipe.preprocess, looks["val"])
     bad = {split: bad_files_of(samples, looks[split]) for split, samples in splits(dataset).items()}
     _check_bad(recipe, dataset, bad, bad_files, progress)
     if progress.step == 0:
@@ -98,16 +97,6 @@ def _extremes(val: Looks) -> list[int]:
     good = np.setdiff1d(np.flatnonzero(pixels), list(val.bad))
     ordered = good[np.argsort(pixels[good], kind="stable")].tolist()
     return [ordered[-1], ordered[0]] if ordered else []
-
-
-def _refuse_sizes(recipe: Recipe, dataset: DataSet, val: Looks) -> None:
-    """Add to the bad validation samples those that are too large to be judged by."""
-    sizes = np.stack([val.rows["height"], val.rows["width"]], axis=1)
-    for height, width in np.unique(sizes[sizes[:, 0] > 0], axis=0).tolist():
-        try:
-            dataset.check_val_size(height, width, recipe.preprocess)
-        except ImageTooLarge as error:
-            val.bad.update(dict.fromkeys(np.flatnonzero((sizes == (height, width)).all(axis=1)).tolist(), error))
 
 
 def _check_unchanged(dataset: DataSet, before: Looks, looks: dict[Split, Looks]) -> None:
