@@ -22,7 +22,8 @@ def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
 
 def test_a_run_holds_everything_that_the_design_names(run: cs.Run) -> None:
     names = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
-    assert names == {"recipe.yaml", "plan.json", "metrics.jsonl", "log.txt", "checkpoints", "bundle", "tensorboard"}
+    written = {"recipe.yaml", "plan.json", "metrics.jsonl", "log.txt", "data_check.npz"}
+    assert names == {*written, "checkpoints", "bundle", "tensorboard"}
 
 
 def test_the_last_and_the_best_checkpoint_are_links_to_steps(run: cs.Run) -> None:
