@@ -73,18 +73,18 @@ def _batches(text: str) -> list[int]:
 def _print(report: Benchmark) -> None:
     from rich.markup import escape
 
-    from convsmith.cli.tables import console_and_table
+    from convsmith.cli.tables import add_figures, add_names, new_table, print_table
 
-    console, table = console_and_table(width=140)
-    for name in ("bundle", "runtime", "batch", "stage"):
-        table.add_column(name, overflow="fold")
-    for name in ("p50 ms", "p90 ms", "p99 ms", "images/s", "runs"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = new_table()
+    add_names(table, "bundle", "runtime")
+    add_figures(table, "batch")
+    add_names(table, "stage")
+    add_figures(table, "p50 ms", "p90 ms", "p99 ms", "images/s", "runs")
     for row in report.rows:
         times = (f"{value:.2f}" for value in (row.p50, row.p90, row.p99))
         name = escape(printable(row.bundle))
         speed = f"{row.images_per_second:,.1f}"
         table.add_row(name, row.runtime, str(row.batch), row.stage, *times, speed, str(row.runs))
-    console.print(table)
+    print_table(table)
     print(f"threads: {report.threads} for inference, 1 for decoding and preprocessing; times are of a whole batch")
     print(f"images: {printable(report.images)}")

@@ -12,6 +12,8 @@ from convsmith.cli.text import printable
 from convsmith.errors import counted
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from convsmith.analyze.evaluate import Evaluation
     from convsmith.analyze.evaluate_masks import MaskEvaluation
 
@@ -78,47 +80,58 @@ def evaluate(
 
 
 def _print_classes(report: Evaluation) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from convsmith.cli.tables import fits, print_table
 
-    console = Console()
     images = counted(report.images, "validation image" if report.held_out else "image")
-    figures = f"top-1 {report.top1:.2%}  top-5 {report.top5:.2%}  loss {report.loss:.4f}"
-    console.print(f"{images}  {figures}", highlight=False)
-    show_confusion = len(report.labels) <= MAX_CONFUSION
+    print(f"{images}  top-1 {report.top1:.2%}  top-5 {report.top5:.2%}  loss {report.loss:.4f}")
+    classes = len(report.labels)
+    shown = classes if classes <= MAX_CONFUSION else 0
+    while shown and not fits(_class_table(report, shown)):
+        shown -= 1
+    print_table(_class_table(report, shown))
+    if shown:
+        print("Columns are what the bundle says; --json has all figures.")
+    if shown < classes:
+        print(f"What the bundle says has {classes - shown} more columns than fit here; --json has them all.")
+
+
+def _class_table(report: Evaluation, shown: int) -> Table:
+    """A line for each class, with the first columns of the confusion."""
+    from rich.markup import escape
+
+    from convsmith.cli.tables import add_figures, add_names, new_table
+
     labels = [escape(printable(label)) for label in report.labels]
-    table = Table("class", "images", "right", *(labels if show_confusion else []))
-    for k, label in enumerate(labels):
-        row, right = report.confusion[k], report.per_class[k]
-        cells = [str(count) if count else "" for count in row] if show_confusion else []
-        table.add_row(label, str(sum(row)), "" if right is None else f"{right:.2%}", *cells)
-    console.print(table)
-    if show_confusion:
-        console.print("Columns are what the bundle says; --json has all figures.", highlight=False)
+    table = new_table()
+    add_names(table, "class")
+    add_figures(table, "images", "right")
+    add_names(table, *labels[:shown])
+    for label, row, right in zip(labels, report.confusion, report.per_class, strict=True):
+        counts = [str(count) if count else "" for count in row[:shown]]
+        table.add_row(label, str(sum(row)), "" if right is None else f"{right:.2%}", *counts)
+    return table
 
 
 def _print_masks(report: MaskEvaluation) -> None:
-    from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    console = Console()
+    from convsmith.cli.tables import add_figures, add_names, new_table, print_table
+
     images = counted(report.images, "validation image" if report.held_out else "image")
     figures = {"mIoU": report.miou, "mean accuracy": report.mean_accuracy, "pixel accuracy": report.pixel_accuracy}
     if report.boundary_iou is not None:
         figures["boundary IoU"] = report.boundary_iou
     words = [f"{name} {value:.2%}" for name, value in figures.items()]
-    console.print(f"{images}  {'  '.join(words)}", highlight=False, soft_wrap=True)
-    table = Table("class", "pixels", "IoU", "right")
+    print(f"{images}  {'  '.join(words)}")
+    table = new_table()
+    add_names(table, "class")
+    add_figures(table, "pixels", "IoU", "right")
     total = sum(report.pixels)
     rows = zip(report.labels, report.pixels, report.iou, report.accuracy, strict=True)
     for label, pixels, iou, right in rows:
         shares = [f"{pixels / total:.2%}", f"{iou:.2%}", f"{right:.2%}"] if pixels else ["", "", ""]
         table.add_row(escape(printable(label)), *shares)
-    console.print(table)
+    print_table(table)
     absent = report.pixels.count(0)
     if absent:
-        console.print(
-            f"Classes without pixels there count as 0 in the means: {absent} of {len(report.pixels)}.", highlight=False
-        )
+        print(f"Classes without pixels there count as 0 in the means: {absent} of {len(report.pixels)}.")

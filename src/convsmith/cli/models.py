@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from convsmith.cli.options import FactsAsJson
-from convsmith.cli.tables import console_and_table
+from convsmith.cli.tables import add_figures, add_names, new_table, print_table
 
 
 def models(
@@ -45,16 +45,14 @@ def models(
         rows = [{"name": name, **it._asdict(), "weights": weights[name]} for name, it in facts.items()]
         print(json.dumps(rows, indent=2))
         return
-    console, table = console_and_table(width=120)
-    table.add_column("name", no_wrap=True)
-    table.add_column("task", no_wrap=True)
-    for column in ("params", "GMACs", "at"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("weights", overflow="fold")
+    table = new_table()
+    add_names(table, "name", "task")
+    add_figures(table, "params", "GMACs", "at")
+    add_names(table, "weights")
     for name, it in facts.items():
         size = "x".join(map(str, it.size))
         table.add_row(name, it.task, f"{it.params / 1e6:.1f} M", f"{it.gmacs:.2f}", size, ", ".join(weights[name]))
-    console.print(table)
+    print_table(table)
 
 
 def _none_fits(pattern: str, known: Iterable[str]) -> NoReturn:

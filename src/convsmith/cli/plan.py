@@ -56,13 +56,11 @@ def _solve(recipe: Recipe, num_samples: int, nodes: int, devices: int, extra_sam
 
 
 def _print(recipe: Recipe, plan: Plan) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
+    from convsmith.cli.tables import add_names, new_table, print_table
     from convsmith.recipe.schedules import warmup_steps
 
-    table = Table(box=box.SIMPLE, show_header=False)
+    table = new_table(header=False)
+    add_names(table, "", "")
     division = f"{counted(plan.world_size, 'device')} x {plan.per_device_batch} x {plan.accumulation} accumulated"
     table.add_row("effective batch", f"{plan.effective_batch} = {division}")
     table.add_row("samples", f"{plan.num_samples:,}, last batch of an epoch: {recipe.data.last_batch}")
@@ -85,4 +83,4 @@ def _print(recipe: Recipe, plan: Plan) -> None:
     if plan.params is not None and plan.gmacs is not None and plan.memory_bytes is not None:
         table.add_row("model", f"{recipe.model.name}: {plan.params:,} parameters, {plan.gmacs:.4g} GMACs per image")
         table.add_row("memory", f"about {plan.memory_bytes / 2**30:.2f} GiB per device")
-    Console().print(table)
+    print_table(table)

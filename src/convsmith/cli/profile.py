@@ -51,21 +51,21 @@ def profile(
 
 
 def _print(result: StepProfile, out: Path) -> None:
-    from convsmith.cli.tables import console_and_table
+    from convsmith.cli.tables import add_figures, add_names, new_table, print_table
 
-    console, table = console_and_table(140)
-    for name in ("operator", "ms", "share", "calls"):
-        table.add_column(name, justify="left" if name == "operator" else "right")
+    table = new_table()
+    add_names(table, "operator")
+    add_figures(table, "ms", "share", "calls")
     for row in result.operators[:ROWS]:
         table.add_row(row.name, f"{1000 * row.seconds:.2f}", f"{row.share:.1%}", f"{row.calls:.0f}")
-    console.print(table)
-    console, table = console_and_table(140)
-    for name in ("module", "kind", "ms", "forward", "backward", "share"):
-        table.add_column(name, justify="left" if name in ("module", "kind") else "right")
+    print_table(table)
+    table = new_table()
+    add_names(table, "module", "kind")
+    add_figures(table, "ms", "forward", "backward", "share")
     for row in result.modules[:ROWS]:
         times = (row.seconds, row.forward, row.seconds - row.forward)
         table.add_row(row.name, row.kind, *(f"{1000 * it:.2f}" for it in times), f"{row.share:.1%}")
-    console.print(table)
+    print_table(table)
     speed = f"{result.batch / result.seconds:,.1f} images/s"
     place = f"{result.device} in {result.precision}, {counted(result.workers, 'loader worker')}"
     print(f"step:  {1000 * result.seconds:.1f} ms for {counted(result.batch, 'image')}, {speed}; {place}")

@@ -132,17 +132,17 @@ def _print(report: Quantization, out: Path) -> None:
 
 def print_forms(forms: Mapping[str, Form], report: Quantization | Distilled) -> None:
     """A table of models: size, speed and what they get right; and a line that says how that was measured."""
-    from convsmith.cli.tables import console_and_table
+    from convsmith.cli.tables import add_figures, add_names, new_table, print_table
     from convsmith.cli.text import metric_name
 
     metric = metric_name(report.metric)
-    console, table = console_and_table(100)
-    for name in ("model", "MB", "ms", "images/s", metric):
-        table.add_column(name, justify="left" if name == "model" else "right")
+    table = new_table()
+    add_names(table, "model")
+    add_figures(table, "MB", "ms", "images/s", metric)
     for name, form in forms.items():
         cells = (f"{form.bytes / 1e6:.2f}", f"{form.latency_ms:.2f}", f"{form.images_per_second:.1f}")
         table.add_row(name, *cells, f"{form.metrics[report.metric]:.2%}")
-    console.print(table)
+    print_table(table)
     height, width = report.size
     print(
         f"onnxruntime, {report.threads} threads, images of {height}x{width}; latency of one image, throughput of "

@@ -30,17 +30,13 @@ def recipes(
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    from convsmith.cli.tables import add_names, new_table, print_table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("name", no_wrap=True)
-    table.add_column("description", overflow="fold")
-    table.add_column("source", overflow="fold")
+    table = new_table()
+    add_names(table, "name", "description", "source")
     for row in rows:
         table.add_row(*row.values())
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

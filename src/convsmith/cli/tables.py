@@ -1,21 +1,70 @@
-"""Tables of facts that commands print."""
+"""Tables that commands print, in which no figure is cut off."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_FOLDED = 8  # characters of a column of names that must fit
 
-def console_and_table(width: int) -> tuple[Console, Table]:
-    """Where to print, and an empty table; `width` is for files and pipes, which have none: nothing is cut off."""
+
+def new_table(header: bool = True) -> Table:
+    """An empty table, to be filled by `add_names` and `add_figures`."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = width
-    return console, Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(box=box.SIMPLE_HEAD if header else box.SIMPLE, show_header=header, pad_edge=False)
+
+
+def add_names(table: Table, *headers: str) -> None:
+    """Columns of words, which go on in the next line where room is short."""
+    for header in headers:
+        table.add_column(header, overflow="fold")
+
+
+def add_figures(table: Table, *headers: str) -> None:
+    """Columns of figures, which are always in one line."""
+    for header in headers:
+        table.add_column(header, justify="right", no_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """Print it as wide as the terminal or COLUMNS says, or as its figures need; without these, as it likes to be."""
+    console = _console()
+    natural, least = _widths(console, table)
+    console.width = max(console.width, least) if _is_limited(console) else natural
+    console.print(table)
+
+
+def fits(table: Table) -> bool:
+    """Whether the table can be printed without lines that are too long."""
+    console = _console()
+    return not _is_limited(console) or _widths(console, table)[1] <= console.width
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _is_limited(console: Console) -> bool:
+    return console.is_terminal or "COLUMNS" in os.environ
+
+
+def _widths(console: Console, table: Table) -> tuple[int, int]:
+    """How wide the table likes to be, and has to be."""
+    from rich.measure import Measurement
+
+    options = console.options.update(max_width=100_000)
+    natural = Measurement.get(console, options, table).maximum
+    least = natural
+    for column in table.columns:
+        if not column.no_wrap:
+            cells = (Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
+            least -= max(0, max(cells) - _FOLDED)
+    return natural, least

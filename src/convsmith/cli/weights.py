@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from convsmith.cli.options import FactsAsJson
-from convsmith.cli.tables import console_and_table
+from convsmith.cli.tables import add_figures, add_names, new_table, print_table
 
 
 def weights(
@@ -32,18 +32,16 @@ def weights(
             fix="`convsmith weights` lists them all.",
         )
     if as_json:
-        print(json.dumps([row.model_dump(mode="json") for row in rows], indent=2, ensure_ascii=False))
+        print(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
         return
-    console, table = console_and_table(width=200)
-    table.add_column("name", no_wrap=True)
-    for column in ("top-1", "top-5", "mIoU", "size", "params", "GMACs"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("dataset", overflow="fold")
-    table.add_column("licence", overflow="fold")
+    table = new_table()
+    add_names(table, "name")
+    add_figures(table, "top-1", "top-5", "mIoU", "size", "params", "GMACs")
+    add_names(table, "dataset", "licence")
     for row in rows:
         accuracy = ("-" if value is None else f"{value:.2f}" for value in (row.top1, row.top5, row.miou))
         height, width = row.input_size
         size = str(height) if height == width else f"{height}x{width}"
         cost = (size, f"{row.params / 1e6:.1f} M", f"{row.gmacs:.2f}")
         table.add_row(row.name, *accuracy, *cost, row.dataset, row.licence)
-    console.print(table)
+    print_table(table)
