@@ -51,19 +51,21 @@ def test_an_unreadable_file_cannot_steer_the_terminal(tmp_path: Path, photos: Pa
 
 
 def test_a_folder_that_was_split_otherwise_is_judged_with_a_warning(tmp_path: Path, photos: Path) -> None:
-    assert run(write_colour_bundle(tmp_path / "bundle", data_digest="other data"), photos).stderr == WARNING
+    assert WARNING in run(write_colour_bundle(tmp_path / "bundle", data_digest="other data"), photos).stderr
 
 
 def test_the_folder_that_training_split_is_judged_without_a_warning(tmp_path: Path, photos: Path) -> None:
     recipe, digest = {"data": {"val_fraction": 0.5}}, data_digest(open_image_folder(photos, 0.5))
-    assert run(write_colour_bundle(tmp_path / "bundle", recipe=recipe, data_digest=digest), photos).stderr == ""
+    bundle = write_colour_bundle(tmp_path / "bundle", recipe=recipe, data_digest=digest)
+    assert WARNING not in run(bundle, photos).stderr
 
 
 def test_a_folder_with_val_is_judged_without_a_warning(tmp_path: Path, photos: Path) -> None:
     (tmp_path / "data").mkdir()
     photos.rename(tmp_path / "data" / "val")
-    assert run(write_colour_bundle(tmp_path / "bundle", data_digest="other data"), tmp_path / "data").stderr == ""
+    bundle = write_colour_bundle(tmp_path / "bundle", data_digest="other data")
+    assert WARNING not in run(bundle, tmp_path / "data").stderr
 
 
 def test_a_bundle_of_unknown_data_is_judged_without_a_warning(colour_bundle: Path, photos: Path) -> None:
-    assert run(colour_bundle, photos).stderr == ""
+    assert WARNING not in run(colour_bundle, photos).stderr

@@ -49,7 +49,7 @@ def test_validation_images_of_the_training_are_called_so(
     evaluate(write_pixel_bundle(tmp_path / "bundle", recipe=recipe, data_digest=digest), "--data", data)
     shown = capsys.readouterr()
     assert shown.out.startswith("2 validation images")
-    assert shown.err == ""
+    assert WARNING not in shown.err
 
 
 def test_json_is_one_object_with_all_figures(
@@ -114,13 +114,13 @@ def test_images_left_out_are_named_on_stderr(
     assert "1.png" in shown.err
 
 
-@pytest.mark.parametrize(("part", "warning"), [("val", ""), ("train", WARNING)])
+@pytest.mark.parametrize(("part", "warned"), [("val", False), ("train", True)])
 def test_other_data_are_judged_with_a_warning_where_the_bundle_may_have_learned_from_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, warning: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, warned: bool
 ) -> None:
     data = write_stripes(tmp_path / "data", part, VAL)
     evaluate(write_pixel_bundle(tmp_path / "bundle", data_digest="other data"), "--data", data)
-    assert capsys.readouterr().err == warning
+    assert (WARNING in capsys.readouterr().err) == warned
 
 
 def test_boundaries_of_a_classifier_are_an_error(
