@@ -64,6 +64,7 @@ def test_a_lost_process_is_started_again_and_the_result_is_that_of_plain_torchru
         errors = finish(process)
     assert "step 0 of 18" in errors
     assert errors.count(" of 18\n") == 2
+    assert "a process was lost: all start again from the last checkpoint (restart 1 of 1)" in errors
     assert_same_run(uninterrupted, tmp_path)
 
 

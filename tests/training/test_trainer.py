@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.training.checkpoint import latest_checkpoint
 from convsmith.training.observers.base import Record
+from convsmith.training.signals import StopNow
 from convsmith.training.trainer import Trainer
 from tests.training.linear_trainer import SIZE, note_groups, stop_during_step, trainer, weights
 
@@ -168,6 +170,17 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_and_the_one_before_stay
     assert checkpoint is not None
     assert checkpoint.state["step"] == 4
     assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_signal_while_passes_are_compiled_ends_the_run_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = trainer(tmp_path)
+    made.stepper._compiles = True
+    monkeypatch.setattr(made.stepper, "_pass", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    with made.parts.poll.stop, pytest.raises(StopNow):
+        made.fit()
+    assert made.state.step == 0
 
 
 def test_a_stop_request_saves_the_step_that_was_done(tmp_path: Path) -> None:

@@ -211,13 +211,14 @@ def _into_shared_memory(batch: Any) -> Any:
 
 
 def _leave_signals_to_the_main_process(_worker: int) -> None:
-    """Let a worker outlive a Ctrl-C, SIGTERM or SIGUSR1 for all processes: the main one still needs its batches.
+    """Let a worker outlive a signal for all processes, such as Ctrl-C: the main one still needs its batches.
 
     Only the main process itself may end a worker by SIGTERM, as it does when it exits with a loader still running.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGUSR1"):  # not on Windows
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_wait_for_the_end, args=(os.getppid(),), daemon=True).start()

@@ -67,6 +67,10 @@ def _run(arguments: Sequence[str], processes: int, max_restarts: int) -> None:
     for name in list(logging.root.manager.loggerDict):  # each has a level of its own; the user gets one message, ours
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    agent, restarts = logging.getLogger("torch.distributed.elastic.agent.server.api"), _Restarts(max_restarts)
+    agent.setLevel(logging.INFO)
+    agent.propagate = False
+    agent.addHandler(restarts)
     with tempfile.TemporaryDirectory(prefix="convsmith-") as folder:
         os.environ[FOLDER_VARIABLE] = folder
         config = LaunchConfig(
@@ -89,6 +93,23 @@ def _run(arguments: Sequence[str], processes: int, max_restarts: int) -> None:
             raise _failed(reports(Path(folder)), {}, signal.Signals(error.sigval)) from None
         finally:
             del os.environ[FOLDER_VARIABLE]
+            agent.removeHandler(restarts)
+
+
+class _Restarts(logging.Handler):
+    """Says that all begin again when torchrun's agent does so, which takes some seconds; the agent only logs it."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most, self._count = most, 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "will restart worker group" in record.getMessage():
+            self._count += 1
+            logger.warning(
+                "a process was lost: all start again from the last checkpoint (restart %d of %d)",
+                self._count, self._most,
+            )  # fmt: skip
 
 
 def _failed(given: list[Report], failures: Mapping[int, Any], asked: signal.Signals | None = None) -> LaunchFailed:

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -167,6 +167,10 @@ class Poll:
             self._saving, self._diverged = bool(save), bool(diverged)
             if number and self.stop.signal is None:
                 self.stop.signal = signal.Signals(number)
+
+    def leaving_at_once(self) -> AbstractContextManager[None]:
+        """Let a signal end the block by a StopNow, unless other processes would then wait for this one."""
+        return self.stop.at_once() if self._world.size == 1 else nullcontext()
 
     def now(self) -> bool:
         """Agree at once; whether all stop."""

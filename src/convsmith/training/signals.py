@@ -1,26 +1,35 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 ask a run to stop at the next step edge; the handler itself only takes a note."""
+"""Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 ask a run to stop at the next step edge; the handler only takes a note."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 _SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if hasattr(signal, "SIGUSR1"):  # not on Windows
     _SIGNALS.append(signal.SIGUSR1)  # what schedulers such as Slurm send before the time is up
+    _SIGNALS.append(signal.SIGHUP)  # the terminal is closed, or the connection to it lost
+
+
+class StopNow(BaseException):
+    """A signal came where nothing is lost by leaving at once; not an Exception, which others would take for theirs."""
 
 
 class StopRequest:
-    """A context in which SIGINT, SIGTERM and SIGUSR1 set `signal` instead of ending the process; the first one counts.
+    """A context in which signals that end a process set `signal` instead; the first one counts.
 
-    A second signal of the same kind acts as usual, for those who cannot wait; a second SIGUSR1 says nothing new.
-    Outside the main thread, where Python allows no handlers, nothing is changed.
+    A second Ctrl-C or SIGTERM acts as usual, for those who cannot wait; a second SIGUSR1 or SIGHUP says nothing new. A
+    SIGHUP that is ignored, as `nohup` has it, stays so. Outside the main thread, where Python allows no handlers,
+    nothing is changed.
     """
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._at_once = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def __bool__(self) -> bool:
@@ -28,14 +37,28 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS}
+            ignored = {it for it in _SIGNALS if it.name == "SIGHUP" and signal.getsignal(it) == signal.SIG_IGN}
+            self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS if number not in ignored}
         return self
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let a signal end the block by a StopNow: it takes long, and what it did need not be saved."""
+        self._at_once = True
+        try:
+            if self:
+                raise StopNow
+            yield
+        finally:
+            self._at_once = False
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         came = signal.Signals(number)
         self.signal = self.signal or came
         if came in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._previous[came])
+        if self._at_once:
+            raise StopNow
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -62,6 +63,7 @@ class Stepper:
         self.watch = LossWatch(parts.model)
         self._each_epoch = EachEpoch(parts.model, recipe, plan)
         self._begun_epoch = -1
+        self._compiles = bool(progress.compiled)
         self.source: Iterator[Batch] | None = None
         self._last_pass: Callable[[], Tensor] | None = None
 
@@ -83,7 +85,10 @@ class Stepper:
             with out_of_memory_is_named(self.plan.per_device_batch, in_update=True):
                 self.replicas.begin_epoch()
         self.source = self.source or self.batches()
-        losses = self._passes(self.source, epoch)
+        first, self._compiles = self._compiles, False
+        # passes that compile take long, and leave nothing worth saving
+        with self.parts.poll.leaving_at_once() if first else nullcontext():
+            losses = self._passes(self.source, epoch)
         with out_of_memory_is_named(self.plan.per_device_batch, in_update=True):
             self._update(losses)
         self.state.step += 1

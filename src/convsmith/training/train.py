@@ -43,7 +43,7 @@ from convsmith.training.progress import Progress
 from convsmith.training.resume import begin, checkpoint_to_go_on_from, given_to_all, gone_back, progress_of
 from convsmith.training.run import Run
 from convsmith.training.run_weights import start_digest
-from convsmith.training.signals import StopRequest
+from convsmith.training.signals import StopNow, StopRequest
 from convsmith.training.stepper import Stepper
 from convsmith.training.trainer import Trainer
 
@@ -244,9 +244,16 @@ def _train(
                 if progress.compiled is not None:
                     how = ("as it is", "compiled")[bool(recipe.compile)]
                     logger.warning("the model now computes %s: results may differ in the last bits", how)
-                progress.compiled = broadcast(world, world.leads and pays_to_compile(recipe, plan, parts, progress))
+                try:
+                    with poll.leaving_at_once():
+                        pays = world.leads and pays_to_compile(recipe, plan, parts, progress)
+                except StopNow:
+                    break
+                progress.compiled = broadcast(world, pays)
             try:
                 Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
+                break
+            except StopNow:
                 break
             except Diverged as error:
                 if recipe.on_divergence == "stop" or progress.lr_factor <= LOWEST:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, Any, cast
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -23,6 +25,8 @@ class _Speed(ProgressColumn):
 class Console(Observer):
     """Progress bars on a terminal; elsewhere one plain line every ten seconds. One line for each record.
 
+    A terminal that was closed costs the lines, not the training.
+
     Log messages of the package appear above the bars.
 
     Args:
@@ -31,6 +35,7 @@ class Console(Observer):
 
     def __init__(self, console: RichConsole | None = None) -> None:
         self._console = console or RichConsole(stderr=True)
+        self._console.file = cast("IO[str]", _Terminal(self._console.file))
         self._live = self._console.is_terminal
         columns = (TextColumn("{task.description:9}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
         self._bars = Progress(*columns, _Speed(), TimeRemainingColumn(), TextColumn("left"), console=self._console)
@@ -75,6 +80,25 @@ class Console(Observer):
 
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Terminal:
+    """A stream that may be closed at its other end."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class _ToConsole(logging.Handler):
