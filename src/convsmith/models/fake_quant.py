@@ -32,6 +32,7 @@ _WEIGHTED = frozenset({"conv2d", "linear"})
 _CLAMPS = frozenset({"relu", "relu_", "relu6", "hardtanh", "hardtanh_"})
 _JOINS = frozenset({"add", "add_", "__add__", "__iadd__", "cat", "mean", "adaptive_avg_pool2d", "avg_pool2d"})
 _MOVES = frozenset({"max_pool2d", "flatten", "pad", "interpolate"})
+_DROPOUT = "dropout"  # the identity in evaluation
 _OTHERS = frozenset({"batch_norm", "layer_norm", "gelu", "permute", "addcmul"})
 _COUNTED = _WEIGHTED | _CLAMPS | _JOINS | _OTHERS
 _LEVELS = 255
@@ -265,9 +266,12 @@ def _sites(calls: Sequence[_Call]) -> tuple[list[int], frozenset[int]]:
             numbers[position] = len(numbers) - 1
 
     def source(position: int) -> int:
-        while calls[position].name in _MOVES and calls[position].inputs:
-            position = calls[position].inputs[0]
-        return position
+        """What a tensor was moved from; through a dropout to what is rounded anyway, so that a run keeps its ranges."""
+        call = calls[position]
+        if not call.inputs or call.name not in _MOVES | {_DROPOUT}:
+            return position
+        found = source(call.inputs[0])
+        return position if call.name == _DROPOUT and found not in rounded else found
 
     def sole_reader(position: int, names: frozenset[str]) -> int:
         readers = calls[position].readers
