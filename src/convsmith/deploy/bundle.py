@@ -13,7 +13,7 @@ from convsmith.bundle.format import Colour, write_bundle
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_description import described
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.parity import INT8, measure_parity
+from convsmith.deploy.parity import INT8, Tolerance, measure_parity
 from convsmith.deploy.trained_int8 import export_int8
 from convsmith.models.fake_quant import rounding_of
 from convsmith.processor import instructions
@@ -31,6 +31,7 @@ def make_bundle(
     images: Iterable[Tensor],
     data_digest: str | None = None,
     colours: Sequence[Colour] | None = None,
+    int8_tolerance: Tolerance = INT8,
 ) -> None:
     """Export `model`, prove the export on real images, and write the bundle.
 
@@ -46,6 +47,7 @@ def make_bundle(
         images: batches of preprocessed real images, uint8 [N, 3, H, W].
         data_digest: `data_digest` of the data it was trained on.
         colours: RGB of each class in pictures; None: usual ones.
+        int8_tolerance: how far the INT8 file may be from the model that was trained for it.
 
     Raises:
         ConvsmithError: the exported model differs from the trained one; nothing is written.
@@ -62,7 +64,7 @@ def make_bundle(
         onnx, images = described(made.content, recipe.task, labels, recipe.preprocess), list(images)
         with rounding.in_form("float"):  # rounding hides what is wrong with normalisation or layers
             measure_parity(exact, OnnxRuntime(made.float_content).run, images)
-        parity = measure_parity(exact, OnnxRuntime(onnx).run, images, INT8)
+        parity = measure_parity(exact, OnnxRuntime(onnx).run, images, int8_tolerance)
         more = {
             "quantization": {
                 "method": "training",

@@ -242,8 +242,14 @@ def _calls_of(model: VisionModel, size: Size) -> list[_Call]:
     shapes = copy.deepcopy(model).to("meta").eval()
     images = torch.empty(2, model.in_channels, *size, device="meta")
     recorder = _Recorder(images)
-    with torch.no_grad(), recorder:
-        shapes(images)
+    try:
+        with torch.no_grad(), recorder:
+            shapes(images)
+    except ConvsmithError:
+        raise
+    except Exception as error:  # a size that another library refuses, what depends on values, ...
+        reason = str(error).strip().partition("\n")[0]
+        raise ConvsmithError("this model cannot be trained for INT8", reason, "Set quantization_aware=null.") from error
     return recorder.calls
 
 

@@ -49,6 +49,11 @@ def backbone_of(name: str) -> str | None:
     return _of_all_families("BACKBONES").get(name)
 
 
+def is_of_another_library(name: str) -> bool:
+    """Whether `name` begins as the names of timm's and torchvision's models do."""
+    return is_bridged(name)
+
+
 def list_models(pattern: str = "*") -> list[str]:
     """Names of the models that match a shell pattern such as `resnet*`, sorted.
 

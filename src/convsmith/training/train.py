@@ -40,6 +40,7 @@ from convsmith.training.observers.tensorboard import TensorBoard
 from convsmith.training.pack import pack
 from convsmith.training.parts import make_parts
 from convsmith.training.progress import Progress
+from convsmith.training.rehearsal import needs_rehearsal, rehearse
 from convsmith.training.resume import begin, checkpoint_to_go_on_from, given_to_all, gone_back, progress_of
 from convsmith.training.run import Run
 from convsmith.training.run_weights import start_digest
@@ -232,6 +233,8 @@ def _train(
     with StopRequest() as stop:
         poll = Poll(world, stop)
         extremes = check_data(recipe, dataset, progress, bad_files, watchers, world, poll)
+        if checkpoint is None and not poll.stopping and needs_rehearsal(recipe):
+            rehearse(recipe, plan, dataset, world)
         while not poll.stopping:
             parts = make_parts(recipe, plan, dataset, progress, bad_files, watchers, world, poll)
             if recipe.eval and progress.step == 0 and plan.total_steps:
