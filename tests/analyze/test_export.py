@@ -7,16 +7,20 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from PIL import Image
 
 import convsmith as cs
 from convsmith.analyze import export as export_module
 from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.bundle.format import read_manifest
-from convsmith.deploy.format import Files, Source, export_files
+from convsmith.deploy.format import Files, Source, export_files, find_format
 from convsmith.deploy.onnx_export import inference_model
+from convsmith.deploy.parity import FLOAT32, INT8, ONE_LEVEL, Tolerance
+from convsmith.deploy.quantize import quantize_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.models.cifar_resnet import CifarResNet
 from convsmith.spec import Preprocess, WholeImage
@@ -259,6 +263,35 @@ def test_an_image_too_large_to_be_segmented_is_left_out(
     streets = write_stripes(tmp_path / "data", "train", [("red", "green"), ("blue", "red")])
     monkeypatch.setattr("convsmith.bundle.segment.MAX_PASS_PIXELS", write_large_stripes(streets, "train"))
     assert cs.export(pixel_bundle, "onnx", tmp_path / "out", streets)["parity"]["images"] == 1
+
+
+def test_a_tie_that_openvino_rounds_otherwise_is_no_fault(tmp_path: Path, colour_bundle: Path) -> None:
+    """A mean of 126.5 is 126 in onnxruntime, 127 in OpenVINO: a level of dynamic INT8, and no more."""
+    pytest.importorskip("openvino")
+    images = tmp_path / "images"
+    for label, shades in (("red", (128, 127)), ("green", (126, 127))):
+        (images / label).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.zeros((SMALL_SIDE, SMALL_SIDE, 3), np.uint8)
+            pixels[..., 0], pixels[: SMALL_SIDE // 2, :, 1], pixels[SMALL_SIDE // 2 :, :, 1] = 255, *shades
+            Image.fromarray(pixels).save(images / label / f"{number}.png")
+    quantize_bundle(colour_bundle, images, tmp_path / "int8", method="dynamic")
+    parity = cs.export(tmp_path / "int8", "openvino", tmp_path / "out", images)["parity"]
+    assert parity["max_abs_diff"] > 1e-4 * 25.5  # what rounding of float32 alone is allowed
+    assert parity["top1_agreement"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "roundings", "tolerance"),
+    [("openvino", 0, FLOAT32), ("openvino", 1, ONE_LEVEL), ("openvino", 3, INT8), ("onnx", 3, FLOAT32)],
+)
+def test_only_what_rounds_while_it_runs_may_be_levels_apart(name: str, roundings: int, tolerance: Tolerance) -> None:
+    nodes = [
+        onnx.helper.make_node("DynamicQuantizeLinear", ["x"], [f"q{i}", f"s{i}", f"z{i}"]) for i in range(roundings)
+    ]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "rounds", [], []))
+    source = Source((8, 8), False, given=model.SerializeToString())
+    assert find_format(name).tolerance_for(source) == tolerance
 
 
 def test_a_segmentation_keeps_any_size(tmp_path: Path, pixel_bundle: Path, streets: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convsmith.cli.text import metric_name, points_lost
+from convsmith.cli.text import metric_name, points_between, points_lost
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,11 @@ from convsmith.cli.text import metric_name, points_lost
 )
 def test_a_gain_is_not_called_a_loss(drop: float, words: str) -> None:
     assert points_lost(drop) == words
+
+
+def test_an_interval_says_on_which_side_of_zero_it_ends() -> None:
+    assert points_between((-0.12, 0.31)) == " (95 %: 0.12 gained to 0.31 lost)"
+    assert points_between(None) == ""
 
 
 @pytest.mark.parametrize(

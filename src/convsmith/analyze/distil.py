@@ -43,6 +43,7 @@ class Distilled:
         run: the student's run, whose folder `bundle-int8` is its INT8 form.
         metric: name of the metric.
         images: how many validation images all were judged by.
+        chance: see `score_of_chance`.
         threads, batch, size: what speed was measured with; height and width of the images.
         forms: `teacher`, `student` and `student INT8`.
     """
@@ -50,6 +51,7 @@ class Distilled:
     run: str
     metric: str
     images: int
+    chance: float
     threads: int
     batch: int
     size: tuple[int, int]
@@ -109,6 +111,7 @@ def distil(
         run=str(run.path),
         metric=metric_of(manifest),
         images=report.images,
+        chance=report.chance,
         threads=available_cores(),
         batch=BATCH,
         size=report.size,

@@ -75,7 +75,7 @@ def export(
     if images is None:
         images = images_to_compare(source.size)
     artefact = open_files(file_format, files)
-    figures = prove(trained, artefact, manifest, data, chosen.tolerance, images, progress)
+    figures = prove(trained, artefact, manifest, data, chosen.tolerance_for(source), images, progress)
     made_of = "onnx" if source.model is None else "torch"
     parity = {"made_of": made_of, "instructions": instructions(), **figures}
     if source.model is None:

@@ -95,7 +95,7 @@ def quantize(
 
 
 def _print(report: Quantization, out: Path) -> None:
-    from convsmith.cli.text import points_lost, printable
+    from convsmith.cli.text import points_between, points_lost, printable
 
     print_forms({"float": report.float_model, "INT8": report.int8_model}, report)
     ratio, faster = (
@@ -103,7 +103,8 @@ def _print(report: Quantization, out: Path) -> None:
         report.float_model.latency_ms / report.int8_model.latency_ms,
     )
     print(
-        f"INT8: {ratio:.1%} of the size, {faster:.1f} times as fast, {points_lost(report.drop)}, "
+        f"INT8: {ratio:.1%} of the size, {faster:.1f} times as fast, {points_lost(report.drop)}"
+        f"{points_between(report.interval)}, "
         f"{report.parity['top1_agreement']:.2%} of the answers the same"
     )
     if report.held_out:
@@ -134,6 +135,7 @@ def print_forms(forms: Mapping[str, Form], report: Quantization | Distilled) -> 
     """A table of models: size, speed and what they get right; and a line that says how that was measured."""
     from convsmith.cli.tables import add_figures, add_names, new_table, print_table
     from convsmith.cli.text import metric_name
+    from convsmith.deploy.certainty import is_chance
 
     metric = metric_name(report.metric)
     table = new_table()
@@ -148,3 +150,9 @@ def print_forms(forms: Mapping[str, Form], report: Quantization | Distilled) -> 
         f"onnxruntime, {report.threads} threads, images of {height}x{width}; latency of one image, throughput of "
         f"batches of {report.batch}; {metric} of {report.images} validation images"
     )
+    for name, form in forms.items():
+        if is_chance(form.metrics[report.metric], report.chance, report.images):
+            print(
+                f"note: {name} is no better than chance: always naming the most frequent class has "
+                f"{report.chance:.2%}; it has learned nothing that these images show"
+            )

@@ -16,6 +16,14 @@ def points_lost(drop: float) -> str:
     return f"{points} {'gained' if drop < 0 and points != '0.00 points' else 'lost'}"
 
 
+def points_between(interval: tuple[float, float] | None) -> str:
+    """The interval of a drop, in brackets: ` (95 %: 0.12 gained to 0.31 lost)`; nothing where there is none."""
+    if interval is None:
+        return ""
+    low, high = (points_lost(drop).replace(" points", "") for drop in interval)
+    return f" (95 %: {low} to {high})"
+
+
 def printable(text: str) -> str:
     """`text` on one line, without characters that steer a terminal; undecodable bytes of file names are kept."""
     return "".join(

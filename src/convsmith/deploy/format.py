@@ -18,7 +18,7 @@ from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import Runtime
 from convsmith.deploy.formats import list_formats
-from convsmith.deploy.parity import FLOAT32, Tolerance
+from convsmith.deploy.parity import FLOAT32, INT8, ONE_LEVEL, Tolerance
 from convsmith.errors import ConvsmithError, did_you_mean, require_extra
 from convsmith.spec import Size
 
@@ -80,6 +80,7 @@ class Format:
         open: the runtime that they are proved in, with so many threads per call.
         extra: what `install_command` is given.
         tolerance: how far it may be from what it is made of.
+        other_ties: its runtime rounds a value in the middle between two levels to the other one than onnxruntime.
         needs_model: it is made of the torch model, so the ONNX file does not do.
         is_code: its file is, or may hold, instructions that run with the rights of the process.
         add: makes what else belongs to the artefact of its manifest, once it is proved.
@@ -90,9 +91,21 @@ class Format:
     open: Callable[[Files, int | None], Runtime]
     extra: str = "export"
     tolerance: Tolerance = FLOAT32
+    other_ties: bool = False
     needs_model: bool = False
     is_code: bool = False
     add: Callable[[Manifest], Files] | None = None
+
+    def tolerance_for(self, source: Source) -> Tolerance:
+        """`tolerance`, or a level where the source rounds while it runs, and ties are rounded otherwise here."""
+        if not self.other_ties or source.model is not None:
+            return self.tolerance
+        import onnx
+
+        from convsmith.deploy.qdq import dynamic_roundings
+
+        roundings = dynamic_roundings(onnx.load_from_string(source.onnx))
+        return (self.tolerance, ONE_LEVEL, INT8)[min(roundings, 2)]
 
 
 def find_format(name: str) -> Format:

@@ -45,6 +45,9 @@ INT8 = Tolerance(agreement=0.75, snr_db=12.0)
 trained models are left 30 dB and more, deep ones with random weights 15. What this cannot tell from a fault, such as a
 slightly wrong normalisation, is found in the float graph, before integers are put into it."""
 
+ONE_LEVEL = Tolerance(2 / 255, agreement=0.99, snr_db=35.0)
+"""Likewise, where but one tensor is rounded while the model runs, so that nothing carries it on."""
+
 _MOST_DB = 200.0  # float32 itself has less
 _TINY = 1e-30
 

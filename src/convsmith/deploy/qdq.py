@@ -37,6 +37,11 @@ def is_int8(model: ModelProto) -> bool:
     return any(node.op_type in _ROUNDS for node in model.graph.node)
 
 
+def dynamic_roundings(model: ModelProto) -> int:
+    """How many tensors a model rounds by a scale that it finds while it runs."""
+    return sum(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node)
+
+
 class Graph:
     """An ONNX model that can be asked who makes and who reads a tensor.
 

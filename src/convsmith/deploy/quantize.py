@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ import onnx
 from onnx import TensorProto
 
 from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
+from convsmith.deploy.certainty import Interval, score_of_chance
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
 from convsmith.deploy.labelled import (
     Labelled,
@@ -27,14 +29,17 @@ from convsmith.deploy.qdq import Graph, is_int8
 from convsmith.deploy.speed import BATCH, Speed, first_input, measure_speed
 from convsmith.deploy.static_int8 import FloatLayer, quantize_static
 from convsmith.deploy.trial import Verdict, compare, run_all
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.machine import available_cores
 from convsmith.processor import Target, check_target, instructions
+
+logger = logging.getLogger(__name__)
 
 Method = Literal["static", "dynamic", "qat"]
 
 _HELD_OUT = 4096  # images that choose rule and layers: the more, the better a tenth of a point is known;
 _HELD_OUT_PIXELS = 512 * 224 * 224  # fewer of large ones
+_ENOUGH = 100  # images, to calibrate or to judge: with fewer a change of one percent is not seen
 _LOWEST_OPSET = 18  # below, another exporter writes other graphs
 _OTHER_FLOATS = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
 
@@ -63,6 +68,8 @@ class Quantization:
         method: `static`, `dynamic`, or `qat`, quantization-aware training.
         metric: name of the metric that `drop` is of.
         drop: points that INT8 loses on the validation images; negative where it gains.
+        interval: see `drop_interval`; None of fewer than two images.
+        chance: see `score_of_chance`.
         images: of the validation data, that both forms were judged by.
         threads, batch, size: what speed was measured with; height and width of the images.
         float_model: the model as it was.
@@ -85,6 +92,8 @@ class Quantization:
     method: Method
     metric: str
     drop: float
+    interval: Interval | None
+    chance: float
     images: int
     threads: int
     batch: int
@@ -249,6 +258,8 @@ def measure(
         for name, content in (("float", exact), ("INT8", int8))
     )
     verdict = compare(manifest, exact_said, int8_said)
+    if exact_said.images < _ENOUGH:
+        logger.warning("%s: what INT8 loses is hardly known", counted(exact_said.images, "validation image"))
     threads, example = available_cores(), first_input(manifest, next(iter(val))[0])
     progress("speed", 0, 1)
     speeds = measure_speed({"float": exact, "int8": int8}, example, threads)
@@ -257,13 +268,15 @@ def measure(
         method=method,
         metric=metric_of(manifest),
         drop=verdict.drop,
+        interval=verdict.interval,
+        chance=score_of_chance(metric_of(manifest), exact_said.results, len(manifest.labels)),
         images=exact_said.images,
         threads=threads,
         batch=BATCH,
         size=(example.shape[1], example.shape[2]),
         float_model=form_of(exact, speeds["float"], exact_said.metrics),
         int8_model=form_of(int8, speeds["int8"], int8_said.metrics),
-        parity={name: value for name, value in asdict(verdict).items() if name != "drop"},
+        parity={name: value for name, value in asdict(verdict).items() if name not in ("drop", "interval")},
         layers=len(Graph.load(exact).weighted()),
         target=target,
     )
@@ -279,6 +292,13 @@ def _choose(train: LabelledImages, images: int, seed: int) -> tuple[LabelledImag
     first = next(iter(calibration), None)
     if first is None:
         raise ConvsmithError("the model cannot be calibrated", "not one image can be read", "Repair or replace them.")
+    if count < _ENOUGH:
+        logger.warning(
+            "%s to calibrate with: others may have values beyond their ranges, and lose more than is measured here; "
+            "take %d and more, or the method qat",
+            counted(count, "training image"),
+            _ENOUGH,
+        )
     _, height, width = first[0].shape
     most = min(_HELD_OUT, max(8, _HELD_OUT_PIXELS // (height * width)))
     return calibration, list(train.select(order[count : count + most]))

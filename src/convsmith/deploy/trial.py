@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.certainty import GROUPS, Interval, Results, drop_interval, merged
 from convsmith.deploy.labelled import (
     Labelled,
     LabelledImages,
@@ -32,16 +34,26 @@ class Outcome:
 
     Attributes:
         images: how many were read.
-        metrics: fractions, by name.
+        groups: its answers beside the truth, the images shared out among so many groups.
         logits: of classes [N, K], or [N, K, h, w] of each eighth row and column of what the model looked at; of as many
             images as memory has room for.
         classes: its answers: of each image, or of each eighth row and column of its pixels.
     """
 
     images: int
-    metrics: dict[str, float]
+    groups: list[Results]
     logits: list[NDArray[np.float32]]
     classes: list[NDArray[Any]]
+
+    @cached_property
+    def results(self) -> Results:
+        """Its answers beside the truth, of all images."""
+        return merged(self.groups)
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Fractions, by name."""
+        return self.results.compute()
 
 
 @dataclass(frozen=True)
@@ -53,6 +65,7 @@ class Verdict:
         top1_agreement: share of images or pixels that both give the same class, 0 to 1.
         snr_db: signal-to-noise ratio of the logits, 200 where they are equal.
         max_abs_diff, mean_abs_diff: of the logits.
+        interval: see `drop_interval`.
     """
 
     drop: float
@@ -60,6 +73,7 @@ class Verdict:
     snr_db: float
     max_abs_diff: float
     mean_abs_diff: float
+    interval: Interval | None = None
 
 
 def run_all(
@@ -86,17 +100,22 @@ def run_all(
             kept += logits[-1].size
         return answer
 
-    results, classes, done = new_results(manifest), [], 0
+    groups = [new_results(manifest) for _ in range(GROUPS)]
+    classes, done = [], 0
     progress(what, 0, len(images))
     for answer, target in answers(manifest, run, images):
-        results.update(answer, target)
         is_mask = manifest.task == "segmentation"
+        if is_mask:
+            groups[done % GROUPS].update(answer, target)
+        else:
+            for i in range(min(GROUPS, len(answer))):
+                groups[(done + i) % GROUPS].update(answer[i::GROUPS], target[i::GROUPS])
         classes.append(answer[::_STRIDE, ::_STRIDE].copy() if is_mask else answer.argmax(1))
         done += 1 if is_mask else len(answer)
         progress(what, done, len(images))
     if not classes:
         raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
-    return Outcome(done, results.compute(), logits, classes)
+    return Outcome(done, groups[:done], logits, classes)
 
 
 def _thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -114,4 +133,5 @@ def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
         drop=100 * (exact.metrics[metric] - other.metrics[metric]),
         top1_agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),
         **apart.distance(),
+        interval=drop_interval(metric, exact.groups, other.groups, exact.images),
     )

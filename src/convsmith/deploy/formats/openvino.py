@@ -30,4 +30,4 @@ def _open(files: Files, threads: int | None) -> Runtime:
     return OpenVinoRuntime(files["model.xml"], files["model.bin"], threads)
 
 
-FORMAT = Format("OpenVINO's own files, the fastest on Intel's CPUs", _export, _open, extra="openvino")
+FORMAT = Format("OpenVINO's own files, the fastest on Intel's CPUs", _export, _open, extra="openvino", other_ties=True)
