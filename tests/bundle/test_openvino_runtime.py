@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from convsmith.bundle import openvino_runtime
 from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.openvino_runtime import OpenVinoRuntime
 from convsmith.bundle.predictor import load
@@ -14,7 +16,7 @@ from tests.bundle.test_runtime import assert_answers_several_threads, images
 from tests.colours import colour_model, picture
 from tests.stripes import pixel_colour_model
 
-pytest.importorskip("openvino")
+openvino = pytest.importorskip("openvino")
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])
@@ -28,6 +30,26 @@ def test_it_says_what_onnxruntime_says_of_any_batch(count: int) -> None:
 def test_images_of_any_size_become_maps(size: tuple[int, int]) -> None:
     batch = np.random.default_rng(0).integers(0, 256, (2, 3, *size), np.uint8)
     assert np.allclose(OpenVinoRuntime(pixel_colour_model(), threads=1).run(batch), batch * 0.1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "streams"), [(2, 1, 2), (2, 2, 1), (2, None, 1), (2, 4, 1), (5, 2, 2), (8, 2, 4)]
+)
+def test_as_many_calls_run_at_once_as_their_threads_go_into_the_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: int, threads: int | None, streams: int
+) -> None:
+    asked: dict[str, Any] = {}
+    compile_model = openvino.Core.compile_model
+
+    def compile_and_tell(core: Any, network: Any, device: str, settings: dict[str, Any]) -> Any:
+        asked.update(settings)
+        return compile_model(core, network, device, settings)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", compile_and_tell)
+    monkeypatch.setattr(openvino_runtime, "available_cores", lambda: cores)
+    OpenVinoRuntime(colour_model(), threads=threads)
+    assert asked["NUM_STREAMS"] == streams
+    assert asked["INFERENCE_NUM_THREADS"] == streams * (threads or cores)
 
 
 def test_threads_and_float32_are_explicit() -> None:

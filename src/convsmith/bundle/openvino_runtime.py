@@ -17,6 +17,8 @@ Precision = Literal["f32", "bf16"]
 class OpenVinoRuntime:
     """A model in memory; `run` may be called from several threads at once.
 
+    As many calls run side by side as their threads go into the cores of this process; further ones wait.
+
     Args:
         model: an ONNX model as `OnnxRuntime` takes it, or the XML of OpenVINO's format.
         weights: what belongs to the XML; None with ONNX.
@@ -35,8 +37,11 @@ class OpenVinoRuntime:
             import openvino
         except ModuleNotFoundError as error:
             raise require_extra("openvino", "openvino", "running a model with OpenVINO") from error
+        threads = threads or available_cores()
+        streams = max(1, available_cores() // threads)
         settings = {
-            "INFERENCE_NUM_THREADS": threads or available_cores(),
+            "NUM_STREAMS": streams,  # with one, all callers would share the threads of one call
+            "INFERENCE_NUM_THREADS": streams * threads,
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
         }
