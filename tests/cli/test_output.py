@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -127,6 +129,15 @@ def test_predict_prints_names_of_any_script_in_any_encoding(
     bundle = write_colour_bundle(tmp_path / "bundle", labels=("猫", "été", "blue"))
     (tmp_path / "猫.png").write_bytes(picture("red"))
     assert "png" in printed(monkeypatch, encoding, "predict", bundle, tmp_path / "猫.png", "--format", form)
+
+
+def test_in_a_c_locale_without_utf_8_mode_nothing_ends_in_a_traceback(bundle: Path, photos: Path) -> None:
+    c_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "convsmith.cli.main", "evaluate", str(bundle), "--data", str(photos)]
+    result = subprocess.run(command, capture_output=True, check=False, env=os.environ | c_locale)
+    assert result.returncode == 0, result.stderr
+    assert b"\\xe9t\\xe9" in result.stdout or "été".encode() in result.stdout
+    assert b"66.67%" in result.stdout
 
 
 def test_a_label_that_is_no_text_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -29,7 +28,7 @@ from convsmith.cli import (
     train,
     weights,
 )
-from convsmith.cli.text import printable
+from convsmith.cli.text import escape_what_cannot_be_printed, printable
 from convsmith.errors import ConvsmithError, missing_package
 from convsmith.launch.report import final_report, report
 
@@ -86,7 +85,7 @@ _debug = False
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what the user can put right is two lines on standard error and exit code 2."""
-    _escape_what_cannot_be_printed()
+    escape_what_cannot_be_printed()
     earlier = final_report()
     if earlier is not None:
         sys.exit(earlier.exit_code)
@@ -99,13 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not report(known):
             print("\n".join(map(printable, f"error: {known}".split("\n"))), file=sys.stderr)
         sys.exit(known.exit_code)
-
-
-def _escape_what_cannot_be_printed() -> None:
-    """Let characters that standard output or error has no bytes for be written as escapes, instead of ending us."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":
