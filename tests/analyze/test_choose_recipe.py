@@ -54,6 +54,22 @@ def test_few_photos_are_trained_from_scratch_where_no_weights_can_be_had(
     assert any("cannot download it (no connection)" in reason for reason in choice.reasons)
 
 
+@pytest.mark.parametrize(("very_few", "few", "batch", "epochs"), [(9, 99, 16, 120), (8, 9, 32, 60), (8, 8, 64, 60)])
+def test_from_scratch_fewer_photos_come_in_smaller_batches_at_the_rate_that_belongs_to_them(
+    very_few: int, few: int, batch: int, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Weights) -> Path:
+        raise ConvsmithError("cannot download it", "no connection")
+
+    monkeypatch.setattr(Weights, "download", refuse)
+    monkeypatch.setattr(module, "VERY_FEW_IMAGES", very_few)
+    monkeypatch.setattr(module, "FEW_IMAGES", few)
+    choice = choose_recipe(photos(tmp_path / "photos", 50, cat=5, dog=5))  # one of each is held out
+    chosen, usual = load_recipe(choice.recipe, choice.overrides), load_recipe("resnet18-folder")
+    assert (chosen.batch.size, chosen.schedule.epochs) == (batch, epochs)
+    assert chosen.optimizer.lr / chosen.batch.size == usual.optimizer.lr / usual.batch.size
+
+
 def test_many_photos_are_trained_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FEW_IMAGES", 8)
     assert choose_recipe(photos(tmp_path / "photos", 50, cat=6, dog=4)).recipe == "resnet18-folder"

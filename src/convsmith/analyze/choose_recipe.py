@@ -26,6 +26,7 @@ from convsmith.recipe.schema import Data
 
 SMALL_SIDE = 40  # pixels; enlarging such images to 224 shows a network nothing new
 FEW_IMAGES = 5000  # below, features learned elsewhere are worth more than 60 epochs from scratch
+VERY_FEW_IMAGES = 1000  # below, three steps an epoch of 64 images each ruin BatchNorm's statistics
 IMBALANCE = 10
 SAMPLE = 200
 LARGEST_CROP, SMALLEST_CROP, CROP_STEP = 512, 64, 32  # pixels of a training image for segmentation
@@ -84,6 +85,8 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
         recipe, overrides = "resnet18-folder", []
         if total < FEW_IMAGES:
             reasons.append(f"from scratch, though fewer than {FEW_IMAGES:,} images: no pretrained weights, {missing}")
+            overrides += _smaller_batches(total)
+            reasons.append("so in smaller batches, for enough steps, at the rate that belongs to them")
         else:
             reasons.append(f"{FEW_IMAGES:,} images or more: enough to train from scratch")
     if most >= IMBALANCE * fewest:
@@ -95,6 +98,13 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
             overrides += ["sampling.name=balanced", "metric=balanced_accuracy"]
     reasons.append("every other image is mirrored; where that changes the meaning, add augment.hflip=0")
     return Choice(recipe, tuple(overrides), tuple(reasons))
+
+
+def _smaller_batches(total: int) -> list[str]:
+    """What to change in `resnet18-folder`, whose rate goes with its batch, so that few images give enough steps."""
+    if total < VERY_FEW_IMAGES:
+        return ["batch.size=16", "optimizer.lr=0.0125", "schedule.epochs=120"]
+    return ["batch.size=32", "optimizer.lr=0.025"]
 
 
 def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -> Choice:
