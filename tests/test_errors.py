@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convsmith import errors
-from convsmith.errors import install_command, require_extra, upgrade_command
+from convsmith.errors import ConvsmithError, did_you_mean, install_command, require_extra, upgrade_command
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -34,3 +34,14 @@ def test_the_docs_install_as_the_messages_do() -> None:
     assert len(pages) > 10
     found = [page.name for page in pages if from_index.search(page.read_text())]
     assert bool(found) == errors.PUBLISHED, found
+
+
+@pytest.mark.parametrize("word", ["adamW", "AdamW", "ADAMW"])
+def test_capitals_do_not_make_another_word(word: str) -> None:
+    assert did_you_mean(word, ["sgd", "adam", "adamw"]) == "; did you mean `adamw`?"
+
+
+def test_in_python_options_are_arguments() -> None:
+    error = ConvsmithError("x is taken", fix="Choose another with --out, or see `convsmith train --out x`.")
+    assert str(error) == "x is taken\nChoose another with out=, or see `convsmith train --out x`."
+    assert error.on_command_line == "x is taken\nChoose another with --out, or see `convsmith train --out x`."

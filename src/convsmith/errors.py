@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_OPTIONS = re.compile(r"(?<!\S)--(out|shard|max-drop|images|method)\b")
 
 
 class ConvsmithError(Exception):
@@ -22,16 +25,33 @@ class ConvsmithError(Exception):
         super().__init__(what, why, fix)
         self.what, self.why, self.fix = what, why, fix
 
-    def __str__(self) -> str:
+    @property
+    def on_command_line(self) -> str:
+        """All of it, with options as the command line has them."""
         reason = f": {self.why}" if self.why else ""
         remedy = f"\n{self.fix}" if self.fix else ""
         return f"{self.what}{reason}{remedy}"
 
+    def __str__(self) -> str:
+        """All of it, with the arguments of Python's functions for options; quoted commands stay as they are."""
+        parts = self.on_command_line.split("`")
+        parts[::2] = [_OPTIONS.sub(lambda option: option[1].replace("-", "_") + "=", part) for part in parts[::2]]
+        return "`".join(parts)
+
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`'; did you mean `x`?'` for the known word nearest to `word`, else an empty string."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean `{close[0]}`?" if close else ""
+    """`'; did you mean `x`?'` for the known word nearest to `word`, else an empty string.
+
+    The nearest is the one that differs in capitals and dashes alone, if there is one.
+    """
+    words = {plain(it): it for it in known}
+    close = difflib.get_close_matches(plain(word), list(words), n=1, cutoff=0.6)
+    return f"; did you mean `{words[close[0]]}`?" if close else ""
+
+
+def plain(word: str) -> str:
+    """A word without capitals and dashes, as which two are the same name."""
+    return word.lower().replace("-", "_")
 
 
 def counted(number: int, noun: str) -> str:

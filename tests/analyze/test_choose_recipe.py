@@ -263,6 +263,16 @@ def test_the_command_trains_what_it_chose_and_says_why_and_how_to_name_it(
     assert named == "so: convsmith train finetune-small --data 'some photos' --out here seed=7"
 
 
+def test_the_command_that_would_do_the_same_has_each_key_once(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes(Path("scenes"), *[(64, 96)] * 3)
+    with pytest.raises(Trained):
+        command("scenes", "batch.size=2", "batch.size=3")
+    words = [word.partition("=")[0] for word in shlex.split(capsys.readouterr().err.splitlines()[-1]) if "=" in word]
+    assert len(words) == len(set(words))
+
+
 def test_the_command_for_scenes_can_be_given_again(
     command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,7 +176,9 @@ def test_a_file_name_that_is_not_plain_is_refused(bundle: Path, name: str) -> No
 @pytest.mark.parametrize("key", ["resize", "crop"])
 def test_an_image_side_that_no_memory_holds_is_refused(bundle: Path, key: str) -> None:
     reseal(bundle, preprocess=json.loads((bundle / "bundle.json").read_text())["preprocess"] | {key: 1_000_000})
-    with pytest.raises(ConvsmithError, match=rf"preprocess\.resize_then_crop\.{key}: .* less than or equal to 4096"):
+    with pytest.raises(
+        ConvsmithError, match=rf"preprocess\.resize_then_crop\.{key}` is 1000000, expected a number of at most 4096"
+    ):
         load(bundle)
 
 

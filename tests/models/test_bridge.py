@@ -223,6 +223,12 @@ def test_a_size_that_the_library_refuses_is_an_error_with_its_reason(name: str) 
         on_meta(name)(torch.empty(2, 3, 96, 64, device="meta"))
 
 
+@pytest.mark.parametrize(("name", "side"), [("torchvision/inception_v3", 32), ("torchvision/squeezenet1_1", 8)])
+def test_a_size_of_which_nothing_is_left_for_a_layer_is_an_error(name: str, side: int) -> None:
+    with pytest.raises(cs.ConvsmithError, match=f"does not take images of {side}x{side} pixels"):
+        on_meta(name).eval()(torch.empty(2, 3, side, side, device="meta"))
+
+
 @pytest.mark.parametrize("name", ["timm/test_vit", "torchvision/squeezenet1_1"])
 def test_the_exported_model_takes_bytes_and_any_batch(name: str) -> None:
     model = inference_model(cs.create_model(name, num_classes=5), Preprocess(resize=SIDE, crop=SIDE))

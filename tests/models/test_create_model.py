@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def test_zero_init_residual_makes_every_block_start_as_the_identity() -> None:
 def test_an_unknown_model_says_what_was_meant() -> None:
     with pytest.raises(ConvsmithError, match="did you mean `resnet50`"):
         create_model("resnet_50")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("deeplabv3_resnet50", "`torchvision/deeplabv3_resnet50`?"),
+        ("efficientnet_b0", "`timm/efficientnet_b0` or `torchvision/efficientnet_b0`?"),
+        ("EfficientNet-B0", "`timm/efficientnet_b0` or `torchvision/efficientnet_b0`?"),
+        ("ResNet50", "`resnet50`?"),
+    ],
+)
+def test_a_model_of_another_library_is_meant_by_its_name_alone(name: str, meant: str) -> None:
+    with pytest.raises(ConvsmithError, match=re.escape(f"unknown model `{name}`; did you mean {meant}\n")):
+        create_model(name)
 
 
 def test_an_unknown_option_says_what_was_meant_and_lists_the_options() -> None:

@@ -151,6 +151,10 @@ class TestSteps:
         words = ["batch.size=1024", f"optimizer.lr_scaling={scaling}", "schedule.warmup_epochs=0"]
         assert make_plan(load_recipe("digits", words), 5000).lr[0] == 0.05 * factor
 
+    def test_a_crop_above_the_resized_image_is_said(self, caplog: pytest.LogCaptureFixture) -> None:
+        make_plan(load_recipe("digits", ["preprocess.resize=28", "preprocess.crop=32"]), 640)
+        assert "preprocess.crop=32 is more than preprocess.resize=28: validation and predict see black" in caplog.text
+
     def test_milestones_after_the_end_are_said(self, caplog: pytest.LogCaptureFixture) -> None:
         words = ["schedule={name: multi_step, milestones: [6, 12, 13.5], warmup_epochs: 0}"]
         make_plan(load_recipe("digits", words), 640)

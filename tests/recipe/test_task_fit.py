@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,13 @@ def test_segmentation_refuses_what_is_of_whole_images(masks: Path, override: str
 )
 def test_classification_refuses_what_is_of_pixels(classes: Path, override: str, message: str) -> None:
     assert message in error_of(classes, [override])
+
+
+def test_a_metric_of_the_other_task_is_named_with_its_place(masks: Path, classes: Path) -> None:
+    assert re.match(
+        r"command line and \S+\.yaml:\d+: segmentation \(task\) is judged", error_of(masks, ["metric=top1"])
+    )
+    assert re.match(r"command line and \S+\.yaml: classification \(task\) is", error_of(classes, ["metric=miou"]))
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "focal", "ohem", "dice", "lovasz"])

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.analyze.same_images import check_same_images
-from convsmith.bundle.format import bundle_folder, first_problem, read_manifest, read_model
+from convsmith.bundle.format import bundle_folder, read_manifest, read_model
+from convsmith.complaints import first_problem
 from convsmith.deploy.labelled import Progress, check_classes, metric_of, no_progress, open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Form, form_of, quantize_bundle
@@ -139,7 +140,7 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
     try:
         taught = Recipe.model_validate_json(json.dumps(manifest.recipe))
     except ValidationError as error:
-        raise ConvsmithError(f"the recipe of {folder} cannot be read", first_problem(error)) from error
+        raise ConvsmithError(f"the recipe of {folder} cannot be read", first_problem(error, Recipe)) from error
     kept = ("task", "seed", "data", "augment", "preprocess", "batch", "sampling", "ema", "eval", "eval_every", "metric")
     values = {key: value for key, value in taught.model_dump(mode="json").items() if key in kept}
     epochs = taught.schedule.epochs

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.analyze.prove import prove
-from convsmith.bundle.format import Manifest, first_problem, read_manifest, read_model, rewrite_bundle
+from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
+from convsmith.complaints import first_problem
 from convsmith.deploy.format import Files, Source, export_files, find_format, open_files
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
@@ -179,7 +180,7 @@ def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
         window = Window(size=size)
     except ValidationError as error:
         height, width = size
-        raise ConvsmithError(f"--size {height}x{width} is no size", first_problem(error)) from error
+        raise ConvsmithError(f"--size {height}x{width} is no size", first_problem(error, Window)) from error
     preprocess = manifest.preprocess.model_copy(update={"window": window})
     return manifest.model_copy(update={"preprocess": preprocess, "one_size": True})
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError, upgrade_command
 from convsmith.spec import Byte, Preprocess, Preprocessing, Section, Size, WholeImage
 from convsmith.storage import new_directory, seal_holds, sealed
@@ -121,7 +122,7 @@ def read_manifest(directory: Path) -> Manifest:
             if problem["type"] in _NOT_KNOWN:  # and its seal holds: no damage did that
                 why = f"in {MANIFEST}, this convsmith does not know {'.'.join(map(str, problem['loc']))}"
                 raise newer_bundle(directory, f"{why} ({problem['msg']})", values.get("created_with")) from error
-        raise _damaged(directory, f"in {MANIFEST}, {first_problem(error)}") from error
+        raise _damaged(directory, f"in {MANIFEST}, {first_problem(error, Manifest)}") from error
     for name, record in manifest.files.items():
         path = directory / name
         if not path.is_file():
@@ -224,7 +225,7 @@ def write_bundle(
         text = json.dumps(sealed(plain), indent=2)
         Manifest.model_validate_json(text)
     except (TypeError, ValueError) as error:
-        reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
+        reason = first_problem(error, Manifest) if isinstance(error, ValidationError) else str(error)
         raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
     try:
         with new_directory(directory) as folder:
@@ -326,12 +327,6 @@ def newer_bundle(directory: Path, why: str, created_with: object) -> ConvsmithEr
         why,
         f"Upgrade{f' to {maker} or newer' if known else ''} with: {upgrade_command(str(maker) if known else '')}",
     )
-
-
-def first_problem(error: ValidationError) -> str:
-    """Where the first of pydantic's complaints is, and what it says."""
-    first = error.errors()[0]
-    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
 
 
 def _damaged(directory: Path, reason: str) -> DamagedBundle:

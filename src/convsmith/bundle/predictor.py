@@ -18,13 +18,14 @@ from pydantic import ValidationError
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError, NoAnswer
 from convsmith.bundle.forking import no_fork
-from convsmith.bundle.format import Manifest, bundle_folder, first_problem, read_files, read_manifest
+from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess
 from convsmith.bundle.runtime import Runtime
 from convsmith.bundle.segment import segment
 from convsmith.bundle.segmentation import Segmentation
+from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.spec import Preprocess, WholeImage
@@ -198,7 +199,7 @@ class Bundle:
             changed = WholeImage.model_validate_json(json.dumps({**spec.model_dump(mode="json"), **changes}))
             changed.check_classes(len(self.labels))
         except (TypeError, ValueError) as error:
-            reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
+            reason = first_problem(error, WholeImage) if isinstance(error, ValidationError) else str(error)
             raise ConvsmithError("images cannot be looked at so", reason) from error
         manifest = self.manifest.model_copy(update={"preprocess": changed})
         return Bundle(self.path, manifest, self._runtime, self._opener)

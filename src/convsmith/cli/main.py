@@ -28,12 +28,14 @@ from convsmith.cli import (
     train,
     weights,
 )
+from convsmith.cli.group import Group
 from convsmith.cli.text import escape_what_cannot_be_printed, printable
 from convsmith.errors import ConvsmithError, missing_package
 from convsmith.launch.report import final_report, report
 
 app = typer.Typer(
     name="convsmith",
+    cls=Group,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if _debug or known is None:
             raise
         if not report(known):
-            print("\n".join(map(printable, f"error: {known}".split("\n"))), file=sys.stderr)
+            print("\n".join(map(printable, f"error: {known.on_command_line}".split("\n"))), file=sys.stderr)
         sys.exit(known.exit_code)
 
 

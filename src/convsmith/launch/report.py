@@ -52,7 +52,7 @@ def report(error: ConvsmithError) -> bool:
         return False
     rank, attempt = World.of_environment().rank, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     content = {"attempt": attempt, "rank": rank, "moment": time.time(), "exit_code": error.exit_code}
-    write_file(Path(folder) / f"{attempt}-{rank}.json", json.dumps({**content, "message": str(error)}))
+    write_file(Path(folder) / f"{attempt}-{rank}.json", json.dumps({**content, "message": error.on_command_line}))
     return True
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from convsmith.errors import ConvsmithError, did_you_mean, missing_package
+from convsmith.errors import ConvsmithError, did_you_mean, missing_package, plain
 from convsmith.models.other_libraries import (
     BridgedModel,
     TimmClassifier,
@@ -33,6 +34,15 @@ def list_bridged(pattern: str) -> list[str]:
     """
     library = pattern.partition("/")[0]
     return fnmatch.filter((f"{library}/{name}" for name in _names(library)), pattern)
+
+
+def called_so(name: str) -> list[str]:
+    """Models of the libraries that are installed by a name without its library, whatever its capitals and dashes."""
+    found = []
+    for library in _LIBRARIES:
+        with suppress(ConvsmithError):  # it is not installed
+            found += [f"{library}/{other}" for other in _names(library) if plain(other) == plain(name)]
+    return found
 
 
 def build(name: str, num_classes: int | None, pretrained: bool, options: Mapping[str, Any]) -> BridgedModel:

@@ -5,6 +5,7 @@ State-dict names are the library's own, so its files load as they are.
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier, SegmentationModel, VisionModel, check_counts
 from convsmith.models.checkpointing import Blocks
+
+# What torch says of maps that have become smaller than a layer's window.
+_TOO_SMALL = "Kernel size can't be greater than actual input size|[Oo]utput size is too small|Output size is zero"
 
 
 class BridgedModel(VisionModel):
@@ -96,9 +100,13 @@ class BridgedModel(VisionModel):
         self._check_images(x)
         try:
             return self.model(x)
-        except AssertionError as error:  # how both libraries refuse a size
+        except (AssertionError, RuntimeError) as error:  # the libraries refuse a size, or torch one that is left of it
+            if isinstance(error, RuntimeError) and not re.search(_TOO_SMALL, str(error)):
+                raise
             raise ConvsmithError(
-                f"{type(self.model).__name__} does not take images of {x.shape[2]}x{x.shape[3]} pixels", str(error)
+                f"{type(self.model).__name__} does not take images of {x.shape[2]}x{x.shape[3]} pixels",
+                str(error),
+                "Give images of the size that it is made for, or larger ones.",
             ) from error
 
     def _input_of_head(self, x: Tensor) -> Tensor:

@@ -18,10 +18,11 @@ from typing import Any
 from torch import Tensor
 
 import convsmith.models
-from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.complaints import either
+from convsmith.errors import ConvsmithError, did_you_mean, plain
 from convsmith.models.base import VisionModel, check_counts
 from convsmith.models.bridge import build as build_bridged
-from convsmith.models.bridge import is_bridged, list_bridged
+from convsmith.models.bridge import called_so, is_bridged, list_bridged
 from convsmith.models.published import options_of, resolve
 from convsmith.models.weights import load_weights
 
@@ -161,8 +162,11 @@ def _build(name: str, num_classes: int | None, weights: str | None, options: dic
     """A model of ours, shaped as the published weights of that name ask where `options` do not say otherwise."""
     builder = _builders().get(name)
     if builder is None:
+        elsewhere = called_so(name) if plain(name) not in _builders() else []
+        meant = f"; did you mean {either(elsewhere)}?" if elsewhere else did_you_mean(name, _builders())
         raise ConvsmithError(
-            f"unknown model `{name}`{did_you_mean(name, _builders())}", fix="`convsmith models` lists them."
+            f"unknown model `{name}`{meant}",
+            fix="`convsmith models` lists ours; timm/* and torchvision/* those of these libraries.",
         )
     known = list(inspect.signature(builder).parameters)
     for option in options:

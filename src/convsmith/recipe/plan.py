@@ -12,6 +12,7 @@ from convsmith.recipe.epochs import Epochs
 from convsmith.recipe.optimization import MultiStep, Schedule
 from convsmith.recipe.schedules import epochs_of, half_cosine, learning_rates, total_epochs
 from convsmith.recipe.schema import Recipe
+from convsmith.spec import Preprocess
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +193,13 @@ def _note_what_does_little(recipe: Recipe, per_device: int, num_samples: int) ->
             "mixing changes nothing: images of one forward pass are mixed, and there is one in each; raise batch.size "
             "or batch.per_device"
         )
+    look = recipe.preprocess
+    if isinstance(look, Preprocess) and look.method == "resize_then_crop" and look.crop > look.resize:
+        logger.warning(
+            "preprocess.crop=%d is more than preprocess.resize=%d: validation and predict see black borders on each "
+            "image; set preprocess.resize=%d or more",
+            look.crop, look.resize, look.crop,
+        )  # fmt: skip
     epoch = samples_per_epoch(recipe.sampling, num_samples)
     if recipe.batch.size > epoch:
         logger.warning(

@@ -14,8 +14,10 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from convsmith.errors import ConvsmithError, counted, did_you_mean
+from convsmith.complaints import either, expected, shown
+from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.recipe.schema import Recipe
+from convsmith.recipe.task_fit import Misfit
 from convsmith.spec import Section
 
 MAX_PROBLEMS = 20
@@ -27,14 +29,6 @@ _OTHER_WORDS = {  # words of the field that no spelling distance finds
     "mixup": "mixup_alpha",
     "cutmix": "cutmix_alpha",
     "smoothing": "label_smoothing",
-}
-_KINDS = {
-    "int_type": "an integer",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "dict_type": "a section (keys below it)",
-    "model_type": "a section (keys below it)",
 }
 _ITEMS = {str: "text", bool: "true or false"}  # what a list holds, where that is not numbers
 
@@ -109,10 +103,11 @@ def _problems(errors: list[ErrorDetails], values: Mapping[str, Any]) -> Iterator
             case "value_error" if path:
                 yield [path], f"`{path}`: {error['ctx']['error']}"
             case "value_error":  # of keys in several sections
-                text = str(error["ctx"]["error"])
-                # it writes them with dots, or in backticks
-                words = [word.strip("`") for word in re.findall(r"`\w+`|\w+(?:\.\w+)+", text)]
-                yield [word for word in words if word in known_keys()], text
+                cause = error["ctx"]["error"]
+                # it names its keys, or writes them with dots, or in backticks
+                words = [word.strip("`") for word in re.findall(r"`\w+`|\w+(?:\.\w+)+", str(cause))]
+                keys = cause.keys if isinstance(cause, Misfit) else [word for word in words if word in known_keys()]
+                yield list(keys) or [""], str(cause)
             case "missing" if not path.endswith("]"):
                 yield [path], f"`{path}` is missing: {_purpose(path)}"
             case _:
@@ -120,12 +115,12 @@ def _problems(errors: list[ErrorDetails], values: Mapping[str, Any]) -> Iterator
                     path, _, _ = path.rpartition("[")
                     incomplete.add(path)
                 wrong.setdefault(path, (given, []))[1].append(_expected(error, path))
-    for path, (given, expected) in wrong.items():
+    for path, (given, wanted) in wrong.items():
         if path not in incomplete and any(other.startswith(f"{path}[") for other in wrong):
             continue  # the list is wrong because an item of it is
-        words = re.findall("`(.+?)`", " ".join(expected))
+        words = re.findall("`(.+?)`", " ".join(wanted))
         meant = did_you_mean(given, words) if isinstance(given, str) else ""
-        yield [path], f"`{path}` is {_show(given)}, expected {' or '.join(dict.fromkeys(expected))}{meant}"
+        yield [path], f"`{path}` is {_show(given)}, expected {' or '.join(dict.fromkeys(wanted))}{meant}"
 
 
 def _locate(error: ErrorDetails, values: Any) -> tuple[str, Any]:
@@ -158,24 +153,12 @@ def _purpose(path: str) -> str:
 
 def _expected(error: ErrorDetails, path: str) -> str:
     """What would be right, as a noun."""
-    match error["type"], error.get("ctx", {}):
-        case "literal_error", {"expected": words}:
-            return _either([word.strip("'") for word in re.split(", | or ", words)])
-        case "union_tag_invalid" | "union_tag_not_found", _:
-            return _either(list(kinds_of(known_keys()[path.rpartition(".")[0]].annotation)))
-        case "greater_than", {"gt": limit}:
-            return f"a number above {limit:.10g}"
-        case "greater_than_equal", {"ge": limit}:
-            return f"a number of at least {limit:.10g}"
-        case "less_than", {"lt": limit}:
-            return f"a number below {limit:.10g}"
-        case "less_than_equal", {"le": limit}:
-            return f"a number of at most {limit:.10g}"
-        case "too_short", {"min_length": least}:
-            return f"a list of at least {counted(least, 'item')}"
-        case "missing" | "too_long" | "tuple_type", _:
+    match error["type"]:
+        case "union_tag_invalid" | "union_tag_not_found":
+            return either(kinds_of(known_keys()[path.rpartition(".")[0]].annotation))
+        case "missing" | "too_long" | "tuple_type":
             return _list_at(path)
-    return _KINDS.get(error["type"], error["msg"])
+    return expected(error)
 
 
 def _list_at(path: str) -> str:
@@ -213,22 +196,38 @@ def _unknown(path: str, given: Any, values: Mapping[str, Any]) -> str:
     while isinstance(given, dict) and len(given) == 1:  # name `optimiser.lr`, not only `optimiser`
         [(key, given)] = given.items()
         section, path = path, f"{path}.{key}"
+    near, siblings = _nearest(path, section, key)
+    if near:
+        return f"unknown key `{path}`; did you mean {either(near)}?"
+    place, keys = (f"`{section}`", siblings) if section and siblings else ("a recipe", known_keys())
+    return f"unknown key `{path}`; {place} has {', '.join(sorted(key for key in keys if '.' not in key))}"
+
+
+def nearest_keys(word: str) -> list[str]:
+    """Keys that a word may mean, the likeliest first: `schedule.epochs` by `epochs`, `model.name` by `model`."""
+    if word not in known_keys():
+        return _nearest(word, "", word)[0]
+    below = next(sections_of(known_keys()[word].annotation), None)
+    if below is None:
+        return [word]
+    usual = "name" if "name" in below.model_fields else next(iter(below.model_fields))
+    return [_below(word, usual)]
+
+
+def _nearest(path: str, section: str, key: str) -> tuple[list[str], dict[str, str]]:
+    """Keys like an unknown one of a section, at most three; and the keys of that section, by their last part."""
+    known = known_keys()
     key = _OTHER_WORDS.get(key, key)
     same = [other for other in known if other.rpartition(".")[2] == key or other.replace(".", "_") == key]
     if same:
-        near = [other for other in same if other.split(".")[0] == path.split(".")[0]] or same
-        near = [other for other in near if _remoteness(other) == min(map(_remoteness, near))]
-        return f"unknown key `{path}`; did you mean {_either(near[:3])}?"
+        near = [other for other in same if other.split(".")[0] == path.split(".", maxsplit=1)[0]] or same
+        return [other for other in near if _remoteness(other) == min(map(_remoteness, near))][:3], {}
     names = {other.rpartition(".")[2]: other for other in sorted(known, key=_remoteness, reverse=True)}
     siblings = {name: _below(section, name) for name in names if _below(section, name) in known}
     close = [siblings[name] for name in get_close_matches(key, siblings, 1, 0.7)]
     if not siblings:  # the section is wrong, and perhaps the key too
         close = get_close_matches(path, known, 1, 0.7)
-    close = close or [names[name] for name in get_close_matches(key, names, 1, 0.7)]
-    if close:
-        return f"unknown key `{path}`; did you mean `{close[0]}`?"
-    place, keys = (f"`{section}`", siblings) if section and siblings else ("a recipe", known_keys())
-    return f"unknown key `{path}`; {place} has {', '.join(sorted(key for key in keys if '.' not in key))}"
+    return close or [names[name] for name in get_close_matches(key, names, 1, 0.7)], siblings
 
 
 def _remoteness(path: str) -> tuple[int, bool]:
@@ -236,16 +235,5 @@ def _remoteness(path: str) -> tuple[int, bool]:
     return path.count("."), Recipe.model_fields[path.partition(".")[0]].default is None
 
 
-def _either(words: list[str]) -> str:
-    quoted = [f"`{word}`" for word in words]
-    return " or ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
-
-
 def _show(value: Any) -> str:
-    if value is _MISSING:
-        return "missing"
-    if isinstance(value, dict):
-        return "a section"
-    text = json.dumps(value, ensure_ascii=False)
-    text = text if len(text) <= 60 else f"{text[:60]}..."
-    return f"the text {text}" if isinstance(value, str) else text
+    return "missing" if value is _MISSING else shown(value)

@@ -15,6 +15,14 @@ PIXEL_METRICS = ("miou", "mean_accuracy", "pixel_accuracy")
 """The fractions that may judge a task, and the first one is the usual one; the loss may judge each task too."""
 
 
+class Misfit(ValueError):
+    """Names the `keys` that do not go together, where the words of its text may mean something else."""
+
+    def __init__(self, text: str, *keys: str) -> None:
+        super().__init__(text)
+        self.keys = keys
+
+
 def check_task(recipe: Recipe) -> None:
     """ValueError if a section does nothing for the recipe's task, or cannot be had with it."""
     if recipe.task == "segmentation":
@@ -26,13 +34,15 @@ def check_task(recipe: Recipe) -> None:
 def _check_segmentation(recipe: Recipe) -> None:
     augment = recipe.augment
     if recipe.preprocess.method != "whole":
-        raise ValueError(
-            "the task is segmentation (task), so preprocess.method is `whole`: an answer has the size of its image"
-        )
+        raise Misfit(
+            "the task is segmentation (task), so preprocess.method is `whole`: an answer has the size of its image",
+            "preprocess.method", "task",
+        )  # fmt: skip
     if recipe.metric not in (*PIXEL_METRICS, LOSS):
-        raise ValueError(
-            f"segmentation (task) is judged by metric {_either((*PIXEL_METRICS, LOSS))}, not by `{recipe.metric}`"
-        )
+        raise Misfit(
+            f"segmentation (task) is judged by metric {_either((*PIXEL_METRICS, LOSS))}, not by `{recipe.metric}`",
+            "metric", "task",
+        )  # fmt: skip
     if not isinstance(recipe.loss, PixelLoss):
         raise ValueError(f"loss.name `{recipe.loss.name}` is of images, not of pixels (task: segmentation)")
     unmoved = {
@@ -55,9 +65,10 @@ def _check_classification(recipe: Recipe) -> None:
     if recipe.preprocess.method == "whole":
         raise ValueError("preprocess.method `whole` is for segmentation, but task is classification")
     if recipe.metric not in (*IMAGE_METRICS, LOSS):
-        raise ValueError(
-            f"classification (task) is judged by metric {_either((*IMAGE_METRICS, LOSS))}, not by `{recipe.metric}`"
-        )
+        raise Misfit(
+            f"classification (task) is judged by metric {_either((*IMAGE_METRICS, LOSS))}, not by `{recipe.metric}`",
+            "metric", "task",
+        )  # fmt: skip
     loss = recipe.loss
     if not isinstance(loss, CrossEntropy | BinaryCrossEntropy | Focal):
         raise ValueError(f"loss.name `{loss.name}` is of pixels, but task is classification")

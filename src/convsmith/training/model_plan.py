@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +66,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     model.requires_grad_(True)  # frozen layers keep nothing for a backward pass, but their forward pass takes room too
     without_arithmetic = FakeTensorMode(allow_non_fake_inputs=True)
-    with without_arithmetic:  # the same on a device that autocast knows
+    with _quietly(without_arithmetic):  # the same on a device that autocast knows
         model = model.to_empty(device="cpu")
         gmacs = _gmacs(model, recipe.input_size)
         # one image would not do: BatchNorm refuses to train on a single value per channel
@@ -77,7 +79,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
     fit = max(1, int((available - fixed) / per_sample))
     solved = make_plan(recipe, num_samples, nodes, devices, fit, extra_samples)
     if solved.per_device_batch == 1 and solved.total_steps:
-        with without_arithmetic:
+        with _quietly(without_arithmetic):
             _check_single_images(model, recipe, solved)
     return replace(
         solved,
@@ -86,6 +88,19 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
         gmacs=gmacs,
         memory_bytes=fixed + per_sample * solved.per_device_batch,
     )
+
+
+@contextmanager
+def _quietly(mode: FakeTensorMode) -> Iterator[None]:
+    """Compute in the mode, and leave it to the error of an operator that fails to say so."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with mode:
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def replan(recipe: Recipe, before: Plan, per_device_batch: int, world: World) -> Plan:
