@@ -119,7 +119,7 @@ def _of_trace(model: nn.Module, example: Tensor, free: dict[int, Any], opset: in
         except Exception as error:  # of many kinds
             raise ConvsmithError(
                 f"this model cannot be had in opset {opset}",
-                str(error).strip().split("\n")[0],
+                re.split(r"\n|  \[Caused by", str(error).strip())[0],
                 f"Take a higher --opset; with {_FIRST} and more every model can be exported.",
             ) from error
         return onnx.load(file)
