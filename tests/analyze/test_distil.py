@@ -91,7 +91,7 @@ def test_the_teacher_is_what_a_student_of_pixels_learns(tmp_path: Path, monkeypa
 
 
 def test_a_bundle_of_a_recipe_that_is_none_is_said(tmp_path: Path) -> None:
-    with pytest.raises(cs.ConvsmithError, match="cannot be read: source"):
+    with pytest.raises(cs.ConvsmithError, match="cannot be read: `source` is missing"):
         student_recipe(write_colour_bundle(tmp_path / "bundle"), "mobilenet_v2")
 
 
