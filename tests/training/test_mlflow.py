@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -116,16 +117,54 @@ def model(model_path: Path) -> Any:
     return mlflow.pyfunc.load_model(str(model_path))
 
 
-@pytest.mark.parametrize("form", ["paths", "bytes", "table", "one"])
+def test_its_models_signature_is_binary(model: Any) -> None:
+    from mlflow.types import DataType
+
+    assert model.metadata.get_input_schema().input_types() == [DataType.binary]
+
+
+def ask_server(model: Any, body: str, text: str) -> Any:
+    """The answer of MLflow's server to a client that sends one text."""
+    from mlflow.pyfunc.scoring_server import invocations
+
+    request = {body: [{"image": text}] if body == "dataframe_records" else [text], "params": {"paths": True}}
+    answer = invocations(json.dumps(request), "application/json", model, model.metadata.get_input_schema())
+    return json.loads(answer.response)["predictions"][0]
+
+
+@pytest.mark.parametrize("body", ["inputs", "instances", "dataframe_records"])
+def test_mlflows_server_takes_base64(model: Any, digits: Path, body: str) -> None:
+    image = next(digits.glob("val/*/*.png"))
+    assert "label" in ask_server(model, body, base64.b64encode(image.read_bytes()).decode())
+
+
+@pytest.mark.parametrize("body", ["inputs", "instances"])
+def test_mlflows_server_reads_no_path_that_a_client_names(model: Any, digits: Path, body: str) -> None:
+    there, nowhere = ask_server(model, body, str(next(digits.glob("val/*/*.png")))), ask_server(model, body, "/x/a.png")
+    assert there == nowhere
+    assert "not an image of a known kind" in there["error"]
+
+
+def test_paths_are_read_where_whoever_loads_it_says_so(model_path: Path, digits: Path) -> None:
+    import mlflow.pyfunc
+
+    path = str(next(digits.glob("val/*/*.png")))
+    (refused,) = mlflow.pyfunc.load_model(str(model_path)).predict([path])
+    (answer,) = mlflow.pyfunc.load_model(str(model_path), model_config={"paths": True}).predict([path])
+    assert "error" in refused
+    assert "label" in answer
+
+
+@pytest.mark.parametrize("form", ["bytes", "base64", "table", "one"])
 def test_its_model_answers_as_the_bundle_does(run: cs.Run, model: Any, digits: Path, form: str) -> None:
     import pandas as pd
 
     paths = sorted(digits.glob("val/*/*.png"))[:3]
     given: Any = {
-        "paths": [str(path) for path in paths],
         "bytes": [path.read_bytes() for path in paths],
         "table": pd.DataFrame({"image": [path.read_bytes() for path in paths]}),
-        "one": str(paths[0]),
+        "base64": [base64.b64encode(path.read_bytes()).decode() for path in paths],
+        "one": paths[0].read_bytes(),
     }[form]
     answers = model.predict(given)
     bundle = cs.load(run.bundle)
@@ -137,7 +176,7 @@ def test_its_model_answers_as_the_bundle_does(run: cs.Run, model: Any, digits: P
 
 def test_its_model_answers_a_bad_image_with_an_error_and_goes_on(model: Any, digits: Path) -> None:
     good = next(digits.glob("val/*/*.png"))
-    bad, answer = model.predict([b"no image", str(good)])
+    bad, answer = model.predict([b"no image", good.read_bytes()])
     assert "error" in bad
     assert "label" in answer
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convsmith.bundle.mlflow_model import PATHS
 from convsmith.storage import sha256_of, write_file
 from convsmith.training.observers.jsonl import counts
 from convsmith.training.observers.tracker import Tracker, named_values
@@ -149,7 +150,8 @@ class MLflow(Tracker):
         """By the client alone: `mlflow.pyfunc.log_model` would log to whatever run the user's script has open."""
         import mlflow.pyfunc
         from mlflow.entities import LoggedModelOutput
-        from mlflow.models import Model
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import ColSpec, DataType, Schema
 
         assert self._run_id is not None
         experiment = self._client.get_run(self._run_id).info.experiment_id
@@ -160,6 +162,8 @@ class MLflow(Tracker):
                 str(path),
                 loader_module="convsmith.bundle.mlflow_model",
                 data_path=str(run.bundle),
+                signature=ModelSignature(Schema([ColSpec(DataType.binary)])),
+                model_config={PATHS: False},
                 pip_requirements=[f"convsmith=={version('convsmith')}"],
                 mlflow_model=Model(run_id=self._run_id, model_id=model.model_id, model_uuid=model.model_id),
             )
