@@ -16,7 +16,7 @@ from convsmith.data.image_folder import open_image_folder
 from convsmith.data.index import printable
 from convsmith.data.layout import quoted
 from convsmith.data.mask_folder import open_mask_folder
-from convsmith.data.mask_search import find_masks, masks_as_classes, say_so
+from convsmith.data.mask_search import find_masks, masks_as_classes, named_pairs
 from convsmith.data.scan import list_folder
 from convsmith.errors import ConvsmithError
 from convsmith.models.published import weights
@@ -191,7 +191,7 @@ def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
         names = list_folder(directory).folders if directory.is_dir() else []
         if directory == data and {"images", "masks"} <= set(names):
             return []
-        if masks := sorted({mask for mask in names for image in names if say_so(image, mask)}):
+        if masks := sorted({mask for _, mask in named_pairs(names)}):
             raise ConvsmithError(
                 f"{printable(directory)} looks like data for segmentation: it has {quoted(masks)} beside images",
                 "but the files there are not images and their masks, of the same names and sizes and of few values",

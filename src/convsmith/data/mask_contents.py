@@ -67,7 +67,7 @@ def unknown_classes(root: Path, classes_file: str, masks: Sequence[Path]) -> Con
     fix = f"Name one class on each line of {printable(root / classes_file)}, value 0 first, or set data.masks.classes."
     if len(held.values) == 2 and min(held.values) == 0 and max(held.values) > 1:
         high = max(held.values)
-        fix += f" As {high} shall be a class here, set data.masks.label_map='[[0, 0], [{high}, 1]]' too."
+        fix += f" If {high} is a class here, set data.masks.label_map='[[0, 0], [{high}, 1]]' too."
     if held.colours and not held.values:
         fix += f" {_table_of(held)}"
     return ConvsmithError(f"what are the classes of {printable(root)}?", f"no {classes_file} there{held}", fix)

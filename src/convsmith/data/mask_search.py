@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import chain, permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ class FoundMasks:
         folders: of images and of masks, relative to the data folder.
         patterns: where they are, as `data.masks.images` and `data.masks.masks`.
         train: name of the part to train on.
-        val: name of the part to validate on; None where there is another one, for a test, that shall not serve as such.
+        val: name of the part to validate on; None where there is another one, for a test, which must not serve as such.
         named: whether the names of the folders say the same as their files.
     """
 
@@ -68,10 +68,13 @@ def find_masks(root: Path) -> list[FoundMasks]:
     """
     found: dict[tuple[str, str], FoundMasks] = {}
     for place in _places(root):
-        named = [pair for pair in permutations(place.folders, 2) if say_so(*pair)]
-        unnamed = permutations(place.folders, 2) if len(place.folders) <= _UNNAMED else ()
-        for pair in named or unnamed:
-            names = _in_common(root, place, pair, bool(named))
+        named = named_pairs(place.folders)
+        unnamed = list(permutations(place.folders, 2)) if len(place.folders) <= _UNNAMED else []
+        pairs = named or unnamed
+        files = {folder: _files(root, place.above + folder) for folder in dict.fromkeys(chain(*pairs))}
+        masks = {folder for _, folder in pairs if _hold_few_values(root, files[folder])}
+        for pair in (pair for pair in pairs if pair[1] in masks):
+            names = _in_common(root, place, pair, [files[folder] for folder in pair], bool(named))
             if names is not None:
                 one = _describe(root, place, pair, names, bool(named))
                 found.setdefault(one.patterns, one)
@@ -114,10 +117,11 @@ def _places(root: Path) -> Iterator[_Place]:
             yield _Place(f"{name}/", list_folder(root / name).folders)
 
 
-def say_so(images: str, masks: str) -> bool:
-    """Whether the names of two folders say that one holds images and the other one masks."""
-    words, others, of_masks = _words(images), _words(masks), set(_MASKS.split())
-    return bool(words & set(_IMAGES.split())) and not words & of_masks and bool(others & of_masks)
+def named_pairs(folders: Sequence[str]) -> list[tuple[str, str]]:
+    """The folders of which the names say that the first holds images and the second masks; there may be thousands."""
+    words, of_images, of_masks = {it: _words(it) for it in folders}, set(_IMAGES.split()), set(_MASKS.split())
+    images = [folder for folder in folders if words[folder] & of_images and not words[folder] & of_masks]
+    return list(product(images, [folder for folder in folders if words[folder] & of_masks]))
 
 
 def _words(name: str) -> set[str]:
@@ -125,9 +129,31 @@ def _words(name: str) -> set[str]:
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 
-def _in_common(root: Path, place: _Place, pair: tuple[str, str], named: bool) -> tuple[str, str] | None:
-    """Names of images and masks as patterns, such as `*` and `*_mask`; None where they do not belong together."""
-    names = [[os.fsdecode(path) for path in images_below(root, place.above + folder, Counter())] for folder in pair]
+def _files(root: Path, folder: str) -> list[str]:
+    return [os.fsdecode(path) for path in images_below(root, folder, Counter())]
+
+
+def _hold_few_values(root: Path, files: Sequence[str]) -> bool:
+    """Whether a few of the files may be masks: a quick look, before the names of all are compared."""
+    return bool(files) and all(_may_be_mask(root / name) for name in _some(files))
+
+
+def _may_be_mask(path: Path) -> bool:
+    try:
+        _, values, dominated = _look_at(path)
+    except ImageError:
+        return False
+    return values <= _FEW or dominated
+
+
+def _some(items: Sequence[str]) -> list[str]:
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(_LOOKED_AT, len(items))).astype(int)]
+
+
+def _in_common(
+    root: Path, place: _Place, pair: tuple[str, str], names: Sequence[Sequence[str]], named: bool
+) -> tuple[str, str] | None:
+    """Patterns of images and masks, such as `*` and `*_mask`, by all `names`; None if they do not belong together."""
     if not all(names):
         return None
     stems = [[Path(name).stem for name in some] for some in names]
@@ -144,9 +170,8 @@ def _in_common(root: Path, place: _Place, pair: tuple[str, str], named: bool) ->
     common = sorted(images.keys() & masks.keys())
     if len(common) < _ALIKE * max(len(images), len(masks)):
         return None
-    for i in np.linspace(0, len(common) - 1, min(_LOOKED_AT, len(common))).astype(int):
-        if not _is_mask_of(masks[common[i]], images[common[i]], named):
-            return None
+    if not all(_is_mask_of(masks[name], images[name], named) for name in _some(common)):
+        return None
     first, second = (f"{start}*{end}" for start, end in zip(starts, ends, strict=True))
     return first, second
 
