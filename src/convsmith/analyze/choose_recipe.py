@@ -26,7 +26,7 @@ from convsmith.recipe.schema import Data
 
 SMALL_SIDE = 40  # pixels; enlarging such images to 224 shows a network nothing new
 FEW_IMAGES = 5000  # below, features learned elsewhere are worth more than 60 epochs from scratch
-VERY_FEW_IMAGES = 1000  # below, three steps an epoch of 64 images each ruin BatchNorm's statistics
+VERY_FEW_IMAGES = 1000  # below, 60 epochs of batches of 64 are fewer than a thousand steps
 IMBALANCE = 10
 SAMPLE = 200
 LARGEST_CROP, SMALLEST_CROP, CROP_STEP = 512, 64, 32  # pixels of a training image for segmentation
