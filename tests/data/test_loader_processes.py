@@ -29,7 +29,7 @@ for number in (signal.SIGINT, signal.SIGTERM):
 index = open_image_folder(Path(sys.argv[1]), 0.5).train
 sampler = StepSampler(index.targets, Plain(), 0, 2, 2, 1, 0, 100)
 read = TrainingImages(index, Augment(random_crop=RandomCrop(size=8)), Preprocess(resize=8, crop=8))
-loader = train_loader(index, read, sampler, 0, "error", 2)
+loader = train_loader(index, read, sampler, 0, 1, 2)
 batches = iter(loader)
 for _ in range(2):  # one of each worker: both are ready
     next(batches)
