@@ -20,7 +20,7 @@ from convsmith.machine import available_cores
 from convsmith.spec import Preprocessing
 
 DECODE_LIMIT = 2**30
-_CHUNK = 64
+_DECODED_AT_ONCE, _OPENED_AT_ONCE = 64, 512  # files that a process is asked about in one question
 _FILES_OF_A_PROCESS, _BYTES_OF_A_PROCESS = 2000, 2**25  # less work than this is done before a process has started
 
 NOTHING = Looks(np.empty(0, ROW), np.empty(0, PIXELS), {})
@@ -96,7 +96,8 @@ def look(
     pixels = [known.pixels[np.isin(known.pixels["name"], rows["name"][~new])]]
     bad: dict[int, ImageError] = {}
     todo = np.flatnonzero(new)
-    chunks = [todo[first : first + _CHUNK] for first in range(0, len(todo), _CHUNK)]
+    at_once = _DECODED_AT_ONCE if decode else _OPENED_AT_ONCE
+    chunks = [todo[first : first + at_once] for first in range(0, len(todo), at_once)]
     done = len(samples) - len(todo)
     with closing(_looks(samples, decode, rows, chunks, processes or available_cores())) as found:
         for chunk, looks in zip(chunks, found, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from array import array
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,10 @@ from numpy.typing import NDArray
 from convsmith.bundle.decode import check_header, read_image
 from convsmith.data.look import Seen, hash_of_ends
 
-_ASKING, _ASKED_AT_ONCE = 16, 256  # threads that wait for the file system, and the files that each asks about in turn
+_ASKED_AT_ONCE = 256
+# A file system behind a network answers many threads at once; a disk here is asked by one: more would wait for each
+# other, and take four times as long.
+_ASKING, _SLOW = 16, 50e-6  # threads, and the seconds of an answer from which on they pay
 
 
 class Index:
@@ -86,8 +90,11 @@ class Index:
                     continue
                 found[i, 0] = status.st_size, status.st_mtime_ns
 
-        with ThreadPoolExecutor(_ASKING) as pool:
-            list(pool.map(ask, range(0, len(self), _ASKED_AT_ONCE)))
+        start = time.perf_counter()
+        ask(0)
+        is_slow = time.perf_counter() - start > _ASKED_AT_ONCE * _SLOW
+        with ThreadPoolExecutor(_ASKING if is_slow else 1) as pool:
+            list(pool.map(ask, range(_ASKED_AT_ONCE, len(self), _ASKED_AT_ONCE)))
         return found
 
     def look(self, i: int, decode: bool) -> Seen:
