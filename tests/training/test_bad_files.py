@@ -84,8 +84,9 @@ def test_more_bad_files_than_allowed_stop_the_run_without_a_word_of_skipping(
     assert "left out" not in caplog.text
 
 
-def test_a_run_goes_on_with_another_number_of_bad_files_allowed() -> None:
-    old, new = (cs.load_recipe("digits", [f"data.max_bad={number}"]).model_dump() for number in (1, 2))
+def test_a_run_goes_on_with_other_rules_for_bad_files() -> None:
+    words = (["data.max_bad=1"], ["data.max_bad=2", "data.on_error=skip"])
+    old, new = (cs.load_recipe("digits", overrides).model_dump() for overrides in words)
     assert differences(old, new) == []
 
 

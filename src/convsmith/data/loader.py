@@ -45,7 +45,7 @@ def raise_on_bad(batch: Batch) -> None:
         raise ConvsmithError(
             f"cannot decode {bad[0].path}{more}",
             bad[0].reason,
-            f"{bad[0].fix} Repair or remove the file, or set data.on_error=skip.".lstrip(),
+            f"{bad[0].fix}\nSet data.on_error=skip to go on without it, or mend the data and start a new run.".lstrip(),
         )
 
 

@@ -161,8 +161,11 @@ def _this_process() -> str:
     return f"process {os.getpid()} of {socket.gethostname()}, {_TOKEN}"
 
 
-# Keys that a resume may change, because no result depends on them, but for the last bits on whether it is compiled.
-_FREE = ("data.workers", "data.max_bad", "checkpoint.", "description", "source", "on_divergence", "compile")
+# Keys that a resume may change, because no result depends on them: but for the last bits on whether it is compiled, and
+# on `on_error` from a bad file on, where the other choice is to stop.
+_FREE = (
+    "data.workers", "data.max_bad", "data.on_error", "checkpoint.", "description", "source", "on_divergence", "compile",
+)  # fmt: skip
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
