@@ -64,7 +64,7 @@ def write_file(path: Path, content: str | bytes) -> None:
 def new_directory(path: Path) -> Iterator[Path]:
     """A temporary sibling folder that takes the place of `path` when the block ends without an error.
 
-    Everything in it is on the disk before it is renamed, and readable by whom the umask lets read. What stood at `path`
+    Everything in it is on the disk before it is renamed, and readable as the umask has it. What stood at `path`
     is removed only then, and stays there on an error. What a process that died has left of the same path is cleared, or
     put back, at the beginning. Where `path` is a symbolic link, what it leads to is replaced.
     """

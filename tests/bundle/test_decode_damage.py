@@ -16,6 +16,7 @@ from PIL import Image
 
 from convsmith.bundle import decode
 from convsmith.bundle.decode import ImageError, ImageTooLarge, check_header, decode_image, read_image
+from convsmith.bundle.png_texts import without_large_texts
 from convsmith.errors import ConvsmithError
 
 
@@ -299,3 +300,8 @@ def test_what_is_too_large_is_seen_in_its_header(name: str, tmp_path: Path) -> N
     (tmp_path / name).write_bytes(BOMBS[name])
     with pytest.raises(ImageTooLarge):
         check_header(tmp_path / name)
+
+
+def test_after_many_texts_that_are_too_large_no_other_one_is_kept_or_unpacked() -> None:
+    small, large = png_chunk(b"tEXt", b"a\0b"), png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2 << 20)))
+    assert without_large_texts(png(1, 1, small, large, small, *[large] * 15, small)) == png(1, 1, small, small)

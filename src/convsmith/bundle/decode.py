@@ -202,7 +202,7 @@ def _opened(file: IO[bytes], name: str) -> Image.Image:
         file.seek(0)
         kind = kind_of(head)
         if kind == "HEIF" and _can_read_heif():
-            return Image.open(file, formats=("HEIF",))
+            return _open_heif(file, name)
         if kind == "HEIF":
             needed = require_extra("pillow_heif", "heic", "a HEIC image")
             raise ImageError(f"cannot read {name}", f"{needed.what}: {needed.why}", needed.fix) from error
@@ -217,6 +217,13 @@ def _opened(file: IO[bytes], name: str) -> Image.Image:
         if (fewer := without_large_texts(data)) is data:
             raise
         return Image.open(io.BytesIO(fewer), formats=FORMATS)
+
+
+def _open_heif(file: IO[bytes], name: str) -> Image.Image:
+    try:
+        return Image.open(file, formats=("HEIF",))
+    except UnidentifiedImageError as error:
+        raise ImageError(f"cannot read {name}", "it is a HEIC file, but damaged or of another kind") from error
 
 
 @cache

@@ -8,13 +8,14 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _MOST = 2**20  # bytes of all of them together, unpacked
+_TRIES = 16  # texts that are too large; behind so many none is kept
 
 
 def without_large_texts(data: bytes) -> bytes:
     """The same PNG, its pixels untouched, without texts and profiles beyond the first MiB; other files as they are."""
     if not data.startswith(SIGNATURE):
         return data
-    kept, copied_to, left, place = [], 0, _MOST, len(SIGNATURE)
+    kept, copied_to, left, tries, place = [], 0, _MOST, _TRIES, len(SIGNATURE)
     while place + 12 <= len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
         if data[place + 4 : place + 8] in _TEXTS:
@@ -22,8 +23,10 @@ def without_large_texts(data: bytes) -> bytes:
             if size > left:
                 kept.append(data[copied_to:place])
                 copied_to = end
+                tries -= 1
             else:
                 left -= size
+            left = left if tries else 0  # or thousands of chunks would be unpacked, each to be left out
         place = end
     return b"".join([*kept, data[copied_to:]]) if kept else data
 

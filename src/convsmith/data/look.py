@@ -103,12 +103,10 @@ def look_at(samples: Visible, decode: bool, named: NDArray[np.void]) -> Looks:
 
 def hash_of_ends(path: Path) -> int:
     """A 64-bit hash of a file's size and of its first and last 4 KiB. OSError if it cannot be read."""
-    descriptor = os.open(path, os.O_RDONLY)  # half the time of a file object
-    try:
-        ends = os.pread(descriptor, _END, 0)
-        size = os.fstat(descriptor).st_size
+    with path.open("rb", buffering=0) as file:
+        ends = file.read(_END)
+        size = os.fstat(file.fileno()).st_size
         if size > _END:
-            ends += os.pread(descriptor, _END, max(_END, size - _END))
-    finally:
-        os.close(descriptor)
+            file.seek(max(_END, size - _END))
+            ends += file.read(_END)
     return int.from_bytes(blake2b(size.to_bytes(8, "little") + ends, digest_size=8).digest(), "little")

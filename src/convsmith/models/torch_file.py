@@ -120,7 +120,7 @@ def executes(path: Path | str, why: str) -> ConvsmithError:
 
 
 def unreadable(path: Path, error: Exception) -> ConvsmithError:
-    """The error about a file that could not be read, by what is in the file: what its reader says helps nobody."""
+    """The error about a file that could not be read, by what is in the file: what its reader says is of no help."""
     if isinstance(error, OSError) and error.strerror:
         return ConvsmithError(f"cannot read {path}", error.strerror)
     with path.open("rb") as file:
