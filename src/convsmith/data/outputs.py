@@ -34,7 +34,8 @@ def is_output(directory: Path) -> bool:
 
 def _is_marked(directory: Path) -> bool:
     """Whether the files of a folder say that convsmith wrote it."""
-    return any(all((directory / name).exists() for name in names) for names in _MARKS)
+    folder = os.fspath(directory)  # there may be thousands of them
+    return any(all(os.path.exists(f"{folder}/{name}") for name in names) for names in _MARKS)  # noqa: PTH110
 
 
 def refuse_output_in_data(out: Path, data: Path) -> None:
