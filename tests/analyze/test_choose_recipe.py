@@ -381,3 +381,12 @@ def test_a_recipe_counts_before_a_folder_of_its_name(
     with pytest.raises(Trained) as caught:
         command("digits/")
     assert caught.value.args[1] == Path("digits")
+
+
+def test_boxes_beside_images_are_called_so(tmp_path: Path) -> None:
+    for name in ("images", "annotations"):
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "0.png")
+    (tmp_path / "annotations" / "0.xml").touch()
+    with pytest.raises(ConvsmithError, match=r"(?s)`annotations` holds 1 \.xml.*Boxes and other annotations"):
+        choose_recipe(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from convsmith.data.index import printable
 from convsmith.data.layout import quoted
 from convsmith.data.mask_folder import open_mask_folder
 from convsmith.data.mask_search import find_masks, masks_as_classes, named_pairs
-from convsmith.data.scan import list_folder
+from convsmith.data.scan import images_below, list_folder
 from convsmith.errors import ConvsmithError
 from convsmith.models.published import weights
 from convsmith.recipe.load import load_recipe
@@ -191,7 +192,8 @@ def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
         names = list_folder(directory).folders if directory.is_dir() else []
         if directory == data and {"images", "masks"} <= set(names):
             return []
-        if masks := sorted({mask for _, mask in named_pairs(names)}):
+        named = {mask for _, mask in named_pairs(names)}
+        if masks := sorted(mask for mask in named if images_below(directory, mask, Counter())):  # else boxes, say
             raise ConvsmithError(
                 f"{printable(directory)} looks like data for segmentation: it has {quoted(masks)} beside images",
                 "but the files there are not images and their masks, of the same names and sizes and of few values",
