@@ -36,6 +36,22 @@ def test_a_long_epoch_tells_how_it_goes(tmp_path: Path, monkeypatch: pytest.Monk
     assert notes.records[2].values["loss"] == pytest.approx(sum(losses[4:6]) / 2)
 
 
+@pytest.mark.parametrize(("minutes", "saved"), [("1e-9", 8), ("null", 2)])
+def test_checkpoints_are_written_when_their_minutes_have_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: str, saved: int
+) -> None:
+    made, _ = trainer(tmp_path, f"checkpoint.every_minutes={minutes}")
+    stored, store = set(), made._store
+
+    def noted() -> None:
+        stored.add(made.stepper.state.step)
+        store()
+
+    monkeypatch.setattr(made, "_store", noted)
+    made.fit()
+    assert len(stored) == saved
+
+
 def test_accumulation_gives_the_step_of_the_whole_batch(tmp_path: Path) -> None:
     whole, whole_notes = trainer(tmp_path / "whole")
     parts, parts_notes = trainer(tmp_path / "parts", "batch.per_device=2")

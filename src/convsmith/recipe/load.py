@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convsmith.recipe.idle import refuse_idle
 from convsmith.recipe.layers import Layer, file_layers, merge, override_layer, packaged
 from convsmith.recipe.problems import kind_key, kinds_of, sections_of, validate
 from convsmith.recipe.schema import Recipe
@@ -90,6 +91,7 @@ def _resolve(layers: Sequence[Layer]) -> Resolved:
         return origins.get(path, layers[-2].name)
 
     recipe = validate(_with_usual_kinds(given), origin)
+    refuse_idle(recipe, origins)
     values = recipe.model_dump(mode="json")
     leaves = [path for path, value in _walk(values) if not (isinstance(value, dict) and value)]
     return Resolved(recipe, values, {path: origins.get(path, "default") for path in leaves})
