@@ -28,7 +28,7 @@ def classes(tmp_path: Path) -> Path:
     ("override", "message"),
     [
         ("preprocess={method: warp, resize: 32, crop: 32}", "so preprocess.method is `whole`"),
-        ("metric=top1", "is judged by metric `miou` or `mean_accuracy` or `pixel_accuracy` or `loss`, not by `top1`"),
+        ("metric=top1", "is judged by metric `miou`, `mean_accuracy`, `pixel_accuracy` or `loss`, not by `top1`"),
         ("metric=balanced_accuracy", "not by `balanced_accuracy`"),
         ("loss={name: binary_cross_entropy}", "loss.name `binary_cross_entropy` is of images, not of pixels"),
         ("augment.policy={name: trivial_augment}", "augment.policy changes images alone"),
@@ -50,7 +50,7 @@ def test_segmentation_refuses_what_is_of_whole_images(masks: Path, override: str
     ("override", "message"),
     [
         ("preprocess={method: whole}", "preprocess.method `whole` is for segmentation, but task is classification"),
-        ("metric=miou", "is judged by metric `top1` or `balanced_accuracy` or `loss`, not by `miou`"),
+        ("metric=miou", "is judged by metric `top1`, `balanced_accuracy` or `loss`, not by `miou`"),
         ("loss={name: ohem}", "loss.name `ohem` is of pixels, but task is classification"),
         ("loss={name: dice}", "loss.name `dice` is of pixels"),
         ("loss={name: lovasz}", "loss.name `lovasz` is of pixels"),

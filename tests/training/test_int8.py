@@ -16,6 +16,8 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import inference_model
 from convsmith.deploy.static_int8 import kernels
 from convsmith.models.fake_quant import round_weights, rounding_of, train_for_int8
+from convsmith.recipe.load import recipe_to_yaml
+from convsmith.recipe.schema import QuantizationAware
 from convsmith.training.model_plan import build_model
 from convsmith.training.run_weights import judged_weights, weights_of_run
 from tests.training.conftest import SMALL
@@ -122,6 +124,14 @@ def test_weights_are_rounded_to_what_the_target_adds_exactly(target: str, larges
     rounding = rounding_of(model)
     assert rounding is not None
     assert rounding.largest == largest
+
+
+def test_a_run_from_before_there_were_targets_goes_on_with_all_8_bits(tmp_path: Path) -> None:
+    recipe = cs.load_recipe("digits", ["model.name=tiny", "quantization_aware.range_momentum=0.1"])
+    lines = recipe_to_yaml(recipe).splitlines(keepends=True)
+    (tmp_path / "recipe.yaml").write_text("".join(line for line in lines if "target:" not in line))
+    rounding = cs.Run(tmp_path).recipe.quantization_aware
+    assert rounding == QuantizationAware(range_momentum=0.1, target="vnni")
 
 
 def test_a_target_that_cannot_be_proved_here_is_refused_before_the_training(

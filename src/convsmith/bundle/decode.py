@@ -132,6 +132,18 @@ def max_pixels() -> int:
     return int(told)
 
 
+@contextmanager
+def pixel_limit_kept() -> Iterator[None]:
+    """Leave CONVSMITH_MAX_PIXELS as it was before the block, whatever a recipe says of it meanwhile."""
+    before = os.environ.get(MAX_PIXELS_VARIABLE)
+    try:
+        yield
+    finally:
+        os.environ.pop(MAX_PIXELS_VARIABLE, None)
+        if before is not None:
+            os.environ[MAX_PIXELS_VARIABLE] = before
+
+
 def read_bytes(path: Path) -> bytes:
     """The content of a file of at most `MAX_BYTES` bytes, or an `ImageError` that names it."""
     with _file_errors(path), path.open("rb") as file:

@@ -34,30 +34,31 @@ def duplicates(dataset: DataSet, train: Looks, val: Looks) -> list[str]:
         one, other = map(printable, leaked[0])
         lines.append(
             f"{len(leaked)} of {counted(len(dataset.val), 'validation image')} {_are(len(leaked))} among the training "
-            f"images too, byte for byte, such as {one} and {other}: what the model is judged by it has learned by heart"
+            f"images too, such as {one} and {other}: what the model is judged by it has learned by heart"
         )
     twice = _same([*_in_two_classes(dataset.train, train), *_in_two_classes(dataset.val, val)])
     if twice:
         one, other = map(printable, twice[0])
         images = f"{counted(len(twice), 'image')} {_are(len(twice))}"
-        lines.append(f"{images} in two classes, byte for byte, such as {one} and {other}")
+        lines.append(f"{images} in two classes, such as {one} and {other}")
     return lines
 
 
 def _in_both(dataset: DataSet, train: Looks, val: Looks) -> Iterator[Pair]:
     learned, judged = _content(train), _content(val)
     order = np.argsort(learned, kind="stable")
-    for i in np.flatnonzero(np.isin(judged, learned) & (judged > 0)):
-        first = order[np.searchsorted(learned[order], judged[i])]
-        yield dataset.val.files(int(i))[0], dataset.train.files(int(first))[0]
+    leaked = np.flatnonzero(np.isin(judged, learned) & (judged > 0))
+    first = order[np.searchsorted(learned[order], judged[leaked])]
+    for i, k in zip(leaked.tolist(), first.tolist(), strict=True):
+        yield dataset.val.files(i)[0], dataset.train.files(k)[0]
 
 
 def _in_two_classes(samples: Samples, looks: Looks) -> Iterator[Pair]:
     """Each sample that is another one's copy in a class of a higher number, with that one."""
-    content, targets = _content(looks), samples.targets
-    order = np.lexsort((targets, content))
-    same = (content[order][1:] == content[order][:-1]) & (content[order][1:] > 0)
-    for k in np.flatnonzero(same & (targets[order][1:] != targets[order][:-1])):
+    order = np.lexsort((samples.targets, _content(looks)))
+    content, targets = _content(looks)[order], samples.targets[order]
+    same = (content[1:] == content[:-1]) & (content[1:] > 0)
+    for k in np.flatnonzero(same & (targets[1:] != targets[:-1])):
         yield samples.files(int(order[k]))[0], samples.files(int(order[k + 1]))[0]
 
 

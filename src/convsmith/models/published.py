@@ -24,7 +24,7 @@ from convsmith.spec import Count, Fraction, Positive, Preprocess, Section, Side
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar", ".bin", ".ckpt")
-"""Of checkpoint files: a word that ends so is a path."""
+"""Endings of checkpoint files: a word that ends so is a path."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 

@@ -15,7 +15,7 @@ import torch
 from convsmith.errors import ConvsmithError
 
 _MOST_KINDS = 100
-"""Of objects in one file: it is read anew for each."""
+"""How many kinds of objects one file may hold: it is read anew for each."""
 
 # What of the standard library training code keeps beside its weights. The rest is in a file only if somebody wants it
 # to do something.

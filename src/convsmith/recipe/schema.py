@@ -179,7 +179,7 @@ class Recipe(Section):
         description="Figure of the validation that chooses the best epoch and that early stopping watches: `top1`, or "
         "the balanced accuracy, in which each class counts alike, however many images it has; of segmentation `miou` "
         "(its default), or the accuracy by class or by pixel; of both the `loss`, the cross-entropy, of which less is "
-        "better. Of equals the epoch with the lower loss is better, else the later one.",
+        "better. Among equals the epoch with the lower loss is better, else the later one.",
     )
     clip_grad_norm: Positive | None = Field(None, description="Largest global L2 norm of the gradient.")
     on_divergence: Literal["stop", "rollback"] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from convsmith.complaints import either
 from convsmith.recipe.better import LOSS
 from convsmith.recipe.objective import BinaryCrossEntropy, CrossEntropy, Focal, PixelLoss
 
@@ -40,7 +41,7 @@ def _check_segmentation(recipe: Recipe) -> None:
         )  # fmt: skip
     if recipe.metric not in (*PIXEL_METRICS, LOSS):
         raise Misfit(
-            f"segmentation (task) is judged by metric {_either((*PIXEL_METRICS, LOSS))}, not by `{recipe.metric}`",
+            f"segmentation (task) is judged by metric {either((*PIXEL_METRICS, LOSS))}, not by `{recipe.metric}`",
             "metric", "task",
         )  # fmt: skip
     if not isinstance(recipe.loss, PixelLoss):
@@ -66,7 +67,7 @@ def _check_classification(recipe: Recipe) -> None:
         raise ValueError("preprocess.method `whole` is for segmentation, but task is classification")
     if recipe.metric not in (*IMAGE_METRICS, LOSS):
         raise Misfit(
-            f"classification (task) is judged by metric {_either((*IMAGE_METRICS, LOSS))}, not by `{recipe.metric}`",
+            f"classification (task) is judged by metric {either((*IMAGE_METRICS, LOSS))}, not by `{recipe.metric}`",
             "metric", "task",
         )  # fmt: skip
     loss = recipe.loss
@@ -79,7 +80,3 @@ def _check_classification(recipe: Recipe) -> None:
         raise ValueError("data.masks is for segmentation, but task is classification")
     if recipe.augment.mask_downsample_rate != 1:
         raise ValueError("augment.mask_downsample_rate is for segmentation, but task is classification")
-
-
-def _either(names: tuple[str, ...]) -> str:
-    return " or ".join(f"`{name}`" for name in names)

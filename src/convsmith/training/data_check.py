@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from convsmith.bundle.decode import max_pixels
 from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, mark_too_large, positions_of_changed
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
 from convsmith.data.index import printable
@@ -47,7 +48,7 @@ def check_data(
             step, there is nothing to learn or to judge by.
     """
     decode = decodes(dataset.train, dataset.val)
-    rules = f"{decode} {len(dataset.classes)} {recipe.data.masks}"
+    rules = f"{decode} {max_pixels()} {len(dataset.classes)} {recipe.data.masks}"
     record = Record(bad_files.list_file.with_name("data_check.npz"), rules)
     before = broadcast(world, record.read())
     looks: dict[Split, Looks] = {}

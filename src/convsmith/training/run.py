@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import yaml
+
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe, recipe_to_yaml
 from convsmith.recipe.plan import Plan
@@ -32,7 +34,13 @@ class Run:
     @property
     def recipe(self) -> Recipe:
         """The resolved recipe that the run was started with."""
-        return load_recipe(self.path / "recipe.yaml")
+        path = self.path / "recipe.yaml"
+        recipe = load_recipe(path)
+        rounding = recipe.quantization_aware
+        if rounding is None or "target" in (yaml.safe_load(path.read_text()).get("quantization_aware") or {}):
+            return recipe
+        # a run from before there were targets was trained with all 8 bits
+        return recipe.model_copy(update={"quantization_aware": rounding.model_copy(update={"target": "vnni"})})
 
     @property
     def plan(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
+from convsmith.bundle.decode import pixel_limit_kept
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
 from convsmith.data.dataset import DataSet, num_samples
 from convsmith.data.outputs import refuse_output_in_data
@@ -92,6 +93,7 @@ def train(
     with (
         joined(peer_timeout, sharded=shard) as world,
         generators_kept(),
+        pixel_limit_kept(),
         nullcontext() if world.leads else _silence(),
     ):
         if shard and not world.sharded:
