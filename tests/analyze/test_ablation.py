@@ -138,7 +138,7 @@ def test_the_command_prints_json_and_its_progress_beside(stopped: Stopped, digit
 
 
 def test_runs_of_other_recipes_in_the_folder_are_an_error(stopped: Stopped, digits: Path) -> None:
-    with pytest.raises(ConvsmithError, match=r"holds a run of another recipe: these keys differ: seed"):
+    with pytest.raises(ConvsmithError, match=r"run of another recipe: these keys differ: seed"):
         ablate(stopped.ladder, digits, stopped.out, (*WORDS, "seed=1"))
 
 

@@ -87,7 +87,7 @@ def test_a_classifier_is_refused() -> None:
 )
 def test_a_list_that_does_not_fit_the_model_is_refused(override: str, message: str) -> None:
     with pytest.raises(ConvsmithError, match=message):
-        Segmentation(recipe(override)).check_model(model())
+        Segmentation(recipe(override, "augment.hflip=0.5")).check_model(model())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_list_that_does_not_fit_the_model_is_refused(override: str, message: s
     ],
 )
 def test_a_list_that_fits_the_model_is_taken(override: str) -> None:
-    Segmentation(recipe(override)).check_model(model())
+    Segmentation(recipe(override, "augment.hflip=0.5")).check_model(model())
 
 
 def loss_of(recipe: Recipe, data: MaskFolder, used: list[int]) -> Tensor:

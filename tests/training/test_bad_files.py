@@ -73,7 +73,7 @@ def test_a_validation_split_without_one_readable_image_is_an_error(digits: Path,
     [("null", 61, 3), ("null", 1000, 10), ("0", 1000, 0), ("7", 20, 7), ("0.29", 100, 29), ("0.0", 9, 0)],
 )
 def test_so_many_may_be_bad(given: str, images: int, allowed: int) -> None:
-    assert most_bad(cs.load_recipe("digits", [f"data.max_bad={given}"]).data, images) == allowed
+    assert most_bad(cs.load_recipe("digits", ["data.on_error=skip", f"data.max_bad={given}"]).data, images) == allowed
 
 
 def test_more_bad_files_than_allowed_stop_the_run_without_a_word_of_skipping(
@@ -85,7 +85,7 @@ def test_more_bad_files_than_allowed_stop_the_run_without_a_word_of_skipping(
 
 
 def test_a_run_goes_on_with_other_rules_for_bad_files() -> None:
-    words = (["data.max_bad=1"], ["data.max_bad=2", "data.on_error=skip"])
+    words = (["data.on_error=error"], ["data.max_bad=2", "data.on_error=skip"])
     old, new = (cs.load_recipe("digits", overrides).model_dump() for overrides in words)
     assert differences(old, new) == []
 

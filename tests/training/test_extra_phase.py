@@ -110,9 +110,9 @@ def test_without_a_list_the_second_phase_learns_from_the_training_part(scenes: P
     assert [line["step"] for line in run.metrics if line["split"] == "train"] == [3, 6]
 
 
-def test_a_list_without_a_second_phase_changes_nothing_of_the_plan(scenes: Path, tmp_path: Path) -> None:
-    recipe = scenes_recipe(tmp_path, "schedule.epochs=1", "data.masks.extra=extra.lst")
-    assert cs.train(recipe, scenes, tmp_path / "run").plan["extra"] is None
+def test_a_list_without_a_second_phase_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(cs.ConvsmithError, match=r"data\.masks\.extra` does nothing: schedule\.extra is null"):
+        scenes_recipe(tmp_path, "schedule.epochs=1", "data.masks.extra=extra.lst")
 
 
 class Killed(Exception):
