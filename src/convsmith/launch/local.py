@@ -67,12 +67,13 @@ def _run(arguments: Sequence[str], processes: int, max_restarts: int) -> None:
     for name in list(logging.root.manager.loggerDict):  # each has a level of its own; the user gets one message, ours
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-    agent, restarts = logging.getLogger("torch.distributed.elastic.agent.server.api"), _Restarts(max_restarts)
+    agent = logging.getLogger("torch.distributed.elastic.agent.server.api")
     agent.setLevel(logging.INFO)
     agent.propagate = False
-    agent.addHandler(restarts)
     with tempfile.TemporaryDirectory(prefix="convsmith-") as folder:
         os.environ[FOLDER_VARIABLE] = folder
+        restarts = _Restarts(max_restarts, Path(folder))
+        agent.addHandler(restarts)
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -97,14 +98,17 @@ def _run(arguments: Sequence[str], processes: int, max_restarts: int) -> None:
 
 
 class _Restarts(logging.Handler):
-    """Says that all begin again when torchrun's agent does so, which takes some seconds; the agent only logs it."""
+    """Says that all begin again when torchrun's agent does so, which takes some seconds; the agent only logs it.
 
-    def __init__(self, most: int) -> None:
+    After an error that no restart mends, the processes that the agent starts end at once: nothing is said of them.
+    """
+
+    def __init__(self, most: int, folder: Path) -> None:
         super().__init__()
-        self._most, self._count = most, 0
+        self._most, self._folder, self._count = most, folder, 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        if "will restart worker group" in record.getMessage():
+        if "will restart worker group" in record.getMessage() and not any(it.is_final for it in reports(self._folder)):
             self._count += 1
             logger.warning(
                 "a process was lost: all start again from the last checkpoint (restart %d of %d)",
