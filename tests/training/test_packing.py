@@ -1,0 +1,128 @@
+"""Whatever kind of model is trained in whatever way: one step of it ends in a bundle that predicts."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from numpy.random import RandomState
+from PIL import Image
+
+import convsmith as cs
+from convsmith.models.registry import is_of_another_library
+from convsmith.recipe.schema import Recipe
+from tests.training.ranks import run_ranks
+from tests.training.scenes import scenes_recipe, write_scenes
+
+CLASSIFIERS = [
+    "cifar_resnet20", "resnet18", "resnet50 replace_stride_with_dilation=[false,false,true]", "resnext50_32x4d",
+    "mobilenet_v2", "resnest50", "resnest50_fast_1s1x64d", "convnext_tiny", "convnext_isotropic_small", "hrnet_w18",
+    "torchvision/resnet18", "torchvision/alexnet", "torchvision/squeezenet1_1", "torchvision/shufflenet_v2_x0_5",
+    "torchvision/regnet_y_400mf", "torchvision/mobilenet_v3_small", "torchvision/efficientnet_b0",
+    "torchvision/mnasnet0_5", "torchvision/googlenet",
+    "timm/resnet18d", "timm/test_resnet", "timm/test_vit", "timm/test_convnext", "timm/test_efficientnet",
+    "timm/mobilenetv3_small_050", "timm/regnetx_002", "timm/ghostnet_050", "timm/repvgg_a0",
+]  # fmt: skip
+SEGMENTERS = [
+    "hrnet_w18_seg", "hrnet_w18_ocr", "resnet18_fcn", "resnest50_fcn", "resnet18_upernet", "resnest50_upernet",
+    "convnext_tiny_upernet", "torchvision/lraspp_mobilenet_v3_large", "torchvision/deeplabv3_mobilenet_v3_large",
+]  # fmt: skip
+WAYS = {
+    "plain": [],
+    # of two images a tenth is no measure of what the model sees
+    "int8": ["quantization_aware={range_momentum: 1.0}", "model.batch_norm_momentum=1.0"],
+    "ema": ["ema={decay: 0.5}"],
+    "shard": [],
+}
+SAME = ("ema", "shard")  # the model that is packed is that of `plain`
+QUICK = {("cifar_resnet20", "plain"), ("timm/test_resnet", "int8")}
+FIXED_SIZE = {"torchvision/alexnet": 224, "timm/test_vit": 160}
+
+
+def every(names: list[str]) -> pytest.MarkDecorator:
+    """Each name in each way; all but a few are slow."""
+    return pytest.mark.parametrize(
+        ("name", "way"),
+        [
+            pytest.param(name, way, marks=[] if (name, way) in QUICK else pytest.mark.slow)
+            for name in names
+            for way in WAYS
+        ],
+    )
+
+
+def overrides(name: str, way: str) -> list[str]:
+    """One step on two images, which moves the weights but little."""
+    name, *options = name.split()
+    step = ["sampling.fraction=0.1", "batch.size=2", "batch.per_device=auto", "schedule.epochs=1", "optimizer.lr=1e-6"]
+    return [
+        f"model.name={name}",
+        *(f"model.options.{option}" for option in options),
+        *step,
+        "data.workers=0",
+        *WAYS[way],
+    ]
+
+
+def train(recipe: Recipe, data: Path, out: Path, way: str) -> None:
+    # whether packing is tried in vain before the training shows in the other ways
+    with patch("convsmith.training.train.needs_rehearsal", return_value=False) if way in SAME else nullcontext():
+        cs.train(recipe, data, out, shard=way == "shard")
+
+
+def trained_bundle(recipe: Recipe, data: Path, out: Path, way: str) -> cs.Bundle:
+    if way == "shard":
+        assert run_ranks(2, train, recipe, data, out, way) == [None, None]
+    else:
+        train(recipe, data, out, way)
+    bundle = cs.load(out / "bundle")
+    assert (bundle.manifest.model.get("quantization") is not None) == (way == "int8")
+    return bundle
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images of noise in three classes to train with, and three to validate."""
+    root, random = tmp_path_factory.mktemp("photos"), RandomState(0)
+    for number in range(15):
+        folder = root / ("train" if number < 12 else "val") / "abc"[number % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.randint(0, 256, (80, 90, 3), np.uint8)).save(folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scenes(tmp_path_factory.mktemp("scenes"))
+
+
+@every(CLASSIFIERS)
+def test_a_classifier_that_took_one_step_is_packed_and_predicts(
+    name: str, way: str, photos: Path, tmp_path: Path
+) -> None:
+    side = FIXED_SIZE.get(name, 64)
+    size = [f"augment.random_crop.size={side}", f"preprocess.resize={side}", f"preprocess.crop={side}"]
+    recipe = cs.load_recipe(
+        "digits", [*size, "schedule.warmup_epochs=0", "model.num_classes=null", *overrides(name, way)]
+    )
+    answer = trained_bundle(recipe, photos, tmp_path / "run", way).predict(next((photos / "val" / "a").iterdir()))
+    assert answer.label in ("a", "b", "c")
+
+
+@every(SEGMENTERS)
+def test_a_segmenter_that_took_one_step_is_packed_and_predicts(
+    name: str, way: str, scenes: Path, tmp_path: Path
+) -> None:
+    crop = "augment.random_scale_crop={size: [64, 96], scale: [0.75, 1.5], scale_step: 0}"
+    recipe = scenes_recipe(tmp_path, "ema=null", crop, "preprocess.base_size=96", *overrides(name, way))
+    image = scenes / "images/val/00.png"
+    mask = trained_bundle(recipe, scenes, tmp_path / "run", way).predict(image).mask
+    with Image.open(image) as picture:
+        assert mask.shape == (picture.height, picture.width)
+
+
+def test_twenty_models_of_other_libraries_are_among_them() -> None:
+    assert sum(map(is_of_another_library, [*CLASSIFIERS, *SEGMENTERS])) == 20
