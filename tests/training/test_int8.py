@@ -8,19 +8,25 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 import convsmith as cs
 from convsmith.bundle.format import read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import inference_model
+from convsmith.deploy.parity import INT8, measure_parity
 from convsmith.deploy.static_int8 import kernels
+from convsmith.deploy.trained_int8 import export_int8
 from convsmith.models.fake_quant import round_weights, rounding_of, train_for_int8
+from convsmith.models.layers import AdaptiveAverage
 from convsmith.recipe.load import recipe_to_yaml
 from convsmith.recipe.schema import QuantizationAware
 from convsmith.training.model_plan import build_model
 from convsmith.training.run_weights import judged_weights, weights_of_run
+from tests.tasks.tiny_segmenter import TinySegmenter
 from tests.training.conftest import SMALL
+from tests.training.scenes import scenes_recipe
 from tests.training.tiny_model import TinyNet, name_tiny
 
 
@@ -162,3 +168,30 @@ def test_every_family_trains_for_int8_and_leaves_no_layer_in_float(name: str) ->
     model.train()
     model(torch.randn(4, 3, 64, 64))
     assert export_int8(inference_model(model, recipe.preprocess), recipe).float_layers == []
+
+
+class Pooled(TinySegmenter):
+    """Adds to its features those of the means of areas, as UPerNet does."""
+
+    def __init__(self, num_classes: int = 4) -> None:
+        super().__init__(num_classes)
+        self.pool = AdaptiveAverage(3)
+        self.conv3 = nn.Conv2d(16, 16, 1)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        features = super().forward_features(x)
+        means = F.interpolate(torch.relu(self.conv3(self.pool(features))), features.shape[2:], mode="bilinear")
+        return features + means
+
+
+def test_means_of_areas_are_rounded_in_the_export_as_in_training(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, recipe = Pooled(), scenes_recipe(tmp_path)
+    train_for_int8(model, (32, 32), 1.0)
+    model(torch.randn(8, 3, 32, 32))
+    exact = inference_model(model, recipe.preprocess)
+    made = export_int8(exact, recipe)
+    assert made.float_layers == []
+    sizes = ((32, 32), (41, 50))
+    images = [torch.from_numpy(np.random.RandomState(0).randint(0, 256, (2, 3, *size), np.uint8)) for size in sizes]
+    assert measure_parity(exact, OnnxRuntime(made.content).run, images, INT8)["snr_db"] > 20

@@ -18,7 +18,7 @@ from tests.training.ranks import run_ranks
 from tests.training.scenes import scenes_recipe, write_scenes
 
 CLASSIFIERS = [
-    "cifar_resnet20", "resnet18", "resnet50 replace_stride_with_dilation=[false,false,true]", "resnext50_32x4d",
+    "cifar_resnet20", "resnet18", "resnet50 se=true", "resnext50_32x4d",
     "mobilenet_v2", "resnest50", "resnest50_fast_1s1x64d", "convnext_tiny", "convnext_isotropic_small", "hrnet_w18",
     "torchvision/resnet18", "torchvision/alexnet", "torchvision/squeezenet1_1", "torchvision/shufflenet_v2_x0_5",
     "torchvision/regnet_y_400mf", "torchvision/mobilenet_v3_small", "torchvision/efficientnet_b0",
@@ -32,7 +32,7 @@ SEGMENTERS = [
 ]  # fmt: skip
 WAYS = {
     "plain": [],
-    # of two images a tenth is no measure of what the model sees
+    # of one step a tenth is no measure of what the model sees
     "int8": ["quantization_aware={range_momentum: 1.0}", "model.batch_norm_momentum=1.0"],
     "ema": ["ema={decay: 0.5}"],
     "shard": [],
@@ -55,9 +55,9 @@ def every(names: list[str]) -> pytest.MarkDecorator:
 
 
 def overrides(name: str, way: str) -> list[str]:
-    """One step on two images, which moves the weights but little."""
+    """One step on four images, which moves the weights but little."""
     name, *options = name.split()
-    step = ["sampling.fraction=0.1", "batch.size=2", "batch.per_device=auto", "schedule.epochs=1", "optimizer.lr=1e-6"]
+    step = ["sampling.fraction=0.34", "batch.size=4", "batch.per_device=auto", "schedule.epochs=1", "optimizer.lr=1e-6"]
     return [
         f"model.name={name}",
         *(f"model.options.{option}" for option in options),
