@@ -21,7 +21,7 @@ from convsmith.bundle import segment as segment_module
 from convsmith.bundle.bilinear import resize_bilinear
 from convsmith.bundle.decode import ImageTooLarge
 from convsmith.bundle.scores import spans
-from convsmith.bundle.segment import argmax_classes, resized_size, segment, summed_scores
+from convsmith.bundle.segment import argmax_classes, first_look, resized_size, segment, summed_scores
 from convsmith.errors import ConvsmithError
 from convsmith.spec import WholeImage, Window
 
@@ -182,6 +182,19 @@ def all_scores(image: NDArray[np.uint8], spec: WholeImage, model: Convolution) -
                 count[rows, columns] += 1
         total += resize_bilinear(powers / count, (high, wide), spec.align_corners)
     return total
+
+
+@settings(deadline=None, max_examples=40)
+@given(specs, st.integers(1, 40), st.integers(1, 40))
+def test_the_first_look_is_what_the_model_sees_first(spec: WholeImage, height: int, width: int) -> None:
+    seen: list[NDArray[Any]] = []
+
+    def run(images: NDArray[Any]) -> NDArray[np.float32]:
+        seen.append(images)
+        return pointwise(images)
+
+    segment(noise(height, width), spec, run, CLASSES)
+    assert np.array_equal(first_look(noise(height, width), spec, CLASSES), seen[0][0])
 
 
 @settings(deadline=None, max_examples=60)

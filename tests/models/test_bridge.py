@@ -76,6 +76,14 @@ def test_files_of_the_library_load_under_their_own_names(
     assert torch.equal(outputs(ours, images)[-1], expected["out"] if isinstance(expected, dict) else expected)
 
 
+@pytest.mark.parametrize("name", ["torchvision/mnasnet0_5", "timm/test_resnet"])
+def test_tensors_that_do_not_say_of_which_version_they_are_load(name: str) -> None:
+    model = cs.create_model(name, num_classes=3)
+    tensors = {name: torch.rand_like(value.float()).to(value.dtype) for name, value in model.state_dict().items()}
+    model.load_state_dict(tensors)
+    assert all(torch.equal(value, tensors[name]) for name, value in model.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("name", "options", "advice"),
     [

@@ -27,7 +27,7 @@ CLASSIFIERS = [
     "timm/mobilenetv3_small_050", "timm/regnetx_002", "timm/ghostnet_050", "timm/repvgg_a0",
 ]  # fmt: skip
 SEGMENTERS = [
-    "hrnet_w18_seg", "hrnet_w18_ocr", "resnet18_fcn", "resnest50_fcn", "resnet18_upernet", "resnest50_upernet",
+    "hrnet_w18_seg", "hrnet_w18_ocr", "resnet18_fcn", "resnet18_upernet", "resnest50_upernet",
     "convnext_tiny_upernet", "torchvision/lraspp_mobilenet_v3_large", "torchvision/deeplabv3_mobilenet_v3_large",
 ]  # fmt: skip
 WAYS = {

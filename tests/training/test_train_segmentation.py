@@ -15,6 +15,8 @@ from PIL import Image
 import convsmith as cs
 from convsmith.bundle.segmentation import from_runs
 from convsmith.serve.app import create_app
+from convsmith.tasks.make import open_data
+from convsmith.training.pack import _parity_images
 from tests.serve.running import PATIENCE, served
 from tests.tasks.tiny_segmenter import name_tiny_segmenter
 from tests.training.scenes import CLASSES, TRAIN, VAL, scenes_recipe, write_scenes
@@ -109,6 +111,18 @@ def test_the_command_writes_the_same_mask(run: cs.Run, photo: bytes, mask: NDArr
     with pytest.raises(SystemExit, match="0"):
         main(["predict", str(run.bundle), str(tmp_path / "photo.png"), "--out", str(tmp_path / "masks")])
     assert np.array_equal(np.asarray(Image.open(tmp_path / "masks" / "photo.png")), mask)
+
+
+@pytest.mark.parametrize(
+    ("keys", "sizes"), [(["base_size=64"], {64}), (["base_size=64", "window={size: [16, 16]}"], {16})]
+)
+def test_a_bundle_is_proved_by_what_the_model_sees(
+    keys: list[str], sizes: set[int], scenes: Path, tmp_path: Path
+) -> None:
+    recipe = scenes_recipe(tmp_path, *(f"preprocess.{key}" for key in keys))
+    images = list(_parity_images(recipe, open_data(recipe, scenes)))
+    assert len(images) == VAL
+    assert {max(image.shape[2:]) for image in images} == sizes  # those of the files are 17 to 30
 
 
 def test_early_stopping_counts_validations_not_epochs(

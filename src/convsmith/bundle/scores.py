@@ -46,11 +46,7 @@ class Looks:
     def logits(self, seen: NDArray[Any], window: Window | None) -> Iterator[NDArray[np.float32]]:
         """The logits [h, w] of one part of the image [3, h, w], class by class: large arrays cost time."""
         height, width = seen.shape[1:]
-        if window and window.border == "pad" and (height, width) != window.size:
-            padded = np.empty((3, *window.size), seen.dtype)
-            padded[:] = self.padding[:, None, None]
-            padded[:, :height, :width] = seen
-            seen = padded
+        seen = padded(seen, window, self.padding)
         logits = self._run(seen)
         mirrored = self._run(seen[..., ::-1])[..., ::-1] if self.spec.flip else None
         partner = list(range(self.num_classes))
@@ -64,17 +60,6 @@ class Looks:
             if not (np.isfinite(plane.max()) and np.isfinite(plane.min())):
                 raise NoAnswer.of_logits(self.name)
             yield plane
-
-    def resized(self, size: Size, rows: slice) -> NDArray[Any]:
-        """Some rows of the image in another size, [3, rows, size[1]] of the same type; bytes are rounded."""
-        if self.planes.shape[1:] == size:
-            return self.planes[:, rows]
-        way = Bilinear((self.planes.shape[1], self.planes.shape[2]), size)
-        resized = np.empty((3, rows.stop - rows.start, size[1]), self.planes.dtype)
-        for strip in strips(len(resized[0]), size[1]):
-            part = way.rows(self.planes, slice(rows.start + strip.start, rows.start + strip.stop))
-            resized[:, strip] = np.rint(part, out=part) if self.planes.dtype == np.uint8 else part
-        return resized
 
     def _run(self, seen: NDArray[Any]) -> NDArray[np.float32]:
         batch = self.run(seen[None].copy())  # torch takes no mirrored view
@@ -128,7 +113,7 @@ class Powers:
             self._sums[class_id] = _moved(plane, gone, height)
         self._count, self._top = _moved(self._count, gone, height), top
         band, (first, last) = slice(rows.start - top, height), (self._columns.start, self._columns.stop)
-        seen = self._looks.resized(self._size, rows)
+        seen = resized(self._looks.planes, self._size, rows)
         for span in self._across:
             inside = slice(max(first - span.start, 0), min(last, span.stop) - span.start)
             place = band, slice(span.start + inside.start - first, span.start + inside.stop - first)
@@ -141,6 +126,29 @@ class Powers:
         for plane in self._sums:
             plane[done] /= self._count[done]
         self._complete = complete
+
+
+def resized(planes: NDArray[Any], size: Size, rows: slice) -> NDArray[Any]:
+    """Some rows of an image [3, H, W] in another size, [3, rows, size[1]] of the same type; bytes are rounded."""
+    if planes.shape[1:] == size:
+        return planes[:, rows]
+    way = Bilinear((planes.shape[1], planes.shape[2]), size)
+    result = np.empty((3, rows.stop - rows.start, size[1]), planes.dtype)
+    for strip in strips(len(result[0]), size[1]):
+        part = way.rows(planes, slice(rows.start + strip.start, rows.start + strip.stop))
+        result[:, strip] = np.rint(part, out=part) if planes.dtype == np.uint8 else part
+    return result
+
+
+def padded(seen: NDArray[Any], window: Window | None, padding: NDArray[Any]) -> NDArray[Any]:
+    """What is seen [3, h, w], of the window's size where that is filled up at the right and lower border."""
+    height, width = seen.shape[1:]
+    if window is None or window.border != "pad" or (height, width) == window.size:
+        return seen
+    result = np.empty((3, *window.size), seen.dtype)
+    result[:] = padding[:, None, None]
+    result[:, :height, :width] = seen
+    return result
 
 
 def spans(size: Size, window: Window | None) -> tuple[list[slice], list[slice]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.bilinear import Bilinear, strips
 from convsmith.bundle.decode import ImageTooLarge
-from convsmith.bundle.scores import Looks, Powers, Run, Size, spans
+from convsmith.bundle.scores import Looks, Powers, Run, Size, padded, resized, spans
 from convsmith.spec import WholeImage, Window
 
 MAX_PASS_PIXELS = 4096 * 4096
@@ -102,6 +102,19 @@ def summed_scores(
             for class_id, plane in enumerate(scores):
                 plane[rows] += _summed([(way, powers)], class_id, rows, everywhere)
     return scores
+
+
+def first_look(image: NDArray[np.uint8], spec: WholeImage, num_classes: int, name: str = "image") -> NDArray[np.uint8]:
+    """What the model sees first when an image [H, W, 3] is segmented, [3, h, w]: resized, and through a window.
+
+    Raises:
+        ImageTooLarge: as in `segment`.
+    """
+    size = allowed_sizes(image.shape[:2], spec, num_classes, name)[0]
+    window = _window(spec, spec.scales[0])
+    rows, columns = (parts[0] for parts in spans(size, window))
+    seen = resized(_planes(image), size, rows)[..., columns]
+    return np.ascontiguousarray(padded(seen, window, np.zeros(3, np.uint8)))
 
 
 def argmax_classes(planes: Iterable[NDArray[np.float32]]) -> NDArray[np.uint8]:

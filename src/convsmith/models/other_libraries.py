@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, cast
 
@@ -30,6 +31,13 @@ class BridgedModel(VisionModel):
         self._in_channels = in_channels
         self.register_state_dict_post_hook(_without_our_prefix)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_with_our_prefix)  # type: ignore[no-untyped-call]
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *rest: Any, **keys: Any) -> Any:
+        """As torch's. A file of tensors does not say which version of a model it is of; it is taken for this one."""
+        if not hasattr(state_dict, "_metadata"):
+            state_dict = OrderedDict(state_dict)
+            vars(state_dict)["_metadata"] = {"model": {"version": self.model._version}}  # which MNASNet asks for
+        return super().load_state_dict(state_dict, *rest, **keys)
 
     @property
     @abstractmethod

@@ -6,14 +6,17 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from convsmith.bundle.decode import ImageError
+from convsmith.bundle.segment import first_look
 from convsmith.data.dataset import DataSet, Split
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.parity import images_to_compare
 from convsmith.models.base import VisionModel
 from convsmith.recipe.schema import Recipe
+from convsmith.spec import WholeImage
 from convsmith.training.checkpoint import read_checkpoint, step_folder
 from convsmith.training.generators import generators_kept
 from convsmith.training.model_plan import build_model
@@ -55,7 +58,10 @@ def trained_model(recipe: Recipe, step: Path) -> VisionModel:
 
 
 def _parity_images(recipe: Recipe, dataset: DataSet) -> Iterator[Tensor]:
-    """Validation images, or training ones without those, evenly of all: uint8 [1, 3, H, W] each."""
+    """What the model sees of validation images, or of training ones without those, evenly of all.
+
+    uint8 [1, 3, H, W] each; where images are segmented, resized and through a window as when they are judged.
+    """
     split: Split = "val" if len(dataset.val) else "train"
     samples = dataset.val if split == "val" else dataset.train
     read = dataset.validation_reader(split, recipe.preprocess)
@@ -63,6 +69,9 @@ def _parity_images(recipe: Recipe, dataset: DataSet) -> Iterator[Tensor]:
     for i in range(count):
         try:
             image, _ = read(i * len(samples) // count)
+            if isinstance(recipe.preprocess, WholeImage):
+                pixels = image.permute(1, 2, 0).numpy()
+                image = torch.from_numpy(first_look(pixels, recipe.preprocess, len(dataset.classes)))
         except ImageError:  # skipped in training too
             continue
         yield image[None]
