@@ -14,6 +14,8 @@ from tests.stripes import pixel_colour_model, write_pixel_bundle
 
 REPOSITORY = Path(__file__).parents[1]
 
+os.environ.pop("COLUMNS", None)  # which pytest-xdist sets: commands print as where there is no terminal
+
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
 

@@ -135,7 +135,7 @@ def test_an_image_too_large_to_be_segmented_is_413_and_says_what_helps(
     answer = post(masks_url, stripes_png(*SCENE, size=SIZE))
     assert_problem(answer, 413)
     assert answer.json()["error"] == "the uploaded file is too large"
-    assert answer.json()["fix"] == "Scale it down first."
+    assert answer.json()["fix"] == "Scale it down first, or look at it through a `window`."
 
 
 def test_what_is_not_an_image_is_415(masks_url: str) -> None:
