@@ -197,7 +197,7 @@ def test_the_first_look_is_what_the_model_sees_first(spec: WholeImage, height: i
     assert np.array_equal(first_look(noise(height, width), spec, CLASSES), seen[0][0])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=20)
 @given(specs, st.integers(1, 40), st.integers(1, 40))
 def test_the_scores_are_those_of_all_windows_held_at_once(spec: WholeImage, height: int, width: int) -> None:
     image = noise(height, width)
@@ -205,7 +205,7 @@ def test_the_scores_are_those_of_all_windows_held_at_once(spec: WholeImage, heig
     assert np.array_equal(scores, all_scores(image, spec, Convolution()))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=25)
 @given(specs, st.integers(1, 40), st.integers(1, 40), st.sampled_from([2**29, 4000, 500]))
 def test_the_mask_is_where_the_scores_are_largest(spec: WholeImage, height: int, width: int, limit: int) -> None:
     image, model = noise(height, width), Convolution()
