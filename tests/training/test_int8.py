@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +16,16 @@ from torch.nn import functional as F
 import convsmith as cs
 from convsmith.bundle.format import read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import inference_model
-from convsmith.deploy.parity import INT8, measure_parity
+from convsmith.deploy.parity import INT8, Tolerance, measure_parity
 from convsmith.deploy.static_int8 import kernels
-from convsmith.deploy.trained_int8 import export_int8
+from convsmith.deploy.trained_int8 import TrainedInt8, export_int8
+from convsmith.errors import ConvsmithError
 from convsmith.models.fake_quant import round_weights, rounding_of, train_for_int8
 from convsmith.models.layers import AdaptiveAverage
 from convsmith.recipe.load import recipe_to_yaml
-from convsmith.recipe.schema import QuantizationAware
+from convsmith.recipe.schema import QuantizationAware, Recipe
 from convsmith.training.model_plan import build_model
 from convsmith.training.run_weights import judged_weights, weights_of_run
 from tests.tasks.tiny_segmenter import TinySegmenter
@@ -159,8 +163,6 @@ def test_what_does_not_go_together_is_said(key: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cifar_resnet20", "resnet50", "mobilenet_v2", "convnext_tiny", "resnest50"])
 def test_every_family_trains_for_int8_and_leaves_no_layer_in_float(name: str) -> None:
-    from convsmith.deploy.trained_int8 import export_int8
-
     torch.manual_seed(0)
     recipe = cs.load_recipe("digits", [f"model.name={name}", "quantization_aware={}", "preprocess.resize=64"])
     recipe = recipe.model_copy(update={"preprocess": recipe.preprocess.model_copy(update={"crop": 64})})
@@ -195,3 +197,35 @@ def test_means_of_areas_are_rounded_in_the_export_as_in_training(tmp_path: Path)
     sizes = ((32, 32), (41, 50))
     images = [torch.from_numpy(np.random.RandomState(0).randint(0, 256, (2, 3, *size), np.uint8)) for size in sizes]
     assert measure_parity(exact, OnnxRuntime(made.content).run, images, INT8)["snr_db"] > 20
+
+
+def test_a_model_that_any_rounding_moves_far_is_packed_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pack_untrained(tmp_path)
+    assert "learned too little for INT8" in caplog.text
+    assert read_manifest(tmp_path / "bundle").parity["snr_db"] > 10
+
+
+def test_an_int8_file_farther_from_its_model_than_rounding_takes_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_another_model(model: nn.Module, recipe: Recipe) -> TrainedInt8:
+        other = copy.deepcopy(model)
+        other.get_parameter("model.head.weight").detach().neg_()
+        return replace(export_int8(model, recipe), content=export_int8(other, recipe).content)
+
+    monkeypatch.setattr("convsmith.deploy.bundle.export_int8", of_another_model)
+    with pytest.raises(ConvsmithError, match="does not say what the trained one says"):
+        pack_untrained(tmp_path)
+
+
+def pack_untrained(folder: Path) -> None:
+    """Pack a tiny network under a tolerance that no rounding keeps."""
+    torch.manual_seed(0)
+    recipe = cs.load_recipe("digits", [*SMALL, "model.name=tiny", "model.num_classes=4", "quantization_aware={}"])
+    model = build_model(recipe)
+    model(torch.randn(8, 3, 16, 16))
+    strict = Tolerance(agreement=1.0, snr_db=150.0)
+    labels, batch = ("a", "b", "c", "d"), images(20)
+    make_bundle(folder / "bundle", model, recipe, labels=labels, metrics={}, images=[batch], int8_tolerance=strict)
