@@ -23,7 +23,7 @@ CLASSIFIERS = [
     "torchvision/resnet18", "torchvision/alexnet", "torchvision/squeezenet1_1", "torchvision/shufflenet_v2_x0_5",
     "torchvision/regnet_y_400mf", "torchvision/mobilenet_v3_small", "torchvision/efficientnet_b0",
     "torchvision/mnasnet0_5", "torchvision/googlenet",
-    "timm/resnet18d", "timm/test_resnet", "timm/test_vit", "timm/test_convnext", "timm/test_efficientnet",
+    "timm/resnet18d", "timm/test_resnet", "timm/vit_tiny_patch16_224", "timm/test_convnext", "timm/test_efficientnet",
     "timm/mobilenetv3_small_050", "timm/regnetx_002", "timm/ghostnet_050", "timm/repvgg_a0",
 ]  # fmt: skip
 SEGMENTERS = [
@@ -39,7 +39,7 @@ WAYS = {
 }
 SAME = ("ema", "shard")  # the model that is packed is that of `plain`
 QUICK = {("cifar_resnet20", "plain"), ("timm/test_resnet", "int8")}
-FIXED_SIZE = {"torchvision/alexnet": 224, "timm/test_vit": 160}
+FIXED_SIZE = {"torchvision/alexnet": 224, "timm/vit_tiny_patch16_224": 224}
 
 
 def every(names: list[str]) -> pytest.MarkDecorator:
