@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -32,6 +33,7 @@ from convsmith.cli.group import Group
 from convsmith.cli.text import escape_what_cannot_be_printed, printable
 from convsmith.errors import ConvsmithError, missing_package
 from convsmith.launch.report import final_report, report
+from convsmith.output import open_closed_streams
 
 app = typer.Typer(
     name="convsmith",
@@ -87,6 +89,7 @@ _debug = False
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what the user can put right is two lines on standard error and exit code 2."""
+    open_closed_streams()
     escape_what_cannot_be_printed()
     earlier = final_report()
     if earlier is not None:
@@ -98,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if _debug or known is None:
             raise
         if not report(known):
-            print("\n".join(map(printable, f"error: {known.on_command_line}".split("\n"))), file=sys.stderr)
+            with suppress(OSError):  # the exit code tells it too
+                print("\n".join(map(printable, f"error: {known.on_command_line}".split("\n"))), file=sys.stderr)
         sys.exit(known.exit_code)
 
 

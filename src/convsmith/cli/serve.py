@@ -23,7 +23,9 @@ def serve(
     """
     import warnings
 
+    from convsmith.output import output_that_may_be_lost
     from convsmith.serve.server import serve as run_server
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
-    run_server(bundle, host, port, round(max_mb * 1_000_000), workers, threads)
+    with output_that_may_be_lost():
+        run_server(bundle, host, port, round(max_mb * 1_000_000), workers, threads)
