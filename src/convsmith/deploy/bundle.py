@@ -14,7 +14,7 @@ from convsmith.bundle.format import Colour, write_bundle
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_description import described
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.parity import INT8, Tolerance, measure_parity
+from convsmith.deploy.parity import FLOAT32, INT8, Tolerance, measure_parity
 from convsmith.deploy.trained_int8 import export_int8
 from convsmith.errors import ConvsmithError
 from convsmith.models.fake_quant import rounding_of
@@ -37,6 +37,7 @@ def make_bundle(
     images: Iterable[Tensor],
     data_digest: str | None = None,
     colours: Sequence[Colour] | None = None,
+    float_tolerance: Tolerance = FLOAT32,
     int8_tolerance: Tolerance = INT8,
 ) -> None:
     """Export `model`, prove the export on real images, and write the bundle.
@@ -53,6 +54,7 @@ def make_bundle(
         images: batches of preprocessed real images, uint8 [N, 3, H, W].
         data_digest: `data_digest` of the data it was trained on.
         colours: RGB of each class in pictures; None: usual ones.
+        float_tolerance: how far the float file may be from the model, or from the model without rounding.
         int8_tolerance: how far the INT8 file may be from the model that was trained for it.
 
     Raises:
@@ -64,12 +66,12 @@ def make_bundle(
     if rounding is None:
         onnx = export_onnx(exact, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
         onnx = described(onnx, recipe.task, labels, recipe.preprocess)
-        parity = measure_parity(exact, OnnxRuntime(onnx).run, images)
+        parity = measure_parity(exact, OnnxRuntime(onnx).run, images, float_tolerance)
     else:
         made = export_int8(exact, recipe)
         onnx, images = described(made.content, recipe.task, labels, recipe.preprocess), list(images)
         with rounding.in_form("float"):  # rounding hides what is wrong with normalisation or layers
-            measure_parity(exact, OnnxRuntime(made.float_content).run, images)
+            measure_parity(exact, OnnxRuntime(made.float_content).run, images, float_tolerance)
         parity = _int8_parity(exact, onnx, made.float_content, images, int8_tolerance)
         more = {
             "quantization": {

@@ -34,6 +34,7 @@ from convsmith.training.tricks import EachEpoch, prepare
 logger = logging.getLogger(__name__)
 
 _SIDE = 128  # pixels that are enough where the model takes images of any size
+_NO_WRONG_OPERATOR = Tolerance(snr_db=20.0)  # random weights may be sensitive to rounding, but not that much
 
 
 def needs_rehearsal(recipe: Recipe) -> bool:
@@ -47,7 +48,7 @@ def rehearse(recipe: Recipe, plan: Plan, dataset: DataSet, world: World) -> None
     Of several processes the first one does it, while the others wait.
 
     It has random weights of its own, computes on the CPU, and leaves nothing behind. How far its integers are from its
-    floats is not judged, because before the training that means nothing.
+    floats is not judged, and how exact the exported floats are only roughly: before the training that means little.
 
     Args:
         recipe: with the number of classes.
@@ -90,6 +91,7 @@ def _rehearse(recipe: Recipe, plan: Plan, dataset: DataSet, folder: Path) -> Non
         colours=dataset.colours,
         metrics={},
         images=[_images(1, _size(recipe, recipe.input_size)) for _ in range(2)],
+        float_tolerance=_NO_WRONG_OPERATOR,
         int8_tolerance=Tolerance(),
     )
     load(bundle)  # which runs it once
@@ -102,7 +104,9 @@ def _save_after_a_step(recipe: Recipe, plan: Plan, folder: Path) -> None:
     EachEpoch(model, recipe, plan).begin(0)
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            module.momentum = 1.0  # else what is packed has not the statistics of any image, and may overflow
+            # a tenth of what it has seen may leave a deep network to overflow; all of it, where two images look alike, to
+            # divide by nearly nothing
+            module.momentum = 0.5
     normalize = Normalize(recipe.preprocess.mean, recipe.preprocess.std)
     outputs = model(normalize(_images(2, _size(recipe, recipe.augment.size))))
     torch.autograd.backward([output.mean() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)])
