@@ -12,6 +12,9 @@ demo: .venv/installed
 demo-seg: .venv/installed
 	$(BIN)/convsmith demo demo-seg --segmentation
 
+# with two workers on two cores, a thread that spins while it waits takes the other's core: four times the work
+test test-slow: export OMP_WAIT_POLICY := passive
+
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
