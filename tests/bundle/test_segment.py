@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from convsmith.bundle import segment as segment_module
 from convsmith.bundle.bilinear import resize_bilinear
 from convsmith.bundle.decode import ImageTooLarge
 from convsmith.bundle.scores import spans
-from convsmith.bundle.segment import argmax_classes, first_look, resized_size, segment, summed_scores
+from convsmith.bundle.segment import argmax_classes, first_look, resized_size, scored_parts, segment
 from convsmith.errors import ConvsmithError
 from convsmith.spec import WholeImage, Window
 
@@ -70,6 +71,17 @@ def noise(height: int, width: int) -> NDArray[np.uint8]:
 
 def whole(**keys: Any) -> WholeImage:
     return WholeImage(method="whole", **keys)
+
+
+def summed_scores(
+    image: NDArray[Any], spec: WholeImage, run: Any, num_classes: int, padding: Sequence[float] = (0, 0, 0)
+) -> NDArray[np.float32]:
+    """All parts' scores [K, H, W] as sums of exp(logits)."""
+    scores = np.empty((num_classes, *image.shape[:2]), np.float32)
+    for part in scored_parts(image, spec, run, num_classes, padding):
+        planes = np.stack(list(part.planes))
+        scores[:, part.rows, part.columns] = np.exp(planes) if part.are_logits else planes
+    return scores
 
 
 def official_spec(given: dict[str, Any]) -> WholeImage:

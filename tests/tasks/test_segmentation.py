@@ -18,7 +18,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import IGNORED, WholeImage
+from convsmith.spec import IGNORED, WholeImage, Window
 from convsmith.tasks.distillation import pixel_distance
 from convsmith.tasks.losses import class_weights
 from convsmith.tasks.segmentation import JudgedMasks, Segmentation
@@ -199,21 +199,28 @@ def test_judged_masks_are_those_that_the_bundle_would_give(spec: WholeImage) -> 
             answer = segment(image.transpose(1, 2, 0), spec, lambda seen: run(torch.from_numpy(seen)), CLASSES)
             expected.update(answer, mask)
     assert np.array_equal(judged.confusion, expected.confusion)
-    assert judged.compute() == expected.compute()
+    assert judged.compute().items() >= expected.compute().items()
 
 
 def test_a_new_collection_has_the_classes_of_the_data(data: MaskFolder) -> None:
     assert Segmentation(recipe()).new_results(data).confusion.shape == (4, 4)
 
 
-def test_the_validation_loss_is_the_cross_entropy_of_the_pixels_that_count() -> None:
+@pytest.mark.parametrize("window", [None, Window(size=(6, 5)), Window(size=(4, 3))])
+def test_the_validation_loss_is_the_cross_entropy_of_the_pixels_that_count(window: Window | None) -> None:
     random = np.random.RandomState(0)
-    logits = torch.from_numpy(random.normal(0, 3, (1, CLASSES, 6, 5)).astype(np.float32))
-    masks = random.randint(0, CLASSES, (1, 6, 5), np.uint8)
+    weight = torch.from_numpy(random.normal(0, 0.03, (CLASSES, 3)).astype(np.float32))
+
+    def of_colours(images: Tensor) -> NDArray[np.float32]:
+        return torch.einsum("kc,nchw->nkhw", weight, images.float()).numpy()
+
+    spec, judged = WholeImage(method="whole", window=window), []
+    masks, images = random.randint(0, CLASSES, (2, 6, 5), np.uint8), random.randint(0, 256, (2, 3, 6, 5), np.uint8)
     masks[0, :2] = IGNORED
-    judged, other = (JudgedMasks(CLASSES, WholeImage(method="whole"), with_loss=True) for _ in range(2))
-    for results in (judged, other):
-        results.judge(lambda _: logits.numpy(), torch.zeros(1, 3, 6, 5, dtype=torch.uint8), torch.from_numpy(masks))
-    judged.merge(other)
-    expected = functional.cross_entropy(logits, torch.from_numpy(masks).long(), ignore_index=IGNORED)
-    assert judged.compute()["loss"] == pytest.approx(expected.item(), rel=1e-5)
+    for number in range(2):
+        judged.append(JudgedMasks(CLASSES, spec))
+        judged[-1].judge(of_colours, torch.from_numpy(images[[number]]), torch.from_numpy(masks[[number]]))
+    judged[0].merge(judged[1])
+    logits, targets = torch.from_numpy(of_colours(torch.from_numpy(images))), torch.from_numpy(masks).long()
+    expected = functional.cross_entropy(logits, targets, ignore_index=IGNORED)
+    assert judged[0].compute()["loss"] == pytest.approx(expected.item(), rel=1e-5)

@@ -9,6 +9,7 @@ the image's size, and summed over the sizes; the class with the largest sum wins
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -46,40 +47,38 @@ def segment(
         NoAnswer: the model's logits are not finite.
         ConvsmithError: they have another shape than its input asks for.
     """
-    size = image.shape[:2]
-    sizes = allowed_sizes(size, spec, num_classes, name)
-    looks = Looks(_planes(image), spec, run, num_classes, np.zeros(3, np.uint8), name)
-    windows = [_window(spec, scale) for scale in spec.scales]
-    if sizes == [size] and list(map(len, spans(size, windows[0]))) == [1, 1]:
-        return argmax_classes(looks.logits(looks.planes, windows[0]))  # exp would not change their order
-    ways = [Bilinear(small, size, spec.align_corners) for small in sizes]
-    at_once = {i: Powers(looks, seen, None, slice(0, seen[1])) for i, seen in enumerate(sizes) if windows[i] is None}
-    mask = np.empty(size, np.uint8)
-    for columns in _parts(size, sizes, windows, num_classes):
-        answers = [
-            (way, at_once.get(i) or Powers(looks, sizes[i], windows[i], way.source_columns(columns)))
-            for i, way in enumerate(ways)
-        ]
-        for rows in strips(size[0], columns.stop - columns.start):
-            for way, powers in answers:
-                powers.reach(way.source_rows(rows))
-            mask[rows, columns] = argmax_classes(
-                _summed(answers, class_id, rows, columns) for class_id in range(num_classes)
-            )
+    mask = np.empty(image.shape[:2], np.uint8)
+    for part in scored_parts(image, spec, run, num_classes, name=name):
+        mask[part.rows, part.columns] = argmax_classes(part.planes)
     return mask
 
 
-def summed_scores(
+@dataclass(frozen=True)
+class ScoredPart:
+    """The scores of some rows and columns of an image, by which each pixel's class is chosen.
+
+    Attributes:
+        rows, columns: of the image.
+        planes: one [rows, columns] for each of K classes, made as they are asked for.
+        are_logits: they are logits; False: sums of exp(logits) over the looks, where logits above 80 count as 80, since
+            float32 overflows at 89.
+    """
+
+    rows: slice
+    columns: slice
+    planes: Iterator[NDArray[np.float32]]
+    are_logits: bool = False
+
+
+def scored_parts(
     image: NDArray[Any],
     spec: WholeImage,
     run: Run,
     num_classes: int,
     padding: Sequence[float] = (0, 0, 0),
     name: str = "image",
-) -> NDArray[np.float32]:
-    """The scores [K, H, W] whose largest decides in `segment`: sums of exp(logits), not probabilities.
-
-    Logits above 80 count as 80, since float32 overflows at 89. Unlike `segment` this holds all scores at once.
+) -> Iterator[ScoredPart]:
+    """Judge an image part by part, from the top; take a part's planes before the next part.
 
     Args:
         image: uint8 [H, W, 3], as `segment` takes it; or float32 [H, W, 3] that is normalised, which `run` gets as
@@ -92,16 +91,21 @@ def summed_scores(
     size = image.shape[:2]
     sizes = allowed_sizes(size, spec, num_classes, name)
     looks = Looks(_planes(image), spec, run, num_classes, np.asarray(padding, image.dtype), name)
-    scores = np.zeros((num_classes, *size), np.float32)
-    everywhere = slice(0, size[1])
-    for scale, seen in zip(spec.scales, sizes, strict=True):
-        way = Bilinear(seen, size, spec.align_corners)
-        powers = Powers(looks, seen, _window(spec, scale), slice(0, seen[1]))
-        powers.reach(slice(0, seen[0]))
-        for rows in strips(*size):
-            for class_id, plane in enumerate(scores):
-                plane[rows] += _summed([(way, powers)], class_id, rows, everywhere)
-    return scores
+    windows = [_window(spec, scale) for scale in spec.scales]
+    if sizes == [size] and list(map(len, spans(size, windows[0]))) == [1, 1]:
+        yield ScoredPart(slice(0, size[0]), slice(0, size[1]), looks.logits(looks.planes, windows[0]), are_logits=True)
+        return
+    ways = [Bilinear(small, size, spec.align_corners) for small in sizes]
+    at_once = {i: Powers(looks, seen, None, slice(0, seen[1])) for i, seen in enumerate(sizes) if windows[i] is None}
+    for columns in _parts(size, sizes, windows, num_classes):
+        answers = [
+            (way, at_once.get(i) or Powers(looks, sizes[i], windows[i], way.source_columns(columns)))
+            for i, way in enumerate(ways)
+        ]
+        for rows in strips(size[0], columns.stop - columns.start):
+            for way, powers in answers:
+                powers.reach(way.source_rows(rows))
+            yield ScoredPart(rows, columns, _summed(answers, num_classes, rows, columns))
 
 
 def first_look(image: NDArray[np.uint8], spec: WholeImage, num_classes: int, name: str = "image") -> NDArray[np.uint8]:
@@ -203,11 +207,14 @@ def _planes(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _summed(
-    answers: Sequence[tuple[Bilinear, Powers]], class_id: int, rows: slice, columns: slice
-) -> NDArray[np.float32]:
-    """Some rows and columns of the image's scores of a class; they have been reached."""
-    parts = (
-        way.part(powers.part(class_id, way.source_rows(rows), way.source_columns(columns)), rows, columns)
-        for way, powers in answers
-    )
-    return reduce(np.add, parts)
+    answers: Sequence[tuple[Bilinear, Powers]], num_classes: int, rows: slice, columns: slice
+) -> Iterator[NDArray[np.float32]]:
+    """Some rows and columns of the image's scores, class by class; they have been reached."""
+    for class_id in range(num_classes):
+        yield reduce(
+            np.add,
+            (
+                way.part(powers.part(class_id, way.source_rows(rows), way.source_columns(columns)), rows, columns)
+                for way, powers in answers
+            ),
+        )

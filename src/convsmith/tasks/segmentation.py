@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convsmith.bundle.segment import argmax_classes, segment, summed_scores
+from convsmith.bundle.segment import argmax_classes, scored_parts
 from convsmith.data.dataset import DataSet
 from convsmith.data.mask_folder import MaskFolder
 from convsmith.errors import ConvsmithError, counted
 from convsmith.models.base import SegmentationModel
-from convsmith.recipe.better import LOSS
 from convsmith.recipe.objective import PixelLoss
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import IGNORED, WholeImage
@@ -33,13 +33,12 @@ class JudgedMasks(SegmentationResults):
     Args:
         num_classes: K.
         spec: how an image is looked at.
-        with_loss: measure the cross-entropy too, for which all scores of an image are held at once.
     """
 
-    def __init__(self, num_classes: int, spec: WholeImage, with_loss: bool = False) -> None:
+    def __init__(self, num_classes: int, spec: WholeImage) -> None:
         super().__init__(num_classes)
         self._spec = spec
-        self._losses: list[float] | None = [] if with_loss else None
+        self._losses: list[float] = []
 
     def judge(self, run: Run, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] with masks [N, H, W]."""
@@ -49,33 +48,40 @@ class JudgedMasks(SegmentationResults):
 
         for image, mask in zip(images.permute(0, 2, 3, 1).numpy(), targets.numpy(), strict=True):
             name = f"a validation image of {image.shape[1]} x {image.shape[0]} pixels"
-            if self._losses is None:
-                self.update(segment(image, self._spec, answers, len(self.confusion), name), mask)
-                continue
-            scores = summed_scores(image, self._spec, answers, len(self.confusion), name=name)
-            self.update(argmax_classes(scores), mask)
-            self._losses.append(_cross_entropy(scores, mask))
+            answer = np.empty_like(mask)
+            loss = 0.0
+            for part in scored_parts(image, self._spec, answers, len(self.confusion), name=name):
+                planes, place = list(part.planes), (part.rows, part.columns)
+                answer[place] = argmax_classes(planes)
+                loss += _cross_entropy(planes, part.are_logits, mask[place])
+            self.update(answer, mask)
+            self._losses.append(loss)
 
     def merge(self, other: SegmentationResults) -> None:
-        """Add the counts, and the losses, of another one."""
+        """Add the counts and the losses of another one."""
         super().merge(other)
-        if self._losses is not None and isinstance(other, JudgedMasks):
-            self._losses += other._losses or []
+        assert isinstance(other, JudgedMasks)
+        self._losses += other._losses
 
     def compute(self) -> dict[str, float]:
         """The figures over all images; `loss` is the mean over the pixels that count."""
-        figures = super().compute()
-        if self._losses is None:
-            return figures
         # exactly rounded, so it does not depend on the order in which several processes judged
-        return {"loss": math.fsum(self._losses) / max(int(self.pixels.sum()), 1), **figures}
+        return {"loss": math.fsum(self._losses) / max(int(self.pixels.sum()), 1), **super().compute()}
 
 
-def _cross_entropy(scores: NDArray[np.float32], mask: NDArray[np.uint8]) -> float:
-    """-log of the share [K, H, W] of each pixel's own class in its scores, summed over the pixels that count."""
-    rows, columns = np.nonzero(mask != IGNORED)
-    right = scores[mask[rows, columns], rows, columns] / scores.sum(axis=0)[rows, columns]
-    return -float(np.log(np.maximum(right, np.finfo(np.float32).tiny)).sum(dtype=np.float64))
+def _cross_entropy(planes: list[NDArray[np.float32]], are_logits: bool, mask: NDArray[np.uint8]) -> float:
+    """Minus the logarithm of the share of each pixel's own class, summed over the pixels [h, w] that count."""
+    highest = reduce(np.maximum, planes) if are_logits else None
+    total, own = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)
+    for class_id, plane in enumerate(planes):
+        powers = plane if highest is None else np.exp(plane - highest)
+        total += powers
+        right = mask == class_id
+        own[right] = plane[right] if highest is None else (plane - highest)[right]
+    if highest is None:
+        own = np.log(np.maximum(own, np.finfo(np.float32).tiny))
+    counts = mask != IGNORED
+    return float((np.log(total[counts]) - own[counts]).sum(dtype=np.float64))
 
 
 class Segmentation:
@@ -168,4 +174,4 @@ class Segmentation:
     def new_results(self, data: DataSet) -> JudgedMasks:
         """An empty collection for one evaluation."""
         assert isinstance(self._recipe.preprocess, WholeImage)
-        return JudgedMasks(len(data.classes), self._recipe.preprocess, with_loss=self.metric == LOSS)
+        return JudgedMasks(len(data.classes), self._recipe.preprocess)

@@ -104,8 +104,8 @@ def _save_after_a_step(recipe: Recipe, plan: Plan, folder: Path) -> None:
     EachEpoch(model, recipe, plan).begin(0)
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            # a tenth of what it has seen may leave a deep network to overflow; all of it, where two images look alike, to
-            # divide by nearly nothing
+            # a tenth of what it has seen may leave a deep network to overflow, and all of it to divide by nearly
+            # nothing where two images look alike
             module.momentum = 0.5
     normalize = Normalize(recipe.preprocess.mean, recipe.preprocess.std)
     outputs = model(normalize(_images(2, _size(recipe, recipe.augment.size))))
