@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from convsmith.cli.main import app
 from convsmith.errors import ConvsmithError
+from convsmith.models import published
 from convsmith.models.published import list_weights, weights
+from tests.models.download_server import CONTENT, SHA256, Server, serving
 
 
 def run(*words: str) -> str:
@@ -79,3 +83,24 @@ def test_no_match_is_an_error_that_says_what_was_meant(words: list[str], meant: 
 
 def test_help_has_an_example() -> None:
     assert "Example: convsmith weights" in run("--help")
+
+
+def test_download_prints_where_the_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path))
+    with serving(Server()) as server:
+        here = weights("cifar_resnet20.akamaster").model_copy(update={"url": server.url, "sha256": SHA256})
+        monkeypatch.setattr(published, "_published", lambda: {here.name: here})
+        path = Path(run(here.name, "--download", "--timeout", "60").strip())
+    assert path == here.path
+    assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(CONTENT).digest()
+    assert json.loads(run(here.name, "--download", "--json")) == {here.name: str(path)}
+
+
+def test_download_of_everything_by_mistake_is_refused() -> None:
+    with pytest.raises(ConvsmithError, match="would fetch all weights"):
+        run("--download")
+
+
+def test_a_timeout_without_a_download_is_refused() -> None:
+    with pytest.raises(ConvsmithError, match=r"counts for downloads only"):
+        run("resnet50*", "--timeout", "3")

@@ -21,6 +21,9 @@ class Server:
     url: str = ""
     content: bytes = CONTENT
     status: int = 200
+    refusals: int | None = None
+    """How many requests get that status before one is served; None: all of them."""
+    retry_after: str | None = None
     ranges: bool = True
     shift: int = 0
     announces_length: bool = True
@@ -46,8 +49,11 @@ def serving(server: Server) -> Iterator[Server]:
             wanted = self.headers.get("Range")
             server.asked.append(wanted)
             time.sleep(server.pause)
-            if server.status != 200:
-                self.send_error(server.status)
+            if server.status != 200 and (server.refusals is None or len(server.asked) <= server.refusals):
+                self.send_response(server.status)
+                if server.retry_after is not None:
+                    self.send_header("Retry-After", server.retry_after)
+                self.end_headers()
                 return
             start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.ranges else 0
             if start >= len(server.content):

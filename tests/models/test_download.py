@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import multiprocessing
 import re
 import sys
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -136,7 +139,98 @@ def test_an_early_end_of_a_file_of_unknown_length_is_the_wrong_file(file: Path) 
     assert file.read_bytes() == CONTENT
 
 
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each wait, of which none is waited."""
+    waited: list[float] = []
+    monkeypatch.setattr("convsmith.models.patience.sleep", waited.append)
+    return waited
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 599])
+def test_a_busy_server_is_asked_again_later_each_time(file: Path, waits: list[float], status: int) -> None:
+    leave_part(file, CONTENT[:1000])
+    with serving(Server(status=status, refusals=3)) as server:
+        download(server.url, file, SHA256)
+        assert server.asked == ["bytes=1000-"] * 4
+    assert file.read_bytes() == CONTENT
+    assert [0.5 * 2**i <= wait <= 2**i for i, wait in enumerate(waits)] == [True] * 3
+
+
+def test_a_busy_server_is_asked_again_when_it_says(file: Path, waits: list[float]) -> None:
+    with serving(Server(status=429, refusals=1, retry_after="7")) as server:
+        download(server.url, file, SHA256)
+    assert waits == [7]
+
+
+def test_a_busy_server_may_say_when_by_a_date(file: Path, waits: list[float]) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+    with serving(Server(status=503, refusals=1, retry_after=date)) as server:
+        download(server.url, file, SHA256)
+    assert 50 < waits[0] <= 100
+
+
+@pytest.mark.parametrize("said", ["soon", "-5", "", "\u0665", "Fri, 99 Nov 2026 99:99:99 GMT"])
+def test_a_retry_after_without_sense_does_not_count(file: Path, waits: list[float], said: str) -> None:
+    with serving(Server(status=503, refusals=1, retry_after=said.encode().decode("latin-1"))) as server:
+        download(server.url, file, SHA256)
+    assert 0.5 <= waits[0] <= 1
+
+
+def test_a_wait_that_is_too_long_is_an_error_that_names_it(file: Path, waits: list[float]) -> None:
+    with serving(Server(status=429, retry_after="86400")) as server:
+        with pytest.raises(ConvsmithError, match="429 Too Many Requests, and asks to wait 86,400 seconds"):
+            download(server.url, file, SHA256)
+        assert server.asked == [None]
+    assert waits == []
+
+
+def test_a_wait_beyond_the_time_for_all_of_it_is_an_error_at_once(file: Path, waits: list[float]) -> None:
+    with serving(Server(status=503, retry_after="60")) as server, pytest.raises(ConvsmithError, match="60 seconds"):
+        download(server.url, file, SHA256, within=50)
+    assert waits == []
+
+
+def test_a_server_that_stays_busy_is_given_up(file: Path, waits: list[float]) -> None:
+    with serving(Server(status=503)) as server:
+        with pytest.raises(ConvsmithError, match="the server answers 503 Service Unavailable\nGet the file"):
+            download(server.url, file, SHA256)
+        assert len(server.asked) == len(waits) + 1 == 6
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_a_refusal_for_good_is_not_asked_again(file: Path, waits: list[float], status: int) -> None:
+    with serving(Server(status=status)) as server:
+        with pytest.raises(ConvsmithError, match=f"answers {status}"):
+            download(server.url, file, SHA256)
+        assert server.asked == [None]
+    assert waits == []
+
+
+def test_a_download_that_gets_on_too_slowly_ends_when_its_time_is_up(file: Path) -> None:
+    with serving(Server(trickle=0.2)) as server:  # 1.6 seconds in all
+        with pytest.raises(ConvsmithError, match=r"not all here within 0.5 seconds\nRun it again to go on at byte"):
+            download(server.url, file, SHA256, within=0.5)
+        server.trickle = 0
+        download(server.url, file, SHA256)
+    assert file.read_bytes() == CONTENT
+
+
+def test_a_silent_server_ends_in_an_error_when_the_time_is_up(file: Path) -> None:
+    with serving(Server(pause=1)) as server, pytest.raises(ConvsmithError, match=r"not all here within 0.2 seconds"):
+        download(server.url, file, SHA256, within=0.2)
+
+
+def test_another_processs_download_is_waited_for_until_the_time_is_up(file: Path) -> None:
+    file.parent.mkdir()
+    with file.with_name("weights.pth.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ConvsmithError, match=r"not all here within 0.2 seconds"):
+            download("http://127.0.0.1:1/weights.pth", file, SHA256, within=0.2)
+
+
 @pytest.mark.parametrize(("status", "reason"), [(404, "404 Not Found"), (503, "503 Service Unavailable")])
+@pytest.mark.usefixtures("waits")
 def test_a_refusal_is_named_and_keeps_the_part(file: Path, status: int, reason: str) -> None:
     leave_part(file, CONTENT[:1000])
     told = f"the server answers {reason}\nGet the file.*{re.escape(str(file))}"
@@ -281,12 +375,38 @@ def test_without_a_checksum_a_damaged_file_in_its_place_is_refused(file: Path, c
         download("http://127.0.0.1:1/weights.pth", file, None)
 
 
-def test_without_a_checksum_the_format_before_torch_1_6_is_taken(file: Path) -> None:
+def old_checkpoint() -> bytes:
+    """As torch wrote them before 1.6: no archive, but pickles with the numbers after them."""
     content = io.BytesIO()
-    torch.save({"weight": torch.ones(3)}, content, _use_new_zipfile_serialization=False)
-    with serving(Server(content=content.getvalue())) as server:
+    weights = {"weight": torch.arange(30.0), "steps": torch.ones(3, dtype=torch.int64)}
+    torch.save({"state_dict": weights, "epoch": 3}, content, _use_new_zipfile_serialization=False)
+    return content.getvalue()
+
+
+def test_without_a_checksum_the_format_before_torch_1_6_is_taken(file: Path) -> None:
+    content = old_checkpoint()
+    with serving(Server(content=content)) as server:
         download(server.url, file, None)
-    assert file.read_bytes() == content.getvalue()
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("length", [1, 2, 30, 200, len(old_checkpoint()) - 60, len(old_checkpoint()) - 1])
+def test_without_a_checksum_and_a_length_the_format_before_torch_1_6_has_to_end(file: Path, length: int) -> None:
+    content = old_checkpoint()
+    with serving(Server(content=content, announces_length=False, stops_after=length)) as server:
+        with pytest.raises(ConvsmithError, match="no whole torch checkpoint"):
+            download(server.url, file, None)
+        assert not file.exists()
+        server.stops_after = None
+        download(server.url, file, None)
+    assert file.read_bytes() == content
+
+
+def test_without_a_checksum_a_cut_off_file_of_the_old_format_put_in_its_place_is_refused(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_bytes(old_checkpoint()[:-1])
+    with pytest.raises(ConvsmithError, match=r"weights.pth is not the published file: .*cut off or damaged\nRemove it"):
+        download("http://127.0.0.1:1/weights.pth", file, None)
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

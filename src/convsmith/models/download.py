@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from convsmith.errors import ConvsmithError
+from convsmith.models.patience import Patience, TooLate
 from convsmith.storage import sha256_of
 
 logger = logging.getLogger(__name__)
@@ -57,36 +59,45 @@ def download(
     file: Path,
     sha256: str | None,
     progress: Progress | None = None,
+    *,
     timeout: float = _TIMEOUT,
+    within: float | None = None,
     max_bytes: int = _MAX_BYTES,
 ) -> Path:
     """Fetch `url` to `file`, unless it is there already, and return `file`.
 
     What arrives goes to `file` + `.part`, where a later call resumes, and gets its name once its checksum is right.
-    Of several processes that want the same file one fetches it while the others wait.
+    Of several processes that want the same file one fetches it while the others wait. A server that is busy or broken
+    is asked again, later each time, or when it says.
 
     Args:
         url: an http or https address.
         file: where it belongs; its folder is made.
         sha256: the file's SHA-256, or the first digits of it; None where none is published: then it has to be a torch
-            checkpoint of the length that the server announced, whose archive's own checksums hold if it is one.
+            checkpoint of the length that the server announced, whose archive's own checksums hold, or, of before torch
+            1.6, that can be read to its end.
         progress: told how far it is.
         timeout: seconds for which the server may be silent.
+        within: seconds that all may take, waits and further tries included; None: as long as it gets on.
         max_bytes: a file larger than this is refused.
 
     Raises:
-        ConvsmithError: no network, refused, silent, cut off, too large or not the right file; it says what to do.
+        ConvsmithError: no network, refused, silent, cut off, too late, too large or not the right file; it says what
+            to do.
     """
     if file.is_file():
         return verified(file, sha256)
     part = file.with_name(f"{file.name}.part")
+    patience = Patience(timeout, within)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with _only_one(file.with_name(f"{file.name}.lock")):
+        with _only_one(file.with_name(f"{file.name}.lock"), patience):
             if file.is_file():
                 return file
-            _fetch(url, part, sha256, progress or _ignore, timeout, max_bytes)
+            _fetch(url, part, sha256, progress or _ignore, patience, max_bytes)
             part.replace(file)
+    except TooLate as error:
+        raise _failed(url, file, f"it was not all here within {within:g} seconds", part) from error
     except urllib.error.HTTPError as error:
         raise _failed(url, file, f"the server answers {error.code} {error.reason}") from error
     except TimeoutError as error:
@@ -110,13 +121,13 @@ class _BadContent(Exception):
     """What the server sent is not what was asked for."""
 
 
-def _fetch(url: str, part: Path, sha256: str | None, progress: Progress, timeout: float, max_bytes: int) -> None:
+def _fetch(url: str, part: Path, sha256: str | None, progress: Progress, patience: Patience, max_bytes: int) -> None:
     """Complete `part`, or raise; a part that cannot become the right file is removed."""
     resumed = _size(part) > 0
     if resumed and sha256 and _damage(part, sha256) is None:
         return
     try:
-        _receive(url, part, progress, timeout, max_bytes)
+        _receive(url, part, progress, patience, max_bytes)
         reason = _damage(part, sha256)
     except urllib.error.HTTPError as error:
         if not (resumed and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
@@ -128,7 +139,7 @@ def _fetch(url: str, part: Path, sha256: str | None, progress: Progress, timeout
     if not resumed:
         raise _BadContent(reason)
     logger.warning("what was left of an earlier download does not belong to %s: starting over", url)
-    _fetch(url, part, sha256, progress, timeout, max_bytes)
+    _fetch(url, part, sha256, progress, patience, max_bytes)
 
 
 def _damage(file: Path, sha256: str | None) -> str | None:
@@ -140,8 +151,8 @@ def _damage(file: Path, sha256: str | None) -> str | None:
         return f"its SHA-256 is {found}, which does not begin with {sha256}: it is another file"
     with file.open("rb") as opened:
         first = opened.read(1)
-    if first == b"\x80":  # a pickle, as torch wrote before 1.6
-        return None
+    if first == b"\x80":  # a pickle, as torch wrote before 1.6: nothing but reading it shows that it ends
+        return _damage_of_pickle(file)
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
@@ -152,12 +163,22 @@ def _damage(file: Path, sha256: str | None) -> str | None:
     return f"its part {damaged} is damaged" if damaged else None
 
 
-def _receive(url: str, part: Path, progress: Progress, timeout: float, max_bytes: int) -> None:
+def _damage_of_pickle(file: Path) -> str | None:
+    from convsmith.models.torch_file import load_torch_file  # which needs torch
+
+    try:
+        load_torch_file(file)
+    except ConvsmithError as error:
+        return f"it is no whole torch checkpoint: {error.why}"
+    return None
+
+
+def _receive(url: str, part: Path, progress: Progress, patience: Patience, max_bytes: int) -> None:
     """Append to `part` what it lacks; a server that knows no ranges sends the whole file again."""
     request = urllib.request.Request(url, headers={"User-Agent": "convsmith"})
     if start := _size(part):
         request.add_header("Range", f"bytes={start}-")
-    with urllib.request.urlopen(request, timeout=timeout) as response:
+    with patience.open(request) as response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             start = 0
         elif not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
@@ -169,7 +190,7 @@ def _receive(url: str, part: Path, progress: Progress, timeout: float, max_bytes
         with part.open("r+b" if start else "wb") as file:
             done = file.seek(start)
             progress(done, total)
-            for chunk in _chunks(response):
+            for chunk in _chunks(response, patience):
                 done += len(chunk)
                 if done > max_bytes:
                     part.unlink()
@@ -182,30 +203,37 @@ def _receive(url: str, part: Path, progress: Progress, timeout: float, max_bytes
         raise _BadContent(f"the connection ended after {done:,} of {total:,} bytes")
 
 
-def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+def _chunks(response: http.client.HTTPResponse, patience: Patience) -> Iterator[bytes]:
     try:
         while chunk := response.read1(_CHUNK):
             yield chunk
+            patience.left(0)
     except TimeoutError:
+        patience.left(0)
         raise
     except OSError as error:  # apart from those of writing the file
         raise ConnectionError(str(error)) from error
 
 
 @contextmanager
-def _only_one(lock: Path) -> Iterator[None]:
-    """One process (and thread) at a time; the lock falls with its holder, however that ends. Not on Windows."""
+def _only_one(lock: Path, patience: Patience) -> Iterator[None]:
+    """Let one process (and thread) in at a time; the lock ends with its holder, however that ends. Not on Windows."""
     try:
         import fcntl
     except ModuleNotFoundError:
         yield
         return
     with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("another process downloads %s: waiting for it", lock.with_suffix("").name)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        waited = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waited:
+                    logger.info("another process downloads %s: waiting for it", lock.with_suffix("").name)
+                waited = True
+            time.sleep(patience.left(0.1))
         yield
 
 

@@ -85,11 +85,12 @@ class Weights(Section):
             )
         return read_and_preprocess(image, self.preprocessing, name)
 
-    def download(self, progress: Progress | None = None) -> Path:
+    def download(self, progress: Progress | None = None, within: float | None = None) -> Path:
         """Fetch the file unless it is here already, and return its path.
 
         Args:
             progress: told the bytes that are here and those of the whole file; None shows a bar on a terminal.
+            within: seconds that all may take, waits and further tries included; None: as long as it gets on.
 
         Raises:
             ConvsmithError: it cannot be had (the error says where a file fetched by other means belongs), or what was
@@ -103,9 +104,9 @@ class Weights(Section):
                 "no checksum of %s is published: its length and its archive's own sums are checked", self.name
             )
         if progress:
-            return download(self.url, self.path, self.sha256, progress)
+            return download(self.url, self.path, self.sha256, progress, within=within)
         with _bar(self.path.name) as shown:
-            return download(self.url, self.path, self.sha256, shown)
+            return download(self.url, self.path, self.sha256, shown, within=within)
 
 
 @cache
