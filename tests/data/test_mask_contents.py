@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from convsmith.data.check import check_files
 from convsmith.data.mask_folder import MaskFolder
+from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
-from convsmith.tasks.make import open_data
 from tests.data.masks import mask_png, write_folders
 
 SEGMENTATION = "hrnet_w18_seg-folder"
@@ -22,7 +22,7 @@ COLOURS = [(0, 0, 0), (0, 128, 64), (255, 255, 255)]
 
 
 def open_with(root: Path, *overrides: str) -> MaskFolder:
-    folder = open_data(load_recipe(SEGMENTATION, overrides), root)
+    folder = data_of_recipe(load_recipe(SEGMENTATION, overrides), root)
     assert isinstance(folder, MaskFolder)
     return folder
 

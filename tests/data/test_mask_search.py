@@ -11,9 +11,9 @@ from PIL import Image
 
 from convsmith.data.mask_folder import MaskFolder
 from convsmith.data.mask_search import find_masks
+from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
-from convsmith.tasks.make import open_data
 
 CLASSES = "data.masks.classes=[ground, road]"
 
@@ -33,7 +33,7 @@ def write(root: Path, images: str, masks: str, names: tuple[str, ...] = ("1", "2
 def segmented(root: Path, *keys: str) -> MaskFolder:
     """The data set as a recipe of segmentation with the keys that were found opens it."""
     (found,) = find_masks(root)
-    folder = open_data(load_recipe("hrnet_w18_seg-folder", [*found.overrides, CLASSES, *keys]), root)
+    folder = data_of_recipe(load_recipe("hrnet_w18_seg-folder", [*found.overrides, CLASSES, *keys]), root)
     assert isinstance(folder, MaskFolder)
     return folder
 
@@ -107,22 +107,22 @@ def test_masks_that_were_jpeg_files_are_found(tmp_path: Path) -> None:
 def test_a_named_recipe_for_classes_refuses_them_with_the_keys(tmp_path: Path, images: str, masks: str) -> None:
     write(tmp_path, images, masks)
     with pytest.raises(ConvsmithError, match="holds images and their masks, not two classes") as caught:
-        open_data(load_recipe("resnet18-folder"), tmp_path)
+        data_of_recipe(load_recipe("resnet18-folder"), tmp_path)
     keys = re.findall(r"'(data\.masks\..+?)'", caught.value.fix)
-    folder = open_data(load_recipe("hrnet_w18_seg-folder", [*keys, CLASSES, "data.val_fraction=0.5"]), tmp_path)
+    folder = data_of_recipe(load_recipe("hrnet_w18_seg-folder", [*keys, CLASSES, "data.val_fraction=0.5"]), tmp_path)
     assert len(folder.train) == 2
 
 
 def test_they_are_two_classes_for_who_says_so(tmp_path: Path) -> None:
     write(tmp_path, "photos/*.jpg", "silhouettes/*.png")
-    data = open_data(load_recipe("resnet18-folder", ["model.num_classes=2"]), tmp_path)
+    data = data_of_recipe(load_recipe("resnet18-folder", ["model.num_classes=2"]), tmp_path)
     assert data.classes == ("photos", "silhouettes")
 
 
 def test_a_recipe_of_segmentation_tells_the_keys_for_other_folders(tmp_path: Path) -> None:
     write(tmp_path, "img_dir/train/*.jpg", "ann_dir/train/*.png")
     with pytest.raises(ConvsmithError, match="no part `train`") as caught:
-        open_data(load_recipe("hrnet_w18_seg-folder"), tmp_path)
+        data_of_recipe(load_recipe("hrnet_w18_seg-folder"), tmp_path)
     assert "'data.masks.images=img_dir/PART/*' 'data.masks.masks=ann_dir/PART/*'" in caught.value.fix
 
 

@@ -295,6 +295,16 @@ def test_a_recipe_that_does_not_say_how_data_were_split_is_warned_of(
     assert "they are split by default" in caplog.text
 
 
+def test_a_bundle_whose_training_held_nothing_out_is_measured_on_a_share_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_stripes(tmp_path / "data", "train", [("red", "green"), ("blue", "red")])
+    recipe = {"data": {"masks": {"val": None, "classes": ["red", "green", "blue"]}}, "eval": False}
+    train, val = open_labelled(read_manifest(write_pixel_bundle(tmp_path / "float", recipe=recipe)), data)
+    assert (len(train), len(val)) == (1, 1)
+    assert "holds no images out (eval: false)" in caplog.text
+
+
 def test_a_bundle_for_one_size_stays_one(pixel_bundle: Path, tmp_path: Path) -> None:
     data = write_stripes(tmp_path / "data", "train", [("red", "green"), ("blue", "red")])
     write_stripes(data, "val", [("red", "blue")])

@@ -7,10 +7,10 @@ import pytest
 
 import convsmith as cs
 from convsmith.data.dataset import num_samples
+from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.make import open_data
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoint import Checkpoint
 from convsmith.training.data_check import check_data
@@ -25,7 +25,7 @@ from tests.training.conftest import SMALL
 def check(recipe: Recipe, root: Path, run_dir: Path, step: int = 0) -> None:
     """What comes before step `step` of a run."""
     run_dir.mkdir(exist_ok=True)
-    dataset, world = open_data(recipe, root), World()
+    dataset, world = data_of_recipe(recipe, root), World()
     progress = Progress(data_digest="", threads=1, precision="fp32", per_device_batch=8, step=step)
     bad_files = BadFiles(run_dir / "bad_files.txt", dataset.root, num_samples(dataset), allowed=3)
     check_data(recipe, dataset, progress, bad_files, (), world, Poll(world, StopRequest()))
@@ -76,15 +76,15 @@ def test_before_the_first_step_files_may_change(data: Path, recipe: Recipe, begu
 
 def test_a_resume_refuses_files_of_other_sizes(data: Path, recipe: Recipe, tmp_path: Path) -> None:
     numbers = plan(recipe, 48)
-    begun = progress_of(None, recipe, numbers, open_data(recipe, data), World())
+    begun = progress_of(None, recipe, numbers, data_of_recipe(recipe, data), World())
     overwrite(data, "val/2/14.png")
     checkpoint = Checkpoint(tmp_path, {}, state(begun.data_digest))
     with pytest.raises(ConvsmithError, match="the same names, but some were overwritten"):
-        progress_of(checkpoint, recipe, numbers, open_data(recipe, data), World())
+        progress_of(checkpoint, recipe, numbers, data_of_recipe(recipe, data), World())
 
 
 def test_a_run_that_knows_its_data_by_name_goes_on_and_knows_more(data: Path, recipe: Recipe, tmp_path: Path) -> None:
-    dataset, numbers = open_data(recipe, data), plan(recipe, 48)
+    dataset, numbers = data_of_recipe(recipe, data), plan(recipe, 48)
     checkpoint = Checkpoint(tmp_path, {}, state(dataset.names_digest))
     progress = progress_of(checkpoint, recipe, numbers, dataset, World())
     assert progress.data_digest.startswith(f"{dataset.names_digest} ")

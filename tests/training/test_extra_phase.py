@@ -12,8 +12,8 @@ import pytest
 
 import convsmith as cs
 from convsmith.data.mask_folder import MaskFolder
+from convsmith.data.open_data import data_of_recipe
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.make import open_data
 from convsmith.training.observers.base import Observer
 from convsmith.training.train import TrainingInterrupted
 from tests.tasks.tiny_segmenter import name_tiny_segmenter
@@ -96,7 +96,7 @@ def test_the_second_phase_learns_from_its_own_list(
     monkeypatch.setattr(MaskFolder, "training_reader", noted)
     recipe = two_phases(tmp_path)
     cs.train(recipe, scenes, tmp_path / "run")
-    data = open_data(recipe, scenes)
+    data = data_of_recipe(recipe, scenes)
     assert isinstance(data, MaskFolder)
     assert data.extra is not None
     assert [split for split, _ in read] == ["train"] * BATCH * FIRST + ["extra"] * BATCH * (TOTAL - FIRST)

@@ -14,8 +14,8 @@ from PIL import Image
 
 import convsmith as cs
 from convsmith.bundle.segmentation import from_runs
+from convsmith.data.open_data import data_of_recipe
 from convsmith.serve.app import create_app
-from convsmith.tasks.make import open_data
 from convsmith.training.pack import _parity_images
 from tests.serve.running import PATIENCE, served
 from tests.tasks.tiny_segmenter import name_tiny_segmenter
@@ -120,7 +120,7 @@ def test_a_bundle_is_proved_by_what_the_model_sees(
     keys: list[str], sizes: set[int], scenes: Path, tmp_path: Path
 ) -> None:
     recipe = scenes_recipe(tmp_path, *(f"preprocess.{key}" for key in keys))
-    images = list(_parity_images(recipe, open_data(recipe, scenes)))
+    images = list(_parity_images(recipe, data_of_recipe(recipe, scenes)))
     assert len(images) == VAL
     assert {max(image.shape[2:]) for image in images} == sizes  # those of the files are 17 to 30
 

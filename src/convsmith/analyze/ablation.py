@@ -12,12 +12,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.plots import write_plot
+from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.better import LOSS, gain
 from convsmith.recipe.ladder import Ladder, load_ladder
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import write_file
-from convsmith.tasks.make import make_task, open_data
+from convsmith.tasks.make import make_task
 from convsmith.training.run import Run
 from convsmith.training.train import TrainingInterrupted, prepare_training, train
 
@@ -180,7 +181,7 @@ def _metric(ladder: Ladder) -> str:
 
 def _check_runs(ladder: Ladder, data: Path, out: Path) -> None:
     """Raise a ConvsmithError for what all steps would fail of: the data, or runs of other recipes in the folder."""
-    open_data(ladder.steps[0].recipe, data)
+    data_of_recipe(ladder.steps[0].recipe, data)
     for step in ladder.steps:
         if (out / step.name / "recipe.yaml").is_file():
             Run(out / step.name).check_same(prepare_training(step.recipe, data)[0])

@@ -11,10 +11,10 @@ from typing import Any
 from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, mark_too_large
 from convsmith.data.dataset import Findings, Split, num_samples, splits
 from convsmith.data.look import Looks
+from convsmith.data.open_data import data_of_recipe
 from convsmith.data.sampler import used_samples
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.make import open_data
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def check_data(recipe: Recipe, data: Path, progress: Callable[[int, int], None] 
     Raises:
         ConvsmithError: the folder cannot be opened as such data.
     """
-    dataset = open_data(recipe, data)
+    dataset = data_of_recipe(recipe, data)
     parts, total = splits(dataset), num_samples(dataset)
     decode = decodes(dataset.train, dataset.val)
     looks: dict[Split, Looks] = {}

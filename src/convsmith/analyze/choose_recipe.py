@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.decode import ImageError, check_header
 from convsmith.data.dataset import Samples
-from convsmith.data.image_folder import open_image_folder
 from convsmith.data.index import printable
 from convsmith.data.layout import quoted
-from convsmith.data.mask_folder import open_mask_folder
 from convsmith.data.mask_search import find_masks, masks_as_classes, named_pairs
+from convsmith.data.open_data import open_data
 from convsmith.data.scan import images_below, list_folder
 from convsmith.errors import ConvsmithError
 from convsmith.models.published import weights
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
 
 SMALL_SIDE = 40  # pixels; enlarging such images to 224 shows a network nothing new
@@ -65,7 +63,7 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
     words = masks_of(data, overrides)
     if words is not None:
         return _choose_for_masks(data, words, overrides)
-    folder = open_image_folder(data, Data().val_fraction)
+    folder = open_data("classification", Data(), data)
     total, side = len(folder.train), float(np.median(_sizes(folder.root, folder.train).min(axis=1)))
     counts = np.bincount(folder.train.targets, minlength=len(folder.classes))
     most, fewest = int(counts.max()), int(counts.min())
@@ -112,7 +110,7 @@ def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -
     recipe = "hrnet_w18_seg-folder"
     section = load_recipe(recipe, [*words, *(word for word in others if word.startswith("data."))]).data
     try:
-        folder = open_mask_folder(data, section.masks or Masks(), section.val_fraction)
+        folder = open_data("segmentation", section, data)
     except ConvsmithError as error:
         if not words:
             raise

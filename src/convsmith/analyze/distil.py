@@ -13,7 +13,9 @@ from pydantic import ValidationError
 from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import bundle_folder, read_manifest, read_model
 from convsmith.complaints import first_problem
-from convsmith.deploy.labelled import Progress, check_classes, metric_of, no_progress, open_labelled
+from convsmith.data.classes import require_classes
+from convsmith.data.open_data import data_of_recipe
+from convsmith.deploy.labelled import Progress, metric_of, no_progress, open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Form, form_of, quantize_bundle
 from convsmith.deploy.speed import BATCH, first_input, measure_speed
@@ -22,7 +24,6 @@ from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.make import open_data
 from convsmith.training.run import Run
 from convsmith.training.run_weights import weights_of_run
 from convsmith.training.train import train
@@ -92,7 +93,7 @@ def distil(
     manifest = read_manifest(folder)
     models = {"teacher": read_model(folder, manifest)}
     check_out(Path(out) / _INT8, (folder,), data)  # before the training, not after it
-    check_classes(data, open_data(recipe, data).classes, manifest)
+    require_classes(data, data_of_recipe(recipe, data).classes, manifest.labels)
     run = train(recipe, data, out)
     int8 = run.path / _INT8
     report = quantize_bundle(run.bundle, data, int8, max_drop=max_drop, progress=progress)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
 from convsmith.analyze.evaluate_masks import evaluate_masks
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
-from convsmith.bundle.format import Manifest
-from convsmith.data.digest import has_names_of
-from convsmith.data.image_folder import open_image_folder, open_labelled_folder
-from convsmith.data.index import Index
+from convsmith.data.open_data import judged_by
+from convsmith.data.stream import Stream
 from convsmith.deploy.format import open_bundle
-from convsmith.deploy.labelled import data_section
 from convsmith.errors import ConvsmithError
 from convsmith.tasks.classification_metrics import ClassificationResults
 
@@ -92,18 +90,19 @@ def evaluate_bundle(
         return evaluate_masks(opened, Path(data), boundary, progress)
     if boundary:
         raise ConvsmithError("boundaries are measured of masks", "this bundle is a classifier")
-    index, held_out = judged_images(Path(data), opened.manifest)
+    samples, held_out = judged_by(opened.manifest, Path(data))
     results, unreadable = ClassificationResults(), []
-    answers = opened.predict_many((index.path(i) for i in range(len(index))), batch_size)
+    images = (cast(IO[bytes], Stream(samples.name(i), partial(samples.open, i))) for i in range(len(samples)))
+    answers = opened.predict_many(images, batch_size)
     for i, answer in enumerate(answers):
         if isinstance(answer, ImageError):
             unreadable.append(f"{answer.what}: {answer.why}")
         else:
             assert isinstance(answer, Classification)
-            results.update(answer.logits[None], index.targets[i : i + 1])
+            results.update(answer.logits[None], samples.targets[i : i + 1])
         if progress:
-            progress(i + 1, len(index))
-    judged = len(index) - len(unreadable)
+            progress(i + 1, len(samples))
+    judged = len(samples) - len(unreadable)
     if not judged:
         raise ConvsmithError(f"no image in {data} can be judged", unreadable[0] if unreadable else "there is none")
     confusion = results.confusion(len(opened.labels))
@@ -117,27 +116,3 @@ def evaluate_bundle(
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         unreadable=tuple(unreadable),
     )
-
-
-def judged_images(data: Path, manifest: Manifest) -> tuple[Index, bool]:
-    """The images that a classifier is judged by, and whether they were held out of its training.
-
-    Raises:
-        ConvsmithError: the folder cannot be read, or has classes that are not the bundle's.
-    """
-    validation = _validation_images(data, manifest)
-    if validation is not None:
-        return validation, True
-    return open_labelled_folder(data, manifest.labels), False
-
-
-def _validation_images(data: Path, manifest: Manifest) -> Index | None:
-    """The validation images of `data`, or None if it is not the folder that the bundle was trained on."""
-    section = data_section(manifest)
-    if manifest.data_digest is None or section is None:
-        return None
-    try:
-        folder = open_image_folder(data, section.val_fraction)
-    except ConvsmithError:
-        return None  # what cannot be trained on is not what it was trained on; it may be fit to judge by
-    return folder.val if has_names_of(folder, manifest.data_digest) else None

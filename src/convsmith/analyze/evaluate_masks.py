@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from convsmith.bundle.decode import ImageError
-from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.segmentation import Segmentation
-from convsmith.data.digest import has_names_of
-from convsmith.data.mask_folder import MaskFolder, open_mask_folder
-from convsmith.data.mask_pairs import is_there
-from convsmith.data.pairs import PairIndex
-from convsmith.deploy.labelled import check_classes, data_section, default_data
+from convsmith.data.open_data import judged_by
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.mask_data import Masks
 from convsmith.tasks.segmentation_metrics import SegmentationResults
 
 
@@ -74,12 +67,12 @@ def evaluate_masks(
     Raises:
         ConvsmithError: the data cannot be used, have other classes, or not one image can be read.
     """
-    samples, held_out = judged_pairs(data, bundle.manifest)
+    samples, held_out = judged_by(bundle.manifest, data)
     results, unreadable = SegmentationResults(len(bundle.labels), boundary), []
     for i in range(len(samples)):
         try:
             picture, mask = samples.read(i)
-            answer = bundle.predict(picture, str(samples.image(i)))
+            answer = bundle.predict(picture, samples.name(i))
         except ImageError as error:
             unreadable.append(f"{error.what}: {error.why}")
         else:
@@ -104,26 +97,3 @@ def evaluate_masks(
         confusion=tuple(tuple(row) for row in results.confusion.tolist()),
         unreadable=tuple(unreadable),
     )
-
-
-def judged_pairs(data: Path, manifest: Manifest) -> tuple[PairIndex, bool]:
-    """The images and masks that a bundle is judged by, and whether they were held out of its training.
-
-    Raises:
-        ConvsmithError: the data cannot be used, or have other classes.
-    """
-    section = data_section(manifest) or default_data()
-    masks = section.masks or Masks()
-    with suppress(ConvsmithError):  # what cannot be trained on is not what it was trained on; it may do to judge by
-        folder = open_mask_folder(data, masks, section.val_fraction)
-        if has_names_of(folder, manifest.data_digest):
-            return folder.part("val"), True
-    val = masks.val or "val"
-    folder = _only(data, masks, val if is_there(data, masks, val) else masks.train)
-    check_classes(data, folder.classes, manifest)
-    return folder.part("train"), False
-
-
-def _only(data: Path, masks: Masks, part: str) -> MaskFolder:
-    """One part of the data, as if it was the one to train on."""
-    return open_mask_folder(data, masks.model_copy(update={"train": part, "val": None, "extra": None}), None)

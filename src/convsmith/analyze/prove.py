@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.analyze.evaluate import judged_images
-from convsmith.analyze.evaluate_masks import judged_pairs
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import Runtime
 from convsmith.bundle.segment import allowed_sizes
 from convsmith.bundle.segmentation import Segmentation
-from convsmith.data.index import Index, IndexBuilder
-from convsmith.data.pairs import PairIndex
+from convsmith.data.dataset import Samples
+from convsmith.data.index import IndexBuilder
+from convsmith.data.open_data import judged_by
 from convsmith.data.scan import list_folder
 from convsmith.deploy.labelled import metric_of, new_results
 from convsmith.deploy.parity import Parity, Tolerance
@@ -117,30 +116,25 @@ class _Judge:
                 self.results.update(answer.mask, target)
 
 
-def _samples(manifest: Manifest, data: Path) -> tuple[Index | PairIndex, bool]:
+def _samples(manifest: Manifest, data: Path) -> tuple[Samples, bool]:
     """What to look at, and whether it has labels: a folder that holds nothing but images has none."""
     listing = list_folder(data)
     if listing.images and not listing.folders:
         builder = IndexBuilder(data.absolute())
         builder.add(0, sorted(os.fsencode(name) for name in listing.images))
         return builder.build(), False
-    found = judged_pairs if manifest.task == "segmentation" else judged_images
-    return found(data, manifest)[0], True
+    return judged_by(manifest, data)[0], True
 
 
-def _read(
-    bundle: Bundle, samples: Index | PairIndex, numbers: Sequence[int]
-) -> tuple[list[NDArray[np.uint8]], list[Any]]:
+def _read(bundle: Bundle, samples: Samples, numbers: Sequence[int]) -> tuple[list[NDArray[np.uint8]], list[Any]]:
     """The bundle's inputs and their targets, but for files that cannot be read or are too large for the model."""
     inputs: list[NDArray[np.uint8]] = []
     targets: list[Any] = []
     spec = bundle.manifest.preprocess
     for i in numbers:
         try:
-            picture, target = (
-                samples.read(i) if isinstance(samples, PairIndex) else (samples.path(i), samples.target(i))
-            )
-            image = bundle.preprocess(picture)
+            picture, target = samples.read(i)
+            image = bundle.preprocess(picture, samples.name(i))
             if isinstance(spec, WholeImage):
                 allowed_sizes(image.shape[1:], spec, len(bundle.labels))
         except ImageError:  # `evaluate` names them

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import read_manifest, read_model, rewrite_bundle
-from convsmith.deploy.labelled import Progress, check_classes, no_progress, open_labelled
+from convsmith.data.classes import require_classes
+from convsmith.data.open_data import data_of_recipe
+from convsmith.deploy.labelled import Progress, no_progress, open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Quantization, measure, read_float
 from convsmith.deploy.static_int8 import FloatLayer
@@ -17,7 +19,6 @@ from convsmith.processor import Target
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import beside
-from convsmith.tasks.make import open_data
 from convsmith.training.run import Run
 from convsmith.training.run_weights import weights_of_run
 from convsmith.training.train import train
@@ -54,7 +55,7 @@ def quantize_by_training(
     check_out(out, (bundle,), data)  # before the training, not after it
     float_manifest, content = read_float(bundle)
     recipe = int8_recipe(bundle, overrides, target)
-    check_classes(data, open_data(recipe, data).classes, float_manifest)
+    require_classes(data, data_of_recipe(recipe, data).classes, float_manifest.labels)
     run = train(recipe, data, beside(out, "-run"))
     manifest = read_manifest(run.bundle)
     model = read_model(run.bundle, manifest)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor
@@ -35,8 +36,20 @@ class Samples(Protocol):
     def targets(self) -> NDArray[np.int64]:
         """The class of each sample, int64 `[N]`; all 0 where samples have no single one."""
 
+    def name(self, i: int) -> str:
+        """What messages call sample i, such as the path of its image."""
+
     def files(self, i: int) -> tuple[Path, ...]:
         """The files that sample i is read from; the first one names it."""
+
+    def open(self, i: int) -> IO[bytes]:
+        """The image of sample i as a file, open for reading bytes; it can be wound back. OSError if it cannot be."""
+
+    def read(self, i: int) -> tuple[Image.Image, Any]:
+        """The image of sample i as Pillow RGB, upright, and its target: its class, or the classes of its pixels.
+
+        The latter are uint8 `[H, W]`, 255 where they do not count. ImageError, which names it, if it cannot be read.
+        """
 
     @property
     def names(self) -> NDArray[np.uint64]:

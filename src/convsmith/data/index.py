@@ -12,11 +12,13 @@ from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from convsmith.bundle.decode import check_header, read_image
+from convsmith.bundle.decode import check_header, decode_rgb, read_bytes, read_image
 from convsmith.data.look import Seen, hash_of_ends
 
 _ASKED_AT_ONCE = 256
@@ -64,6 +66,19 @@ class Index:
         if not 0 <= i < len(self):
             raise IndexError(f"file {i} of {len(self)}")
         return self.root / os.fsdecode(self._buffer[self._offsets[i] : self._offsets[i + 1]].tobytes())
+
+    def name(self, i: int) -> str:
+        """The path of file i as text."""
+        return str(self.path(i))
+
+    def open(self, i: int) -> IO[bytes]:
+        """File i, open for reading bytes. OSError if it cannot be."""
+        return self.path(i).open("rb")
+
+    def read(self, i: int) -> tuple[Image.Image, int]:
+        """File i as Pillow RGB, upright, and its class number. ImageError, which names it, if it cannot be read."""
+        path = self.path(i)
+        return decode_rgb(read_bytes(path), str(path)), self.target(i)
 
     def files(self, i: int) -> tuple[Path, ...]:
         """The one file of sample i."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,14 @@ class PairIndex:
     def targets(self) -> NDArray[np.int64]:
         """All 0: no pair has a single class."""
         return self.images.targets
+
+    def name(self, i: int) -> str:
+        """The path of image i as text."""
+        return self.images.name(i)
+
+    def open(self, i: int) -> IO[bytes]:
+        """Image i as a file, open for reading bytes. OSError if it cannot be."""
+        return self.images.open(i)
 
     def files(self, i: int) -> tuple[Path, ...]:
         """The image, which pair i is called by, and its mask."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from convsmith.bundle.decode import decode_rgb, read_bytes
 from convsmith.bundle.preprocess import preprocess
 from convsmith.data.augment import train_transform
 from convsmith.data.index import Index
@@ -36,7 +35,8 @@ class TrainingImages:
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if the file is bad."""
-        return self._transform(pixels_of(_decoded(self.index, i))), torch.tensor(self.index.target(i))
+        picture, target = self.index.read(i)
+        return self._transform(pixels_of(picture)), torch.tensor(target)
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,8 @@ class ValidationImages:
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if the file is bad."""
-        image = preprocess(_decoded(self.index, i), self.preprocess)
-        return torch.from_numpy(image), torch.tensor(self.index.target(i))
-
-
-def _decoded(index: Index, i: int) -> Image.Image:
-    path = index.path(i)
-    return decode_rgb(read_bytes(path), str(path))
+        picture, target = self.index.read(i)
+        return torch.from_numpy(preprocess(picture, self.preprocess)), torch.tensor(target)
 
 
 def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,22 +10,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.preprocess import read_and_preprocess
 from convsmith.bundle.segment import allowed_sizes, segment
-from convsmith.data.image_folder import open_image_folder
-from convsmith.data.index import Index
+from convsmith.data.classes import require_classes
+from convsmith.data.dataset import Samples
 from convsmith.data.layout import quoted
-from convsmith.data.mask_folder import open_mask_folder
-from convsmith.data.pairs import PairIndex
+from convsmith.data.open_data import data_of_bundle
 from convsmith.deploy.parity import Run
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.randomness import Stream, counter_generator
-from convsmith.recipe.mask_data import Masks
-from convsmith.recipe.schema import Data
 from convsmith.recipe.task_fit import IMAGE_METRICS, PIXEL_METRICS
 from convsmith.spec import WholeImage
 from convsmith.tasks.classification_metrics import ClassificationResults
@@ -49,7 +44,7 @@ class LabelledImages:
     """
 
     manifest: Manifest
-    samples: Index | PairIndex
+    samples: Samples
     classes: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -69,13 +64,12 @@ class LabelledImages:
 
     def _read(self, i: int) -> Labelled:
         spec = self.manifest.preprocess
-        if isinstance(self.samples, PairIndex):
-            picture, mask = self.samples.read(i)
-            image = read_and_preprocess(picture, spec)
-            assert isinstance(spec, WholeImage)
+        picture, target = self.samples.read(i)
+        image = read_and_preprocess(picture, spec, self.samples.name(i))
+        if isinstance(spec, WholeImage):
             allowed_sizes(image.shape[1:], spec, len(self.manifest.labels))
-            return image, mask
-        return read_and_preprocess(self.samples.path(i), spec), self.classes[self.samples.target(i)]
+            return image, target
+        return image, self.classes[target]
 
 
 def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, LabelledImages]:
@@ -84,49 +78,24 @@ def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, Label
     Raises:
         ConvsmithError: the folder cannot be trained on, or has other classes than the bundle.
     """
-    section = data_section(manifest) or default_data()
+    dataset = data_of_bundle(manifest, data)
+    if not len(dataset.val):
+        logger.warning(
+            "the bundle's recipe holds no images out (eval: false): it is measured on a share of those to train on, "
+            "which it may have learned from"
+        )
+        dataset = data_of_bundle(manifest, data, hold_out=True)
     if manifest.task == "segmentation":
-        masks = open_mask_folder(data, section.masks or Masks(), section.val_fraction)
-        check_classes(data, masks.classes, manifest)
-        none = np.zeros(0, np.int64)
-        return LabelledImages(manifest, masks.train, none), LabelledImages(manifest, masks.val, none)
-    folder = open_image_folder(data, section.val_fraction)
-    for label in folder.classes:
+        require_classes(data, dataset.classes, manifest.labels)
+    for label in dataset.classes:
         if label not in manifest.labels:
             raise ConvsmithError(
                 f"{data} has the class `{label}`, which the bundle lacks{did_you_mean(label, manifest.labels)}",
                 f"its classes are {quoted(manifest.labels)}",
                 "Pass a folder whose class folders are named as in training.",
             )
-    classes = np.array([manifest.labels.index(label) for label in folder.classes])
-    return LabelledImages(manifest, folder.train, classes), LabelledImages(manifest, folder.val, classes)
-
-
-def data_section(manifest: Manifest) -> Data | None:
-    """How the bundle's data were read; None where its recipe does not say, or not as this convsmith reads it."""
-    try:
-        return Data.model_validate_json(json.dumps(manifest.recipe.get("data")))
-    except ValidationError:
-        return None
-
-
-def default_data() -> Data:
-    """How data are read where a bundle does not say it, or not as this convsmith reads it."""
-    logger.warning(
-        "the bundle's recipe does not say how its data were split, or not as this convsmith reads it: they are split "
-        "by default, so training and validation images may be others than in its training"
-    )
-    return Data()
-
-
-def check_classes(data: Path, found: Sequence[str], manifest: Manifest) -> None:
-    """Raise a ConvsmithError unless the classes found in a folder are the bundle's, in the same order."""
-    if tuple(found) != manifest.labels:
-        raise ConvsmithError(
-            f"{data} has other classes than the bundle",
-            f"its classes are {quoted(found)}",
-            f"The bundle's are {quoted(manifest.labels)}; they must be the same, in the same order.",
-        )
+    classes = np.array([manifest.labels.index(label) for label in dataset.classes])
+    return LabelledImages(manifest, dataset.train, classes), LabelledImages(manifest, dataset.val, classes)
 
 
 def balanced_order(targets: NDArray[np.int64], seed: int) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Literal
 from convsmith.bundle.decode import pixel_limit_kept
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
 from convsmith.data.dataset import DataSet, num_samples
+from convsmith.data.open_data import data_of_recipe
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT, World
@@ -21,7 +22,6 @@ from convsmith.processor import check_target
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.make import open_data
 from convsmith.tasks.teacher import teacher_digest
 from convsmith.training.bad_files import BadFiles, most_bad
 from convsmith.training.checkpoint import Checkpoint, set_aside_after, tidy
@@ -125,7 +125,7 @@ def prepare_training(
         ConvsmithError: something in the recipe or the data must be put right.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    dataset = open_data(recipe, Path(data))
+    dataset = data_of_recipe(recipe, Path(data))
     recipe = _with_num_classes(recipe, dataset)
     extra_samples = None if dataset.extra is None else len(dataset.extra)
     plan = make_plan(recipe, len(dataset.train), *world.grid, extra_samples=extra_samples)

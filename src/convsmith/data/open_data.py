@@ -1,0 +1,101 @@
+"""The ways to data: what a recipe or a bundle says of them, and where they lie."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
+from convsmith.bundle.format import Manifest
+from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.digest import has_names_of
+from convsmith.data.source import find_opener
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.schema import Data, Recipe
+
+logger = logging.getLogger(__name__)
+
+
+def open_data(task: str, section: Data, root: Path, *, hold_out: bool = True) -> DataSet:
+    """The splits of the data at a path, by the source that recognises it.
+
+    Args:
+        task: the name of the task that the data are for.
+        section: a recipe's `data`.
+        root: where they are.
+        hold_out: hold a share of `train` out where there are no validation data.
+
+    Raises:
+        ConvsmithError: there are no such data, or they are not what the section says.
+    """
+    return find_opener(task, root).open(root, section, section.val_fraction if hold_out else None)
+
+
+def data_of_recipe(recipe: Recipe, root: Path) -> DataSet:
+    """The data at a path as a training of the recipe splits them.
+
+    Where the recipe says how many pixels an image may have, that holds for this process and its workers from now on.
+
+    Raises:
+        ConvsmithError: there are no such data, or they are not what the recipe says.
+    """
+    if recipe.data.max_pixels is not None:
+        os.environ[MAX_PIXELS_VARIABLE] = str(recipe.data.max_pixels)
+    if recipe.model.num_classes is None:  # who says how many classes there are has looked at the data
+        find_opener(recipe.task, root).doubt(root)
+    return open_data(recipe.task, recipe.data, root, hold_out=recipe.eval)
+
+
+def data_of_bundle(manifest: Manifest, root: Path, *, hold_out: bool | None = None) -> DataSet:
+    """The data at a path as the training of a bundle splits them; `has_names_of` tells whether they are its own.
+
+    Args:
+        manifest: of the bundle.
+        root: where they are.
+        hold_out: see `open_data`; None: as the bundle's recipe says.
+
+    Raises:
+        ConvsmithError: there are no such data, or they are not what the bundle's recipe says.
+    """
+    if hold_out is None:
+        hold_out = manifest.recipe.get("eval") is not False
+    return open_data(manifest.task, _section(manifest) or _default(), root, hold_out=hold_out)
+
+
+def judged_by(manifest: Manifest, root: Path) -> tuple[Samples, bool]:
+    """What a bundle is judged by, and whether its training held that out.
+
+    Of the data that it was trained on these are the validation samples; of others, see `Opener.labelled`.
+
+    Raises:
+        ConvsmithError: the data cannot be used, or have classes that are not the bundle's.
+    """
+    if manifest.data_digest is not None:
+        with suppress(ConvsmithError):  # what cannot be trained on is not what it was trained on; it may do to judge by
+            dataset = data_of_bundle(manifest, root)
+            if len(dataset.val) and has_names_of(dataset, manifest.data_digest):
+                return dataset.val, True
+    opener = find_opener(manifest.task, root)
+    return opener.labelled(root, _section(manifest) or Data(), manifest.labels), False
+
+
+def _section(manifest: Manifest) -> Data | None:
+    """How the bundle's data were read; None where its recipe does not say, or not as this convsmith reads it."""
+    try:
+        return Data.model_validate_json(json.dumps(manifest.recipe.get("data")))
+    except ValidationError:
+        return None
+
+
+def _default() -> Data:
+    """How data are read where a bundle does not say it, or not as this convsmith reads it."""
+    logger.warning(
+        "the bundle's recipe does not say how its data were split, or not as this convsmith reads it: they are split "
+        "by default, so training and validation images may be others than in its training"
+    )
+    return Data()

@@ -1,0 +1,68 @@
+"""Where data come from. A source is one file of `sources/` that has a `SOURCE`; nothing else lists it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.sources import list_sources
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.schema import Data
+
+
+def no_doubt(_root: Path) -> None:
+    """Take whatever the source recognises for data of the task."""
+
+
+@dataclass(frozen=True)
+class Opener:
+    """How a source opens the data of one task. Each call raises a ConvsmithError for what cannot be used as it is.
+
+    Attributes:
+        open: gives the splits, from the path, the recipe's `data` section, and the share of `train` to hold out where
+            there are no validation data; None holds nothing out.
+        labelled: gives what a trained model is judged by where it has not been trained on these data, from the path,
+            the section, and the model's classes, whose order numbers the targets.
+        doubt: refuses what is more likely to be data of another task; asked where nobody has looked at the data yet.
+    """
+
+    open: Callable[[Path, Data, float | None], DataSet]
+    labelled: Callable[[Path, Data, Sequence[str]], Samples]
+    doubt: Callable[[Path], None] = no_doubt
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of place that data come from.
+
+    Attributes:
+        recognises: whether a path is such a place.
+        tasks: how it opens the data of each task that it has data for, by the task's name.
+        last: it is taken only where no other source recognises the path, and says what is wrong with any other path.
+    """
+
+    recognises: Callable[[Path], bool]
+    tasks: Mapping[str, Opener]
+    last: bool = False
+
+
+def find_opener(task: str, root: Path) -> Opener:
+    """How the data of a task are opened at a path.
+
+    Raises:
+        ConvsmithError: what lies there holds no data of that task.
+    """
+    found = sorted(
+        (source for source in map(_source, list_sources()) if source.recognises(root)), key=lambda source: source.last
+    )
+    if opener := next((source.tasks[task] for source in found if task in source.tasks), None):
+        return opener
+    raise ConvsmithError(f"{root} holds no data for {task}", fix="Give data of another kind, or another recipe.")
+
+
+def _source(name: str) -> Source:
+    found: Source = import_module(f"convsmith.data.sources.{name}").SOURCE
+    return found

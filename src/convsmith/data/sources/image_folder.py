@@ -1,0 +1,27 @@
+"""A folder with a folder for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.mask_search import refuse_masks_as_classes
+from convsmith.data.source import Opener, Source
+from convsmith.recipe.schema import Data
+
+
+def _recognises(_root: Path) -> bool:
+    return True  # what is not such a folder is told why
+
+
+def _open(root: Path, _section: Data, val_fraction: float | None) -> DataSet:
+    return open_image_folder(root, val_fraction)
+
+
+def _labelled(root: Path, _section: Data, classes: Sequence[str]) -> Samples:
+    return open_labelled_folder(root, classes)
+
+
+SOURCE = Source(_recognises, {"classification": Opener(_open, _labelled, refuse_masks_as_classes)}, last=True)

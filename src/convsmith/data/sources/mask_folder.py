@@ -1,0 +1,40 @@
+"""A folder of images and their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from convsmith.data.classes import require_classes
+from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.mask_contents import refuse_ignored_class
+from convsmith.data.mask_folder import class_values, open_mask_folder
+from convsmith.data.mask_pairs import is_there
+from convsmith.data.source import Opener, Source
+from convsmith.recipe.mask_data import Masks
+from convsmith.recipe.schema import Data
+
+
+def _recognises(_root: Path) -> bool:
+    return True  # what is not such a folder is told why
+
+
+def _open(root: Path, section: Data, val_fraction: float | None) -> DataSet:
+    masks = section.masks or Masks()
+    folder = open_mask_folder(root, masks, val_fraction)
+    files = [folder.train.mask(i) for i in range(len(folder.train))]
+    refuse_ignored_class(masks, class_values(masks, len(folder.classes)), files)
+    return folder
+
+
+def _labelled(root: Path, section: Data, classes: Sequence[str]) -> Samples:
+    """The validation part, or the training part where there is none."""
+    masks = section.masks or Masks()
+    val = masks.val or "val"
+    part = val if is_there(root, masks, val) else masks.train
+    folder = open_mask_folder(root, masks.model_copy(update={"train": part, "val": None, "extra": None}), None)
+    require_classes(root, folder.classes, classes)
+    return folder.train
+
+
+SOURCE = Source(_recognises, {"segmentation": Opener(_open, _labelled)}, last=True)
