@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
 
@@ -65,7 +65,7 @@ class Samples(Protocol):
     def look(self, i: int, decode: bool) -> Seen:
         """What sample i shows, or the ImageError that reading it would raise: all of it, or what headers tell."""
 
-    def select(self, indices: NDArray[np.int64]) -> Samples:
+    def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Samples:
         """The samples at `indices`, in that order."""
 
 
