@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -86,3 +91,104 @@ def test_a_stream_of_the_caller_is_left_alone(capsys: pytest.CaptureFixture[str]
     with output_that_may_be_lost():
         print("to the caller")
     assert capsys.readouterr().out == "to the caller\n"
+
+
+@contextmanager
+def standard_error(descriptor: int) -> Iterator[None]:
+    """Let sys.stderr be a stream to that descriptor."""
+    before = sys.stderr
+    sys.stderr = io.TextIOWrapper(io.FileIO(descriptor, "w", closefd=False), "utf-8", write_through=True)
+    try:
+        yield
+    finally:
+        sys.stderr = before
+
+
+def unread_pipe() -> tuple[int, int]:
+    """Its ends; no byte more fits in."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while True:
+            os.write(writer, b"x" * 512)
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    return reader, writer
+
+
+def pipe_without_reader() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize("kind", ["full", "no reader", "unread"])
+def test_what_cannot_be_written_is_lost_with_one_warning(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    reader = -1
+    match kind:
+        case "full":
+            descriptor = os.open("/dev/full", os.O_WRONLY)
+        case "no reader":
+            descriptor = pipe_without_reader()
+        case _:
+            reader, descriptor = unread_pipe()
+    with standard_error(descriptor), output_that_may_be_lost("stderr"):
+        for _ in range(100):
+            print("x" * 10_000, file=sys.stderr, flush=True)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith("standard error cannot be written (")
+    os.close(descriptor)
+    if reader >= 0:
+        os.close(reader)
+
+
+def test_what_a_reader_that_comes_late_takes_is_all_there_and_in_order() -> None:
+    reader, writer = os.pipe()
+    text = "".join(f"{number}\n" for number in range(2000))
+    with standard_error(writer), output_that_may_be_lost("stderr"):
+        sys.stderr.write(text)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor has no path
+        assert pipe.read() == text
+
+
+def test_what_a_fork_prints_is_not_what_its_parent_has_kept() -> None:
+    reader, writer = unread_pipe()
+    with standard_error(writer), output_that_may_be_lost("stderr"):
+        print("kept by the parent", file=sys.stderr)
+        child = os.fork()
+        if child == 0:
+            os.read(reader, 1 << 20)
+            print("of the child", file=sys.stderr)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert os.read(reader, 1 << 20) == b"of the child\n"
+    assert os.read(reader, 1 << 20) == b"kept by the parent\n"
+
+
+def test_the_warning_comes_again_in_a_block_inside(caplog: pytest.LogCaptureFixture) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with standard_error(full), output_that_may_be_lost("stderr"):
+        print("before there is a log", file=sys.stderr)
+        logging.getLogger("convsmith").info("the log begins")
+        with output_that_may_be_lost("stderr"):
+            print("in the log", file=sys.stderr)
+    assert len(caplog.messages) == 2
+    os.close(full)
+
+
+def convsmith(shell: str) -> subprocess.CompletedProcess[str]:
+    command = f"{sys.executable} -m convsmith.cli.main {shell}"
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_an_answer_that_cannot_be_printed_is_an_error_of_two_lines() -> None:
+    told = convsmith("recipes > /dev/full")
+    assert told.returncode == 2
+    assert told.stderr == "error: standard output cannot be used: No space left on device\nMake room.\n"
+
+
+def test_an_answer_whose_reader_has_left_ends_without_a_word() -> None:
+    told = convsmith("recipes | true; exit ${PIPESTATUS[0]}")
+    assert told.returncode in (0, 1)  # 0 where all was written before the reader left
+    assert told.stderr == ""

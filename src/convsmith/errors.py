@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import re
 from collections.abc import Iterable
 
@@ -37,6 +39,45 @@ class ConvsmithError(Exception):
         parts = self.on_command_line.split("`")
         parts[::2] = [_OPTIONS.sub(lambda option: option[1].replace("-", "_") + "=", part) for part in parts[::2]]
         return "`".join(parts)
+
+
+def of_system(error: OSError, what: str = "") -> ConvsmithError:
+    """The error for what the system refuses: which file, why, and what helps against that.
+
+    Args:
+        error: of the system.
+        what: what could not be done; without it, the file that the error names cannot be used.
+    """
+    name, why = error.filename, error.strerror or str(error) or type(error).__name__
+    file = os.fsdecode(name) if isinstance(name, str | bytes) else ""
+    if what:
+        return ConvsmithError(what, f"{file}: {why}" if file and file not in what else why, remedy(error))
+    return ConvsmithError(f"{file} cannot be used" if file else "the system refuses a request", why, remedy(error))
+
+
+def remedy(error: OSError) -> str:
+    """What helps against an error of the system."""
+    return _REMEDIES.get(error.errno or 0, "")
+
+
+_REMEDIES = {
+    errno.ENOSPC: "Make room.",
+    errno.EDQUOT: "Make room, or let the quota be raised.",
+    errno.EROFS: "Choose a place that can be written.",
+    errno.EACCES: "Get the right to use it, or choose another place.",
+    errno.EPERM: "Get the right to use it, or choose another place.",
+    errno.EIO: "The disk fails, or the connection to it: the system's log (`dmesg`) says more.",
+    errno.ESTALE: "The connection to its disk was lost: try again.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EISDIR: "A folder stands where a file belongs: move it away.",
+    errno.ENOTDIR: "A file stands where a folder belongs: move it away.",
+    errno.EEXIST: "A file stands where a folder belongs: move it away.",
+    errno.ELOOP: "Its symbolic links lead in a circle: mend them.",
+    errno.EMFILE: "Raise the limit of open files, for instance by `ulimit -n 65536`.",
+    errno.ENFILE: "Close other programs, or raise the system's limit of open files (fs.file-max).",
+    errno.EAGAIN: "Close other programs, or raise the limit of processes (`ulimit -u`).",
+    errno.ENOMEM: "Memory is full: close other programs, or choose smaller numbers of workers and images.",
+}
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -23,18 +23,6 @@ def console(terminal: bool) -> tuple[Console, io.StringIO]:
     return Console(RichConsole(file=output, force_terminal=terminal, width=100)), output
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_terminal_that_was_closed_costs_no_error(terminal: bool) -> None:
-    class Closed(io.StringIO):
-        def write(self, text: str) -> int:
-            raise OSError(5, "Input/output error")
-
-    shown = Console(RichConsole(file=Closed(), force_terminal=terminal, width=100))
-    shown.progress("train", 1, 10)
-    shown.metrics(VAL)
-    shown.close()
-
-
 def test_without_a_terminal_figures_are_one_plain_line() -> None:
     shown, output = console(terminal=False)
     shown.metrics(VAL)

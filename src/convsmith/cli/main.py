@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -31,9 +30,9 @@ from convsmith.cli import (
 )
 from convsmith.cli.group import Group
 from convsmith.cli.text import escape_what_cannot_be_printed, printable
-from convsmith.errors import ConvsmithError, missing_package
+from convsmith.errors import ConvsmithError, missing_package, of_system
 from convsmith.launch.report import final_report, report
-from convsmith.output import open_closed_streams
+from convsmith.output import errors_name_the_output, open_closed_streams, output_that_may_be_lost
 
 app = typer.Typer(
     name="convsmith",
@@ -45,24 +44,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a folder of images to a served, verified model, with the published ConvNet recipes.",
 )
-app.command()(train.train)
+_with_work_in_files = output_that_may_be_lost("stdout")  # what a command prints is not worth hours of its work
+
+app.command()(_with_work_in_files(train.train))
 app.command()(evaluate.evaluate)
-app.command()(export.export)
+app.command()(_with_work_in_files(export.export))
 app.command()(predict.predict)
-app.command()(quantize.quantize)
-app.command()(distil.distil)
+app.command()(_with_work_in_files(quantize.quantize))
+app.command()(_with_work_in_files(distil.distil))
 app.command()(serve.serve)
 app.command()(benchmark.benchmark)
 app.command()(plan.plan)
-app.command()(ablate.ablate)
-app.command()(lr_find.lr_find)
-app.command()(profile.profile)
+app.command()(_with_work_in_files(ablate.ablate))
+app.command()(_with_work_in_files(lr_find.lr_find))
+app.command()(_with_work_in_files(profile.profile))
 app.add_typer(launch.app, name="launch")
 app.command()(models.models)
 app.command()(weights.weights)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
-app.command()(demo.demo)
+app.command()(_with_work_in_files(demo.demo))
 
 
 def _print_version(wanted: bool) -> None:
@@ -90,20 +91,32 @@ _debug = False
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what the user can put right is two lines on standard error and exit code 2."""
     open_closed_streams()
-    escape_what_cannot_be_printed()
-    earlier = final_report()
-    if earlier is not None:
-        sys.exit(earlier.exit_code)
-    try:
-        app(args=arguments)
-    except (ConvsmithError, ModuleNotFoundError) as error:
-        known = missing_package(error) if isinstance(error, ModuleNotFoundError) else error
-        if _debug or known is None:
-            raise
-        if not report(known):
-            with suppress(OSError):  # the exit code tells it too
+    with output_that_may_be_lost("stderr"):
+        escape_what_cannot_be_printed()
+        earlier = final_report()
+        if earlier is not None:
+            sys.exit(earlier.exit_code)
+        try:
+            with errors_name_the_output():
+                app(args=arguments)
+        except BrokenPipeError:
+            sys.exit(1)  # in silence, as any program before `| head`
+        except (ConvsmithError, ModuleNotFoundError, OSError) as error:
+            known = _known(error)
+            if _debug or known is None:
+                raise
+            if not report(known):
                 print("\n".join(map(printable, f"error: {known.on_command_line}".split("\n"))), file=sys.stderr)
-        sys.exit(known.exit_code)
+            sys.exit(known.exit_code)
+
+
+def _known(error: ConvsmithError | ModuleNotFoundError | OSError) -> ConvsmithError | None:
+    """What to tell of an error; None where it can only be a mistake of ours."""
+    if isinstance(error, ConvsmithError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return missing_package(error)
+    return of_system(error)
 
 
 if __name__ == "__main__":

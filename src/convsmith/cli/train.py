@@ -11,6 +11,7 @@ import typer
 
 from convsmith.cli.options import Finetune, Overrides, Shard, TrackerName
 from convsmith.errors import ConvsmithError
+from convsmith.output import output_that_may_be_lost, say_the_last_words
 
 if TYPE_CHECKING:
     from convsmith.training.observers.tracker import Tracker
@@ -103,6 +104,7 @@ def train(
             f"`{recipe}` is a recipe, and it needs images",
             f"Add the folder of images with --data.{alone}",
         )
+    from convsmith.training.log_file import log_file
     from convsmith.training.train import train as run_training
 
     observers: list[Tracker] = []
@@ -118,8 +120,10 @@ def train(
     patience = timedelta(seconds=peer_timeout)
     run = run_training(checked, data, out, resume=resume, observers=observers, peer_timeout=patience, shard=shard)
     if world.leads:
-        print(f"run:    {run.path}")
-        print(f"bundle: {run.bundle}")
+        with log_file(run.path), output_that_may_be_lost("stdout"):
+            print(f"run:    {run.path}")
+            print(f"bundle: {run.bundle}")
+            say_the_last_words("stdout")
 
 
 def _launch(devices: int, max_restarts: int) -> None:

@@ -18,6 +18,7 @@ from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT, World
 from convsmith.models.published import list_weights, weights
+from convsmith.output import output_that_may_be_lost
 from convsmith.processor import check_target
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
@@ -156,7 +157,13 @@ def _lead(
     world: World,
 ) -> None:
     """What the process does that writes the run directory: the only one, or the first."""
-    with run.full_disk_is_an_error(), run.lock(), log_file(run.path), ExitStack() as stack:
+    with (
+        run.full_disk_is_an_error(),
+        run.lock(),
+        log_file(run.path),
+        output_that_may_be_lost("stderr"),
+        ExitStack() as stack,
+    ):
         console = Console()
         stack.callback(console.close)
         checkpoint = given_to_all(world, run, checkpoint_to_go_on_from(run, recipe, resume))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import IO, Any, cast
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from convsmith.output import say_the_last_words
 from convsmith.training.observers.base import Observer, Record
 
 PLAIN_SECONDS = 10.0
@@ -25,8 +24,6 @@ class _Speed(ProgressColumn):
 class Console(Observer):
     """Progress bars on a terminal; elsewhere one plain line every ten seconds. One line for each record.
 
-    A terminal that was closed costs the lines, not the training.
-
     Log messages of the package appear above the bars.
 
     Args:
@@ -35,7 +32,6 @@ class Console(Observer):
 
     def __init__(self, console: RichConsole | None = None) -> None:
         self._console = console or RichConsole(stderr=True)
-        self._console.file = cast("IO[str]", _Terminal(self._console.file))
         self._live = self._console.is_terminal
         columns = (TextColumn("{task.description:9}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
         self._bars = Progress(*columns, _Speed(), TimeRemainingColumn(), TextColumn("left"), console=self._console)
@@ -76,29 +72,11 @@ class Console(Observer):
         """Leave the terminal as it was."""
         if self._live:
             self._bars.stop()
+        say_the_last_words("stderr")
         logging.getLogger("convsmith").removeHandler(self._handler)
 
     def _print(self, line: str) -> None:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-class _Terminal:
-    """A stream that may be closed at its other end."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        with suppress(OSError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._stream.flush()
 
 
 class _ToConsole(logging.Handler):
