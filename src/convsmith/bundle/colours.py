@@ -11,6 +11,9 @@ from convsmith.bundle import tiff
 from convsmith.bundle.image_error import ImageError
 
 
+_AT_ONCE = 2**20  # pixels
+
+
 def eight_bit_rgb(image: Image.Image, name: str, is_cut: bool) -> Image.Image:
     """RGB of a Pillow image whose pixels are loaded, as it lies.
 
@@ -57,11 +60,14 @@ def _from_16_bit(image: Image.Image, name: str) -> Image.Image:
     full = full if highest <= full else 65535
     if 0 < highest * 16 <= full:
         raise _too_dark(name, f"its highest value is {highest:,} of {full:,}")
-    wide = values.astype(np.uint32)  # and in place: the largest images need every byte
-    wide *= 2 * 255
-    wide += full
-    wide //= 2 * full
-    grey = wide.astype(np.uint8)
+    grey = np.empty(values.shape, np.uint8)
+    rows = max(1, _AT_ONCE // image.width)  # some at a time: the largest images need every byte
+    for top in range(0, image.height, rows):
+        wide = values[top : top + rows].astype(np.uint32)
+        wide *= 2 * 255
+        wide += full
+        wide //= 2 * full
+        grey[top : top + rows] = wide
     if tags.get(ExifTags.Base.PhotometricInterpretation) == 0:  # white is zero; Pillow inverts only 8 bits
         grey = 255 - grey
     transparent = image.info.get("transparency")

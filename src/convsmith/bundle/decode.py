@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from convsmith.bundle.colours import eight_bit_rgb
 from convsmith.bundle.image_error import ImageError, ImageTooLarge, NoAnswer
 from convsmith.bundle.png_texts import without_large_texts
 from convsmith.bundle.signatures import kind_of
+from convsmith.bundle.structure import count_pieces
 from convsmith.errors import ConvsmithError, require_extra
 
 __all__ = ["ImageError", "ImageTooLarge", "NoAnswer"]  # which others take from here, besides what is defined here
@@ -90,10 +92,14 @@ def open_image(data: bytes, name: str = "image") -> Iterator[Image.Image]:
     """
     if not data:
         raise _empty(name)
-    with _image_errors(name), _opened(io.BytesIO(without_large_texts(data)), name) as image:
-        _check_header(image, name)
-        _check_scans(image, data, name)
-        yield image
+    with _image_errors(name):
+        count_pieces(data, name)
+        with _opened(io.BytesIO(without_large_texts(data)), name) as image:
+            _check_header(image, name)
+            _check_scans(image, data, name)
+            if image.format in ("JPEG", "MPO"):  # or what its decoder cannot use yet is copied with each further block
+                image.decodermaxblock = max(image.decodermaxblock, len(data))
+            yield image
 
 
 def check_header(path: Path) -> tuple[int, int]:
@@ -109,6 +115,8 @@ def check_header(path: Path) -> tuple[int, int]:
             raise _empty(str(path))
         if size > MAX_BYTES:
             raise _file_too_large(path)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, _image_errors(str(path)):
+            count_pieces(content, str(path), to_pixels=True)
         with _image_errors(str(path)), _opened(file, str(path)) as image:
             _check_header(image, str(path))
             # Pillow itself turns TIFFs, and would decode the pixels of a PNG to look for an orientation behind them.
