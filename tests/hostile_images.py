@@ -1,4 +1,4 @@
-"""Small files that would hold a decoder for long, or fill its memory; each is as hostile in a few kilobytes as it can."""
+"""Small files that would hold a decoder for long, or fill its memory."""
 
 from __future__ import annotations
 

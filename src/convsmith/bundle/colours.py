@@ -10,7 +10,6 @@ from PIL import ExifTags, Image, ImageCms
 from convsmith.bundle import tiff
 from convsmith.bundle.image_error import ImageError
 
-
 _AT_ONCE = 2**20  # pixels
 
 

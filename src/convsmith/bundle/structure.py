@@ -19,13 +19,14 @@ from convsmith.bundle.png_texts import SIGNATURE
 
 Content = bytes | mmap
 
-MOST_PIECES = 10_000  # of a file of any kind, and one for each kilobyte
+_MOST_PIECES = 4_000  # of a file of any kind, and one for each 4 KiB
 _MOST_STRIPS = 200_000  # or tiles of a TIFF, of which some have one for each row
 _MOST_ENTRIES = 10_000  # of a directory of a TIFF
 _MOST_SKIPPED = 65_536  # bytes between the segments of a JPEG
 _MOST_EXIF = 64  # segments, which Pillow joins one by one
 _MOST_PARSED = 2**20  # bytes of those segments of a JPEG whose content Pillow takes apart in Python
 _MOST_RUN_BYTES = 4  # for each pixel of a compressed BMP
+_RUNS = 64  # bytes of a compressed BMP that take as long as another piece
 _SOS, _EXIF, _PHOTOSHOP, _TABLES = 0xFFDA, 0xFFE1, 0xFFED, 0xFFDB
 _FRAMES = frozenset((*range(0xFFC0, 0xFFC4), *range(0xFFC5, 0xFFC8), *range(0xFFC9, 0xFFCC), *range(0xFFCD, 0xFFD0)))
 _NO_FILL = re.compile(rb"[^\xff]")
@@ -47,35 +48,43 @@ def count_pieces(data: Content, name: str, to_pixels: bool = False) -> int:
     if head.startswith(b"\xff\xd8\xff"):
         return _segments(data, name)
     if head.startswith(SIGNATURE):
-        return _counted(_chunks(data, len(SIGNATURE), ">I", 12, to_pixels), data, name, "chunks")
+        return _counted(_png_chunks(data, b"IDAT" if to_pixels else b"IEND"), data, name, "chunks")
     if head.startswith((b"GIF87a", b"GIF89a")):
         return _counted(_blocks(data), data, name, "blocks before its picture")
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return _counted(_chunks(data, 12, "<I", 8, False), data, name, "chunks")
+        return _counted(_riff_chunks(data), data, name, "chunks")
     if head.startswith(tiff.SIGNATURES):
         return _strips(data, name)
     if head.startswith(b"BM"):
-        _check_runs(data, name)
+        return _runs(data, name)
     return 0
 
 
 def _counted(places: Iterator[int], data: Content, name: str, what: str) -> int:
-    limit, count = MOST_PIECES + len(data) // 1024, 0
-    for count, _ in enumerate(places, 1):  # noqa: B007 - the last one is the answer
+    limit, count = _MOST_PIECES + len(data) // 4096, 0
+    for count, _ in enumerate(places, 1):
         if count > limit:
             raise _absurd(name, f"more than {limit:,} {what}")
     return count
 
 
-def _chunks(data: Content, place: int, length: str, around: int, to_pixels: bool) -> Iterator[int]:
-    """Where each chunk of a PNG or WebP starts: its length stands before its name, or behind it."""
-    before = length == ">I"
-    while place + around <= len(data):
+def _png_chunks(data: Content, last: bytes) -> Iterator[int]:
+    """Where each chunk of a PNG starts, up to the first that is called so."""
+    place = len(SIGNATURE)
+    while place + 12 <= len(data):
         yield place
-        (size,) = struct.unpack_from(length, data, place if before else place + 4)
-        if to_pixels and data[place + 4 : place + 8] == b"IDAT":
+        if data[place + 4 : place + 8] == last:
             return
-        place += around + size + (0 if before else size % 2)
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+
+
+def _riff_chunks(data: Content) -> Iterator[int]:
+    """Where each chunk of a WebP starts."""
+    place, end = 12, 8 + int.from_bytes(data[4:8], "little")
+    while place + 8 <= min(end, len(data)):
+        yield place
+        size = int.from_bytes(data[place + 4 : place + 8], "little")
+        place += 8 + size + size % 2
 
 
 def _blocks(data: Content) -> Iterator[int]:
@@ -95,21 +104,20 @@ def _blocks(data: Content) -> Iterator[int]:
 
 
 def _segments(data: Content, name: str) -> int:
-    """Walk a JPEG as Pillow does, up to its first scan."""
+    """The number of segments of a JPEG, walked as Pillow does, up to its first scan."""
     place, count, skipped, parsed, exif = 2, 0, 0, 0, 0
-    limit = MOST_PIECES + len(data) // 1024
+    limit = _MOST_PIECES + len(data) // 4096
     while True:
         start = data.find(b"\xff", place)
-        found = _NO_FILL.search(data, start) if start >= 0 else None
-        if found is None:
-            return count
-        marker, skipped = 0xFF00 | data[found.start()], skipped + found.start() - 1 - place
-        place = found.end()
-        if marker == _SOS:
-            return count
-        count += 1
+        found = _NO_FILL.search(data, start, start + _MOST_SKIPPED + 2) if start >= 0 else None
+        skipped += (found.start() - 1 if found else len(data)) - place
         if skipped > _MOST_SKIPPED:
             raise _absurd(name, f"more than {_MOST_SKIPPED:,} bytes between its segments")
+        if found is None:
+            return count
+        marker, place, count = 0xFF00 | data[found.start()], found.end(), count + 1
+        if marker == _SOS:
+            return count
         if count > limit:
             raise _absurd(name, f"more than {limit:,} segments")
         if MARKER.get(marker, ("", "", None))[2] is None:
@@ -150,14 +158,15 @@ def _strips(data: Content, name: str) -> int:
     return int(most)
 
 
-def _check_runs(data: Content, name: str) -> None:
-    """Refuse a compressed BMP of runs that draw nothing."""
+def _runs(data: Content, name: str) -> int:
+    """How much there is of the runs of a compressed BMP, refused where most of them can draw nothing."""
     if len(data) < 54 or int.from_bytes(data[30:34], "little") not in (1, 2):
-        return
+        return 0
     width, height = struct.unpack_from("<ii", data, 18)
     if len(data) > _MOST_PARSED + _MOST_RUN_BYTES * abs(width * height):
         raise _absurd(name, f"{len(data):,} bytes for {abs(width * height):,} pixels")
+    return len(data) // _RUNS
 
 
 def _absurd(name: str, why: str) -> ImageTooLarge:
-    return ImageTooLarge(f"{name} is not a usual image", f"it has {why}", "Open it in an image program and save it anew.")
+    return ImageTooLarge(f"{name} is not a usual image", f"it has {why}", "Save it anew with an image program.")

@@ -14,6 +14,9 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     max_mb: Annotated[float, typer.Option(min=0.001, help="Largest upload in megabytes.")] = 20,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Largest image in pixels, 25 million by default.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Images predicted at the same time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model for each of them.")] = None,
 ) -> None:
@@ -28,4 +31,4 @@ def serve(
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
     with output_that_may_be_lost():
-        run_server(bundle, host, port, round(max_mb * 1_000_000), workers, threads)
+        run_server(bundle, host, port, round(max_mb * 1_000_000), workers, threads, max_pixels)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
+from convsmith.bundle.budget import served_pixels
 from convsmith.serve.answers import JPEG, PNG, ClassAnswer, MaskAnswer, answer
 from convsmith.serve.problems import ErrorBody, answer_problems_as_json
 from convsmith.serve.query import refuse_unknown_query
@@ -48,6 +49,7 @@ def create_app(
     workers: int | None = None,
     threads: int | None = None,
     max_waiting: int = 64,
+    max_pixels: int | None = None,
 ) -> FastAPI:
     """An ASGI application that serves a bundle; it loads while it already answers `/healthz`.
 
@@ -57,11 +59,14 @@ def create_app(
         workers: images decoded and predicted at the same time; None: at most 4, by the cores.
         threads: threads of the model for each; None: the cores divided by the workers.
         max_waiting: further requests that may wait; others are answered 503.
+        max_pixels: largest image; None: 25 million pixels, or what CONVSMITH_MAX_PIXELS says.
 
     Raises:
-        ConvsmithError: workers and threads need more cores than there are.
+        ConvsmithError: workers and threads need more cores than there are, or so many pixels are never decoded.
     """
-    service = Service(bundle_path, *share_cores(workers, threads), max_waiting)
+    service = Service(
+        bundle_path, *share_cores(workers, threads), max_waiting=max_waiting, max_pixels=served_pixels(max_pixels)
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -101,7 +106,8 @@ def create_app(
         accept = request.headers.get("accept", "")
         with service.admitted() as bundle:
             async with uploaded_image(request, max_bytes) as file:
-                return await service.run(lambda: answer(bundle, file.read(), accept, top))
+                client = request.client.host if request.client else ""
+                return await service.run(file, client, lambda content: answer(bundle, content, accept, top))
 
     @app.get("/healthz")
     async def healthz() -> Status:

@@ -70,6 +70,7 @@ def serve(
     max_bytes: int = 20 * MEGABYTE,
     workers: int | None = None,
     threads: int | None = None,
+    max_pixels: int | None = None,
 ) -> None:
     """Serve a bundle, or that of a run, until SIGTERM or Ctrl-C; then finish the requests in flight and return.
 
@@ -80,7 +81,7 @@ def serve(
     """
     bundle_path = bundle_folder(bundle_path)
     labels = read_manifest(bundle_path).labels
-    app = create_app(bundle_path, max_bytes=max_bytes, workers=workers, threads=threads)
+    app = create_app(bundle_path, max_bytes=max_bytes, workers=workers, threads=threads, max_pixels=max_pixels)
     listener = listen(host, port)
     port = listener.getsockname()[1]
 

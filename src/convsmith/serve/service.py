@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from convsmith.bundle.decode import ImageError, ImageTooLarge, NoAnswer
+from convsmith.bundle.budget import weigh
+from convsmith.bundle.decode import ImageError, ImageTooLarge, NoAnswer, read_stream
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.serve.problems import Problem
+from convsmith.serve.turns import MUCH, Turns
 
 Answer = TypeVar("Answer")
 
@@ -27,7 +29,9 @@ class Service:
         bundle_path: the bundle's folder.
         workers: how many images are decoded and predicted at the same time.
         threads: how many threads the model may use for each.
-        max_waiting: how many more requests may be in the house; others are told to come again.
+        max_waiting: how many more requests may be in the house; others are told to come again, and already those of
+            large images where a quarter as many of these wait.
+        max_pixels: how much work a decoded image may be, in pixels of an ordinary one.
 
     Attributes:
         bundle: the model, once it is loaded and has run once.
@@ -36,10 +40,11 @@ class Service:
         active: requests that are being received, waiting or running.
     """
 
-    def __init__(self, bundle_path: Path, workers: int, threads: int, max_waiting: int) -> None:
+    def __init__(self, bundle_path: Path, workers: int, threads: int, *, max_waiting: int, max_pixels: int) -> None:
         self._path, self._threads = bundle_path, threads
-        self._limit = workers + max_waiting
-        self._pool = ThreadPoolExecutor(workers, "predict")
+        self._limit, self._max_large, self._max_pixels = workers + max_waiting, max_waiting // 4, max_pixels
+        self._turns = Turns(workers)
+        self._pool = ThreadPoolExecutor(workers + 2, "predict")  # another small image, and one that is weighed
         self.bundle: Bundle | None = None
         self.failure: Exception | None = None
         self.stopping = False
@@ -74,14 +79,26 @@ class Service:
         finally:
             self.active -= 1
 
-    async def run(self, predict: Callable[[], Answer]) -> Answer:
-        """Decode and predict an uploaded file in the pool.
+    async def run(self, file: BinaryIO, client: str, predict: Callable[[bytes], Answer]) -> Answer:
+        """Decode and predict an uploaded file in the pool, when it is its turn.
+
+        Args:
+            file: what was uploaded.
+            client: who sent it.
+            predict: gets the content.
 
         Raises:
-            Problem: 413 an image of too many pixels, 415 not a readable image, 500 one that the model cannot answer.
+            Problem: 413 an image that is too much work, 415 not a readable image, 500 one that the model cannot
+                answer, 503 too many large images wait.
         """
+        name, pool = "the uploaded file", asyncio.get_running_loop().run_in_executor
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, predict)
+            # read twice, since those that wait would fill the memory
+            work = await pool(self._pool, lambda: weigh(read_stream(file, name), name, self._max_pixels))
+            if work > MUCH and self._turns.large_ones_waiting >= self._max_large:
+                raise _unavailable(f"{self._turns.large_ones_waiting} large images are waiting")
+            async with self._turns.turn(work, client):
+                return await pool(self._pool, lambda: predict(read_stream(file, name)))
         except ImageTooLarge as error:
             raise Problem(413, error.what, error.why, error.fix) from error
         except NoAnswer as error:

@@ -1,0 +1,79 @@
+"""What an image costs to be decoded, told from its header, and what a server spends on one that anybody sends."""
+
+from __future__ import annotations
+
+import os
+
+from PIL import Image
+
+from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels, open_image
+from convsmith.bundle.image_error import ImageTooLarge
+from convsmith.bundle.structure import count_pieces
+from convsmith.errors import ConvsmithError
+
+SERVED_PIXELS = 25_000_000  # the largest photos that telephones take by default have 24.5 million
+LONGEST_SIDE = 65_535  # of a JPEG; Pillow needs time and memory for each row, however short
+MOST_PIECES = 16_384
+BYTES_OF_PIXEL = 17  # of memory while the costliest kind, WebP, is decoded
+
+_RUNS_WEIGH = 16  # Pillow decodes compressed BMPs in Python
+_SCANS_OF_PIXEL = 16  # of a JPEG cost as much as a pixel without them
+_WORK_OF_PIECE = 500  # pixels are decoded while a strip is begun
+
+
+def served_pixels(asked: int | None) -> int:
+    """How many pixels a served image may have: what was asked for, what CONVSMITH_MAX_PIXELS says, or 25 million.
+
+    Raises:
+        ConvsmithError: more is asked for than is ever decoded.
+    """
+    most = max_pixels()
+    if asked is None:
+        return most if os.environ.get(MAX_PIXELS_VARIABLE) else SERVED_PIXELS
+    if asked > most:
+        raise ConvsmithError(
+            f"--max-pixels {asked} is more than is ever decoded",
+            f"the limit is {most:,}",
+            f"Lower it, or set {MAX_PIXELS_VARIABLE} too.",
+        )
+    return asked
+
+
+def weigh(data: bytes, name: str, most: int) -> int:
+    """The work of decoding an image, in pixels of an ordinary one, without decoding it.
+
+    Args:
+        data: the whole file.
+        name: what an error calls it.
+        most: work that is allowed; where a pixel costs more than usual, as in 16 bits of several bands, in many scans
+            or in a compressed BMP, fewer pixels are.
+
+    Raises:
+        ImageTooLarge: it is more, or a side or the number of pieces is beyond what is served.
+        ImageError: the file cannot be read.
+    """
+    with open_image(data, name) as image:
+        width, height = image.size
+        weight = _weight(image, data)
+    pieces = count_pieces(data, name)
+    work = round(width * height * weight)
+    if work > most:
+        costly = f" of a kind that counts {weight:.3g} times" if weight > 1 else ""
+        why = f"it has {width} x {height} pixels{costly}; {most:,} are allowed here"
+    elif max(width, height) > LONGEST_SIDE:
+        why = f"it has {width} x {height} pixels; a side of {LONGEST_SIDE:,} is allowed here"
+    elif pieces > MOST_PIECES:
+        why = f"it has {pieces:,} strips, tiles or chunks; {MOST_PIECES:,} are allowed here"
+    else:
+        return work + _WORK_OF_PIECE * pieces
+    raise ImageTooLarge(f"{name} is too large", why, "Scale it down, or save it as an ordinary JPEG or PNG.")
+
+
+def _weight(image: Image.Image, data: bytes) -> float:
+    """How many times what is usual a pixel costs, in time or memory."""
+    tiles = getattr(image, "tile", [])
+    if tiles and tiles[0][0] == "bmp_rle":
+        return _RUNS_WEIGH
+    if image.format in ("JPEG", "MPO"):
+        return max(1, data.count(b"\xff\xda") / _SCANS_OF_PIXEL)
+    return 2 if ";16" in str(tiles[:1]) and image.mode in ("RGB", "RGBA", "LA") else 1
