@@ -16,6 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from convsmith.bundle import tiff
 from convsmith.bundle.colours import eight_bit_rgb
@@ -97,7 +98,7 @@ def open_image(data: bytes, name: str = "image") -> Iterator[Image.Image]:
         with _opened(io.BytesIO(without_large_texts(data)), name) as image:
             _check_header(image, name)
             _check_scans(image, data, name)
-            if image.format in ("JPEG", "MPO"):  # or what its decoder cannot use yet is copied with each further block
+            if isinstance(image, JpegImageFile):  # or what its decoder cannot use yet is copied with each further block
                 image.decodermaxblock = max(image.decodermaxblock, len(data))
             yield image
 
