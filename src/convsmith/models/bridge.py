@@ -26,6 +26,11 @@ def is_bridged(name: str) -> bool:
     return name.partition("/")[0] in _LIBRARIES and "/" in name
 
 
+def gives_stages(name: str) -> bool:
+    """Whether the library that `name` is of tells the stages of its models."""
+    return name.startswith("timm/")
+
+
 def list_bridged(pattern: str) -> list[str]:
     """Names that match a shell pattern such as `timm/resnet*`, sorted.
 

@@ -5,13 +5,14 @@ Liu et al. 2022 (arXiv:2201.03545); github.com/facebookresearch/ConvNeXt: models
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from convsmith.models.base import ImageClassifier
+from convsmith.models.base import ImageClassifier, StagedClassifier
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.layers import DropPath
 
@@ -77,7 +78,7 @@ class _ConvNeXtClassifier(ImageClassifier):
         return features
 
 
-class ConvNeXt(_ConvNeXtClassifier):
+class ConvNeXt(_ConvNeXtClassifier, StagedClassifier):
     """Four stages, each at half the resolution of the one before; the stem divides the sides by 4.
 
     Args:
@@ -91,6 +92,8 @@ class ConvNeXt(_ConvNeXtClassifier):
     """
 
     smallest_side = 32
+    head_options = StagedClassifier.head_options | {"head_init_scale"}
+    decoded_options = {"layer_scale_init_value": 1.0}  # noqa: RUF012
 
     def __init__(
         self,
@@ -103,6 +106,7 @@ class ConvNeXt(_ConvNeXtClassifier):
         head_init_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        self.stage_widths = tuple(widths)
         stem = nn.Sequential(nn.Conv2d(in_channels, widths[0], 4, stride=4), LayerNorm2d(widths[0], eps=_EPS))
         self.downsample_layers = nn.ModuleList([stem])
         for width, wider in pairwise(widths):
@@ -133,13 +137,25 @@ class ConvNeXt(_ConvNeXtClassifier):
         ]
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """The stages' maps, 1/4, 1/8, 1/16 and 1/32 of the size of images [N, C, H, W], rounded down."""
+        """The stages' maps, 1/4, 1/8, 1/16 and 1/32 of the size of images [N, C, H, W], rounded down.
+
+        A backbone normalises those that are used.
+        """
         self._check_images(x)
         maps = []
         for downsample, stage in zip(self.downsample_layers, self.stages, strict=True):
             x = stage(downsample(x))
             maps.append(x)
-        return maps
+        return [getattr(self, f"norm{i}")(x) if hasattr(self, f"norm{i}") else x for i, x in enumerate(maps)]
+
+    def keep_stages(self, used: Sequence[int]) -> None:
+        """Leave out the last norm and layer; the map of each used stage gets a norm of its own.
+
+        As semantic_segmentation/backbone/convnext.py of the official code.
+        """
+        del self.norm, self.head
+        for i in used:
+            self.add_module(f"norm{i}", LayerNorm2d(self.stage_widths[i], eps=_EPS))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, widths[-1]] from images [N, C, H, W], H and W at least 32."""

@@ -6,15 +6,16 @@ Wang et al. 2019 (arXiv:1908.07919); Sun et al. 2019 (arXiv:1904.04514). Names a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convsmith.models.base import ImageClassifier, VisionModel
+from convsmith.models.base import StagedClassifier, VisionModel, check_counts
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.resnet import BasicBlock, Bottleneck
 
@@ -32,17 +33,18 @@ def conv_bn(
 
 
 class HighResolutionModule(nn.Module):
-    """Four residual blocks on each branch, then every branch becomes the sum of all, brought to its resolution.
+    """Residual blocks on each branch, then every branch becomes the sum of all, brought to its resolution.
 
     Args:
         channels: channels of each branch; branch i has 1/2^i of the first one's resolution (rounded up).
         upsample: brings a map to a larger size.
+        blocks: residual blocks on each branch.
     """
 
-    def __init__(self, channels: list[int], upsample: Upsample) -> None:
+    def __init__(self, channels: list[int], upsample: Upsample, blocks: int) -> None:
         super().__init__()
         self.upsample = upsample
-        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(c, c) for _ in range(4))) for c in channels)
+        self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(c, c) for _ in range(blocks))) for c in channels)
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(_between(channels, source, target) for source in range(len(channels)))
             for target in range(len(channels))
@@ -85,28 +87,48 @@ class HRNetBackbone(VisionModel):
         width: channels of the branch with the highest resolution; each further branch has twice as many.
         upsample: how lower resolutions are brought to higher ones.
         in_channels: channels of the input image.
+        first_blocks: bottlenecks in the first stage.
+        first_width: a quarter of the channels that they give.
+        modules: fusions in each of the other three stages.
+        blocks: residual blocks on each branch before a fusion.
     """
 
-    def __init__(self, width: int, upsample: Upsample, in_channels: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        upsample: Upsample,
+        in_channels: int,
+        *,
+        first_blocks: int = 4,
+        first_width: int = 64,
+        modules: Sequence[int] = (1, 4, 3),
+        blocks: int = 4,
+    ) -> None:
         super().__init__()
+        check_counts(first_blocks=first_blocks, first_width=first_width, blocks=blocks)
+        if len(modules) != 3:
+            raise ValueError(f"modules are three numbers, one for each stage after the first, not {modules}")
         self.upsample = upsample
         self.channels = [width, 2 * width, 4 * width, 8 * width]
 
-        def stage(branches: int, modules: int) -> Blocks:
-            return Blocks(*(HighResolutionModule(self.channels[:branches], upsample) for _ in range(modules)))
+        def stage(branches: int) -> Blocks:
+            count = modules[branches - 2]
+            return Blocks(*(HighResolutionModule(self.channels[:branches], upsample, blocks) for _ in range(count)))
 
         self.conv1 = nn.Conv2d(in_channels, 64, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.conv2 = nn.Conv2d(64, 64, 3, stride=2, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = Blocks(Bottleneck(64, 64), *(Bottleneck(256, 64) for _ in range(3)))
-        self.transition1 = _transition([256], self.channels[:2])
-        self.stage2 = stage(branches=2, modules=1)
+        first = first_width * Bottleneck.expansion
+        others = (Bottleneck(first, first_width) for _ in range(first_blocks - 1))
+        self.layer1 = Blocks(Bottleneck(64, first_width), *others)
+        self.transition1 = _transition([first], self.channels[:2])
+        self.stage2 = stage(branches=2)
         self.transition2 = _transition(self.channels[:2], self.channels[:3])
-        self.stage3 = stage(branches=3, modules=4)
+        self.stage3 = stage(branches=3)
         self.transition3 = _transition(self.channels[:3], self.channels[:4])
-        self.stage4 = stage(branches=4, modules=3)
+        self.stage4 = stage(branches=4)
 
     def block_prefixes(self) -> list[tuple[str, ...]]:
         """The stem, each block of the first stage, and each module of the others, the first with its transition.
@@ -134,7 +156,7 @@ class HRNetBackbone(VisionModel):
         return xs
 
 
-class HRNet(HRNetBackbone, ImageClassifier):
+class HRNet(HRNetBackbone, StagedClassifier):
     """The classifier: the four resolutions are widened and added from the highest to the lowest.
 
     Where the official code upsamples by powers of two, ours upsamples to the size of the other map: the same wherever
@@ -144,12 +166,37 @@ class HRNet(HRNetBackbone, ImageClassifier):
         width: channels of the branch with the highest resolution.
         num_classes: number of logits K.
         in_channels: channels of the input image.
+        upsample: how lower resolutions are brought to higher ones: `nearest`, or `bilinear` as for segmentation.
+        first_blocks, first_width, modules, blocks: as for `HRNetBackbone`.
     """
 
     heads = ("classifier",)
+    decoded_options = {"upsample": "bilinear"}  # noqa: RUF012
 
-    def __init__(self, width: int, num_classes: int = 1000, in_channels: int = 3) -> None:
-        super().__init__(width, partial(F.interpolate, mode="nearest"), in_channels)
+    def __init__(
+        self,
+        width: int,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        *,
+        upsample: Literal["nearest", "bilinear"] = "nearest",
+        first_blocks: int = 4,
+        first_width: int = 64,
+        modules: Sequence[int] = (1, 4, 3),
+        blocks: int = 4,
+    ) -> None:
+        if upsample not in ("nearest", "bilinear"):
+            raise ValueError(f"upsample is nearest or bilinear, not {upsample}")
+        super().__init__(
+            width,
+            partial(F.interpolate, mode=upsample),
+            in_channels,
+            first_blocks=first_blocks,
+            first_width=first_width,
+            modules=modules,
+            blocks=blocks,
+        )
+        self.stage_widths = tuple(self.channels)
         widths = (32, 64, 128, 256)
         outs = [w * Bottleneck.expansion for w in widths]
         self.incre_modules = nn.ModuleList(Blocks(Bottleneck(c, w)) for c, w in zip(self.channels, widths, strict=True))
@@ -164,10 +211,22 @@ class HRNet(HRNetBackbone, ImageClassifier):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The four resolutions, 1/4, 1/8, 1/16 and 1/32 of the size of images [N, C, H, W], rounded up."""
+        self._check_images(x)
+        return self.forward_branches(x)
+
+    def keep_stages(self, used: Sequence[int]) -> None:
+        """Leave out all layers that widen and add up the resolutions, and freeze those that lead to unused ones."""
+        del self.incre_modules, self.downsamp_modules, self.final_layer, self.classifier
+        last = self.stage4[-1]
+        assert isinstance(last, HighResolutionModule)
+        for i, layers in enumerate(last.fuse_layers):
+            layers.requires_grad_(i in used)
+
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 2048] from images [N, C, H, W]."""
-        self._check_images(x)
-        first, *others = (widen(x) for widen, x in zip(self.incre_modules, self.forward_branches(x), strict=True))
+        first, *others = (widen(x) for widen, x in zip(self.incre_modules, self.forward_stages(x), strict=True))
         x = first
         for downsample, other in zip(self.downsamp_modules, others, strict=True):
             x = other + downsample(x)
@@ -175,7 +234,7 @@ class HRNet(HRNetBackbone, ImageClassifier):
 
 
 MODELS = {
-    "hrnet_w18": partial(HRNet, 18),
-    "hrnet_w32": partial(HRNet, 32),
-    "hrnet_w48": partial(HRNet, 48),
+    "hrnet_w18_small_v1": partial(HRNet, 16, first_blocks=1, first_width=32, modules=(1, 1, 1), blocks=2),
+    "hrnet_w18_small_v2": partial(HRNet, 18, first_blocks=2, modules=(1, 3, 2), blocks=2),
+    **{f"hrnet_w{width}": partial(HRNet, width) for width in (18, 30, 32, 40, 44, 48, 64)},
 }

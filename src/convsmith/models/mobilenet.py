@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convsmith.models.base import ImageClassifier
+from convsmith.models.base import StagedClassifier
 from convsmith.models.checkpointing import Blocks
 
 # Of each stage: expansion of its blocks, channels, blocks, stride of the first block (table 2 of the paper).
@@ -22,6 +22,10 @@ _STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
+
+
+# The last layer of each resolution from 1/4 to 1/32; the very last one is the convolution that widens to the head.
+_STAGE_ENDS = (3, 6, 13, 18)
 
 
 def _conv_bn_relu6(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -58,7 +62,7 @@ class InvertedResidual(nn.Module):
         return x + out if self.has_identity else out
 
 
-class MobileNetV2(ImageClassifier):
+class MobileNetV2(StagedClassifier):
     """A light network of inverted residuals.
 
     Args:
@@ -69,6 +73,7 @@ class MobileNetV2(ImageClassifier):
     """
 
     heads = ("classifier.1",)
+    head_options = StagedClassifier.head_options | {"dropout"}
 
     def __init__(
         self, num_classes: int = 1000, in_channels: int = 3, width_mult: float = 1.0, dropout: float = 0.2
@@ -78,13 +83,17 @@ class MobileNetV2(ImageClassifier):
             raise ValueError(f"width_mult must be positive, not {width_mult}")
         channels = _multiple_of_8(32 * width_mult)
         layers: list[nn.Module] = [_conv_bn_relu6(in_channels, channels, 3, stride=2)]
+        widths = [channels]
         for expansion, width, depth, stride in _STAGES:
             out_channels = _multiple_of_8(width * width_mult)
             for i in range(depth):
                 layers.append(InvertedResidual(channels, out_channels, stride if i == 0 else 1, expansion))
                 channels = out_channels
+                widths.append(channels)
         last_channels = _multiple_of_8(1280 * max(1.0, width_mult))
         layers.append(_conv_bn_relu6(channels, last_channels, 1))
+        widths.append(last_channels)
+        self.stage_widths = tuple(widths[end] for end in _STAGE_ENDS)
         self.features = Blocks(*layers)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last_channels, num_classes))
 
@@ -101,6 +110,16 @@ class MobileNetV2(ImageClassifier):
     def block_prefixes(self) -> list[tuple[str, ...]]:
         """The stem, then each inverted residual; the last convolution belongs to the head."""
         return self._children("features")[:-1]
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """The stages' maps, 1/4, 1/8, 1/16 and 1/32 of the size of images [N, C, H, W], rounded up."""
+        self._check_images(x)
+        maps = []
+        for i, block in enumerate(self.features):
+            x = self.features.through(block, x)
+            if i in _STAGE_ENDS:
+                maps.append(x)
+        return maps
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, 1280] (more where width_mult is above 1) from images [N, C, H, W], after the dropout."""

@@ -59,6 +59,9 @@ def around_backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> t
     """
     for mark, *parts in _AROUND:
         added, theirs = ([name for name in it if name.startswith(tuple(parts))] for it in (own, state))
+        if mark == _DECODED:  # whatever a classifier of any family has beside the parts of its backbone
+            inside = {name.split(".")[1] for name in own if name.startswith(_BACKBONE)}
+            theirs += [it for it in state if not it.startswith((_BACKBONE, *parts)) and it.split(".")[0] not in inside]
         shared = set(added) & set(theirs)
         another = not shared or (shared != set(theirs) and shared != set(added))
         if mark in own and added and another:
@@ -75,11 +78,7 @@ _AROUND = (
         *("last_layer.", "conv3x3_ocr.", "ocr_distri_head.", "cls_head.", "aux_head."),
         *("incre_modules.", "downsamp_modules.", "final_layer.", "classifier."),
     ),
-    (
-        _DECODED,
-        *("decode_head.", "auxiliary_head.", *(f"backbone.norm{i}." for i in range(4))),
-        *("fc.", "norm.", "head."),
-    ),
+    (_DECODED, "decode_head.", "auxiliary_head.", *(f"backbone.norm{i}." for i in range(4))),
     ("backbone.layer4.0.conv1.weight", "classifier.", "aux_classifier.", "fc."),  # torchvision's
 )
 

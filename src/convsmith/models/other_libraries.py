@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from convsmith.errors import ConvsmithError
-from convsmith.models.base import ImageClassifier, SegmentationModel, VisionModel, check_counts
+from convsmith.models.base import ImageClassifier, SegmentationModel, StagedClassifier, VisionModel, check_counts
 from convsmith.models.checkpointing import Blocks
 
+_STAGES = 4
 # What torch says of maps that have become smaller than a layer's window.
 _TOO_SMALL = "Kernel size can't be greater than actual input size|[Oo]utput size is too small|Output size is zero"
 
@@ -104,10 +106,11 @@ class BridgedModel(VisionModel):
     def _head_layer(self, path: str) -> nn.Linear | nn.Conv2d:
         return cast(nn.Linear | nn.Conv2d, self.model.get_submodule(path))
 
-    def _run(self, x: Tensor) -> Any:
+    def _run(self, x: Tensor, part: Callable[[Tensor], Any] | None = None) -> Any:
+        """What the network, or a part of it, makes of images."""
         self._check_images(x)
         try:
-            return self.model(x)
+            return (part or self.model)(x)
         except (AssertionError, RuntimeError) as error:  # the libraries refuse a size, or torch one that is left of it
             if isinstance(error, RuntimeError) and not re.search(_TOO_SMALL, str(error)):
                 raise
@@ -128,7 +131,7 @@ class BridgedModel(VisionModel):
         return seen[-1]
 
 
-class TimmClassifier(BridgedModel, ImageClassifier):
+class TimmClassifier(BridgedModel, StagedClassifier):
     """A model of timm."""
 
     model: Any
@@ -155,6 +158,37 @@ class TimmClassifier(BridgedModel, ImageClassifier):
         self._check_images(x)
         features: Tensor = self.model.forward_head(self.model.forward_features(x), pre_logits=True)
         return features
+
+    @property
+    def stage_widths(self) -> tuple[int, ...]:  # type: ignore[override]
+        """Channels of the maps of the last four stages, or of all where there are fewer."""
+        return tuple(stage["num_chs"] for stage in self._feature_info[-_STAGES:])
+
+    @property
+    def _feature_info(self) -> list[dict[str, Any]]:
+        """What timm tells of each place that `features_only` takes maps from."""
+        found = getattr(self.model, "feature_info", None) or []
+        if len(found) < 2 or not hasattr(self.model, "prune_intermediate_layers"):
+            raise ConvsmithError(
+                f"timm's {type(self.model).__name__} has no stages that a decoder could work on",
+                fix="Choose a model that timm builds with features_only=True.",
+            )
+        return list(found)
+
+    def keep_stages(self, used: Sequence[int]) -> None:
+        """Leave out all layers that timm's `features_only` does without.
+
+        Raises:
+            ConvsmithError: the model has no stages.
+        """
+        stages = range(len(self._feature_info))[-_STAGES:]
+        self._kept = self.model.prune_intermediate_layers([stages[i] for i in used], prune_norm=True, prune_head=True)
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """Maps of the stages that were kept."""
+        maps = partial(self.model.forward_intermediates, indices=self._kept, intermediates_only=True)
+        stages: list[Tensor] = self._run(x, maps)
+        return stages
 
     def reset_head(self, num_classes: int) -> None:
         """Replace the layers that give logits by freshly initialised ones for `num_classes` classes."""

@@ -2,6 +2,8 @@
 
 Beside it may be `SIZES`, height and width that the authors measure a model at where that is not 224x224, and
 `BACKBONES`, the model whose weights serve as another one's backbone.
+
+A decoder is one file that has a `DECODERS` mapping. On the model NAME, ours or timm's, it is the model `NAME_DECODER`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import fnmatch
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ from torch import Tensor
 import convsmith.models
 from convsmith.complaints import either
 from convsmith.errors import ConvsmithError, did_you_mean, plain
-from convsmith.models.base import VisionModel, check_counts
+from convsmith.models.base import StagedClassifier, VisionModel, check_counts
 from convsmith.models.bridge import build as build_bridged
-from convsmith.models.bridge import called_so, is_bridged, list_bridged
+from convsmith.models.bridge import called_so, gives_stages, is_bridged, list_bridged
+from convsmith.models.decoder import Decoded, StagedSegmentation, split_options
 from convsmith.models.published import options_of, resolve
 from convsmith.models.weights import load_weights
 
@@ -35,19 +38,36 @@ def _of_all_families(table: str) -> dict[str, Any]:
     return merged
 
 
+@cache
 def _builders() -> dict[str, Callable[..., VisionModel]]:
-    return _of_all_families("MODELS")
+    own: dict[str, Callable[..., VisionModel]] = _of_all_families("MODELS")
+    decoded = {}
+    for name, builder in own.items():
+        family = builder.func if isinstance(builder, partial) else builder
+        if isinstance(family, type) and issubclass(family, StagedClassifier):
+            for decoder, kind in _of_all_families("DECODERS").items():
+                decoded[f"{name}_{decoder}"] = Decoded(kind, builder, family)
+    return own | decoded
+
+
+def _decoder_of(name: str) -> tuple[str, type[StagedSegmentation] | None]:
+    """The backbone that `name` puts a decoder on, and the decoder; the name itself and None where it has none."""
+    backbone, _, decoder = name.rpartition("_")
+    kind = _of_all_families("DECODERS").get(decoder)
+    return (name, None) if kind is None else (backbone, kind)
 
 
 def default_size(name: str) -> tuple[int, int]:
     """Height and width that the authors measure our model `name` at; for segmentation, their crop in training."""
-    size: tuple[int, int] = _of_all_families("SIZES").get(name, (224, 224))
+    usual = (224, 224) if _decoder_of(name)[1] is None else (512, 512)
+    size: tuple[int, int] = _of_all_families("SIZES").get(name, usual)
     return size
 
 
 def backbone_of(name: str) -> str | None:
-    """The model of ours whose weights `name` takes as its backbone; None where it has none."""
-    return _of_all_families("BACKBONES").get(name)
+    """The model whose weights `name` takes as its backbone; None where it has none."""
+    backbone, decoder = _decoder_of(name)
+    return _of_all_families("BACKBONES").get(name) if decoder is None else backbone
 
 
 def is_of_another_library(name: str) -> bool:
@@ -119,7 +139,7 @@ def create_model(
             fix="Leave it out, or give a checkpoint file.",
         )
     if is_bridged(name):
-        model: VisionModel = build_bridged(name, num_classes, pretrained, options)
+        model: VisionModel = _build_bridged(name, num_classes, pretrained, options)
     else:
         model = _build(name, num_classes, weights if isinstance(weights, str) else None, options)
     if weights is not None and not pretrained:
@@ -140,7 +160,7 @@ def create_trained_model(
     """
     if _is_the_librarys_own(weights, name):
         model = create_model(name, None, weights, weights_key, **options)
-        fits = num_classes in (None, model.num_classes)
+        fits = num_classes in (None, model.num_classes) and _decoder_of(name)[1] is None
     else:
         shape = {**(options_of(weights, name) if isinstance(weights, str) else {}), **options}
         if num_classes is not None:
@@ -158,11 +178,35 @@ def create_trained_model(
     return model
 
 
+def _build_bridged(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> VisionModel:
+    """A model of another library, or a decoder of ours on one; its weights are then the backbone's."""
+    backbone, decoder = _decoder_of(name)
+    if decoder is None:
+        return build_bridged(name, num_classes, pretrained, options)
+    if not gives_stages(backbone):
+        raise ConvsmithError(
+            f"`{backbone}` gives no maps of its stages, which a decoder works on",
+            fix="Choose one of timm's models or of ours as its backbone.",
+        )
+    own, theirs = split_options(decoder, options if num_classes is None else {**options, "num_classes": num_classes})
+    classifier = build_bridged(backbone, 1, pretrained, theirs)  # a head that is left out at once
+    assert isinstance(classifier, StagedClassifier)
+    return decoder(classifier, **own)
+
+
 def _build(name: str, num_classes: int | None, weights: str | None, options: dict[str, Any]) -> VisionModel:
     """A model of ours, shaped as the published weights of that name ask where `options` do not say otherwise."""
     builder = _builders().get(name)
     if builder is None:
+        backbone, decoder = _decoder_of(name)
+        if decoder is not None and backbone in _builders():
+            raise ConvsmithError(
+                f"there is no model `{name}`: `{backbone}` has no stages that a decoder could work on",
+                fix=f"`convsmith models '*_{name.rpartition('_')[2]}'` lists the models that have that decoder.",
+            )
         elsewhere = called_so(name) if plain(name) not in _builders() else []
+        if decoder is not None:
+            elsewhere = [f"{it}{name.removeprefix(backbone)}" for it in called_so(backbone) if gives_stages(it)]
         meant = f"; did you mean {either(elsewhere)}?" if elsewhere else did_you_mean(name, _builders())
         raise ConvsmithError(
             f"unknown model `{name}`{meant}",

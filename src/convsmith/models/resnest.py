@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsmith.models.base import ImageClassifier, check_counts
+from convsmith.models.base import StagedClassifier, check_counts
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.layers import DropBlock, stage_maps
 from convsmith.models.resnet import shortcut
@@ -160,7 +160,7 @@ def _deep_stem(in_channels: int, width: int) -> nn.Sequential:
     )
 
 
-class ResNeSt(ImageClassifier):
+class ResNeSt(StagedClassifier):
     """The split-attention network.
 
     Args:
@@ -183,6 +183,8 @@ class ResNeSt(ImageClassifier):
     """
 
     heads = ("fc",)
+    head_options = StagedClassifier.head_options | {"final_drop"}
+    stage_widths = (256, 512, 1024, 2048)
 
     def __init__(
         self,
@@ -274,6 +276,8 @@ MODELS = {
     "resnest101": partial(ResNeSt, (3, 4, 23, 3), stem_width=64),
     "resnest200": partial(ResNeSt, (3, 24, 36, 3), stem_width=64),
     "resnest269": partial(ResNeSt, (3, 30, 48, 8), stem_width=64),
+    # What the official torch code calls resnet50: the plain network but for attention over a single split.
+    "resnest50_radix1": partial(ResNeSt, (3, 4, 6, 3), radix=1, deep_stem=False, avg_down=False, avd=False),
     # The ablation of the paper: radix s cardinality x width d.
     "resnest50_fast_1s1x64d": _fast(1, 1, 64),
     "resnest50_fast_2s1x64d": _fast(2, 1, 64),

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsmith.models.base import ImageClassifier, check_counts
+from convsmith.models.base import StagedClassifier, check_counts
 from convsmith.models.checkpointing import Blocks
 from convsmith.models.layers import stage_maps
 
@@ -135,7 +135,7 @@ class Bottleneck(nn.Module):
         return self.relu(out)  # type: ignore[no-any-return]
 
 
-class ResNet(ImageClassifier):
+class ResNet(StagedClassifier):
     """The residual network for ImageNet-sized images.
 
     Args:
@@ -183,8 +183,9 @@ class ResNet(ImageClassifier):
         third, fourth = ((1, 2), (1, 4)) if dilated else ((2, 1), (2, 1))  # stride, dilation
         self.layer3 = stage(128 * block.expansion, 256, depths[2], *third)
         self.layer4 = stage(256 * block.expansion, 512, depths[3], *fourth)
+        self.stage_widths = tuple(width * block.expansion for width in (64, 128, 256, 512))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(512 * block.expansion, num_classes)
+        self.fc = nn.Linear(self.stage_widths[-1], num_classes)
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
