@@ -28,6 +28,8 @@ OFFICIAL: dict[str, tuple[str, dict[str, Any]]] = {
     "resnext50_32x4d": ("resnext50_32x4d", {}),
     "wide_resnet50_2": ("wide_resnet50_2", {}),
     "cls_hrnet_w18": ("hrnet_w18", {}),
+    "cls_hrnet_w18_small_v1": ("hrnet_w18_small_v1", {}),
+    "cls_hrnet_w18_small_v2": ("hrnet_w18_small_v2", {}),
     "cls_hrnet_w48": ("hrnet_w48", {}),
     "seg_hrnet_w48": ("hrnet_w48_seg", {}),
     "seg_hrnet_ocr_w48": ("hrnet_w48_ocr", {}),
@@ -43,6 +45,7 @@ OFFICIAL: dict[str, tuple[str, dict[str, Any]]] = {
     "resnest50": ("resnest50", {}),
     "resnest101": ("resnest101", {}),
     "resnest200": ("resnest200", {}),
+    "resnest50_radix1": ("resnest50_radix1", {}),
     "resnest50_fast_1s1x64d": ("resnest50_fast_1s1x64d", {}),
     "resnest50_fast_2s1x64d": ("resnest50_fast_2s1x64d", {}),
 }

@@ -14,7 +14,7 @@ from convsmith.models import registry
 from convsmith.models.base import SegmentationModel
 from convsmith.models.facts import list_facts
 from convsmith.models.registry import backbone_of, create_model, create_trained_model, list_models
-from tests.models.every import DECODED, SMALLEST, others_are_slow
+from tests.models.every import DECODED, SMALLEST
 
 HRNET = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
 
@@ -23,7 +23,10 @@ def test_list_models_filters_by_pattern() -> None:
     assert list_models("cifar_resnet?6") == ["cifar_resnet56"]
 
 
-@others_are_slow({*list_models()} - (DECODED - SMALLEST))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(it, marks=[pytest.mark.slow] if it in DECODED - SMALLEST else []) for it in list_models()],
+)
 def test_every_model_maps_images_to_the_wanted_number_of_logits(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name, num_classes=7)

@@ -65,7 +65,19 @@ def assert_same(output: Tensor | list[Tensor], expected: Tensor | list[Tensor], 
 
 
 # The classification table of the official README (its GFLOPs are multiply-adds / 1024^3).
-@pytest.mark.parametrize(("name", "params_m", "gflops"), [("hrnet_w32", 41.2, 8.31), ("hrnet_w48", 77.5, 16.1)])
+@pytest.mark.parametrize(
+    ("name", "params_m", "gflops"),
+    [
+        ("hrnet_w18_small_v1", 13.2, 1.49),
+        ("hrnet_w18_small_v2", 15.6, 2.42),
+        ("hrnet_w30", 37.7, 7.55),
+        ("hrnet_w32", 41.2, 8.31),
+        ("hrnet_w40", 57.6, 11.8),
+        ("hrnet_w44", 67.1, 13.9),
+        ("hrnet_w48", 77.5, 16.1),
+        ("hrnet_w64", 128.1, 26.9),
+    ],
+)
 def test_classifiers_have_the_published_size(name: str, params_m: float, gflops: float) -> None:
     with torch.device("meta"):
         model = create_model(name).eval()

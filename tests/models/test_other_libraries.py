@@ -39,8 +39,9 @@ TIMM_SLOW: list[tuple[str, str, dict[str, Any]]] = [
     ("resnest200e", "resnest200", {}),
     ("resnest269e", "resnest269", {}),
     ("resnest50d_4s2x40d", "resnest50_fast_4s2x40d", {}),
-    ("hrnet_w32", "hrnet_w32", {}),
-    ("hrnet_w48", "hrnet_w48", {}),
+    *((f"hrnet_w{width}", f"hrnet_w{width}", {}) for width in (30, 32, 40, 44, 48, 64)),
+    ("hrnet_w18_small", "hrnet_w18_small_v1", {}),
+    ("hrnet_w18_small_v2", "hrnet_w18_small_v2", {}),
     ("seresnet101", "resnet101", {"se": True}),
 ]
 

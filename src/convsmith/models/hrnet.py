@@ -41,7 +41,7 @@ class HighResolutionModule(nn.Module):
         blocks: residual blocks on each branch.
     """
 
-    def __init__(self, channels: list[int], upsample: Upsample, blocks: int) -> None:
+    def __init__(self, channels: list[int], upsample: Upsample, blocks: int = 4) -> None:
         super().__init__()
         self.upsample = upsample
         self.branches = nn.ModuleList(nn.Sequential(*(BasicBlock(c, c) for _ in range(blocks))) for c in channels)

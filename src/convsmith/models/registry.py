@@ -41,13 +41,24 @@ def _of_all_families(table: str) -> dict[str, Any]:
 @cache
 def _builders() -> dict[str, Callable[..., VisionModel]]:
     own: dict[str, Callable[..., VisionModel]] = _of_all_families("MODELS")
-    decoded = {}
-    for name, builder in own.items():
-        family = builder.func if isinstance(builder, partial) else builder
-        if isinstance(family, type) and issubclass(family, StagedClassifier):
-            for decoder, kind in _of_all_families("DECODERS").items():
-                decoded[f"{name}_{decoder}"] = Decoded(kind, builder, family)
+    decoded = {
+        f"{name}_{decoder}": Decoded(kind, backbone, family)
+        for name, (backbone, family) in _backbones(own).items()
+        for decoder, kind in _of_all_families("DECODERS").items()
+    }
     return own | decoded
+
+
+def _backbones(
+    builders: Mapping[str, Callable[..., Any]],
+) -> dict[str, tuple[Callable[..., StagedClassifier], type[StagedClassifier]]]:
+    """Those that build classifiers with stages, and the classes of these."""
+    families = {name: it.func if isinstance(it, partial) else it for name, it in builders.items()}
+    return {
+        name: (builders[name], family)
+        for name, family in families.items()
+        if isinstance(family, type) and issubclass(family, StagedClassifier)
+    }
 
 
 def _decoder_of(name: str) -> tuple[str, type[StagedSegmentation] | None]:
