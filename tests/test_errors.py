@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from convsmith import errors
-from convsmith.errors import ConvsmithError, did_you_mean, install_command, require_extra, upgrade_command
+from convsmith.errors import ConvsmithError, did_you_mean, install_command, of_system, require_extra, upgrade_command
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -45,3 +47,19 @@ def test_in_python_options_are_arguments() -> None:
     error = ConvsmithError("x is taken", fix="Choose another with --out, or see `convsmith train --out x`.")
     assert str(error) == "x is taken\nChoose another with out=, or see `convsmith train --out x`."
     assert error.on_command_line == "x is taken\nChoose another with --out, or see `convsmith train --out x`."
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"), [(errno.ENOSPC, "Make room."), (errno.ENAMETOOLONG, "Choose a shorter name."), (errno.EPIPE, "")]
+)
+def test_what_the_system_refuses_names_the_file_the_reason_and_what_helps(number: int, fix: str) -> None:
+    told = of_system(OSError(number, os.strerror(number), "runs/x/plan.json"))
+    assert (told.what, told.why, told.fix) == ("runs/x/plan.json cannot be used", os.strerror(number), fix)
+
+
+def test_what_could_not_be_done_comes_first_and_the_file_once() -> None:
+    refused = OSError(errno.EIO, "Input/output error", "runs/x/plan.json")
+    assert str(of_system(refused, "the run cannot be written")).startswith(
+        "the run cannot be written: runs/x/plan.json: Input/output error"
+    )
+    assert of_system(refused, "cannot write runs/x/plan.json").why == "Input/output error"

@@ -41,23 +41,41 @@ def _checksum(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+@contextmanager
+def errors_name(path: Path) -> Iterator[None]:
+    """Let an OSError of the block name the file where the system does not, as of writing to an open one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def write_file(path: Path, content: str | bytes) -> None:
     """Replace a file at once: readers see the old content or the new, also after a crash.
 
     Its mode is that of any new file, as the umask has it.
+
+    Raises:
+        OSError: it cannot be written, and is as it was; the error names it.
     """
     data = content.encode() if isinstance(content, str) else content
     temporary = _temporary_for(path)
     try:
         with temporary.open("xb") as file:
+            _hold(file.fileno())
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
-    _flush(path.parent)
+    with errors_name(path):
+        _flush(path.parent)
 
 
 @contextmanager
@@ -93,7 +111,18 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 
 def _temporary_for(path: Path) -> Path:
-    return path.with_name(f"{TEMPORARY}{path.name}.{uuid4().hex}")
+    return path.with_name(f"{_temporary_prefix(path)}{uuid4().hex}")
+
+
+def _temporary_prefix(path: Path) -> str:
+    """How the temporary names of a path begin; of a long one by its digest, because names have 255 bytes at most."""
+    name = path.name if len(os.fsencode(path.name)) <= 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    return f"{TEMPORARY}{name}."
+
+
+def _replaced_of(path: Path) -> Path:
+    """Where what stood at `path` waits until it is removed."""
+    return path.with_name(_REPLACED + path.name)
 
 
 def _change_places(new: Path, path: Path) -> None:
@@ -101,7 +130,7 @@ def _change_places(new: Path, path: Path) -> None:
     if _exchange(new, path):
         shutil.rmtree(new, ignore_errors=True)  # a later call clears what cannot be removed now
         return
-    old = path.with_name(_REPLACED + path.name)
+    old = _replaced_of(path)
     shutil.rmtree(old, ignore_errors=True)
     path.replace(old)
     try:
@@ -128,29 +157,40 @@ def _locked(folder: Path) -> Iterator[bool]:
     """Hold a folder in the block, and whether that is so: False where another process holds it, or nothing can."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        held = True
-    except (ModuleNotFoundError, OSError):
-        held = False
-    try:
-        yield held
+        yield _hold(descriptor)
     finally:
         os.close(descriptor)
 
 
+def _hold(descriptor: int) -> bool:
+    """Hold an open file or folder until it is closed, and whether that is so."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ModuleNotFoundError, OSError):
+        return False
+    return True
+
+
 def _clear_leftovers_of(path: Path) -> None:
     """Clear what dead processes left half done of one path, or put it back; what others are writing stays."""
-    old = path.with_name(_REPLACED + path.name)
+    old = _replaced_of(path)
     if old.exists() and not path.exists():
         old.replace(path)
     shutil.rmtree(old, ignore_errors=True)
-    for left in path.parent.iterdir():
-        if left.name.startswith(f"{TEMPORARY}{path.name}.") and left.is_dir() and not left.is_symlink():
-            with suppress(FileNotFoundError), _locked(left) as abandoned:
-                if abandoned:
+    clear_abandoned(path.parent, _temporary_prefix(path))
+
+
+def clear_abandoned(folder: Path, prefix: str = TEMPORARY) -> None:
+    """Remove unfinished files and folders in `folder` whose writers have died; what others are writing stays."""
+    for left in folder.iterdir():
+        if left.name.startswith(prefix) and not left.is_symlink():
+            with suppress(OSError), _locked(left) as abandoned:
+                if abandoned and left.is_dir():
                     shutil.rmtree(left, ignore_errors=True)
+                elif abandoned:
+                    left.unlink()
 
 
 def beside(path: Path, ending: str) -> Path:

@@ -24,6 +24,7 @@ from convsmith.training.observers.base import Observer, Record
 from convsmith.training.parts import Parts
 from convsmith.training.precision import Precision
 from convsmith.training.progress import Progress
+from convsmith.training.run import hold
 from convsmith.training.signals import StopRequest
 from convsmith.training.trainer import Trainer
 from tests.data.folders import folder_of_classes
@@ -89,6 +90,7 @@ def trainer(
         world=World(),
     )
     run_dir.mkdir(exist_ok=True)
+    hold(run_dir)
     return Trainer(recipe, plan, parts, run_dir, progress, checkpoint), notes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
@@ -13,9 +14,12 @@ from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.cli.image_paths import Complain
 from convsmith.cli.text import printable
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, of_system
+from convsmith.output import output_that_may_be_lost
+from convsmith.storage import clear_abandoned, write_file
 
 
+@output_that_may_be_lost("stdout")
 def predict_masks(
     bundle: Bundle,
     images: Iterable[tuple[str, Path | bytes]],
@@ -40,6 +44,8 @@ def predict_masks(
     printers = {"table": _print_row, "jsonl": _print_json, "csv": _print_csv}
     if output == "csv":
         print("path,class_id,label,pixels,share")
+    if out.is_dir():
+        clear_abandoned(out)
     taken: set[str] = set()
     for name, source in images:
         if isinstance(source, Path) and out.is_dir() and source.parent.resolve() == out.resolve():
@@ -56,13 +62,15 @@ def predict_masks(
         stem = _free_stem(name, taken)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            (out / f"{stem}.png").write_bytes(answer.index_png())
-            Image.fromarray(answer.overlay(pixels.transpose(1, 2, 0))).save(out / f"{stem}.overlay.jpg", quality=90)
-            (out / f"{stem}.json").write_text(json.dumps({"path": printable(name), **answer.to_dict()}) + "\n")
+            overlay = BytesIO()
+            Image.fromarray(answer.overlay(pixels.transpose(1, 2, 0))).save(overlay, "JPEG", quality=90)
+            write_file(out / f"{stem}.png", answer.index_png())
+            write_file(out / f"{stem}.overlay.jpg", overlay.getvalue())
+            write_file(out / f"{stem}.json", json.dumps({"path": printable(name), **answer.to_dict()}) + "\n")
         except OSError as error:
-            raise ConvsmithError(
-                f"cannot write into {out}", error.strerror or str(error), "Choose another folder with --out."
-            ) from error
+            told = of_system(error, f"cannot write into {out}")
+            told.fix = f"{told.fix} Or choose another folder with --out.".lstrip()
+            raise told from error
         printers[output](name, answer, top)
 
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from convsmith.bundle.decode import ImageError
 from convsmith.data.check import BadFile
 from convsmith.data.dataset import Reader, Samples
 from convsmith.data.sampler import Position, StepSampler
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, of_system
 from convsmith.machine import available_cores
 from convsmith.randomness import Stream, counter_seed
 
@@ -176,25 +177,62 @@ def _loader(
 
 
 class _Loader(DataLoader[Batch]):
-    """A loader that says what to do when its processes have no shared memory left for a batch."""
+    """A loader that says what to do when its processes cannot begin, die, or have no shared memory for a batch."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         try:
-            yield from super().__iter__()
+            with worker_deaths_are_told():
+                yield from super().__iter__()
         except (OSError, RuntimeError) as error:
             lines = [line for line in str(error).splitlines() if _NO_SHARED_MEMORY.search(line)]
+            if not lines and isinstance(error, OSError):  # of the queues to the processes, or of starting them
+                raise of_system(error, "the loader's processes cannot begin") from error
             if not lines:
                 raise
+            full = "No space left" in lines[-1]
             raise ConvsmithError(
-                "the shared memory of this machine is full",
+                f"the shared memory of this machine {'is full' if full else 'cannot be used'}",
                 lines[-1],
-                "The loader's processes hand over images in /dev/shm: give it more room (docker run --shm-size=8g), or "
+                f"The loader's processes hand over images in /dev/shm: {_ROOM if full else 'let it be written'}, or "
                 "set data.workers=0. The same command goes on from the last checkpoint.",
             ) from error
 
 
+_ROOM = "give it more room (docker run --shm-size=8g)"
+
+
+@contextmanager
+def worker_deaths_are_told() -> Iterator[None]:
+    """Make a ConvsmithError of the death of a loader's process in the block; torch raises that from a signal's handler.
+
+    Raises:
+        ConvsmithError: one has died, most often because memory is full. Its exit code lets a launcher start again.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        found = _DEATH.search(str(error))
+        if found is None or _NO_SHARED_MEMORY.search(str(error)):
+            raise
+        killed = "Killed" in str(error)
+        told = ConvsmithError(
+            f"a process that loads images has died ({found[1].strip()})",
+            "the system ends one by SIGKILL when memory is full" if killed else "",
+            "Set data.workers to a smaller number, or free memory. The same command goes on from the last checkpoint."
+            if killed
+            else "Set data.workers=0 to see what it is. The same command goes on from the last checkpoint.",
+        )
+        told.exit_code = 128 + signal.SIGKILL
+        raise told from error
+
+
+_DEATH = re.compile(r"DataLoader worker \((pid.*)")
+
+
 # Of a semaphore and of a tensor that find no room, and of torch where a process dies of it.
-_NO_SHARED_MEMORY = re.compile(r"No space left on device|unable to .*shared memory|out of shared memory")
+_NO_SHARED_MEMORY = re.compile(
+    "No space left on device|Read-only file system|unable to .*shared memory|out of shared memory"
+)
 
 
 def _as_it_is(batch: Any) -> Any:

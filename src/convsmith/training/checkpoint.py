@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -47,7 +49,18 @@ def save_checkpoint(
     """
     with new_checkpoint(folder, step, state) as place:
         for name, values in tensors.items():
-            save_file(dict(values), place / f"{name}.safetensors")
+            _save_file(values, place / f"{name}.safetensors")
+
+
+def _save_file(values: Mapping[str, Tensor], file: Path) -> None:
+    """Raise what the system says as an OSError, which safetensors only mentions."""
+    try:
+        save_file(dict(values), file)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from error
 
 
 @contextmanager
@@ -70,7 +83,10 @@ def set_aside_after(folder: Path, step: int) -> None:
 
 
 def tidy(folder: Path, best_step: int | None, keep: int) -> None:
-    """Point `last` and `best` where they belong, and remove all but the newest `keep` checkpoints and the best."""
+    """Point `last` and `best` where they belong, and remove all but the newest `keep` checkpoints and the best.
+
+    One that cannot be removed is a warning: all that is written is well.
+    """
     steps = _steps(folder)
     point_to(folder / "last", steps[-1].name)
     best = step_folder(folder, best_step) if best_step is not None else None
@@ -78,7 +94,10 @@ def tidy(folder: Path, best_step: int | None, keep: int) -> None:
         point_to(folder / "best", best.name)
     for old in steps[:-keep]:
         if old != best:
-            shutil.rmtree(old)
+            try:
+                shutil.rmtree(old)
+            except OSError as error:
+                logger.warning("the old checkpoint %s cannot be removed (%s)", old, error.strerror or error)
 
 
 def step_folder(folder: Path, step: int) -> Path:

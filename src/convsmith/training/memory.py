@@ -47,11 +47,15 @@ _SIGNS = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "could not create a primitive",  # oneDNN, whose kernels are made when they are first used
+    "could not create a memory",
+    "std::bad_alloc",
+    "Cannot allocate memory",
 )
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether it says that a device, a library of it, or the CPU's allocator has no memory left."""
+    """Whether it says that a device, a library, or the CPU's allocator has no memory left."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in str(error) for sign in _SIGNS)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shlex
@@ -16,7 +15,7 @@ from uuid import uuid4
 
 import yaml
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, of_system
 from convsmith.recipe.load import load_recipe, recipe_to_yaml
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
@@ -73,12 +72,12 @@ class Run:
             ConvsmithError: another process trains into it, or it cannot be written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
             file = (self.path / ".lock").open("a+")
         except OSError as error:
-            raise ConvsmithError(
-                f"the run directory {self.path} cannot be written", str(error), "Choose another with --out."
-            ) from error
+            told = of_system(error, f"the run directory {self.path} cannot be written")
+            told.fix = f"{told.fix} Or choose another with --out.".lstrip()
+            raise told from error
         with file:
             try:
                 import fcntl
@@ -93,24 +92,32 @@ class Run:
                     f"another process is training into {self.path}",
                     fix="Wait for it to end, or choose another directory with --out.",
                 ) from error
-            write_file(self.path / ".holder", _this_process())
+            hold(self.path)
             for folder in (self.path, self.checkpoints):
                 clear_leftovers(folder)
             yield
 
     @contextmanager
-    def full_disk_is_an_error(self) -> Iterator[None]:
-        """Make a ConvsmithError of a disk that is full, or read-only, in the block."""
+    def system_errors_are_told(self) -> Iterator[None]:
+        """Make a ConvsmithError of what the system refuses in the block; it says whether the run directory is to blame.
+
+        Raises:
+            ConvsmithError: for an OSError.
+        """
         try:
             yield
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-                raise
-            raise ConvsmithError(
-                f"the run directory {self.path} cannot be written",
-                error.strerror or str(error),
-                "What is there is kept. Make room, then give the same command to go on.",
-            ) from error
+            ours = isinstance(error.filename, str | bytes) and self._holds(Path(os.fsdecode(error.filename)))
+            if ours and not self.path.is_dir():
+                raise _gone(self.path) from error
+            told = of_system(error, f"the run directory {self.path} cannot be written" if ours else "")
+            told.fix = f"What is there is kept. {told.fix} Then the same command goes on.".replace("  ", " ")
+            raise told from error
+
+    def _holds(self, file: Path) -> bool:
+        return file.absolute().is_relative_to(self.path.absolute()) or file.resolve().is_relative_to(
+            self.path.resolve()
+        )
 
     def check_same(self, recipe: Recipe) -> None:
         """Raise a ConvsmithError that says what can be done if the directory's run is one of another recipe."""
@@ -143,23 +150,38 @@ def forward_batch_limit(run_dir: Path) -> int | None:
     """What was found before, if anything."""
     try:
         return int((run_dir / "forward_batch_limit").read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a file that a power cut has emptied limits nothing
         return None
 
 
-def check_holder(path: Path) -> None:
-    """Raise a ConvsmithError if another process holds the run directory now.
+def hold(path: Path) -> None:
+    """Name this process as the holder of the run directory."""
+    write_file(path / ".holder", _this_process())
 
-    That is what a file system allows whose locks do not count on other machines, or end when the network is cut.
+
+def check_holder(path: Path) -> None:
+    """Raise a ConvsmithError if another process holds the run directory now, or it is no longer there.
+
+    The first is what a file system allows whose locks do not count on other machines, or end when the network is cut.
     """
-    file = path / ".holder"
-    holder = file.read_text() if file.exists() else _this_process()
+    try:
+        holder = (path / ".holder").read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        raise _gone(path) from None
     if holder != _this_process():
         raise ConvsmithError(
             f"another process is training into {path} now: {holder}",
             "it began after this one, which writes nothing more",
             "Let one of them end, and choose another directory with --out for the other.",
         )
+
+
+def _gone(path: Path) -> ConvsmithError:
+    return ConvsmithError(
+        f"the run directory {path} is no longer what this training began with",
+        "it was renamed or removed",
+        "Nothing is written there. Put it back under its name, then the same command goes on from its last checkpoint.",
+    )
 
 
 _TOKEN = uuid4().hex  # a process of another machine may have the same number, and even the same host name

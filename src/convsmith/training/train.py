@@ -13,6 +13,7 @@ from typing import Literal
 from convsmith.bundle.decode import pixel_limit_kept
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
 from convsmith.data.dataset import DataSet, num_samples
+from convsmith.data.loader import worker_deaths_are_told
 from convsmith.data.open_data import data_of_recipe
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
@@ -95,6 +96,7 @@ def train(
         joined(peer_timeout, sharded=shard) as world,
         generators_kept(),
         pixel_limit_kept(),
+        worker_deaths_are_told(),
         nullcontext() if world.leads else _silence(),
     ):
         if shard and not world.sharded:
@@ -158,7 +160,7 @@ def _lead(
 ) -> None:
     """What the process does that writes the run directory: the only one, or the first."""
     with (
-        run.full_disk_is_an_error(),
+        run.system_errors_are_told(),
         run.lock(),
         log_file(run.path),
         output_that_may_be_lost("stderr"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, of_system
 from convsmith.training.checkpoint import save_checkpoint, tidy
 
 
@@ -57,7 +58,13 @@ class CheckpointWriter:
 
     def _begin(self, step: int, write: Callable[[], None]) -> None:
         self._step = step
-        self._writing = self._thread.submit(write)
+        self._writing = self._thread.submit(self._where_the_run_is, write)
+
+    def _where_the_run_is(self, write: Callable[[], None]) -> None:
+        run = self._folder.parent
+        if not run.is_dir():  # else one that was renamed would begin anew under its old name
+            raise FileNotFoundError(errno.ENOENT, "the run directory was renamed or removed", str(run))
+        write()
 
     def check(self) -> None:
         """Raise a ConvsmithError if a checkpoint turned out not to be writable; waits for nothing."""
@@ -76,11 +83,10 @@ class CheckpointWriter:
         try:
             writing.result()
         except (OSError, SafetensorError) as error:
-            raise ConvsmithError(
-                f"the checkpoint of step {self._step} cannot be written",
-                str(error),
-                "Earlier checkpoints are kept. Make room, then give the same command to go on from there.",
-            ) from error
+            what = f"the checkpoint of step {self._step} cannot be written"
+            told = of_system(error, what) if isinstance(error, OSError) else ConvsmithError(what, str(error))
+            told.fix = f"Earlier checkpoints are kept. {told.fix} Then the same command goes on from there."
+            raise told from error
 
     def close(self) -> None:
         """Let a write that is under way end, well or not."""

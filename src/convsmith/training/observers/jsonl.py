@@ -6,11 +6,12 @@ import json
 import logging
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from convsmith.errors import counted
-from convsmith.storage import write_file
+from convsmith.storage import errors_name, write_file
 from convsmith.training.observers.base import Observer, Record
 
 logger = logging.getLogger(__name__)
@@ -36,18 +37,20 @@ class JsonLines(Observer):
 
     def gone_back(self, step: int, evaluated_step: int) -> None:
         """Drop the lines of what will be done again."""
-        self._file.close()
+        self.close()
         self._open(step, evaluated_step)
 
     def metrics(self, record: Record) -> None:
         """Append one line, visible to readers at once."""
         line = {"step": record.step, "epoch": record.epoch, "split": record.split, **record.values}
-        self._file.write(_line(line))
-        self._file.flush()
+        with errors_name(self._path):
+            self._file.write(_line(line))
+            self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what cannot be written was told before."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def counts(split: str, recorded_step: int, step: int, evaluated_step: int) -> bool:

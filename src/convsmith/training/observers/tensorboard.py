@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import socket
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from convsmith.training.observers.base import Observer, Record
 
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.event_pb2 import Event
+
+logger = logging.getLogger(__name__)
+
 MAX_IMAGES = 64
 
 
 class TensorBoard(Observer):
-    """Writes event files.
+    """Writes event files. One that cannot be written is a warning, and the training goes on without.
+
+    TensorBoard's own writer has a thread that prints a traceback of its own when the disk is full.
 
     Args:
         folder: where event files go.
@@ -20,28 +32,68 @@ class TensorBoard(Observer):
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        self._folder = folder
+        self._folder, self._opened = folder, 0
+        self._writer: Any = None
         self._open(step)
 
     def _open(self, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._writer = SummaryWriter(str(self._folder), purge_step=step + 1 if step else 0)
+        self._opened += 1
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{self._opened}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._writer = RecordWriter((self._folder / name).open("xb"))
+        except OSError as error:
+            self._give_up(error)
+        self._write(Event(file_version="brain.Event:2"))
+        self._write(Event(step=step + 1 if step else 0, session_log=SessionLog(status=SessionLog.START)))
 
     def gone_back(self, step: int, evaluated_step: int) -> None:  # noqa: ARG002 - it hides whole steps only
         """Begin another event file, which hides what came after the step."""
-        self._writer.close()
-        self._open(step)
+        if self._writer is not None:
+            self.close()
+            self._open(step)
 
     def first_batch(self, images: Tensor) -> None:
         """Write up to 64 of the images, eight in a row, as the image train/first_batch."""
-        self._writer.add_images("train/first_batch", images[:MAX_IMAGES], 0)
+        from torch.utils.tensorboard.summary import image
+
+        self._write_summary(image("train/first_batch", images[:MAX_IMAGES], dataformats="NCHW"), 0)  # type: ignore[no-untyped-call]
 
     def metrics(self, record: Record) -> None:
         """Write each value as the scalar SPLIT/NAME."""
+        from torch.utils.tensorboard.summary import scalar
+
         for name, value in record.values.items():
-            self._writer.add_scalar(f"{record.split}/{name}", value, record.step)
+            self._write_summary(scalar(f"{record.split}/{name}", value), record.step)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Flush and close the event file."""
-        self._writer.close()
+        """Close the event file."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            except OSError as error:
+                self._give_up(error)
+
+    def _write_summary(self, summary: Any, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._write(Event(summary=summary, step=step))
+
+    def _write(self, event: Event) -> None:
+        if self._writer is None:
+            return
+        event.wall_time = time.time()
+        try:
+            self._writer.write(event.SerializeToString())
+            self._writer.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self._writer = None
+        reason = error.strerror or error
+        logger.warning("%s cannot be written (%s): the training goes on without TensorBoard", self._folder, reason)
