@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from convsmith.data.dataset import Samples
 from convsmith.data.image_folder import ImageFolder
 from convsmith.data.index import IndexBuilder
 
@@ -46,6 +47,11 @@ def write_noise(root: Path, count: int, classes: int = 2, size: tuple[int, int] 
         pixels = random.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i:04}.png")
     return root
+
+
+def path_of(samples: Samples, i: int) -> Path:
+    """The file of image i, which lies in a folder."""
+    return Path(samples.name(i))
 
 
 def folder_of_classes(counts: Sequence[int]) -> ImageFolder:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convsmith.data.files import Files
 from convsmith.data.mask_folder import MaskFolder, open_mask_folder
 from convsmith.data.pairs import PairIndex
 from convsmith.recipe.mask_data import Masks
-from tests.data.folders import png
+from tests.data.folders import path_of, png
 
 
 def mask_png(values: NDArray[Any] | Sequence[Sequence[int]], palette: bool = False) -> bytes:
@@ -55,7 +56,15 @@ def opened(root: Path, val_fraction: float | None = 0.5, **keys: Any) -> MaskFol
     return open_mask_folder(root, Masks(**keys), val_fraction)
 
 
+def mask_of(pairs: PairIndex, i: int) -> Path:
+    """The file of mask i, which lies in a folder."""
+    return Path(pairs.masks[i].name)
+
+
 def names(pairs: PairIndex) -> list[tuple[str, str]]:
     """(image, mask) of each pair, relative to the root."""
+    assert isinstance(pairs.images, Files)
     root = pairs.images.root
-    return [(str(pairs.image(i).relative_to(root)), str(pairs.mask(i).relative_to(root))) for i in range(len(pairs))]
+    return [
+        (str(path_of(pairs, i).relative_to(root)), str(mask_of(pairs, i).relative_to(root))) for i in range(len(pairs))
+    ]

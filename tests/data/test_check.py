@@ -10,7 +10,7 @@ from PIL import Image
 
 from convsmith.data.check import DECODE_LIMIT, BadFile, check_files
 from convsmith.data.index import Index, IndexBuilder
-from tests.data.folders import png
+from tests.data.folders import path_of, png
 
 MEBIBYTE = 2**20
 
@@ -35,7 +35,7 @@ def over_the_limit(root: Path, **files: bytes) -> Index:
     """The same files, with holes that make them so large together that only headers are read."""
     index = index_of(root, **{f"big{i}": png() for i in range(5)}, **files)
     for i in range(5):
-        os.truncate(index.path(i), 250 * MEBIBYTE)
+        os.truncate(path_of(index, i), 250 * MEBIBYTE)
     return index
 
 
@@ -66,8 +66,8 @@ def test_the_reason_is_said(tmp_path: Path, make: Callable[..., Index]) -> None:
 
 def test_a_broken_link_is_a_bad_file(tmp_path: Path) -> None:
     index = index_of(tmp_path, a=png())
-    index.path(0).unlink()
-    index.path(0).symlink_to("nowhere.jpg")
+    path_of(index, 0).unlink()
+    path_of(index, 0).symlink_to("nowhere.jpg")
     assert check_files(index) == [BadFile(str(tmp_path / "a.jpg"), "no such file or directory")]
 
 
@@ -77,13 +77,13 @@ def test_a_damaged_body_is_found_by_decoding(tmp_path: Path) -> None:
 
 def test_above_the_limit_bodies_are_not_decoded(tmp_path: Path) -> None:
     index = over_the_limit(tmp_path, half=truncated_jpeg())
-    assert sum(index.path(i).stat().st_size for i in range(len(index))) > DECODE_LIMIT
+    assert sum(path_of(index, i).stat().st_size for i in range(len(index))) > DECODE_LIMIT
     assert reasons(index) == {}
 
 
 def test_above_the_limit_a_file_too_large_to_be_read_is_bad(tmp_path: Path) -> None:
     index = over_the_limit(tmp_path, huge=png())
-    os.truncate(index.path(5), 257 * MEBIBYTE)
+    os.truncate(path_of(index, 5), 257 * MEBIBYTE)
     assert reasons(index) == {"huge.jpg": "an image file may have 256 MiB"}
 
 

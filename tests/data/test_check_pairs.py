@@ -8,8 +8,8 @@ import numpy as np
 from convsmith.bundle.decode import FORMATS
 from convsmith.data.check import DECODE_LIMIT, BadFile, check_files
 from convsmith.data.mask_folder import MaskFolder
-from tests.data.folders import png
-from tests.data.masks import mask_png, opened, plain, write_folders
+from tests.data.folders import path_of, png
+from tests.data.masks import mask_of, mask_png, opened, plain, write_folders
 
 MEBIBYTE = 2**20
 
@@ -43,7 +43,7 @@ def test_above_the_limit_images_are_not_decoded_but_masks_are(tmp_path: Path) ->
     folder = pairs_with_faults(tmp_path)
     for i in range(5):  # holes that make the files large
         os.truncate(tmp_path / f"images/train/big{i}.jpg", 250 * MEBIBYTE)
-    assert sum(folder.train.image(i).stat().st_size for i in range(len(folder.train))) > DECODE_LIMIT
+    assert sum(path_of(folder.train, i).stat().st_size for i in range(len(folder.train))) > DECODE_LIMIT
     (tmp_path / "images/train/good.jpg").write_bytes(png()[:60])
     assert reasons(folder).keys() == {"image", "mask", "size", "value"}
 
@@ -55,13 +55,13 @@ def test_good_pairs_are_not_listed(tmp_path: Path) -> None:
 
 def test_a_broken_link_is_a_bad_pair(tmp_path: Path) -> None:
     folder = opened(write_folders(tmp_path, "train/a", "val/1"))
-    folder.train.image(0).unlink()
-    folder.train.image(0).symlink_to("nowhere.jpg")
+    path_of(folder.train, 0).unlink()
+    path_of(folder.train, 0).symlink_to("nowhere.jpg")
     assert check_files(folder.train) == [BadFile(f"{tmp_path}/images/train/a.jpg", "no such file or directory")]
 
 
 def test_progress_can_end_the_check(tmp_path: Path) -> None:
     folder = opened(write_folders(tmp_path, *[f"train/{i:03}" for i in range(100)], "val/1"))
     for i in range(100):
-        folder.train.mask(i).write_bytes(png())
+        mask_of(folder.train, i).write_bytes(png())
     assert len(check_files(folder.train, lambda done, total: False)) == 64

@@ -16,6 +16,7 @@ from convsmith.cli import data
 from convsmith.data.demo import write_digits
 from convsmith.data.image_folder import ImageFolder, open_image_folder
 from convsmith.errors import ConvsmithError, install_command
+from tests.data.folders import path_of
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,8 @@ def test_every_digit_is_there_once_unchanged(digits: ImageFolder) -> None:
     seen = set()
     for index in (digits.train, digits.val):
         for i in range(len(index)):
-            number = int(index.path(i).stem)
-            pixels = np.asarray(Image.open(index.path(i)), dtype=float)
+            number = int(path_of(index, i).stem)
+            pixels = np.asarray(Image.open(path_of(index, i)), dtype=float)
             assert np.array_equal(np.rint(pixels / (255 / 16)), original.images[number])
             assert index.target(i) == original.target[number]
             seen.add(number)

@@ -8,7 +8,7 @@ import pytest
 
 from convsmith.data.digest import data_digest, has_content_of, has_names_of
 from convsmith.data.image_folder import ImageFolder, open_image_folder
-from tests.data.folders import write_noise
+from tests.data.folders import path_of, write_noise
 
 
 @pytest.fixture
@@ -26,14 +26,14 @@ def test_a_copy_elsewhere_and_at_another_time_has_the_same_digest(root: Path, tm
 
 
 def test_another_size_is_another_content(root: Path) -> None:
-    before, path = data_digest(folder(root)), folder(root).val.path(1)
+    before, path = data_digest(folder(root)), path_of(folder(root).val, 1)
     path.write_bytes(path.read_bytes() + b"more")
     assert has_names_of(folder(root), before)
     assert not has_content_of(folder(root), before)
 
 
 def test_other_bytes_of_the_same_size_and_time_are_another_content(root: Path) -> None:
-    before, path = data_digest(folder(root)), folder(root).train.path(1)
+    before, path = data_digest(folder(root)), path_of(folder(root).train, 1)
     time = path.stat().st_mtime_ns
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     os.utime(path, ns=(time, time))
@@ -47,6 +47,6 @@ def test_a_digest_of_names_alone_is_accepted(root: Path) -> None:
 
 
 def test_another_name_is_another_data_set(root: Path) -> None:
-    before, path = data_digest(folder(root)), folder(root).train.path(1)
+    before, path = data_digest(folder(root)), path_of(folder(root).train, 1)
     path.rename(path.with_name("other.png"))
     assert not has_names_of(folder(root), before)

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from convsmith.data.files import Files
 from convsmith.data.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.index import Index
 from convsmith.errors import ConvsmithError
-from tests.data.folders import write_files
+from tests.data.folders import path_of, write_files
 
 TWO_CLASSES = ("train/cat/1.png", "train/cat/2.png", "train/dog/1.png", "val/cat/3.png", "val/dog/2.png")
 
 
 def files(index: Index) -> list[tuple[str, int]]:
-    return [(str(index.path(i).relative_to(index.root)), index.target(i)) for i in range(len(index))]
+    assert isinstance(index.images, Files)
+    root = index.images.root
+    return [(str(path_of(index, i).relative_to(root)), index.target(i)) for i in range(len(index))]
 
 
 def refusal(root: Path) -> str:
@@ -49,7 +52,7 @@ def test_without_val_each_class_is_split_and_a_note_says_so(tmp_path: Path, pref
 def test_a_relative_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_files(tmp_path, *TWO_CLASSES)
     monkeypatch.chdir(tmp_path.parent)
-    assert open_image_folder(Path(tmp_path.name), 0.5).train.path(0) == tmp_path / "train/cat/1.png"
+    assert path_of(open_image_folder(Path(tmp_path.name), 0.5).train, 0) == tmp_path / "train/cat/1.png"
 
 
 @pytest.mark.parametrize("name", ["valid", "validation", "test"])

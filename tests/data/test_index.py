@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convsmith.data.index import Index, IndexBuilder, printable
+from tests.data.folders import path_of
 
 file_names = st.one_of(
     st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1).map(os.fsencode),
@@ -26,7 +27,7 @@ def packed(pairs: list[tuple[bytes, int]], root: Path = Path("/data")) -> Index:
 
 
 def unpacked(index: Index) -> list[tuple[bytes, int]]:
-    return [(os.fsencode(index.path(i)).removeprefix(b"/data/"), index.target(i)) for i in range(len(index))]
+    return [(os.fsencode(path_of(index, i)).removeprefix(b"/data/"), index.target(i)) for i in range(len(index))]
 
 
 @given(samples)
@@ -57,7 +58,7 @@ def test_select_is_right_beyond_one_chunk() -> None:
     pairs = [(f"file {i}".encode(), i % 7) for i in range(70_000)]
     chosen = list(range(69_999, -1, -1))
     selected = packed(pairs).select(chosen)
-    assert [(selected.path(i).name, selected.target(i)) for i in (0, 65_535, 65_536, 69_999)] == [
+    assert [(path_of(selected, i).name, selected.target(i)) for i in (0, 65_535, 65_536, 69_999)] == [
         ("file 69999", 69_999 % 7),
         ("file 4464", 4464 % 7),
         ("file 4463", 4463 % 7),
@@ -72,9 +73,9 @@ def test_select_refuses_an_index_that_is_not_there(i: int) -> None:
 
 
 @pytest.mark.parametrize("i", [-1, 2])
-def test_path_refuses_an_index_that_is_not_there(i: int) -> None:
+def test_name_refuses_an_index_that_is_not_there(i: int) -> None:
     with pytest.raises(IndexError):
-        packed([(b"a", 0), (b"b", 1)]).path(i)
+        packed([(b"a", 0), (b"b", 1)]).name(i)
 
 
 def test_a_pickle_grows_by_the_path_and_16_bytes_a_file() -> None:

@@ -30,7 +30,7 @@ from convsmith.recipe.augmentation import (
     TimmRandAugment,
 )
 from convsmith.spec import Preprocess
-from tests.data.folders import write_noise
+from tests.data.folders import path_of, write_noise
 
 AUGMENT = Augment(random_crop=RandomCrop(size=8, padding=2), hflip=0.5)
 EVERYTHING = Augment(
@@ -89,8 +89,8 @@ def same(these: Iterable[Batch], those: Iterable[Batch]) -> bool:
 
 def damage(index: Index, *files: int) -> list[str]:
     for i in files:
-        index.path(i).write_bytes(b"no image")
-    return [str(index.path(i)) for i in files]
+        path_of(index, i).write_bytes(b"no image")
+    return [str(path_of(index, i)) for i in files]
 
 
 def in_order(index: Index, attempts: int) -> Batch:
@@ -107,7 +107,7 @@ def in_order(index: Index, attempts: int) -> Batch:
 
 
 def pixels(index: Index, *files: int) -> torch.Tensor:
-    return torch.stack([torch.from_numpy(read_image(index.path(i)).copy()).permute(2, 0, 1) for i in files])
+    return torch.stack([torch.from_numpy(read_image(path_of(index, i)).copy()).permute(2, 0, 1) for i in files])
 
 
 # Training
@@ -148,7 +148,7 @@ def test_a_sample_is_augmented_by_seed_epoch_and_position(folder: ImageFolder) -
     for positions, batch in zip(sampler(folder.train), batches(folder.train), strict=True):
         for (epoch, position, index), image, target in zip(positions, batch.images, batch.targets, strict=True):
             torch.default_generator.manual_seed(counter_seed(Stream.AUGMENT, SEED, epoch, position))
-            assert torch.equal(transform(read_image(folder.train.path(index)).copy()), image)
+            assert torch.equal(transform(read_image(path_of(folder.train, index)).copy()), image)
             assert folder.train.target(index) == target
 
 
@@ -216,16 +216,16 @@ def test_skipping_does_not_depend_on_the_workers(own_folder: ImageFolder, worker
 
 
 def test_a_vanished_file_is_a_bad_file(own_folder: ImageFolder) -> None:
-    own_folder.train.path(0).unlink()
+    path_of(own_folder.train, 0).unlink()
     assert in_order(own_folder.train, 1).bad[0].reason == "no such file or directory"
 
 
 def test_a_strip_too_long_to_resize_is_a_bad_file(own_folder: ImageFolder) -> None:
-    Image.new("L", (1, 60_000)).save(own_folder.train.path(0))
+    Image.new("L", (1, 60_000)).save(path_of(own_folder.train, 0))
     crop = Augment(random_crop=RandomCrop(size=2048, padding=0))
     train = own_folder.train
     loader = train_loader(train, TrainingImages(train, crop, PREPROCESS), sampler(train, last=1), SEED, 1, 0)
-    assert [bad.path for batch in loader for bad in batch.bad] == [str(own_folder.train.path(0))]
+    assert [bad.path for batch in loader for bad in batch.bad] == [str(path_of(own_folder.train, 0))]
 
 
 def test_raise_on_bad_names_the_first_file_and_counts_each_once(own_folder: ImageFolder) -> None:
@@ -254,7 +254,7 @@ def test_validation_images_are_those_of_the_one_preprocessing(folder: ImageFolde
     loader = val_loader(folder.train, ValidationImages(folder.train, PREPROCESS), 4, workers)
     images = torch.cat([batch.images for batch in loader])
     for i, image in enumerate(images):
-        assert (image.numpy() == preprocess(read_image(folder.train.path(i)), PREPROCESS)).all()
+        assert (image.numpy() == preprocess(read_image(path_of(folder.train, i)), PREPROCESS)).all()
 
 
 def test_a_bad_validation_file_is_left_out_and_named(own_folder: ImageFolder) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from convsmith.bundle.decode import MAX_PIXELS, ImageError, ImageTooLarge
+from convsmith.data.contents import Content
 from convsmith.data.mask_file import MaskRules, decode_mask, read_mask, read_mask_of, read_pair
 from tests.data.folders import png
 from tests.data.masks import mask_png
@@ -225,7 +226,7 @@ def test_a_mask_with_too_many_pixels_is_refused_before_it_is_decoded() -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"cannot read .*none\.png: no such file"):
-        read_mask(tmp_path / "none.png", FIVE)
+        read_mask(Content.of_file(tmp_path / "none.png"), FIVE)
 
 
 # Pairs
@@ -244,17 +245,17 @@ def write(root: Path, image: Image.Image, mask: Any, orientation: int | None = N
 def read_twice(pair: tuple[Path, Path]) -> str:
     """What the header check and reading say alike."""
     with pytest.raises(ImageError) as by_header:
-        read_mask_of(*pair, FIVE)
+        read_mask_of(*map(Content.of_file, pair), FIVE)
     with pytest.raises(ImageError) as by_reading:
-        read_pair(*pair, FIVE)
+        read_pair(*map(Content.of_file, pair), FIVE)
     assert str(by_header.value) == str(by_reading.value)
     return str(by_reading.value)
 
 
 def test_a_pair_is_a_picture_and_its_classes(tmp_path: Path) -> None:
     pair = write(tmp_path, Image.new("L", (3, 2), 200), [[0, 1, 2], [3, 4, 255]])
-    read_mask_of(*pair, FIVE)
-    picture, classes = read_pair(*pair, FIVE)
+    read_mask_of(*map(Content.of_file, pair), FIVE)
+    picture, classes = read_pair(*map(Content.of_file, pair), FIVE)
     assert (picture.mode, picture.size) == ("RGB", (3, 2))
     assert classes.tolist() == [[0, 1, 2], [3, 4, 255]]
 
@@ -269,8 +270,8 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_a_mask_lies_as_the_upright_image_does(tmp_path: Path, orientation: int) -> None:
     pair = write(tmp_path, Image.new("L", (6, 4)), np.zeros((6, 4), np.uint8), orientation)
-    read_mask_of(*pair, FIVE)
-    picture, classes = read_pair(*pair, FIVE)
+    read_mask_of(*map(Content.of_file, pair), FIVE)
+    picture, classes = read_pair(*map(Content.of_file, pair), FIVE)
     assert picture.size == (4, 6)
     assert classes.shape == (6, 4)
 
@@ -288,9 +289,10 @@ def test_the_orientation_of_the_mask_itself_is_applied_as_to_an_image(tmp_path: 
     exif[ExifTags.Base.Orientation] = orientation
     for name, palette in (("grey", False), ("palette", True)):
         Image.open(io.BytesIO(mask_png(values, palette))).save(tmp_path / f"{name}.png", exif=exif)
-        classes = read_mask(tmp_path / f"{name}.png", MaskRules({value: value for value in range(6)}))
+        mask, rules = Content.of_file(tmp_path / f"{name}.png"), MaskRules({value: value for value in range(6)})
         Image.fromarray(values * 40).save(tmp_path / "image.png", exif=exif)
-        picture, _ = read_pair(tmp_path / "image.png", tmp_path / f"{name}.png", MaskRules({v: v for v in range(6)}))
+        picture, classes = read_pair(Content.of_file(tmp_path / "image.png"), mask, rules)
+        assert np.array_equal(read_mask(mask, rules), classes)
         assert np.array_equal(np.asarray(picture)[..., 0], classes * 40)
 
 
@@ -308,7 +310,7 @@ def test_an_unreadable_mask_is_named_with_its_image(tmp_path: Path) -> None:
 def test_a_value_that_is_no_class_is_named_with_its_file_and_what_to_do(tmp_path: Path) -> None:
     image, mask = write(tmp_path, Image.new("L", (2, 1)), [[0, 17]])
     with pytest.raises(ImageError) as caught:
-        read_pair(image, mask, FIVE)
+        read_pair(Content.of_file(image), Content.of_file(mask), FIVE)
     assert str(caught.value) == (
         f"cannot use {image}: its mask {mask}: it holds the value 17, not only 0 to 4 and 255\n"
         "Correct the mask, or set data.masks.label_map, ignore_index, colours or others."

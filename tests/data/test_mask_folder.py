@@ -297,5 +297,5 @@ def test_masks_of_many_colours_become_few_classes(tmp_path: Path) -> None:
     )  # building, bridge, road, lane, void
     (tmp_path / "masks/train/a.png").write_bytes(mask_png(np.array([colours], np.uint8)))
     folder = opened(tmp_path, colours=colours, label_map=((0, 0), (1, 0), (2, 1), (3, 1), (4, 255)))
-    assert read_mask(folder.train.mask(0), folder.rules).tolist() == [[0, 0, 1, 1, 255]]
+    assert read_mask(folder.train.masks[0], folder.rules).tolist() == [[0, 0, 1, 1, 255]]
     assert folder.colours == ((128, 0, 0), (128, 64, 128))

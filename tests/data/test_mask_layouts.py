@@ -64,7 +64,7 @@ def test_cityscapes(tmp_path: Path) -> None:
     assert names(folder.val) == expected[2:]
     assert len(folder.extra or ()) == 3
     assert folder.classes[13] == "car"
-    assert np.unique(read_mask(folder.val.mask(0), folder.rules)).tolist() == [13]
+    assert np.unique(read_mask(folder.val.masks[0], folder.rules)).tolist() == [13]
 
 
 def test_a_cityscapes_frame_without_label_ids_is_named(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_ade20k(tmp_path: Path, template: tuple[str, str]) -> None:
     folder = opened(tmp_path, layout="ade20k")
     assert names(folder.train) == [(image, mask)]
     assert names(folder.val) == [("images/validation/v.jpg", "annotations/validation/v.png")]
-    assert np.unique(read_mask(folder.train.mask(0), folder.rules)).tolist() == [149]
+    assert np.unique(read_mask(folder.train.masks[0], folder.rules)).tolist() == [149]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_coco_stuff_10k_as_hrnet_has_it(tmp_path: Path) -> None:
     pairs = [(f"{part}/image/COCO_1.jpg", f"{part}/label/COCO_1.png") for part in ("train", "val")]
     folder = opened(write_pairs(tmp_path, *pairs, value=182), layout="coco_stuff")
     assert names(folder.train) + names(folder.val) == pairs
-    assert folder.classes[read_mask(folder.train.mask(0), folder.rules)[0, 0]] == "wood"
+    assert folder.classes[read_mask(folder.train.masks[0], folder.rules)[0, 0]] == "wood"
 
 
 @pytest.mark.parametrize("folders", [("images/", "annotations/"), ("", "stuffthingmaps/")])
@@ -137,14 +137,14 @@ def test_coco_stuff_164k(tmp_path: Path, folders: tuple[str, str]) -> None:
     pairs = [(f"{folders[0]}{part}2017/1.jpg", f"{folders[1]}{part}2017/1.png") for part in ("train", "val")]
     folder = opened(write_pairs(tmp_path, *pairs, value=181), layout="coco_stuff_164k")
     assert names(folder.train) + names(folder.val) == pairs
-    assert folder.classes[read_mask(folder.train.mask(0), folder.rules)[0, 0]] == "wood"
+    assert folder.classes[read_mask(folder.train.masks[0], folder.rules)[0, 0]] == "wood"
 
 
 def test_camvid_as_segnet_has_it(tmp_path: Path) -> None:
     pairs = [(f"{part}/0001TP_1.png", f"{part}annot/0001TP_1.png") for part in ("train", "val", "test")]
     folder = opened(write_pairs(tmp_path, *pairs, value=11), layout="camvid", val="val+test")
     assert names(folder.train) + names(folder.val) == pairs
-    assert np.unique(read_mask(folder.train.mask(0), folder.rules)).tolist() == [255]
+    assert np.unique(read_mask(folder.train.masks[0], folder.rules)).tolist() == [255]
 
 
 @pytest.mark.parametrize("layout", NUM_CLASSES)

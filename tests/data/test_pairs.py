@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from convsmith.data.mask_file import MaskRules
 from convsmith.data.pairs import PairIndex, pack_pairs
+from tests.data.folders import path_of
+from tests.data.masks import mask_of
 from tests.data.test_index import file_names
 
 ROOT = Path("/data")
@@ -19,7 +21,7 @@ pairs_of_names = st.lists(st.tuples(file_names, file_names))
 def unpacked(pairs: PairIndex) -> list[tuple[bytes, bytes]]:
     prefix = b"/data/"
     return [
-        (bytes(pairs.image(i)).removeprefix(prefix), bytes(pairs.mask(i)).removeprefix(prefix))
+        (bytes(path_of(pairs, i)).removeprefix(prefix), bytes(mask_of(pairs, i)).removeprefix(prefix))
         for i in range(len(pairs))
     ]
 
@@ -42,13 +44,13 @@ def test_select_takes_the_pairs_in_the_order_asked_for(data: st.DataObject) -> N
 
 
 def test_a_sample_is_called_by_its_image() -> None:
-    assert pack_pairs(ROOT, [(b"a.jpg", b"a.png")], RULES).files(0)[0] == ROOT / "a.jpg"
+    assert pack_pairs(ROOT, [(b"a.jpg", b"a.png")], RULES).name(0) == str(ROOT / "a.jpg")
 
 
 @pytest.mark.parametrize("i", [-1, 1])
 def test_a_pair_that_is_not_there_is_refused(i: int) -> None:
     with pytest.raises(IndexError):
-        pack_pairs(ROOT, [(b"a", b"b")], RULES).mask(i)
+        mask_of(pack_pairs(ROOT, [(b"a", b"b")], RULES), i)
 
 
 def test_images_without_as_many_masks_are_refused() -> None:

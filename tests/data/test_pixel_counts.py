@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from convsmith.bundle.decode import ImageError
 from convsmith.data.pixel_counts import count_pixels
-from tests.data.masks import mask_png, opened, write_folders
+from tests.data.masks import mask_of, mask_png, opened, write_folders
 
 
 @settings(max_examples=10)
@@ -38,7 +38,7 @@ def test_progress_rises_to_the_number_of_masks(tmp_path: Path) -> None:
 
 def test_a_bad_mask_is_named(tmp_path: Path) -> None:
     folder = opened(write_folders(tmp_path, "train/a", "val/1"))
-    folder.train.mask(0).write_bytes(b"text")
+    mask_of(folder.train, 0).write_bytes(b"text")
     with pytest.raises(ImageError, match=r"masks/train/a\.png"):
         count_pixels(folder.train, 3)
 

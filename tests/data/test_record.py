@@ -11,7 +11,7 @@ from convsmith.data.image_folder import open_image_folder
 from convsmith.data.index import Index
 from convsmith.data.look import Looks, Seen
 from convsmith.data.record import Record
-from tests.data.folders import write_noise
+from tests.data.folders import path_of, write_noise
 from tests.data.masks import opened, plain, write_folders
 
 
@@ -22,7 +22,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     look_once = Index.look
 
     def look_and_tell(self: Index, i: int, decode: bool) -> Seen:
-        names.append(self.path(i).name)
+        names.append(path_of(self, i).name)
         return look_once(self, i, decode)
 
     monkeypatch.setattr(Index, "look", look_and_tell)
@@ -37,7 +37,7 @@ def images(root: Path) -> Index:
 def record(tmp_path: Path) -> Record:
     """What a look at six images told; the first is bad."""
     train = images(write_noise(tmp_path / "data", 6))
-    train.path(0).write_bytes(b"text")
+    path_of(train, 0).write_bytes(b"text")
     record = Record(tmp_path / "data_check.npz", "rules")
     record.write(look(images(tmp_path / "data"), decode=True), unless=NOTHING)
     return record
@@ -46,15 +46,15 @@ def record(tmp_path: Path) -> Record:
 def test_only_bad_files_are_looked_at_again(record: Record, tmp_path: Path, looked_at: list[str]) -> None:
     train = images(tmp_path / "data")
     assert look(train, True, record.read()).bad.keys() == {0}
-    assert looked_at == [train.path(0).name]
+    assert looked_at == [path_of(train, 0).name]
 
 
 def test_a_file_of_another_time_or_name_is_looked_at(record: Record, tmp_path: Path, looked_at: list[str]) -> None:
     train = images(tmp_path / "data")
-    os.utime(train.path(2), ns=(0, 0))
-    train.path(3).rename(train.path(3).with_name("zebra.png"))
+    os.utime(path_of(train, 2), ns=(0, 0))
+    path_of(train, 3).rename(path_of(train, 3).with_name("zebra.png"))
     look(images(tmp_path / "data"), True, record.read())
-    assert looked_at[1:] == [train.path(2).name, "zebra.png"]
+    assert looked_at[1:] == [path_of(train, 2).name, "zebra.png"]
 
 
 def test_what_is_not_looked_at_again_is_known_as_before(record: Record, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_damaged_record_is_none(record: Record, content: bytes) -> None:
 
 def test_several_processes_see_what_one_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train = images(write_noise(tmp_path, 200))
-    train.path(70).write_bytes(b"text")
+    path_of(train, 70).write_bytes(b"text")
     alone = look(train, True, processes=1)
     monkeypatch.setattr("convsmith.data.check._FILES_OF_A_PROCESS", 1)
     together = look(train, True, processes=2)

@@ -18,7 +18,8 @@ from convsmith.data.mask_folder import MaskFolder
 from convsmith.data.pixel_counts import count_pixels
 from convsmith.data.scenes import write_digit_scenes
 from convsmith.errors import ConvsmithError, install_command
-from tests.data.masks import opened
+from tests.data.folders import path_of
+from tests.data.masks import mask_of, opened
 
 FEW = (12, 8)
 
@@ -53,7 +54,7 @@ def test_the_masks_show_the_digits(scenes: MaskFolder) -> None:
     digits = load_digits()
     known = []
     for i in range(60):
-        mask = np.asarray(Image.open(scenes.val.mask(i)))
+        mask = np.asarray(Image.open(mask_of(scenes.val, i)))
         (rows, columns), labels = np.nonzero(mask), np.unique(mask[mask > 0])
         if len(labels) == 1 and np.ptp(columns) < 40:  # one digit only
             cut = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] > 0
@@ -65,14 +66,14 @@ def test_the_masks_show_the_digits(scenes: MaskFolder) -> None:
 
 
 def test_masks_can_be_looked_at(scenes: MaskFolder) -> None:
-    assert Image.open(scenes.train.mask(0)).mode == "P"
+    assert Image.open(mask_of(scenes.train, 0)).mode == "P"
 
 
 def test_number_and_size_are_as_asked_for(tmp_path: Path) -> None:
     assert write_digit_scenes(tmp_path, 3, 2, (50, 33)) == {"train": 3, "val": 2}
     folder = opened(tmp_path)
     assert (len(folder.train), len(folder.val)) == (3, 2)
-    assert Image.open(folder.val.image(1)).size == (33, 50)
+    assert Image.open(path_of(folder.val, 1)).size == (33, 50)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 300), (700, 900)])
@@ -89,7 +90,7 @@ def test_a_scene_is_the_same_whatever_the_number_of_others(scenes: MaskFolder, t
 
 
 def test_training_and_validation_differ(scenes: MaskFolder) -> None:
-    assert scenes.train.image(0).read_bytes() != scenes.val.image(0).read_bytes()
+    assert path_of(scenes.train, 0).read_bytes() != path_of(scenes.val, 0).read_bytes()
 
 
 def test_writing_twice_changes_nothing(tmp_path: Path) -> None:

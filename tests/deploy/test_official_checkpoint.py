@@ -17,6 +17,7 @@ from convsmith.data.read_image import ValidationImages
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import inference_model
 from convsmith.spec import Preprocess
+from tests.data.folders import path_of
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 OFFICIAL_RIGHT = 4051
@@ -81,7 +82,7 @@ def test_the_bundle_gives_every_image_the_class_that_torch_gives(
 ) -> None:
     opened = cs.load(bundle)
     index = open_labelled_folder(val, CLASSES)
-    answers = opened.predict_many(index.path(i) for i in range(len(index)))
+    answers = opened.predict_many(path_of(index, i) for i in range(len(index)))
     assert [answer.class_id for answer in answers if not isinstance(answer, Exception)] == torch_answers[0].tolist()
 
 

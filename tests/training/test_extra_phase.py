@@ -16,6 +16,7 @@ from convsmith.data.open_data import data_of_recipe
 from convsmith.recipe.schema import Recipe
 from convsmith.training.observers.base import Observer
 from convsmith.training.train import TrainingInterrupted
+from tests.data.folders import path_of
 from tests.tasks.tiny_segmenter import name_tiny_segmenter
 from tests.training.scenes import scenes_recipe, write_scenes
 from tests.training.test_interrupted import assert_same_run
@@ -88,7 +89,7 @@ def test_the_second_phase_learns_from_its_own_list(
         reader = reader_of(self, split, *arguments)  # type: ignore[arg-type]
 
         def read_and_note(i: int) -> object:
-            read.append((split, self.part(split).image(i)))  # type: ignore[arg-type]
+            read.append((split, path_of(self.part(split), i)))  # type: ignore[arg-type]
             return reader(i)
 
         return read_and_note
@@ -101,7 +102,7 @@ def test_the_second_phase_learns_from_its_own_list(
     assert data.extra is not None
     assert [split for split, _ in read] == ["train"] * BATCH * FIRST + ["extra"] * BATCH * (TOTAL - FIRST)
     for split, pairs in (("train", data.train), ("extra", data.extra)):
-        assert {path for name, path in read if name == split} == {pairs.image(i) for i in range(len(pairs))}
+        assert {path for name, path in read if name == split} == {path_of(pairs, i) for i in range(len(pairs))}
 
 
 def test_without_a_list_the_second_phase_learns_from_the_training_part(scenes: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import ImageError, check_header
+from convsmith.bundle.decode import ImageError
 from convsmith.data.dataset import Samples
 from convsmith.data.index import printable
 from convsmith.data.layout import quoted
@@ -150,7 +150,7 @@ def _sizes(root: Path, samples: Samples) -> NDArray[np.int64]:
     sizes, errors = [], []
     for i in np.linspace(0, len(samples) - 1, min(len(samples), SAMPLE)).round().astype(int):
         try:
-            width, height = check_header(samples.files(i)[0])
+            width, height = samples.contents(i)[0].check_header()
             sizes.append((height, width))
         except ImageError as error:  # training names each bad file
             errors.append(error)

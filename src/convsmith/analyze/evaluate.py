@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -92,7 +91,7 @@ def evaluate_bundle(
         raise ConvsmithError("boundaries are measured of masks", "this bundle is a classifier")
     samples, held_out = judged_by(opened.manifest, Path(data))
     results, unreadable = ClassificationResults(), []
-    images = (cast(IO[bytes], Stream(samples.name(i), partial(samples.open, i))) for i in range(len(samples)))
+    images = (cast(IO[bytes], Stream(samples.contents(i)[0])) for i in range(len(samples)))
     answers = opened.predict_many(images, batch_size)
     for i, answer in enumerate(answers):
         if isinstance(answer, ImageError):

@@ -110,19 +110,38 @@ def check_header(path: Path) -> tuple[int, int]:
         Width and height in pixels of the upright image; an orientation that stands behind the pixels of a PNG is not
         known.
     """
-    with _file_errors(path), path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if not size:
-            raise _empty(str(path))
-        if size > MAX_BYTES:
-            raise _file_too_large(path)
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, _image_errors(str(path)):
-            count_pieces(content, str(path), to_pixels=True)
-        with _image_errors(str(path)), _opened(file, str(path)) as image:
-            _check_header(image, str(path))
-            # Pillow itself turns TIFFs, and would decode the pixels of a PNG to look for an orientation behind them.
-            asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-            return image.size[::-1] if asks and _orientation(image) in _LYING else image.size
+    with file_errors(path), path.open("rb") as file:
+        return check_open_header(file, str(path))
+
+
+def check_open_header(file: IO[bytes], name: str) -> tuple[int, int]:
+    """`check_header` of an open file that can be wound back; one of the file system is not read as a whole."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if not size:
+        raise _empty(name)
+    if size > MAX_BYTES:
+        raise _file_too_large(name)
+    with _mapped(file) as content, _image_errors(name):
+        count_pieces(content, name, to_pixels=True)
+    file.seek(0)
+    with _image_errors(name), _opened(file, name) as image:
+        _check_header(image, name)
+        # Pillow itself turns TIFFs, and would decode the pixels of a PNG to look for an orientation behind them.
+        asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        return image.size[::-1] if asks and _orientation(image) in _LYING else image.size
+
+
+@contextmanager
+def _mapped(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
+    """The bytes of an open file: mapped, or read where it has no number in the file system."""
+    try:
+        number = file.fileno()
+    except OSError:
+        yield file.read()
+        return
+    with mmap.mmap(number, 0, access=mmap.ACCESS_READ) as content:
+        yield content
 
 
 def max_pixels() -> int:
@@ -155,19 +174,24 @@ def pixel_limit_kept() -> Iterator[None]:
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file of at most `MAX_BYTES` bytes, or an `ImageError` that names it."""
-    with _file_errors(path), path.open("rb") as file:
-        data = file.read(_USUAL_BYTES)
-        if len(data) == _USUAL_BYTES:
-            data += file.read(MAX_BYTES + 1 - _USUAL_BYTES)
+    with file_errors(path), path.open("rb") as file:
+        return read_open(file, str(path))
+
+
+def read_open(file: IO[bytes], name: str) -> bytes:
+    """The rest of an open file, at most `MAX_BYTES` bytes. ImageTooLarge if there are more."""
+    data = file.read(_USUAL_BYTES)
+    if len(data) == _USUAL_BYTES:
+        data += file.read(MAX_BYTES + 1 - _USUAL_BYTES)
     if len(data) > MAX_BYTES:
-        raise _file_too_large(path)
+        raise _file_too_large(name)
     return data
 
 
 def read_stream(file: IO[bytes], name: str) -> bytes:
     """The content of an open file of at most `MAX_BYTES` bytes, from its start where it can be wound back."""
     chunks, size = [], 0
-    with _file_errors(name):
+    with file_errors(name):
         if file.seekable():
             file.seek(0)
         while chunk := file.read(_USUAL_BYTES):
@@ -273,7 +297,7 @@ def _image_errors(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _file_errors(path: Path | str) -> Iterator[None]:
+def file_errors(path: Path | str) -> Iterator[None]:
     """What the file system refuses becomes an `ImageError`."""
     try:
         yield
@@ -324,8 +348,8 @@ def _empty(name: str) -> ImageError:
     return ImageError(f"cannot read {name}", "it is empty")
 
 
-def _file_too_large(path: Path | str) -> ImageTooLarge:
-    return ImageTooLarge(f"{path} is too large", f"an image file may have {MAX_BYTES // 2**20} MiB")
+def _file_too_large(name: str) -> ImageTooLarge:
+    return ImageTooLarge(f"{name} is too large", f"an image file may have {MAX_BYTES // 2**20} MiB")
 
 
 def _too_large(name: str, reason: str) -> ImageTooLarge:

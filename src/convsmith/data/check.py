@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ class BadFile:
     """A sample that cannot be read.
 
     Attributes:
-        path: the file that names it, as printable text.
+        path: what it is called, such as the path of its image, as printable text.
         reason: why, in a few words.
         fix: what to do about it, where it is known.
     """
@@ -41,9 +40,9 @@ class BadFile:
     fix: str = ""
 
     @classmethod
-    def of(cls, path: Path, error: ImageError) -> BadFile:
-        """The sample that the file names, and what reading it raised."""
-        return cls(printable(path), error.why, error.fix)
+    def of(cls, name: str, error: ImageError) -> BadFile:
+        """The sample of that name, and what reading it raised."""
+        return cls(printable(name), error.why, error.fix)
 
     @property
     def told(self) -> str:
@@ -63,7 +62,7 @@ def check_files(samples: Samples, progress: Callable[[int, int], bool] | None = 
 
 def bad_files_of(samples: Samples, looks: Looks) -> list[BadFile]:
     """The samples that a look at them found bad, in their order."""
-    return [BadFile.of(samples.files(i)[0], error) for i, error in sorted(looks.bad.items())]
+    return [BadFile.of(samples.name(i), error) for i, error in sorted(looks.bad.items())]
 
 
 def decodes(*parts: Samples) -> bool:

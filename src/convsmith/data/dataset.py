@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from PIL import Image
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor
 
+    from convsmith.data.contents import Content
     from convsmith.data.look import Looks, Seen
     from convsmith.recipe.augmentation import Augment
     from convsmith.spec import Preprocessing
@@ -39,11 +40,8 @@ class Samples(Protocol):
     def name(self, i: int) -> str:
         """What messages call sample i, such as the path of its image."""
 
-    def files(self, i: int) -> tuple[Path, ...]:
-        """The files that sample i is read from; the first one names it."""
-
-    def open(self, i: int) -> IO[bytes]:
-        """The image of sample i as a file, open for reading bytes; it can be wound back. OSError if it cannot be."""
+    def contents(self, i: int) -> tuple[Content, ...]:
+        """The image of sample i, and where it has one its mask."""
 
     def read(self, i: int) -> tuple[Image.Image, Any]:
         """The image of sample i as Pillow RGB, upright, and its target: its class, or the classes of its pixels.
@@ -53,13 +51,13 @@ class Samples(Protocol):
 
     @property
     def names(self) -> NDArray[np.uint64]:
-        """A hash of the paths of each sample's files below the data's root, uint64 `[N]`."""
+        """A hash of what names each sample, such as the paths of its files below the data's root, uint64 `[N]`."""
 
     @property
     def stats(self) -> NDArray[np.int64]:
-        """Size in bytes and time of change in nanoseconds of the F files of each sample, int64 `[N, F, 2]`.
+        """Size in bytes and time of change in nanoseconds of the F contents of each sample, int64 `[N, F, 2]`.
 
-        They are asked for once; 0 where there is no file.
+        They are asked for once; 0 where there is nothing.
         """
 
     def look(self, i: int, decode: bool) -> Seen:

@@ -7,7 +7,6 @@ import hashlib
 import numpy as np
 
 from convsmith.data.dataset import DataSet, Samples, splits
-from convsmith.data.look import hash_of_ends
 
 _LOOKED_INTO = 64  # samples of each part
 
@@ -33,9 +32,9 @@ def _content(*parts: Samples) -> str:
     for part in parts:
         content.update(part.stats[:, :, 0].tobytes())
         for i in np.linspace(0, len(part) - 1, min(len(part), _LOOKED_INTO)).round().astype(int):
-            for path in part.files(i):
+            for one in part.contents(i):
                 try:
-                    content.update(hash_of_ends(path).to_bytes(8, "little"))
+                    content.update(one.hash_of_ends().to_bytes(8, "little"))
                 except (OSError, ValueError):  # it is a bad file, and stays one
                     content.update(b"none")
     return content.hexdigest()

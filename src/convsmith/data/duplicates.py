@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import filecmp
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.data.contents import Content
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.index import printable
 from convsmith.data.look import Looks
@@ -17,7 +15,7 @@ from convsmith.errors import counted
 
 _COMPARED = 256  # pairs, byte by byte; of compressed pictures the look has never been wrong
 
-Pair = tuple[Path, Path]
+Pair = tuple[Content, Content]
 
 
 def duplicates(dataset: DataSet, train: Looks, val: Looks) -> list[str]:
@@ -31,14 +29,14 @@ def duplicates(dataset: DataSet, train: Looks, val: Looks) -> list[str]:
     lines = []
     leaked = _same(_in_both(dataset, train, val))
     if leaked:
-        one, other = map(printable, leaked[0])
+        one, other = (printable(content.name) for content in leaked[0])
         lines.append(
             f"{len(leaked)} of {counted(len(dataset.val), 'validation image')} {_are(len(leaked))} among the training "
             f"images too, such as {one} and {other}: what the model is judged by it has learned by heart"
         )
     twice = _same([*_in_two_classes(dataset.train, train), *_in_two_classes(dataset.val, val)])
     if twice:
-        one, other = map(printable, twice[0])
+        one, other = (printable(content.name) for content in twice[0])
         images = f"{counted(len(twice), 'image')} {_are(len(twice))}"
         lines.append(f"{images} in two classes, such as {one} and {other}")
     return lines
@@ -50,7 +48,7 @@ def _in_both(dataset: DataSet, train: Looks, val: Looks) -> Iterator[Pair]:
     leaked = np.flatnonzero(np.isin(judged, learned) & (judged > 0))
     first = order[np.searchsorted(learned[order], judged[leaked])]
     for i, k in zip(leaked.tolist(), first.tolist(), strict=True):
-        yield dataset.val.files(i)[0], dataset.train.files(k)[0]
+        yield dataset.val.contents(i)[0], dataset.train.contents(k)[0]
 
 
 def _in_two_classes(samples: Samples, looks: Looks) -> Iterator[Pair]:
@@ -59,7 +57,7 @@ def _in_two_classes(samples: Samples, looks: Looks) -> Iterator[Pair]:
     content, targets = _content(looks)[order], samples.targets[order]
     same = (content[1:] == content[:-1]) & (content[1:] > 0)
     for k in np.flatnonzero(same & (targets[1:] != targets[:-1])):
-        yield samples.files(int(order[k]))[0], samples.files(int(order[k + 1]))[0]
+        yield samples.contents(int(order[k]))[0], samples.contents(int(order[k + 1]))[0]
 
 
 def _content(looks: Looks) -> NDArray[np.uint64]:
@@ -71,13 +69,7 @@ def _content(looks: Looks) -> NDArray[np.uint64]:
 def _same(pairs: Iterator[Pair] | Sequence[Pair]) -> list[Pair]:
     """Those that hold the same bytes, as far as they are compared."""
     found = list(pairs)
-    return [pair for k, pair in enumerate(found) if k >= _COMPARED or _holds_the_same(pair)]
-
-
-def _holds_the_same(pair: Pair) -> bool:
-    with suppress(OSError):
-        return filecmp.cmp(*pair, shallow=False)
-    return False
+    return [pair for k, pair in enumerate(found) if k >= _COMPARED or pair[0].equals(pair[1])]
 
 
 def _are(number: int) -> str:

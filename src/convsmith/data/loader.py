@@ -144,7 +144,7 @@ class _Gathered:
         try:
             image, target = self.read(i)
         except ImageError as error:
-            self.bad.append(BadFile.of(self.samples.files(i)[0], error))
+            self.bad.append(BadFile.of(self.samples.name(i), error))
             return False
         self.images.append(image)
         self.targets.append(target)

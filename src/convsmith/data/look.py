@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from hashlib import blake2b
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -24,8 +21,6 @@ ROW = np.dtype(
 )
 PIXELS = np.dtype([("name", np.uint64), ("target", np.uint8), ("count", np.int64)])
 
-_END = 4096  # bytes; a compressed picture with the same ones at both ends, and the same size, is the same
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -34,7 +29,7 @@ class Seen:
     Attributes:
         height: of the upright image in pixels.
         width: of it.
-        content: `hash_of_ends` of each of its files.
+        content: the `hash_of_ends` of image and mask.
         pixels: of a mask: how many there are of each class, int64 `[256]`, 255 being those that do not count.
     """
 
@@ -49,8 +44,8 @@ class Visible(Protocol):
 
     def __len__(self) -> int: ...
 
-    def files(self, i: int) -> tuple[Path, ...]:
-        """The files that sample i is read from; the first one names it."""
+    def name(self, i: int) -> str:
+        """What messages call sample i."""
 
     def look(self, i: int, decode: bool) -> Seen:
         """What sample i shows, or the ImageError that reading it would raise.
@@ -92,21 +87,10 @@ def look_at(samples: Visible, decode: bool, named: NDArray[np.void]) -> Looks:
             bad[i] = error
             continue
         except OSError as error:  # it has gone since
-            bad[i] = ImageError(f"cannot read {samples.files(i)[0]}", (error.strerror or str(error)).lower())
+            bad[i] = ImageError(f"cannot read {samples.name(i)}", (error.strerror or str(error)).lower())
             continue
         rows["height"][i], rows["width"][i] = seen.height, seen.width
         rows["content"][i, : len(seen.content)] = seen.content
         if seen.pixels is not None:
             pixels += [(rows["name"][i], target, seen.pixels[target]) for target in np.flatnonzero(seen.pixels)]
     return Looks(rows, np.array(pixels, PIXELS), bad)
-
-
-def hash_of_ends(path: Path) -> int:
-    """A 64-bit hash of a file's size and of its first and last 4 KiB. OSError if it cannot be read."""
-    with path.open("rb", buffering=0) as file:
-        ends = file.read(_END)
-        size = os.fstat(file.fileno()).st_size
-        if size > _END:
-            file.seek(max(_END, size - _END))
-            ends += file.read(_END)
-    return int.from_bytes(blake2b(size.to_bytes(8, "little") + ends, digest_size=8).digest(), "little")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from convsmith.bundle.decode import ImageError
+from convsmith.data.contents import Contents
 from convsmith.data.index import printable
 from convsmith.data.mask_file import Colour, colours_of, is_of_colours, pixels_in
 from convsmith.errors import ConvsmithError, counted
@@ -20,7 +21,7 @@ _SHOWN = 30
 
 
 @dataclass(frozen=True)
-class Contents:
+class MaskContents:
     """The values and the colours in some masks.
 
     Attributes:
@@ -41,12 +42,12 @@ class Contents:
         return f"; the first {self.masks} masks hold the values {held}" if shown else ""
 
 
-def contents_of(masks: Sequence[Path]) -> Contents:
+def contents_of(masks: Contents) -> MaskContents:
     """What the first masks hold; those that cannot be read are left out."""
     values: set[int] = set()
     colours: set[Colour] = set()
-    looked_at = masks[:_LOOKED_AT]
-    for mask in looked_at:
+    looked_at = min(len(masks), _LOOKED_AT)
+    for mask in map(masks.__getitem__, range(looked_at)):
         try:
             pixels = pixels_in(mask)
         except ImageError:  # the check of all files says so
@@ -55,10 +56,10 @@ def contents_of(masks: Sequence[Path]) -> Contents:
             values.update(np.unique(pixels).tolist())
         else:
             colours.update(colours_of(pixels))
-    return Contents(len(looked_at), frozenset(values), tuple(sorted(colours)))
+    return MaskContents(looked_at, frozenset(values), tuple(sorted(colours)))
 
 
-def unknown_classes(root: Path, classes_file: str, masks: Sequence[Path]) -> ConvsmithError:
+def unknown_classes(root: Path, classes_file: str, masks: Contents) -> ConvsmithError:
     """The error for classes that are named nowhere.
 
     Counting the values in the masks would be a guess: a stray one would be a class, and 255 is often an object.
@@ -73,7 +74,7 @@ def unknown_classes(root: Path, classes_file: str, masks: Sequence[Path]) -> Con
     return ConvsmithError(f"what are the classes of {printable(root)}?", f"no {classes_file} there{held}", fix)
 
 
-def refuse_colours_without_table(masks: Masks, files: Sequence[Path]) -> None:
+def refuse_colours_without_table(masks: Masks, files: Contents) -> None:
     """Refuse RGB masks, as the first one shows them, where nothing says which colour is which value.
 
     Raises:
@@ -93,11 +94,11 @@ def refuse_colours_without_table(masks: Masks, files: Sequence[Path]) -> None:
         fix = (
             f"The masks of the layout `{masks.layout}` are grey or have a palette: convert them, or set layout=folders."
         )
-        raise ConvsmithError(f"{printable(first)} is an RGB picture", why, fix)
-    raise ConvsmithError(f"{printable(first)} is an RGB picture", why, _table_of(held))
+        raise ConvsmithError(f"{printable(first.name)} is an RGB picture", why, fix)
+    raise ConvsmithError(f"{printable(first.name)} is an RGB picture", why, _table_of(held))
 
 
-def refuse_ignored_class(masks: Masks, values: Mapping[int, int], files: Sequence[Path]) -> None:
+def refuse_ignored_class(masks: Masks, values: Mapping[int, int], files: Contents) -> None:
     """Refuse an `ignore_index` that does nothing because it is the value of a class.
 
     Args:
@@ -134,7 +135,7 @@ def refuse_ignored_class(masks: Masks, values: Mapping[int, int], files: Sequenc
     raise ConvsmithError(what, why, f"{fix} set data.masks.label_map='{label_map}'.")
 
 
-def _table_of(held: Contents) -> str:
+def _table_of(held: MaskContents) -> str:
     """What to set, where the masks are RGB."""
     if len(held.colours) > MAX_CLASSES:
         return (

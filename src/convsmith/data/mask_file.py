@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import ImageError, check_header, decode_rgb, open_image, read_bytes, turn_upright
+from convsmith.bundle.decode import ImageError, decode_rgb, open_image, turn_upright
+from convsmith.data.contents import Content
 from convsmith.data.index import printable
 from convsmith.recipe.mask_data import MAX_VALUE
 from convsmith.spec import IGNORED
@@ -96,9 +96,9 @@ class MaskRules:
         return f"it holds the value{'s' * (len(wrong) > 1)} {_shown(wrong)}, not only {_ranges(self._known)}"
 
 
-def read_mask(path: Path, rules: MaskRules) -> NDArray[np.uint8]:
-    """`decode_mask` of a file; errors name it."""
-    return decode_mask(read_bytes(path), rules, str(path))
+def read_mask(mask: Content, rules: MaskRules) -> NDArray[np.uint8]:
+    """`decode_mask` of the content; errors name it."""
+    return decode_mask(mask.read(), rules, mask.name)
 
 
 def decode_mask(data: bytes, rules: MaskRules, name: str = "mask") -> NDArray[np.uint8]:
@@ -120,14 +120,14 @@ def decode_mask(data: bytes, rules: MaskRules, name: str = "mask") -> NDArray[np
         return rules.classes_of(_pixels(image, name), name)
 
 
-def read_pair(image: Path, mask: Path, rules: MaskRules) -> tuple[Image.Image, NDArray[np.uint8]]:
+def read_pair(image: Content, mask: Content, rules: MaskRules) -> tuple[Image.Image, NDArray[np.uint8]]:
     """An image as Pillow RGB, upright, and the classes of its pixels, uint8 `[H, W]`, 255 where they do not count.
 
     Raises:
         ImageError: one of them cannot be read, or they differ in size; it names the image, and the mask where that is
             at fault.
     """
-    picture = decode_rgb(read_bytes(image), str(image))
+    picture = decode_rgb(image.read(), image.name)
     try:
         classes = read_mask(mask, rules)
     except ImageError as error:
@@ -136,9 +136,9 @@ def read_pair(image: Path, mask: Path, rules: MaskRules) -> tuple[Image.Image, N
     return picture, classes
 
 
-def read_mask_of(image: Path, mask: Path, rules: MaskRules) -> NDArray[np.uint8]:
+def read_mask_of(image: Content, mask: Content, rules: MaskRules) -> NDArray[np.uint8]:
     """The classes of `read_pair`, or the `ImageError` that it would raise, as far as the header of the image tells."""
-    size = check_header(image)
+    size = image.check_header()
     try:
         classes = read_mask(mask, rules)
     except ImageError as error:
@@ -147,15 +147,15 @@ def read_mask_of(image: Path, mask: Path, rules: MaskRules) -> NDArray[np.uint8]
     return classes
 
 
-def pixels_in(path: Path) -> NDArray[Any]:
-    """Values uint8 or uint16 `[H, W]`, or colours uint8 `[H, W, 3]`, of a mask file. ImageError as in `read_mask`."""
-    with open_image(read_bytes(path), str(path)) as image:
-        return _pixels(image, str(path))
+def pixels_in(mask: Content) -> NDArray[Any]:
+    """Values uint8 or uint16 `[H, W]`, or colours uint8 `[H, W, 3]`, of a mask. ImageError as in `read_mask`."""
+    with open_image(mask.read(), mask.name) as image:
+        return _pixels(image, mask.name)
 
 
-def is_of_colours(path: Path) -> bool:
-    """Whether a mask file is RGB, by its header. ImageError where it is no image."""
-    with open_image(read_bytes(path), str(path)) as image:
+def is_of_colours(mask: Content) -> bool:
+    """Whether a mask is RGB, by its header. ImageError where it is no image."""
+    with open_image(mask.read(), mask.name) as image:
         return image.mode in ("RGB", "RGBA")
 
 
@@ -202,7 +202,7 @@ def _ranges(values: Sequence[int]) -> str:
     return " and ".join(filter(None, [", ".join(texts[:-1]), texts[-1]]))
 
 
-def _check_sizes(image: Path, size: tuple[int, ...], mask: Path, mask_size: tuple[int, ...]) -> None:
+def _check_sizes(image: Content, size: tuple[int, ...], mask: Content, mask_size: tuple[int, ...]) -> None:
     if size == mask_size:
         return
     turned = size == mask_size[::-1]
@@ -211,8 +211,8 @@ def _check_sizes(image: Path, size: tuple[int, ...], mask: Path, mask_size: tupl
     raise _mask_at_fault(image, mask, ImageError("", why, _TURN if turned else _RESIZE))
 
 
-def _mask_at_fault(image: Path, mask: Path, error: ImageError) -> ImageError:
-    return ImageError(f"cannot use {image}", f"its mask {printable(mask)}: {error.why}", error.fix)
+def _mask_at_fault(image: Content, mask: Content, error: ImageError) -> ImageError:
+    return ImageError(f"cannot use {image.name}", f"its mask {printable(mask.name)}: {error.why}", error.fix)
 
 
 def _unusable(name: str, why: str, fix: str = "") -> ImageError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -13,8 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.data.contents import Contents
 from convsmith.data.dataset import Findings, Reader, Split
 from convsmith.data.duplicates import duplicates
+from convsmith.data.files import pack_files
 from convsmith.data.index import printable
 from convsmith.data.label_sets import Colours
 from convsmith.data.layout import quoted
@@ -140,12 +141,13 @@ def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> Ma
     if others:
         notes.insert(0, others_note(others))
     labels = LAYOUTS[masks.layout].labels
-    classes = labels.names if labels else _class_names(root, masks, train)
+    train_masks = pack_files(root, (mask for _, mask in train))
+    classes = labels.names if labels else _class_names(root, masks, train_masks)
     try:
         check_fit(masks, len(classes))
     except ValueError as error:
         raise ConvsmithError(f"data.masks.{error}", fix=f"The classes are {quoted(classes)}.") from error
-    refuse_colours_without_table(masks, _mask_paths(root, train))
+    refuse_colours_without_table(masks, train_masks)
     rules = mask_rules(masks, len(classes))
     return MaskFolder(
         root,
@@ -194,12 +196,12 @@ def _hold_out(root: Path, pairs: list[Pair], val_fraction: float) -> tuple[list[
     return [pair for pair in pairs if pair[0] not in chosen], [pair for pair in pairs if pair[0] in chosen]
 
 
-def _class_names(root: Path, masks: Masks, train: list[Pair]) -> tuple[str, ...]:
+def _class_names(root: Path, masks: Masks, train_masks: Contents) -> tuple[str, ...]:
     if masks.classes is not None:
         return masks.classes
     path = root / CLASSES_FILE
     if not path.is_file():
-        raise unknown_classes(root, CLASSES_FILE, _mask_paths(root, train))
+        raise unknown_classes(root, CLASSES_FILE, train_masks)
     try:
         lines = path.read_text("utf-8-sig").rstrip().splitlines()
         names = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines)
@@ -211,10 +213,6 @@ def _class_names(root: Path, masks: Masks, train: list[Pair]) -> tuple[str, ...]
             f"cannot take the classes from {printable(path)}", str(error), "Name one class on each line, 0 first."
         ) from error
     return names
-
-
-def _mask_paths(root: Path, pairs: list[Pair]) -> list[Path]:
-    return [root / os.fsdecode(mask) for _, mask in pairs]
 
 
 def _class_colours(masks: Masks, num_classes: int) -> Colours | None:

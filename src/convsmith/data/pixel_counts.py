@@ -33,7 +33,7 @@ def count_pixels(
     def count_chunk(first: int) -> NDArray[np.int64]:
         counts = np.zeros(256, np.int64)
         for i in range(first, min(first + _CHUNK, len(pairs))):
-            counts += Image.fromarray(read_mask(pairs.mask(i), pairs.rules)).histogram()
+            counts += Image.fromarray(read_mask(pairs.masks[i], pairs.rules)).histogram()
         return counts
 
     total = np.zeros(256, np.int64)

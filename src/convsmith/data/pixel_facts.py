@@ -100,7 +100,7 @@ def _values(pairs: PairIndex) -> list[int]:
     found: set[int] = set()
     for i in np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT)).round().astype(int):
         try:
-            pixels = pixels_in(pairs.mask(i))
+            pixels = pixels_in(pairs.masks[i])
         except ImageError:  # a bad one, which is left out
             continue
         found |= set(np.unique(pixels).tolist()) if pixels.ndim == 2 else set()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import IO
+
+from convsmith.data.contents import Content
 
 
 class Stream(io.RawIOBase):
     """A binary file that is opened when it is read from, and closed at its end; it cannot be wound back.
 
     Args:
-        name: what errors call it.
-        opener: opens it.
+        content: what it reads.
     """
 
-    def __init__(self, name: str, opener: Callable[[], IO[bytes]]) -> None:
-        self.name = name
-        self._opener = opener
+    def __init__(self, content: Content) -> None:
+        self.name = content.name
+        self._open = content.open
         self._file: IO[bytes] | None = None
 
     def readable(self) -> bool:
@@ -26,7 +26,7 @@ class Stream(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         """Up to `size` bytes, or all of them. OSError where it cannot be opened."""
-        self._file = self._file or self._opener()
+        self._file = self._file or self._open()
         content = self._file.read(size)
         if not content or size < 0:
             self._file.close()

@@ -103,7 +103,7 @@ def _extremes(val: Looks) -> list[int]:
 def _check_unchanged(dataset: DataSet, before: Looks, looks: dict[Split, Looks]) -> None:
     """Raise a ConvsmithError if files have another content than when the run began."""
     changed = [
-        samples.files(i)[0]
+        samples.name(i)
         for split, samples in splits(dataset).items()
         for i in positions_of_changed(before, looks[split])
     ]

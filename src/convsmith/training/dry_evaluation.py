@@ -33,7 +33,7 @@ def try_evaluation(recipe: Recipe, dataset: DataSet, parts: Parts, samples: Sequ
     for i in samples[:1] if parts.task.one_size else samples:
         image, target = read(i)
         batch = Batch(image.expand(copies, *image.shape), target.expand(copies, *target.shape), [])
-        seen = f"the validation image {printable(dataset.val.files(i)[0])}, {image.shape[2]} x {image.shape[1]} pixels"
+        seen = f"the validation image {printable(dataset.val.name(i))}, {image.shape[2]} x {image.shape[1]} pixels"
         try:
             with suppress(NotFinite):  # before it has learned anything, a deep model may
                 evaluate(parts.model, parts.task, parts.as_input, [batch], parts.new_results(), lambda _: True)

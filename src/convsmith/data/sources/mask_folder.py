@@ -22,8 +22,7 @@ def _recognises(_root: Path) -> bool:
 def _open(root: Path, section: Data, val_fraction: float | None) -> DataSet:
     masks = section.masks or Masks()
     folder = open_mask_folder(root, masks, val_fraction)
-    files = [folder.train.mask(i) for i in range(len(folder.train))]
-    refuse_ignored_class(masks, class_values(masks, len(folder.classes)), files)
+    refuse_ignored_class(masks, class_values(masks, len(folder.classes)), folder.train.masks)
     return folder
 
 

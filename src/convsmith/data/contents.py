@@ -1,0 +1,98 @@
+"""Bytes that lie anywhere, each with a name: files of a folder, members of an archive, cells of a table."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.decode import check_open_header, file_errors, read_open
+
+_END = 4096  # bytes; a compressed picture with the same ones at both ends, and the same size, is the same
+_COMPARED_AT_ONCE = 2**16  # bytes
+
+
+@dataclass(frozen=True)
+class Content:
+    """One of them.
+
+    Attributes:
+        name: what messages call it.
+        open: gives it as a file for reading bytes, which can be wound back. OSError or ValueError where that fails.
+    """
+
+    name: str
+    open: Callable[[], IO[bytes]]
+
+    @classmethod
+    def of_file(cls, path: Path) -> Content:
+        """What a file holds."""
+        return cls(str(path), lambda: path.open("rb"))
+
+    def read(self) -> bytes:
+        """All of it, at most `MAX_BYTES`. ImageError, which names it, if it cannot be read."""
+        with file_errors(self.name), self.open() as file:
+            return read_open(file, self.name)
+
+    def check_header(self) -> tuple[int, int]:
+        """The width and height of the image that it is, see `check_header`. ImageError as far as its header tells."""
+        with file_errors(self.name), self.open() as file:
+            return check_open_header(file, self.name)
+
+    def hash_of_ends(self) -> int:
+        """A 64-bit hash of the size and of the first and last 4 KiB. OSError or ValueError if it cannot be read."""
+        with self.open() as file:
+            ends = file.read(_END)
+            size = file.seek(0, os.SEEK_END)
+            if size > _END:
+                file.seek(max(_END, size - _END))
+                ends += file.read(_END)
+        return int.from_bytes(blake2b(size.to_bytes(8, "little") + ends, digest_size=8).digest(), "little")
+
+    def equals(self, other: Content) -> bool:
+        """Whether the other one holds the same bytes; not if one of them cannot be read."""
+        with suppress(OSError, ValueError), self.open() as one, other.open() as two:
+            while (chunk := one.read(_COMPARED_AT_ONCE)) == two.read(_COMPARED_AT_ONCE):
+                if not chunk:
+                    return True
+        return False
+
+
+class Contents(Protocol):
+    """Many of them in a fixed order, packed into arrays, so that workers share them instead of copying."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int) -> Content:
+        """The content at i. IndexError if i is not in 0 to N - 1."""
+
+    @property
+    def key(self) -> tuple[NDArray[np.generic], ...]:
+        """What names them, wherever they lie: the same arrays, the same contents in the same order."""
+
+    @property
+    def names(self) -> NDArray[np.uint64]:
+        """A hash of what names each of them, uint64 `[N]`."""
+
+    @property
+    def stats(self) -> NDArray[np.int64]:
+        """Size in bytes and time of change in nanoseconds of each, int64 `[N, 2]`; 0 where it is not there."""
+
+    def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Contents:
+        """Those at `indices`, in that order."""
+
+
+def digest_of(contents: Contents, targets: NDArray[np.int64]) -> str:
+    """SHA-256 of what names the contents, and of a number for each."""
+    found = hashlib.sha256()
+    for part in (*contents.key, targets):
+        found.update(part.tobytes())
+    return found.hexdigest()

@@ -1,0 +1,138 @@
+"""Files below a folder, however many, as packed arrays."""
+
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.data.contents import Content
+
+_ASKED_AT_ONCE = 256
+# A file system behind a network answers many threads at once; a disk here is asked by one: more would wait for each
+# other, and take four times as long.
+_ASKING, _SLOW = 16, 50e-6  # threads, and the seconds of an answer from which on they pay
+
+
+class Files:
+    """The `Contents` of files below one folder.
+
+    All paths lie in one byte buffer. A worker process that is forked never touches it to count references, and
+    pickling it copies two arrays, however many files there are.
+
+    Args:
+        root: the folder that the paths are relative to.
+        buffer: uint8 `[B]`, the relative paths one after another, as the file system spells them.
+        offsets: int64 `[N + 1]`; path i is `buffer[offsets[i]:offsets[i + 1]]`.
+    """
+
+    def __init__(self, root: Path, buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        self.root = root
+        self._buffer, self._offsets = buffer, offsets
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, i: int) -> Content:
+        return Content.of_file(self.path(i))
+
+    def path(self, i: int) -> Path:
+        """The path of file i, exact to the byte whatever its encoding. IndexError if i is not in 0 to N - 1."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"file {i} of {len(self)}")
+        return self.root / os.fsdecode(self._buffer[self._offsets[i] : self._offsets[i + 1]].tobytes())
+
+    @property
+    def key(self) -> tuple[NDArray[np.generic], ...]:
+        """The relative paths."""
+        return self._buffer, self._offsets
+
+    @property
+    def names(self) -> NDArray[np.uint64]:
+        """A hash of each relative path, uint64 `[N]`."""
+        content, offsets = self._buffer.tobytes(), self._offsets.tolist()
+        hashes = (blake2b(content[begin:end], digest_size=8).digest() for begin, end in pairwise(offsets))
+        return np.frombuffer(b"".join(hashes), np.uint64)
+
+    @cached_property
+    def stats(self) -> NDArray[np.int64]:
+        """Size in bytes and time of change in nanoseconds of each file, int64 `[N, 2]`; 0 where there is none."""
+        root, content, offsets = os.fsencode(self.root), self._buffer.tobytes(), self._offsets.tolist()
+        found = np.zeros((len(self), 2), np.int64)
+
+        def ask(first: int) -> None:
+            for i in range(first, min(first + _ASKED_AT_ONCE, len(self))):
+                try:
+                    status = os.stat(os.path.join(root, content[offsets[i] : offsets[i + 1]]))  # noqa: PTH116, PTH118 - bytes
+                except (OSError, ValueError):  # reading it says why
+                    continue
+                found[i] = status.st_size, status.st_mtime_ns
+
+        start = time.perf_counter()
+        ask(0)
+        is_slow = time.perf_counter() - start > _ASKED_AT_ONCE * _SLOW
+        with ThreadPoolExecutor(_ASKING if is_slow else 1) as pool:
+            list(pool.map(ask, range(_ASKED_AT_ONCE, len(self), _ASKED_AT_ONCE)))
+        return found
+
+    def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Files:
+        """The files at `indices` (int `[M]`, each in 0 to N - 1), in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
+            raise IndexError(f"indices reach from {chosen.min()} to {chosen.max()}, of {len(self)} files")
+        selected = Files(self.root, *select_texts(self._buffer, self._offsets, chosen))
+        if "stats" in self.__dict__:
+            selected.stats = self.stats[chosen]
+        return selected
+
+
+class FilesBuilder:
+    """Collects relative paths, as the file system spells them, and packs them into `Files`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._buffer = bytearray()
+        self._offsets = array("q", [0])
+
+    def add(self, name: bytes) -> None:
+        """Append a file by its path relative to the root."""
+        self._buffer += name
+        self._offsets.append(len(self._buffer))
+
+    def build(self) -> Files:
+        """All files added, in the order of adding."""
+        return Files(self._root, np.frombuffer(self._buffer, np.uint8), np.frombuffer(self._offsets, np.int64))
+
+
+def pack_files(root: Path, names: Iterable[bytes]) -> Files:
+    """The files of these paths relative to `root`, in their order."""
+    builder = FilesBuilder(root)
+    for name in names:
+        builder.add(name)
+    return builder.build()
+
+
+def select_texts(
+    buffer: NDArray[np.uint8], offsets: NDArray[np.int64], chosen: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The texts at `chosen`, int64 `[M]`, of those that lie one after another in a buffer, packed like them."""
+    starts = offsets[chosen]
+    lengths = offsets[chosen + 1] - starts
+    new_offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    new_buffer = np.empty(new_offsets[-1], np.uint8)
+    chunk = 1 << 16  # bounds the memory of the 8-byte gather positions
+    for first in range(0, len(chosen), chunk):
+        part = slice(first, first + chunk)
+        begin, end = new_offsets[first], new_offsets[min(first + chunk, len(chosen))]
+        shifts = np.repeat(starts[part] - new_offsets[:-1][part], lengths[part])
+        new_buffer[begin:end] = buffer[np.arange(begin, end) + shifts]
+    return new_buffer, new_offsets
