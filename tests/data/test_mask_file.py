@@ -242,20 +242,25 @@ def write(root: Path, image: Image.Image, mask: Any, orientation: int | None = N
     return root / "i.jpg", root / "m.png"
 
 
+def contents(pair: tuple[Path, Path]) -> tuple[Content, Content]:
+    """What the two files hold."""
+    return Content.of_file(pair[0]), Content.of_file(pair[1])
+
+
 def read_twice(pair: tuple[Path, Path]) -> str:
     """What the header check and reading say alike."""
     with pytest.raises(ImageError) as by_header:
-        read_mask_of(*map(Content.of_file, pair), FIVE)
+        read_mask_of(*contents(pair), FIVE)
     with pytest.raises(ImageError) as by_reading:
-        read_pair(*map(Content.of_file, pair), FIVE)
+        read_pair(*contents(pair), FIVE)
     assert str(by_header.value) == str(by_reading.value)
     return str(by_reading.value)
 
 
 def test_a_pair_is_a_picture_and_its_classes(tmp_path: Path) -> None:
     pair = write(tmp_path, Image.new("L", (3, 2), 200), [[0, 1, 2], [3, 4, 255]])
-    read_mask_of(*map(Content.of_file, pair), FIVE)
-    picture, classes = read_pair(*map(Content.of_file, pair), FIVE)
+    read_mask_of(*contents(pair), FIVE)
+    picture, classes = read_pair(*contents(pair), FIVE)
     assert (picture.mode, picture.size) == ("RGB", (3, 2))
     assert classes.tolist() == [[0, 1, 2], [3, 4, 255]]
 
@@ -270,8 +275,8 @@ def test_a_mask_of_another_size_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_a_mask_lies_as_the_upright_image_does(tmp_path: Path, orientation: int) -> None:
     pair = write(tmp_path, Image.new("L", (6, 4)), np.zeros((6, 4), np.uint8), orientation)
-    read_mask_of(*map(Content.of_file, pair), FIVE)
-    picture, classes = read_pair(*map(Content.of_file, pair), FIVE)
+    read_mask_of(*contents(pair), FIVE)
+    picture, classes = read_pair(*contents(pair), FIVE)
     assert picture.size == (4, 6)
     assert classes.shape == (6, 4)
 
