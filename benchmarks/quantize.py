@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 import convsmith as cs
 from convsmith.analyze.evaluate import evaluate_bundle
-from convsmith.bundle.runtime import OnnxRuntime
-from convsmith.deploy.calibration import Run, calibrate
+from convsmith.bundle.runtime import Infer, OnnxRuntime
+from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
@@ -125,7 +125,7 @@ def measure(name: str, side: int, threads: int, rounds: int) -> dict[str, Any]:
     graph = Graph.load(content)
     placement = place(graph)
 
-    def feed(run: Run) -> None:
+    def feed(run: Infer) -> None:
         run(many)
 
     int8 = insert_qdq(graph, placement, calibrate(graph, placement.rounded, feed)["minmax"])

@@ -46,6 +46,10 @@ class Preprocess(Section):
         (0.229, 0.224, 0.225), description="Per-channel standard deviation of images in 0 to 1."
     )
 
+    def only_size(self, one_size: bool = False) -> Size | None:  # noqa: ARG002  # it always is
+        """Height and width of all images that the model sees: the square."""
+        return self.crop, self.crop
+
     @model_validator(mode="after")
     def _sizes_fit_the_method(self) -> Preprocess:
         if self.method == "warp" and self.resize != self.crop:
@@ -117,6 +121,14 @@ class WholeImage(Section):
     std: tuple[Positive, Positive, Positive] = Field(
         (0.229, 0.224, 0.225), description="Per-channel standard deviation of images in 0 to 1."
     )
+
+    def only_size(self, one_size: bool = False) -> Size | None:
+        """Height and width of all images that the model sees; None: they have any.
+
+        Args:
+            one_size: the model takes images of the window's size only.
+        """
+        return self.window.size if self.window and one_size else None
 
     def check_classes(self, num_classes: int) -> None:
         """ValueError if `mirrored_classes` names a class that is not below `num_classes`."""

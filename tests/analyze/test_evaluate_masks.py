@@ -13,11 +13,11 @@ from PIL import Image
 from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.analyze.evaluate_masks import MaskEvaluation
 from convsmith.bundle.predictor import load
+from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.digest import data_digest
 from convsmith.data.mask_folder import open_mask_folder
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
-from convsmith.tasks.segmentation_metrics import SegmentationResults
 from tests.colours import LABELS, without_answer_on_white
 from tests.stripes import pixel_colour_model, stripes_mask, stripes_png, write_pixel_bundle, write_stripes
 

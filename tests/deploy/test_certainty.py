@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from convsmith.bundle.classification_metrics import ClassificationResults
 from convsmith.bundle.format import read_manifest
+from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.cli.main import main
 from convsmith.deploy.certainty import GROUPS, Results, drop_interval, is_chance, merged, score_of_chance
 from convsmith.deploy.quantize import quantize_bundle
-from convsmith.tasks.classification_metrics import ClassificationResults
-from convsmith.tasks.segmentation_metrics import SegmentationResults
 from tests.colours import colour_model, write_colour_bundle
 from tests.exports import write_colours
 

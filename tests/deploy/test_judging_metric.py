@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 import convsmith as cs
+from convsmith.bundle.classification_metrics import ClassificationResults
 from convsmith.bundle.format import read_manifest
 from convsmith.cli.main import main
 from convsmith.deploy.labelled import metric_of
 from convsmith.deploy.trial import Outcome, compare
-from convsmith.tasks.classification_metrics import ClassificationResults
 from tests.colours import write_colour_bundle
 from tests.exports import write_colours
 from tests.stripes import write_pixel_bundle

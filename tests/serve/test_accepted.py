@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.serve.answers import JPEG, JSON, PNG, accepted
+from convsmith.bundle.tasks.segmentation import JPEG, PNG
+from convsmith.serve.answers import JSON, accepted
 from convsmith.serve.problems import Problem
 
 OFFERED = (JSON, PNG, JPEG)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from convsmith.bundle.predictor import load
 from convsmith.bundle.segmentation import from_runs
-from convsmith.serve.answers import JPEG, JSON, PNG
+from convsmith.bundle.tasks.segmentation import JPEG, PNG
+from convsmith.serve.answers import JSON
 from convsmith.serve.app import create_app
 from tests.bundle.test_decode_damage import png
 from tests.colours import picture

@@ -19,12 +19,12 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
+from convsmith.bundle.classification_metrics import ClassificationResults
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import create_model
 from convsmith.recipe.augmentation import Mixing
 from convsmith.recipe.load import load_recipe
 from convsmith.tasks.classification import Classification
-from convsmith.tasks.classification_metrics import ClassificationResults
 from convsmith.tasks.distillation import divergence
 from convsmith.tasks.losses import class_weights
 from convsmith.tasks.mixing import draw_mix
@@ -56,7 +56,7 @@ def test_the_figures_are_those_of_torchmetrics_and_torch(seed: int, count: int, 
         assert figures[name] == pytest.approx(expected.item())
     assert figures["loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, targets).item(), rel=1e-5)
     confusion = multiclass_confusion_matrix(logits, targets, classes)
-    assert np.array_equal(gathered.confusion(classes), confusion.numpy())
+    assert np.array_equal(gathered.confusion_matrix(classes), confusion.numpy())
 
 
 def test_without_any_image_the_figures_are_not_numbers() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from convsmith.bundle.segment import segment
+from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.mask_folder import MaskFolder, open_mask_folder
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
@@ -23,7 +24,6 @@ from convsmith.tasks.distillation import pixel_distance
 from convsmith.tasks.losses import class_weights
 from convsmith.tasks.segmentation import JudgedMasks, Segmentation
 from convsmith.tasks.segmentation_losses import make_segmentation_loss
-from convsmith.tasks.segmentation_metrics import SegmentationResults
 from tests.tasks.tiny import tiny
 from tests.tasks.tiny_segmenter import TinySegmenter
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from convsmith.analyze.evaluate_masks import evaluate_masks
 from convsmith.bundle.classification import Classification
+from convsmith.bundle.classification_metrics import ClassificationResults
 from convsmith.bundle.decode import ImageError
 from convsmith.data.open_data import judged_by
 from convsmith.data.stream import Stream
 from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError
-from convsmith.tasks.classification_metrics import ClassificationResults
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def evaluate_bundle(
     judged = len(samples) - len(unreadable)
     if not judged:
         raise ConvsmithError(f"no image in {data} can be judged", unreadable[0] if unreadable else "there is none")
-    confusion = results.confusion(len(opened.labels))
+    confusion = results.confusion_matrix(len(opened.labels))
     counts, right = confusion.sum(axis=1), np.diag(confusion)
     return Evaluation(
         images=judged,

@@ -10,9 +10,9 @@ from typing import Any
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.segmentation import Segmentation
+from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.open_data import judged_by
 from convsmith.errors import ConvsmithError
-from convsmith.tasks.segmentation_metrics import SegmentationResults
 
 
 @dataclass(frozen=True)

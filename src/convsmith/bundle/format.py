@@ -7,10 +7,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from convsmith.bundle.task import find_task
+from convsmith.bundle.tasks import list_tasks
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError, upgrade_command
 from convsmith.spec import Byte, Preprocess, Preprocessing, Section, Size, WholeImage
@@ -20,7 +22,10 @@ FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
 _MAX_MANIFEST_BYTES = 64 * 1024 * 1024
-TaskName = Literal["classification", "segmentation"]
+if TYPE_CHECKING:
+    TaskName = str
+else:
+    TaskName = Literal[tuple(list_tasks())]
 Colour = tuple[Byte, Byte, Byte]
 _NOT_KNOWN = frozenset(("extra_forbidden", "literal_error", "union_tag_invalid"))  # a key or a choice that came later
 _FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation.teacher`
@@ -60,17 +65,12 @@ class Manifest(Section):
     @property
     def only_size(self) -> Size | None:
         """Height and width of the images that the model takes; None: any."""
-        if isinstance(self.preprocess, Preprocess):
-            return self.preprocess.crop, self.preprocess.crop
-        return self.preprocess.window.size if self.preprocess.window and self.one_size else None
+        return self.preprocess.only_size(self.one_size)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Manifest:
-        if (self.task == "segmentation") != isinstance(self.preprocess, WholeImage):
-            raise ValueError(f"the task {self.task} does not go with the preprocessing {self.preprocess.method}")
-        if isinstance(self.preprocess, WholeImage):
-            self.preprocess.check_classes(len(self.labels))
-        if self.one_size and not (isinstance(self.preprocess, WholeImage) and self.preprocess.window):
+        find_task(self.task).check(self.preprocess, len(self.labels))
+        if self.one_size and (self.preprocess.only_size() or not self.only_size):
             raise ValueError("a model for one size needs a window of that size")
         if self.colours is not None and len(self.colours) != len(self.labels):
             raise ValueError(f"there are {len(self.colours)} colours for {len(self.labels)} labels")

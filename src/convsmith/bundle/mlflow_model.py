@@ -9,7 +9,6 @@ from typing import Any
 
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.predictor import Bundle, load
-from convsmith.bundle.segmentation import Segmentation
 
 PATHS = "paths"
 """Key of MLflow's `model_config`, for whoever loads the model: true takes text for paths of this machine."""
@@ -36,7 +35,8 @@ class ImageModel:
         """
         sources = [self._source(given, number) for number, given in enumerate(_given(model_input))]
         predictions = self.bundle.predict_many([it for it in sources if not isinstance(it, ImageError)])
-        return [_answer(it if isinstance(it, ImageError) else next(predictions)) for it in sources]
+        answers = (it if isinstance(it, ImageError) else next(predictions) for it in sources)
+        return [{"error": str(it)} if isinstance(it, ImageError) else self.bundle.task.to_json(it) for it in answers]
 
     def _source(self, given: Any, number: int) -> Any:
         if isinstance(given, str) and self.paths:
@@ -68,12 +68,3 @@ def _refused(number: int, kind: str) -> ImageError:
         f"Pass the bytes of image files, or base64 of them; paths where the model is loaded with "
         f"model_config={{'{PATHS}': True}}.",
     )
-
-
-def _answer(prediction: Any) -> dict[str, Any]:
-    if isinstance(prediction, ImageError):
-        return {"error": str(prediction)}
-    answer: dict[str, Any] = (
-        prediction.to_dict(runs=True) if isinstance(prediction, Segmentation) else prediction.to_dict()
-    )
-    return answer

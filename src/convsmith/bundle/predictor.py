@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from convsmith.bundle.classification import Classification
-from convsmith.bundle.decode import ImageError, NoAnswer
 from convsmith.bundle.forking import no_fork
 from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
+from convsmith.bundle.image_error import ImageError
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess
+from convsmith.bundle.read_ahead import read_ahead
 from convsmith.bundle.runtime import Runtime
-from convsmith.bundle.segment import segment
-from convsmith.bundle.segmentation import Segmentation
+from convsmith.bundle.task import Said, find_task
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError
-from convsmith.machine import available_cores
-from convsmith.spec import Preprocess, WholeImage
 
-Prediction = Classification | Segmentation
 _Input = tuple[NDArray[np.uint8] | ImageError, str]  # of the model, or why there is none; and what errors call it
-
-_MAX_DECODERS = 4
-_ENOUGH = 32  # pixels of a side; some models have a stride that large
 
 
 def load(path: str | Path, threads: int | None = None, runtime: str | None = None) -> Bundle:
@@ -70,15 +60,16 @@ class Bundle:
         path: its folder.
         manifest: what `bundle.json` says.
         labels: name of each class, in the order of the logits.
+        task: what kind of answers it gives.
     """
 
     def __init__(self, path: Path, manifest: Manifest, runtime: Runtime, opener: Opener | None = None) -> None:
         self.path, self.manifest, self.labels = path, manifest, manifest.labels
+        self.task = find_task(manifest.task)
         self._runtime, self._opener = runtime, opener
         size = manifest.only_size or (64, 64)
         shape = self.logits(np.zeros((1, 3, *size), np.uint8)).shape[1:]
-        wanted = (len(self.labels),) if manifest.task == "classification" else (len(self.labels), *size)
-        if shape != wanted:
+        if shape != self.task.logits_shape(len(self.labels), size):
             raise ConvsmithError(
                 f"the bundle {path} is damaged", f"its model gives {shape} logits for {len(self.labels)} labels"
             )
@@ -108,28 +99,16 @@ class Bundle:
         """
         return self.predict_preprocessed(self.preprocess(image, name), name)
 
-    def predict_preprocessed(self, image: NDArray[np.uint8], name: str = "image") -> Prediction:
+    def predict_preprocessed(self, image: NDArray[np.uint8], name: str = "image") -> Any:
         """`predict` of what `preprocess` returned.
 
         Raises:
             ImageError: it is too large to be segmented, or the model cannot run on it or gives no finite answer.
         """
-        spec = self.manifest.preprocess
-        if isinstance(spec, Preprocess):
-            return Classification(self.logits(image[None])[0], self.labels, name)
-
-        def run(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            try:
-                return self.logits(images)
-            except ConvsmithError as error:
-                height, width = images.shape[2:]
-                if min(height, width) >= _ENOUGH:
-                    raise NoAnswer(f"the model gives no answer for {name}", error.what, error.why) from error
-                size = f"the model cannot run on {width} x {height} pixels"
-                raise ImageError(f"{name} is too small", size, "Enlarge it first.") from error
-
-        mask = segment(image.transpose(1, 2, 0), spec, run, len(self.labels), name)
-        return Segmentation(mask, self.labels, self.manifest.colours)
+        (said,) = self._ask([image], [name])
+        if isinstance(said, ImageError):
+            raise said
+        return self._answer(said)
 
     def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[Any]:
         """Predict images in batches; yields an answer for each, in order, as `predict` does, or an `ImageError`.
@@ -140,51 +119,40 @@ class Bundle:
         Raises:
             ConvsmithError: it is one image instead of several.
         """
+        return (answer for answer, _ in self.read_and_predict(images, batch_size))
+
+    def read_and_predict(
+        self, images: Iterable[ImageSource], batch_size: int = 32
+    ) -> Iterator[tuple[Any, NDArray[np.uint8] | ImageError]]:
+        """What `predict_many` yields, and beside it what `preprocess` returned or raised."""
         if is_one_image(images) or not isinstance(images, Iterable):
             raise ConvsmithError(
                 "predict_many takes several images",
                 f"this is one {type(images).__name__}",
                 "Pass a list, or one image to `predict`.",
             )
-        return self._predict_many(images, batch_size if isinstance(self.manifest.preprocess, Preprocess) else 1)
+        named = ((image, name_of(image, f"images[{number}]")) for number, image in enumerate(images))
+        batches = read_ahead(self._prepare, named, batch_size if self.task.one_size else 1)
+        return (pair for inputs in batches for pair in self._answers(inputs))
 
-    def _predict_many(self, images: Iterable[ImageSource], batch_size: int) -> Iterator[Prediction | ImageError]:
-        with ThreadPoolExecutor(min(_MAX_DECODERS, available_cores()), "decode") as pool:
-            source = ((image, name_of(image, f"images[{number}]")) for number, image in enumerate(images))
-            ahead: deque[Future[_Input]] = deque()
-            try:
-                while True:
-                    ahead.extend(
-                        pool.submit(self._prepare, *named) for named in islice(source, 2 * batch_size - len(ahead))
-                    )
-                    if not ahead:
-                        return
-                    yield from self._answers([ahead.popleft().result() for _ in range(min(batch_size, len(ahead)))])
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def _prepare(self, image: ImageSource, name: str) -> _Input:
+    def _prepare(self, named: tuple[ImageSource, str]) -> _Input:
         try:
-            return self.preprocess(image, name), name
+            return self.preprocess(*named), named[1]
         except ImageError as error:
-            return error, name
+            return error, named[1]
 
-    def _answers(self, inputs: Sequence[_Input]) -> Iterator[Prediction | ImageError]:
-        good = [image for image, _ in inputs if not isinstance(image, ImageError)]
-        batch = isinstance(self.manifest.preprocess, Preprocess) and bool(good)
-        logits = iter(self.logits(np.stack(good)) if batch else ())
+    def _answers(self, inputs: Sequence[_Input]) -> Iterator[tuple[Any, NDArray[np.uint8] | ImageError]]:
+        good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
+        said = iter(self._ask(*zip(*good, strict=True)) if good else ())
+        for image, _ in inputs:
+            answer = image if isinstance(image, ImageError) else next(said)
+            yield answer if isinstance(answer, ImageError) else self._answer(answer), image
 
-        def answer(image: NDArray[np.uint8] | ImageError, name: str) -> Prediction | ImageError:
-            if isinstance(image, ImageError):
-                return image
-            try:
-                if batch:
-                    return Classification(next(logits), self.labels, name)
-                return self.predict_preprocessed(image, name)
-            except ImageError as error:
-                return error
+    def _ask(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Said | ImageError]:
+        return self.task.ask(self.logits, images, names, self.manifest.preprocess, len(self.labels))
 
-        yield from (answer(*named) for named in inputs)
+    def _answer(self, said: Said) -> Any:
+        return self.task.answer(said, self.labels, self.manifest.colours)
 
     def looking(self, **changes: Any) -> Bundle:
         """The same bundle that looks at images otherwise: `scales`, `flip` and the other keys of `preprocess`.
@@ -193,13 +161,13 @@ class Bundle:
             ConvsmithError: it is no bundle for segmentation, or there is no such key or value.
         """
         spec = self.manifest.preprocess
-        if not isinstance(spec, WholeImage):
+        if spec.only_size():
             raise ConvsmithError("a classifier looks at images in one way only", "the bundle's own preprocessing")
         try:
-            changed = WholeImage.model_validate_json(json.dumps({**spec.model_dump(mode="json"), **changes}))
-            changed.check_classes(len(self.labels))
+            changed = type(spec).model_validate_json(json.dumps({**spec.model_dump(mode="json"), **changes}))
+            self.task.check(changed, len(self.labels))
         except (TypeError, ValueError) as error:
-            reason = first_problem(error, WholeImage) if isinstance(error, ValidationError) else str(error)
+            reason = first_problem(error, type(spec)) if isinstance(error, ValidationError) else str(error)
             raise ConvsmithError("images cannot be looked at so", reason) from error
         manifest = self.manifest.model_copy(update={"preprocess": changed})
         return Bundle(self.path, manifest, self._runtime, self._opener)
@@ -219,5 +187,5 @@ def _opened_again(opener: Opener, checksum: str, preprocess: str) -> Bundle:
     bundle = function(*arguments)
     if bundle.manifest.checksum != checksum:
         raise ConvsmithError(f"{bundle.path} holds another bundle", "it was replaced after this one was pickled")
-    changes = {} if isinstance(bundle.manifest.preprocess, Preprocess) else json.loads(preprocess)
-    return bundle.looking(**changes) if changes else bundle
+    same = bundle.manifest.preprocess.model_dump_json() == preprocess
+    return bundle if same else bundle.looking(**json.loads(preprocess))

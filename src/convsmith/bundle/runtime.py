@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from onnxruntime import SessionOptions
 
 INPUT, OUTPUT = "images", "logits"
+
+Infer = Callable[[NDArray[Any]], NDArray[np.float32]]
+"""A model as a function: images [N, 3, H, W] to logits [N, K], or [N, K, H, W]. What it returns stays as it is."""
 
 
 class Runtime(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.bilinear import Bilinear, strips
 from convsmith.bundle.decode import NoAnswer
+from convsmith.bundle.runtime import Infer
 from convsmith.errors import ConvsmithError
 from convsmith.spec import WholeImage, Window
-
-Run = Callable[[NDArray[Any]], NDArray[np.float32]]
-"""A model: images [N, 3, h, w] to logits [N, K, h, w], already of the images' size. What it returns stays as it is."""
 
 Size = tuple[int, int]
 """Height and width."""
@@ -38,7 +36,7 @@ class Looks:
 
     planes: NDArray[Any]
     spec: WholeImage
-    run: Run
+    run: Infer
     num_classes: int
     padding: NDArray[Any]
     name: str

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.bilinear import Bilinear, strips
 from convsmith.bundle.decode import ImageTooLarge
-from convsmith.bundle.scores import Looks, Powers, Run, Size, padded, resized, spans
+from convsmith.bundle.runtime import Infer
+from convsmith.bundle.scores import Looks, Powers, Size, padded, resized, spans
 from convsmith.spec import WholeImage, Window
 
 MAX_PASS_PIXELS = 4096 * 4096
@@ -28,7 +29,7 @@ MAX_SCORES = 2**29
 
 
 def segment(
-    image: NDArray[np.uint8], spec: WholeImage, run: Run, num_classes: int, name: str = "image"
+    image: NDArray[np.uint8], spec: WholeImage, run: Infer, num_classes: int, name: str = "image"
 ) -> NDArray[np.uint8]:
     """The class of each pixel, [H, W], of RGB pixels [H, W, 3] in 0 to 255.
 
@@ -73,7 +74,7 @@ class ScoredPart:
 def scored_parts(
     image: NDArray[Any],
     spec: WholeImage,
-    run: Run,
+    run: Infer,
     num_classes: int,
     padding: Sequence[float] = (0, 0, 0),
     name: str = "image",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -15,12 +14,16 @@ from convsmith.cli.text import printable
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
-    from convsmith.bundle.classification import Classification
-    from convsmith.bundle.predictor import Bundle
-    from convsmith.cli.image_paths import Complain
+    import numpy as np
+    from numpy.typing import NDArray
 
-Answer = TypeVar("Answer")
-Write = Callable[[str, "Classification"], None]
+    from convsmith.bundle.predictor import Bundle
+    from convsmith.bundle.task import Task
+
+Item = TypeVar("Item")
+Write = Callable[[str, Any, "NDArray[np.uint8]"], None]
+"""Gets an image's name, the answer, and what was preprocessed."""
+
 MAX_LABEL_COLUMN = 40
 
 
@@ -55,10 +58,12 @@ def predict(
     """
     import sys
     import warnings
+    from contextlib import nullcontext
 
+    from convsmith.bundle.image_error import ImageError
     from convsmith.bundle.predictor import load
     from convsmith.cli.image_paths import find_images
-    from convsmith.cli.predict_masks import predict_masks
+    from convsmith.output import output_that_may_be_lost
 
     if as_json and output not in (None, Format.JSONL):
         raise ConvsmithError(f"--json and --format {output} exclude each other")
@@ -73,21 +78,27 @@ def predict(
 
     _print_names_as_they_are()
     images, shown = find_images(paths, complain), Format.JSONL if as_json else output or Format.TABLE
-    if model.manifest.task == "segmentation":
-        predict_masks(model, _counted(images), out or Path("predictions"), shown, top, complain)
+    writers = [_printer(shown, model, top)]
+    if model.task.pictures:
+        folder = out or Path("predictions")
+        writers.insert(0, _drawer(model.task, folder))
+        images = _outside(folder, images)
     elif out is not None:
         raise ConvsmithError("--out is for masks", "this bundle is a classifier, whose answers are printed", "Omit it.")
-    else:
-        _predict_classes(model, images, _writer(shown, model.labels, top or 1), complain)
+    with output_that_may_be_lost("stdout") if model.task.pictures else nullcontext():
+        for name, answer, pixels in _counted(_answers(model, images)):
+            if isinstance(answer, ImageError):
+                complain(name, answer.why)
+                continue
+            for write in writers:
+                write(name, answer, pixels)
     if complaints:
         raise typer.Exit(1)
 
 
-def _predict_classes(
-    model: Bundle, images: Iterator[tuple[str, Path | bytes]], write: Write, complain: Complain
-) -> None:
-    from convsmith.bundle.classification import Classification
-    from convsmith.bundle.decode import ImageError
+def _answers(model: Bundle, images: Iterator[tuple[str, Path | bytes]]) -> Iterator[tuple[str, Any, Any]]:
+    """The name of each image, the answer or an ImageError, and what was preprocessed."""
+    from collections import deque
 
     names: deque[str] = deque()
 
@@ -96,12 +107,55 @@ def _predict_classes(
             names.append(name)
             yield image
 
-    for answer in _counted(model.predict_many(sources())):
-        if isinstance(answer, ImageError):
-            complain(names.popleft(), answer.why)
-        else:
-            assert isinstance(answer, Classification)
-            write(names.popleft(), answer)
+    for answer, pixels in model.read_and_predict(sources()):
+        yield names.popleft(), answer, pixels
+
+
+def _outside(folder: Path, images: Iterator[tuple[str, Path | bytes]]) -> Iterator[tuple[str, Path | bytes]]:
+    """The same images; a ConvsmithError for one that lies in the folder for masks, where they would replace it."""
+    for name, source in images:
+        if isinstance(source, Path) and folder.is_dir() and source.parent.resolve() == folder.resolve():
+            raise ConvsmithError(
+                f"{printable(name)} lies in the folder for the masks", "a mask may replace it", "Choose another --out."
+            )
+        yield name, source
+
+
+def _drawer(task: Task, out: Path) -> Write:
+    """A function that writes all pictures of one answer, and its summary, into a folder."""
+    import json
+
+    from convsmith.errors import of_system
+    from convsmith.storage import clear_abandoned, write_file
+
+    taken: set[str] = set()
+    if out.is_dir():
+        clear_abandoned(out)
+
+    def write(name: str, answer: Any, pixels: NDArray[np.uint8]) -> None:
+        stem = _free_stem(name, taken)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            for kind, ending in task.pictures.items():
+                write_file(out / f"{stem}{ending}", task.draw(answer, pixels, kind))
+            write_file(out / f"{stem}.json", json.dumps({"path": printable(name), **task.summary(answer)}) + "\n")
+        except OSError as error:
+            told = of_system(error, f"cannot write into {out}")
+            told.fix = f"{told.fix} Or choose another folder with --out.".lstrip()
+            raise told from error
+
+    return write
+
+
+def _free_stem(name: str, taken: set[str]) -> str:
+    """A name for the files of an image, that no other image of this call has."""
+    base = "stdin" if name == "-" else Path(name).stem
+    stem, number = base, 1
+    while stem in taken:
+        number += 1
+        stem = f"{base}-{number}"
+    taken.add(stem)
+    return stem
 
 
 def _print_names_as_they_are() -> None:
@@ -113,53 +167,62 @@ def _print_names_as_they_are() -> None:
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
-def _writer(output: Format, labels: tuple[str, ...], top: int) -> Write:
-    """A function that prints one prediction at once."""
-    if output == Format.TABLE:
-        return _table(labels, top)
-    return _json_lines(top) if output == Format.JSONL else _csv(top)
+def _printer(output: Format, model: Bundle, top: int | None) -> Write:
+    """A function that prints one answer at once."""
+    if output == Format.JSONL:
+        return _json_lines(model.task, top)
+    if output == Format.CSV:
+        return _csv(model.task, top)
+    return _rows(model, top) if model.task.listed else _lines(model.task, top)
 
 
-def _table(labels: tuple[str, ...], top: int) -> Write:
+def _rows(model: Bundle, top: int | None) -> Write:
     from rich.cells import cell_len
 
-    width = max(5, min(MAX_LABEL_COLUMN, max(cell_len(printable(label)) for label in labels)))
+    width = max(5, min(MAX_LABEL_COLUMN, max(cell_len(printable(label)) for label in model.labels)))
     print(f"{'SCORE':>7}  {'LABEL':<{width}}  IMAGE")
 
-    def write(name: str, answer: Classification) -> None:
-        for entry in answer.top(top):
-            label = printable(entry.label)
+    def write(name: str, answer: Any, _pixels: NDArray[np.uint8]) -> None:
+        for share, given in model.task.entries(answer, top):
+            label = printable(given)
             space = " " * (width - cell_len(label))
-            print(f"{entry.score:7.2%}  {label}{space}  {printable(name)}", flush=True)
+            print(f"{share:>7}  {label}{space}  {printable(name)}", flush=True)
 
     return write
 
 
-def _json_lines(top: int) -> Write:
+def _lines(task: Task, top: int | None) -> Write:
+    def write(name: str, answer: Any, _pixels: NDArray[np.uint8]) -> None:
+        entries = [f"{share} {printable(label)}" for share, label in task.entries(answer, top)]
+        print(f"{printable(name)}  {', '.join(entries)}", flush=True)
+
+    return write
+
+
+def _json_lines(task: Task, top: int | None) -> Write:
     import json
 
-    def write(name: str, answer: Classification) -> None:
-        print(json.dumps({"path": name, **answer.to_dict(top)}), flush=True)
+    def write(name: str, answer: Any, _pixels: NDArray[np.uint8]) -> None:
+        print(json.dumps({"path": name, **task.summary(answer, top)}), flush=True)
 
     return write
 
 
-def _csv(top: int) -> Write:
+def _csv(task: Task, top: int | None) -> Write:
     import csv
     import sys
 
     rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(["path", "rank", "class_id", "label", "score"])
+    rows.writerow(["path", *task.csv_columns])
 
-    def write(name: str, answer: Classification) -> None:
-        for rank, entry in enumerate(answer.top(top), 1):
-            rows.writerow([name, rank, entry.class_id, entry.label, entry.score])
+    def write(name: str, answer: Any, _pixels: NDArray[np.uint8]) -> None:
+        rows.writerows([name, *row] for row in task.csv_rows(answer, top))
         sys.stdout.flush()
 
     return write
 
 
-def _counted(answers: Iterator[Answer]) -> Iterator[Answer]:
+def _counted(items: Iterator[Item]) -> Iterator[Item]:
     """Count on the terminal what goes by, unless the predictions themselves go there."""
     import sys
 
@@ -167,12 +230,12 @@ def _counted(answers: Iterator[Answer]) -> Iterator[Answer]:
     from rich.progress import Progress, SpinnerColumn, TextColumn
 
     if sys.stdout.isatty() or not sys.stderr.isatty():
-        yield from answers
+        yield from items
         return
     columns = SpinnerColumn(), TextColumn("images: {task.completed}")
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("predict", total=None)
-        for answer in answers:
-            yield answer
+        for item in items:
+            yield item
             bar.advance(task)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.tasks.classification_metrics import ClassificationResults
-from convsmith.tasks.segmentation_metrics import SegmentationResults
+from convsmith.bundle.classification_metrics import ClassificationResults
+from convsmith.bundle.segmentation_metrics import SegmentationResults
 
 Results = ClassificationResults | SegmentationResults
 Interval = tuple[float, float]

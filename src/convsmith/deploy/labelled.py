@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.classification_metrics import ClassificationResults
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.preprocess import read_and_preprocess
 from convsmith.bundle.segment import allowed_sizes, segment
+from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import Samples
 from convsmith.data.layout import quoted
@@ -24,8 +26,6 @@ from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.randomness import Stream, counter_generator
 from convsmith.recipe.task_fit import IMAGE_METRICS, PIXEL_METRICS
 from convsmith.spec import WholeImage
-from convsmith.tasks.classification_metrics import ClassificationResults
-from convsmith.tasks.segmentation_metrics import SegmentationResults
 
 logger = logging.getLogger(__name__)
 

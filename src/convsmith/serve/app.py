@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
 from convsmith.bundle.budget import served_pixels
-from convsmith.serve.answers import JPEG, PNG, ClassAnswer, MaskAnswer, answer
+from convsmith.bundle.task import find_task
+from convsmith.bundle.tasks import list_tasks
+from convsmith.serve.answers import answer
 from convsmith.serve.problems import ErrorBody, answer_problems_as_json
 from convsmith.serve.query import refuse_unknown_query
 from convsmith.serve.service import Service, share_cores
@@ -67,6 +69,7 @@ def create_app(
     service = Service(
         bundle_path, *share_cores(workers, threads), max_waiting=max_waiting, max_pixels=served_pixels(max_pixels)
     )
+    tasks = [find_task(name) for name in list_tasks()]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -90,8 +93,8 @@ def create_app(
         response_model=None,
         responses={
             200: {
-                "model": ClassAnswer | MaskAnswer,
-                "content": {PNG: {}, JPEG: {}},
+                "model": Union[tuple(task.schema for task in tasks)],  # noqa: UP007  # there are as many as are found
+                "content": {kind: {} for task in tasks for kind in task.pictures},
                 "description": "JSON; of segmentation, by Accept, also a PNG of the classes or a JPEG that shows them",
             },
             **_ERRORS,

@@ -7,13 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convsmith.bundle.classification_metrics import ClassificationResults
 from convsmith.data.dataset import DataSet
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier
 from convsmith.recipe.schedules import total_epochs
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Run
-from convsmith.tasks.classification_metrics import ClassificationResults
 from convsmith.tasks.distillation import Distiller
 from convsmith.tasks.losses import LossFunction, as_shares, class_weights, make_loss
 from convsmith.tasks.mixing import draw_mix

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convsmith.bundle.segment import argmax_classes, scored_parts
+from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.dataset import DataSet
 from convsmith.data.mask_folder import MaskFolder
 from convsmith.errors import ConvsmithError, counted
@@ -23,7 +24,6 @@ from convsmith.tasks.base import Run
 from convsmith.tasks.distillation import TeacherFunction, pixel_distance
 from convsmith.tasks.losses import class_weights
 from convsmith.tasks.segmentation_losses import SegmentationLoss, make_segmentation_loss
-from convsmith.tasks.segmentation_metrics import SegmentationResults
 from convsmith.tasks.teacher import load_teacher
 
 

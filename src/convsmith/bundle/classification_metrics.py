@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ TOP = 5
 
 class ClassificationResults:
     """Gathers predictions."""
+
+    one_answer_each = True
 
     def __init__(self) -> None:
         self._targets: list[NDArray[np.int64]] = []
@@ -30,6 +34,14 @@ class ClassificationResults:
         self._log_likelihoods.append(np.take_along_axis(log_probabilities, targets[:, None], axis=1)[:, 0])
         self._top.append(highest_classes(logits, TOP))
         self._targets.append(targets.copy())
+
+    def add(self, said: Sequence[NDArray[np.float32]], targets: Sequence[Any]) -> None:
+        """`update` with the logits [K] and the class index of each of some images."""
+        self.update(np.asarray(said), np.asarray(targets))
+
+    def empty(self) -> ClassificationResults:
+        """A collection without predictions."""
+        return ClassificationResults()
 
     def merge(self, other: ClassificationResults) -> None:
         """Add the predictions of another one."""
@@ -68,7 +80,19 @@ class ClassificationResults:
             "balanced_accuracy": float((right[counts > 0] / counts[counts > 0]).mean()),
         }
 
-    def confusion(self, num_classes: int) -> NDArray[np.int64]:
+    def confusion_matrix(self, num_classes: int) -> NDArray[np.int64]:
         """Counts [K, K]: rows are true classes, columns predicted ones."""
         pairs = self.targets * num_classes + self.predictions
         return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+    def by_class(self, num_classes: int) -> dict[str, tuple[float | None, ...]]:
+        """`per_class`: the fraction right of each class [K], None for a class without images."""
+        confusion = self.confusion_matrix(num_classes)
+        pairs = zip(np.diag(confusion), confusion.sum(axis=1), strict=True)
+        return {"per_class": tuple(float(right / count) if count else None for right, count in pairs)}
+
+    def chance(self, num_classes: int) -> dict[str, float]:
+        """The metrics of a model that names the most frequent class of these images, whatever it sees."""
+        counts = np.bincount(self.targets, minlength=num_classes)
+        share = float(counts.max() / max(counts.sum(), 1))
+        return {"top1": share, "balanced_accuracy": 1 / max(int((counts > 0).sum()), 1)}

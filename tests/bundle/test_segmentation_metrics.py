@@ -13,9 +13,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
+from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.errors import ConvsmithError
 from convsmith.spec import IGNORED
-from convsmith.tasks.segmentation_metrics import SegmentationResults
 from tests.tasks.training_goldens import cases
 
 Mask = NDArray[np.uint8]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,8 @@ class SegmentationResults:
         num_classes: K, at most 255.
         boundary: measure Boundary IoU too, which costs some milliseconds for each image.
     """
+
+    one_answer_each = False
 
     def __init__(self, num_classes: int, boundary: bool = False) -> None:
         self.confusion: NDArray[np.int64] = np.zeros((num_classes, num_classes), np.int64)
@@ -50,6 +54,15 @@ class SegmentationResults:
         if self.boundary is not None:
             self.boundary += _boundary_counts(prediction, target, num_classes)
 
+    def add(self, said: Sequence[NDArray[np.uint8]], targets: Sequence[NDArray[np.uint8]]) -> None:
+        """`update` with each of some images."""
+        for prediction, target in zip(said, targets, strict=True):
+            self.update(prediction, target)
+
+    def empty(self) -> SegmentationResults:
+        """A collection of the same figures that has counted nothing."""
+        return SegmentationResults(len(self.confusion), self.boundary is not None)
+
     def merge(self, other: SegmentationResults) -> None:
         """Add the counts of another one.
 
@@ -61,6 +74,22 @@ class SegmentationResults:
         self.confusion += other.confusion
         if self.boundary is not None and other.boundary is not None:
             self.boundary += other.boundary
+
+    def confusion_matrix(self, num_classes: int) -> NDArray[np.int64]:
+        """`confusion`, which has `num_classes` rows and columns."""
+        assert len(self.confusion) == num_classes
+        return self.confusion
+
+    def by_class(self, num_classes: int) -> dict[str, tuple[float | None, ...]]:
+        """`iou`, `accuracy` and `pixels` of each class, [K]."""
+        assert len(self.confusion) == num_classes
+        figures = {"iou": self.iou(), "accuracy": self.accuracy(), "pixels": self.pixels}
+        return {name: tuple(values.tolist()) for name, values in figures.items()}
+
+    def chance(self, num_classes: int) -> dict[str, float]:
+        """The metrics of a model that names the most frequent class of these pixels everywhere."""
+        share = float(self.pixels.max() / max(self.pixels.sum(), 1))
+        return {"pixel_accuracy": share, "miou": share / num_classes, "mean_accuracy": 1 / num_classes}
 
     @property
     def pixels(self) -> NDArray[np.int64]:

@@ -1,0 +1,59 @@
+"""What a bundle gets right on labelled images, whatever its task."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a bundle gets right.
+
+    Attributes:
+        images: number of images that were judged.
+        held_out: whether they are the validation images of the data that the bundle was trained on.
+        figures: over all images, by name; None where one was not asked for. A classifier has `top1` and `top5` (the
+            fraction of images whose label is the highest, or among the five highest), `balanced_accuracy` (the mean of
+            `per_class`, classes without images left out) and `loss` (mean cross-entropy); segmentation has `miou` and
+            `mean_accuracy` (the means of `iou` and `accuracy`, classes that never occur counted as 0, as HRNet's code
+            does), `pixel_accuracy`, and `boundary_iou` (the mean over the classes).
+        labels: class names, in the bundle's order.
+        classes: figures of each class `[K]`, by name. A classifier has `per_class`, the fraction right, None for a
+            class without images; segmentation has `iou`, `accuracy` (the fraction of the class's pixels that are
+            right) and `pixels` (how many it truly has; where it is 0, its other figures mean nothing).
+        confusion: counts [K][K] of images or pixels, rows true and columns predicted.
+        unreadable: one line for each image that was left out.
+    """
+
+    images: int
+    held_out: bool
+    figures: Mapping[str, float | None]
+    labels: tuple[str, ...]
+    classes: Mapping[str, tuple[float | None, ...]]
+    confusion: tuple[tuple[int, ...], ...]
+    unreadable: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; figures, of all and of each class, by their names."""
+        return {
+            "images": self.images,
+            "held_out": self.held_out,
+            **self.figures,
+            "labels": self.labels,
+            **self.classes,
+            "confusion": self.confusion,
+            "unreadable": self.unreadable,
+        }
+
+    def __getattr__(self, name: str) -> Any:
+        """A figure by its name, as versions up to 0.1 had it."""
+        for place in ("figures", "classes"):
+            if name in self.__dict__.get(place, {}):
+                warnings.warn(
+                    f"Evaluation.{name} is now Evaluation.{place}[{name!r}]", DeprecationWarning, stacklevel=2
+                )
+                return self.__dict__[place][name]
+        raise AttributeError(f"an Evaluation has no attribute {name!r}")

@@ -1,0 +1,181 @@
+"""What differs between tasks once a model is trained. A task is one file of `tasks/` that has a `TASK`.
+
+Its name is that of the file; nothing else lists it. How it is trained says the file of the same name in
+`convsmith.tasks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from convsmith.bundle.evaluation import Evaluation
+from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.runtime import Infer
+from convsmith.spec import Preprocessing, Size
+
+Said = NDArray[Any]
+"""What a model says of one image, as its task counts it: logits `[K]`, or the classes of its pixels `[H, W]`."""
+
+Colours = Sequence[tuple[int, int, int]]
+"""Red, green and blue of each class, 0 to 255."""
+
+
+class Answer(Protocol):
+    """What `Bundle.predict` returns; each task has an own type."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer, ready for JSON."""
+
+
+class Results(Protocol):
+    """Counts how right a model is; the figures do not depend on the order of the images, or on who counted which."""
+
+    one_answer_each: bool
+    """Whether an image has a single answer, which is right or wrong."""
+
+    def add(self, said: Sequence[Said], targets: Sequence[Any]) -> None:
+        """Compare what a model says of some images, at least one, with what is true."""
+
+    def merge(self, other: Any) -> None:
+        """Take in what another collection of the same kind counted."""
+
+    def empty(self) -> Results:
+        """A collection of the same kind that has counted nothing."""
+
+    def compute(self) -> dict[str, float]:
+        """The figures over all images: the task's metrics, and the `loss` where it is measured."""
+
+    def by_class(self, num_classes: int) -> dict[str, tuple[float | None, ...]]:
+        """Figures of each class by name, `[K]`; None where a class has none."""
+
+    def confusion_matrix(self, num_classes: int) -> NDArray[np.int64]:
+        """Counts `[K, K]`: rows are true classes, columns predicted ones."""
+
+    def chance(self, num_classes: int) -> dict[str, float]:
+        """Each metric of a model that names the most frequent class of these images, whatever it sees."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """How an evaluation is printed.
+
+    Attributes:
+        headline: the figures over all images, in words.
+        columns: what is said of each class: the cells `[K]` below each title.
+        confusion: show the confusion matrix as well, as far as there is room.
+        remarks: lines below.
+    """
+
+    headline: Sequence[str]
+    columns: Mapping[str, Sequence[str]]
+    confusion: bool = False
+    remarks: Sequence[str] = ()
+
+
+class Task(Protocol):
+    """One kind of question that a model is trained to answer; what it says, and how that is counted and shown."""
+
+    metrics: tuple[str, ...]
+    """Names of the fractions that may judge a model, the usual one first."""
+
+    one_size: bool
+    """Whether all images come to one size, so that several make a batch."""
+
+    own_classes: bool
+    """Whether targets hold all classes of a model, so that data must have the same classes in the same order."""
+
+    schema: type[BaseModel]
+    """The shape of `to_json`."""
+
+    pictures: Mapping[str, str]
+    """Media types that `draw` knows, and how the name of such a file ends; empty: answers are not drawn."""
+
+    listed: bool
+    """Whether `entries` are printed on a line each, below a header; else all of an image are on one line."""
+
+    csv_columns: tuple[str, ...]
+    """What `csv_rows` holds."""
+
+    def check(self, spec: Preprocessing, num_classes: int) -> None:
+        """Raise a ValueError unless images may be looked at so."""
+
+    def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> None:
+        """Raise the ImageError that a preprocessed image [3, H, W] would get for its size."""
+
+    def first_input(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> NDArray[np.uint8]:
+        """What the model sees first of a preprocessed image [3, H, W], uint8 [3, h, w]; an ImageError as above."""
+
+    def logits_shape(self, num_classes: int, size: Size) -> tuple[int, ...]:
+        """The shape of the logits of one image of that height and width."""
+
+    def ask(
+        self,
+        infer: Infer,
+        images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+        names: Sequence[str],
+        spec: Preprocessing,
+        num_classes: int,
+    ) -> list[Said | ImageError]:
+        """What a model says of preprocessed images [3, H, W], or why it says nothing.
+
+        Args:
+            infer: the model.
+            images: at least one; several have one size where the task has `one_size`.
+            names: what an error calls each of them.
+            spec: how they are looked at.
+            num_classes: K.
+        """
+
+    def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Any:
+        """The `Answer` that a user gets."""
+
+    def decisions(self, said: Said) -> NDArray[Any]:
+        """What two forms of a model are said to agree in: some numbers for each image."""
+
+    def new_results(self, num_classes: int, *, boundary: bool = False) -> Results:
+        """An empty collection.
+
+        Args:
+            num_classes: K.
+            boundary: measure the boundaries of masks too.
+
+        Raises:
+            ConvsmithError: the task has no boundaries.
+        """
+
+    def tabulate(self, evaluation: Evaluation) -> Table:
+        """How an evaluation is printed."""
+
+    def to_json(self, answer: Any, top: int | None = None) -> dict[str, Any]:
+        """All of an answer; classes that are listed may be cut to the `top` ones."""
+
+    def summary(self, answer: Any, top: int | None = None) -> dict[str, Any]:
+        """What fits a line of JSON Lines, likewise."""
+
+    def entries(self, answer: Any, top: int | None = None) -> list[tuple[str, str]]:
+        """A share in words and a label for each class that is printed, likewise."""
+
+    def csv_rows(self, answer: Any, top: int | None = None) -> list[tuple[Any, ...]]:
+        """Rows of a CSV file, likewise."""
+
+    def draw(self, answer: Any, image: NDArray[np.uint8], media_type: str) -> bytes:
+        """A picture of an answer beside its preprocessed image [3, H, W]: a file of one of `pictures`."""
+
+
+def find_task(name: str) -> Task:
+    """The task of that name, one of `list_tasks()`."""
+    found: Task = import_module(f"convsmith.bundle.tasks.{name}").TASK
+    return found
+
+
+def judging_metric(task: Task, recipe: Mapping[str, Any]) -> str:
+    """The metric that judges a model: its recipe's, or the usual one where that names no fraction of the task."""
+    named = recipe.get("metric")
+    return str(named) if named in task.metrics else task.metrics[0]

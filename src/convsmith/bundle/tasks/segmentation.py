@@ -1,0 +1,185 @@
+"""Semantic segmentation: one class for each pixel."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, Field
+
+from convsmith.bundle.evaluation import Evaluation
+from convsmith.bundle.image_error import ImageError, NoAnswer
+from convsmith.bundle.runtime import Infer
+from convsmith.bundle.segment import allowed_sizes, first_look, segment
+from convsmith.bundle.segmentation import Segmentation
+from convsmith.bundle.segmentation_metrics import SegmentationResults
+from convsmith.bundle.task import Colours, Said, Table
+from convsmith.errors import ConvsmithError
+from convsmith.spec import Preprocessing, Size, WholeImage
+
+PNG, JPEG = "image/png", "image/jpeg"
+_ENOUGH = 32  # pixels of a side; some models have a stride that large
+_STRIDE = 8  # two forms are compared in each eighth row and column
+
+
+class ClassArea(BaseModel):
+    """How much of the image a class has."""
+
+    class_id: int
+    label: str
+    pixels: int
+    share: float
+
+
+class MaskAnswer(BaseModel):
+    """The class of each pixel."""
+
+    size: tuple[int, int] = Field(description="Height and width.")
+    classes: list[ClassArea] = Field(description="Those that the image shows, the largest first.")
+    runs: list[tuple[int, int]] = Field(description="[class_id, length] of pixels in a row, row after row.")
+
+
+class SegmentationTask:
+    """Whole images of any size; the class of each pixel is the answer."""
+
+    metrics: tuple[str, ...] = ("miou", "mean_accuracy", "pixel_accuracy")
+    one_size = False
+    own_classes = True
+    schema: type[BaseModel] = MaskAnswer
+    pictures: Mapping[str, str] = {PNG: ".png", JPEG: ".overlay.jpg"}
+    listed = False
+    csv_columns: tuple[str, ...] = ("class_id", "label", "pixels", "share")
+
+    def check(self, spec: Preprocessing, num_classes: int) -> None:
+        """Raise a ValueError unless the image is looked at as a whole, and mirrored classes are classes."""
+        if not isinstance(spec, WholeImage):
+            raise ValueError(f"the task segmentation does not go with the preprocessing {spec.method}")
+        spec.check_classes(num_classes)
+
+    def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> None:
+        """Raise an ImageTooLarge for what the model may not look at, or whose answer cannot be held."""
+        allowed_sizes((image.shape[1], image.shape[2]), _whole(spec), num_classes)
+
+    def first_input(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> NDArray[np.uint8]:
+        """The image in its first size and through its first window; an ImageTooLarge as above."""
+        return first_look(image.transpose(1, 2, 0), _whole(spec), num_classes)
+
+    def logits_shape(self, num_classes: int, size: Size) -> tuple[int, ...]:
+        """[K, H, W]."""
+        return num_classes, *size
+
+    def ask(
+        self,
+        infer: Infer,
+        images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+        names: Sequence[str],
+        spec: Preprocessing,
+        num_classes: int,
+    ) -> list[Said | ImageError]:
+        """The classes of the pixels [H, W] of each image, or why there are none."""
+
+        def said(image: NDArray[np.uint8], name: str) -> Said | ImageError:
+            try:
+                return self._said(_named(infer, name), image.transpose(1, 2, 0), name, _whole(spec), num_classes)
+            except ImageError as error:
+                return error
+
+        return [said(image, name) for image, name in zip(images, names, strict=True)]
+
+    def _said(self, infer: Infer, image: NDArray[np.uint8], name: str, spec: WholeImage, num_classes: int) -> Said:
+        """What is said of RGB pixels [H, W, 3]."""
+        return segment(image, spec, infer, num_classes, name)
+
+    def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Segmentation:
+        """The mask."""
+        return Segmentation(said, labels, colours)
+
+    def decisions(self, said: Said) -> NDArray[Any]:
+        """The classes of each eighth row and column."""
+        return said[::_STRIDE, ::_STRIDE].copy()
+
+    def new_results(self, num_classes: int, *, boundary: bool = False) -> SegmentationResults:
+        """An empty collection."""
+        return SegmentationResults(num_classes, boundary)
+
+    def tabulate(self, evaluation: Evaluation) -> Table:
+        """Means over all classes; of each class its share of the pixels, IoU and the fraction right."""
+        words = {
+            "miou": "mIoU",
+            "mean_accuracy": "mean accuracy",
+            "pixel_accuracy": "pixel accuracy",
+            "boundary_iou": "boundary IoU",
+        }
+        figures = [(word, evaluation.figures[name]) for name, word in words.items()]
+        pixels, iou, right = (evaluation.classes[name] for name in ("pixels", "iou", "accuracy"))
+        total, absent = sum(count or 0 for count in pixels), pixels.count(0)
+        shares = {
+            "pixels": [count and count / total for count in pixels],
+            "IoU": [count and share for count, share in zip(pixels, iou, strict=True)],
+            "right": [count and share for count, share in zip(pixels, right, strict=True)],
+        }
+        cells = {
+            title: [f"{share:.2%}" if count else "" for count, share in zip(pixels, values, strict=True)]
+            for title, values in shares.items()
+        }
+        remark = f"Classes without pixels there count as 0 in the means: {absent} of {len(pixels)}."
+        headline = [f"{word} {value:.2%}" for word, value in figures if value is not None]
+        return Table(headline, cells, remarks=[remark] if absent else [])
+
+    def to_json(self, answer: Segmentation, top: int | None = None) -> dict[str, Any]:
+        """What `MaskAnswer` says; all classes that the image shows unless told otherwise."""
+        return _cut(answer.to_dict(runs=True), top)
+
+    def summary(self, answer: Segmentation, top: int | None = None) -> dict[str, Any]:
+        """The same without the mask."""
+        return _cut(answer.to_dict(), top)
+
+    def entries(self, answer: Segmentation, top: int | None = None) -> list[tuple[str, str]]:
+        """Share and label of the classes, the largest first."""
+        return [(f"{entry['share']:.1%}", entry["label"]) for entry in self.summary(answer, top)["classes"]]
+
+    def csv_rows(self, answer: Segmentation, top: int | None = None) -> list[tuple[Any, ...]]:
+        """A row for each class, the largest first."""
+        return [tuple(entry[name] for name in self.csv_columns) for entry in self.summary(answer, top)["classes"]]
+
+    def draw(self, answer: Segmentation, image: NDArray[np.uint8], media_type: str) -> bytes:
+        """A PNG of the classes with a palette, or a JPEG of the image with the classes' colours over it."""
+        if media_type == PNG:
+            return answer.index_png()
+        file = io.BytesIO()
+        Image.fromarray(answer.overlay(image.transpose(1, 2, 0))).save(file, "JPEG", quality=90)
+        return file.getvalue()
+
+
+def _whole(spec: Preprocessing) -> WholeImage:
+    assert isinstance(spec, WholeImage)  # `check` holds it
+    return spec
+
+
+def _named(infer: Infer, name: str) -> Infer:
+    """The same model, whose errors are those of an image."""
+
+    def run(images: NDArray[Any]) -> NDArray[np.float32]:
+        try:
+            return infer(images)
+        except ImageError:
+            raise
+        except ConvsmithError as error:
+            height, width = images.shape[2:]
+            if min(height, width) >= _ENOUGH:
+                raise NoAnswer(f"the model gives no answer for {name}", error.what, error.why) from error
+            size = f"the model cannot run on {width} x {height} pixels"
+            raise ImageError(f"{name} is too small", size, "Enlarge it first.") from error
+
+    return run
+
+
+def _cut(answer: dict[str, Any], top: int | None) -> dict[str, Any]:
+    return {**answer, "classes": answer["classes"][:top]}
+
+
+TASK = SegmentationTask()
