@@ -72,7 +72,7 @@ class ClassificationTask:
     ) -> list[Said | ImageError]:
         """The logits [K] of each image, or that they are not finite."""
         logits = infer(np.asarray(images))
-        finite = np.isfinite(logits).all(axis=1)
+        finite: list[bool] = np.isfinite(logits).all(axis=1).tolist()
         return [
             row if good else NoAnswer.of_logits(name) for row, name, good in zip(logits, names, finite, strict=True)
         ]
