@@ -72,9 +72,8 @@ class ClassificationTask:
     ) -> list[Said | ImageError]:
         """The logits [K] of each image, or that they are not finite."""
         logits = infer(np.asarray(images))
-        finite: list[bool] = np.isfinite(logits).all(axis=1).tolist()
         return [
-            row if good else NoAnswer.of_logits(name) for row, name, good in zip(logits, names, finite, strict=True)
+            row if np.isfinite(row).all() else NoAnswer.of_logits(name) for row, name in zip(logits, names, strict=True)
         ]
 
     def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Classification:  # noqa: ARG002
