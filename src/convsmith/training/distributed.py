@@ -23,6 +23,7 @@ from torch import distributed as dist
 from convsmith.errors import ConvsmithError
 from convsmith.launch.report import PEER_LOST
 from convsmith.launch.world import TIMEOUT, World
+from convsmith.training.rendezvous import PeerLost, interface_error, meet
 from convsmith.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)
@@ -30,15 +31,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class PeerLost(ConvsmithError):
-    """Another process has ended or does not answer."""
-
-    exit_code = PEER_LOST
-
-
 @contextmanager
 def joined(timeout: timedelta = TIMEOUT, sharded: bool = False) -> Iterator[World]:
-    """Train together with the processes that torchrun started beside this one: NCCL between GPUs, gloo between CPUs.
+    """Train together with the processes that a launcher started beside this one: NCCL between GPUs, gloo between CPUs.
 
     The GPU of this process becomes the current device. A process whose launcher dies ends too: it would go on unseen.
 
@@ -47,14 +42,29 @@ def joined(timeout: timedelta = TIMEOUT, sharded: bool = False) -> Iterator[Worl
         sharded: each keeps only its share of the model; one process alone keeps all of it.
 
     Raises:
-        ConvsmithError: there are more processes than GPUs.
-        PeerLost: in the block, another process has ended, or did not answer for `timeout`.
+        ConvsmithError: there are more processes than GPUs, or the environment does not let them meet.
+        PeerLost: one has not come in time; or in the block, one has ended, or did not answer for `timeout`.
     """
     world = World.of_environment()
     if world.size == 1:
         yield world
         return
     world = replace(world, sharded=sharded, timeout=timeout)
+    # The group's threads have to end before the interpreter: one that frees a tensor of Python's while that ends aborts
+    # the process. So nothing may hold on to the group, as _dynamo, which DDP needs, does when it is imported later.
+    importlib.import_module("torch._dynamo")
+    with _lost_peers_are_errors(timeout), _ends_with_the_launcher():
+        world, store = meet(world, timeout)
+        _connect(world, store)
+        if world.leads and store is None:
+            _warn_of_restarts()
+        yield world
+    gc.collect()  # a DDP that waits for it
+    dist.destroy_process_group()
+
+
+def _connect(world: World, store: dist.Store | None) -> None:
+    """Make the group of all processes, with the GPU of this one, if there is one, as the current device."""
     backend = "gloo"
     if torch.cuda.is_available():
         if world.local_size > torch.cuda.device_count():
@@ -65,16 +75,13 @@ def joined(timeout: timedelta = TIMEOUT, sharded: bool = False) -> Iterator[Worl
             )
         torch.cuda.set_device(world.local_rank)
         backend = "cpu:gloo,cuda:nccl"
-    # The group's threads have to end before the interpreter: one that frees a tensor of Python's while that ends aborts
-    # the process. So nothing may hold on to the group, as _dynamo, which DDP needs, does when it is imported later.
-    importlib.import_module("torch._dynamo")
-    with _lost_peers_are_errors(timeout), _ends_with_the_launcher():
-        dist.init_process_group(backend, timeout=timeout)
-        if world.leads and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True):
-            _warn_of_restarts()
-        yield world
-    gc.collect()  # a DDP that waits for it
-    dist.destroy_process_group()
+    if store is None:
+        dist.init_process_group(backend, timeout=world.timeout)
+        return
+    try:
+        dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=world.timeout)
+    except RuntimeError as error:
+        raise interface_error(str(error).splitlines()[0]) from error
 
 
 def gather(world: World, value: T, group: dist.ProcessGroup | None = None) -> list[T]:

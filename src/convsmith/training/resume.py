@@ -67,15 +67,9 @@ def begin(
     """Where all processes go on from, and the plan from there.
 
     Raises:
-        ConvsmithError: the data are not those that the run began with, or not the same for all processes.
+        ConvsmithError: the data are not those that the run began with.
     """
     progress = progress_of(checkpoint, recipe, plan, dataset, world)
-    if len(set(gather(world, data_digest(dataset)))) > 1:
-        raise ConvsmithError(
-            f"{dataset.root} does not hold the same data for every process",
-            "files or classes are missing on a machine",
-            "Give all machines the same data.",
-        )
     limits = [it for it in gather(world, forward_batch_limit(run.path)) if it is not None]  # each machine's own
     limit = min(limits, default=progress.per_device_batch)
     if limit < progress.per_device_batch:

@@ -25,6 +25,7 @@ from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.teacher import teacher_digest
+from convsmith.training.agreement import agree
 from convsmith.training.bad_files import BadFiles, most_bad
 from convsmith.training.checkpoint import Checkpoint, set_aside_after, tidy
 from convsmith.training.compilation import pays_to_compile
@@ -101,7 +102,7 @@ def train(
     ):
         if shard and not world.sharded:
             logger.warning("one process alone keeps all of the model: it has nobody to share it out with")
-        recipe, dataset, plan = prepare_training(recipe, data, world)
+        recipe, dataset, plan = prepare_training(recipe, data, world, shard)
         if world.sharded and recipe.quantization_aware:
             raise ConvsmithError(
                 "a training for INT8 cannot be shared out",
@@ -120,15 +121,16 @@ def train(
 
 
 def prepare_training(
-    recipe: Recipe | str | Path, data: str | Path, world: World = _ALONE
+    recipe: Recipe | str | Path, data: str | Path, world: World = _ALONE, shard: bool = False
 ) -> tuple[Recipe, DataSet, Plan]:
     """The recipe with the data's number of classes, the data, and the plan of both; nothing is written.
 
     Raises:
-        ConvsmithError: something in the recipe or the data must be put right.
+        ConvsmithError: something in the recipe or the data must be put right, or is not the same in all processes.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     dataset = data_of_recipe(recipe, Path(data))
+    agree(recipe, dataset, shard, world)
     recipe = _with_num_classes(recipe, dataset)
     extra_samples = None if dataset.extra is None else len(dataset.extra)
     plan = make_plan(recipe, len(dataset.train), *world.grid, extra_samples=extra_samples)
