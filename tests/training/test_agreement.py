@@ -16,7 +16,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.models import registry
 from convsmith.training.distributed import joined
 from convsmith.training.train import prepare_training
-from tests.colours import write_colour_bundle
+from tests.colours import colour_model, write_colour_bundle
 from tests.training.ranks import TINY, run_ranks
 from tests.training.tiny_model import TinyNet
 
@@ -50,7 +50,7 @@ DIFFERENT: dict[str, tuple[Given, Given]] = {
     "schedule.epochs": key("schedule.epochs=3", "schedule.epochs=4"),
     "checkpoint.every_steps": key("checkpoint.every_steps=2", "checkpoint.every_steps=3"),
     "compile": key("compile=auto", "compile=true"),
-    "on_divergence": key("on_divergence=stop", "on_divergence=lower_lr"),
+    "on_divergence": key("on_divergence=stop", "on_divergence=rollback"),
     "early_stopping.patience": key("early_stopping.patience=1", "early_stopping.patience=2"),
     "content of model.weights": key("model.weights=a.safetensors", "model.weights=b.safetensors"),
     "model.weights": (Given(), Given(("model.weights=a.safetensors",))),
@@ -58,7 +58,7 @@ DIFFERENT: dict[str, tuple[Given, Given]] = {
     "content of distillation.teacher.bundle": key(BUNDLE % "bundle-a", BUNDLE % "bundle-b"),
     "file names of --data": (Given(), Given(data="one-less")),
     "content of --data": (Given(), Given(data="repainted")),
-    "--shard": (Given(), Given(shard=True)),
+    "shard=": (Given(), Given(shard=True)),
     "version of torch": (Given(), Given(version="2.0.0")),
 }
 ALIKE: dict[str, tuple[Given, Given]] = {
@@ -98,8 +98,8 @@ def told(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[st
     for name, seed in (("a", 0), ("copy-of-a", 0), ("b", 1)):
         torch.manual_seed(seed)
         save_file(TinyNet(4).state_dict(), folder / f"{name}.safetensors")
-    for name in "ab":
-        write_colour_bundle(folder / f"bundle-{name}", metrics={"top1": 1.0})
+    for name, inside in (("a", ("images", "logits")), ("b", ("pictures", "logits"))):
+        write_colour_bundle(folder / f"bundle-{name}", colour_model(names=inside))
     one, two = run_ranks(2, answers, folder, DIFFERENT | ALIKE)
     return [one, two]
 
