@@ -11,7 +11,6 @@ import pytest
 from convsmith.errors import ConvsmithError
 from convsmith.launch.local import _failed
 from convsmith.launch.report import FOLDER_VARIABLE, PEER_LOST, Report, final_report, report, reports
-from convsmith.launch.world import World
 
 LOST = Report(0, 0, 1.0, PEER_LOST, "another process has ended")
 STOPPED = Report(0, 0, 1.0, 143, "stopped by SIGTERM")
@@ -65,17 +64,3 @@ def test_without_a_launcher_a_process_speaks_for_itself(monkeypatch: pytest.Monk
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     assert not report(ConvsmithError("what"))
     assert final_report() is None
-
-
-def test_the_world_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert World.of_environment() == World()
-    for name, value in {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "4"}.items():
-        monkeypatch.setenv(name, value)
-    world = World.of_environment()
-    assert world == World(5, 8, 1, 4)
-    assert world.grid == (2, 4)
-    assert not world.leads
-
-
-def test_machines_of_unequal_size_count_as_one() -> None:
-    assert World(0, 5, 0, 3).grid == (1, 5)

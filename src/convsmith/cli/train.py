@@ -72,6 +72,12 @@ def train(
     if devices > 1 and world.size == 1:
         _launch(devices, max_restarts)
         return
+    if devices > 1 and (not world.placed or devices != world.local_size):
+        raise ConvsmithError(
+            f"--devices {devices} starts processes, but a launcher has started {world.size} already",
+            "the environment says so (RANK and WORLD_SIZE, or those of mpirun or srun)",
+            "Leave out --devices; for several processes on each machine, let torchrun start them.",
+        )
     words = overrides or []
     if _is_folder(recipe):
         if data is not None:

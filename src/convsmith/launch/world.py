@@ -160,7 +160,7 @@ def _of_sagemaker() -> World | None:
             f"SM_HOSTS names {', '.join(hosts)}",
             "Set it to the name of this host.",
         )
-    return World(hosts.index(own), len(hosts))
+    return World(hosts.index(own), len(hosts), placed=False)
 
 
 def _hosts_of_sagemaker() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from hashlib import sha256
 from importlib.metadata import version
 
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels
@@ -47,7 +48,7 @@ def agree(recipe: Recipe, dataset: DataSet, shard: bool, world: World) -> None:
 def _given(recipe: Recipe, dataset: DataSet, shard: bool) -> dict[str, str | None]:
     """What this process was given, by the name that the user knows it by; None of what it has no need of any more."""
     bridged = recipe.model.name.partition("/")[:1] if is_of_another_library(recipe.model.name) else ()
-    names, _, content = data_digest(dataset).partition(" ")
+    names, _, content = data_digest(dataset).rpartition(" ")
     resolved = flat(recipe.model_dump(mode="json"))
     files = {key: digest for key, digest in _digests(recipe).items() if _is_path(resolved[key])}
     return {
@@ -56,7 +57,7 @@ def _given(recipe: Recipe, dataset: DataSet, shard: bool) -> dict[str, str | Non
         "device": pick_device().type,
         "--shard": str(shard).lower(),
         MAX_PIXELS_VARIABLE: str(max_pixels()),
-        "file names of --data": names[:8],
+        "file names of --data": sha256(names.encode()).hexdigest()[:8],
         "content of --data": content[:8],
         **{key: str(value) for key, value in resolved.items() if key not in (*_OF_A_MACHINE, *files)},
         **{f"content of {key}": digest and digest[:8] for key, digest in files.items()},  # wherever the file lies
