@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch._C._distributed_c10d import Store
 
 from convsmith.errors import ConvsmithError
 from convsmith.launch.report import PEER_LOST
@@ -63,7 +64,7 @@ def joined(timeout: timedelta = TIMEOUT, sharded: bool = False) -> Iterator[Worl
     dist.destroy_process_group()
 
 
-def _connect(world: World, store: dist.Store | None) -> None:
+def _connect(world: World, store: Store | None) -> None:
     """Make the group of all processes, with the GPU of this one, if there is one, as the current device."""
     backend = "gloo"
     if torch.cuda.is_available():

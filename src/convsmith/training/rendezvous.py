@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-from torch import distributed as dist
+from torch._C._distributed_c10d import Store, TCPStore
 
 from convsmith.errors import ConvsmithError
 from convsmith.launch.report import PEER_LOST
@@ -43,7 +43,7 @@ class _Arrival(NamedTuple):
     host: str
 
 
-def meet(world: World, timeout: timedelta) -> tuple[World, dist.Store | None]:
+def meet(world: World, timeout: timedelta) -> tuple[World, Store | None]:
     """Wait until all processes have come; the world with this one's place in it, and the store that they share.
 
     The store is None under torchrun, whose agent has one.
@@ -128,14 +128,14 @@ def _wait_for_the_first(world: World, address: str, port: int, deadline: float) 
         time.sleep(0.1)
 
 
-def _store(world: World, address: str, port: int, timeout: timedelta) -> dist.Store:
+def _store(world: World, address: str, port: int, timeout: timedelta) -> Store:
     """The store at the first process. ConvsmithError if it cannot be opened, or if something else answers there."""
-    found: list[dist.Store | Exception] = []
+    found: list[Store | Exception] = []
 
     def connect() -> None:
         try:
             found.append(
-                dist.TCPStore(
+                TCPStore(
                     address, port, is_master=world.leads, timeout=timeout, wait_for_workers=False, multi_tenant=True
                 )
             )
@@ -146,7 +146,7 @@ def _store(world: World, address: str, port: int, timeout: timedelta) -> dist.St
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     thread.join(min(timeout.total_seconds(), _PATIENCE))
-    if found and isinstance(found[0], dist.Store):
+    if found and isinstance(found[0], Store):
         return found[0]
     reason = str(found[0]).splitlines()[0] if found else "it does not answer as convsmith does"
     if "failed to listen" in reason:
@@ -163,7 +163,7 @@ def _store(world: World, address: str, port: int, timeout: timedelta) -> dist.St
     )
 
 
-def _arrive(world: World, store: dist.Store, place: str, deadline: float) -> list[str]:
+def _arrive(world: World, store: Store, place: str, deadline: float) -> list[str]:
     """Tell the first process that this one has come, and hear of it that all have; the host of each."""
     own = _Arrival(world.rank, world.size, uuid4().hex, _this_host())
     store.append(_ARRIVED, f"{json.dumps(own)}\n")
@@ -192,9 +192,7 @@ def _arrive(world: World, store: dist.Store, place: str, deadline: float) -> lis
 _GO_ON = "Start all of them, with the same MASTER_ADDR, MASTER_PORT and WORLD_SIZE; the same command goes on."
 
 
-def _judge(
-    world: World, store: dist.Store, place: str, deadline: float
-) -> tuple[ConvsmithError | None, list[_Arrival]]:
+def _judge(world: World, store: Store, place: str, deadline: float) -> tuple[ConvsmithError | None, list[_Arrival]]:
     """What the first process finds out about those that come: an error for all, if any, and who has come."""
     noted = Note(f"process 0 waits at {place} for the others")
     while True:
