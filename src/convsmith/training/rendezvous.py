@@ -166,7 +166,7 @@ def _store(world: World, address: str, port: int, timeout: timedelta) -> Store:
 def _arrive(world: World, store: Store, place: str, deadline: float) -> list[str]:
     """Tell the first process that this one has come, and hear of it that all have; the host of each."""
     own = _Arrival(world.rank, world.size, uuid4().hex, _this_host())
-    store.append(_ARRIVED, f"{json.dumps(own)}\n")
+    store.set(f"{_ARRIVED}/{store.add(_ARRIVED, 1)}", json.dumps(own))
     if world.leads:
         error, arrived = _judge(world, store, place, deadline)
         store.set(_VERDICT, json.dumps([error and error.args, sorted(arrived)]))
@@ -194,9 +194,11 @@ _GO_ON = "Start all of them, with the same MASTER_ADDR, MASTER_PORT and WORLD_SI
 
 def _judge(world: World, store: Store, place: str, deadline: float) -> tuple[ConvsmithError | None, list[_Arrival]]:
     """What the first process finds out about those that come: an error for all, if any, and who has come."""
+    arrived: list[_Arrival] = []
     noted = Note(f"process 0 waits at {place} for the others")
     while True:
-        arrived = [_Arrival(*json.loads(line)) for line in store.get(_ARRIVED).decode().splitlines()]
+        keys = [f"{_ARRIVED}/{number}" for number in range(1 + len(arrived), 1 + store.add(_ARRIVED, 0))]
+        arrived += [_Arrival(*json.loads(store.get(key))) for key in keys]
         ranks = [it.rank for it in arrived]
         if len({it.size for it in arrived}) > 1:
             sizes = ", ".join(f"{it.size} in process {it.rank}" for it in arrived)
