@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from convsmith.data.dataset import Samples
-from convsmith.data.image_folder import ImageFolder
+from convsmith.data.image_data import ImageData
 from convsmith.data.index import IndexBuilder
 
 
@@ -54,9 +54,9 @@ def path_of(samples: Samples, i: int) -> Path:
     return Path(samples.name(i))
 
 
-def folder_of_classes(counts: Sequence[int]) -> ImageFolder:
+def folder_of_classes(counts: Sequence[int]) -> ImageData:
     """A data set of so many training images of each class; none of them is on disk."""
     builder, nothing = IndexBuilder(Path("data")), IndexBuilder(Path("data")).build()
     for target, count in enumerate(counts):
         builder.add(target, [b"%d/%d.png" % (target, i) for i in range(count)])
-    return ImageFolder(Path("data"), tuple(map(str, range(len(counts)))), builder.build(), nothing, ())
+    return ImageData(Path("data"), tuple(map(str, range(len(counts)))), builder.build(), nothing, ())

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.data.files import Files
-from convsmith.data.mask_folder import MaskFolder, open_mask_folder
+from convsmith.data.mask_data import MaskData
+from convsmith.data.mask_folder import open_mask_folder
 from convsmith.data.pairs import PairIndex
 from convsmith.recipe.mask_data import Masks
 from tests.data.folders import path_of, png
@@ -51,7 +52,7 @@ def write_folders(root: Path, *names: str, classes: str = "sky\nroad\ncar\n") ->
     return root
 
 
-def opened(root: Path, val_fraction: float | None = 0.5, **keys: Any) -> MaskFolder:
+def opened(root: Path, val_fraction: float | None = 0.5, **keys: Any) -> MaskData:
     """`open_mask_folder` with these keys of the section."""
     return open_mask_folder(root, Masks(**keys), val_fraction)
 

@@ -7,14 +7,14 @@ import numpy as np
 
 from convsmith.bundle.decode import FORMATS
 from convsmith.data.check import DECODE_LIMIT, BadFile, check_files
-from convsmith.data.mask_folder import MaskFolder
+from convsmith.data.mask_data import MaskData
 from tests.data.folders import path_of, png
 from tests.data.masks import mask_of, mask_png, opened, plain, write_folders
 
 MEBIBYTE = 2**20
 
 
-def pairs_with_faults(root: Path) -> MaskFolder:
+def pairs_with_faults(root: Path) -> MaskData:
     write_folders(root, *[f"train/{name}" for name in ("good", "image", "mask", "size", "value")], "val/1")
     (root / "images/train/image.jpg").write_bytes(b"text")
     (root / "masks/train/mask.png").write_bytes(b"")
@@ -23,7 +23,7 @@ def pairs_with_faults(root: Path) -> MaskFolder:
     return opened(root)
 
 
-def reasons(folder: MaskFolder) -> dict[str, str]:
+def reasons(folder: MaskData) -> dict[str, str]:
     return {Path(bad.path).stem: bad.reason for bad in check_files(folder.train)}
 
 

@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 
 from convsmith.cli import data
 from convsmith.data.demo import write_digits
-from convsmith.data.image_folder import ImageFolder, open_image_folder
+from convsmith.data.image_data import ImageData
+from convsmith.data.image_folder import open_image_folder
 from convsmith.errors import ConvsmithError, install_command
 from tests.data.folders import path_of
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> ImageFolder:
+def digits(tmp_path_factory: pytest.TempPathFactory) -> ImageData:
     root = tmp_path_factory.mktemp("demo") / "deep" / "digits"
     write_digits(root)
     return open_image_folder(root, 0.5)
@@ -30,12 +31,12 @@ def content(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*.png")}
 
 
-def test_digits_are_an_image_folder_of_ten_classes(digits: ImageFolder) -> None:
+def test_digits_are_an_image_folder_of_ten_classes(digits: ImageData) -> None:
     assert digits.classes == tuple("0123456789")
     assert digits.notes == ()
 
 
-def test_every_digit_is_there_once_unchanged(digits: ImageFolder) -> None:
+def test_every_digit_is_there_once_unchanged(digits: ImageData) -> None:
     original = load_digits()
     seen = set()
     for index in (digits.train, digits.val):
@@ -48,7 +49,7 @@ def test_every_digit_is_there_once_unchanged(digits: ImageFolder) -> None:
     assert seen == set(range(1797))
 
 
-def test_a_fifth_of_each_class_is_for_validation(digits: ImageFolder) -> None:
+def test_a_fifth_of_each_class_is_for_validation(digits: ImageData) -> None:
     sizes = [np.bincount(index.targets) for index in (digits.train, digits.val)]
     assert sizes[1].tolist() == [round(0.2 * n) for n in sizes[0] + sizes[1]]
 
@@ -57,14 +58,14 @@ def test_the_counts_are_returned(tmp_path: Path) -> None:
     assert write_digits(tmp_path) == {"train": 1438, "val": 359}
 
 
-def test_writing_twice_gives_the_same_files(digits: ImageFolder, tmp_path: Path) -> None:
+def test_writing_twice_gives_the_same_files(digits: ImageData, tmp_path: Path) -> None:
     write_digits(tmp_path)
     before = content(tmp_path)
     write_digits(tmp_path)
     assert content(tmp_path) == before == content(digits.root)
 
 
-def test_a_part_of_the_digits_is_completed(digits: ImageFolder, tmp_path: Path) -> None:
+def test_a_part_of_the_digits_is_completed(digits: ImageData, tmp_path: Path) -> None:
     write_digits(tmp_path)
     for path in sorted(tmp_path.rglob("*.png"))[::2]:
         path.unlink()

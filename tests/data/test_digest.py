@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from convsmith.data.digest import data_digest, has_content_of, has_names_of
-from convsmith.data.image_folder import ImageFolder, open_image_folder
+from convsmith.data.image_data import ImageData
+from convsmith.data.image_folder import open_image_folder
 from tests.data.folders import path_of, write_noise
 
 
@@ -16,7 +17,7 @@ def root(tmp_path: Path) -> Path:
     return write_noise(tmp_path / "data", 6)
 
 
-def folder(root: Path) -> ImageFolder:
+def folder(root: Path) -> ImageData:
     return open_image_folder(root, 0.5)
 
 

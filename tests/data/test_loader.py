@@ -10,7 +10,8 @@ from PIL import Image
 from convsmith.bundle.decode import read_image
 from convsmith.bundle.preprocess import preprocess
 from convsmith.data.augment import train_transform
-from convsmith.data.image_folder import ImageFolder, open_image_folder
+from convsmith.data.image_data import ImageData
+from convsmith.data.image_folder import open_image_folder
 from convsmith.data.index import Index
 from convsmith.data.loader import Batch, default_workers, raise_on_bad, train_loader, val_loader
 from convsmith.data.read_image import TrainingImages, ValidationImages
@@ -52,13 +53,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 wo
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> ImageFolder:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> ImageData:
     """18 training images of 10x8 pixels in two classes."""
     return open_image_folder(write_noise(tmp_path_factory.mktemp("noise"), 18), 0.5)
 
 
 @pytest.fixture
-def own_folder(tmp_path: Path) -> ImageFolder:
+def own_folder(tmp_path: Path) -> ImageData:
     """The same, to be damaged by the test."""
     return open_image_folder(write_noise(tmp_path, 6, size=(8, 8)), 0.5)
 
@@ -113,14 +114,14 @@ def pixels(index: Index, *files: int) -> torch.Tensor:
 # Training
 
 
-def test_training_batches_are_uint8_images_and_int64_targets(folder: ImageFolder) -> None:
+def test_training_batches_are_uint8_images_and_int64_targets(folder: ImageData) -> None:
     first, *_ = batches(folder.train)
     assert (first.images.dtype, tuple(first.images.shape)) == (torch.uint8, (3, 3, 8, 8))
     assert (first.targets.dtype, tuple(first.targets.shape)) == (torch.int64, (3,))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_training_batches_do_not_depend_on_the_workers(folder: ImageFolder, workers: int) -> None:
+def test_training_batches_do_not_depend_on_the_workers(folder: ImageData, workers: int) -> None:
     assert same(batches(folder.train, workers=workers), batches(folder.train))
 
 
@@ -130,7 +131,7 @@ def test_training_batches_do_not_depend_on_the_workers(folder: ImageFolder, work
     ids=["repeated", "balanced", "share"],
 )
 def test_every_kind_of_sampling_and_augmentation_goes_on_and_knows_no_workers(
-    folder: ImageFolder, sampling: Sampling
+    folder: ImageData, sampling: Sampling
 ) -> None:
     whole = batches(folder.train, augment=EVERYTHING, sampling=sampling)
     rest = batches(folder.train, 4, 3, EVERYTHING, sampling=sampling)
@@ -139,11 +140,11 @@ def test_every_kind_of_sampling_and_augmentation_goes_on_and_knows_no_workers(
 
 @pytest.mark.parametrize("workers", [0, 3])
 @pytest.mark.parametrize("first", [1, 3, 5])
-def test_training_goes_on_from_any_step_with_the_same_batches(folder: ImageFolder, first: int, workers: int) -> None:
+def test_training_goes_on_from_any_step_with_the_same_batches(folder: ImageData, first: int, workers: int) -> None:
     assert same(batches(folder.train, first, workers), batches(folder.train)[2 * first :])
 
 
-def test_a_sample_is_augmented_by_seed_epoch_and_position(folder: ImageFolder) -> None:
+def test_a_sample_is_augmented_by_seed_epoch_and_position(folder: ImageData) -> None:
     transform = train_transform(AUGMENT, PREPROCESS)
     for positions, batch in zip(sampler(folder.train), batches(folder.train), strict=True):
         for (epoch, position, index), image, target in zip(positions, batch.images, batch.targets, strict=True):
@@ -152,14 +153,14 @@ def test_a_sample_is_augmented_by_seed_epoch_and_position(folder: ImageFolder) -
             assert folder.train.target(index) == target
 
 
-def test_every_epoch_augments_anew(folder: ImageFolder) -> None:
+def test_every_epoch_augments_anew(folder: ImageData) -> None:
     epochs = [batches(folder.train)[first : first + 6] for first in (0, 6)]
     views = [{image.numpy().tobytes() for batch in epoch for image in batch.images} for epoch in epochs]
     assert len(views[0] & views[1]) < 6
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_loading_leaves_the_default_generator_as_it_was(folder: ImageFolder, workers: int) -> None:
+def test_loading_leaves_the_default_generator_as_it_was(folder: ImageData, workers: int) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     batches(folder.train, workers=workers)
@@ -169,7 +170,7 @@ def test_loading_leaves_the_default_generator_as_it_was(folder: ImageFolder, wor
 # Bad files
 
 
-def test_a_bad_file_is_left_out_and_named(own_folder: ImageFolder) -> None:
+def test_a_bad_file_is_left_out_and_named(own_folder: ImageData) -> None:
     train = own_folder.train
     (path,) = damage(train, 2)
     batch = in_order(train, 1)
@@ -178,7 +179,7 @@ def test_a_bad_file_is_left_out_and_named(own_folder: ImageFolder) -> None:
     assert [(bad.path, "not an image" in bad.reason) for bad in batch.bad] == [(path, True)]
 
 
-def test_skip_takes_the_next_file_that_can_be_decoded_with_its_target(own_folder: ImageFolder) -> None:
+def test_skip_takes_the_next_file_that_can_be_decoded_with_its_target(own_folder: ImageData) -> None:
     train = own_folder.train
     paths = damage(train, 1, 2)
     batch = in_order(train, 20)
@@ -187,13 +188,13 @@ def test_skip_takes_the_next_file_that_can_be_decoded_with_its_target(own_folder
     assert [bad.path for bad in batch.bad] == [paths[0], paths[1], paths[1]]
 
 
-def test_skip_goes_on_at_the_start_of_the_index(own_folder: ImageFolder) -> None:
+def test_skip_goes_on_at_the_start_of_the_index(own_folder: ImageData) -> None:
     train = own_folder.train
     damage(train, 0, 5)
     assert torch.equal(in_order(train, 20).images[5], pixels(train, 1)[0])
 
 
-def test_skip_without_any_good_file_names_them_all(own_folder: ImageFolder) -> None:
+def test_skip_without_any_good_file_names_them_all(own_folder: ImageData) -> None:
     train = own_folder.train
     paths = damage(train, *range(6))
     batch = in_order(train, 20)
@@ -210,17 +211,17 @@ def test_skip_gives_up_after_more_than_one_percent_in_a_row(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_skipping_does_not_depend_on_the_workers(own_folder: ImageFolder, workers: int) -> None:
+def test_skipping_does_not_depend_on_the_workers(own_folder: ImageData, workers: int) -> None:
     damage(own_folder.train, 1, 2)
     assert same(batches(own_folder.train, workers=workers, attempts=4), batches(own_folder.train, attempts=4))
 
 
-def test_a_vanished_file_is_a_bad_file(own_folder: ImageFolder) -> None:
+def test_a_vanished_file_is_a_bad_file(own_folder: ImageData) -> None:
     path_of(own_folder.train, 0).unlink()
     assert in_order(own_folder.train, 1).bad[0].reason == "no such file or directory"
 
 
-def test_a_strip_too_long_to_resize_is_a_bad_file(own_folder: ImageFolder) -> None:
+def test_a_strip_too_long_to_resize_is_a_bad_file(own_folder: ImageData) -> None:
     Image.new("L", (1, 60_000)).save(path_of(own_folder.train, 0))
     crop = Augment(random_crop=RandomCrop(size=2048, padding=0))
     train = own_folder.train
@@ -228,14 +229,14 @@ def test_a_strip_too_long_to_resize_is_a_bad_file(own_folder: ImageFolder) -> No
     assert [bad.path for batch in loader for bad in batch.bad] == [str(path_of(own_folder.train, 0))]
 
 
-def test_raise_on_bad_names_the_first_file_and_counts_each_once(own_folder: ImageFolder) -> None:
+def test_raise_on_bad_names_the_first_file_and_counts_each_once(own_folder: ImageData) -> None:
     paths = damage(own_folder.train, 1, 2)
     with pytest.raises(ConvsmithError) as caught:
         raise_on_bad(in_order(own_folder.train, 20))
     assert str(caught.value).startswith(f"cannot decode {paths[0]}, and 1 more of the same batch: it is not an image")
 
 
-def test_raise_on_bad_lets_a_good_batch_pass(own_folder: ImageFolder) -> None:
+def test_raise_on_bad_lets_a_good_batch_pass(own_folder: ImageData) -> None:
     raise_on_bad(in_order(own_folder.train, 1))
 
 
@@ -243,21 +244,21 @@ def test_raise_on_bad_lets_a_good_batch_pass(own_folder: ImageFolder) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_validation_shows_each_file_once_in_order(folder: ImageFolder, workers: int) -> None:
+def test_validation_shows_each_file_once_in_order(folder: ImageData, workers: int) -> None:
     loader = val_loader(folder.train, ValidationImages(folder.train, PREPROCESS), 4, workers)
     assert [len(batch.targets) for batch in loader] == [4, 4, 4, 4, 2]
     assert torch.cat([batch.targets for batch in loader]).tolist() == folder.train.targets.tolist()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_validation_images_are_those_of_the_one_preprocessing(folder: ImageFolder, workers: int) -> None:
+def test_validation_images_are_those_of_the_one_preprocessing(folder: ImageData, workers: int) -> None:
     loader = val_loader(folder.train, ValidationImages(folder.train, PREPROCESS), 4, workers)
     images = torch.cat([batch.images for batch in loader])
     for i, image in enumerate(images):
         assert (image.numpy() == preprocess(read_image(path_of(folder.train, i)), PREPROCESS)).all()
 
 
-def test_a_bad_validation_file_is_left_out_and_named(own_folder: ImageFolder) -> None:
+def test_a_bad_validation_file_is_left_out_and_named(own_folder: ImageData) -> None:
     (path,) = damage(own_folder.train, 1)
     (batch,) = val_loader(own_folder.train, ValidationImages(own_folder.train, PREPROCESS), 6, 0)
     assert torch.equal(batch.images, pixels(own_folder.train, 0, 2, 3, 4, 5))

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from convsmith.data.check import check_files
-from convsmith.data.mask_folder import MaskFolder
+from convsmith.data.mask_data import MaskData
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
@@ -21,9 +21,9 @@ SEGMENTATION = "hrnet_w18_seg-folder"
 COLOURS = [(0, 0, 0), (0, 128, 64), (255, 255, 255)]
 
 
-def open_with(root: Path, *overrides: str) -> MaskFolder:
+def open_with(root: Path, *overrides: str) -> MaskData:
     folder = data_of_recipe(load_recipe(SEGMENTATION, overrides), root)
-    assert isinstance(folder, MaskFolder)
+    assert isinstance(folder, MaskData)
     return folder
 
 
@@ -56,7 +56,7 @@ def coloured(indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.array(COLOURS, np.uint8)[indices]
 
 
-def found_classes(folder: MaskFolder) -> list[int]:
+def found_classes(folder: MaskData) -> list[int]:
     assert not check_files(folder.train)
     return sorted(set(np.unique(folder.train.read(0)[1]).tolist()))
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from convsmith.data.label_sets import voc_colours
+from convsmith.data.mask_data import mask_rules
 from convsmith.data.mask_file import read_mask
-from convsmith.data.mask_folder import mask_rules
 from convsmith.data.mask_layouts import LAYOUTS, trees_of
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import LayoutName, Masks, check_classes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convsmith.data.mask_folder import MaskFolder
+from convsmith.data.mask_data import MaskData
 from convsmith.data.mask_search import find_masks
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
@@ -30,11 +30,11 @@ def write(root: Path, images: str, masks: str, names: tuple[str, ...] = ("1", "2
     return root
 
 
-def segmented(root: Path, *keys: str) -> MaskFolder:
+def segmented(root: Path, *keys: str) -> MaskData:
     """The data set as a recipe of segmentation with the keys that were found opens it."""
     (found,) = find_masks(root)
     folder = data_of_recipe(load_recipe("hrnet_w18_seg-folder", [*found.overrides, CLASSES, *keys]), root)
-    assert isinstance(folder, MaskFolder)
+    assert isinstance(folder, MaskData)
     return folder
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from convsmith.cli import data
 from convsmith.data.check import check_files
-from convsmith.data.mask_folder import MaskFolder
+from convsmith.data.mask_data import MaskData
 from convsmith.data.pixel_counts import count_pixels
 from convsmith.data.scenes import write_digit_scenes
 from convsmith.errors import ConvsmithError, install_command
@@ -25,7 +25,7 @@ FEW = (12, 8)
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> MaskFolder:
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> MaskData:
     root = tmp_path_factory.mktemp("demo") / "deep" / "scenes"
     write_digit_scenes(root)
     return opened(root)
@@ -35,21 +35,21 @@ def content(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_scenes_are_a_data_set_of_eleven_classes(scenes: MaskFolder) -> None:
+def test_scenes_are_a_data_set_of_eleven_classes(scenes: MaskData) -> None:
     assert scenes.classes == ("background", *"0123456789")
     assert (len(scenes.train), len(scenes.val)) == (240, 60)
     assert scenes.notes == ()
     assert check_files(scenes.train) == check_files(scenes.val) == []
 
 
-def test_every_class_covers_some_of_both_parts(scenes: MaskFolder) -> None:
+def test_every_class_covers_some_of_both_parts(scenes: MaskData) -> None:
     for part in (scenes.train, scenes.val):
         counts = count_pixels(part, 11)
         assert counts.min() / counts.sum() > 0.003
         assert 0.7 < counts[0] / counts.sum() < 0.95
 
 
-def test_the_masks_show_the_digits(scenes: MaskFolder) -> None:
+def test_the_masks_show_the_digits(scenes: MaskData) -> None:
     """A nearest neighbour among the real digits knows most of what the masks show."""
     digits = load_digits()
     known = []
@@ -65,7 +65,7 @@ def test_the_masks_show_the_digits(scenes: MaskFolder) -> None:
     assert np.mean(known) > 0.6
 
 
-def test_masks_can_be_looked_at(scenes: MaskFolder) -> None:
+def test_masks_can_be_looked_at(scenes: MaskData) -> None:
     assert Image.open(mask_of(scenes.train, 0)).mode == "P"
 
 
@@ -83,13 +83,13 @@ def test_scenes_can_be_small_long_or_larger_than_the_photographs(tmp_path: Path,
     assert check_files(folder.train) == []
 
 
-def test_a_scene_is_the_same_whatever_the_number_of_others(scenes: MaskFolder, tmp_path: Path) -> None:
+def test_a_scene_is_the_same_whatever_the_number_of_others(scenes: MaskData, tmp_path: Path) -> None:
     write_digit_scenes(tmp_path, *FEW)
     few, all_of_them = content(tmp_path), content(scenes.root)
     assert few.items() <= all_of_them.items()
 
 
-def test_training_and_validation_differ(scenes: MaskFolder) -> None:
+def test_training_and_validation_differ(scenes: MaskData) -> None:
     assert path_of(scenes.train, 0).read_bytes() != path_of(scenes.val, 0).read_bytes()
 
 

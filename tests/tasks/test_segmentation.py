@@ -14,7 +14,8 @@ from torch.nn import functional
 
 from convsmith.bundle.segment import segment
 from convsmith.bundle.segmentation_metrics import SegmentationResults
-from convsmith.data.mask_folder import MaskFolder, open_mask_folder
+from convsmith.data.mask_data import MaskData
+from convsmith.data.mask_folder import open_mask_folder
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.mask_data import Masks
@@ -49,7 +50,7 @@ def batch(height: int = 9, width: int = 14) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> MaskFolder:
+def data(tmp_path: Path) -> MaskData:
     """Training masks of which the first shows classes 0 and 1, the second only 2; 3 is nowhere."""
     masks = np.zeros((2, 4, 6), np.uint8)
     masks[0, 0] = 1
@@ -103,7 +104,7 @@ def test_a_list_that_fits_the_model_is_taken(override: str) -> None:
     Segmentation(recipe(override, "augment.hflip=0.5")).check_model(model())
 
 
-def loss_of(recipe: Recipe, data: MaskFolder, used: list[int]) -> Tensor:
+def loss_of(recipe: Recipe, data: MaskData, used: list[int]) -> Tensor:
     task = Segmentation(recipe)
     task.start(CPU, data, np.array(used))
     return task.training_loss(model(), *batch(), epoch=0)
@@ -117,12 +118,12 @@ def expected_loss(recipe: Recipe, weight: Tensor | None) -> Tensor:
 @pytest.mark.parametrize(
     "override", ["", "loss={name: ohem, min_kept: 50}", "loss={name: dice}", "loss.output_weights=[0.3, 2]"]
 )
-def test_the_loss_is_that_of_the_recipe(data: MaskFolder, override: str) -> None:
+def test_the_loss_is_that_of_the_recipe(data: MaskData, override: str) -> None:
     wanted = recipe(*filter(None, [override]))
     torch.testing.assert_close(loss_of(wanted, data, [0, 1]), expected_loss(wanted, None))
 
 
-def test_the_loss_is_upsampled_as_the_model_does_it(data: MaskFolder) -> None:
+def test_the_loss_is_upsampled_as_the_model_does_it(data: MaskData) -> None:
     class Aligned(TinySegmenter):
         align_corners = True
 
@@ -134,7 +135,7 @@ def test_the_loss_is_upsampled_as_the_model_does_it(data: MaskFolder) -> None:
     assert expected != loss_of(wanted, data, [0, 1])
 
 
-def test_listed_class_weights_weigh_the_loss(data: MaskFolder) -> None:
+def test_listed_class_weights_weigh_the_loss(data: MaskData) -> None:
     wanted = recipe("loss.class_weights=[1, 2, 0.5, 4]")
     torch.testing.assert_close(loss_of(wanted, data, [0, 1]), expected_loss(wanted, torch.tensor([1, 2, 0.5, 4])))
 
@@ -142,7 +143,7 @@ def test_listed_class_weights_weigh_the_loss(data: MaskFolder) -> None:
 @pytest.mark.parametrize("rarity", ["inverse", "sqrt", "effective_number"])
 @pytest.mark.parametrize(("used", "pixels"), [([0, 1], [18, 6, 18, 0]), ([1], [0, 0, 18, 0]), ([0, 0], [36, 12, 0, 0])])
 def test_class_weights_come_from_the_pixels_of_the_masks_that_are_used(
-    data: MaskFolder, rarity: str, used: list[int], pixels: list[int]
+    data: MaskData, rarity: str, used: list[int], pixels: list[int]
 ) -> None:
     wanted = recipe(f"loss.class_weights={rarity}")
     given = wanted.loss.class_weights
@@ -150,7 +151,7 @@ def test_class_weights_come_from_the_pixels_of_the_masks_that_are_used(
     torch.testing.assert_close(loss_of(wanted, data, used), expected_loss(wanted, class_weights(given, pixels)))
 
 
-def test_a_teacher_takes_its_share_of_the_loss(data: MaskFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teacher_takes_its_share_of_the_loss(data: MaskData, monkeypatch: pytest.MonkeyPatch) -> None:
     images, masks = batch()
     teacher = torch.randn(2, CLASSES, 9, 14)
     monkeypatch.setattr("convsmith.tasks.segmentation.load_teacher", lambda *_: lambda _: teacher)
@@ -160,7 +161,7 @@ def test_a_teacher_takes_its_share_of_the_loss(data: MaskFolder, monkeypatch: py
     torch.testing.assert_close(loss_of(wanted, data, [0]), 0.7 * expected_loss(wanted, None) + 0.3 * distance)
 
 
-def test_the_loss_has_full_precision_under_autocast(data: MaskFolder) -> None:
+def test_the_loss_has_full_precision_under_autocast(data: MaskData) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert loss_of(recipe(), data, [0]).dtype == torch.float32
 
@@ -202,7 +203,7 @@ def test_judged_masks_are_those_that_the_bundle_would_give(spec: WholeImage) -> 
     assert judged.compute().items() >= expected.compute().items()
 
 
-def test_a_new_collection_has_the_classes_of_the_data(data: MaskFolder) -> None:
+def test_a_new_collection_has_the_classes_of_the_data(data: MaskData) -> None:
     assert Segmentation(recipe()).new_results(data).confusion.shape == (4, 4)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import convsmith as cs
-from convsmith.data.mask_folder import MaskFolder
+from convsmith.data.mask_data import MaskData
 from convsmith.data.open_data import data_of_recipe
 from convsmith.recipe.schema import Recipe
 from convsmith.training.observers.base import Observer
@@ -83,9 +83,9 @@ def test_the_second_phase_learns_from_its_own_list(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[tuple[str, Path]] = []
-    reader_of = MaskFolder.training_reader
+    reader_of = MaskData.training_reader
 
-    def noted(self: MaskFolder, split: str, *arguments: object) -> object:
+    def noted(self: MaskData, split: str, *arguments: object) -> object:
         reader = reader_of(self, split, *arguments)  # type: ignore[arg-type]
 
         def read_and_note(i: int) -> object:
@@ -94,11 +94,11 @@ def test_the_second_phase_learns_from_its_own_list(
 
         return read_and_note
 
-    monkeypatch.setattr(MaskFolder, "training_reader", noted)
+    monkeypatch.setattr(MaskData, "training_reader", noted)
     recipe = two_phases(tmp_path)
     cs.train(recipe, scenes, tmp_path / "run")
     data = data_of_recipe(recipe, scenes)
-    assert isinstance(data, MaskFolder)
+    assert isinstance(data, MaskData)
     assert data.extra is not None
     assert [split for split, _ in read] == ["train"] * BATCH * FIRST + ["extra"] * BATCH * (TOTAL - FIRST)
     for split, pairs in (("train", data.train), ("extra", data.extra)):

@@ -4,81 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from convsmith.bundle.preprocess import check_size
-from convsmith.data.dataset import Findings, Reader, Split
-from convsmith.data.duplicates import duplicates
+from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index, IndexBuilder, printable
 from convsmith.data.layout import class_folders, find_layout, quoted
-from convsmith.data.look import Looks
 from convsmith.data.nesting import Inside, check_nesting, inside_of
 from convsmith.data.remedies import remedy_for
 from convsmith.data.scan import held, images_below, leave_out_outputs, list_folder, others_note
 from convsmith.data.split import split_files
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.recipe.augmentation import Augment
-from convsmith.spec import Preprocess, Preprocessing
 
 
-@dataclass(frozen=True)
-class ImageFolder:
-    """A data set on disk.
-
-    Attributes:
-        root: the folder, as an absolute path.
-        classes: the labels, NFC-normalised, sorted by code point; the position of a label is its target.
-        train: the training files, class by class, sorted by the bytes of their path.
-        val: the validation files, likewise.
-        notes: lines worth printing: what was left out, what was held out.
-    """
-
-    root: Path
-    classes: tuple[str, ...]
-    train: Index
-    val: Index
-    notes: tuple[str, ...]
-
-    extra: None = None  # the second phase of a training learns from `train` again
-    colours: None = None
-
-    @property
-    def names_digest(self) -> str:
-        """Names the files, their classes and the split, wherever the folder lies; nothing is read."""
-        return f"{self.train.digest()} {self.val.digest()}"
-
-    def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:  # noqa: ARG002  # all
-        """The images that are where they must not be twice."""
-        return [], duplicates(self, looks["train"], looks["val"])
-
-    def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
-        """Raise the ImageTooLarge of a strip too long and thin to be resized."""
-        assert isinstance(preprocess, Preprocess)  # the recipe's validator holds it
-        check_size(width, height, preprocess)
-
-    def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
-        """How a split is read to learn from."""
-        from convsmith.data.read_image import TrainingImages  # needs torch, which evaluate does without
-
-        assert isinstance(preprocess, Preprocess)  # the recipe's validator holds it
-        return TrainingImages(self._index(split), augment, preprocess)
-
-    def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
-        """How a split is read to be judged by: as in predict and serve."""
-        from convsmith.data.read_image import ValidationImages
-
-        assert isinstance(preprocess, Preprocess)
-        return ValidationImages(self._index(split), preprocess)
-
-    def _index(self, split: Split) -> Index:
-        return self.val if split == "val" else self.train
-
-
-def open_image_folder(root: Path, val_fraction: float | None) -> ImageFolder:
+def open_image_folder(root: Path, val_fraction: float | None) -> ImageData:
     """Read `ROOT/train/CLASS/**` and `ROOT/val/CLASS/**`, or split off the validation part where there is no val.
 
     Images are not opened here; `check_files` does that.
@@ -87,6 +25,9 @@ def open_image_folder(root: Path, val_fraction: float | None) -> ImageFolder:
         root: a folder with `train` and `val`, with `train` alone, or with class folders.
         val_fraction: share of each class held out where there is no `val`, above 0 and below 1; None for a training
             without validation, which holds nothing out.
+
+    Returns:
+        The files class by class, sorted by the bytes of their path.
 
     Raises:
         ConvsmithError: for every layout that would train on less, or on something else, than is meant.
@@ -129,7 +70,7 @@ def open_image_folder(root: Path, val_fraction: float | None) -> ImageFolder:
         )
     if without_val and val_fraction is not None:
         notes.append(f"no validation images for {quoted(without_val)}")
-    return ImageFolder(root, tuple(layout.train), train_index, val_index, tuple(notes))
+    return ImageData(root, tuple(layout.train), train_index, val_index, tuple(notes))
 
 
 def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val") -> Index:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.data.contents import Content, Contents, digest_of
-from convsmith.data.files import FilesBuilder
+from convsmith.data.files import Files, FilesBuilder
 from convsmith.data.look import Seen
 from convsmith.data.mask_file import MaskRules, read_mask_of, read_pair
 
@@ -93,10 +93,10 @@ class PairIndex:
         return PairIndex(self.images.select(indices), self.masks.select(indices), self.rules)
 
 
-def pack_pairs(root: Path, pairs: Iterable[tuple[bytes, bytes]], rules: MaskRules) -> PairIndex:
-    """The index of (image, mask) paths relative to `root`, as the file system spells them, in their order."""
+def pack_paths(root: Path, pairs: Iterable[tuple[bytes, bytes]]) -> tuple[Files, Files]:
+    """The images and the masks of (image, mask) paths relative to `root`, as the file system spells them."""
     images, masks = FilesBuilder(root), FilesBuilder(root)
     for image, mask in pairs:
         images.add(image)
         masks.add(mask)
-    return PairIndex(images.build(), masks.build(), rules)
+    return images.build(), masks.build()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from convsmith.bundle.segment import argmax_classes, scored_parts
 from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.dataset import DataSet
-from convsmith.data.mask_folder import MaskFolder
+from convsmith.data.mask_data import MaskData
 from convsmith.errors import ConvsmithError, counted
 from convsmith.models.base import SegmentationModel
 from convsmith.recipe.objective import PixelLoss
@@ -137,7 +137,7 @@ class Segmentation:
         if isinstance(given, tuple):
             self._weight = torch.tensor(given, device=device)
         elif given is not None:
-            assert isinstance(data, MaskFolder)
+            assert isinstance(data, MaskData)
             self._weight = class_weights(given, data.count_pixels(used).tolist()).to(device)
         if self._recipe.distillation:
             self._teacher = load_teacher(self._recipe, device, data.classes)

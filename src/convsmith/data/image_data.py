@@ -1,0 +1,71 @@
+"""Images, each of one class, as a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.preprocess import check_size
+from convsmith.data.dataset import Findings, Reader, Split
+from convsmith.data.duplicates import duplicates
+from convsmith.data.index import Index
+from convsmith.data.look import Looks
+from convsmith.recipe.augmentation import Augment
+from convsmith.spec import Preprocess, Preprocessing
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A data set for classification.
+
+    Attributes:
+        root: the folder that it lies in, as an absolute path.
+        classes: the labels, NFC-normalised, sorted by code point; the position of a label is its target.
+        train: the training images.
+        val: the validation images; none of them where nothing is held out.
+        notes: lines worth printing: what was left out, what was held out.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    train: Index
+    val: Index
+    notes: tuple[str, ...]
+
+    extra: None = None  # the second phase of a training learns from `train` again
+    colours: None = None
+
+    @property
+    def names_digest(self) -> str:
+        """Names the files, their classes and the split, wherever the folder lies; nothing is read."""
+        return f"{self.train.digest()} {self.val.digest()}"
+
+    def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:  # noqa: ARG002  # all
+        """The images that are where they must not be twice."""
+        return [], duplicates(self, looks["train"], looks["val"])
+
+    def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
+        """Raise the ImageTooLarge of a strip too long and thin to be resized."""
+        assert isinstance(preprocess, Preprocess)  # the recipe's validator holds it
+        check_size(width, height, preprocess)
+
+    def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
+        """How a split is read to learn from."""
+        from convsmith.data.read_image import TrainingImages  # needs torch, which evaluate does without
+
+        assert isinstance(preprocess, Preprocess)  # the recipe's validator holds it
+        return TrainingImages(self._index(split), augment, preprocess)
+
+    def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
+        """How a split is read to be judged by: as in predict and serve."""
+        from convsmith.data.read_image import ValidationImages
+
+        assert isinstance(preprocess, Preprocess)
+        return ValidationImages(self._index(split), preprocess)
+
+    def _index(self, split: Split) -> Index:
+        return self.val if split == "val" else self.train

@@ -1,0 +1,185 @@
+"""Images, each with a mask, as a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.data.contents import Contents
+from convsmith.data.dataset import Findings, Reader, Split
+from convsmith.data.duplicates import duplicates
+from convsmith.data.index import printable
+from convsmith.data.label_sets import Colours
+from convsmith.data.layout import quoted
+from convsmith.data.look import Looks
+from convsmith.data.mask_contents import refuse_colours_without_table, unknown_classes
+from convsmith.data.mask_file import MaskRules
+from convsmith.data.mask_layouts import LAYOUTS
+from convsmith.data.mask_size import check_val_size
+from convsmith.data.pairs import PairIndex
+from convsmith.data.pixel_counts import count_pixels
+from convsmith.data.pixel_facts import count_of, require_pixels, shares, unseen_classes
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.augmentation import Augment
+from convsmith.recipe.mask_data import Masks, check_classes, check_fit
+from convsmith.spec import Preprocessing, WholeImage
+
+CLASSES_FILE = "classes.txt"
+
+Parts = tuple[Contents, Contents]
+"""The images of a split, and their masks in the same order."""
+
+
+@dataclass(frozen=True)
+class MaskData:
+    """A data set for segmentation.
+
+    Attributes:
+        root: the folder that it lies in, as an absolute path.
+        classes: their names; the position of a name is its value in the masks that are read.
+        colours: red, green and blue of each class in 0 to 255; None where none are known.
+        train: the training pairs.
+        val: the validation pairs; none of them where nothing is held out.
+        extra: the pairs of the extra epochs; None where the recipe names none.
+        notes: lines worth printing: what was left out, what was held out.
+        masks: the recipe's section that it was opened by.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    colours: Colours | None
+    train: PairIndex
+    val: PairIndex
+    extra: PairIndex | None
+    notes: tuple[str, ...]
+    masks: Masks
+
+    @property
+    def names_digest(self) -> str:
+        """Names the files, their classes and the split, wherever the folder lies; nothing is read."""
+        parts = [self.train, self.val, *([self.extra] if self.extra is not None else [])]
+        classes = hashlib.sha256("\n".join(self.classes).encode()).hexdigest()
+        return " ".join([*(part.digest() for part in parts), classes])
+
+    @property
+    def rules(self) -> MaskRules:
+        """What the pixels of the mask files mean."""
+        return self.train.rules
+
+    def part(self, split: Split) -> PairIndex:
+        """The pairs of a split; where there are none for the extra epochs, those of training."""
+        if split == "extra" and self.extra is not None:
+            return self.extra
+        return self.val if split == "val" else self.train
+
+    def count_pixels(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The pixels of each class, int64 `[K]`, in the masks of the training pairs at `used`."""
+        return count_pixels(self.train.select(used), len(self.classes))
+
+    def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:
+        """The pixels of each class, classes without any, and images that are in training and validation."""
+        pixels = {"training": count_of(looks["train"], used), "validation": count_of(looks["val"])}
+        unseen = unseen_classes(self.train, pixels["training"], self.classes, self.masks)
+        if len(self.val):
+            require_pixels(self.val, pixels["validation"], self.classes, self.masks)
+        notes = [shares(kind, counted, self.classes) for kind, counted in pixels.items() if counted.any()]
+        return notes, [*([unseen] if unseen else []), *duplicates(self, looks["train"], looks["val"])]
+
+    def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
+        """Raise the ImageTooLarge of an image that the model may not look at, or whose answer cannot be held."""
+        assert isinstance(preprocess, WholeImage)  # the recipe's validator holds it
+        check_val_size(height, width, preprocess, len(self.classes))
+
+    def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
+        """How a split is read to learn from: images and masks, both augmented."""
+        from convsmith.data.read_pair import TrainingPairs  # needs torch, which evaluate does without
+
+        assert isinstance(preprocess, WholeImage)  # the recipe's validator holds it
+        return TrainingPairs(self.part(split), augment, preprocess)
+
+    def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
+        """How a split is read to be judged by: images and masks as they are."""
+        from convsmith.data.read_pair import ValidationPairs
+
+        assert isinstance(preprocess, WholeImage)
+        return ValidationPairs(self.part(split), preprocess, len(self.classes))
+
+
+def make_mask_data(root: Path, masks: Masks, parts: Mapping[Split, Parts], notes: Sequence[str]) -> MaskData:
+    """The data set of images and masks that were found. Pixels are read for errors only.
+
+    Args:
+        root: the folder that they lie in, which may hold `classes.txt`.
+        masks: the recipe's section.
+        parts: images and masks by split; `train` is not empty.
+        notes: lines worth printing.
+
+    Raises:
+        ConvsmithError: the classes are not known, or do not go with the masks.
+    """
+    labels, train_masks = LAYOUTS[masks.layout].labels, parts["train"][1]
+    classes = labels.names if labels else _class_names(root, masks, train_masks)
+    try:
+        check_fit(masks, len(classes))
+    except ValueError as error:
+        raise ConvsmithError(f"data.masks.{error}", fix=f"The classes are {quoted(classes)}.") from error
+    refuse_colours_without_table(masks, train_masks)
+    rules = mask_rules(masks, len(classes))
+    pairs = {split: PairIndex(*part, rules) for split, part in parts.items()}
+    return MaskData(
+        root,
+        classes,
+        labels.colours if labels else _class_colours(masks, len(classes)),
+        pairs["train"],
+        pairs["val"],
+        pairs.get("extra"),
+        tuple(notes),
+        masks,
+    )
+
+
+def mask_rules(masks: Masks, num_classes: int) -> MaskRules:
+    """How the masks that a recipe describes are read."""
+    return MaskRules(class_values(masks, num_classes), masks.ignore_index, masks.others == "ignore", masks.colours)
+
+
+def class_values(masks: Masks, num_classes: int) -> Mapping[int, int]:
+    """By value, its class, or 255 where it does not count."""
+    labels = LAYOUTS[masks.layout].labels
+    return labels.values if labels else dict(masks.label_map or ((target, target) for target in range(num_classes)))
+
+
+def _class_names(root: Path, masks: Masks, train_masks: Contents) -> tuple[str, ...]:
+    if masks.classes is not None:
+        return masks.classes
+    path = root / CLASSES_FILE
+    if not path.is_file():
+        raise unknown_classes(root, CLASSES_FILE, train_masks)
+    try:
+        lines = path.read_text("utf-8-sig").rstrip().splitlines()
+        names = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines)
+        check_classes(names)
+    except UnicodeDecodeError as error:
+        raise ConvsmithError(f"{printable(path)} is not UTF-8", "", "Save it as UTF-8.") from error
+    except (OSError, ValueError) as error:
+        raise ConvsmithError(
+            f"cannot take the classes from {printable(path)}", str(error), "Name one class on each line, 0 first."
+        ) from error
+    return names
+
+
+def _class_colours(masks: Masks, num_classes: int) -> Colours | None:
+    """The colour of the first value of each class."""
+    if masks.colours is None:
+        return None
+    colour_of: dict[int, tuple[int, int, int]] = {}
+    for value, target in masks.label_map or ((target, target) for target in range(num_classes)):
+        if value < len(masks.colours):
+            colour_of.setdefault(target, masks.colours[value])
+    return tuple(colour_of[target] for target in range(num_classes))
