@@ -16,6 +16,7 @@ import pytest
 
 import convsmith as cs
 from convsmith.errors import install_command, missing_package
+from convsmith.training.observers import tracker
 from convsmith.training.observers.base import Observer, Record
 from convsmith.training.observers.mlflow import MLflow
 from convsmith.training.run import flat
@@ -260,6 +261,22 @@ def test_a_server_that_is_down_or_silent_costs_a_warning_and_never_the_training(
             server.close()
         lone = cs.train(RECIPE, digits, tmp_path / "run", observers=[MLflow(uri)])
     assert sum("MLflow cannot be reached" in it.getMessage() for it in caplog.records) == 1
+    weights = [(it.checkpoints / "last" / "model.safetensors").read_bytes() for it in (run, lone)]
+    assert weights[0] == weights[1]
+
+
+def test_a_server_that_hangs_is_waited_for_at_the_end_only(
+    run: cs.Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tracker, "END_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel accepts, and nobody answers
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}"
+        lone = cs.train(RECIPE, digits, tmp_path / "run", observers=[MLflow(uri)])
+    (warning,) = (it.getMessage() for it in caplog.records if it.levelname == "WARNING")
+    assert warning == (
+        "MLflow lacks a part of this run (6 of 6 records, and the bundle), which did not answer within 1 seconds; "
+        "the same command sends it"
+    )
     weights = [(it.checkpoints / "last" / "model.safetensors").read_bytes() for it in (run, lone)]
     assert weights[0] == weights[1]
 

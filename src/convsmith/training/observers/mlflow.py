@@ -7,13 +7,13 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convsmith.bundle.mlflow_model import PATHS
 from convsmith.storage import sha256_of, write_file
-from convsmith.training.observers.jsonl import counts
 from convsmith.training.observers.tracker import Tracker, named_values
 from convsmith.training.run import Run, flat
 
@@ -25,8 +25,8 @@ _BUNDLE_TAG = "convsmith.bundle"
 _MAX_PARAM = 6000  # characters of a value, mlflow.utils.validation.MAX_PARAM_VAL_LENGTH
 _MAX_BATCH = 100  # parameters of one request
 
-# MLflow reads these from the environment only. Its own patience with a server, minutes for each request, would be a
-# training's lost time; and what this package runs for its user tells nobody else.
+# MLflow reads these from the environment only. Its own patience with a server, minutes for each request, would keep a
+# warning back for as long; and what this package runs for its user tells nobody else.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -75,13 +75,9 @@ class MLflow(Tracker):
                 self._client.log_batch(self._run_id, metrics=metrics)
                 self._logged |= {(name, line["step"]) for name in values}
 
-    def gone_back(self, step: int, evaluated_step: int) -> None:
+    def forget(self, run: Run, kept: Sequence[dict[str, Any]]) -> None:  # noqa: ARG002 - one run at a time
         """Let what is done again be logged again: MLflow shows the newest value of a step."""
-
-        def still_counts(name: str, recorded_step: int) -> bool:
-            return counts(name.partition("/")[0], recorded_step, step, evaluated_step)
-
-        self._logged = {it for it in self._logged if still_counts(*it)}
+        self._logged &= {(name, line["step"]) for line in kept for name in named_values(line)}
 
     def finish(self, run: Run) -> None:
         """Log the bundle once, as a pyfunc model and as the run's files."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from convsmith.storage import sha256_of, write_file
-from convsmith.training.observers.tracker import Tracker, named_values
+from convsmith.training.observers.tracker import END_SECONDS, Tracker, named_values
 from convsmith.training.run import Run, flat
 
 if TYPE_CHECKING:
@@ -52,10 +53,11 @@ class WandB(Tracker):
         if new:
             _write_note(run, {**note, "lines": len(lines), "logged": note["logged"] + len(new)})
 
-    def gone_back(self, step: int, evaluated_step: int) -> None:  # noqa: ARG002 - metrics.jsonl knows them
+    def forget(self, run: Run, kept: Sequence[dict[str, Any]]) -> None:
         """Let what is done again be logged again, for W&B cannot take back what it has."""
-        if self._run is not None and _note(self._run).exists():
-            _write_note(self._run, {**_read_note(self._run), "lines": len(self._run.metrics)})
+        if _note(run).exists():
+            note = _read_note(run)
+            _write_note(run, {**note, "lines": min(note["lines"], len(kept))})
 
     def finish(self, run: Run) -> None:
         """Log the bundle once, and wait until W&B has everything."""
@@ -85,7 +87,13 @@ class WandB(Tracker):
             name=run.path.absolute().name,
             dir=str(run.path),
             config=flat(run.recipe.model_dump(mode="json")),
-            settings=self._wandb.Settings(console="off", init_timeout=_SECONDS),
+            settings=self._wandb.Settings(
+                console="off",
+                init_timeout=_SECONDS,
+                # else it waits for a server that has gone for days, and at the end of the process too
+                finish_timeout=END_SECONDS,
+                finish_timeout_raises=True,
+            ),
         )
         live.define_metric("*", step_metric="step")
         return live
