@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 from fastapi import FastAPI
@@ -20,11 +23,11 @@ PATIENCE = 60  # seconds after which a test that waits has failed
 
 
 @contextmanager
-def served(app: FastAPI, wait: bool = True) -> Iterator[tuple[Server, str]]:
+def served(app: FastAPI, wait: bool = True, drain_seconds: float = 0) -> Iterator[tuple[Server, str]]:
     """The server and its address; with `wait`, once it is ready."""
     listener = listen("127.0.0.1", 0)
     ready = threading.Event()
-    server = make_server(app, ready.set)
+    server = make_server(app, ready.set, drain_seconds)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -32,6 +35,7 @@ def served(app: FastAPI, wait: bool = True) -> Iterator[tuple[Server, str]]:
         yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
+        server.force_exit = server.force_exit or drain_seconds > 0
         thread.join(PATIENCE)
         assert not thread.is_alive()
 
@@ -52,6 +56,30 @@ def served_by_command(
             yield process, address[0]
         finally:
             process.kill()
+
+
+def connect(url: str) -> socket.socket:
+    """A connection that has sent nothing."""
+    address = urlsplit(url)
+    return socket.create_connection((address.hostname, address.port or 0), PATIENCE)
+
+
+def read_answer(client: socket.socket, method: str = "POST") -> tuple[int, HTTPResponse, bytes]:
+    """Status, headers and body of the next answer of a connection."""
+    answer = HTTPResponse(client, method=method)
+    answer.begin()
+    return answer.status, answer, answer.read()
+
+
+def head_of_upload(*headers: str, path: str = "/predict") -> bytes:
+    """How a request to /predict begins, up to the blank line."""
+    form = "Content-Type: multipart/form-data; boundary=b"
+    return "\r\n".join((f"POST {path} HTTP/1.1", "Host: x", form, *headers, "", "")).encode()
+
+
+def form(content: bytes) -> bytes:
+    """The body of a request to /predict."""
+    return b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n%b\r\n--b--\r\n' % content
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

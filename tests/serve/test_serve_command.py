@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from convsmith.serve.server import listen
 from tests.colours import picture, write_colour_bundle
-from tests.serve.running import PATIENCE, post, served_by_command, wait_until
+from tests.serve.running import (
+    PATIENCE,
+    connect,
+    form,
+    head_of_upload,
+    post,
+    read_answer,
+    served_by_command,
+    wait_until,
+)
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -30,7 +40,7 @@ def test_it_prints_its_address_and_a_curl_line(colour_bundle: Path) -> None:
         assert post(url, picture("red")).json()["label"] == "red"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_in_order(colour_bundle: Path, number: signal.Signals) -> None:
     with served_by_command(colour_bundle) as (process, _):
         process.send_signal(number)
@@ -39,22 +49,93 @@ def test_a_signal_ends_it_in_order(colour_bundle: Path, number: signal.Signals) 
         assert process.stderr.read() == ""
 
 
-def test_a_request_in_flight_at_sigterm_is_finished(colour_bundle: Path) -> None:
-    body = (
-        b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + picture("red") + b"\r\n--b--\r\n"
-    )
-    head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-    head += f"Content-Length: {len(body)}\r\n\r\n"
+def test_signals_that_mean_nothing_here_do_nothing(colour_bundle: Path) -> None:
     with served_by_command(colour_bundle) as (process, url):
-        address = urlsplit(url)
-        with socket.create_connection((address.hostname, address.port or 0), PATIENCE) as client:
-            client.sendall(head.encode() + body[:50])
+        process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGUSR2)
+        assert httpx.get(f"{url}/readyz").status_code == 200
+
+
+def test_under_nohup_a_hangup_does_nothing(colour_bundle: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the child's too
+    try:
+        with served_by_command(colour_bundle) as (process, url):
+            process.send_signal(signal.SIGHUP)
+            assert httpx.get(f"{url}/readyz").status_code == 200
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_request_in_flight_at_sigterm_is_finished(colour_bundle: Path) -> None:
+    body = form(picture("red"))
+    with served_by_command(colour_bundle) as (process, url):
+        with connect(url) as client:
+            client.sendall(head_of_upload(f"Content-Length: {len(body)}") + body[:50])
             assert httpx.get(f"{url}/healthz").status_code == 200  # so the request before it has been taken
             process.send_signal(signal.SIGTERM)
             wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
             client.sendall(body[50:])
-            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+            assert read_answer(client)[0] == 200
         assert process.wait(PATIENCE) == 0
+
+
+def test_after_a_signal_it_serves_on_for_the_seconds_of_draining(colour_bundle: Path) -> None:
+    with served_by_command(colour_bundle, "--drain-seconds", "2") as (process, url):
+        with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+            assert client.get("/readyz").status_code == 200
+            process.send_signal(signal.SIGTERM)
+            wait_until(lambda: client.get("/readyz").status_code == 503)
+            answer = client.post("/predict", files={"image": picture("red")})
+            assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
+
+
+@pytest.mark.slow  # 5 seconds are left to uploads
+def test_slow_uploads_at_sigterm_are_told_and_hold_it_for_seconds_only(colour_bundle: Path) -> None:
+    with served_by_command(colour_bundle) as (process, url), ExitStack() as stack:
+        clients = [stack.enter_context(connect(url)) for _ in range(10)]
+        for client in clients:
+            client.sendall(head_of_upload("Content-Length: 1000") + b"--b")
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        for client in clients:
+            status, answer, _ = read_answer(client)
+            assert (status, answer.headers["Connection"]) == (408, "close")
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr
+        assert process.stderr.read() == ""
+
+
+UNREAD = ">(exec sleep 600 >/dev/null)"
+
+
+@pytest.mark.parametrize("redirection", [">&- 2>&-", f"> {UNREAD} 2>/dev/full"], ids=["closed", "not read and full"])
+def test_it_serves_and_ends_wherever_its_output_goes(colour_bundle: Path, redirection: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["bash", "-c", f'exec "$0" -m convsmith.cli.main serve "$1" --port {port} {redirection}', sys.executable]
+    with subprocess.Popen([*command, colour_bundle], start_new_session=True) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: _is_ready(url))
+            long = "x" * 4000
+            with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+                assert {client.get(f"/{long}").status_code for _ in range(100)} == {404}  # each is a line of the log
+            assert post(url, picture("red")).status_code == 200
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what does not read, too
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_a_port_in_use_is_an_error_of_two_lines(colour_bundle: Path) -> None:

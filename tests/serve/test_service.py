@@ -21,7 +21,7 @@ from convsmith.serve import service
 from convsmith.serve.app import create_app
 from convsmith.serve.service import share_cores
 from tests.colours import picture, write_colour_bundle
-from tests.serve.running import PATIENCE, post, served, wait_until
+from tests.serve.running import PATIENCE, connect, form, head_of_upload, post, served, wait_until
 
 
 class HeldModel:
@@ -152,9 +152,38 @@ def test_while_it_stops_the_server_refuses_new_work_and_finishes_the_old(
         wait_until(lambda: app.state.service.stopping)
         assert httpx.get(f"{url}/healthz").status_code == 200
         assert httpx.get(f"{url}/readyz").json()["why"] == "the server is stopping"
-        assert post(url, picture("red")).status_code == 503
+        refused = post(url, picture("red"))
+        assert (refused.status_code, refused.headers["Connection"]) == (503, "close")
         model.release.set()
         assert running.result().status_code == 200
+
+
+def test_while_it_drains_the_server_takes_new_work_and_sends_connections_away(colour_bundle: Path) -> None:
+    with served(create_app(colour_bundle), drain_seconds=PATIENCE) as (server, url):
+        assert "Connection" not in post(url, picture("red")).headers
+        server.should_exit = True
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
+        for answer in (post(url, picture("red")), httpx.get(f"{url}/healthz")):
+            assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+
+
+def test_what_a_client_that_has_left_asked_for_is_not_predicted(
+    colour_bundle: Path, model: HeldModel, clients: ThreadPoolExecutor
+) -> None:
+    app = create_app(colour_bundle, workers=1, threads=1)
+    with served(app) as (_, url):
+        running = ask(clients, url)
+        model.wait_for(1)
+        body = form(picture("blue"))
+        with connect(url) as leaving:
+            leaving.sendall(head_of_upload(f"Content-Length: {len(body)}") + body)
+            wait_until(lambda: app.state.service.active == 2)
+        wait_until(lambda: app.state.service.active == 1)
+        staying = ask(clients, url)
+        model.release.set()
+        assert [running.result().status_code, staying.result().status_code] == [200, 200]
+        model.wait_for(1)
+        assert not model.started.acquire(blocking=False)
 
 
 def test_an_unexpected_error_is_logged_and_answered_without_its_traceback(

@@ -29,7 +29,7 @@ class House:
             await settle()
 
     async def _stay(self, name: str, work: float, client: str) -> None:
-        async with self.turns.turn(work, client):
+        async with self.turns.turn(work, client, asyncio.get_running_loop().create_future()):
             self.begun.append(name)
             await self._ends[name].wait()
 

@@ -19,8 +19,11 @@ def serve(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Images predicted at the same time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model for each of them.")] = None,
+    drain_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds to serve on after SIGTERM, with /readyz at 503 already.")
+    ] = 0,
 ) -> None:
-    """Answer POST /predict over HTTP until Ctrl-C or SIGTERM.
+    """Answer POST /predict over HTTP until Ctrl-C, SIGTERM or SIGHUP.
 
     Example: convsmith serve runs/photos/bundle --port 8000
     """
@@ -31,4 +34,6 @@ def serve(
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
     with output_that_may_be_lost():
-        run_server(bundle, host, port, round(max_mb * 1_000_000), workers, threads, max_pixels)
+        run_server(
+            bundle, host, port, round(max_mb * 1_000_000), workers, threads, max_pixels, drain_seconds=drain_seconds
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from convsmith.bundle.budget import served_pixels
 from convsmith.bundle.task import find_task
 from convsmith.bundle.tasks import list_tasks
 from convsmith.serve.answers import answer
+from convsmith.serve.exchange import Exchange
 from convsmith.serve.problems import ErrorBody, answer_problems_as_json
 from convsmith.serve.query import refuse_unknown_query
 from convsmith.serve.service import Service, share_cores
@@ -73,7 +73,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(service.load())
+        loading = service.start_loading()
         yield
         service.close()
         await loading
@@ -83,9 +83,11 @@ def create_app(
         version=version("convsmith"),
         lifespan=lifespan,
         dependencies=[Depends(refuse_unknown_query)],
+        redirect_slashes=False,  # a redirect would lead to whatever the request's Host says
         openapi_url=None,  # FastAPI's own route would take any query; and the pages of /docs come from another host
     )
     app.state.service = service
+    app.add_middleware(Exchange, service=service)
     answer_problems_as_json(app)
 
     @app.post(
@@ -107,22 +109,26 @@ def create_app(
     ) -> Response:
         """Predict the image in the multipart field `image`: its class, or the class of each pixel."""
         accept = request.headers.get("accept", "")
-        with service.admitted() as bundle:
-            async with uploaded_image(request, max_bytes) as file:
-                client = request.client.host if request.client else ""
-                return await service.run(file, client, lambda content: answer(bundle, content, accept, top))
+        bundle = service.loaded()
+        async with uploaded_image(request, max_bytes, service.uploads) as file:
+            with service.admitted():
+                return await service.run(file, request, lambda content: answer(bundle, content, accept, top))
 
-    @app.get("/healthz")
+    @app.head("/healthz", include_in_schema=False)
+    @app.get("/healthz", responses={503: _ERRORS[503]})
     async def healthz() -> Status:
-        """Whether the process is alive."""
+        """Whether the process is alive and can become ready."""
+        service.check_alive()
         return Status(status="alive")
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", responses={503: _ERRORS[503]})
     async def readyz() -> Status:
         """Whether the model is loaded, has run, and takes requests."""
         service.check_ready()
         return Status(status="ready")
 
+    @app.head("/openapi.json", include_in_schema=False)
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> dict[str, Any]:
         """What this server understands."""

@@ -54,7 +54,7 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    why = f"{request.method} {request.url.path} is not served here"
+    why = f"{request.method} {request.scope['path']} is not served here"
     return _response(
         Problem(error.status_code, error.detail, why, "POST an image to /predict.", getattr(error, "headers", None))
     )

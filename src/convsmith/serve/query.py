@@ -18,7 +18,7 @@ def query_names(request: Request) -> Collection[str]:
 async def refuse_unknown_query(request: Request) -> None:
     """A dependency of every route; a `Problem` of status 422 for what the route would ignore."""
     names, given = query_names(request), [name for name, _ in request.query_params.multi_items()]
-    takes = f"{request.url.path} takes {' and '.join(f'`{name}`' for name in names) or 'none'}"
+    takes = f"{request.scope['path']} takes {' and '.join(f'`{name}`' for name in names) or 'none'}"
     for name in given:
         if name not in names:
             raise Problem(422, f"there is no query parameter `{name}`{did_you_mean(name, names)}", takes)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,19 +20,38 @@ from fastapi import FastAPI
 from convsmith.bundle.format import bundle_folder, read_manifest
 from convsmith.errors import ConvsmithError
 from convsmith.serve.app import MEGABYTE, create_app
+from convsmith.serve.connection import Connection
+from convsmith.serve.log import LOGGING
 from convsmith.serve.service import Service
 
-DRAIN_SECONDS = 20
+FINISH_SECONDS = 20
+UPLOAD_SECONDS = 5  # of these, for requests that have not come in
 CLOSE_SECONDS = 5  # for connections that are open beyond that; 25 together, under the usual 30 before SIGKILL
+
+READ_SECONDS = 30
+MOST_CONNECTIONS = 1000
+OWN_FILES = 64  # descriptors that are neither connections nor their uploads
+BACKLOG = 2048  # connections that the system keeps until they are accepted
+ACCEPTED_AT_ONCE = 16  # before those that are too many are closed
 
 
 class Server(uvicorn.Server):
     """uvicorn that says when the model is ready, ends when it cannot be loaded, and drains before it closes."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, on_ready: Callable[[], None], drain_seconds: float
+    ) -> None:
         super().__init__(config)
         self._service = service
         self._on_ready: Callable[[], None] | None = on_ready
+        self._drain_seconds = drain_seconds
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called by uvicorn once."""
+        asyncio.get_running_loop().set_exception_handler(_log_in_one_line)
+        await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(BACKLOG)
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second; True ends the server."""
@@ -39,28 +61,54 @@ class Server(uvicorn.Server):
         return self._service.failure is not None or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse new predictions, still answering `/healthz` and `/readyz`, until those in flight are done."""
-        self._service.stopping = True
-        for _ in range(10 * DRAIN_SECONDS):
-            if not self._service.active or self.force_exit:
-                break
-            await asyncio.sleep(0.1)
+        """Serve on while load balancers see that `/readyz` is 503; then refuse what is new and finish the rest."""
+        self._service.leaving = True
+        await self._wait(self._drain_seconds, lambda: self._service.failure is not None)
+        self._service.stop(UPLOAD_SECONDS)
+        await self._wait(FINISH_SECONDS, lambda: self._service.idle)
         await super().shutdown(sockets)
 
+    async def _wait(self, seconds: float, until: Callable[[], bool]) -> None:
+        end = asyncio.get_running_loop().time() + seconds
+        while not until() and not self.force_exit and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.1)
 
-def make_server(app: FastAPI, on_ready: Callable[[], None] = lambda: None) -> Server:
+
+def make_server(app: FastAPI, on_ready: Callable[[], None] = lambda: None, drain_seconds: float = 0) -> Server:
     """A server for what `create_app` made; `on_ready` is called once, when it answers predictions."""
+    crowd: dict[Connection, None] = {}
     config = uvicorn.Config(
         app,
-        http="h11",  # always there, and reads on after an early answer, so that the client gets to see it
+        # h11 is always there, and reads on after an early answer, so that the client gets to see it
+        http=cast("type[Connection]", partial(Connection, crowd, most_connections())),
         loop="asyncio",
         ws="none",
         lifespan="on",
         server_header=False,
+        backlog=ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=CLOSE_SECONDS,
+        log_config=LOGGING,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    return Server(config, app.state.service, on_ready)
+    app.state.service.failure_is_told = True
+    return Server(config, app.state.service, on_ready, drain_seconds)
+
+
+def most_connections() -> int:
+    """How many connections leave enough file descriptors for their uploads and the rest."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return max(1, min(MOST_CONNECTIONS, (descriptors - OWN_FILES) // 2))
+
+
+def _log_in_one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log that no connection can be accepted without a traceback, and what else the event loop meets as ever."""
+    error = context.get("exception")
+    if isinstance(error, OSError) and "accept" in context["message"]:
+        logging.getLogger("uvicorn.error").warning("No connection can be accepted: %s", error.strerror)
+    else:
+        loop.default_exception_handler(context)
 
 
 def serve(
@@ -71,10 +119,13 @@ def serve(
     workers: int | None = None,
     threads: int | None = None,
     max_pixels: int | None = None,
+    *,
+    drain_seconds: float = 0,
 ) -> None:
-    """Serve a bundle, or that of a run, until SIGTERM or Ctrl-C; then finish the requests in flight and return.
+    """Serve a bundle, or that of a run, until SIGTERM, SIGHUP or Ctrl-C; then finish the requests in flight and return.
 
-    Must run in the main thread, which gets the signals. Port 0 takes a free one.
+    Must run in the main thread, which gets the signals. Port 0 takes a free one. For `drain_seconds` after the signal
+    everything is still answered but `/readyz`.
 
     Raises:
         ConvsmithError: the bundle cannot be loaded, or the address not be used.
@@ -90,10 +141,15 @@ def serve(
         print(f"  curl -F image=@photo.jpg {_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/predict")
         sys.stdout.flush()
 
+    server = make_server(app, announce, drain_seconds)
     # uvicorn raises a signal again once it has stopped: an orderly end either way
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # `nohup` ignores it
+        signal.signal(signal.SIGHUP, server.handle_exit)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # with other servers they open logs again
     with contextlib.suppress(KeyboardInterrupt):
-        make_server(app, announce).run(sockets=[listener])
+        server.run(sockets=[listener])
     if app.state.service.failure:
         raise app.state.service.failure
 
@@ -110,6 +166,8 @@ def listen(host: str, port: int) -> socket.socket:
         raise ConvsmithError(
             f"cannot listen on {_url(host, port)}", error.strerror or str(error), "Choose another --port or --host."
         ) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # a client that reads nothing of its answer is cut off
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_SECONDS * 1000)
     # asyncio sets TCP_NODELAY only where a socket names its protocol, which create_server leaves out
     return socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, fileno=listener.detach())
 

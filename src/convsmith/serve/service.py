@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
+
+from fastapi import Request
 
 from convsmith.bundle.budget import weigh
 from convsmith.bundle.decode import ImageError, ImageTooLarge, NoAnswer, read_stream
@@ -15,8 +18,11 @@ from convsmith.bundle.predictor import Bundle, load
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.serve.problems import Problem
-from convsmith.serve.turns import MUCH, Turns
+from convsmith.serve.turns import MUCH, GivenUp, Turns
+from convsmith.serve.upload import client_left
+from convsmith.serve.uploads import Uploads
 
+logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 MAX_WORKERS = 4
@@ -36,8 +42,11 @@ class Service:
     Attributes:
         bundle: the model, once it is loaded and has run once.
         failure: why it could not be loaded.
+        failure_is_told: whether somebody else says so; the log does otherwise.
+        leaving: set when clients are to turn to another server.
         stopping: set when no new work is to be taken.
-        active: requests that are being received, waiting or running.
+        uploads: requests that are being received.
+        active: requests that are waiting or running.
     """
 
     def __init__(self, bundle_path: Path, workers: int, threads: int, *, max_waiting: int, max_pixels: int) -> None:
@@ -47,44 +56,70 @@ class Service:
         self._pool = ThreadPoolExecutor(workers + 2, "predict")  # another small image, and one that is weighed
         self.bundle: Bundle | None = None
         self.failure: Exception | None = None
-        self.stopping = False
+        self.failure_is_told = False
+        self.leaving = self.stopping = False
+        self.uploads = Uploads()
         self.active = 0
+        self._loading: asyncio.Task[None] | None = None
 
-    async def load(self) -> None:
-        """Load the bundle without blocking the event loop; what goes wrong is kept in `failure`."""
+    def start_loading(self) -> asyncio.Task[None]:
+        """Load the bundle without blocking the event loop, once; what goes wrong is kept in `failure`.
+
+        An application that is mounted in another one begins with its first request.
+        """
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load())
+        return self._loading
+
+    async def _load(self) -> None:
         try:
             self.bundle = await asyncio.get_running_loop().run_in_executor(self._pool, load, self._path, self._threads)
         except Exception as error:
             self.failure = error
+            if not self.failure_is_told:
+                logger.error("%s", error, exc_info=not isinstance(error, ConvsmithError))
 
-    def check_ready(self) -> Bundle:
-        """The loaded bundle; a `Problem` of status 503 if there is none, or no new work is taken."""
+    def check_alive(self) -> None:
+        """A `Problem` of status 503 if the server can never answer a prediction."""
+        if self.failure:
+            raise _unavailable("the model cannot be loaded; the server's log says why")
+
+    def check_ready(self) -> None:
+        """A `Problem` of status 503 if no predictions are to be sent here: not yet, or not any more."""
+        if self.leaving:
+            raise _unavailable("the server is stopping")
+        self.loaded()
+
+    def loaded(self) -> Bundle:
+        """The bundle; a `Problem` of status 503 if there is none, if no new work is taken, or if there is too much."""
         if self.stopping:
             raise _unavailable("the server is stopping")
-        if self.failure:
-            raise _unavailable("the model cannot be loaded")
+        self.check_alive()
         if self.bundle is None:
             raise _unavailable("the model is being loaded")
+        self._check_room()
         return self.bundle
 
-    @contextmanager
-    def admitted(self) -> Iterator[Bundle]:
-        """Count one request in while the block runs; a `Problem` of status 503 if there are too many."""
-        bundle = self.check_ready()
+    def _check_room(self) -> None:
         if self.active >= self._limit:
             raise _unavailable(f"{self.active} requests are being answered")
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Count a received request while the block runs; a `Problem` of status 503 if there are too many."""
+        self._check_room()
         self.active += 1
         try:
-            yield bundle
+            yield
         finally:
             self.active -= 1
 
-    async def run(self, file: BinaryIO, client: str, predict: Callable[[bytes], Answer]) -> Answer:
-        """Decode and predict an uploaded file in the pool, when it is its turn.
+    async def run(self, file: BinaryIO, request: Request, predict: Callable[[bytes], Answer]) -> Answer:
+        """Decode and predict an uploaded file in the pool, when it is its turn and its client is still there.
 
         Args:
             file: what was uploaded.
-            client: who sent it.
+            request: what it came with.
             predict: gets the content.
 
         Raises:
@@ -92,23 +127,39 @@ class Service:
                 answer, 503 too many large images wait.
         """
         name, pool = "the uploaded file", asyncio.get_running_loop().run_in_executor
+        client = request.client.host if request.client else ""
+        left = asyncio.create_task(client_left(request))
         try:
             # read twice, since those that wait would fill the memory
             work = await pool(self._pool, lambda: weigh(read_stream(file, name), name, self._max_pixels))
             if work > MUCH and self._turns.large_ones_waiting >= self._max_large:
                 raise _unavailable(f"{self._turns.large_ones_waiting} large images are waiting")
-            async with self._turns.turn(work, client):
+            async with self._turns.turn(work, client, left):
                 return await pool(self._pool, lambda: predict(read_stream(file, name)))
+        except GivenUp as error:
+            raise Problem(400, "the client has left") from error  # nobody is left to read this
         except ImageTooLarge as error:
             raise Problem(413, error.what, error.why, error.fix) from error
         except NoAnswer as error:
             raise Problem(500, error.what, error.why, error.fix) from error
         except ImageError as error:
             raise Problem(415, error.what, error.why, error.fix) from error
+        finally:
+            left.cancel()
+
+    def stop(self, upload_seconds: float) -> None:
+        """Take no new requests; those that are on their way have so many seconds to come in."""
+        self.leaving = self.stopping = True
+        self.uploads.end_within(upload_seconds)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is no request to be answered."""
+        return not self.active and not self.uploads
 
     def close(self) -> None:
         """Take no more work."""
-        self.stopping = True
+        self.leaving = self.stopping = True
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

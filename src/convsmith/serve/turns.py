@@ -17,6 +17,10 @@ _SECONDS_OF_MODEL = 0.02
 _PATIENCE = 4  # how many times the seconds that it takes an image may wait for smaller ones that came later
 
 
+class GivenUp(Exception):
+    """Nobody waits for the image any more."""
+
+
 @dataclass(eq=False)
 class _Turn:
     due: float
@@ -45,12 +49,16 @@ class Turns:
         return sum(turn.is_large for turn in self._waiting)
 
     @asynccontextmanager
-    async def turn(self, work: float, client: str) -> AsyncIterator[None]:
+    async def turn(self, work: float, client: str, given_up: asyncio.Future[None]) -> AsyncIterator[None]:
         """Wait until it is this image's turn, and have it while the block runs.
 
         Args:
             work: what the image costs, in pixels.
             client: who sent it.
+            given_up: done when nobody waits for the image any more.
+
+        Raises:
+            GivenUp: that was before its turn.
         """
         self._of_client[client] += 1
         seconds = _SECONDS_OF_MODEL + _SECONDS_OF_PIXEL * work
@@ -58,7 +66,9 @@ class Turns:
         self._waiting.append(turn)
         try:
             self._begin()
-            await turn.begun
+            await asyncio.wait((turn.begun, given_up), return_when=asyncio.FIRST_COMPLETED)
+            if not turn.begun.done():
+                raise GivenUp
             yield
         finally:
             (self._running if turn in self._running else self._waiting).remove(turn)
@@ -71,8 +81,7 @@ class Turns:
             turn = min(ready, key=lambda it: it.due)
             self._waiting.remove(turn)
             self._running.append(turn)
-            if not turn.begun.cancelled():
-                turn.begun.set_result(None)
+            turn.begun.set_result(None)
 
     def _ready(self) -> list[_Turn]:
         """Of those that wait, the ones that may begin."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
@@ -17,21 +16,22 @@ from starlette.types import Message, Receive
 from convsmith.errors import did_you_mean
 from convsmith.serve.problems import Problem
 from convsmith.serve.query import query_names
+from convsmith.serve.uploads import Pace, Uploads
 
 FIELDS = ("image", "file")
-UPLOAD_SECONDS = 60
+UPLOAD = Pace(grace=10, rate=1_000, most=60)
 EXAMPLE = "Send it as curl -F image=@photo.jpg does."
 
 
 @asynccontextmanager
-async def uploaded_image(request: Request, max_bytes: int) -> AsyncIterator[BinaryIO]:
+async def uploaded_image(request: Request, max_bytes: int, uploads: Uploads) -> AsyncIterator[BinaryIO]:
     """The file in the field `image` (or `file`) of a multipart request; it lies on disk where it is large.
 
     Raises:
-        Problem: 413 more than `max_bytes`, 422 no such file in the request or something else beside it, 408 it takes
-            more than a minute, 503 there is no room for it.
+        Problem: 413 more than `max_bytes`, 422 no such file in the request or something else beside it, 408 it
+            comes too slowly, 503 there is no room for it.
     """
-    form = await _read_form(request, max_bytes)
+    form = await _read_form(request, max_bytes, uploads)
     try:
         yield _only_image(form, query_names(request)).file
     finally:
@@ -54,20 +54,28 @@ def _only_image(form: FormData, queries: Collection[str]) -> UploadFile:
     return upload
 
 
-async def _read_form(request: Request, max_bytes: int) -> FormData:
+async def client_left(request: Request) -> None:
+    """Return when the client of a request whose body has been read is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read_form(request: Request, max_bytes: int, uploads: Uploads) -> FormData:
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Problem(422, "no image in the request", "the body is not multipart/form-data", EXAMPLE)
-    limited = Request(request.scope, _limited(request.receive, max_bytes))
     try:
         if int(request.headers.get("content-length", 0)) > max_bytes:
             raise _too_large(max_bytes)
-        async with asyncio.timeout(UPLOAD_SECONDS), aclosing(limited.stream()) as stream:
-            parser = MultiPartParser(request.headers, stream, max_files=10, max_fields=10)
-            if not _disk_is_there():
-                parser.spool_max_size = max_bytes
-            return await parser.parse()
+        async with uploads.paced(request.receive, UPLOAD) as receive:
+            limited = Request(request.scope, _limited(receive, max_bytes))
+            async with aclosing(limited.stream()) as stream:
+                parser = MultiPartParser(request.headers, stream, max_files=10, max_fields=10)
+                if not _disk_is_there():
+                    parser.spool_max_size = max_bytes
+                return await parser.parse()
     except TimeoutError as error:
-        raise Problem(408, "the upload took too long", f"{UPLOAD_SECONDS} seconds are allowed") from error
+        why = f"at least {UPLOAD.rate:.0f} bytes a second and at most {UPLOAD.most:.0f} seconds are allowed"
+        raise Problem(408, "the upload took too long", why, "Try again.", {"Connection": "close"}) from error
     except ClientDisconnect as error:
         raise Problem(400, "the upload was broken off") from error  # nobody is left to read this
     except OSError as error:

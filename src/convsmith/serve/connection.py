@@ -1,0 +1,162 @@
+"""One client's connection: how long it may be silent, how much work it is at a time, how many there may be."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from convsmith.serve.problems import Problem
+
+REQUEST_SECONDS = 10  # until the headers of the next request are there
+PARTING_SECONDS = 2  # for a client to read why it is sent away
+STEPS = 64  # parts of a request that are read before others have their turn
+PAUSE = 0.01  # seconds of that turn
+
+
+class Connection(H11Protocol):
+    """Answers one connection, and ends it where the client holds it without asking anything.
+
+    Args:
+        crowd: all connections of the server, those that wait the longest first.
+        most: how many there may be; one more ends the first that waits.
+        arguments: those of uvicorn.
+    """
+
+    def __init__(self, crowd: dict[Connection, None], most: int, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.conn = self._steps = _Steps(h11.SERVER)
+        self._crowd, self._most = crowd, most
+        self._deadline: asyncio.TimerHandle | None = None
+        self._parting = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Wait for a request, and make room where there are too many connections."""
+        super().connection_made(transport)
+        self._wait(REQUEST_SECONDS)
+        while len(self._crowd) > self._most:
+            spare = next(connection for connection in self._crowd if connection._is_spare())
+            if spare is self:
+                why = f"{self._most} connections are open"
+                self._answer(Problem(503, "not ready", why, "Try again in a moment.", {"Retry-After": "1"}))
+                break
+            del self._crowd[spare]
+            spare.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._crowd.pop(self, None)
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the client has been sent away or others have their turn."""
+        if self._parting:
+            return
+        if self._steps.left:
+            super().data_received(data)
+        else:
+            self._steps.receive_data(data)
+            self.transport.pause_reading()
+
+    def handle_events(self) -> None:
+        """Act on what has been received, a bounded number of parts at a time."""
+        self._steps.left = STEPS
+        super().handle_events()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        if not self._steps.left and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self.loop.call_later(PAUSE, self._read_on)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP; called by uvicorn while it handles h11's error."""
+        error = sys.exception()
+        status = error.error_status_hint if isinstance(error, h11.RemoteProtocolError) else 400
+        self._answer(Problem(status, "the request cannot be read", str(error or msg), "Send HTTP/1.1."))
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self._wait(REQUEST_SECONDS)
+        super().on_response_complete()
+
+    def shutdown(self) -> None:
+        """End the connection, once what it has asked is answered."""
+        if self._parting:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+    def _is_spare(self) -> bool:
+        """Whether nothing that was asked is lost with this connection."""
+        answered = self.cycle is None or self.cycle.response_started
+        return answered and not self.transport.get_write_buffer_size()
+
+    def _read_on(self) -> None:
+        if not self.transport.is_closing() and not self._parting:
+            self._steps.left = STEPS
+            if not self.flow.read_paused:
+                self.transport.resume_reading()
+            self.handle_events()
+
+    def _wait(self, seconds: float) -> None:
+        """Let the client have so many seconds; it waits the shortest of all now."""
+        self._stop_waiting()
+        self._deadline = self.loop.call_later(seconds, self._give_up)
+        self._crowd.pop(self, None)
+        self._crowd[self] = None
+
+    def _stop_waiting(self) -> None:
+        if self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        if self._parting:
+            self.transport.abort()
+        elif self.transport.get_write_buffer_size():  # it reads an answer; the kernel ends it where it does not
+            self._wait(REQUEST_SECONDS)
+        elif self.conn.our_state is not h11.IDLE:  # it has its answer, and goes on sending what was asked
+            self.transport.abort()
+        elif self.conn.trailing_data[0]:
+            why = f"{REQUEST_SECONDS} seconds are allowed for its headers"
+            self._answer(Problem(408, "the request took too long", why, "Try again."))
+        else:
+            self.transport.close()
+
+    def _answer(self, problem: Problem) -> None:
+        """Answer in place of the application, and close when the client has had the time to read it."""
+        self._parting = True
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = problem.body.model_dump_json().encode()
+            headers = {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body)),
+                "Connection": "close",
+                **(problem.headers or {}),
+            }
+            response = h11.Response(status_code=problem.status, headers=list(headers.items()))
+            with suppress(h11.LocalProtocolError):  # the answer to HEAD has no body
+                for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+                    self.transport.write(self.conn.send(event) or b"")
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write_eof()
+        self._wait(PARTING_SECONDS)
+
+
+class _Steps(h11.Connection):
+    """HTTP that is read a number of parts at a time: a body of chunks of one byte would be tens of thousands."""
+
+    left = STEPS
+
+    def next_event(self) -> Any:
+        if not self.left:
+            return h11.NEED_DATA
+        self.left -= 1
+        return super().next_event()
