@@ -1,4 +1,4 @@
-"""Standard output and error that may be closed, full or read by nobody: text is lost then, never the work."""
+"""Standard output and error that may be closed, full or unread: text is lost then, never the work."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class _Unhindered(io.BufferedIOBase):
             if len(self._kept) + len(data) <= _KEPT:
                 self._kept += data
             else:
-                self._tell("nobody reads it")
+                self._tell("it is not read")
             self._hand_over()
         return len(data)
 
@@ -168,7 +168,7 @@ class _Unhindered(io.BufferedIOBase):
             time.sleep(0.02)
             self.flush()
         if self._kept:
-            self._tell("nobody reads it")
+            self._tell("it is not read")
 
     def end(self, close: Callable[[], None]) -> None:
         """Lose from now on what those write who still hold the stream."""
@@ -200,7 +200,7 @@ class _Unhindered(io.BufferedIOBase):
             now = time.monotonic()
             self._stuck_since = self._stuck_since or now
             if now - self._stuck_since > _PATIENCE:
-                self._tell("nobody reads it")
+                self._tell("it is not read")
         except OSError as error:
             self._kept.clear()
             self._tell(error.strerror or str(error))
@@ -223,7 +223,7 @@ def _sender(descriptor: int) -> tuple[Callable[[bytes], int], Callable[[], None]
         return lambda data: connection.send(data, socket.MSG_DONTWAIT), connection.close
     waits = stat.S_ISFIFO(kind) or os.isatty(descriptor)
     if waits:
-        with suppress(AttributeError, OSError):  # not Linux; nobody is at the other end; another user's terminal
+        with suppress(AttributeError, OSError):  # not Linux; the other end is closed; another user's terminal
             own = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
             return lambda data: os.write(own, data), lambda: os.close(own)
     own = os.dup(descriptor)

@@ -11,7 +11,7 @@ NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Byte = Annotated[int, Field(ge=0, le=255)]
-Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a typing error shall not ask for a terabyte
+Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a typing error must not ask for a terabyte
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Size = tuple[Side, Side]  # height and width
 

@@ -107,4 +107,4 @@ def test_a_batch_that_is_no_number_is_one_clear_error(
     with pytest.raises(SystemExit) as ended:
         main(["benchmark", str(colour_bundle), "--batch", batch])
     assert ended.value.code == 2
-    assert f"--batch {batch} is no list of numbers" in capsys.readouterr().err
+    assert f"--batch {batch} is not a list of numbers" in capsys.readouterr().err

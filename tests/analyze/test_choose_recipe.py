@@ -357,7 +357,7 @@ def test_what_is_no_folder_is_named_with_what_to_do(
     [
         (["."], "error: no class folders", "Put the images of each class"),
         ([".", "--data", "cat"], "error: `.` and --data cat are both", "Drop --data to train on `.`, or name a recipe"),
-        (["nonexistent"], "error: `nonexistent` is no packaged recipe", "`convsmith recipes` lists them"),
+        (["nonexistent"], "error: `nonexistent` is not a packaged recipe", "`convsmith recipes` lists them"),
         (["digits"], "error: --data is missing: `digits` is a recipe", "Add the folder of images with --data."),
     ],
 )

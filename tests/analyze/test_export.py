@@ -215,7 +215,9 @@ def test_a_link_to_an_export_leads_to_the_new_one(tmp_path: Path, colour_bundle:
     assert read_manifest(tmp_path / "real").format == "onnx-fp16"
 
 
-@pytest.mark.parametrize(("size", "said"), [((0, 512), r"0x512 is no size: `size\[0\]`"), ((64, 5000), r"size\[1\]")])
+@pytest.mark.parametrize(
+    ("size", "said"), [((0, 512), r"0x512 is not a size: `size\[0\]`"), ((64, 5000), r"size\[1\]")]
+)
 def test_a_size_that_is_none_is_one_clear_error(
     tmp_path: Path, pixel_bundle: Path, streets: Path, size: tuple[int, int], said: str
 ) -> None:

@@ -66,7 +66,7 @@ def test_a_segmentation_may_be_fixed_to_a_size(
     assert command("export", pixel_bundle, *options, "--size", "9x15") == 0
     assert "mIoU" in capsys.readouterr().out
     assert command("export", pixel_bundle, *options, "--size", "9") == 2
-    assert "--size 9 is no size" in capsys.readouterr().err
+    assert "--size 9 is not a size" in capsys.readouterr().err
 
 
 def test_code_of_a_bundle_runs_only_when_that_is_allowed(

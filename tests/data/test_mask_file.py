@@ -170,7 +170,7 @@ def test_the_error_says_which_of_many_values() -> None:
 
 def test_the_error_says_which_colours_are_no_class() -> None:
     why = refusal(mask_png(np.array([[(0, 0, 0), (9, 8, 7)]], np.uint8)))
-    assert why == "it holds the colours [9, 8, 7], which are no class in data.masks.colours"
+    assert why == "it holds the colours [9, 8, 7], which are not classes in data.masks.colours"
 
 
 def test_rgb_without_colours_is_refused() -> None:

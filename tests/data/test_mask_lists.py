@@ -105,4 +105,4 @@ def test_a_list_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "val.lst")
-    assert "val.lst is no file" in refusal(tmp_path, "x/b.jpg y/b.png", val="val.lst")
+    assert "val.lst is not a file" in refusal(tmp_path, "x/b.jpg y/b.png", val="val.lst")

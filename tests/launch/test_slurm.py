@@ -56,7 +56,7 @@ def test_a_dry_run_of_a_ladder_is_an_array_with_the_run_directories_of_ablate(tm
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--time", "3 days"], "--time 3 days is no time\nWrite 90m, 72h or 3d."),
+        (["--time", "3 days"], "--time 3 days is not a time\nWrite 90m, 72h or 3d."),
         (["--gpus", "8", "--processes", "4"], "--processes 4 with --gpus 8: each GPU has a process of its own"),
         (["--nodes", "3"], "batch.size=64 cannot be divided over 3 x 1 devices"),
         (["schedule.epoch=3"], "did you mean `schedule.epochs`?"),
@@ -71,7 +71,7 @@ def test_what_would_fail_after_hours_in_the_queue_fails_at_once(words: list[str]
 def test_where_there_is_no_slurm_the_error_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", "")
     images, out = str(tmp_path), str(tmp_path / "run")
-    with pytest.raises(ConvsmithError, match="this is no machine of a Slurm cluster"):
+    with pytest.raises(ConvsmithError, match="this is not a machine of a Slurm cluster"):
         CliRunner().invoke(app, ["launch", "slurm", "digits", "--data", images, "--out", out], catch_exceptions=False)
 
 

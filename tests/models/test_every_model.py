@@ -118,7 +118,7 @@ def test_images_that_do_not_fit_are_errors_that_say_why(name: str) -> None:
     def empty(*shape: int) -> Tensor:
         return torch.empty(shape, device="meta")
 
-    with pytest.raises(ConvsmithError, match=r"\[3, 64, 64\] is no batch of images: the model takes \[N, 3, H, W\]"):
+    with pytest.raises(ConvsmithError, match=r"\[3, 64, 64\] is not a batch of images: the model takes \[N, 3, H, W\]"):
         model(empty(3, 64, 64))
     with pytest.raises(ConvsmithError, match=r"takes 3 channels, the images have 1\nCreate it with in_channels=1\."):
         model(empty(2, 1, 64, 64))

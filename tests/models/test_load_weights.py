@@ -363,7 +363,7 @@ def test_tensors_without_plain_values_are_refused(tmp_path: Path, odd: Tensor, r
     ("source", "reason"),
     [
         ({0: torch.zeros(1)}, "its entry `0` is not named by a string"),
-        (state_dict() | {"conv1.weight": np.zeros(3)}, "its entry `conv1.weight` is no tensor but a ndarray"),
+        (state_dict() | {"conv1.weight": np.zeros(3)}, "its entry `conv1.weight` is not a tensor but a ndarray"),
         ({"linear.weight": 3}, "no state dict was found"),
         ({}, "no state dict was found"),
         (None, "a NoneType is neither a checkpoint file nor a state dict"),

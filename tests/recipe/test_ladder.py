@@ -88,7 +88,7 @@ def test_overrides_are_for_all_steps_and_no_change_of_one(tmp_path: Path) -> Non
         ("description: x\nsteps: [a]", ":2: `steps` must be a list of at least two recipes"),
         ("description: x\nsteps: a", ":2: `steps` must be a list of at least two recipes"),
         ("- a\n- b", " is not a ladder: a ladder is a mapping with `description` and `steps`"),
-        ("description: x\n\nsteps: [digits, digit]", ":3: `digit` is no packaged recipe; did you mean `digits`?"),
+        ("description: x\n\nsteps: [digits, digit]", ":3: `digit` is not a packaged recipe; did you mean `digits`?"),
         ("description: x\n\nsteps: [digits, gone.yaml]", ":3: there is no file "),
         ("description: x\n\nsteps: [digits, digits]", ":3: two steps are called `digits`"),
     ],
@@ -109,7 +109,7 @@ def test_a_problem_of_a_step_is_named_with_the_ladder_and_the_recipe(tmp_path: P
 
 def test_an_unknown_name_is_an_error_that_says_which_there_are() -> None:
     assert error_of("cifar1") == (
-        "`cifar1` is no packaged ladder; did you mean `cifar10`?\n"
+        "`cifar1` is not a packaged ladder; did you mean `cifar10`?\n"
         "There are cifar10 and resnet50-in1k; the name of a file of your own ends in .yaml."
     )
 

@@ -111,7 +111,7 @@ class TestExtends:
 
     def test_a_missing_packaged_parent_is_an_error_with_a_suggestion(self, tmp_path: Path) -> None:
         child = write(tmp_path, child="extends: resnet50-in2k")
-        assert "`resnet50-in2k` is no packaged recipe; did you mean `resnet50-in1k`?" in error_of(child)
+        assert "`resnet50-in2k` is not a packaged recipe; did you mean `resnet50-in1k`?" in error_of(child)
 
     @pytest.mark.parametrize("parent", ["null", "3", "[a.yaml, b.yaml]", "''"])
     def test_a_parent_is_one_name(self, tmp_path: Path, parent: str) -> None:
@@ -136,7 +136,7 @@ class TestFiles:
         assert "cannot be read" in error_of("a" * 5000 + ".yaml")
 
     def test_an_unknown_name_is_an_error_with_a_suggestion(self) -> None:
-        assert "`digit` is no packaged recipe; did you mean `digits`?" in error_of("digit")
+        assert "`digit` is not a packaged recipe; did you mean `digits`?" in error_of("digit")
 
     def test_a_file_may_have_a_name_in_any_script(self, tmp_path: Path) -> None:
         assert load_recipe(write(tmp_path, 食譜=WHOLE)).batch.size == 128

@@ -178,7 +178,7 @@ def test_one_problem_is_told_in_one_line_with_its_place(tmp_path: Path, text: st
         ),
         (
             "augment: {random_crop: null, random_scale_crop: {size: [8, 8], scale: [0.5, 1.25]}}",
-            "`augment.random_scale_crop`: scale reaches from 0.5 to 1.25, which is no whole number of steps of 0.1: "
+            "`augment.random_scale_crop`: scale reaches from 0.5 to 1.25, which is not a whole number of steps of 0.1: "
             "end it at 1.2, or set another scale_step",
         ),
         (

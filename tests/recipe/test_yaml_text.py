@@ -107,7 +107,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
         ("a: [1,\n 2", "my.yaml:2:3: while parsing a flow sequence, expected ',' or ']'"),
         ("a: 1\n--- \nb: 2", "my.yaml:2:1: expected a single document"),
         ("a: 1\nb: \x07", "my.yaml:2: YAML has no character U+0007"),
-        (r'"\ud800"', "my.yaml:1:1: half of a surrogate pair is no character"),
+        (r'"\ud800"', "my.yaml:1:1: half of a surrogate pair is not a character"),
         (r'"\U0011ffff"', "my.yaml is not YAML"),
         ("%YAML " + "9" * 5000 + ".1\n--- a", "my.yaml is not YAML"),
         (b"a: \xff", "my.yaml is not UTF-8 text: byte 3"),

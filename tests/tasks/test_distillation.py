@@ -220,5 +220,5 @@ def test_a_bundle_cannot_teach_features() -> None:
 
 @pytest.mark.parametrize("key", ["num_classes", "weights"])
 def test_a_teachers_options_are_further_ones(key: str) -> None:
-    with pytest.raises(ValueError, match=f"{key} is no option of a teacher"):
+    with pytest.raises(ValueError, match=f"{key} is not an option of a teacher"):
         spec(teacher={**TEACHER, "options": {key: 3}})

@@ -288,5 +288,5 @@ def test_a_list_for_another_number_of_outputs_is_refused(key: str, spec: Loss) -
 
 
 def test_a_loss_of_images_only_is_refused() -> None:
-    with pytest.raises(AssertionError, match="binary_cross_entropy is no loss of pixels"):
+    with pytest.raises(AssertionError, match="binary_cross_entropy is not a loss of pixels"):
         make_segmentation_loss(BinaryCrossEntropy(name="binary_cross_entropy"), None, True)

@@ -130,7 +130,7 @@ def ablate(
         data: folder of images, see `open_image_folder`.
         out: holds the runs and the results.
         overrides: changes to the recipe of every step.
-        announce: is told the number of a step, how many there are, and its name, before it is trained.
+        announce: called with the number of a step, how many there are, and its name, before it is trained.
 
     Raises:
         ConvsmithError: something in the ladder, the data or the directory must be put right.

@@ -104,7 +104,7 @@ def benchmark(
         threads: of the runtimes; None takes all cores of this process.
         seconds: for each row, after a warm-up; at least ten runs.
         allow_code: run bundles that may hold code, such as TorchScript, with the rights of this process.
-        progress: is told what is being measured.
+        progress: called with what is being measured.
 
     Raises:
         ConvsmithError: a bundle may hold code and that is not allowed, a bundle or an image cannot be used,

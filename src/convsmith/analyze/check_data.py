@@ -55,7 +55,7 @@ def check_data(recipe: Recipe, data: Path, progress: Callable[[int, int], None] 
     Args:
         recipe: says what the data are for, and how they are read.
         data: the folder.
-        progress: is told (samples done, samples in all) now and then.
+        progress: called with (samples done, samples in all) now and then.
 
     Raises:
         ConvsmithError: the folder cannot be opened as such data.

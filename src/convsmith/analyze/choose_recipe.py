@@ -58,7 +58,7 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
         overrides: what will be changed besides, of which `data` counts here.
 
     Raises:
-        ConvsmithError: it is no folder of images to learn from, or no image of the sample can be read.
+        ConvsmithError: it is not a folder of images to learn from, or no image of the sample can be read.
     """
     words = masks_of(data, overrides)
     if words is not None:

@@ -83,7 +83,7 @@ def distil(
         out: the student's run directory; a run that it holds is gone on with.
         overrides: changes to `student_recipe`, such as `schedule.epochs=30`.
         max_drop: see `quantize_bundle`.
-        progress: is told what is done after the training.
+        progress: called with what is done after the training.
 
     Raises:
         ConvsmithError: the teacher cannot teach, or what `train` and `quantize_bundle` raise.

@@ -73,7 +73,7 @@ def evaluate_bundle(
             training; or another one, judged by `data/val/LABEL/*` where there is a `val`, else by `data/LABEL/*` (see
             `evaluate_masks` for segmentation).
         batch_size: images of a classifier in one forward pass; it changes speed, not results.
-        progress: is told how many images are done, of how many.
+        progress: called with how many images are done, of how many.
         boundary: of segmentation, measure Boundary IoU too.
         looking: of segmentation, how to look at images instead of the bundle's own way, see `Bundle.looking`.
         allow_code: run a bundle that may hold code, such as TorchScript, with the rights of this process.

@@ -62,7 +62,7 @@ def evaluate_masks(
         data: the folder that the bundle was trained on, of which only the validation images are judged; or another
             one of the same layout, judged by its validation part, or by its training part where it has none.
         boundary: measure Boundary IoU too.
-        progress: is told how many images are done, of how many.
+        progress: called with how many images are done, of how many.
 
     Raises:
         ConvsmithError: the data cannot be used, have other classes, or not one image can be read.

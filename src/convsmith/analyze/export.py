@@ -57,7 +57,7 @@ def export(
         size: of segmentation: fix the height and width of what the model looks at. Larger images are then looked at
             through windows of that size, smaller ones are padded with black.
         images: how many images prove it; None: 256, or fewer large ones.
-        progress: is told how many of them are done, of how many.
+        progress: called with how many of them are done, of how many.
 
     Returns:
         `format`, `path`, `bytes` of the files, `made_of` (`torch` or `onnx`) and `parity`, as the manifest states it.
@@ -180,13 +180,13 @@ def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
         window = Window(size=size)
     except ValidationError as error:
         height, width = size
-        raise ConvsmithError(f"--size {height}x{width} is no size", first_problem(error, Window)) from error
+        raise ConvsmithError(f"--size {height}x{width} is not a size", first_problem(error, Window)) from error
     preprocess = manifest.preprocess.model_copy(update={"window": window})
     return manifest.model_copy(update={"preprocess": preprocess, "one_size": True})
 
 
 def _versions() -> dict[str, str]:
-    """Of what takes part in an export, as far as it is installed."""
+    """Versions of what takes part in an export, as far as it is installed."""
     found = {}
     for package in _PACKAGES:
         try:

@@ -82,7 +82,7 @@ def find_lr(
         start: `optimizer.lr` of the first step.
         end: of the last one.
         steps: most optimizer steps to take.
-        progress: is told how many steps are done, of how many.
+        progress: called with how many steps are done, of how many.
 
     Raises:
         ConvsmithError: recipe, data or a number cannot be used, `out` holds a run, or the loss diverges at once.

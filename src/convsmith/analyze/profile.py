@@ -40,7 +40,7 @@ class Row:
     """One operator or module; times are seconds of a step.
 
     Attributes:
-        name: the operator, or the module's path in the model: `(optimizer)` and `(all else)` are no modules.
+        name: the operator, or the module's path in the model: `(optimizer)` and `(all else)` are not modules.
         kind: the class of the module; empty for operators.
         seconds: computing, without the operators or modules in it.
         forward: the part of it in the forward pass; for operators all of it.
@@ -129,7 +129,7 @@ def profile_training(
         out: folder for `profile.json`, `trace.json`, which chrome://tracing and ui.perfetto.dev show, and, where bad
             files are skipped, `bad_files.txt`.
         steps: how many to time.
-        progress: is told how many steps are done, of how many.
+        progress: called with how many steps are done, of how many.
 
     Raises:
         ConvsmithError: recipe, data or number cannot be used, or `out` holds a run.

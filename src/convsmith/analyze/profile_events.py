@@ -122,7 +122,7 @@ def gather_times(events: Iterable[Any], on_gpu: bool) -> Times:
 
 
 def _walk(roots: Iterable[Any], made_by: dict[int, str], visit: Callable[[Any, str, bool], None]) -> None:
-    """Visit every event with whom it belongs to, and whether in the backward pass."""
+    """Visit every event with the module it belongs to, and whether in the backward pass."""
     waiting = [(event, REST, False) for event in reversed(list(roots))]
     while waiting:
         event, owner, backward = waiting.pop()
@@ -138,5 +138,5 @@ def _walk(roots: Iterable[Any], made_by: dict[int, str], visit: Callable[[Any, s
 
 
 def _is_operator(event: Any) -> bool:
-    """Whether it computes, and is no mark of Python's or of the autograd engine's."""
+    """Whether it computes, and is not a mark of Python's or of the autograd engine's."""
     return not (event.is_user_annotation or event.name.startswith(_BACKWARD))

@@ -47,7 +47,7 @@ def prove(
         data: what `evaluate` takes, or a folder of images without labels.
         tolerance: how far they may be apart.
         images: at most so many are taken, evenly of all.
-        progress: is told how many images are done, of how many.
+        progress: called with how many images are done, of how many.
 
     Returns:
         What `Parity.figures` does; with labels also `top1` or `miou` of the artefact, and `trained_top1` or

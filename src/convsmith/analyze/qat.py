@@ -45,7 +45,7 @@ def quantize_by_training(
             gone on with if it is there.
         overrides: changes to `int8_recipe`, such as `schedule.epochs=5`.
         target: the processors that it is for; None: any x86.
-        progress: is told what is done after the training.
+        progress: called with what is done after the training.
 
     Raises:
         ConvsmithError: there is no run around the bundle, it is INT8 already, data or overrides do not go with it, or

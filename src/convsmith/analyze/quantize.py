@@ -41,7 +41,7 @@ def quantize(
         max_drop: with `static`, points of the recipe's metric that the held-out images may lose; None: 0.1.
         images: with `static`, how many to calibrate with; None: 512.
         seed: with `static`, chooses those images; None: 0.
-        progress: is told what is done.
+        progress: called with what is done.
 
     Raises:
         ConvsmithError: an argument goes with another method, or what the method raises.

@@ -25,7 +25,7 @@ class ClassificationResults:
         self._log_likelihoods: list[NDArray[np.float64]] = []
 
     def update(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
-        """Take in logits [N, K] and class indices [N]. Of equal logits the lower class index counts as higher.
+        """Take in logits [N, K] and class indices [N]. Between equal logits the lower class index counts as higher.
 
         What is kept is copied, a few numbers for each image: a view would keep its batch in memory.
         """

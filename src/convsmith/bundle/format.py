@@ -198,7 +198,7 @@ def write_bundle(
         one_size: a segmentation model takes images of one size only, that of `preprocess.window`.
 
     Raises:
-        ConvsmithError: the arguments are no bundle, or it cannot be written.
+        ConvsmithError: the arguments do not make a bundle, or it cannot be written.
     """
     files = {MODEL: model} if isinstance(model, bytes) else model
     values = {
@@ -241,7 +241,7 @@ def write_bundle(
 
 
 def _without_folders(section: dict[str, Any]) -> dict[str, Any]:
-    """A recipe whose weights and teachers, where they are absolute paths, are told by name: the rest is the maker's."""
+    """A recipe whose weights and teachers are names where they were absolute paths: the rest is the maker's."""
     plain = {}
     for key, value in section.items():
         if isinstance(value, dict):

@@ -158,7 +158,7 @@ class Bundle:
         """The same bundle that looks at images otherwise: `scales`, `flip` and the other keys of `preprocess`.
 
         Raises:
-            ConvsmithError: it is no bundle for segmentation, or there is no such key or value.
+            ConvsmithError: it is not a bundle for segmentation, or there is no such key or value.
         """
         spec = self.manifest.preprocess
         if spec.only_size():

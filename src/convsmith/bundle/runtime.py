@@ -66,7 +66,7 @@ class OnnxRuntime:
 
 
 def session_options(threads: int) -> SessionOptions:
-    """How onnxruntime is told to run every model here, on so many threads."""
+    """Options with which onnxruntime runs every model here, on so many threads."""
     from onnxruntime import SessionOptions
 
     options = SessionOptions()

@@ -33,9 +33,9 @@ def segment(
 ) -> NDArray[np.uint8]:
     """The class of each pixel, [H, W], of RGB pixels [H, W, 3] in 0 to 255.
 
-    Of equal scores the lower class wins. Resized images are rounded to bytes, and what windows show beyond the border
-    is black. Scores of the image's own size are made for some rows at a time only, and what windows show is kept as
-    long as others overlap it, so that a large image costs little more memory than what the model looks at.
+    Between equal scores the lower class wins. Resized images are rounded to bytes, and what windows show beyond the
+    border is black. Scores of the image's own size are made for some rows at a time only, and what windows show is kept
+    as long as others overlap it, so that a large image costs little more memory than what the model looks at.
 
     Args:
         run: gets uint8 [1, 3, h, w]; normalisation is part of the model.

@@ -133,7 +133,7 @@ def from_runs(runs: list[list[int]], size: tuple[int, int]) -> NDArray[np.uint8]
     """The mask [H, W] of `to_runs`, where `size` is height and width.
 
     Raises:
-        ConvsmithError: these are no runs, or they do not fill the size.
+        ConvsmithError: these are not runs, or they do not fill the size.
     """
     try:
         pairs = np.array(runs)

@@ -17,8 +17,7 @@ class SegmentationResults:
     """Counts pixels of predicted and true masks, image by image at their original size.
 
     Pixels whose target is `IGNORED` (255) count nowhere. The figures are HRNet's (lib/core/function.py), so a class
-    that never occurs counts as 0 in the means over classes. Its other habit, to pass over targets that are no class, is
-    not kept: they are an error.
+    that never occurs counts as 0 in the means over classes. Unlike there, targets that are not a class are an error.
 
     Args:
         num_classes: K, at most 255.
@@ -37,7 +36,7 @@ class SegmentationResults:
         """Take in the predicted and the true classes of one image, both [H, W].
 
         Raises:
-            ConvsmithError: they differ in size, are no bytes, or hold a value that is no class.
+            ConvsmithError: they differ in size, are not bytes, or hold a value that is not a class.
         """
         if prediction.shape != target.shape or prediction.dtype != np.uint8 or target.dtype != np.uint8:
             raise ConvsmithError(
@@ -166,8 +165,8 @@ def _boundary_counts(prediction: NDArray[np.uint8], target: NDArray[np.uint8], n
 def _boundary(mask: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
     """Where the square of 2 width + 1 pixels around a pixel is not all of the pixel's class, or not all in the image.
 
-    Of all classes at once: what remains after each class is eroded by the square are the places whose square holds no
-    change of class. Whether there is one is told by running counts of changes, first along the rows, then the columns.
+    For all classes at once: what remains after each class is eroded by the square are the places whose square holds no
+    change of class. Running counts of changes find them, first along the rows, then the columns.
     """
     along_row = _changes_nearby(mask, np.zeros(mask.shape, np.bool_), width)
     return np.ascontiguousarray(_changes_nearby(mask.T, along_row.T, width).T)

@@ -66,7 +66,7 @@ def benchmark(
 def _batches(text: str) -> list[int]:
     numbers = text.split(",")
     if not all(number.strip().isdecimal() and int(number) for number in numbers):
-        raise ConvsmithError(f"--batch {text} is no list of numbers", fix="Such as --batch 1,8,32.")
+        raise ConvsmithError(f"--batch {text} is not a list of numbers", fix="Such as --batch 1,8,32.")
     return [int(number) for number in numbers]
 
 

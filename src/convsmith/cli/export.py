@@ -80,5 +80,5 @@ def export(
 def _size(text: str) -> tuple[int, int]:
     height, _, width = text.partition("x")
     if not (height.isdecimal() and width.isdecimal()):
-        raise ConvsmithError(f"--size {text} is no size", fix="Give height and width in pixels, such as 512x1024.")
+        raise ConvsmithError(f"--size {text} is not a size", fix="Give height and width in pixels, such as 512x1024.")
     return int(height), int(width)

@@ -112,5 +112,5 @@ def slurm(
 def _minutes(text: str) -> int:
     number, unit = text[:-1], text[-1:]
     if not number.isdecimal() or unit not in "mhd" or not int(number):
-        raise ConvsmithError(f"--time {text} is no time", fix="Write 90m, 72h or 3d.")
+        raise ConvsmithError(f"--time {text} is not a time", fix="Write 90m, 72h or 3d.")
     return int(number) * {"m": 1, "h": 60, "d": 24 * 60}[unit]

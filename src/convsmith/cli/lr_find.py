@@ -28,7 +28,7 @@ def lr_find(
 ) -> None:
     """Look for a learning rate: train some steps with rates that grow, and see where the loss falls and diverges.
 
-    It is no run: no weights are kept, and no run is changed.
+    It is not a run: it keeps no weights and changes no run.
 
     Example: convsmith lr-find resnet18-folder --data photos/
     """

@@ -159,7 +159,7 @@ def _free_stem(name: str, taken: set[str]) -> str:
 
 
 def _print_names_as_they_are() -> None:
-    """A name whose bytes are no text comes out as it went in."""
+    """A name whose bytes are not text comes out as it went in."""
     import io
     import sys
 

@@ -29,7 +29,7 @@ def profile(
 ) -> None:
     """Say where the time of a training step goes: by operator, by module, and what bounds it.
 
-    It is no run: no weights are kept, and no run is changed. Open trace.json in chrome://tracing or ui.perfetto.dev.
+    It is not a run: it keeps no weights and changes no run. Open trace.json in chrome://tracing or ui.perfetto.dev.
 
     Example: convsmith profile resnet18-folder --data photos/
     """

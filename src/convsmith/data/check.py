@@ -83,7 +83,7 @@ def look(
         samples: what to look at.
         decode: read all of each file, or headers and masks only.
         known: what an earlier look, as deep, told; it counts for files of the same name, size and time.
-        progress: is told (samples done, samples in all) now and then, in this thread; answers whether to go on.
+        progress: called with (samples done, samples in all) now and then, in this thread; answers whether to go on.
         processes: how many there may be; None: one for each core.
 
     Returns:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# Of bytes, as in MXNet's RandomLighting, which ResNeSt was trained with: a row for each of red, green and blue.
+# In bytes, as in MXNet's RandomLighting, which ResNeSt was trained with: a row for each of red, green and blue.
 EIGENVALUES = torch.tensor([55.46, 4.794, 1.148])
 EIGENVECTORS = torch.tensor([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 

@@ -80,7 +80,7 @@ def val_loader(
 ) -> DataLoader[Batch]:
     """Each sample once, in order; the last batch may be short.
 
-    A bad sample is named in `Batch.bad` and left out. Of several processes, each has every `world_size`-th batch from
+    A bad sample is named in `Batch.bad` and left out. Each of several processes has every `world_size`-th batch from
     the `rank`-th on: all of them together see each sample once.
     """
     batches = [range(first, min(first + batch_size, len(samples))) for first in range(0, len(samples), batch_size)]
@@ -229,7 +229,7 @@ def worker_deaths_are_told() -> Iterator[None]:
 _DEATH = re.compile(r"DataLoader worker \((pid.*)")
 
 
-# Of a semaphore and of a tensor that find no room, and of torch where a process dies of it.
+# Said where a semaphore or a tensor finds no room, and by torch where a process dies of it.
 _NO_SHARED_MEMORY = re.compile(
     "No space left on device|Read-only file system|unable to .*shared memory|out of shared memory"
 )

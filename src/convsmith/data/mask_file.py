@@ -35,7 +35,7 @@ class MaskRules:
     Args:
         values: by value, 0 to 65535, its class in 0 to 254, or 255 where it does not count.
         ignore_index: a value that does not count unless `values` has it.
-        ignore_others: whether values and colours that are no class do not count either, instead of being an error.
+        ignore_others: whether values and colours that are not a class do not count either, instead of being an error.
         colours: all different; None where no file is RGB.
     """
 
@@ -61,7 +61,7 @@ class MaskRules:
         """Classes `[H, W]`, 255 where a pixel does not count, of values `[H, W]` or colours uint8 `[H, W, 3]`.
 
         Raises:
-            ImageError: colours without a table, or what is no class; it names the mask and the first of them.
+            ImageError: colours without a table, or what is not a class; it names the mask and the first of them.
         """
         if pixels.ndim == 3 and self._codes is None:
             raise _unusable(
@@ -91,7 +91,7 @@ class MaskRules:
 
     def _what_is_wrong(self, pixels: NDArray[Any]) -> str:
         if pixels.ndim == 2:
-            return f"it holds the colours {_shown(colours_of(pixels))}, which are no class in data.masks.colours"
+            return f"it holds the colours {_shown(colours_of(pixels))}, which are not classes in data.masks.colours"
         wrong = np.unique(pixels).tolist()
         return f"it holds the value{'s' * (len(wrong) > 1)} {_shown(wrong)}, not only {_ranges(self._known)}"
 
@@ -114,7 +114,7 @@ def decode_mask(data: bytes, rules: MaskRules, name: str = "mask") -> NDArray[np
 
     Raises:
         ImageTooLarge: more than `decode.MAX_PIXELS` pixels.
-        ImageError: not a PNG, damaged, or with values or colours that are no class.
+        ImageError: not a PNG, damaged, or with values or colours that are not a class.
     """
     with open_image(data, name) as image:
         return rules.classes_of(_pixels(image, name), name)
@@ -154,7 +154,7 @@ def pixels_in(mask: Content) -> NDArray[Any]:
 
 
 def is_of_colours(mask: Content) -> bool:
-    """Whether a mask is RGB, by its header. ImageError where it is no image."""
+    """Whether a mask is RGB, by its header. ImageError where it is not an image."""
     with open_image(mask.read(), mask.name) as image:
         return image.mode in ("RGB", "RGBA")
 

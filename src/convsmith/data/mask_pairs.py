@@ -31,7 +31,7 @@ def find_pairs(root: Path, masks: Masks, parts: str, others: Counter[str]) -> li
         root: the data folder.
         masks: the recipe's section, which says where parts are.
         parts: names of parts, or list files (.lst, .txt) relative to `root`.
-        others: is told the files that are not images, by kind.
+        others: called with the files that are not images, by kind.
 
     Raises:
         ConvsmithError: a part or a list is not there or empty, an image has no mask, or a mask no image.
@@ -184,7 +184,7 @@ def _existing(root: Path, list_name: str, pairs: Sequence[Pair]) -> list[Pair]:
 def _lines(path: Path) -> list[bytes]:
     """The lines of a list file that are not blank, at least one."""
     if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise ConvsmithError(f"{printable(path)} is no file", "it would have to list images and masks")
+        raise ConvsmithError(f"{printable(path)} is not a file", "it would have to list images and masks")
     try:
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:

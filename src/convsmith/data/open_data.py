@@ -70,7 +70,7 @@ def data_of_bundle(manifest: Manifest, root: Path, *, hold_out: bool | None = No
 def judged_by(manifest: Manifest, root: Path) -> tuple[Samples, bool]:
     """What a bundle is judged by, and whether its training held that out.
 
-    Of the data that it was trained on these are the validation samples; of others, see `Opener.labelled`.
+    For the data that it was trained on these are the validation samples; for others, see `Opener.labelled`.
 
     Raises:
         ConvsmithError: the data cannot be used, or have classes that are not the bundle's.

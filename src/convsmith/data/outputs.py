@@ -1,4 +1,4 @@
-"""Folders that convsmith wrote are no data, wherever they lie; and it writes none where they would become data."""
+"""Folders that convsmith wrote are not data, wherever they lie; and it writes none where they would become data."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def count_pixels(
     Args:
         pairs: the files; only the masks are read.
         num_classes: K.
-        progress: is told (masks done, masks in all) now and then, in this thread.
+        progress: called with (masks done, masks in all) now and then, in this thread.
 
     Raises:
         ImageError: a mask cannot be read.

@@ -85,7 +85,7 @@ def answer() -> None:
         try:
             pickle.dump(said, answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
-        except BrokenPipeError:  # nobody is left to hear it
+        except BrokenPipeError:  # the reader has gone
             os._exit(0)
 
 

@@ -45,7 +45,7 @@ def resized_part(sample: Sample, sizes: Sequence[Size], box: Box, mode: Interpol
 
     torchvision resizes bytes first across, then down, and rounds in between. So does this, with the columns and rows
     only that the box needs. A processor on which torchvision resizes otherwise (bilinear without a filter where there
-    is no AVX2) may give an image levels that differ by 1 from those of the whole.
+    is without AVX2) may give an image levels that differ by 1 from those of the whole.
 
     Args:
         sample: all of it; a mask is resized by nearest, whose rounding is OpenCV's.

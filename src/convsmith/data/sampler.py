@@ -22,7 +22,7 @@ class Position(NamedTuple):
 
     epoch: int
     position: int
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls here
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not called here
 
 
 def used_samples(sampling: Sampling, targets: Indices, seed: int) -> Indices:
@@ -81,7 +81,7 @@ class StepSampler(Sampler[list[Position]]):
     """The micro-batches of one rank, one after another, from `first_step` to `last_step`, across epochs.
 
     Step s takes the `effective_batch` positions from `(s % steps_per_epoch) * effective_batch` of epoch
-    `first_epoch + s // steps_per_epoch`. Of those, micro-batch m of rank r takes every
+    `first_epoch + s // steps_per_epoch`. Among those, micro-batch m of rank r takes every
     `(world_size * accumulation)`-th, from `m * world_size + r` on: all ranks together
     see what one rank would see alone, and the copies of repeated augmentation, which follow each other, come into
     different micro-batches as in torchvision's RASampler. Positions from the epoch's last sample on wrap around to its
@@ -123,7 +123,8 @@ class StepSampler(Sampler[list[Position]]):
         if not len(targets) or steps_per_epoch < 1 or per_device_batch < 1:
             raise ValueError("the samples, steps_per_epoch and per_device_batch must be at least 1")
         if effective_batch < 1 or effective_batch % (per_device_batch * world_size):
-            raise ValueError(f"effective_batch {effective_batch} is no multiple of {per_device_batch} x {world_size}")
+            devices = f"{per_device_batch} x {world_size}"
+            raise ValueError(f"effective_batch {effective_batch} is not a multiple of {devices}")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} of {world_size}")
         if not 0 <= first_step <= last_step:

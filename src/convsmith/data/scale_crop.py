@@ -49,12 +49,12 @@ def random_scale(crop: RandomScaleCrop) -> float:
 
 
 def size_of_side(size: Size, side: int, wanted: int) -> Size:
-    """Height and width, at least 1, of an image one of whose sides shall have another length.
+    """Height and width, at least 1, of an image one of whose sides gets another length.
 
     Args:
         size: its height and width.
         side: the length of one side.
-        wanted: what this shall be; the other side is rounded half up.
+        wanted: what this side becomes; the other side is rounded half up.
     """
     height, width = (max(1, int(length * wanted / side + 0.5)) for length in size)
     return height, width

@@ -84,7 +84,7 @@ def write_digit_scenes(out: Path, train: int = TRAIN, val: int = VAL, size: Size
 
 
 def _paths(part: str, number: int) -> tuple[Path, Path]:
-    """Of the image and of the mask."""
+    """Paths of the image and of the mask."""
     return Path("images", part, f"{number:04}.jpg"), Path("masks", part, f"{number:04}.png")
 
 

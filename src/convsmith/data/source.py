@@ -26,7 +26,7 @@ class Opener:
             there are no validation data; None holds nothing out.
         labelled: gives what a trained model is judged by where it has not been trained on these data, from the path,
             the section, and the model's classes, whose order numbers the targets.
-        doubt: refuses what is more likely to be data of another task; asked where nobody has looked at the data yet.
+        doubt: refuses what is more likely to be data of another task; asked before anything has looked at the data.
     """
 
     open: Callable[[Path, Data, float | None], DataSet]

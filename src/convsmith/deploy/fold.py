@@ -121,7 +121,7 @@ def _operands(node: ir.Node) -> tuple[ir.Value | None, Array | None]:
 
 
 def _constant(value: ir.Value | None) -> Array | None:
-    """Of an initializer, in float64: a factor more shall not round twice."""
+    """Values of an initializer, in float64, so that a further factor does not round twice."""
     if value is None or value.const_value is None:
         return None
     return value.const_value.numpy().astype(np.float64)

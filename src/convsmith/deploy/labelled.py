@@ -158,4 +158,4 @@ Progress = Callable[[str, int, int], None]
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:
-    """Nobody is told."""
+    """Report to nothing."""

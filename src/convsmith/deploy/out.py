@@ -13,7 +13,7 @@ from convsmith.storage import TEMPORARY
 
 
 def check_out(out: Path, reads: Iterable[Path], data: Path) -> None:
-    """Refuse to write where nothing can be written, or to replace what is no artefact or what the artefact is made of.
+    """Refuse to write where nothing can be written, or to replace anything but an artefact that is not its own source.
 
     Nor may it lie among the images of the data, where it would be taken for some of them.
 

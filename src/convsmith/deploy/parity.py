@@ -86,7 +86,7 @@ class Parity:
         self._largest = max(self._largest, float(np.abs(expected).max()))
         self._total += float(difference.sum(dtype=np.float64))
         self._values += difference.size
-        with np.errstate(invalid="ignore", over="ignore"):  # of what is no number, which `figures` refuses
+        with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite, which `figures` refuses
             # what is added to all logits of a pixel changes nothing
             signal, noise = (x - x.mean(axis=1, keepdims=True) for x in (expected, expected - exported))
             self._signal += float(np.square(signal).sum(dtype=np.float64))
@@ -96,7 +96,7 @@ class Parity:
         self._answers += same.size
 
     def distance(self) -> dict[str, float]:
-        """Of the logits `max_abs_diff`, `mean_abs_diff` and `snr_db`, the signal-to-noise ratio: 200 if equal."""
+        """The logits' `max_abs_diff`, `mean_abs_diff` and `snr_db`, the signal-to-noise ratio: 200 if equal."""
         ratio = _MOST_DB
         if self._noise != 0:
             ratio = 10 * math.log10(max(self._signal / self._noise, _TINY))

@@ -323,7 +323,7 @@ def _layer(node: NodeProto) -> str:
 
 
 def _scope(scopes: str) -> str:
-    """The last but one of the exporter's scopes; nothing where the text, which is anyone's, is no list of names."""
+    """The last but one of the exporter's scopes; nothing where the text, which is anyone's, is not a list of names."""
     try:
         names = ast.literal_eval(scopes)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):

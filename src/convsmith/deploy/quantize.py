@@ -146,7 +146,7 @@ def quantize_bundle(
         max_drop: points of `metric_of` that the held-out images may lose (method `static`).
         images: how many to calibrate with; fewer where the training images are not twice as many (likewise).
         seed: chooses those images; the same seed gives the same bytes (likewise).
-        progress: is told what is done.
+        progress: called with what is done.
 
     Raises:
         ConvsmithError: bundle or data cannot be used, `out` is or holds one of them or anything but a bundle, the
@@ -250,7 +250,7 @@ def measure(
         exact: the float ONNX model.
         int8: the INT8 ONNX model.
         val: the validation images.
-        progress: is told what is done.
+        progress: called with what is done.
         target: the processors that the INT8 model is for.
     """
     exact_said, int8_said = (

@@ -20,7 +20,7 @@ _ROUNDS = 5
 
 @dataclass(frozen=True)
 class Speed:
-    """Of inference alone.
+    """Measurements of inference alone.
 
     Attributes:
         latency_ms: median time of one image.

@@ -82,7 +82,7 @@ def quantize_static(
         calibration: images whose activations give the ranges.
         held_out: other images, by which rule and layers are chosen.
         max_drop: points of `metric_of`.
-        progress: is told what is done.
+        progress: called with what is done.
         target: which processors it is for; None: any x86, or only those like this one where that form loses more than
             `max_drop` and theirs does not.
 
@@ -181,7 +181,7 @@ class _Search:
         return model, compare(self.manifest, self.exact, outcome)
 
     def _signal_to_noise(self) -> dict[str, float]:
-        """Of the logits, with each layer alone in INT8."""
+        """Signal-to-noise of the logits, with each layer alone in INT8."""
         _, height, width = self.held_out[0][0].shape
         some = self.held_out[: max(2, _SENSITIVITY_PIXELS // (height * width))]
 

@@ -85,8 +85,8 @@ def run_all(
         manifest: of the float bundle.
         content: an ONNX model.
         images: at least one.
-        progress: is told how many are done.
-        what: what it is told that this is.
+        progress: called with how many are done.
+        what: the name of this work that it is called with.
     """
     runtime = OnnxRuntime(content)
     logits: list[NDArray[np.float32]] = []
@@ -119,7 +119,7 @@ def run_all(
 
 
 def _thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Of maps [N, K, H, W] each eighth row and column; logits of images as they are."""
+    """Each eighth row and column of maps [N, K, H, W]; logits of images as they are."""
     return logits[..., ::_STRIDE, ::_STRIDE].copy() if logits.ndim == 4 else logits
 
 

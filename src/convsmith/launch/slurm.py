@@ -1,7 +1,7 @@
 """A training as a Slurm job, by submitit.
 
-Slurm starts each process as a task of its own, which finds out from Slurm's variables what torchrun would have told it.
-So a signal reaches every process, with nobody between who has to pass it on, and it is Slurm that starts a lost job
+Slurm starts each process as a task of its own, which finds out from Slurm's variables what torchrun would have set.
+So a signal reaches every process, with nothing between that has to pass it on, and Slurm itself starts a lost job
 again, on machines that are well. The command that a task runs goes on where it was: a requeue is all it takes.
 """
 
@@ -38,7 +38,7 @@ class Resources:
         cpus: cores of each process.
         minutes: time limit.
         partition: None leaves it to Slurm.
-        grace: seconds before the limit that the job is told to save.
+        grace: seconds before the limit at which the job gets the signal to save.
         max_requeues: how often at most a job queues again whose time was up, or whose memory was too small.
         more: further options of sbatch by name; True for those without a value.
     """
@@ -80,7 +80,7 @@ def submit(commands: Sequence[Sequence[str]], resources: Resources, folder: Path
     if shutil.which("sbatch") is None:
         raise ConvsmithError(
             "sbatch is not to be found",
-            "this is no machine of a Slurm cluster",
+            "this is not a machine of a Slurm cluster",
             "Give the command on a login node; --dry-run prints the script anywhere.",
         )
     executor = submitit.SlurmExecutor(folder)
@@ -139,7 +139,7 @@ class Task:
         return {
             **{ours: os.environ[slurms] for ours, slurms in names.items()},
             "LOCAL_WORLD_SIZE": str(self.local_size),
-            # Of the first machine, where the script runs. A node's name need not be one that the network knows.
+            # The first machine's, where the script runs. A node's name need not be one that the network knows.
             "MASTER_ADDR": os.environ["SLURM_LAUNCH_NODE_IPADDR"],
             "MASTER_PORT": str(_PORTS[int(os.environ["SLURM_JOB_ID"]) % len(_PORTS)]),
         }

@@ -109,8 +109,8 @@ def meeting_point(world: World) -> tuple[str, int]:
 def _numbers(names: tuple[str, ...]) -> tuple[int, int, int, int, bool] | None:
     """Rank, size, local rank and local size by these variables, and whether the last two are known; None for one alone.
 
-    Of torchrun's, one that is there alone is an error: somebody wanted more than one process. Of the others, ranks and
-    sizes are set together.
+    One of torchrun's that is there alone is an error: somebody wanted more than one process. Other launchers set ranks
+    and sizes together.
     """
     given = {name: os.environ[name].strip() for name in names if name in os.environ}
     rank, size, local_rank, local_size = names

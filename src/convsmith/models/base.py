@@ -15,7 +15,7 @@ from convsmith.models.checkpointing import Recomputing
 
 
 def check_counts(**counts: Any) -> None:
-    """Refuse what is no whole number of at least 1.
+    """Refuse what is not a whole number of at least 1.
 
     Raises:
         ConvsmithError: it names the argument.
@@ -64,23 +64,23 @@ class VisionModel(nn.Module, ABC):
     def forward_features(self, x: Tensor) -> Tensor:
         """Features that the head works on, from images [N, C, H, W].
 
-        Of a classifier they are [N, D], and its one linear layer makes logits of them. Of a segmentation model they are
+        A classifier's are [N, D], and its one linear layer makes logits of them. A segmentation model's are
         the maps that the last convolution sees; of HRNet's, whose heads have further layers, those that go into them.
 
         Raises:
-            ConvsmithError: the images are no such batch, have another number of channels, are no floats, or are too
+            ConvsmithError: the images are not such a batch, have another number of channels, are not floats, or are too
                 small.
         """
 
     @abstractmethod
     def block_prefixes(self) -> list[tuple[str, ...]]:
-        """Of each layer id, from the input (the stem, 0) to the output, how the names of its parameters begin.
+        """Prefixes of parameters' names for each layer id, from the input (the stem, 0) to the output.
 
         A name that no prefix fits is the head's. The last letter of a prefix is the dot after a module's name.
         """
 
     def layer_ids(self) -> dict[str, int]:
-        """Of each parameter, how deep it lies: 0 in the stem, one more for each block, the most in the head."""
+        """Depth of each parameter: 0 in the stem, one more for each block, the most in the head."""
         prefixes = self.block_prefixes()
 
         def layer_id(name: str) -> int:
@@ -101,7 +101,7 @@ class VisionModel(nn.Module, ABC):
         """Replace the layers that give logits by new ones for `num_classes` classes, initialised as in a new model.
 
         Raises:
-            ConvsmithError: `num_classes` is no whole number of at least 1.
+            ConvsmithError: `num_classes` is not a whole number of at least 1.
         """
         check_counts(num_classes=num_classes)
         for path in self.heads:
@@ -130,7 +130,7 @@ class VisionModel(nn.Module, ABC):
         channels, smallest = self.in_channels, self.smallest_side
         if x.ndim != 4:
             raise ConvsmithError(
-                f"a tensor of shape {list(x.shape)} is no batch of images",
+                f"a tensor of shape {list(x.shape)} is not a batch of images",
                 f"the model takes [N, {channels}, H, W]",
                 "A single image becomes a batch by `image[None]`.",
             )

@@ -70,7 +70,7 @@ def build(name: str, num_classes: int | None, pretrained: bool, options: Mapping
             fix=f"`convsmith models '{library}/*'` lists them.",
         )
     if "pretrained" in options:
-        raise ConvsmithError(f"`pretrained` is no option of `{name}`", fix="Ask for weights: `pretrained`.")
+        raise ConvsmithError(f"`pretrained` is not an option of `{name}`", fix="Ask for weights: `pretrained`.")
     try:
         return _LIBRARIES[library](inner, num_classes, pretrained, dict(options))
     except OSError as error:

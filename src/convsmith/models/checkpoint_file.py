@@ -122,7 +122,7 @@ def _unusable(name: object, value: object) -> str | None:
     """Why an entry of a state dict is an error: it has values, but they cannot be copied."""
     if not isinstance(value, Tensor):
         kind = type(value).__name__
-        return f"is no tensor but a {kind}" if kind == "ndarray" else None
+        return f"is not a tensor but a {kind}" if kind == "ndarray" else None
     if not isinstance(name, str):
         return "is not named by a string"
     if value.layout != torch.strided:

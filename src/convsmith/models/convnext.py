@@ -24,7 +24,7 @@ class LayerNorm2d(nn.LayerNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, H, W] to the same shape."""
-        # Of a channels_last map the permutation is a view, so the fused kernel runs with no copy.
+        # The permutation of a channels_last map is a view, so the fused kernel runs with no copy.
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 

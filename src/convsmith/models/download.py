@@ -43,7 +43,7 @@ def verified(file: Path, sha256: str | None) -> Path:
     """`file`, which is here already, if it is the right one.
 
     Raises:
-        ConvsmithError: its SHA-256 does not begin with `sha256`; or without one, it is no whole torch checkpoint.
+        ConvsmithError: its SHA-256 does not begin with `sha256`; or without one, it is not a whole torch checkpoint.
     """
     if reason := _damage(file, sha256):
         raise ConvsmithError(
@@ -67,7 +67,7 @@ def download(
     """Fetch `url` to `file`, unless it is there already, and return `file`.
 
     What arrives goes to `file` + `.part`, where a later call resumes, and gets its name once its checksum is right.
-    Of several processes that want the same file one fetches it while the others wait. A server that is busy or broken
+    One of several processes that want the same file fetches it while the others wait. A server that is busy or broken
     is asked again, later each time, or when it says.
 
     Args:
@@ -159,7 +159,7 @@ def _damage(file: Path, sha256: str | None) -> str | None:
     except OSError:
         raise
     except Exception:  # zipfile raises many types on damaged archives
-        return "it is no whole torch checkpoint"
+        return "it is not a whole torch checkpoint"
     return f"its part {damaged} is damaged" if damaged else None
 
 
@@ -169,7 +169,7 @@ def _damage_of_pickle(file: Path) -> str | None:
     try:
         load_torch_file(file)
     except ConvsmithError as error:
-        return f"it is no whole torch checkpoint: {error.why}"
+        return f"it is not a whole torch checkpoint: {error.why}"
     return None
 
 

@@ -189,7 +189,7 @@ def round_weights(weights: Tensor, largest: int) -> Tensor:
 
 
 def _is_counted(func: Callable[..., Any], args: Sequence[Any]) -> bool:
-    """Whether a function is one of those that are told apart by their order: of float tensors with a batch."""
+    """Whether a function is one of those that are identified by their order: of float tensors with a batch."""
     if getattr(func, "__name__", "") not in _COUNTED or not args:
         return False
     first = args[0][0] if isinstance(args[0], list | tuple) else args[0]

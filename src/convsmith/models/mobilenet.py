@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from convsmith.models.base import StagedClassifier
 from convsmith.models.checkpointing import Blocks
 
-# Of each stage: expansion of its blocks, channels, blocks, stride of the first block (table 2 of the paper).
+# For each stage: expansion of its blocks, channels, blocks, stride of the first block (table 2 of the paper).
 _STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),

@@ -48,7 +48,7 @@ def auxiliary_heads(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> l
     return found
 
 
-# Of torchvision's GoogLeNet, Inception, FCN and DeepLab.
+# In torchvision's GoogLeNet, Inception, FCN and DeepLab.
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
 
 

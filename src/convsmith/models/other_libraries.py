@@ -82,7 +82,7 @@ class BridgedModel(VisionModel):
         """In training, keep only what goes into each block, and compute it again for the backward pass.
 
         Raises:
-            ConvsmithError: the model is no sequence of blocks.
+            ConvsmithError: the model is not a sequence of blocks.
         """
         if not enabled:
             super().gradient_checkpointing(False)

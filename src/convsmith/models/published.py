@@ -165,7 +165,7 @@ def resolve(given: str, model: str) -> Path:
 
 
 def options_of(given: str, model: str) -> dict[str, bool | int]:
-    """What `create_model` has to be told besides the name so that `model` fits the weights `given`; {} for a path."""
+    """Options that `create_model` needs besides the name so that `model` fits the weights `given`; {} for a path."""
     found = None if _is_path(given) else weights(given)
     return dict(found.options) if found and found.model == model else {}
 

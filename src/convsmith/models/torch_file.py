@@ -73,7 +73,7 @@ def load_torch_file(path: Path) -> Any:
     while True:
         try:
             with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
-                # Reading from the file's pages saves a copy; files of before torch 1.6 are no zip and have to be read.
+                # Reading from the file's pages saves a copy; files of before torch 1.6 are not zips: they are read.
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         except Exception as error:  # torch raises many types on damaged files
             _stand_in_for(stand_ins, path, error)

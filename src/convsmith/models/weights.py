@@ -115,7 +115,7 @@ def load_weights(
     unexplained = [name for name in absent if name not in new_head]
     surplus = [name for name in state if name not in own and name not in auxiliary]
     parts = {name.partition(".")[0] for name in own}
-    # where the network is whole, what lies beside it is no part of it
+    # where the network is whole, what lies beside it is not part of it
     left_out = [it for it in surplus if it.partition(".")[0] not in parts or it.startswith(head)]
     left_out = [] if unexplained else left_out
     unexpected = tuple(name for name in surplus if name not in left_out)
@@ -171,7 +171,7 @@ def _tell(
         )
     if left_out:
         logger.warning(
-            "%s: what is no part of the model is left out, %d of its entries (%s)",
+            "%s: what is not part of the model is left out, %d of its entries (%s)",
             where,
             len(left_out),
             some(tuple(left_out)),
@@ -179,7 +179,7 @@ def _tell(
 
 
 def _reshape(state: dict[str, Tensor], own: Mapping[str, Tensor], input_weight: str, where: str) -> tuple[str, ...]:
-    """Bring entries of `state` to the shapes of `own` where that is no guess; their names."""
+    """Bring entries of `state` to the shapes of `own` where that needs no guess; their names."""
     reshaped = []
     for name in own.keys() & state.keys():
         given, wanted = state[name], own[name].shape

@@ -96,7 +96,7 @@ class RandomScaleCrop(Section):
         if step and abs(self.steps - (high - low) / step) > 1e-6:
             end = low + step * int((high - low) / step)
             raise ValueError(
-                f"scale reaches from {low:g} to {high:g}, which is no whole number of steps of {step:g}: "
+                f"scale reaches from {low:g} to {high:g}, which is not a whole number of steps of {step:g}: "
                 f"end it at {end:g}, or set another scale_step"
             )
         if self.resize_first == "shorter_side" and self.base_size is None:

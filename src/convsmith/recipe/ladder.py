@@ -113,7 +113,7 @@ def _read(source: str | Path) -> tuple[str, bytes, Path]:
     ladders, name = packaged("ladders"), str(source)
     if name not in ladders:
         raise ConvsmithError(
-            f"`{name}` is no packaged ladder{did_you_mean(name, ladders)}",
+            f"`{name}` is not a packaged ladder{did_you_mean(name, ladders)}",
             fix=f"There are {' and '.join(ladders)}; the name of a file of your own ends in .yaml.",
         )
     return name, ladders[name].read_bytes(), Path()

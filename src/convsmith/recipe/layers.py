@@ -55,7 +55,7 @@ def file_layers(source: str | Path) -> list[Layer]:
     """The file that `source` names and what it extends, the furthest ancestor first.
 
     Raises:
-        ConvsmithError: a file is missing or is no mapping, or the chain is a cycle.
+        ConvsmithError: a file is missing or is not a mapping, or the chain is a cycle.
     """
     layers: list[Layer] = []
     chain: list[_Source] = []
@@ -126,7 +126,7 @@ def _locate(reference: str | Path, folder: Path | None, context: str) -> _Source
         library = packaged()
         if (name := str(reference)) not in library:
             raise ConvsmithError(
-                f"{context}`{name}` is no packaged recipe{did_you_mean(name, library)}",
+                f"{context}`{name}` is not a packaged recipe{did_you_mean(name, library)}",
                 fix="`convsmith recipes` lists them; the name of a file of your own ends in .yaml.",
             )
         return _Source(name, library[name], None)
@@ -140,7 +140,7 @@ def _locate(reference: str | Path, folder: Path | None, context: str) -> _Source
     raise ConvsmithError(f"{context}there is no file {path}{did_you_mean(path.name, near)}")
 
 
-_parse = lru_cache(maxsize=256)(read_yaml)  # many recipes share a base; nobody changes what it returns
+_parse = lru_cache(maxsize=256)(read_yaml)  # many recipes share a base; what it returns is not changed
 
 
 def _read(source: _Source) -> bytes:

@@ -56,7 +56,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def recipe_of(values: Mapping[str, Any], name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Check a recipe that is no file.
+    """Check a recipe that is not a file.
 
     Args:
         values: what it says, plain values as in YAML.
@@ -85,7 +85,7 @@ def _resolve(layers: Sequence[Layer]) -> Resolved:
     origins = {path: origins[path] for path, _ in _walk(given)}  # less what a later layer threw out
 
     def origin(path: str) -> str:
-        """Of a value, of the list of an item, or of the section that lacks a key."""
+        """Place of a value, of the list of an item, or of the section that lacks a key."""
         while path and path not in origins:
             path = path.rpartition("[" if path.endswith("]") else ".")[0]
         return origins.get(path, layers[-2].name)
@@ -133,7 +133,7 @@ def _without_other_kinds(
 ) -> dict[str, Any]:
     """What a child inherits: of a section whose kind it changes only what means the same in both kinds.
 
-    These are the keys that both take from one base, such as the epochs of any schedule. Of an optimizer nothing
+    These are the keys that both take from one base, such as the epochs of any schedule. Nothing of an optimizer
     stays: the learning rate of one would ruin a run with another.
     """
     kept = dict(given)

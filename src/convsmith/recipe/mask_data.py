@@ -66,7 +66,7 @@ class Masks(Section):
         "class.",
     )
     others: Literal["error", "ignore"] = Field(
-        "error", description="Values and colours in the masks that are no class: an error, or they do not count."
+        "error", description="Values and colours in the masks that are not a class: an error, or they do not count."
     )
     unseen_classes: Literal["error", "allow"] = Field(
         "error", description="Classes that no pixel of the training masks has: an error, or allowed."
@@ -93,7 +93,7 @@ class Masks(Section):
         folder, _, name = pattern.rpartition("/")
         steps = folder.split("/")
         if name.count("*") != 1 or "*" in folder or not all(steps) or {".", ".."} & set(steps):
-            raise ValueError(f"{pattern!r} is no pattern of files in the data folder: write, for example, img/PART/*")
+            raise ValueError(f"{pattern!r} is not a pattern of files in the data folder: such as img/PART/*")
         return pattern
 
     @field_validator("classes")

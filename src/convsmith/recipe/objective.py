@@ -129,7 +129,7 @@ class Teacher(Section):
     def _options_are_further(cls, options: dict[str, Any]) -> dict[str, Any]:
         for key, reason in (("num_classes", "a teacher has the student's classes"), ("weights", "set teacher.weights")):
             if key in options:
-                raise ValueError(f"{key} is no option of a teacher: {reason}")
+                raise ValueError(f"{key} is not an option of a teacher: {reason}")
         return options
 
     @model_validator(mode="after")

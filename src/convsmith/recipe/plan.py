@@ -264,7 +264,7 @@ def divide_batch(recipe: Recipe, nodes: int, devices: int, max_per_device: int |
 
 
 def _largest_divisor(number: int, limit: int) -> int:
-    """Of `number`, at most `limit`."""
+    """Largest divisor of `number` that is at most `limit`."""
     return next(divisor for divisor in range(min(number, limit), 0, -1) if number % divisor == 0)
 
 

@@ -133,7 +133,7 @@ def _locate(error: ErrorDetails, values: Any) -> tuple[str, Any]:
         elif not path or any(sections_of(known_keys()[path].annotation)):
             path, here = _below(path, part), here.get(part, _MISSING)
             if path in known_keys() and kinds_of(known_keys()[path].annotation):
-                next(parts, None)  # names the member of the union, which is no key
+                next(parts, None)  # names the member of the union, which is not a key
         # else the part names a member of a plain union
     if error["type"].startswith("union_tag"):
         key = kind_key(sections_of(known_keys()[path].annotation))

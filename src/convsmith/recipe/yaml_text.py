@@ -149,7 +149,7 @@ def _scalar(node: ScalarNode) -> str | int | float | bool | None:
                 raise _error(node, f"{text[:100]} is not a finite number")
             return number
     if any("\ud800" <= character <= "\udfff" for character in text):
-        raise _error(node, "half of a surrogate pair is no character")
+        raise _error(node, "half of a surrogate pair is not a character")
     return text
 
 

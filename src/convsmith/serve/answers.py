@@ -40,7 +40,7 @@ def answer(bundle: Bundle, content: bytes, accept: str, top: int | None) -> Resp
 
 
 def accepted(accept: str, offered: Sequence[str]) -> str:
-    """Of the media types that are offered, in order of preference, the one that an Accept header likes best.
+    """Choose among the media types offered, in order of preference, the one that an Accept header likes best.
 
     Raises:
         Problem: 406 if it likes none.

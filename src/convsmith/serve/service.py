@@ -35,7 +35,7 @@ class Service:
         bundle_path: the bundle's folder.
         workers: how many images are decoded and predicted at the same time.
         threads: how many threads the model may use for each.
-        max_waiting: how many more requests may be in the house; others are told to come again, and already those of
+        max_waiting: how many more requests may be in the house; others get 503, and already those of
             large images where a quarter as many of these wait.
         max_pixels: how much work a decoded image may be, in pixels of an ordinary one.
 
@@ -137,7 +137,7 @@ class Service:
             async with self._turns.turn(work, client, left):
                 return await pool(self._pool, lambda: predict(read_stream(file, name)))
         except GivenUp as error:
-            raise Problem(400, "the client has left") from error  # nobody is left to read this
+            raise Problem(400, "the client has left") from error  # the client has gone
         except ImageTooLarge as error:
             raise Problem(413, error.what, error.why, error.fix) from error
         except NoAnswer as error:

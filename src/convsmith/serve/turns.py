@@ -18,7 +18,7 @@ _PATIENCE = 4  # how many times the seconds that it takes an image may wait for 
 
 
 class GivenUp(Exception):
-    """Nobody waits for the image any more."""
+    """The image is no longer waited for."""
 
 
 @dataclass(eq=False)
@@ -55,7 +55,7 @@ class Turns:
         Args:
             work: what the image costs, in pixels.
             client: who sent it.
-            given_up: done when nobody waits for the image any more.
+            given_up: done when the image is no longer waited for.
 
         Raises:
             GivenUp: that was before its turn.
@@ -84,7 +84,7 @@ class Turns:
             turn.begun.set_result(None)
 
     def _ready(self) -> list[_Turn]:
-        """Of those that wait, the ones that may begin."""
+        """Choose those that wait and may begin."""
         if len(self._running) < self._workers:
             return self._waiting
         held = len(self._running) == self._workers and all(turn.is_large for turn in self._running)

@@ -77,13 +77,13 @@ async def _read_form(request: Request, max_bytes: int, uploads: Uploads) -> Form
         why = f"at least {UPLOAD.rate:.0f} bytes a second and at most {UPLOAD.most:.0f} seconds are allowed"
         raise Problem(408, "the upload took too long", why, "Try again.", {"Connection": "close"}) from error
     except ClientDisconnect as error:
-        raise Problem(400, "the upload was broken off") from error  # nobody is left to read this
+        raise Problem(400, "the upload was broken off") from error  # the client has gone
     except OSError as error:
         why = f"the server's folder for temporary files: {error.strerror or error}"
         raise Problem(503, "there is no room for the upload", why, "Try again later.", {"Retry-After": "10"}) from error
     except MultiPartException as error:
         raise Problem(422, "the form cannot be read", error.message, EXAMPLE) from error
-    except ValueError as error:  # a charset that is none, a length that is no number
+    except ValueError as error:  # an unknown charset, a length that is not a number
         raise Problem(422, "the form cannot be read", str(error), EXAMPLE) from error
 
 

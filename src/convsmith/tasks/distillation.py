@@ -83,7 +83,7 @@ class FeatureTap:
         classifier._head_layer(classifier.heads[-1]).register_forward_pre_hook(self._keep)
 
     def _keep(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
-        if layer.training:  # an evaluation shall not leave its last batch here
+        if layer.training:  # an evaluation must not leave its last batch here
             self._features = inputs[0]
 
     def take(self) -> Tensor:
@@ -118,7 +118,7 @@ class Distiller:
             return self._compared(model, images, wanted)
         finally:
             if self._tap is not None:
-                self._tap.forget()  # a pass that failed, for want of memory, shall leave nothing
+                self._tap.forget()  # a pass that failed, for want of memory, must leave nothing
 
     def _compared(self, model: nn.Module, images: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         spec, logits = self._spec, model(images)

@@ -91,7 +91,7 @@ def class_weights(kind: Rarity, counts: Sequence[int]) -> Tensor:
 
 def focused(log_p: Tensor, gamma: float) -> Tensor:
     """(1 - p)^gamma log(p) of logarithms of probabilities, of any shape: the terms of `focal`."""
-    rest = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)  # the gradient of 0 ** gamma is no number
+    rest = (-log_p.expm1()).clamp(min=torch.finfo(log_p.dtype).tiny)  # the gradient of 0 ** gamma is not finite
     return rest**gamma * log_p
 
 

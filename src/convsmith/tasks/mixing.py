@@ -21,7 +21,7 @@ class Mix:
     """One way to mix a batch of N.
 
     Attributes:
-        partner: whom each image is mixed with: `rolled`, the one before it (torchvision); `reversed`, the one as far
+        partner: which image each is mixed with: `rolled`, the one before it (torchvision); `reversed`, the one as far
             from the end as it is from the start, so that the middle one of an odd batch meets itself (timm, gluon); or
             int64 [N], such as a permutation (ResNeSt in torch).
         lam: share that an image keeps of itself, 0 to 1.
@@ -75,7 +75,7 @@ def draw_mix(mixing: Mixing, images: Tensor) -> Mix | None:
 
 
 def _permutation(count: int, device: torch.device) -> Tensor:
-    """Of 0 to count - 1, on the device without waiting for it."""
+    """A permutation of 0 to count - 1, on the device without waiting for it."""
     return torch.randperm(count, pin_memory=device.type == "cuda").to(device, non_blocking=True)
 
 

@@ -106,7 +106,7 @@ def ohem(
         hard = valid & (p < limit)
     if weight is not None:
         losses = losses * _pixel_weights(logits, target, weight, ignore_index)
-    return _ratio((losses * hard).sum(), hard.sum())  # not where(): a loss that is no number shall stay none
+    return _ratio((losses * hard).sum(), hard.sum())  # not where(): a loss that is not finite must stay so
 
 
 def ohem_limit(p: Tensor, valid: Tensor, threshold: float, min_kept: int) -> Tensor:
@@ -181,7 +181,7 @@ def make_segmentation_loss(
         uint8 or int64. It upsamples the logits bilinearly to the size of the masks and computes in their own type.
         It raises a ConvsmithError where the recipe lists values for another number of outputs.
     """
-    assert isinstance(spec, objective.PixelLoss), f"{spec.name} is no loss of pixels"
+    assert isinstance(spec, objective.PixelLoss), f"{spec.name} is not a loss of pixels"
     main = _loss_of_output(spec)
     auxiliary = cross_entropy_of_all if isinstance(spec, objective.Ohem) else main
 

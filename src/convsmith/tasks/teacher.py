@@ -102,7 +102,7 @@ def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: i
         )
     model = create_trained_model(name, num_classes, weights, **options)
     if isinstance(model, SegmentationModel) != (task == "segmentation"):
-        raise ConvsmithError(f"`{name}` is no model for {task}")
+        raise ConvsmithError(f"`{name}` is not a model for {task}")
     return model
 
 

@@ -24,7 +24,7 @@ from convsmith.training.run_weights import start_digest
 
 _LIBRARIES = ("convsmith", "torch", "torchvision", "numpy", "pillow")
 _OF_A_MACHINE = ("data.workers", "data.read_timeout")  # which no result depends on
-_MOST, _WIDTH = 3, 40  # of what is told
+_MOST, _WIDTH = 3, 40  # of what a message shows
 
 
 def agree(recipe: Recipe, dataset: DataSet, shard: bool, world: World) -> None:

@@ -37,7 +37,7 @@ def check_data(
 ) -> list[int]:
     """Find files that cannot be decoded before a step is spent on them; returns early on a stop request.
 
-    Of several processes each looks at a share. What was looked at before, and is recorded beside the run, is not looked
+    Each of several processes looks at a share. What was looked at before, and is recorded beside the run, is not looked
     at again.
 
     Returns:

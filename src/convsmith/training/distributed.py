@@ -122,7 +122,7 @@ def rest_before_fork(world: World) -> None:
 class Poll:
     """What one process wants, all do: stop, or save a checkpoint.
 
-    They agree while a step is computed, so that nobody waits for the answer. A signal that one process got becomes that
+    They agree while a step is computed, so that none waits for the answer. A signal that one process got becomes that
     of all. One process alone takes notice of a signal at once.
 
     Args:

@@ -1,4 +1,4 @@
-"""Trainings whose loss is no number any more: found, named, and gone back from."""
+"""Detection of trainings whose loss is no longer finite, with the layer where that began, and the way back."""
 
 from __future__ import annotations
 

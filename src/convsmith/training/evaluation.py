@@ -47,7 +47,7 @@ def evaluate(
         as_input: maps uint8 images to normalised ones on the model's device.
         batches: uint8 images with targets.
         results: judges them.
-        after_batch: is told each batch; answers whether to go on.
+        after_batch: called with each batch; answers whether to go on.
 
     Returns:
         Whether all batches were seen.

@@ -21,7 +21,7 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 def parameter_groups(model: nn.Module, optimizer: Optimizer) -> tuple[Group, ...]:
     """Trainable parameters by learning rate and weight decay, in the model's order; each is in exactly one group.
 
-    Of the rules for weight decay the first that applies counts: `weight_decays`, `bias_weight_decay` (before the
+    The first rule for weight decay that applies counts: `weight_decays`, `bias_weight_decay` (before the
     norms', as in torchvision's set_weight_decay), `norm_weight_decay`, `vector_weight_decay`, `weight_decay`.
 
     Args:

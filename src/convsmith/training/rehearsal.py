@@ -45,7 +45,7 @@ def needs_rehearsal(recipe: Recipe) -> bool:
 def rehearse(recipe: Recipe, plan: Plan, dataset: DataSet, world: World) -> None:
     """Let a copy of the model learn from two random images, save it as a checkpoint does, pack it and run its bundle.
 
-    Of several processes the first one does it, while the others wait.
+    The first of several processes does it, while the others wait.
 
     It has random weights of its own, computes on the CPU, and leaves nothing behind. How far its integers are from its
     floats is not judged, and how exact the exported floats are only roughly: before the training that means little.

@@ -35,7 +35,7 @@ class PeerLost(ConvsmithError):
 
 
 class _Arrival(NamedTuple):
-    """A process that has come, and what it was told."""
+    """A process that has come, and what it was given."""
 
     rank: int
     size: int

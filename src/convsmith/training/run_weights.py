@@ -53,7 +53,7 @@ def weights_of_run(place: Path, key: str) -> Path:
 
 
 def _no_weights(place: Path, file: Path) -> ConvsmithError:
-    """The error about a directory that is no run, nor a step of one."""
+    """Error about a directory that is neither a run nor a step of one."""
     run = Run(place.absolute().parent)
     if (place / MANIFEST).is_file():
         of_run = run.bundle == place.absolute() and run.checkpoints.is_dir()

@@ -138,5 +138,5 @@ def _layout(shares: Mapping[str, Share]) -> tuple[bytes, dict[str, int]]:
 
 
 def _bytes(share: Share) -> int:
-    """Of the whole tensor."""
+    """Bytes of the whole tensor."""
     return math.prod(share.shape) * share.values.itemsize

@@ -111,7 +111,7 @@ class Stepper:
         self.parts.bad_files.add(batch.bad, self.state.bad_files)
 
     def diverged(self) -> Diverged:
-        """The error of a loss that is no number, with the layer where that began; all processes have to come here."""
+        """Error of a loss that is not finite, with the layer where that began; all processes have to come here."""
         world, watch = self.parts.world, self.watch
         if self._last_pass is not None and not any(gather(world, watch.layer is not None)):
             watch.layer = first_non_finite(self.parts.model, self._last_pass)

@@ -101,7 +101,7 @@ def train(
         nullcontext() if world.leads else _silence(),
     ):
         if shard and not world.sharded:
-            logger.warning("one process alone keeps all of the model: it has nobody to share it out with")
+            logger.warning("one process alone keeps all of the model: it has no other to share it with")
         recipe, dataset, plan = prepare_training(recipe, data, world, shard)
         if world.sharded and recipe.quantization_aware:
             raise ConvsmithError(
@@ -144,7 +144,7 @@ def require_steps(recipe: Recipe) -> None:
 
 
 def stepper_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Stepper:
-    """A training before its first step, whom nobody watches; of files it writes only the names of bad ones."""
+    """Prepare a training for measurement, without observers; the only files it writes name bad samples."""
     progress = progress_of(None, recipe, plan, dataset, _ALONE)
     bad_files = _bad_files(recipe, dataset, run_dir, _ALONE)
     parts = make_parts(recipe, plan, dataset, progress, bad_files, (), _ALONE, Poll(_ALONE, StopRequest()))
@@ -290,7 +290,7 @@ def _train(
             for watcher in watchers:
                 watcher.gone_back(progress.step, progress.evaluated_step)
             logger.warning("%s: the training goes on from step %d with %s", reason, progress.step, change)
-        poll.now()  # nobody leaves before the first process has saved
+        poll.now()  # none leaves before the first process has saved
     if poll.stopping:
         raise _interrupted(stop, progress, plan)
     return progress

@@ -101,7 +101,7 @@ class Trainer:
             self._save()
 
     def _judge_start(self) -> None:
-        """Of a run without steps: evaluate, record and save what it starts from."""
+        """Evaluate, record and save what a run without steps starts from."""
         self._check_weights()
         values = self._evaluate() if self.recipe.eval else {}
         if values is None:

@@ -17,7 +17,7 @@ from convsmith.recipe.schema import Data
 
 
 def _recognises(_root: Path) -> bool:
-    return True  # what is not such a folder is told why
+    return True  # opening says why it is not such a folder
 
 
 def _open(root: Path, section: Data, val_fraction: float | None) -> DataSet:

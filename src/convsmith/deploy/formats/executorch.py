@@ -51,7 +51,7 @@ _programs: WeakSet[_Program] = WeakSet()
 
 
 def _set_threads(threads: int | None) -> int:
-    """Of XNNPACK's pool: the process has one, torch's setting does not reach it, and each program points into it."""
+    """Threads of XNNPACK's pool: one for the process, which torch's setting does not reach and each program uses."""
     from executorch.extension.pybindings import portable_lib
 
     other = next(iter(_programs), None)  # all have the same number; on another they would run on a pool that is gone

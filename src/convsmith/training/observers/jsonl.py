@@ -48,7 +48,7 @@ class JsonLines(Observer):
             self._file.flush()
 
     def close(self) -> None:
-        """Close the file; what cannot be written was told before."""
+        """Close the file; what cannot be written was reported before."""
         with suppress(OSError):
             self._file.close()
 

@@ -26,7 +26,7 @@ _MAX_PARAM = 6000  # characters of a value, mlflow.utils.validation.MAX_PARAM_VA
 _MAX_BATCH = 100  # parameters of one request
 
 # MLflow reads these from the environment only. Its own patience with a server, minutes for each request, would keep a
-# warning back for as long; and what this package runs for its user tells nobody else.
+# warning back for as long; and what this package runs for its user reports to no one else.
 _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
