@@ -132,3 +132,16 @@ def test_checkpoints_of_later_steps_are_set_aside_not_deleted(tmp_path: Path) ->
         save(tmp_path, step)
     set_aside_after(tmp_path, 1)
     assert names(tmp_path) == ["damaged-step-00000002", "damaged-step-00000003", "step-00000001"]
+
+
+@pytest.mark.parametrize("kind", ["model", "ema"])
+def test_a_checkpoint_whose_weights_are_not_finite_is_passed_over(
+    tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path, 1)
+    weights = {"w": torch.ones(3), "n": torch.ones(2, dtype=torch.int64)}
+    save_checkpoint(tmp_path, 2, {"model": weights, kind: {**weights, "v": torch.tensor([1.0, torch.nan])}}, {})
+    latest = latest_checkpoint(tmp_path)
+    assert latest is not None
+    assert latest.state["step"] == 1
+    assert f"{kind}.safetensors has values of `v` that are not finite numbers" in caplog.text

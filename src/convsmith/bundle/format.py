@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,7 +22,10 @@ from convsmith.storage import new_directory, seal_holds, sealed
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
-_MAX_MANIFEST_BYTES = 64 * 1024 * 1024
+_MAX_MANIFEST_BYTES = 8 * 2**20  # what is parsed of it takes up to 20 times as much memory
+_MAX_MODEL_BYTES = 4 * 2**30  # of all files
+_DEEPEST = 32  # levels of the manifest
+_LONGEST_NAME = 200  # of a file
 if TYPE_CHECKING:
     TaskName = str
 else:
@@ -55,7 +59,9 @@ class Manifest(Section):
     recipe: dict[str, Any] = Field(description="The resolved recipe it was trained with.")
     data_digest: str | None = Field(description="Names the files it was trained and validated on, if that is known.")
     created_with: dict[str, str] = Field(description="Versions of convsmith and of the packages that made it.")
-    format: str = Field("onnx", description="What the model's file is, by the name that `convsmith export` gives it.")
+    format: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")] = Field(
+        "onnx", description="What the model's file is, by the name that `convsmith export` gives it."
+    )
     one_size: bool = Field(
         False, description="Of segmentation: the model takes images of one size only, that of `preprocess.window`."
     )
@@ -80,8 +86,8 @@ class Manifest(Section):
     @classmethod
     def _names_are_plain(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
         for name in files:
-            if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST:
-                raise ValueError(f"{name!r} is not the plain name of a file in the bundle")
+            if not _PLAIN_NAME.fullmatch(name) or len(name) > _LONGEST_NAME or name == MANIFEST:
+                raise ValueError(f"{name[:_LONGEST_NAME]!r} is not the plain name of a file in the bundle")
         if not any(name.rpartition("/")[2].startswith("model.") for name in files):
             raise ValueError("no file is the model")
         return files
@@ -93,10 +99,12 @@ class DamagedBundle(ConvsmithError):
 
 def bundle_folder(place: Path) -> Path:
     """The bundle that is meant: inside a run directory, around one of its own files, or `place` itself."""
-    if place.is_file() and (place.parent / MANIFEST).is_file():
-        return place.parent
-    inside = place / "bundle"
-    return inside if inside.is_dir() and not (place / MANIFEST).is_file() else place
+    with suppress(OSError):  # which reading the manifest will tell
+        if place.is_file() and (place.parent / MANIFEST).is_file():
+            return place.parent
+        inside = place / "bundle"
+        return inside if inside.is_dir() and not (place / MANIFEST).is_file() else place
+    return place
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -112,6 +120,8 @@ def read_manifest(directory: Path) -> Manifest:
         raise _damaged(directory, f"{MANIFEST} is not JSON") from error
     if not isinstance(values, dict):
         raise _damaged(directory, f"{MANIFEST} is not a JSON object")
+    if _is_deeper(values, _DEEPEST):
+        raise _damaged(directory, f"{MANIFEST} is nested more than {_DEEPEST} levels deep")
     _refuse_newer(directory, values)
     if not seal_holds(values):
         raise _damaged(directory, f"{MANIFEST} does not have the checksum that it states")
@@ -123,13 +133,24 @@ def read_manifest(directory: Path) -> Manifest:
                 why = f"in {MANIFEST}, this convsmith does not know {'.'.join(map(str, problem['loc']))}"
                 raise newer_bundle(directory, f"{why} ({problem['msg']})", values.get("created_with")) from error
         raise _damaged(directory, f"in {MANIFEST}, {first_problem(error, Manifest)}") from error
+    if sum(record.bytes for record in manifest.files.values()) > _MAX_MODEL_BYTES:
+        raise _damaged(directory, f"its files are larger than {_MAX_MODEL_BYTES // 2**30} GiB")
     for name, record in manifest.files.items():
         path = directory / name
         if not path.is_file():
-            raise _damaged(directory, f"{name} is missing")
+            raise _damaged(directory, f"{name} is {'not a regular file' if path.exists() else 'missing'}")
         if path.stat().st_size != record.bytes:
             raise _damaged(directory, f"{name} has {path.stat().st_size} bytes instead of {record.bytes}")
     return manifest
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether mappings and lists lie in each other more than so many levels deep; without recursion."""
+    level = [value]
+    for _ in range(levels):
+        inside = (it.values() if isinstance(it, dict) else it for it in level if isinstance(it, dict | list))
+        level = [it for values in inside for it in values]
+    return any(isinstance(it, dict | list) for it in level)
 
 
 def read_files(directory: Path, manifest: Manifest) -> dict[str, bytes]:
@@ -138,6 +159,8 @@ def read_files(directory: Path, manifest: Manifest) -> dict[str, bytes]:
         files = {name: (directory / name).read_bytes() for name in manifest.files}
     except OSError as error:
         raise ConvsmithError(f"cannot read the bundle {directory}", str(error)) from error
+    except MemoryError as error:
+        raise ConvsmithError(f"cannot read the bundle {directory}", "memory does not suffice for its files") from error
     for name, record in manifest.files.items():  # of the bytes that will run, not of a second reading
         if hashlib.sha256(files[name]).hexdigest() != record.sha256:
             raise _damaged(directory, f"{name} does not have the SHA-256 that {MANIFEST} states")
@@ -285,6 +308,8 @@ def rewrite_bundle(
 def _read_text(directory: Path) -> str:
     path = directory / MANIFEST
     try:
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise _damaged(directory, f"{MANIFEST} is not a regular file")
         with path.open("rb") as file:
             content = file.read(_MAX_MANIFEST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:

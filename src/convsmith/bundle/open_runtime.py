@@ -9,6 +9,7 @@ from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.errors import ConvsmithError, did_you_mean
 
 RUNTIMES = ("onnxruntime", "openvino", "openvino-bf16")
+_ONNX_FORMATS = ("onnx", "onnx-fp16")
 _ONNX, _OPENVINO = "model.onnx", ("model.xml", "model.bin")
 
 
@@ -31,12 +32,13 @@ def open_runtime(
             f"there is no runtime `{runtime}`{did_you_mean(str(runtime), RUNTIMES)}",
             fix=f"There are {', '.join(RUNTIMES)}.",
         )
-    if _ONNX in files and runtime in (None, "onnxruntime"):
+    is_onnx = file_format in _ONNX_FORMATS and _ONNX in files
+    if is_onnx and runtime in (None, "onnxruntime"):
         return OnnxRuntime(files[_ONNX], threads)
     precision: Precision = "bf16" if runtime == "openvino-bf16" else "f32"
-    if _ONNX in files:
+    if is_onnx:
         return OpenVinoRuntime(files[_ONNX], None, threads, precision)
-    if all(name in files for name in _OPENVINO) and runtime != "onnxruntime":
+    if file_format == "openvino" and all(name in files for name in _OPENVINO) and runtime != "onnxruntime":
         xml, weights = (files[name] for name in _OPENVINO)
         return OpenVinoRuntime(xml, weights, threads, precision)
     if runtime is not None:

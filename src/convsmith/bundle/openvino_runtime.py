@@ -7,9 +7,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.onnx_content import check_onnx
 from convsmith.bundle.runtime import INPUT, OUTPUT
 from convsmith.errors import ConvsmithError, require_extra
 from convsmith.machine import available_cores
+
+_REPEATING = (b"<body", b"<port_map", b"<then_", b"<else_")  # elements of TensorIterator, Loop and If
 
 Precision = Literal["f32", "bf16"]
 
@@ -47,9 +50,13 @@ class OpenVinoRuntime:
         }
         core = openvino.Core()
         try:
+            if weights is None:
+                check_onnx(model)
+            elif any(mark in model for mark in _REPEATING):
+                raise ValueError("it has an operator with a graph of its own, which may never end")
             network = core.read_model(model) if weights is None else core.read_model(model, weights)
             self._network = core.compile_model(network, "CPU", settings)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ConvsmithError("OpenVINO cannot load the model", _last_line(error)) from error
         inputs, outputs = _ports(self._network.inputs, INPUT), _ports(self._network.outputs, OUTPUT)
         if inputs != [(INPUT, "u8")] or outputs != [(OUTPUT, "f32")]:
@@ -86,6 +93,6 @@ def _ports(ports: Any, wanted: str) -> list[tuple[str, str]]:
     return [(wanted if wanted in p.names else p.any_name, p.element_type.get_type_name()) for p in ports]
 
 
-def _last_line(error: RuntimeError) -> str:
+def _last_line(error: Exception) -> str:
     """What happened; the lines before it say where in OpenVINO's code."""
     return str(error).strip().split("\n")[-1]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.onnx_content import check_onnx
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 
@@ -36,7 +37,8 @@ class OnnxRuntime:
         threads: how many threads one call may use; None takes all cores of this process.
 
     Raises:
-        ConvsmithError: onnxruntime cannot read the model, or its input and output are others.
+        ConvsmithError: onnxruntime cannot read the model, its input and output are others, or it would do more than
+            compute.
     """
 
     def __init__(self, model: bytes, threads: int | None = None) -> None:
@@ -44,6 +46,7 @@ class OnnxRuntime:
 
         options = session_options(threads or available_cores())
         try:
+            check_onnx(model)
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise ConvsmithError("onnxruntime cannot load the model", str(error)) from error

@@ -27,6 +27,10 @@ class DamagedCheckpoint(ConvsmithError):
     """A checkpoint whose content is not what was written."""
 
 
+WEIGHTS = frozenset({"model", "ema"})
+"""The files of a checkpoint whose values are a model's."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What one step left: named sets of tensors (model, ema, optimizer) and the JSON state beside them."""
@@ -139,7 +143,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read and verify one checkpoint.
 
     Raises:
-        DamagedCheckpoint: a file is missing or its content is not what was written.
+        DamagedCheckpoint: a file is missing, its content is not what was written, or weights are not finite.
         ConvsmithError: a file cannot be read at present.
     """
     try:
@@ -150,12 +154,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
         for name, checksum in state["files"].items():
             if sha256_of(path / name) != checksum:
                 raise ValueError(f"{name} is not what was written")
-            tensors[name.removesuffix(".safetensors")] = load_file(path / name)
+            kind = name.removesuffix(".safetensors")
+            tensors[kind] = load_file(path / name)
+            if kind in WEIGHTS and (bad := _first_not_finite(tensors[kind])):
+                raise ValueError(f"{name} has values of `{bad}` that are not finite numbers")
     except (FileNotFoundError, ValueError, KeyError, SafetensorError) as error:
         raise DamagedCheckpoint(f"the checkpoint {path} is damaged", str(error)) from error
     except OSError as error:
         raise ConvsmithError(f"the checkpoint {path} cannot be read", str(error), "Try again.") from error
     return Checkpoint(path.resolve(), tensors, state)
+
+
+def _first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    return next(
+        (name for name, it in tensors.items() if it.is_floating_point() and not bool(it.isfinite().all())), None
+    )
 
 
 def _steps(folder: Path) -> list[Path]:
