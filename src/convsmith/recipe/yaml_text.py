@@ -19,6 +19,7 @@ from convsmith.errors import ConvsmithError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 16
+MAX_VALUES = 30_000  # keys and values; each takes 50 microseconds, and the weights of 21,000 classes are a list
 KEY = re.compile(r"\w[\w-]{0,63}")  # no dot and no `=`: a dotted path names one key only
 
 # YAML 1.2's core schema: unlike YAML 1.1, `1e-3` is a number, and yes, no, on, off and 2024-01-01 are text.
@@ -36,7 +37,7 @@ _PLAIN_SCALARS = [
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {}  # noqa: RUF012 - add_implicit_resolver fills it
-    depth = 0
+    depth = values = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
@@ -46,7 +47,10 @@ class _Loader(yaml.SafeLoader):
             raise ComposerError(None, None, "tags (!) are not allowed", event.start_mark)
         if self.depth == MAX_DEPTH:
             raise ComposerError(None, None, f"nested more than {MAX_DEPTH} levels deep", event.start_mark)
+        if self.values == MAX_VALUES:
+            raise ComposerError(None, None, f"more than {MAX_VALUES:,} keys and values", event.start_mark)
         self.depth += 1
+        self.values += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
