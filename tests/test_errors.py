@@ -63,3 +63,7 @@ def test_what_could_not_be_done_comes_first_and_the_file_once() -> None:
         "the run cannot be written: runs/x/plan.json: Input/output error"
     )
     assert of_system(refused, "cannot write runs/x/plan.json").why == "Input/output error"
+
+
+def test_a_word_as_long_as_a_book_is_compared_with_nothing() -> None:
+    assert did_you_mean("sgd" * 100_000, ["sgd", "sgd" * 100_000]) == ""

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable
 
+_LONGEST_WORD = 200
 _OPTIONS = re.compile(r"(?<!\S)--(out|shard|max-drop|images|method)\b")
 
 
@@ -85,7 +86,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
     The nearest is the one that differs in capitals and dashes alone, if there is one.
     """
-    words = {plain(it): it for it in known}
+    if len(word) > _LONGEST_WORD:  # comparing takes the product of the lengths
+        return ""
+    words = {plain(it): it for it in known if len(it) <= _LONGEST_WORD}
     close = difflib.get_close_matches(plain(word), list(words), n=1, cutoff=0.6)
     return f"; did you mean `{words[close[0]]}`?" if close else ""
 

@@ -146,7 +146,7 @@ def with_a_function() -> bytes:
     return content
 
 
-MODELS = {
+MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
     "values in a file": (lambda: with_external_values("secret.bin"), "values are in other files"),
     "a loop": (endless, "operator Loop, which may never end"),
     "a scan": (lambda: endless("Scan"), "operator Scan"),
@@ -190,11 +190,12 @@ def test_no_label_steers_the_terminal(tmp_path: Path) -> None:
     for label in (EVIL, "green"):
         (tmp_path / "data" / label.replace("/", "")).mkdir(parents=True)
         (tmp_path / "data" / label / "a.png").write_bytes(picture("red"))
-    for words in (
+    commands: list[list[str | Path]] = [
         ["predict", bundle, tmp_path / "data" / "green" / "a.png"],
         ["predict", bundle, tmp_path / "data", "--json"],
         ["evaluate", bundle, "--data", tmp_path / "data"],
-    ):
+    ]
+    for words in commands:
         told = subprocess.run(
             [sys.executable, "-m", "convsmith.cli.main", *words],
             capture_output=True,

@@ -347,3 +347,12 @@ class TestAnything:
             "data.workers={constrained-int: a}",
         ]
         assert error_of(write(tmp_path, whole=WHOLE), words).startswith("the recipe has 4 problems")
+
+
+def test_of_a_list_of_thousands_of_wrong_items_the_first_are_told() -> None:
+    items = ", ".join(["x"] * 5000)
+    with pytest.raises(
+        ConvsmithError, match=r"more than 20 problems\n.*class_weights\[0\]. is the text \"x\""
+    ) as caught:
+        load_recipe("resnet50-in1k", [f"loss.class_weights=[{items}]"])
+    assert str(caught.value).count("\n") == 20

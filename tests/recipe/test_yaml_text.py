@@ -112,6 +112,8 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
         ("%YAML " + "9" * 5000 + ".1\n--- a", "my.yaml is not YAML"),
         (b"a: \xff", "my.yaml is not UTF-8 text: byte 3"),
         ("a" * (MAX_BYTES + 1), "my.yaml is larger than a recipe can be"),
+        (f"{{{'a: 1, ' * 20_000}}}", "my.yaml:1:89999: more than 30,000 keys and values"),
+        ("a:\n" + "- {b: 1}\n" * 20_000, "my.yaml:10001:3: more than 30,000 keys and values"),
     ],
 )
 def test_what_a_recipe_cannot_hold_is_an_error_that_names_the_place(text: str | bytes, message: str) -> None:

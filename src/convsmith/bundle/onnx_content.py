@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 _NOT_ONNX = "its bytes are not ONNX"
-# Of each message that holds others, by number of the field (onnx.proto): what they are.
+# What the messages inside a message are, by number of the field (onnx.proto).
 _INSIDE = {
     "model": {7: "graph", 25: "function"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},

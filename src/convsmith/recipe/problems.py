@@ -21,6 +21,7 @@ from convsmith.recipe.task_fit import Misfit
 from convsmith.spec import Section
 
 MAX_PROBLEMS = 20
+_MAX_ERRORS = 1000  # of pydantic, which has one for each item of a list, and of each of a union's members
 
 _MISSING = object()
 _OTHER_WORDS = {  # words of the field that no spelling distance finds
@@ -47,9 +48,10 @@ def validate(values: Mapping[str, Any], origin: Callable[[str], str]) -> Recipe:
         # By way of JSON, where strict means what an author of YAML expects: a list for a tuple, 1 for 1.0, no "1".
         return Recipe.model_validate_json(json.dumps(values))
     except ValidationError as error:
+        errors = error.errors(include_url=False)[:_MAX_ERRORS]
         problems = [
             f"{' and '.join(dict.fromkeys(map(origin, paths)))}: {text}"
-            for paths, text in islice(_problems(error.errors(include_url=False), values), MAX_PROBLEMS + 1)
+            for paths, text in islice(_problems(errors, values), MAX_PROBLEMS + 1)
         ]
     if len(problems) > MAX_PROBLEMS:
         problems = [f"the recipe has more than {MAX_PROBLEMS} problems", *problems[:MAX_PROBLEMS]]
