@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from convsmith.models.published import Weights, list_weights, weights
     from convsmith.models.registry import create_model, list_models
     from convsmith.models.weights import load_weights
-    from convsmith.recipe.load import list_recipes, load_recipe
+    from convsmith.recipe.load import load_recipe
+    from convsmith.recipe.packaged import list_recipes
     from convsmith.recipe.plan import Plan
     from convsmith.recipe.schema import Recipe
     from convsmith.training.model_plan import plan
@@ -38,7 +39,7 @@ _HOME = {
     "evaluate": "analyze.evaluate:evaluate_bundle",
     "export": "analyze.export:export",
     "list_models": "models.registry:list_models",
-    "list_recipes": "recipe.load:list_recipes",
+    "list_recipes": "recipe.packaged:list_recipes",
     "list_weights": "models.published:list_weights",
     "load": "bundle.predictor:load",
     "load_recipe": "recipe.load:load_recipe",

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from convsmith.cli.recipes import app
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.json_schema import recipe_schema
-from convsmith.recipe.load import list_recipes, load_recipe
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.packaged import list_recipes
 
 
 def run(*words: str) -> str:
@@ -25,13 +26,10 @@ def test_recipes_lists_all_of_them() -> None:
 
 
 def test_recipes_as_json_have_name_description_and_source() -> None:
-    rows = json.loads(run("--json"))
-    assert [row["name"] for row in rows] == list_recipes()
-    assert rows[list_recipes().index("resnet50-in1k")] == {
-        "name": "resnet50-in1k",
-        "description": load_recipe("resnet50-in1k").description,
-        "source": load_recipe("resnet50-in1k").source,
-    }
+    recipes = {name: load_recipe(name) for name in list_recipes()}
+    assert json.loads(run("--json")) == [
+        {"name": name, "description": recipe.description, "source": recipe.source} for name, recipe in recipes.items()
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from convsmith.recipe.json_schema import recipe_schema
-from convsmith.recipe.load import list_recipes, resolve
+from convsmith.recipe.load import resolve
+from convsmith.recipe.packaged import list_recipes
 from convsmith.recipe.yaml_text import read_yaml
 
 VALIDATOR = Draft202012Validator(recipe_schema())

@@ -6,8 +6,8 @@ import pytest
 
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.ladder import is_ladder, load_ladder
-from convsmith.recipe.layers import packaged
-from convsmith.recipe.load import list_recipes, load_recipe
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.packaged import list_recipes, packaged
 from tests.recipe.examples import WHOLE, write
 
 STEPS = {

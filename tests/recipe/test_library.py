@@ -10,8 +10,9 @@ import torch
 from convsmith.models.published import list_weights
 from convsmith.models.registry import backbone_of, create_model, list_models
 from convsmith.recipe.layers import file_layers
-from convsmith.recipe.load import list_recipes, load_recipe, resolve
+from convsmith.recipe.load import load_recipe, resolve
 from convsmith.recipe.optimization import MultiStep, Sgd
+from convsmith.recipe.packaged import list_recipes
 from convsmith.spec import Preprocess
 
 LIBRARY = files("convsmith.recipe") / "library"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.load import list_recipes, load_recipe, recipe_to_yaml, resolve
+from convsmith.recipe.load import load_recipe, recipe_to_yaml, resolve
+from convsmith.recipe.packaged import list_recipes
 from convsmith.recipe.yaml_text import read_yaml, write_yaml
 from tests.recipe.examples import WHOLE, example, write
 from tests.recipe.test_yaml_text import VALUES

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from convsmith.models.registry import create_model
-from convsmith.recipe.load import list_recipes, load_recipe
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.packaged import list_recipes
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Preprocess

@@ -11,9 +11,10 @@ import torch
 
 from convsmith.data.mask_layouts import LAYOUTS
 from convsmith.models.registry import create_model
-from convsmith.recipe.load import list_recipes, load_recipe
+from convsmith.recipe.load import load_recipe
 from convsmith.recipe.objective import CrossEntropy, Ohem, PixelLoss
 from convsmith.recipe.optimization import Poly, Sgd
+from convsmith.recipe.packaged import list_recipes
 from convsmith.recipe.plan import make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage, Window

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from convsmith.recipe.load import list_recipes, load_recipe
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.packaged import list_recipes
 
 DOCS = Path(__file__).parents[2] / "docs"
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", (DOCS / "segmentation.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)

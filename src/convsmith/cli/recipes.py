@@ -21,21 +21,20 @@ def recipes(
     """
     if context.invoked_subcommand is not None:
         return
-    import json
+    from convsmith.recipe.packaged import read_headlines
 
-    from convsmith.recipe.load import list_recipes, load_recipe
-
-    found = {name: load_recipe(name) for name in list_recipes()}
-    rows = [{"name": name, "description": it.description, "source": it.source} for name, it in found.items()]
+    headlines = read_headlines()
     if as_json:
-        print(json.dumps(rows, indent=2))
+        import json
+
+        print(json.dumps([it._asdict() for it in headlines], indent=2))
         return
     from convsmith.cli.tables import add_names, new_table, print_table
 
     table = new_table()
     add_names(table, "name", "description", "source")
-    for row in rows:
-        table.add_row(*row.values())
+    for headline in headlines:
+        table.add_row(*headline)
     print_table(table)
 
 

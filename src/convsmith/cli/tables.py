@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 _FOLDED = 8  # characters of a column of names that must fit
@@ -35,15 +35,14 @@ def add_figures(table: Table, *headers: str) -> None:
 def print_table(table: Table) -> None:
     """Print it as wide as the terminal or COLUMNS says, or as its figures need; without these, as it likes to be."""
     console = _console()
-    natural, least = _widths(console, table)
-    console.width = max(console.width, least) if _is_limited(console) else natural
+    console.width = max(console.width, _least(console, table)) if _is_limited(console) else _natural(console, table)
     console.print(table)
 
 
 def fits(table: Table) -> bool:
     """Whether the table can be printed without lines that are too long."""
     console = _console()
-    return not _is_limited(console) or _widths(console, table)[1] <= console.width
+    return not _is_limited(console) or _least(console, table) <= console.width
 
 
 def _console() -> Console:
@@ -56,15 +55,15 @@ def _is_limited(console: Console) -> bool:
     return console.is_terminal or "COLUMNS" in os.environ
 
 
-def _widths(console: Console, table: Table) -> tuple[int, int]:
-    """How wide the table likes to be, and has to be."""
+def _natural(console: Console, renderable: RenderableType) -> int:
+    """How wide it likes to be."""
     from rich.measure import Measurement
 
-    options = console.options.update(max_width=100_000)
-    natural = Measurement.get(console, options, table).maximum
-    least = natural
-    for column in table.columns:
-        if not column.no_wrap:
-            cells = (Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
-            least -= max(0, max(cells) - _FOLDED)
-    return natural, least
+    return Measurement.get(console, console.options.update(max_width=100_000), renderable).maximum
+
+
+def _least(console: Console, table: Table) -> int:
+    """How wide the table has to be."""
+    folding = [column for column in table.columns if not column.no_wrap]
+    widths = (max(_natural(console, cell) for cell in (column.header, *column.cells)) for column in folding)
+    return _natural(console, table) - sum(max(0, width - _FOLDED) for width in widths)

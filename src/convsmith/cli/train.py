@@ -144,7 +144,7 @@ def _launch(devices: int, max_restarts: int) -> None:
 
 def _is_folder(given: str) -> bool:
     """Whether it is a folder and not the name of a recipe, which counts first; a path with a `/` is none."""
-    from convsmith.recipe.load import list_recipes
+    from convsmith.recipe.packaged import list_recipes
 
     return Path(given).is_dir() and given not in list_recipes()
 

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.recipe.layers import is_path, packaged
+from convsmith.recipe.layers import is_path
 from convsmith.recipe.load import Resolved, resolve
+from convsmith.recipe.packaged import packaged
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.yaml_text import MAX_BYTES, read_yaml
 from convsmith.spec import Section

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.recipe.packaged import packaged
 from convsmith.recipe.yaml_text import KEY, MAX_BYTES, MAX_DEPTH, read_yaml
 
 COMMAND_LINE = "command line"
@@ -37,13 +37,6 @@ class _Source:
     @property
     def identity(self) -> str:
         return str(self.file.resolve()) if isinstance(self.file, Path) else str(self.file)
-
-
-def packaged(folder: str = "library") -> dict[str, Traversable]:
-    """The recipes and bases inside this package by name, sorted; or the files of another folder beside them."""
-    library = files("convsmith.recipe") / folder
-    found = {file.name.removesuffix(".yaml"): file for file in library.iterdir() if file.name.endswith(".yaml")}
-    return dict(sorted(found.items()))
 
 
 def is_path(reference: str | Path) -> bool:

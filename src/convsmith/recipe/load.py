@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.recipe.idle import refuse_idle
-from convsmith.recipe.layers import Layer, file_layers, merge, override_layer, packaged
+from convsmith.recipe.layers import Layer, file_layers, merge, override_layer
 from convsmith.recipe.problems import kind_key, kinds_of, sections_of, validate
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.task_fit import PIXEL_METRICS
@@ -34,11 +33,6 @@ class Resolved:
     recipe: Recipe
     values: dict[str, Any]
     origins: dict[str, str]
-
-
-def list_recipes(pattern: str = "*") -> list[str]:
-    """Names of the packaged recipes that match a shell pattern such as `resnet*`, sorted."""
-    return [name for name in fnmatch.filter(packaged(), pattern) if not name.startswith("base-")]
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
