@@ -73,7 +73,7 @@ class TestTorchvision:
         loss: Any = recipe.loss
         assert isinstance(recipe.preprocess, Preprocess)
         found = {
-            "model": recipe.model.name,
+            "model": recipe.model.name.removeprefix("torchvision/"),
             "total_batch": plan.effective_batch,
             "epochs": plan.total_epochs,
             "opt": optimizer.name,
@@ -89,7 +89,7 @@ class TestTorchvision:
             "lr_warmup_epochs": schedule.warmup_epochs,
             "lr_min": getattr(schedule, "min_lr", 0.0),
             "sync_bn": recipe.model.sync_batch_norm,
-            "auto_augment": {"trivial_augment": "ta_wide"}[policy.name] if policy else None,
+            "auto_augment": {"trivial_augment": "ta_wide", "auto_augment": "imagenet"}[policy.name] if policy else None,
             "random_erase": erasing.probability if erasing else 0.0,
             "model_ema": ema is not None,
             "interpolation": crop.interpolation,
@@ -140,6 +140,16 @@ class TestTorchvision:
     )
     def test_recipe(self, name: str, entry: str) -> None:
         self.check(name, TV[entry]["hyper"])
+
+    @pytest.mark.parametrize("entry", TV["readme_commands"]["commands"], ids=lambda entry: entry["model"])
+    def test_commands_of_the_readme(self, entry: dict[str, Any]) -> None:
+        hyper = TV["train_py_defaults"] | {"model": entry["model"]} | entry["changes"]
+        self.check(f"{entry['model']}-in1k", hyper | {"total_batch": 8 * hyper["batch_size"]})
+
+    @pytest.mark.parametrize("name", ["mobilenet_v3_large-in1k", "mobilenet_v3_small-in1k"])
+    def test_its_rmsprop_has_an_eps_of_its_own(self, name: str) -> None:
+        optimizer: Any = load_recipe(name).optimizer
+        assert {"eps": optimizer.eps, "alpha": optimizer.alpha} == TV["readme_commands"]["rmsprop"]
 
     @pytest.mark.parametrize("depth", [18, 34, 101, 152])
     def test_first_recipe_of_other_depths(self, depth: int) -> None:
@@ -207,6 +217,23 @@ class TestResNeSt:
         assert jitter is not None
         assert {jitter.brightness, jitter.contrast, jitter.saturation} == {hyper["color_jitter"]}
         assert (augment.hflip, augment.lighting, augment.random_erasing) == (0.5, hyper["lighting"], None)
+
+
+def test_resnests_own_resnet50_is_that_of_its_only_configuration() -> None:
+    facts = RESNEST["torch_Base_ResNet50_yaml"]
+    recipe, plan = planned("resnest50_radix1-in1k")
+    optimizer: Any = recipe.optimizer
+    scale = plan.effective_batch / facts["BATCH_SIZE_per_gpu"]
+    assert marks(plan)[:2] == close((scale * facts["LR_per_gpu"],) * 2)
+    assert (plan.total_epochs, recipe.schedule.name) == (facts["EPOCHS"], "cosine")
+    assert (optimizer.momentum, optimizer.nesterov) == (facts["MOMENTUM"], False)
+    assert (optimizer.weight_decay, optimizer.norm_weight_decay) == (facts["WEIGHT_DECAY"], None)
+    assert recipe.augment.size == (facts["CROP_SIZE"],) * 2
+    assert (recipe.augment.policy, recipe.mixing, recipe.ema, recipe.model.options) == (None, None, None, {})
+    loss: Any = recipe.loss
+    assert loss.label_smoothing == facts["LABEL_SMOOTHING"]
+    assert recipe.augment.efficientnet_crop is not None
+    assert recipe.augment.efficientnet_crop.interpolation == "bilinear"
 
 
 def convnext_name(entry: dict[str, Any]) -> str:

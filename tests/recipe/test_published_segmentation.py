@@ -189,6 +189,46 @@ def test_the_second_phase_has_epochs_of_its_own() -> None:
     assert plan.lr[first] < 1e-5  # what was left over of the first phase
 
 
+# Of each configuration of semantic_segmentation/configs/convnext: crop, drop path, rate, layers of its decay, weights.
+CONVNEXT = {
+    "convnext_tiny_upernet-ade20k": (512, 0.4, 1e-4, 6, "fb_in1k"),
+    "convnext_small_upernet-ade20k": (512, 0.3, 1e-4, 12, "fb_in1k"),
+    "convnext_base_upernet-ade20k": (512, 0.4, 1e-4, 12, "fb_in1k"),
+    "convnext_base_upernet-ade20k-640": (640, 0.4, 1e-4, 12, "fb_in22k"),
+    "convnext_large_upernet-ade20k-640": (640, 0.4, 1e-4, 12, "fb_in22k"),
+    "convnext_xlarge_upernet-ade20k-640": (640, 0.4, 8e-5, 12, "fb_in22k"),
+}
+
+
+@pytest.mark.parametrize("name", CONVNEXT)
+def test_convnext_on_ade20k_is_as_configured(name: str) -> None:
+    crop, drop_path, lr, _, weights = CONVNEXT[name]
+    recipe, model = load_recipe(name), name.partition("_upernet")[0]
+    assert (recipe.model.name, recipe.model.weights) == (f"{model}_upernet", f"{model}.{weights}")
+    assert recipe.model.options == {"drop_path": drop_path}
+    assert (recipe.batch.size, recipe.optimizer.lr, recipe.optimizer.weight_decay) == (16, lr, 0.05)
+    assert recipe.augment.random_scale_crop is not None
+    assert recipe.augment.size == (crop, crop)
+    assert isinstance(recipe.preprocess, WholeImage)
+    assert {recipe.augment.random_scale_crop.base_size, recipe.preprocess.base_size} == {round(crop * 4 / 3)}
+    plan = make_plan(recipe, FACTS["ade20k"]["train_images"])
+    assert plan.total_steps == pytest.approx(160_000, rel=0.005)
+
+
+@pytest.mark.parametrize("name", CONVNEXT)
+def test_convnext_decays_its_stages_by_their_number(name: str) -> None:
+    """As get_num_layer_stage_wise of mmcv_custom/layer_decay_optimizer_constructor.py."""
+    layers = CONVNEXT[name][3] + 2
+    recipe = load_recipe(name)
+    with torch.device("meta"):
+        model = create_model(recipe.model.name, num_classes=150)
+    scales = {it: group.lr_scale for group in parameter_groups(model, recipe.optimizer) for it in group.names}
+    for parameter, scale in scales.items():
+        part, _, rest = parameter.removeprefix("backbone.").partition(".")
+        layer = {"downsample_layers": 0, "stages": 1 + int(rest[0]) if rest[:1].isdigit() else 0}.get(part, layers - 1)
+        assert scale == pytest.approx(0.9 ** (layers - 1 - layer), rel=1e-12), parameter
+
+
 def test_convnext_decays_its_stages_as_published() -> None:
     """The official function's groups for a ConvNeXt-T, `stage_wise`."""
     recipe = load_recipe("convnext_tiny_upernet-ade20k")
