@@ -41,6 +41,11 @@ def test_each_decoder_is_listed_with_each_family_that_has_stages() -> None:
     assert not [name for name in cs.list_models() if name.startswith(("cifar", "convnext_iso")) and "_upernet" in name]
 
 
+def test_a_pattern_that_ends_as_a_decoder_lists_it_on_timms_models() -> None:
+    assert cs.list_models("timm/test_conv*t_fcn") == ["timm/test_convnext_fcn"]
+    assert cs.list_models("torchvision/*_upernet") == []
+
+
 @pytest.mark.parametrize("name", [*OURS, *TIMM])
 def test_logits_and_segmentation_have_the_wanted_classes(name: str) -> None:
     model = decoded(name, num_classes=7)

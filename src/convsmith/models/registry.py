@@ -89,12 +89,18 @@ def is_of_another_library(name: str) -> bool:
 def list_models(pattern: str = "*") -> list[str]:
     """Names of the models that match a shell pattern such as `resnet*`, sorted.
 
-    Models of other libraries are listed by a pattern that begins with `timm/` or `torchvision/`.
+    Models of other libraries are listed by a pattern that begins with `timm/` or `torchvision/`; with a decoder on
+    them where it ends as that decoder's names do, such as `timm/resnet*_upernet`.
 
     Raises:
         ConvsmithError: that library is not installed.
     """
-    return list_bridged(pattern) if is_bridged(pattern) else sorted(fnmatch.filter(_builders(), pattern))
+    if not is_bridged(pattern):
+        return sorted(fnmatch.filter(_builders(), pattern))
+    backbones, decoder = _decoder_of(pattern)
+    if decoder is None or not gives_stages(pattern):
+        return list_bridged(pattern)
+    return [f"{name}{pattern.removeprefix(backbones)}" for name in list_bridged(backbones)]
 
 
 def check_weights(given: str, name: str) -> None:
