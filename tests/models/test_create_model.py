@@ -16,6 +16,8 @@ from convsmith.models.facts import list_facts
 from convsmith.models.registry import backbone_of, create_model, create_trained_model, list_models
 from tests.models.every import DECODED, SMALLEST
 
+# Those of which a smaller one has the same parts.
+ALIKE = DECODED - SMALLEST | {f"hrnet_w{width}" for width in (30, 32, 40, 44, 48, 64)}
 HRNET = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.")
 
 
@@ -25,7 +27,7 @@ def test_list_models_filters_by_pattern() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(it, marks=[pytest.mark.slow] if it in DECODED - SMALLEST else []) for it in list_models()],
+    [pytest.param(it, marks=[pytest.mark.slow] if it in ALIKE else []) for it in list_models()],
 )
 def test_every_model_maps_images_to_the_wanted_number_of_logits(name: str) -> None:
     with torch.device("meta"):
