@@ -139,6 +139,17 @@ def test_the_librarys_own_weights_give_no_trained_decoder(monkeypatch: pytest.Mo
         registry.create_trained_model("timm/test_resnet_fcn", None, "pretrained")
 
 
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "efficientvit_m0"]
+)  # the latter's head has no layer once it is left out
+def test_a_backbone_of_timm_has_layer_ids_and_no_head(name: str) -> None:
+    model = decoded(f"timm/{name}_fcn")
+    assert model.backbone.heads == ()
+    assert {it.split(".")[0] for it, i in model.layer_ids().items() if i == len(model.block_prefixes())} == {
+        "decode_head", "auxiliary_head",
+    }  # fmt: skip
+
+
 def test_a_backbone_of_timm_is_known_as_one() -> None:
     assert registry.backbone_of("timm/test_resnet_fcn") == "timm/test_resnet"
 

@@ -135,10 +135,14 @@ class TimmClassifier(BridgedModel, StagedClassifier):
     """A model of timm."""
 
     model: Any
+    _kept: Sequence[int] = ()
+    """Of a backbone, the indices of its stages as timm counts them."""
 
     @property
     def heads(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Dotted paths, inside timm's model, of the layers that give logits."""
+        """Dotted paths, inside timm's model, of the layers that give logits; a backbone has none."""
+        if self._kept:
+            return ()
         found = self.model.get_classifier()
         layers = found if isinstance(found, tuple) else (found,)
         return tuple(path for path, module in self.model.named_modules() if any(module is layer for layer in layers))
