@@ -189,7 +189,7 @@ def test_the_second_phase_has_epochs_of_its_own() -> None:
     assert plan.lr[first] < 1e-5  # what was left over of the first phase
 
 
-# Of each configuration of semantic_segmentation/configs/convnext: crop, drop path, rate, layers of its decay, weights.
+# Each configuration of semantic_segmentation/configs/convnext: crop, drop path, rate, layers of its decay, weights.
 CONVNEXT = {
     "convnext_tiny_upernet-ade20k": (512, 0.4, 1e-4, 6, "fb_in1k"),
     "convnext_small_upernet-ade20k": (512, 0.3, 1e-4, 12, "fb_in1k"),

@@ -136,7 +136,7 @@ class TimmClassifier(BridgedModel, StagedClassifier):
 
     model: Any
     _kept: Sequence[int] = ()
-    """Of a backbone, the indices of its stages as timm counts them."""
+    """Indices of the stages of a backbone, as timm counts them; empty for a classifier."""
 
     @property
     def heads(self) -> tuple[str, ...]:  # type: ignore[override]
