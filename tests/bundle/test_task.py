@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import get_args
 
 import numpy as np
@@ -50,11 +52,13 @@ def test_the_metrics_of_a_task_are_counted_and_have_a_chance(name: str) -> None:
     assert set(task.metrics) == set(results.chance(3))
 
 
-def test_old_names_of_figures_still_work_with_a_warning() -> None:
+def test_figures_are_attributes_of_an_evaluation() -> None:
     report = Evaluation(1, True, {"top1": 0.5}, ("a",), {"per_class": (0.5,)}, ((1,),), ())
-    with pytest.warns(DeprecationWarning, match=r"figures\['top1'\]"):
-        assert report.top1 == 0.5
-    with pytest.warns(DeprecationWarning, match=r"classes\['per_class'\]"):
-        assert report.per_class == (0.5,)
+    assert (report.top1, report.per_class) == (0.5, (0.5,))
     with pytest.raises(AttributeError, match="miou"):
         _ = report.miou
+
+
+def test_an_evaluation_can_be_copied_and_pickled() -> None:
+    report = Evaluation(1, True, {"top1": 0.5}, ("a",), {"per_class": (0.5,)}, ((1,),), ())
+    assert pickle.loads(pickle.dumps(report)) == copy.copy(report) == report

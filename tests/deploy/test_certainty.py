@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from convsmith.bundle.classification_metrics import ClassificationResults
 from convsmith.bundle.format import read_manifest
 from convsmith.bundle.segmentation_metrics import SegmentationResults
+from convsmith.bundle.task import Results
 from convsmith.cli.main import main
-from convsmith.deploy.certainty import GROUPS, Results, drop_interval, is_chance, merged, score_of_chance
+from convsmith.deploy.certainty import GROUPS, drop_interval, is_chance, merged, score_of_chance
 from convsmith.deploy.quantize import quantize_bundle
 from tests.colours import colour_model, write_colour_bundle
 from tests.exports import write_colours

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.bundle.runtime import Infer, OnnxRuntime
 from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.fold import fold_constants
 from convsmith.deploy.onnx_export import export_onnx, inference_model, with_fixed_size
-from convsmith.deploy.parity import Run
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.models.convnext import ConvNeXtBlock
 from convsmith.models.hrnet import HighResolutionModule
@@ -182,7 +181,7 @@ def test_onnxruntime_takes_upsampling_between_int8_convolutions(any_size: bool) 
     placement = place(graph)
     images = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
 
-    def feed(run: Run) -> None:
+    def feed(run: Infer) -> None:
         run(images)
 
     ranges = calibrate(graph, placement.rounded, feed)["minmax"]

@@ -15,6 +15,7 @@ from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.complaints import first_problem
 from convsmith.deploy.format import Files, Source, export_files, find_format, open_files
+from convsmith.deploy.judging import no_progress
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
@@ -44,7 +45,7 @@ def export(
     opset: int | None = None,
     size: Size | None = None,
     images: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = no_progress,
 ) -> dict[str, Any]:
     """Export a trained model, prove the artefact in its own runtime on real images, and write it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,11 +48,8 @@ class Evaluation:
         }
 
     def __getattr__(self, name: str) -> Any:
-        """A figure by its name, as versions up to 0.1 had it."""
+        """A figure of `figures` or `classes` by its name, such as `top1` or `iou`."""
         for place in ("figures", "classes"):
-            if name in self.__dict__.get(place, {}):
-                warnings.warn(
-                    f"Evaluation.{name} is now Evaluation.{place}[{name!r}]", DeprecationWarning, stacklevel=2
-                )
-                return self.__dict__[place][name]
+            if name in (found := self.__dict__.get(place, {})):
+                return found[name]
         raise AttributeError(f"an Evaluation has no attribute {name!r}")

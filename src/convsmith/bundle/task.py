@@ -106,8 +106,8 @@ class Task(Protocol):
     def check(self, spec: Preprocessing, num_classes: int) -> None:
         """Raise a ValueError unless images may be looked at so."""
 
-    def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> None:
-        """Raise the ImageError that a preprocessed image [3, H, W] would get for its size."""
+    def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int, name: str) -> None:
+        """Raise the ImageError, which names it, that a preprocessed image [3, H, W] would get for its size."""
 
     def first_input(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> NDArray[np.uint8]:
         """What the model sees first of a preprocessed image [3, H, W], uint8 [3, h, w]; an ImageError as above."""
@@ -149,6 +149,9 @@ class Task(Protocol):
         Raises:
             ConvsmithError: the task has no boundaries.
         """
+
+    def figures(self, results: Results) -> dict[str, float | None]:
+        """What an `Evaluation` says over all images, in this order; None for what was not asked for."""
 
     def tabulate(self, evaluation: Evaluation) -> Table:
         """How an evaluation is printed."""

@@ -14,8 +14,8 @@ from convsmith.errors import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from convsmith.analyze.evaluate import Evaluation
-    from convsmith.analyze.evaluate_masks import MaskEvaluation
+    from convsmith.bundle import task
+    from convsmith.bundle.evaluation import Evaluation
 
 MAX_CONFUSION = 20
 
@@ -48,8 +48,8 @@ def evaluate(
     from functools import partial
 
     from convsmith.analyze.evaluate import evaluate_bundle
-    from convsmith.analyze.evaluate_masks import MaskEvaluation
     from convsmith.bundle.format import bundle_folder, read_manifest
+    from convsmith.bundle.task import find_task
     from convsmith.cli.progress import progress_bar
     from convsmith.recipe.layers import override_layer
 
@@ -63,8 +63,9 @@ def evaluate(
             looking=override_layer(changes or ()).values,
             allow_code=allow_code,
         )
+    manifest = read_manifest(bundle_folder(bundle))
     has_val = any((data / folder).is_dir() for folder in ("val", "images/val"))
-    if not report.held_out and read_manifest(bundle_folder(bundle)).data_digest and not has_val:
+    if not report.held_out and manifest.data_digest and not has_val:
         print(
             "warning: all labelled images of the folder are judged, including any that the bundle was trained on",
             file=sys.stderr,
@@ -73,29 +74,29 @@ def evaluate(
         print(f"left out: {printable(line)}", file=sys.stderr)
     if as_json:
         print(json.dumps(report.to_dict()))
-    elif isinstance(report, MaskEvaluation):
-        _print_masks(report)
     else:
-        _print_classes(report)
+        _print(report, find_task(manifest.task).tabulate(report))
 
 
-def _print_classes(report: Evaluation) -> None:
+def _print(report: Evaluation, said: task.Table) -> None:
     from convsmith.cli.tables import fits, print_table
 
     images = counted(report.images, "validation image" if report.held_out else "image")
-    print(f"{images}  top-1 {report.top1:.2%}  top-5 {report.top5:.2%}  loss {report.loss:.4f}")
-    classes = len(report.labels)
+    print("  ".join([images, *said.headline]))
+    classes = len(report.labels) if said.confusion else 0
     shown = classes if classes <= MAX_CONFUSION else 0
-    while shown and not fits(_class_table(report, shown)):
+    while shown and not fits(_class_table(report, said, shown)):
         shown -= 1
-    print_table(_class_table(report, shown))
+    print_table(_class_table(report, said, shown))
     if shown:
         print("Columns are what the bundle says; --json has all figures.")
     if shown < classes:
         print(f"What the bundle says has {classes - shown} more columns than fit here; --json has them all.")
+    for line in said.remarks:
+        print(line)
 
 
-def _class_table(report: Evaluation, shown: int) -> Table:
+def _class_table(report: Evaluation, said: task.Table, shown: int) -> Table:
     """A line for each class, with the first columns of the confusion."""
     from rich.markup import escape
 
@@ -104,34 +105,9 @@ def _class_table(report: Evaluation, shown: int) -> Table:
     labels = [escape(printable(label)) for label in report.labels]
     table = new_table()
     add_names(table, "class")
-    add_figures(table, "images", "right")
+    add_figures(table, *said.columns)
     add_names(table, *labels[:shown])
-    for label, row, right in zip(labels, report.confusion, report.per_class, strict=True):
-        counts = [str(count) if count else "" for count in row[:shown]]
-        table.add_row(label, str(sum(row)), "" if right is None else f"{right:.2%}", *counts)
+    cells = zip(*said.columns.values(), strict=True)
+    for label, row, figures in zip(labels, report.confusion, cells, strict=True):
+        table.add_row(label, *figures, *(str(count) if count else "" for count in row[:shown]))
     return table
-
-
-def _print_masks(report: MaskEvaluation) -> None:
-    from rich.markup import escape
-
-    from convsmith.cli.tables import add_figures, add_names, new_table, print_table
-
-    images = counted(report.images, "validation image" if report.held_out else "image")
-    figures = {"mIoU": report.miou, "mean accuracy": report.mean_accuracy, "pixel accuracy": report.pixel_accuracy}
-    if report.boundary_iou is not None:
-        figures["boundary IoU"] = report.boundary_iou
-    words = [f"{name} {value:.2%}" for name, value in figures.items()]
-    print(f"{images}  {'  '.join(words)}")
-    table = new_table()
-    add_names(table, "class")
-    add_figures(table, "pixels", "IoU", "right")
-    total = sum(report.pixels)
-    rows = zip(report.labels, report.pixels, report.iou, report.accuracy, strict=True)
-    for label, pixels, iou, right in rows:
-        shares = [f"{pixels / total:.2%}", f"{iou:.2%}", f"{right:.2%}"] if pixels else ["", "", ""]
-        table.add_row(escape(printable(label)), *shares)
-    print_table(table)
-    absent = report.pixels.count(0)
-    if absent:
-        print(f"Classes without pixels there count as 0 in the means: {absent} of {len(report.pixels)}.")

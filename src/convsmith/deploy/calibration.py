@@ -10,8 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from convsmith.bundle.runtime import INPUT, OUTPUT, session_options
-from convsmith.deploy.parity import Run
+from convsmith.bundle.runtime import INPUT, OUTPUT, Infer, session_options
 from convsmith.deploy.qdq import Graph, Range
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
@@ -23,7 +22,7 @@ _SHARES = np.linspace(0.3, 1.0, 71)  # of the whole range, that entropy is measu
 _LEVELS = 256
 
 
-def calibrate(graph: Graph, tensors: Collection[str], feed: Callable[[Run], None]) -> dict[str, dict[str, Range]]:
+def calibrate(graph: Graph, tensors: Collection[str], feed: Callable[[Infer], None]) -> dict[str, dict[str, Range]]:
     """The range of each tensor by each rule: `minmax`, `percentile`, `mse` and `entropy`; a rule that says the same as
     one before it is left out.
 

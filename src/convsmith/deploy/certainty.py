@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from convsmith.bundle.classification_metrics import ClassificationResults
-from convsmith.bundle.segmentation_metrics import SegmentationResults
+from convsmith.bundle.task import Results
 
-Results = ClassificationResults | SegmentationResults
 Interval = tuple[float, float]
 GROUPS = 20  # of images, each of which is left out once
 # Student's distribution: 97.5 % are below, for 1, 2, 3 ... degrees of freedom.
@@ -39,36 +35,22 @@ def drop_interval(metric: str, exact: Sequence[Results], other: Sequence[Results
     without = [_drop(metric, _all_but(exact, i), _all_but(other, i)) for i in range(count)]
     spread = math.sqrt((count - 1) / count * float(np.square(np.subtract(without, np.mean(without))).sum()))
     half = spread * (*_STUDENT, _STUDENT_19)[min(count, GROUPS) - 2]
-    if isinstance(exact[0], ClassificationResults):
+    if exact[0].one_answer_each:
         half = max(half, min(300 / images, 100))
     return (drop - half, drop + half) if math.isfinite(half + drop) else None
 
 
 def merged(groups: Sequence[Results]) -> Results:
     """All answers of some groups together; there must be one group at least."""
-    first: Any = groups[0]
-    total: Any = SegmentationResults(len(first.confusion)) if isinstance(first, SegmentationResults) else type(first)()
+    total = groups[0].empty()
     for group in groups:
         total.merge(group)
-    result: Results = total
-    return result
+    return total
 
 
 def score_of_chance(metric: str, results: Results, num_classes: int) -> float:
     """What a model has that names the most frequent class of these images, or pixels, whatever it sees."""
-    if isinstance(results, SegmentationResults):
-        counts: NDArray[np.int64] = results.pixels
-    else:
-        counts = np.bincount(results.targets, minlength=num_classes)
-    share = float(counts.max() / max(counts.sum(), 1))
-    scores = {
-        "top1": share,
-        "pixel_accuracy": share,
-        "miou": share / num_classes,
-        "mean_accuracy": 1 / num_classes,
-        "balanced_accuracy": 1 / max(int((counts > 0).sum()), 1),
-    }
-    return scores[metric]
+    return results.chance(num_classes)[metric]
 
 
 def is_chance(score: float, chance: float, images: int) -> bool:

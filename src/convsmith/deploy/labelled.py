@@ -1,4 +1,4 @@
-"""Labelled images for a bundle, read and answered as the bundle does it."""
+"""Labelled images for a bundle, read as the bundle does it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,23 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.classification_metrics import ClassificationResults
-from convsmith.bundle.decode import ImageError
 from convsmith.bundle.format import Manifest
+from convsmith.bundle.image_error import ImageError
 from convsmith.bundle.preprocess import read_and_preprocess
-from convsmith.bundle.segment import allowed_sizes, segment
-from convsmith.bundle.segmentation_metrics import SegmentationResults
+from convsmith.bundle.task import find_task, judging_metric
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import Samples
 from convsmith.data.layout import quoted
 from convsmith.data.open_data import data_of_bundle
-from convsmith.deploy.parity import Run
+from convsmith.deploy.judging import Labelled
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.randomness import Stream, counter_generator
-from convsmith.recipe.task_fit import IMAGE_METRICS, PIXEL_METRICS
-from convsmith.spec import WholeImage
 
 logger = logging.getLogger(__name__)
-
-Labelled = tuple[NDArray[np.uint8], Any]
-"""An input of the bundle, uint8 [3, H, W], and its class, or the classes of its pixels, uint8 [H, W]."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +32,12 @@ class LabelledImages:
     Attributes:
         manifest: of the bundle that they are for.
         samples: where they are.
-        classes: for each class of the folder, its number in the bundle; not used for masks.
+        classes: for each class of the data, its number in the bundle; None where they are the same.
     """
 
     manifest: Manifest
     samples: Samples
-    classes: NDArray[np.int64]
+    classes: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -54,22 +46,29 @@ class LabelledImages:
         """Those at `numbers`, in that order."""
         return LabelledImages(self.manifest, self.samples.select(numbers), self.classes)
 
+    def name(self, i: int) -> str:
+        """What messages call image i."""
+        return self.samples.name(i)
+
+    def read(self, i: int) -> Labelled:
+        """The bundle's input and the target of image i.
+
+        Raises:
+            ImageError: it cannot be read, or is too large for the model; it names the image.
+        """
+        spec, name = self.manifest.preprocess, self.name(i)
+        picture, target = self.samples.read(i)
+        image = read_and_preprocess(picture, spec, name)
+        find_task(self.manifest.task).check_image(image, spec, len(self.manifest.labels), name)
+        return image, target if self.classes is None else self.classes[target]
+
     def __iter__(self) -> Iterator[Labelled]:
-        """All that can be read, and are not too large for the model."""
+        """All of which `read` gives something."""
         for i in range(len(self)):
             try:
-                yield self._read(i)
+                yield self.read(i)
             except ImageError:  # as training and evaluation leave it out
                 continue
-
-    def _read(self, i: int) -> Labelled:
-        spec = self.manifest.preprocess
-        picture, target = self.samples.read(i)
-        image = read_and_preprocess(picture, spec, self.samples.name(i))
-        if isinstance(spec, WholeImage):
-            allowed_sizes(image.shape[1:], spec, len(self.manifest.labels))
-            return image, target
-        return image, self.classes[target]
 
 
 def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, LabelledImages]:
@@ -85,8 +84,9 @@ def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, Label
             "which it may have learned from"
         )
         dataset = data_of_bundle(manifest, data, hold_out=True)
-    if manifest.task == "segmentation":
+    if find_task(manifest.task).own_classes:
         require_classes(data, dataset.classes, manifest.labels)
+        return LabelledImages(manifest, dataset.train), LabelledImages(manifest, dataset.val)
     for label in dataset.classes:
         if label not in manifest.labels:
             raise ConvsmithError(
@@ -94,7 +94,7 @@ def open_labelled(manifest: Manifest, data: Path) -> tuple[LabelledImages, Label
                 f"its classes are {quoted(manifest.labels)}",
                 "Pass a folder whose class folders are named as in training.",
             )
-    classes = np.array([manifest.labels.index(label) for label in dataset.classes])
+    classes = [manifest.labels.index(label) for label in dataset.classes]
     return LabelledImages(manifest, dataset.train, classes), LabelledImages(manifest, dataset.val, classes)
 
 
@@ -111,46 +111,9 @@ def balanced_order(targets: NDArray[np.int64], seed: int) -> list[int]:
     return [int(i) for i in shuffled[np.argsort(place[shuffled], kind="stable")]]
 
 
-def answers(
-    manifest: Manifest, run: Run, images: Sequence[Labelled] | LabelledImages, batch_size: int = 32
-) -> Iterator[tuple[NDArray[Any], Any]]:
-    """What a model says of images: logits [N, K] of batches with their classes [N], or masks [H, W] with the true ones.
-
-    Args:
-        manifest: of the bundle.
-        run: the model.
-        images: what it is asked.
-        batch_size: images of a classifier in one pass.
-    """
-    spec = manifest.preprocess
-    if isinstance(spec, WholeImage):
-        for image, mask in images:
-            yield segment(image.transpose(1, 2, 0), spec, run, len(manifest.labels)), mask
-        return
-    batch: list[Labelled] = []
-    for labelled in images:
-        batch.append(labelled)
-        if len(batch) == batch_size:
-            yield _batch_answer(run, batch)
-            batch = []
-    if batch:
-        yield _batch_answer(run, batch)
-
-
-def _batch_answer(run: Run, batch: Sequence[Labelled]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    return run(np.stack([image for image, _ in batch])), np.array([target for _, target in batch])
-
-
-def new_results(manifest: Manifest) -> ClassificationResults | SegmentationResults:
-    """An empty collection of answers; `update` takes what `answers` yields, `compute` gives the metrics."""
-    return SegmentationResults(len(manifest.labels)) if manifest.task == "segmentation" else ClassificationResults()
-
-
 def metric_of(manifest: Manifest) -> str:
-    """The metric that judges a model: its recipe's, or the usual one where that names no fraction of the task."""
-    fractions = PIXEL_METRICS if manifest.task == "segmentation" else IMAGE_METRICS
-    named = manifest.recipe.get("metric")
-    return str(named) if named in fractions else fractions[0]
+    """The metric that judges a bundle's model, see `judging_metric`."""
+    return judging_metric(find_task(manifest.task), manifest.recipe)
 
 
 Progress = Callable[[str, int, int], None]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.runtime import Infer
 from convsmith.errors import ConvsmithError, counted
 from convsmith.spec import Size
 
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor, nn
-
-Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From images [N, 3, H, W] to logits, as `OnnxRuntime.run`."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ class Parity:
 
 
 def measure_parity(
-    model: nn.Module, run_exported: Run, batches: Iterable[Tensor], tolerance: Tolerance = FLOAT32
+    model: nn.Module, run_exported: Infer, batches: Iterable[Tensor], tolerance: Tolerance = FLOAT32
 ) -> dict[str, float]:
     """Compare a model with its export.
 

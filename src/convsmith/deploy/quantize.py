@@ -14,8 +14,8 @@ from onnx import TensorProto
 from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
 from convsmith.deploy.certainty import Interval, score_of_chance
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
+from convsmith.deploy.judging import Labelled
 from convsmith.deploy.labelled import (
-    Labelled,
     LabelledImages,
     Progress,
     balanced_order,

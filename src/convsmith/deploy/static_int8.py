@@ -6,16 +6,17 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import onnx
 import onnxruntime
 
 from convsmith.bundle.format import Manifest
+from convsmith.bundle.runtime import Infer
 from convsmith.deploy.calibration import calibrate
-from convsmith.deploy.labelled import Labelled, LabelledImages, Progress, answers
-from convsmith.deploy.parity import Run
+from convsmith.deploy.judging import InMemory, Labelled, judge
+from convsmith.deploy.labelled import LabelledImages, Progress
 from convsmith.deploy.qdq import Graph, Range, insert_qdq, place
 from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
 from convsmith.errors import ConvsmithError, counted
@@ -93,20 +94,22 @@ def quantize_static(
     everything = place(graph)
     calls = calibrated = 0
 
-    def feed(run: Run) -> None:
+    def feed(infer: Infer) -> None:
         nonlocal calls, calibrated
         calls, calibrated = calls + 1, 0
-        for answer, _ in answers(manifest, run, calibration, _CALIBRATION_BATCH):
-            calibrated += 1 if manifest.task == "segmentation" else len(answer)
-            progress(f"calibrate, pass {calls} of 2", calibrated, len(calibration))
+        tell = partial(progress, f"calibrate, pass {calls} of 2")
+        for heard in judge(manifest, [infer], calibration, _CALIBRATION_BATCH, tell):
+            heard.require_answers()
+            calibrated += len(heard.targets)
 
     rules = calibrate(graph, everything.rounded, feed)  # where a layer stays in float, moved ones need their own too
-    exact = run_all(manifest, content, held_out, progress, "float on held-out images")
+    judged_by = InMemory(held_out)
+    exact = run_all(manifest, content, judged_by, progress, "float on held-out images")
 
     def all_layers(aim: Target) -> Int8:
         models = {rule: insert_qdq(graph, everything, ranges, largest_weight(aim)) for rule, ranges in rules.items()}
         tried = {
-            rule: compare(manifest, exact, run_all(manifest, model, held_out, progress, f"{aim} INT8 by {rule}"))
+            rule: compare(manifest, exact, run_all(manifest, model, judged_by, progress, f"{aim} INT8 by {rule}"))
             for rule, model in models.items()
         }
         rule = min(tried, key=lambda name: (max(tried[name].drop - max_drop, 0.0), -tried[name].snr_db))
@@ -177,13 +180,13 @@ class _Search:
     def _try(self, kept: Collection[str]) -> tuple[bytes, Verdict]:
         model = insert_qdq(self.graph, place(self.graph, kept), self.ranges, self.largest)
         what = f"INT8 with {counted(len(kept), 'layer')} in float"
-        outcome = run_all(self.manifest, model, self.held_out, self.progress, what)
+        outcome = run_all(self.manifest, model, InMemory(self.held_out), self.progress, what)
         return model, compare(self.manifest, self.exact, outcome)
 
     def _signal_to_noise(self) -> dict[str, float]:
         """Signal-to-noise of the logits, with each layer alone in INT8."""
         _, height, width = self.held_out[0][0].shape
-        some = self.held_out[: max(2, _SENSITIVITY_PIXELS // (height * width))]
+        some = InMemory(self.held_out[: max(2, _SENSITIVITY_PIXELS // (height * width))])
 
         def silent(_what: str, _done: int, _total: int) -> None:
             return

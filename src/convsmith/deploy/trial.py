@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,10 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import OnnxRuntime
-from convsmith.deploy.certainty import GROUPS, Interval, Results, drop_interval, merged
-from convsmith.deploy.labelled import (
-    Labelled,
-    LabelledImages,
-    Progress,
-    answers,
-    metric_of,
-    new_results,
-)
+from convsmith.bundle.task import Results, find_task
+from convsmith.deploy.certainty import GROUPS, Interval, drop_interval, merged
+from convsmith.deploy.judging import Inputs, judge
+from convsmith.deploy.labelled import Progress, metric_of
 from convsmith.deploy.parity import Parity
 from convsmith.errors import ConvsmithError
 
@@ -37,13 +31,13 @@ class Outcome:
         groups: its answers beside the truth, the images shared out among so many groups.
         logits: of classes [N, K], or [N, K, h, w] of each eighth row and column of what the model looked at; of as many
             images as memory has room for.
-        classes: its answers: of each image, or of each eighth row and column of its pixels.
+        decisions: its answers: see `Task.decisions`.
     """
 
     images: int
     groups: list[Results]
     logits: list[NDArray[np.float32]]
-    classes: list[NDArray[Any]]
+    decisions: list[NDArray[Any]]
 
     @cached_property
     def results(self) -> Results:
@@ -76,9 +70,7 @@ class Verdict:
     interval: Interval | None = None
 
 
-def run_all(
-    manifest: Manifest, content: bytes, images: Sequence[Labelled] | LabelledImages, progress: Progress, what: str
-) -> Outcome:
+def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progress, what: str) -> Outcome:
     """Ask a model about images.
 
     Args:
@@ -87,8 +79,11 @@ def run_all(
         images: at least one.
         progress: called with how many are done.
         what: the name of this work that it is called with.
+
+    Raises:
+        ConvsmithError: not one image can be read, or the model gives no answer for one that can.
     """
-    runtime = OnnxRuntime(content)
+    runtime, task = OnnxRuntime(content), find_task(manifest.task)
     logits: list[NDArray[np.float32]] = []
     kept = 0
 
@@ -100,22 +95,18 @@ def run_all(
             kept += logits[-1].size
         return answer
 
-    groups = [new_results(manifest) for _ in range(GROUPS)]
-    classes, done = [], 0
+    groups = [task.new_results(len(manifest.labels)) for _ in range(GROUPS)]
+    decisions: list[NDArray[Any]] = []
     progress(what, 0, len(images))
-    for answer, target in answers(manifest, run, images):
-        is_mask = manifest.task == "segmentation"
-        if is_mask:
-            groups[done % GROUPS].update(answer, target)
-        else:
-            for i in range(min(GROUPS, len(answer))):
-                groups[(done + i) % GROUPS].update(answer[i::GROUPS], target[i::GROUPS])
-        classes.append(answer[::_STRIDE, ::_STRIDE].copy() if is_mask else answer.argmax(1))
-        done += 1 if is_mask else len(answer)
-        progress(what, done, len(images))
-    if not classes:
+    for heard in judge(manifest, [run], images, progress=partial(progress, what)):
+        heard.require_answers()
+        (said,) = heard.said
+        for i in range(min(GROUPS, len(said))):
+            groups[(len(decisions) + i) % GROUPS].add(said[i::GROUPS], heard.targets[i::GROUPS])
+        decisions += map(task.decisions, said)
+    if not decisions:
         raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
-    return Outcome(done, groups[:done], logits, classes)
+    return Outcome(len(decisions), groups[: len(decisions)], logits, decisions)
 
 
 def _thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -128,7 +119,7 @@ def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
     metric, apart = metric_of(manifest), Parity()
     for one, two in zip(exact.logits, other.logits, strict=True):
         apart.add(one, two)
-    same = [one == two for one, two in zip(exact.classes, other.classes, strict=True)]
+    same = [one == two for one, two in zip(exact.decisions, other.decisions, strict=True)]
     return Verdict(
         drop=100 * (exact.metrics[metric] - other.metrics[metric]),
         top1_agreement=sum(int(part.sum()) for part in same) / sum(part.size for part in same),

@@ -14,7 +14,7 @@ from convsmith.bundle.classification_metrics import ClassificationResults
 from convsmith.bundle.evaluation import Evaluation
 from convsmith.bundle.image_error import ImageError, NoAnswer
 from convsmith.bundle.runtime import Infer
-from convsmith.bundle.task import Colours, Said, Table
+from convsmith.bundle.task import Colours, Results, Said, Table
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocess, Preprocessing, Size
 
@@ -51,7 +51,7 @@ class ClassificationTask:
         if not isinstance(spec, Preprocess):
             raise ValueError(f"the task classification does not go with the preprocessing {spec.method}")
 
-    def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> None:
+    def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int, name: str) -> None:
         """Take it: all are of one size."""
 
     def first_input(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> NDArray[np.uint8]:  # noqa: ARG002
@@ -89,6 +89,11 @@ class ClassificationTask:
         if boundary:
             raise ConvsmithError("boundaries are measured of masks", "this bundle is a classifier")
         return ClassificationResults()
+
+    def figures(self, results: Results) -> dict[str, float | None]:
+        """Accuracies, then the loss."""
+        found = results.compute()
+        return {name: found[name] for name in ("top1", "top5", "balanced_accuracy", "loss")}
 
     def tabulate(self, evaluation: Evaluation) -> Table:
         """Accuracy and loss; the images and the fraction right of each class, and the confusion."""

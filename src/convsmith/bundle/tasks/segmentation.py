@@ -17,7 +17,7 @@ from convsmith.bundle.runtime import Infer
 from convsmith.bundle.segment import allowed_sizes, first_look, segment
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.bundle.segmentation_metrics import SegmentationResults
-from convsmith.bundle.task import Colours, Said, Table
+from convsmith.bundle.task import Colours, Results, Said, Table
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocessing, Size, WholeImage
 
@@ -60,9 +60,9 @@ class SegmentationTask:
             raise ValueError(f"the task segmentation does not go with the preprocessing {spec.method}")
         spec.check_classes(num_classes)
 
-    def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> None:
+    def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int, name: str) -> None:
         """Raise an ImageTooLarge for what the model may not look at, or whose answer cannot be held."""
-        allowed_sizes((image.shape[1], image.shape[2]), _whole(spec), num_classes)
+        allowed_sizes((image.shape[1], image.shape[2]), _whole(spec), num_classes, name)
 
     def first_input(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> NDArray[np.uint8]:
         """The image in its first size and through its first window; an ImageTooLarge as above."""
@@ -105,6 +105,11 @@ class SegmentationTask:
     def new_results(self, num_classes: int, *, boundary: bool = False) -> SegmentationResults:
         """An empty collection."""
         return SegmentationResults(num_classes, boundary)
+
+    def figures(self, results: Results) -> dict[str, float | None]:
+        """The metrics, and of boundaries None where they were not measured."""
+        found = results.compute()
+        return {name: found.get(name) for name in (*self.metrics, "boundary_iou")}
 
     def tabulate(self, evaluation: Evaluation) -> Table:
         """Means over all classes; of each class its share of the pixels, IoU and the fraction right."""

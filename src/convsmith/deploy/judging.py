@@ -1,0 +1,130 @@
+"""The loop that judges models: read, ask, leave out what gets no answer, and report progress. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.format import Manifest
+from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.read_ahead import read_ahead
+from convsmith.bundle.runtime import Infer
+from convsmith.bundle.task import Said, find_task
+
+Labelled = tuple[NDArray[np.uint8], Any]
+"""An input of the bundle, uint8 [3, H, W], and its class, or the classes of its pixels, uint8 [H, W]."""
+
+
+class Inputs(Protocol):
+    """Labelled inputs of a bundle, by number."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, i: int) -> str:
+        """What messages call input i."""
+
+    def read(self, i: int) -> Labelled:
+        """Input i; an ImageError, which names it, if it cannot be read or is too large for the model."""
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Inputs that have been read."""
+
+    labelled: Sequence[Labelled]
+
+    def __len__(self) -> int:
+        return len(self.labelled)
+
+    def name(self, i: int) -> str:
+        """A number."""
+        return f"image {i}"
+
+    def read(self, i: int) -> Labelled:
+        """Input i."""
+        return self.labelled[i]
+
+
+@dataclass
+class Heard:
+    """What models say of some images.
+
+    Attributes:
+        said: of each model, what it says of each image that all of them answer.
+        targets: what is true of these images.
+        left_out: why the other images are left out, in their order.
+        unanswered: those among these that were read, and got no answer.
+    """
+
+    said: list[list[Said]]
+    targets: list[Any] = field(default_factory=list)
+    left_out: list[ImageError] = field(default_factory=list)
+    unanswered: list[ImageError] = field(default_factory=list)
+
+    def require_answers(self) -> None:
+        """Raise the first error of `unanswered`: without that image, others would be compared than are asked for."""
+        for error in self.unanswered:
+            raise error
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """Report to nobody."""
+
+
+def judge(
+    manifest: Manifest,
+    models: Sequence[Infer],
+    inputs: Inputs,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] = no_progress,
+) -> Iterator[Heard]:
+    """Ask models about all inputs, batch by batch; whoever takes the batches counts.
+
+    Args:
+        manifest: of the bundle whose forms the models are.
+        models: all are asked about the same images.
+        inputs: what they are asked about; a few threads read ahead.
+        batch_size: images in a forward pass, where the task has images of one size.
+        progress: called with how many images are done, of how many.
+    """
+    task, done = find_task(manifest.task), 0
+
+    def read(i: int) -> tuple[str, Labelled | ImageError]:
+        try:
+            return inputs.name(i), inputs.read(i)
+        except ImageError as error:
+            return inputs.name(i), error
+
+    for batch in read_ahead(read, range(len(inputs)), batch_size if task.one_size else 1):
+        good = [(name, *labelled) for name, labelled in batch if not isinstance(labelled, ImageError)]
+        names, images = [name for name, *_ in good], [image for _, image, _ in good]
+        answers = [
+            iter(task.ask(model, images, names, manifest.preprocess, len(manifest.labels)) if good else ())
+            for model in models
+        ]
+        heard = Heard([[] for _ in models])
+        for _, labelled in batch:
+            if isinstance(labelled, ImageError):
+                heard.left_out.append(labelled)
+            else:
+                _add(heard, [next(of_model) for of_model in answers], labelled[1])
+        done += len(batch)
+        yield heard
+        progress(done, len(inputs))
+
+
+def _add(heard: Heard, answers: Sequence[Said | ImageError], target: Any) -> None:
+    """Take in what each model says of one image."""
+    error = next((answer for answer in answers if isinstance(answer, ImageError)), None)
+    if error is not None:
+        heard.left_out.append(error)
+        heard.unanswered.append(error)
+        return
+    heard.targets.append(target)
+    for said, answer in zip(heard.said, answers, strict=True):
+        assert not isinstance(answer, ImageError)
+        said.append(answer)
