@@ -32,8 +32,8 @@ SCENES = ["schedule.epochs=1", "schedule.warmup_epochs=0", "sampling.fraction=0.
 SMALL = "augment.random_scale_crop.size=[64,64]"
 RUNS: dict[str, tuple[str, str, list[str], list[str]]] = {
     "tricks": ("digits", "digits", [*SHORT, *TRICKS], []),
-    "ocr": ("digit-scenes", "scenes", [
-        *SCENES, SMALL, "model.name=hrnet_w18_ocr", "model.options={}", "batch.size=4",
+    "ocr": ("hrnet_w18_seg-folder", "scenes", [
+        *SCENES, SMALL, "model.name=hrnet_w18_ocr", "model.weights=null", "batch.size=4",
         "schedule.extra={epochs: 1, lr: 0.001}",
     ], []),
     "int8": ("digits", "digits", [*SHORT, "quantization_aware={}"], []),
