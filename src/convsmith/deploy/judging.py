@@ -72,7 +72,7 @@ class Heard:
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """Report to nobody."""
+    """Report to nothing."""
 
 
 def judge(
