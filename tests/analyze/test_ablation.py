@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from convsmith.analyze.ablation import Ablation, Measured, Row, ablate
+from convsmith.analyze.ablation import Ablation, Measured, RungResult, ablate
 from convsmith.cli.main import app
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.ladder import load_ladder
@@ -175,9 +175,9 @@ def test_steps_that_are_judged_by_different_metrics_are_an_error(digits: Path, t
 
 def test_the_table_gives_percent_and_points_and_keeps_its_columns() -> None:
     rows = (
-        Row("start", {}, Measured(2, 0.5, 0.75, None, None, 1234.4, 90.0)),
-        Row("worse", {"a": "x|y"}, Measured(2, 0.485, 0.5, -0.015, -0.015, 1200.0, 91.26)),
-        Row("better", {"b": None, "c": [1, 2]}, Measured(2, 0.6, 0.6, 0.115, 0.1, 1000.0, 95.0)),
+        RungResult("start", {}, Measured(2, 0.5, 0.75, None, None, 1234.4, 90.0)),
+        RungResult("worse", {"a": "x|y"}, Measured(2, 0.485, 0.5, -0.015, -0.015, 1200.0, 91.26)),
+        RungResult("better", {"b": None, "c": [1, 2]}, Measured(2, 0.6, 0.6, 0.115, 0.1, 1000.0, 95.0)),
     )
     table = Ablation("mine", "an example", ("seed=1", "eval=true"), "top1", rows).to_markdown()
     assert "All steps with `seed=1 eval=true`." in table

@@ -174,8 +174,14 @@ def test_a_part_that_is_not_whole_is_an_error_and_no_other_part_stands_in_for_it
 
 
 def test_images_are_looked_at_as_asked(pixel_bundle: Path, data: Path) -> None:
-    report = evaluate_bundle(pixel_bundle, data, looking={"flip": True, "mirrored_classes": [[0, 2]]})
+    report = evaluate_bundle(pixel_bundle, data, preprocess={"flip": True, "mirrored_classes": [[0, 2]]})
     assert report.accuracy == (1.0, 1.0, 0.0)  # red wins wherever red and blue are mixed
+
+
+def test_the_former_name_of_that_works_and_warns(pixel_bundle: Path, data: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="preprocess"):
+        report = evaluate_bundle(pixel_bundle, data, looking={"flip": True, "mirrored_classes": [[0, 2]]})
+    assert report.accuracy == (1.0, 1.0, 0.0)
 
 
 def test_progress_tells_how_many_images_are_done(pixel_bundle: Path, data: Path) -> None:
@@ -184,7 +190,9 @@ def test_progress_tells_how_many_images_are_done(pixel_bundle: Path, data: Path)
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-@pytest.mark.parametrize(("options", "reason"), [({"boundary": True}, "masks"), ({"looking": {"flip": True}}, "way")])
+@pytest.mark.parametrize(
+    ("options", "reason"), [({"boundary": True}, "masks"), ({"preprocess": {"flip": True}}, "way")]
+)
 def test_a_classifier_has_neither_boundaries_nor_other_ways_to_look(
     colour_bundle: Path, data: Path, options: dict[str, Any], reason: str
 ) -> None:

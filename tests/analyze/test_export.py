@@ -17,7 +17,7 @@ import convsmith as cs
 from convsmith.analyze import export as export_module
 from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.bundle.format import read_manifest
-from convsmith.deploy.format import Files, Source, export_files, find_format
+from convsmith.deploy.format import Exportable, Files, export_files, find_format
 from convsmith.deploy.onnx_export import inference_model
 from convsmith.deploy.parity import FLOAT32, INT8, ONE_LEVEL, Tolerance
 from convsmith.deploy.quantize import quantize_bundle
@@ -95,10 +95,10 @@ def test_an_artefact_whose_file_was_changed_is_refused(tmp_path: Path, run: Path
 def test_a_wrong_normalisation_is_caught_and_nothing_is_written(
     tmp_path: Path, run: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(name: str, source: Source) -> Files:
+    def broken(name: str, source: Exportable) -> Files:
         wrong = Preprocess(resize=32, crop=32, mean=(0.5, 0.456, 0.406))
         inner = source.trained.get_submodule("model")
-        return export_files(name, Source(source.size, False, inference_model(inner, wrong)))
+        return export_files(name, Exportable(source.size, False, inference_model(inner, wrong)))
 
     monkeypatch.setattr(export_module, "export_files", broken)
     with pytest.raises(ConvsmithError, match="the trained one says: on 12 images their logits differ"):
@@ -292,7 +292,7 @@ def test_only_what_rounds_while_it_runs_may_be_levels_apart(name: str, roundings
         onnx.helper.make_node("DynamicQuantizeLinear", ["x"], [f"q{i}", f"s{i}", f"z{i}"]) for i in range(roundings)
     ]
     model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "rounds", [], []))
-    source = Source((8, 8), False, given=model.SerializeToString())
+    source = Exportable((8, 8), False, given=model.SerializeToString())
     assert find_format(name).tolerance_for(source) == tolerance
 
 

@@ -58,7 +58,7 @@ def test_a_relative_path_leads_to_the_same_folder_from_elsewhere(
 
 
 def test_how_it_looks_at_images_is_kept(pixel_bundle: Path) -> None:
-    looking = load(pixel_bundle).looking(flip=True, scales=[0.5, 1])
+    looking = load(pixel_bundle).with_preprocess(flip=True, scales=[0.5, 1])
     assert again(looking).manifest.preprocess == looking.manifest.preprocess
 
 

@@ -99,9 +99,9 @@ def test_an_image_too_large_to_be_segmented_is_an_error_that_harms_no_other(
 
 def test_looking_mirrored_lets_classes_change_places(bundle: Bundle) -> None:
     # traded in the mirror image, red and blue have the same mean everywhere: the lower class wins
-    traded = bundle.looking(flip=True, mirrored_classes=[[0, 2]])
+    traded = bundle.with_preprocess(flip=True, mirrored_classes=[[0, 2]])
     assert set(np.unique(traded.predict(stripes("blue", "red")).mask)) == {0}
-    assert np.array_equal(bundle.looking(flip=True).predict(stripes(*COLOURS)).mask, stripes_mask(*COLOURS))
+    assert np.array_equal(bundle.with_preprocess(flip=True).predict(stripes(*COLOURS)).mask, stripes_mask(*COLOURS))
 
 
 @pytest.mark.parametrize(
@@ -110,13 +110,18 @@ def test_looking_mirrored_lets_classes_change_places(bundle: Bundle) -> None:
 )
 def test_looking_otherwise_still_gives_masks_of_the_images_size(bundle: Bundle, changes: dict[str, Any]) -> None:
     size = (20, 45)
-    mask = bundle.looking(**changes).predict(stripes(*COLOURS, size=size)).mask
+    mask = bundle.with_preprocess(**changes).predict(stripes(*COLOURS, size=size)).mask
     assert mask.shape == size
     assert np.mean(mask == stripes_mask(*COLOURS, size=size)) > 0.9
 
 
+def test_the_former_name_of_looking_otherwise_works_and_warns(bundle: Bundle) -> None:
+    with pytest.warns(DeprecationWarning, match="with_preprocess"):
+        assert bundle.looking(scales=[0.5]).manifest.preprocess == WholeImage(method="whole", scales=(0.5,))
+
+
 def test_looking_otherwise_leaves_the_bundle_as_it_is(bundle: Bundle) -> None:
-    other = bundle.looking(scales=[0.5])
+    other = bundle.with_preprocess(scales=[0.5])
     assert other.manifest.preprocess == WholeImage(method="whole", scales=(0.5,))
     assert bundle.manifest.preprocess == WholeImage(method="whole")
 
@@ -138,12 +143,12 @@ def test_images_cannot_be_looked_at_in_ways_that_there_are_not(
     bundle: Bundle, changes: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(ConvsmithError, match=f"images cannot be looked at so: .*{reason}"):
-        bundle.looking(**changes)
+        bundle.with_preprocess(**changes)
 
 
 def test_a_classifier_looks_in_one_way_only(colour_bundle: Path) -> None:
     with pytest.raises(ConvsmithError, match="a classifier looks at images in one way only"):
-        load(colour_bundle).looking(flip=True)
+        load(colour_bundle).with_preprocess(flip=True)
 
 
 def test_preprocessing_with_windows_is_read_back(tmp_path: Path) -> None:

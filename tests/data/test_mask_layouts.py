@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from convsmith.data.label_sets import voc_colours
 from convsmith.data.mask_data import mask_rules
 from convsmith.data.mask_file import read_mask
 from convsmith.data.mask_layouts import LAYOUTS, trees_of
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.mask_data import LayoutName, Masks, check_classes
+from convsmith.recipe.mask_data import LayoutName, Masks, check_class_names
 from tests.data.folders import write_files
 from tests.data.masks import names, opened, write_folders, write_pairs
 
@@ -174,7 +172,7 @@ def test_a_published_data_set_without_val_is_not_split_unasked(tmp_path: Path) -
 def test_each_class_has_a_name_and_a_value(layout: LayoutName, count: int) -> None:
     labels = LAYOUTS[layout].labels
     assert labels is not None
-    check_classes(labels.names)
+    check_class_names(labels.names)
     assert len(labels.names) == count
     assert sorted({*labels.values.values()} - {255}) == list(range(count))
 
@@ -214,13 +212,6 @@ def test_coco_stuff_164k_holds_the_ids_less_one() -> None:
 
 def test_camvid_has_11_classes_and_a_value_for_none() -> None:
     assert classes_of("camvid", *range(12)) == [*range(11), 255]
-
-
-def test_voc_colours_are_those_of_its_palette() -> None:
-    colours: Any = voc_colours(256)
-    assert colours[:4] == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
-    assert (colours[20], colours[255]) == ((0, 64, 128), (224, 224, 192))
-    assert len(set(colours)) == 256
 
 
 def test_published_colours_tell_the_classes_apart() -> None:

@@ -11,7 +11,7 @@ import torch
 
 import convsmith.deploy.formats
 from convsmith.bundle.runtime import OnnxRuntime
-from convsmith.deploy.format import Source, export_files, find_format, open_bundle, open_files
+from convsmith.deploy.format import Exportable, export_files, find_format, open_bundle, open_files
 from convsmith.deploy.formats import list_formats
 from convsmith.deploy.onnx_export import inference_model, quiet
 from convsmith.errors import ConvsmithError, install_command
@@ -20,7 +20,7 @@ from tests.colours import SIDE, colour_model, picture, write_colour_bundle
 from tests.models.every import live
 from tests.tasks.tiny_segmenter import TinySegmenter
 
-COLOURS = Source((SIDE, SIDE), any_size=False, given=colour_model())
+COLOURS = Exportable((SIDE, SIDE), any_size=False, given=colour_model())
 PACKAGES = {"openvino": "openvino", "executorch": "executorch", "litert": "litert_torch"}
 
 TENTH = """
@@ -31,18 +31,20 @@ FORMAT = Format("a test", lambda source: {"model.x": source.onnx}, lambda files,
 """
 
 
-def small(any_size: bool = False) -> Source:
+def small(any_size: bool = False) -> Exportable:
     if any_size:
         model, spec = TinySegmenter(), WholeImage(method="whole")
-        return Source((64, 64), True, inference_model(model, spec), opset=20)
-    return Source((32, 32), False, inference_model(live("cifar_resnet20"), Preprocess(resize=32, crop=32)), opset=20)
+        return Exportable((64, 64), True, inference_model(model, spec), opset=20)
+    return Exportable(
+        (32, 32), False, inference_model(live("cifar_resnet20"), Preprocess(resize=32, crop=32)), opset=20
+    )
 
 
 def images(count: int, *size: int) -> Any:
     return np.random.RandomState(0).randint(0, 256, (count, 3, *size), np.uint8)
 
 
-def assert_agree(name: str, source: Source, batch: Any) -> None:
+def assert_agree(name: str, source: Exportable, batch: Any) -> None:
     """The artefact, out of its files alone, against torch."""
     runtime = open_files(name, {key: bytes(content) for key, content in export_files(name, source).items()})
     with torch.inference_mode():
@@ -112,7 +114,7 @@ def test_what_takes_one_size_only_asks_for_it(monkeypatch: pytest.MonkeyPatch, n
 
 def test_what_a_converter_refuses_is_one_clear_error() -> None:
     with pytest.raises(ConvsmithError, match="onnx-fp16 cannot be made of this model"):
-        export_files("onnx-fp16", Source((8, 8), False, given=b"nonsense"))
+        export_files("onnx-fp16", Exportable((8, 8), False, given=b"nonsense"))
 
 
 def test_what_a_converter_prints_stays_out_of_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +141,7 @@ def test_an_onnx_model_is_enough(name: str) -> None:
 
 @pytest.mark.slow
 def test_float16_halves_the_file() -> None:
-    source = Source((64, 64), False, given=small().onnx)
+    source = Exportable((64, 64), False, given=small().onnx)
     assert len(export_files("onnx-fp16", source)["model.onnx"]) < 0.6 * len(source.onnx)
 
 
@@ -195,7 +197,7 @@ def test_a_segmentation_takes_any_size(name: str) -> None:
 def test_a_segmentation_of_one_size_becomes_what_takes_no_other(name: str, family: str) -> None:
     pytest.importorskip(PACKAGES[name])
     exact = inference_model(live(family), WholeImage(method="whole"))
-    assert_agree(name, Source((64, 96), False, exact), images(2, 64, 96))
+    assert_agree(name, Exportable((64, 96), False, exact), images(2, 64, 96))
 
 
 @pytest.mark.slow
@@ -205,4 +207,4 @@ def test_every_family_can_be_every_format(name: str, family: str) -> None:
     if name in PACKAGES:
         pytest.importorskip(PACKAGES[name])
     exact = inference_model(live(family), Preprocess(resize=64, crop=64))
-    assert_agree(name, Source((64, 64), False, exact, opset=20), images(2, 64, 64))
+    assert_agree(name, Exportable((64, 64), False, exact, opset=20), images(2, 64, 64))

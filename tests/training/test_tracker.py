@@ -188,7 +188,7 @@ def test_what_is_done_again_is_sent_again_however_late_the_service_was(run: Run,
     service.answers.clear()
     tell(run, service, 4, 5)
     JsonLines(run.path / "metrics.jsonl", 2, 2).close()
-    service.gone_back(2, 2)
+    service.roll_back(2, 2)
     tell(run, service, 3, 4)
     service.answers.set()
     service.end(run)
@@ -200,7 +200,7 @@ def test_a_record_that_cannot_be_read_ends_no_training(
 ) -> None:
     (run.path / "metrics.jsonl").mkdir()
     service.begin(run)
-    service.gone_back(1, 1)
+    service.roll_back(1, 1)
     service.end(run)
     assert "cannot be reached" in said(caplog)[0]
 

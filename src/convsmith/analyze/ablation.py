@@ -52,8 +52,8 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A step by name, what it changes (see `Step`), and its figures; None while its run is not finished.
+class RungResult:
+    """A step by name, what it changes (see `Rung`), and its figures; None while its run is not finished.
 
     Attributes:
         error: why the run failed; None where it did not.
@@ -81,7 +81,7 @@ class Ablation:
     description: str
     overrides: tuple[str, ...]
     metric: str
-    rows: tuple[Row, ...]
+    rows: tuple[RungResult, ...]
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -139,19 +139,19 @@ def ablate(
     loaded, out = load_ladder(ladder, overrides), Path(out)
     metric = _metric(loaded)
     _check_runs(loaded, Path(data), out)
-    rows = [Row(step.name, step.changes, None) for step in loaded.steps]
+    rows = [RungResult(step.name, step.changes, None) for step in loaded.steps]
     for number, step in enumerate(loaded.steps):
         if announce:
             announce(number + 1, len(rows), step.name)
         try:
             run = train(step.recipe, data, out / step.name)
-            rows[number] = Row(step.name, step.changes, _measure(run, metric, rows[:number]))
+            rows[number] = RungResult(step.name, step.changes, _measure(run, metric, rows[:number]))
         except TrainingInterrupted:
             raise
         except Exception as error:  # whatever it is, the other steps can do without this one
             known = isinstance(error, ConvsmithError)
             logger.warning("the step `%s` failed: %s", step.name, error, exc_info=None if known else error)
-            rows[number] = Row(step.name, step.changes, None, str(error) if known else repr(error))
+            rows[number] = RungResult(step.name, step.changes, None, str(error) if known else repr(error))
         out.mkdir(parents=True, exist_ok=True)
         result = Ablation(loaded.name, loaded.description, tuple(overrides), metric, tuple(rows))
         write_file(out / "ablation.json", json.dumps(result.to_dict(), indent=2) + "\n")
@@ -192,7 +192,7 @@ def _scale(metric: str) -> int:
     return 1 if metric == LOSS else 100
 
 
-def _measure(run: Run, metric: str, before: Sequence[Row]) -> Measured:
+def _measure(run: Run, metric: str, before: Sequence[RungResult]) -> Measured:
     """The figures of a finished run, after those of all steps before it."""
     records = run.metrics
     epochs = [line for line in records if line["split"] == "train"]
@@ -209,7 +209,7 @@ def _measure(run: Run, metric: str, before: Sequence[Row]) -> Measured:
     )
 
 
-def _cells(row: Row, scale: int) -> list[str]:
+def _cells(row: RungResult, scale: int) -> list[str]:
     changes = ", ".join(f"`{key}={write_yaml(value)}`" for key, value in row.changes.items())
     named, it = [text.replace("|", "\\|") for text in (row.step, changes)], row.measured
     if it is None:

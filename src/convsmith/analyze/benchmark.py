@@ -34,7 +34,7 @@ _FEWEST = 10
 
 
 @dataclass(frozen=True)
-class Row:
+class Timing:
     """What one stage of one bundle takes; milliseconds of a batch.
 
     Attributes:
@@ -73,7 +73,7 @@ class Benchmark:
 
     threads: int
     images: str
-    rows: tuple[Row, ...]
+    rows: tuple[Timing, ...]
     left_out: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def benchmark(
             refuse_code(path, read_manifest(path).format)
     threads = threads or available_cores()
     files = _image_files(Path(images)) if images is not None else [_photo()]
-    rows: list[Row] = []
+    rows: list[Timing] = []
     left_out: list[str] = []
     for path in folders:
         measured = len(rows)
@@ -136,7 +136,7 @@ def benchmark(
                     p50, p90, p99 = (float(value) for value in np.percentile(taken, (50, 90, 99)))
                     speed = 1000 * batch / float(taken.mean())
                     rows.append(
-                        Row(str(path), bundle.manifest.format, name, stage, batch, len(taken), p50, p90, p99, speed)
+                        Timing(str(path), bundle.manifest.format, name, stage, batch, len(taken), p50, p90, p99, speed)
                     )
         if len(rows) == measured:
             raise ConvsmithError(f"{path} cannot be measured", left_out[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ def evaluate_bundle(
     progress: Callable[[int, int], None] = no_progress,
     *,
     boundary: bool = False,
-    looking: Mapping[str, Any] | None = None,
+    preprocess: Mapping[str, Any] | None = None,
     allow_code: bool = False,
+    looking: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Judge a bundle by labelled images: of a classifier, in folders named like its labels; of segmentation, by masks.
 
@@ -34,16 +36,20 @@ def evaluate_bundle(
         batch_size: images of a classifier in one forward pass; it changes speed, not results.
         progress: called with how many images are done, of how many.
         boundary: of segmentation, measure Boundary IoU too.
-        looking: of segmentation, how to look at images instead of the bundle's own way, see `Bundle.looking`.
+        preprocess: of segmentation, other keys than the bundle's own, see `Bundle.with_preprocess`.
         allow_code: run a bundle that may hold code, such as TorchScript, with the rights of this process.
+        looking: the former name of `preprocess`; it warns.
 
     Raises:
         ConvsmithError: bundle or data cannot be used, the bundle may hold code and that is not allowed,
             or not one image can be read.
     """
+    if looking is not None:
+        warnings.warn("evaluate(looking=...) is now preprocess=...", DeprecationWarning, stacklevel=2)
+        preprocess = looking
     opened = open_bundle(Path(bundle), allow_code=allow_code)
-    if looking:
-        opened = opened.looking(**looking)
+    if preprocess:
+        opened = opened.with_preprocess(**preprocess)
     num_classes = len(opened.labels)
     results, unreadable = opened.task.new_results(num_classes, boundary=boundary), []
     samples, held_out = judged_by(opened.manifest, Path(data))

@@ -14,7 +14,7 @@ from convsmith.analyze.prove import prove
 from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.complaints import first_problem
-from convsmith.deploy.format import Files, Source, export_files, find_format, open_files
+from convsmith.deploy.format import Exportable, Files, export_files, find_format, open_files
 from convsmith.deploy.judging import no_progress
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
@@ -106,7 +106,7 @@ def _described(files: Files, manifest: Manifest) -> Files:
     }
 
 
-def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, Source, Runtime]:
+def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, Exportable, Runtime]:
     """What is exported, the manifest that goes with it, and what it says today."""
     is_run = (place / "recipe.yaml").is_file()
     directory = place / "bundle" if is_run else place
@@ -129,13 +129,13 @@ def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, 
         )
     run = Run(place)
     model = inference_model(trained_model(run.recipe, best_step_folder(run.checkpoints)), manifest.preprocess)
-    source = Source(_input_size(manifest), any_size, model, opset=opset or OPSET)
+    source = Exportable(_input_size(manifest), any_size, model, opset=opset or OPSET)
     return manifest, source, TorchRuntime(model)
 
 
 def _of_bundle(
     directory: Path, manifest: Manifest, any_size: bool, opset: int | None, size: Size | None
-) -> tuple[Source, Runtime]:
+) -> tuple[Exportable, Runtime]:
     if opset is not None:
         raise ConvsmithError(
             "--opset goes with a run that was not trained for INT8",
@@ -154,7 +154,7 @@ def _of_bundle(
         from convsmith.deploy.onnx_export import with_fixed_size
 
         onnx = with_fixed_size(onnx, size)
-    return Source(_input_size(manifest), any_size, given=onnx), trained
+    return Exportable(_input_size(manifest), any_size, given=onnx), trained
 
 
 def _input_size(manifest: Manifest) -> Size:

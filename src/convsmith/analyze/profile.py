@@ -36,7 +36,7 @@ Bound = Literal["data", "host", "device"]
 
 
 @dataclass(frozen=True)
-class Row:
+class TimeShare:
     """One operator or module; times are seconds of a step.
 
     Attributes:
@@ -86,8 +86,8 @@ class StepProfile:
     host_seconds: float
     bound: Bound
     advice: str
-    operators: tuple[Row, ...]
-    modules: tuple[Row, ...]
+    operators: tuple[TimeShare, ...]
+    modules: tuple[TimeShare, ...]
 
     @property
     def sentence(self) -> str:
@@ -256,11 +256,11 @@ def _at_least(plan: Plan, steps: int) -> Plan:
     )
 
 
-def _rows(times: Times, which: Literal["operators", "modules"], kinds: dict[str, str]) -> tuple[Row, ...]:
+def _rows(times: Times, which: Literal["operators", "modules"], kinds: dict[str, str]) -> tuple[TimeShare, ...]:
     """The slowest first, without those that take no time."""
     named = sorted(getattr(times, which).items(), key=lambda item: -item[1].seconds)
     return tuple(
-        Row(
+        TimeShare(
             name or "(the model itself)",
             kinds.get(name, ""),
             it.seconds / PROFILED_STEPS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -155,7 +156,12 @@ class Bundle:
         return self.task.answer(said, self.labels, self.manifest.colours)
 
     def looking(self, **changes: Any) -> Bundle:
-        """The same bundle that looks at images otherwise: `scales`, `flip` and the other keys of `preprocess`.
+        """Call `with_preprocess` by its former name; it warns."""
+        warnings.warn("Bundle.looking is now Bundle.with_preprocess", DeprecationWarning, stacklevel=2)
+        return self.with_preprocess(**changes)
+
+    def with_preprocess(self, **changes: Any) -> Bundle:
+        """Make a bundle that looks at images otherwise: `scales`, `flip` and the other keys of `preprocess`.
 
         Raises:
             ConvsmithError: it is not a bundle for segmentation, or there is no such key or value.
@@ -188,4 +194,4 @@ def _opened_again(opener: Opener, checksum: str, preprocess: str) -> Bundle:
     if bundle.manifest.checksum != checksum:
         raise ConvsmithError(f"{bundle.path} holds another bundle", "it was replaced after this one was pickled")
     same = bundle.manifest.preprocess.model_dump_json() == preprocess
-    return bundle if same else bundle.looking(**json.loads(preprocess))
+    return bundle if same else bundle.with_preprocess(**json.loads(preprocess))

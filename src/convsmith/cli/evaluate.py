@@ -60,7 +60,7 @@ def evaluate(
             batch_size,
             partial(progress, "evaluate"),
             boundary=boundary_iou,
-            looking=override_layer(changes or ()).values,
+            preprocess=override_layer(changes or ()).values,
             allow_code=allow_code,
         )
     manifest = read_manifest(bundle_folder(bundle))

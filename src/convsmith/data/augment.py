@@ -17,7 +17,7 @@ from torchvision.transforms import InterpolationMode, v2
 from convsmith.data.draws import below, uniform
 from convsmith.data.efficientnet_crop import efficientnet_crop
 from convsmith.data.erasing import random_erasing
-from convsmith.data.geometry import Sample, Step, cut, mirrored, resized
+from convsmith.data.geometry import Change, Sample, cut, mirrored, resized
 from convsmith.data.lighting import random_lighting
 from convsmith.data.policies import make_policy
 from convsmith.data.resized_part import box_anywhere, resized_part
@@ -77,7 +77,7 @@ def pair_transform(
     return transform
 
 
-def _augmented(steps: list[Step], pixels: NDArray[np.uint8], values: NDArray[np.uint8] | None) -> Sample:
+def _augmented(steps: list[Change], pixels: NDArray[np.uint8], values: NDArray[np.uint8] | None) -> Sample:
     # Views, where they do: the batch makes the one copy.
     sample = Sample(torch.from_numpy(pixels).permute(2, 0, 1), None if values is None else torch.from_numpy(values))
     for step in steps:
@@ -85,7 +85,7 @@ def _augmented(steps: list[Step], pixels: NDArray[np.uint8], values: NDArray[np.
     return sample
 
 
-def _steps(augment: Augment, preprocess: Preprocess | WholeImage) -> Iterator[Step]:
+def _steps(augment: Augment, preprocess: Preprocess | WholeImage) -> Iterator[Change]:
     """What is to be done, in order. Operations on colour go through the image row by row, so it is packed for them."""
     policy = augment.policy
     if policy and policy.before_crop:
@@ -110,7 +110,7 @@ def _steps(augment: Augment, preprocess: Preprocess | WholeImage) -> Iterator[St
         yield _on_image(random_erasing(augment.random_erasing, preprocess))
 
 
-def _on_image(change: Callable[[Tensor], Tensor]) -> Step:
+def _on_image(change: Callable[[Tensor], Tensor]) -> Change:
     """A step that leaves the mask as it is, because pixels keep their places."""
     return lambda sample: Sample(change(sample.image), sample.mask)
 
@@ -122,7 +122,7 @@ def _brightness_shift(largest: int, image: Tensor) -> Tensor:
     return (image.to(torch.int16) + (below(2 * largest + 1) - largest)).clamp_(0, 255).to(torch.uint8)
 
 
-def _flip(axis: int, probability: float, preprocess: Preprocess | WholeImage) -> Step:
+def _flip(axis: int, probability: float, preprocess: Preprocess | WholeImage) -> Change:
     classes = None
     if isinstance(preprocess, WholeImage) and preprocess.mirrored_classes:
         classes = torch.arange(256, dtype=torch.uint8)
@@ -131,7 +131,7 @@ def _flip(axis: int, probability: float, preprocess: Preprocess | WholeImage) ->
     return lambda sample: mirrored(sample, axis, classes) if torch.rand(()).item() < probability else sample
 
 
-def _crop(augment: Augment, preprocess: Preprocess | WholeImage) -> Step:
+def _crop(augment: Augment, preprocess: Preprocess | WholeImage) -> Change:
     filtered = isinstance(preprocess, Preprocess)
     if augment.random_scale_crop:
         return random_scale_crop(augment.random_scale_crop)
@@ -144,7 +144,7 @@ def _crop(augment: Augment, preprocess: Preprocess | WholeImage) -> Step:
     return _resized_crop(augment.random_resized_crop, augment.size, filtered)
 
 
-def _resized_crop(crop: RandomResizedCrop, size: Size, filtered: bool) -> Step:
+def _resized_crop(crop: RandomResizedCrop, size: Size, filtered: bool) -> Change:
     """torchvision's class, which draws the part."""
     draw, mode = v2.RandomResizedCrop(crop.size, crop.scale, crop.ratio), _MODES[crop.interpolation]
 

@@ -31,7 +31,7 @@ class Sample(NamedTuple):
         return height, width
 
 
-Step = Callable[[Sample], Sample]
+Change = Callable[[Sample], Sample]
 
 
 def resized(sample: Sample, size: Size, mode: InterpolationMode, antialias: bool) -> Sample:

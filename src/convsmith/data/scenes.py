@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convsmith.bundle.segmentation import voc_colours
 from convsmith.data.demo import digit_pictures
 from convsmith.data.index import printable
-from convsmith.data.label_sets import voc_colours
 from convsmith.data.mask_data import CLASSES_FILE
 from convsmith.errors import ConvsmithError, require_extra
 from convsmith.randomness import Stream, counter_generator

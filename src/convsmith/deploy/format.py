@@ -30,7 +30,7 @@ Files = Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
-class Source:
+class Exportable:
     """What is exported: a torch model, or an ONNX model where there is no other.
 
     Attributes:
@@ -87,7 +87,7 @@ class Format:
     """
 
     summary: str
-    export: Callable[[Source], Files]
+    export: Callable[[Exportable], Files]
     open: Callable[[Files, int | None], Runtime]
     extra: str = "export"
     tolerance: Tolerance = FLOAT32
@@ -96,7 +96,7 @@ class Format:
     is_code: bool = False
     add: Callable[[Manifest], Files] | None = None
 
-    def tolerance_for(self, source: Source) -> Tolerance:
+    def tolerance_for(self, source: Exportable) -> Tolerance:
         """`tolerance`, or a level where the source rounds while it runs, and ties are rounded otherwise here."""
         if not self.other_ties or source.model is not None:
             return self.tolerance
@@ -123,7 +123,7 @@ def find_format(name: str) -> Format:
     return found
 
 
-def export_files(name: str, source: Source) -> Files:
+def export_files(name: str, source: Exportable) -> Files:
     """The artefact's files.
 
     Raises:

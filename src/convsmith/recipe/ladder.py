@@ -31,7 +31,7 @@ class LadderFile(Section):
 
 
 @dataclass(frozen=True)
-class Step:
+class Rung:
     """One recipe of a ladder.
 
     Attributes:
@@ -53,7 +53,7 @@ class Ladder:
 
     name: str
     description: str
-    steps: tuple[Step, ...]
+    steps: tuple[Rung, ...]
 
 
 def is_ladder(source: str) -> bool:
@@ -86,7 +86,7 @@ def load_ladder(source: str | Path, overrides: Sequence[str] = ()) -> Ladder:
     except ValidationError as error:
         raise ConvsmithError("\n  ".join(_problems(error, name, lines))) from error
     where = f"{name}:{lines['steps']}"
-    steps: list[Step] = []
+    steps: list[Rung] = []
     before: Resolved | None = None
     for reference in ladder.steps:
         place = str(folder / reference) if is_path(reference) else reference
@@ -94,7 +94,7 @@ def load_ladder(source: str | Path, overrides: Sequence[str] = ()) -> Ladder:
             resolved = resolve(place, overrides)
         except ConvsmithError as error:
             raise ConvsmithError(f"{where}: {error.what}", error.why, error.fix) from error
-        step = Step(Path(reference).stem, place, resolved.recipe, _changes(before, resolved) if before else {})
+        step = Rung(Path(reference).stem, place, resolved.recipe, _changes(before, resolved) if before else {})
         if step.name in [earlier.name for earlier in steps]:
             raise ConvsmithError(f"{where}: two steps are called `{step.name}`", fix="Rename one file, or remove one.")
         steps.append(step)

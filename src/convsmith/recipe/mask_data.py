@@ -100,7 +100,7 @@ class Masks(Section):
     @classmethod
     def _classes_fit_a_mask(cls, classes: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if classes is not None:
-            check_classes(classes)
+            check_class_names(classes)
         return classes
 
     @field_validator("colours")
@@ -128,7 +128,7 @@ class Masks(Section):
         return self
 
 
-def check_classes(names: Sequence[str]) -> None:
+def check_class_names(names: Sequence[str]) -> None:
     """ValueError if the names cannot be those of the classes in a mask: fewer than 2, more than 255, empty, twice."""
     if not 2 <= len(names) <= MAX_CLASSES:
         raise ValueError(f"{len(names)} class names, but a mask tells 2 to {MAX_CLASSES} classes apart")

@@ -254,7 +254,7 @@ Schedule = Annotated[
 ]
 
 
-class Ema(Section):
+class EmaRule(Section):
     """Exponential moving average of the weights: after an update, ema = d ema + (1 - d) model."""
 
     decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="d, once the warmup of the average is over.")
@@ -292,7 +292,7 @@ class Ema(Section):
         return values
 
     @model_validator(mode="after")
-    def _warmup_has_its_keys(self) -> Ema:
+    def _warmup_has_its_keys(self) -> EmaRule:
         refuse_unused(self, "warmup", {"gamma": "power", "power": "power"})
         return self
 

@@ -13,7 +13,7 @@ from convsmith.processor import Target
 from convsmith.recipe.augmentation import Augment, Mixing, Plain, Sampling
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
-from convsmith.recipe.optimization import Ema, Freeze, Optimizer, Ramp, Schedule
+from convsmith.recipe.optimization import EmaRule, Freeze, Optimizer, Ramp, Schedule
 from convsmith.recipe.schedules import total_epochs
 from convsmith.recipe.task_fit import check_task
 from convsmith.spec import Count, NonNegative, Positive, Preprocess, Section, Size, WholeImage
@@ -134,7 +134,7 @@ class EarlyStopping(Section):
     min_delta: NonNegative = Field(0.0, description="Smallest improvement that counts, in the metric's unit.")
 
 
-class Checkpoint(Section):
+class CheckpointRule(Section):
     """When checkpoints are written besides the one after each epoch, and how many are kept."""
 
     every_steps: Count | None = Field(None, description="Also after each so many optimizer steps.")
@@ -170,7 +170,7 @@ class Recipe(Section):
     mixing: Mixing | None = None
     distillation: Distillation | None = None
     freeze: Freeze | None = None
-    ema: Ema | None = None
+    ema: EmaRule | None = None
     quantization_aware: QuantizationAware | None = None
     eval: bool = Field(True, description="Validate; without, the last weights are the result.")
     eval_every: Count = Field(1, description="Epochs from one validation to the next; the last epoch always has one.")
@@ -199,7 +199,7 @@ class Recipe(Section):
     )
     channels_last: bool = Field(True, description="Memory layout NHWC, which convolutions prefer.")
     early_stopping: EarlyStopping | None = None
-    checkpoint: Checkpoint = Checkpoint()
+    checkpoint: CheckpointRule = CheckpointRule()
 
     @property
     def input_size(self) -> Size:

@@ -68,14 +68,14 @@ def decay_after(recipe: Recipe, epochs: Epochs, step: int) -> float | None:
     return min(_full_decay(recipe, ema), _young_decay(ema, earlier))
 
 
-def _full_decay(recipe: Recipe, ema: optimization.Ema) -> float:
+def _full_decay(recipe: Recipe, ema: optimization.EmaRule) -> float:
     """d once the average is no longer young."""
     if not ema.scale_to_epochs:
         return ema.decay
     return 1 - min(1.0, (1 - ema.decay) * (recipe.batch.size * ema.every_steps / recipe.schedule.epochs))
 
 
-def _young_decay(ema: optimization.Ema, earlier: int) -> float:
+def _young_decay(ema: optimization.EmaRule, earlier: int) -> float:
     """The most that d may be after so many earlier updates."""
     if ema.warmup == "count":
         return (1 + earlier) / (10 + earlier)

@@ -23,7 +23,7 @@ from convsmith.training.run import Run, forward_batch_limit
 logger = logging.getLogger(__name__)
 
 
-def checkpoint_to_go_on_from(run: Run, recipe: Recipe, resume: Literal["auto", "never"]) -> Checkpoint | None:
+def find_checkpoint(run: Run, recipe: Recipe, resume: Literal["auto", "never"]) -> Checkpoint | None:
     """The newest whole checkpoint of the directory's run, None for a new run.
 
     Raises:
@@ -42,7 +42,7 @@ def checkpoint_to_go_on_from(run: Run, recipe: Recipe, resume: Literal["auto", "
     return checkpoint
 
 
-def given_to_all(world: World, run: Run, checkpoint: Checkpoint | None) -> Checkpoint | None:
+def share_checkpoint(world: World, run: Run, checkpoint: Checkpoint | None) -> Checkpoint | None:
     """The first process's checkpoint; to all of them.
 
     Raises:
@@ -98,11 +98,11 @@ def as_begun(plan: Plan, recipe: Recipe, progress: Progress, world: World) -> Pl
     return replan(recipe, plan, progress.per_device_batch, world)
 
 
-def gone_back(
+def roll_back(
     recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, left: Progress, world: World
 ) -> tuple[Checkpoint | None, Progress, Plan]:
     """The last checkpoint, or the start where there is none, with what was found out since; and the plan from there."""
-    checkpoint = given_to_all(world, run, latest_checkpoint(run.checkpoints) if world.leads else None)
+    checkpoint = share_checkpoint(world, run, latest_checkpoint(run.checkpoints) if world.leads else None)
     progress = progress_of(checkpoint, recipe, plan, dataset, world)
     progress.per_device_batch, progress.compiled, progress.lr_factor = (
         left.per_device_batch,

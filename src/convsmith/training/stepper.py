@@ -104,7 +104,7 @@ class Stepper:
         """Let go of the last batch."""
         self._last_pass = None
 
-    def take_note_of_bad_files(self, batch: Batch) -> None:
+    def record_bad_files(self, batch: Batch) -> None:
         """Raise a ConvsmithError for them if the recipe says so, else remember them."""
         if batch.bad and self.recipe.data.on_error == "error":
             raise_on_bad(batch)
@@ -139,7 +139,7 @@ class Stepper:
             start = time.perf_counter()
             batch = next(batches)
             self.state.data_seconds += time.perf_counter() - start
-            self.take_note_of_bad_files(batch)
+            self.record_bad_files(batch)
             # numbered as in the sampler, so that it does not matter which process it falls to
             number = micro_batch * world.size + world.rank
             seed = counter_seed(Stream.STEP, self.recipe.seed, step, 0, number)

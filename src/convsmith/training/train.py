@@ -45,7 +45,7 @@ from convsmith.training.pack import pack
 from convsmith.training.parts import make_parts
 from convsmith.training.progress import Progress
 from convsmith.training.rehearsal import needs_rehearsal, rehearse
-from convsmith.training.resume import begin, checkpoint_to_go_on_from, given_to_all, gone_back, progress_of
+from convsmith.training.resume import begin, find_checkpoint, progress_of, roll_back, share_checkpoint
 from convsmith.training.run import Run
 from convsmith.training.run_weights import start_digest
 from convsmith.training.signals import StopNow, StopRequest
@@ -170,7 +170,7 @@ def _lead(
     ):
         console = Console()
         stack.callback(console.close)
-        checkpoint = given_to_all(world, run, checkpoint_to_go_on_from(run, recipe, resume))
+        checkpoint = share_checkpoint(world, run, find_checkpoint(run, recipe, resume))
         progress, plan = begin(checkpoint, recipe, plan, dataset, run, world)
         run.write_down(recipe, plan)
         if checkpoint:
@@ -205,7 +205,7 @@ def _is_packed(run: Run) -> bool:
 
 def _follow(recipe: Recipe, dataset: DataSet, plan: Plan, run: Run, world: World) -> None:
     """What each other process does."""
-    checkpoint = given_to_all(world, run, None)
+    checkpoint = share_checkpoint(world, run, None)
     progress, plan = begin(checkpoint, recipe, plan, dataset, run, world)
     _train(recipe, plan, dataset, run, progress, checkpoint, (), world)
 
@@ -286,9 +286,9 @@ def _train(
                 reason, change = f"{error.what}: {error.why}", f"{error.smaller} in a forward pass"
             del parts  # and with it a model; the error held on to it too
             gc.collect()
-            checkpoint, progress, plan = gone_back(recipe, plan, dataset, run, progress, world)
+            checkpoint, progress, plan = roll_back(recipe, plan, dataset, run, progress, world)
             for watcher in watchers:
-                watcher.gone_back(progress.step, progress.evaluated_step)
+                watcher.roll_back(progress.step, progress.evaluated_step)
             logger.warning("%s: the training goes on from step %d with %s", reason, progress.step, change)
         poll.now()  # none leaves before the first process has saved
     if poll.stopping:

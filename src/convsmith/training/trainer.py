@@ -224,7 +224,7 @@ class Trainer:
 
         def after_batch(batch: Batch) -> bool:
             nonlocal seen
-            self.stepper.take_note_of_bad_files(batch)
+            self.stepper.record_bad_files(batch)
             seen += len(batch.targets) + len(batch.bad)
             self._tell("evaluate", min(seen * world.size, parts.num_val), parts.num_val)
             return not parts.poll.asked

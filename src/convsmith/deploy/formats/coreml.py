@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.runtime import INPUT, OUTPUT, Runtime
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.format import Exportable, Files, Format
 from convsmith.errors import ConvsmithError
 
 _FILE = "model.mlpackage.zip"
@@ -39,7 +39,7 @@ class _Model:
         )
 
 
-def convert(source: Source) -> bytes:
+def convert(source: Exportable) -> bytes:
     """The zipped package; this works on any system."""
     import coremltools
     import torch
@@ -64,7 +64,7 @@ def convert(source: Source) -> bytes:
         return content.getvalue()
 
 
-def _export(source: Source) -> Files:
+def _export(source: Exportable) -> Files:
     source.require_one_size("Core ML")
     _need_macos()
     return {_FILE: convert(source)}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from convsmith.bundle.runtime import Runtime
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.format import Exportable, Files, Format
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _FILE = "model.pte"
 
 
-def _export(source: Source) -> Files:
+def _export(source: Exportable) -> Files:
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower

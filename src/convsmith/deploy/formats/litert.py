@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.runtime import Runtime
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.format import Exportable, Files, Format
 from convsmith.machine import available_cores
 
 _FILE = "model.tflite"
@@ -37,7 +37,7 @@ class _Interpreter:
         return logits
 
 
-def _export(source: Source) -> Files:
+def _export(source: Exportable) -> Files:
     import litert_torch
     import torch
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from convsmith.bundle.format import MODEL
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.format import Exportable, Files, Format
 
 
-def _export(source: Source) -> Files:
+def _export(source: Exportable) -> Files:
     return {MODEL: source.onnx}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from convsmith.bundle.format import MODEL
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.format import Exportable, Files, Format
 from convsmith.deploy.formats.onnx import FORMAT as ONNX
 from convsmith.deploy.parity import FLOAT16
 from convsmith.errors import ConvsmithError
 
 
-def _export(source: Source) -> Files:
+def _export(source: Exportable) -> Files:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from convsmith.bundle.openvino_runtime import OpenVinoRuntime
 from convsmith.bundle.runtime import Runtime
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.format import Exportable, Files, Format
 from convsmith.errors import ConvsmithError
 
 
-def _export(source: Source) -> Files:
+def _export(source: Exportable) -> Files:
     import openvino
 
     model = openvino.Core().read_model(source.onnx)

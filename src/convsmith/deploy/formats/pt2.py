@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 
 from convsmith.bundle.runtime import Runtime
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.format import Exportable, Files, Format
 
 _FILE = "model.pt2"
 
 
-def _export(source: Source) -> Files:
+def _export(source: Exportable) -> Files:
     import torch
 
     from convsmith.deploy.onnx_export import example_of, quiet

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.runtime import INPUT, OUTPUT, Runtime
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.format import Exportable, Files, Format
 from convsmith.deploy.parity import FLOAT16
 from convsmith.errors import ConvsmithError, install_command
 
@@ -48,7 +48,7 @@ class _Engine:
         return logits.cpu().numpy()
 
 
-def build_engine(tensorrt: Any, source: Source) -> bytes:
+def build_engine(tensorrt: Any, source: Exportable) -> bytes:
     """The serialised engine, made by the module `tensorrt` or one of the same interface."""
     logger = tensorrt.Logger(tensorrt.Logger.ERROR)
     builder = tensorrt.Builder(logger)
@@ -66,7 +66,7 @@ def build_engine(tensorrt: Any, source: Source) -> bytes:
     return bytes(engine)
 
 
-def _export(source: Source) -> Files:
+def _export(source: Exportable) -> Files:
     _need_gpu()
     import tensorrt
 

@@ -11,14 +11,14 @@ from importlib.metadata import version
 
 from convsmith.bundle.format import MODEL, Manifest
 from convsmith.bundle.runtime import INPUT, OUTPUT, OnnxRuntime, Runtime
-from convsmith.deploy.format import Files, Format, Source
+from convsmith.deploy.format import Exportable, Files, Format
 from convsmith.spec import Preprocess
 
 _FILE = f"1/{MODEL}"
 _LARGEST_BATCH = 32
 
 
-def _export(source: Source) -> Files:
+def _export(source: Exportable) -> Files:
     return {_FILE: source.onnx}
 
 

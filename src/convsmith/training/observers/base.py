@@ -48,7 +48,7 @@ class Observer:
     def metrics(self, record: Record) -> None:
         """There are new figures."""
 
-    def gone_back(self, step: int, evaluated_step: int) -> None:
+    def roll_back(self, step: int, evaluated_step: int) -> None:
         """The run goes on from an earlier step, and what was recorded after it does not count; see `JsonLines`."""
 
     def end(self, run: Run) -> None:

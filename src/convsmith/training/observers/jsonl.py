@@ -35,7 +35,7 @@ class JsonLines(Observer):
         write_file(self._path, "".join(map(_line, kept)))
         self._file = self._path.open("a", encoding="utf-8")
 
-    def gone_back(self, step: int, evaluated_step: int) -> None:
+    def roll_back(self, step: int, evaluated_step: int) -> None:
         """Drop the lines of what will be done again."""
         self.close()
         self._open(step, evaluated_step)

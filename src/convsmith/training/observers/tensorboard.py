@@ -50,7 +50,7 @@ class TensorBoard(Observer):
         self._write(Event(file_version="brain.Event:2"))
         self._write(Event(step=step + 1 if step else 0, session_log=SessionLog(status=SessionLog.START)))
 
-    def gone_back(self, step: int, evaluated_step: int) -> None:  # noqa: ARG002 - it hides whole steps only
+    def roll_back(self, step: int, evaluated_step: int) -> None:  # noqa: ARG002 - it hides whole steps only
         """Begin another event file, which hides what came after the step."""
         if self._writer is not None:
             self.close()

@@ -73,7 +73,7 @@ class Tracker(Observer):
         if self._thread is not None:
             self._news.set()
 
-    def gone_back(self, step: int, evaluated_step: int) -> None:  # noqa: ARG002 - metrics.jsonl knows them
+    def roll_back(self, step: int, evaluated_step: int) -> None:  # noqa: ARG002 - metrics.jsonl knows them
         """Let the thread forget what does not count any more, before it sends what is done again."""
         if self._thread is not None:
             self._kept.append(self._records())
