@@ -21,6 +21,7 @@ from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import Runtime
+from convsmith.bundle.task import find_task
 from convsmith.data.scan import images_below
 from convsmith.deploy.format import open_files, refuse_code
 from convsmith.deploy.speed import first_input
@@ -181,7 +182,7 @@ class _Inputs:
     def __init__(self, files: Sequence[bytes], manifest: Manifest) -> None:
         self._manifest = manifest
         pictures = [(content, decode_rgb(content)) for content in files]
-        if manifest.task == "segmentation":  # only images of one size make a batch
+        if not find_task(manifest.task).one_size:  # only images of one size make a batch
             pictures = [pair for pair in pictures if pair[1].size == pictures[0][1].size]
         self._files, self._pictures = zip(*pictures, strict=True)
         self._inputs = [self._prepared(picture) for picture in self._pictures]

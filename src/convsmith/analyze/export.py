@@ -21,7 +21,7 @@ from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
 from convsmith.processor import instructions
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import Size, WholeImage, Window
+from convsmith.spec import Size, Window
 
 _PACKAGES = [
     "convsmith",
@@ -113,7 +113,7 @@ def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, 
     manifest = read_manifest(directory)
     if size is not None:
         manifest = _with_one_size(manifest, size)
-    any_size = manifest.task == "segmentation" and not manifest.one_size
+    any_size = manifest.only_size is None
     if not is_run or manifest.recipe.get("quantization_aware"):  # what was trained for INT8 is in the bundle only
         return manifest, *_of_bundle(directory, manifest, any_size, opset, size)
 
@@ -159,11 +159,9 @@ def _of_bundle(
 
 def _input_size(manifest: Manifest) -> Size:
     """Height and width of what the model typically sees."""
-    spec = manifest.preprocess
-    if not isinstance(spec, WholeImage):
-        return spec.crop, spec.crop
-    if spec.window is not None:
-        return spec.window.size
+    size = manifest.preprocess.only_size(one_size=True)
+    if size is not None:
+        return size
     try:
         return Recipe.model_validate_json(json.dumps(manifest.recipe)).input_size
     except ValidationError:  # of another version of convsmith
@@ -171,10 +169,9 @@ def _input_size(manifest: Manifest) -> Size:
 
 
 def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
-    if not isinstance(manifest.preprocess, WholeImage):
-        raise ConvsmithError(
-            "--size is for segmentation", f"a classifier sees squares of {manifest.preprocess.crop} pixels"
-        )
+    square = manifest.preprocess.only_size()
+    if square is not None:
+        raise ConvsmithError("--size is for segmentation", f"a classifier sees squares of {square[0]} pixels")
     if manifest.one_size:
         raise ConvsmithError("the bundle is for one size already", "its sizes are constants", "Give the run instead.")
     try:

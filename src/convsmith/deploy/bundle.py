@@ -20,7 +20,6 @@ from convsmith.errors import ConvsmithError
 from convsmith.models.fake_quant import rounding_of
 from convsmith.processor import instructions
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import WholeImage
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ def make_bundle(
     more: dict[str, Any] = {}
     rounding = rounding_of(exact)
     if rounding is None:
-        onnx = export_onnx(exact, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
+        onnx = export_onnx(exact, recipe.input_size, any_size=recipe.preprocess.only_size() is None)
         onnx = described(onnx, recipe.task, labels, recipe.preprocess)
         parity = measure_parity(exact, OnnxRuntime(onnx).run, images, float_tolerance)
     else:

@@ -14,7 +14,6 @@ from convsmith.deploy.qdq import POOLED, Graph, Placement, Range, insert_qdq, pl
 from convsmith.deploy.static_int8 import check_kernels
 from convsmith.models.fake_quant import MARK, rounding_of
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import WholeImage
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def export_int8(model: nn.Module, recipe: Recipe) -> TrainedInt8:
     rounding = rounding_of(model)
     assert rounding is not None
     with rounding.in_form("marked"):
-        marked = export_onnx(model, recipe.input_size, any_size=isinstance(recipe.preprocess, WholeImage))
+        marked = export_onnx(model, recipe.input_size, any_size=recipe.preprocess.only_size() is None)
     graph, ranges = _without_marks(marked, rounding.low.tolist(), rounding.high.tolist())
     placement = place(graph, tensors=ranges)
     # what is rounded in training is rounded, whoever reads it

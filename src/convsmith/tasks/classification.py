@@ -103,3 +103,6 @@ class Classification:
     def new_results(self, data: DataSet) -> JudgedImages:  # noqa: ARG002  # the number of classes does not matter
         """An empty collection for one evaluation."""
         return JudgedImages()
+
+
+TASK = Classification

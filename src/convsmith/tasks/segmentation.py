@@ -175,3 +175,6 @@ class Segmentation:
         """An empty collection for one evaluation."""
         assert isinstance(self._recipe.preprocess, WholeImage)
         return JudgedMasks(len(data.classes), self._recipe.preprocess)
+
+
+TASK = Segmentation

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from convsmith.bundle.decode import ImageError
-from convsmith.bundle.segment import first_look
+from convsmith.bundle.task import find_task
 from convsmith.data.dataset import DataSet, Split
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.parity import images_to_compare
 from convsmith.models.base import VisionModel
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import WholeImage
 from convsmith.training.checkpoint import read_checkpoint, step_folder
 from convsmith.training.generators import generators_kept
 from convsmith.training.model_plan import build_model
@@ -66,12 +65,11 @@ def _parity_images(recipe: Recipe, dataset: DataSet) -> Iterator[Tensor]:
     samples = dataset.val if split == "val" else dataset.train
     read = dataset.validation_reader(split, recipe.preprocess)
     count = min(images_to_compare(recipe.input_size), len(samples))
+    task = find_task(recipe.task)
     for i in range(count):
         try:
             image, _ = read(i * len(samples) // count)
-            if isinstance(recipe.preprocess, WholeImage):
-                pixels = image.permute(1, 2, 0).numpy()
-                image = torch.from_numpy(first_look(pixels, recipe.preprocess, len(dataset.classes)))
+            seen = task.first_input(image.numpy(), recipe.preprocess, len(dataset.classes))
         except ImageError:  # skipped in training too
             continue
-        yield image[None]
+        yield torch.from_numpy(seen)[None]

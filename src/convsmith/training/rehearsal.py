@@ -21,7 +21,7 @@ from convsmith.models.layers import Normalize
 from convsmith.models.registry import is_of_another_library
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import Size, WholeImage
+from convsmith.spec import Size
 from convsmith.training.checkpoint import save_checkpoint, step_folder
 from convsmith.training.distributed import broadcast
 from convsmith.training.ema import Ema
@@ -122,7 +122,7 @@ def _images(count: int, size: Size) -> Tensor:
 
 def _size(recipe: Recipe, size: Size) -> Size:
     """That of the images, or smaller ones where any size will do."""
-    return (min(size[0], _SIDE), min(size[1], _SIDE)) if isinstance(recipe.preprocess, WholeImage) else size
+    return size if recipe.preprocess.only_size() else (min(size[0], _SIDE), min(size[1], _SIDE))
 
 
 def _cannot_end(recipe: Recipe, error: Exception) -> ConvsmithError:

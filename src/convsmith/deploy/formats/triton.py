@@ -11,8 +11,8 @@ from importlib.metadata import version
 
 from convsmith.bundle.format import MODEL, Manifest
 from convsmith.bundle.runtime import INPUT, OUTPUT, OnnxRuntime, Runtime
+from convsmith.bundle.task import find_task
 from convsmith.deploy.format import Exportable, Files, Format
-from convsmith.spec import Preprocess
 
 _FILE = f"1/{MODEL}"
 _LARGEST_BATCH = 32
@@ -33,12 +33,8 @@ def _add(manifest: Manifest) -> Files:
 
 def _config(manifest: Manifest) -> str:
     """The images' preprocessing and the proof travel as parameters, which Triton hands to clients as they are."""
-    spec, count = manifest.preprocess, len(manifest.labels)
-    if isinstance(spec, Preprocess):
-        images, logits = [3, spec.crop, spec.crop], [count]
-    else:
-        height, width = manifest.only_size or (-1, -1)
-        images, logits = [3, height, width], [count, height, width]
+    spec, size = manifest.preprocess, manifest.only_size or (-1, -1)
+    images, logits = [3, *size], list(find_task(manifest.task).logits_shape(len(manifest.labels), size))
     parameters = {
         "task": manifest.task,
         "preprocess": spec.model_dump_json(),
