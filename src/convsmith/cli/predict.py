@@ -78,14 +78,14 @@ def predict(
 
     _print_names_as_they_are()
     images, shown = find_images(paths, complain), Format.JSONL if as_json else output or Format.TABLE
-    writers = [_printer(shown, model, top)]
-    if model.task.pictures:
-        folder = out or Path("predictions")
-        writers.insert(0, _drawer(model.task, folder))
-        images = _outside(folder, images)
-    elif out is not None:
+    if out is not None and not model.task.pictures:
         raise ConvsmithError("--out is for masks", "this bundle is a classifier, whose answers are printed", "Omit it.")
     with output_that_may_be_lost("stdout") if model.task.pictures else nullcontext():
+        writers = [_printer(shown, model, top)]
+        if model.task.pictures:
+            folder = out or Path("predictions")
+            writers.insert(0, _drawer(model.task, folder))
+            images = _outside(folder, images)
         for name, answer, pixels in _counted(_answers(model, images)):
             if isinstance(answer, ImageError):
                 complain(name, answer.why)
