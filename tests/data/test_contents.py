@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +20,6 @@ from convsmith.data.contents import Content
 from convsmith.data.index import Index, IndexBuilder
 from convsmith.data.mask_file import MaskRules
 from convsmith.data.pairs import PairIndex
-from convsmith.data.stream import Stream
 from tests.data.folders import png
 from tests.data.masks import plain
 
@@ -109,19 +108,6 @@ def test_contents_that_differ_anywhere_are_not_equal(other: bytes) -> None:
 def test_what_cannot_be_read_equals_nothing(tmp_path: Path) -> None:
     missing = Content.of_file(tmp_path / "none")
     assert not missing.equals(missing)
-
-
-def test_a_stream_opens_its_content_when_it_is_read_and_closes_it_at_its_end() -> None:
-    file, calls = io.BytesIO(b"abc"), []
-
-    def open_it() -> IO[bytes]:
-        calls.append("opened")
-        return file
-
-    stream = Stream(Content("name", open_it))
-    assert not calls
-    assert (stream.read(2), stream.read(2), file.closed) == (b"ab", b"c", False)
-    assert (stream.read(2), file.closed, calls) == (b"", True, ["opened"])
 
 
 def test_the_digest_of_images_in_folders_is_that_of_their_paths_and_classes() -> None:
