@@ -135,8 +135,6 @@ _EXTRA_OF = {
     "tensorboard": "train",
     "matplotlib": "train",
     "mlflow": "mlflow",
-    "skimage": "train",
-    "sklearn": "train",
     "submitit": "slurm",
     "timm": "timm",
     "onnx": "export",

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ from convsmith.cli import data
 from convsmith.data.demo import write_digits
 from convsmith.data.image_data import ImageData
 from convsmith.data.image_folder import open_image_folder
-from convsmith.errors import ConvsmithError, install_command
+from convsmith.errors import ConvsmithError
 from tests.data.folders import path_of
 
 
@@ -94,12 +92,6 @@ def test_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConvsmithError, match="cannot write to"):
         write_digits(tmp_path / "file")
-
-
-def test_without_scikit_learn_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ConvsmithError, match=re.escape(install_command("train"))):
-        write_digits(tmp_path)
 
 
 # The command

@@ -78,7 +78,7 @@ def digits(
     out: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or holding these digits.")],
     as_json: AsJson = False,
 ) -> None:
-    """Write scikit-learn's 1,797 handwritten digits as an image folder of train and val.
+    """Write 1,797 handwritten digits as an image folder of train and val.
 
     Example: convsmith data demo digits digits/
     """

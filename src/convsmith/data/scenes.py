@@ -1,8 +1,9 @@
-"""Scenes of real parts that come with packages: scikit-learn's digits on scikit-image's photographs, with masks."""
+"""Scenes of real parts that come with this package: handwritten digits on photographs, with masks."""
 
 from __future__ import annotations
 
 import io
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from convsmith.bundle.segmentation import voc_colours
 from convsmith.data.demo import digit_pictures
 from convsmith.data.index import printable
 from convsmith.data.mask_data import CLASSES_FILE
-from convsmith.errors import ConvsmithError, require_extra
+from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_generator
 from convsmith.spec import Size
 
@@ -21,7 +22,7 @@ TRAIN, VAL, SIZE = 240, 60, (96, 128)
 CLASSES = ("background", *map(str, range(10)))
 
 _PARTS = ("train", "val")
-_PHOTOGRAPHS = {  # those that lie in scikit-image's package; it downloads others
+_PHOTOGRAPHS = {
     "train": ("astronaut", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "grass"),
     "val": ("chelsea", "camera", "brick"),
 }
@@ -51,7 +52,7 @@ def write_digit_scenes(out: Path, train: int = TRAIN, val: int = VAL, size: Size
         The number of scenes in `train` and in `val`.
 
     Raises:
-        ConvsmithError: scikit-learn or scikit-image is missing, `out` holds anything else, or it cannot be written.
+        ConvsmithError: `out` holds anything else, or it cannot be written.
     """
     counts = dict(zip(_PARTS, (train, val), strict=True))
     painters = {part: _Painter(part, size) for part in _PARTS}
@@ -143,9 +144,6 @@ class _Painter:
 
 
 def _photographs(part: str) -> list[Image.Image]:
-    """The photographs of one part, RGB."""
-    try:
-        from skimage import data
-    except ModuleNotFoundError as error:
-        raise require_extra("scikit-image", "train", "`convsmith data demo digit-scenes`") from error
-    return [Image.fromarray(getattr(data, name)()).convert("RGB") for name in _PHOTOGRAPHS[part]]
+    """The photographs of one part, RGB; `embedded/SOURCES.md` says where they are from."""
+    folder = files("convsmith.data") / "embedded" / "photographs"
+    return [Image.open(io.BytesIO((folder / f"{name}.jpg").read_bytes())).convert("RGB") for name in _PHOTOGRAPHS[part]]
