@@ -75,6 +75,126 @@ def test_where_there_is_no_slurm_the_error_says_so(monkeypatch: pytest.MonkeyPat
         CliRunner().invoke(app, ["launch", "slurm", "digits", "--data", images, "--out", out], catch_exceptions=False)
 
 
+def commands_of_a_site(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
+    """Put commands of a site with ways of its own first in PATH."""
+    folder.mkdir(exist_ok=True)
+    for name, text in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+def launch(tmp_path: Path, out: str, *words: str) -> list[str]:
+    """Job ids, of data that are not looked at before the job."""
+    command = ["launch", "slurm", "digits", "--data", str(tmp_path), "--out", str(tmp_path / out), "--json", *words]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    jobs: list[str] = json.loads(result.stdout)["jobs"]
+    return jobs
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Welcome! In your last job 12 nodes were idle.\n1234",
+        "1234;cluster",
+        "1234\nYour project has used 99 % of job 12",
+    ],
+    ids=["banner before", "a cluster's name", "banner after"],
+)
+def test_only_a_line_of_its_own_is_the_number_of_the_job(
+    said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands_of_a_site(tmp_path / "bin", monkeypatch, sbatch=f"echo '{said}'\nfor last; do :; done\ncp $last $0.got")
+    assert launch(tmp_path, "run") == ["1234"]
+    queued = tmp_path / "run" / "slurm" / "1234_submission.sh"
+    assert queued.read_text() == (tmp_path / "bin" / "sbatch.got").read_text()
+    assert f"# 0: convsmith train digits --data {tmp_path}" in queued.read_text()
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("echo sbatch: error: invalid account >&2; exit 1", "invalid account"),
+        ("echo Submitted later", "Submitted later"),
+        ("true", "sbatch gives no number of a job"),
+    ],
+)
+def test_a_job_that_slurm_does_not_take_is_an_error_that_leaves_nothing(
+    script: str, why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands_of_a_site(tmp_path / "bin", monkeypatch, sbatch=script)
+    with pytest.raises(ConvsmithError, match=f"Slurm does not take the job: .*{why}"):
+        launch(tmp_path, "run")
+    assert {path.name for path in (tmp_path / "run" / "slurm").iterdir()} == {".lock"}
+
+
+def test_the_number_of_an_array_is_that_of_all_its_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    commands_of_a_site(tmp_path / "bin", monkeypatch, sbatch="echo 7")
+    (tmp_path / "ladder.yaml").write_text("description: an example\nsteps: [digits, cifar_resnet20-cifar10]\n")
+    command = ["launch", "slurm", str(tmp_path / "ladder.yaml"), "--data", str(tmp_path), "--out", str(tmp_path / "l")]
+    result = CliRunner().invoke(app, [*command, "--json"], catch_exceptions=False)
+    assert json.loads(result.stdout)["jobs"] == ["7_0", "7_1"]
+    assert {path.name for path in (tmp_path / "l" / "slurm").glob("[0-9]*")} == {
+        "7_submission.sh",
+        "7_0_submitted.pkl",
+        "7_1_submitted.pkl",
+    }
+
+
+def test_variables_of_an_enclosing_job_do_not_reach_the_new_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("SLURM_MEM_PER_NODE", "SLURM_CPU_BIND", "SLURM_TRES_PER_TASK", "SLURM_NTASKS", "SLURM_CONF"):
+        monkeypatch.setenv(name, "outer")
+    commands_of_a_site(tmp_path / "bin", monkeypatch, sbatch="env > $0.env; echo 1")
+    launch(tmp_path, "run")
+    seen = (tmp_path / "bin" / "sbatch.env").read_text().splitlines()
+    assert [line for line in seen if line.startswith("SLURM")] == ["SLURM_CONF=outer"]
+
+
+def test_a_second_job_for_a_run_is_refused_while_the_first_is_queued(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands_of_a_site(tmp_path / "bin", monkeypatch, sbatch="echo 12", squeue="printf '11 RUNNING\\n12 PENDING\\n'")
+    assert launch(tmp_path, "run") == ["12"]
+    with pytest.raises(ConvsmithError) as caught:
+        launch(tmp_path, "run")
+    assert caught.value.what == f"job 12 is for {tmp_path / 'run'} already"
+    assert caught.value.why.startswith("it is pending")
+    assert "scancel 12" in caught.value.fix
+    with pytest.raises(ConvsmithError, match="job 12 is for"):  # where it would be a step of a ladder
+        launch(tmp_path, "run/step")
+    assert launch(tmp_path, "another") == ["12"]
+    assert launch(tmp_path, "run", "--sbatch", "dependency=afterany:12") == ["12"]
+
+
+@pytest.mark.parametrize("squeue", ["printf '11 RUNNING\\n'", "exit 1"], ids=["another", "unknown"])
+def test_a_job_that_has_ended_is_followed_by_another(
+    squeue: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    commands_of_a_site(tmp_path / "bin", monkeypatch, sbatch="echo 12", squeue=squeue)
+    assert launch(tmp_path, "run") == launch(tmp_path, "run") == ["12"]
+
+
+def test_a_job_that_has_to_queue_again_where_there_is_no_scontrol_says_so(tmp_path: Path) -> None:
+    (tmp_path / "convsmith" / "cli").mkdir(parents=True)
+    for name in ("__init__.py", "cli/__init__.py"):
+        (tmp_path / "convsmith" / name).touch()
+    (tmp_path / "convsmith" / "cli" / "main.py").write_text("import signal, sys\nsys.exit(128 + signal.SIGUSR1)\n")
+    code = (
+        "import sys; from convsmith.launch.slurm import Task; "
+        "[sys.modules.pop(it) for it in list(sys.modules) if it.startswith('convsmith')]; "
+        f"sys.path.insert(0, {str(tmp_path)!r}); Task((), 1, 1, 3)()"
+    )
+    told = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "12"}
+    environment = {**os.environ, **told, "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1", "PATH": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("job 12 cannot be requeued: scontrol on ")
+    assert line.endswith("No such file or directory; `convsmith launch slurm` as before goes on with it")
+
+
 def test_data_that_are_not_there_are_missed_before_the_job_waits_its_turn(tmp_path: Path) -> None:
     words = ["launch", "slurm", "digits", "--data", str(tmp_path / "images"), "--out", str(tmp_path / "run")]
     with pytest.raises(ConvsmithError, match="the job would fail at once\nName the data with --data"):

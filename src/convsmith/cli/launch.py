@@ -61,6 +61,7 @@ def slurm(
     import json
     import shlex
 
+    from convsmith.launch.sbatch_options import further_options
     from convsmith.launch.slurm import Resources, script, submit
     from convsmith.recipe.ladder import is_ladder, load_ladder
     from convsmith.recipe.load import load_recipe
@@ -85,7 +86,7 @@ def slurm(
         partition=partition,
         grace=grace,
         max_requeues=max_requeues,
-        more={name: value or True for name, _, value in (option.partition("=") for option in sbatch or ())},
+        more=further_options(sbatch or (), gpus),
     )
     for _, checked, _ in runs:
         divide_batch(checked, nodes, resources.processes)  # better known now than when the job has waited its turn

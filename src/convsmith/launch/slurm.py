@@ -8,22 +8,28 @@ again, on machines that are well. The command that a task runs goes on where it 
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
+from uuid import uuid4
 
 from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.report import OUT_OF_MEMORY
+from convsmith.launch.sbatch_options import sbatch_environment
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_SCRIPT = "_submission.sh"
 _PORTS = range(20_000, 30_000)  # below those that a system gives to clients
 
 
@@ -75,7 +81,7 @@ def submit(commands: Sequence[Sequence[str]], resources: Resources, folder: Path
     Raises:
         ConvsmithError: there is no Slurm here, or it does not take the job.
     """
-    import submitit
+    from submitit.core.utils import DelayedSubmission
 
     if shutil.which("sbatch") is None:
         raise ConvsmithError(
@@ -83,15 +89,69 @@ def submit(commands: Sequence[Sequence[str]], resources: Resources, folder: Path
             "this is not a machine of a Slurm cluster",
             "Give the command on a login node; --dry-run prints the script anywhere.",
         )
-    executor = submitit.SlurmExecutor(folder)
-    executor.update_parameters(**_parameters(resources))
-    tasks = [Task(tuple(it), resources.processes, resources.cpus, resources.max_requeues) for it in commands]
-    try:
-        return [job.job_id for job in executor.submit_array(tasks)]
-    except submitit.core.utils.FailedJobError as error:
+    environment = sbatch_environment(os.environ, resources.partition)
+    with _one_at_a_time(folder):
+        if "dependency" not in resources.more:  # which lets it wait for the other
+            _refuse_second_job(folder, commands, environment)
+        text = folder / f".{uuid4().hex}.sh"
+        text.write_text(script(commands, resources, folder))
+        job = _sbatch(text, environment)
+        text.replace(folder / f"{job}{_SCRIPT}")
+    jobs = [f"{job}_{i}" for i in range(len(commands))] if len(commands) > 1 else [job]
+    for name, arguments in zip(jobs, commands, strict=True):
+        task = Task(tuple(arguments), resources.processes, resources.cpus, resources.max_requeues)
+        written = folder / f".{name}.pkl"
+        DelayedSubmission(task).dump(written)
+        written.replace(folder / f"{name}_submitted.pkl")  # the job waits a minute for it
+    return jobs
+
+
+def _sbatch(text: Path, environment: Mapping[str, str]) -> str:
+    """Queue a script; the number of the job."""
+    asked = subprocess.run(
+        ["sbatch", "--parsable", str(text)], env=environment, capture_output=True, text=True, check=False
+    )
+    # a site may print more around it, and with several clusters the name of one follows
+    numbers = re.findall(r"^(\d+)(?:;\S*)?$", asked.stdout, re.MULTILINE)
+    if asked.returncode or not numbers:
+        text.unlink()
         raise ConvsmithError(
-            "Slurm does not take the job", str(error).strip(), "Change what is asked for; --dry-run prints the script."
-        ) from error
+            "Slurm does not take the job",
+            (asked.stderr.strip() or asked.stdout.strip() or "sbatch gives no number of a job"),
+            "Change what is asked for; --dry-run prints the script.",
+        )
+    return str(numbers[-1])
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Make the folder, and let no other process queue a job of it in the block."""
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _refuse_second_job(folder: Path, commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> None:
+    """Raise a ConvsmithError if Slurm still has a job of one of the run directories, of their ladder or its steps."""
+    runs = [Path(words[words.index("--out") + 1]) for words in commands]
+    places = {folder, *(run / folder.name for run in runs), *(run.parent / folder.name for run in runs)}
+    before = {text.name.removesuffix(_SCRIPT): text.parent.parent for it in places for text in it.glob(f"*{_SCRIPT}")}
+    command = ["squeue", "--noheader", "--all", "--format=%F %T"]
+    if not before or shutil.which(command[0]) is None:
+        return
+    asked = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    for line in asked.stdout.splitlines():
+        job, _, state = line.partition(" ")
+        if job in before:
+            raise ConvsmithError(
+                f"job {job} is for {before[job]} already",
+                f"it is {state.strip().lower()}, and goes on by itself",
+                f"End it with `scancel {job}`, choose another --out, or let this one wait for it with --sbatch "
+                f"dependency=afterany:{job}.",
+            )
 
 
 @dataclass(frozen=True)
@@ -152,9 +212,13 @@ class Task:
         before = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         if before >= self.max_requeues:
             return f"job {job} was requeued {counted(before, 'time')}, and is not again: --max-requeues"
-        asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        again = "`convsmith launch slurm` as before goes on with it"
+        try:
+            asked = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+        except OSError as error:  # not every site has Slurm's commands on all machines
+            return f"job {job} cannot be requeued: scontrol on {socket.gethostname()}: {error.strerror}; {again}"
         if asked.returncode:
-            return f"job {job} cannot be requeued: {asked.stderr.strip()}"
+            return f"job {job} cannot be requeued: {asked.stderr.strip()}; {again}"
         print(f"job {job} is requeued", file=sys.stderr)
         return None
 
@@ -166,6 +230,7 @@ def _exit(number: int, _frame: FrameType | None) -> NoReturn:
 def _parameters(resources: Resources) -> dict[str, Any]:
     """In submitit's words."""
     it = resources
+    more = {name.replace("-", "_"): value for name, value in it.more.items()}  # or some would be there twice
     return {
         "job_name": "convsmith",
         "partition": it.partition,
@@ -174,7 +239,7 @@ def _parameters(resources: Resources) -> dict[str, Any]:
         "ntasks_per_node": it.processes,
         "cpus_per_task": it.cpus,
         "gpus_per_node": it.gpus or None,
-        "additional_parameters": {"signal": f"USR1@{it.grace}", "requeue": True, **it.more},
+        "additional_parameters": {"signal": f"USR1@{it.grace}", "requeue": True, **more},
         # Else Slurm gives a task one core; bound to its own, it would count them as those of all tasks here. And a
         # process that fails before it meets the others would let them wait.
         "srun_args": [f"--cpus-per-task={it.cpus}", "--cpu-bind=none", "--kill-on-bad-exit=1"],
