@@ -80,6 +80,20 @@ def test_a_lost_process_ends_the_others_and_the_error_names_it(digits: Path, tmp
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_hangs_is_named_once_the_others_have_waited_for_it(
+    digits: Path, tmp_path: Path, rank: int
+) -> None:
+    with start(digits, tmp_path, "--devices", "2", "--peer-timeout", "4", "schedule.epochs=999") as process:
+        wait_for_step(process, tmp_path, 2)
+        os.kill(processes_of(process.pid)[rank], signal.SIGSTOP)
+        errors = finish(process, 3)
+    assert "error: another process of this training has not answered for 4 seconds" in errors
+    assert f"process {rank} did not end, and was killed" in errors
+    assert "memory" not in errors
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 def test_processes_end_with_a_launcher_that_was_killed(digits: Path, tmp_path: Path) -> None:
     with start(digits, tmp_path, "--devices", "2", "schedule.epochs=999") as process:
         wait_for_step(process, tmp_path, 2)

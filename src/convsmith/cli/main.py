@@ -31,7 +31,7 @@ from convsmith.cli import (
 from convsmith.cli.group import Group
 from convsmith.cli.text import escape_what_cannot_be_printed, printable
 from convsmith.errors import ConvsmithError, missing_package, of_system
-from convsmith.launch.report import final_report, report
+from convsmith.launch.report import report
 from convsmith.output import errors_name_the_output, open_closed_streams, output_that_may_be_lost
 
 app = typer.Typer(

@@ -1,31 +1,47 @@
-"""Several processes of one command on this machine, by torchrun's own agent."""
+"""Several processes of one command on this machine."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 from convsmith.errors import ConvsmithError
-from convsmith.launch.report import FOLDER_VARIABLE, OUT_OF_MEMORY, Report, reports
+from convsmith.launch.report import FOLDER_VARIABLE, OUT_OF_MEMORY, PEER_LOST, Report, reports
 
 logger = logging.getLogger(__name__)
 
 PATIENCE = 120
 """Seconds that processes which were asked to stop have to save what they did."""
 
+_AFTER_A_FAILURE = 30  # seconds that the others have to end when one has failed
+_OF_THE_SILENT = 3  # and those have that the others waited for in vain
+_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGQUIT")  # not all of them are there on Windows
+
+_Process = subprocess.Popen[bytes]
+
 
 class LaunchFailed(ConvsmithError):
-    """What the processes could not put right themselves."""
+    """What the processes could not put right themselves.
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    Args:
+        message: for the user.
+        exit_code: what the command line exits with.
+        is_final: whether starting again would end the same way.
+    """
+
+    def __init__(self, message: str, exit_code: int, is_final: bool = False) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code, self.is_final = exit_code, is_final
 
 
 def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts: int = 0) -> None:
@@ -47,97 +63,136 @@ def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts:
         LaunchFailed: one has failed; the message and the exit code are those of the process that failed first.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    # Else processes that are started again read addresses of those before from the agent's store.
-    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    restarts = 0
     while True:
         try:
-            _run(arguments, processes, max_restarts)
+            _run(arguments, processes)
             return
         except LaunchFailed as error:
-            if error.exit_code != OUT_OF_MEMORY:
+            if error.exit_code == OUT_OF_MEMORY:
+                logger.warning("%s", error)
+                continue
+            if error.is_final or restarts == max_restarts:
                 raise
-            logger.warning("%s", error)
-
-
-def _run(arguments: Sequence[str], processes: int, max_restarts: int) -> None:
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    for name in list(logging.root.manager.loggerDict):  # each has a level of its own; the user gets one message, ours
-        if name.startswith("torch.distributed.elastic"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-    agent = logging.getLogger("torch.distributed.elastic.agent.server.api")
-    agent.setLevel(logging.INFO)
-    agent.propagate = False
-    with tempfile.TemporaryDirectory(prefix="convsmith-") as folder:
-        os.environ[FOLDER_VARIABLE] = folder
-        restarts = _Restarts(max_restarts, Path(folder))
-        agent.addHandler(restarts)
-        config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=processes,
-            run_id=str(os.getpid()),
-            rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",
-            max_restarts=max_restarts,
-            signals_to_handle="SIGTERM,SIGINT,SIGUSR1,SIGHUP,SIGQUIT",
-            shutdown_timeout=PATIENCE,
+        restarts += 1
+        logger.warning(
+            "a process was lost: all start again from the last checkpoint (restart %d of %d)", restarts, max_restarts
         )
-        try:
-            elastic_launch(config, sys.executable)("-m", "convsmith.cli.main", *arguments)
-        except ChildFailedError as error:
-            raise _failed(reports(Path(folder)), error.failures) from None
-        except SignalException as error:
-            raise _failed(reports(Path(folder)), {}, signal.Signals(error.sigval)) from None
-        finally:
-            del os.environ[FOLDER_VARIABLE]
-            agent.removeHandler(restarts)
 
 
-class _Restarts(logging.Handler):
-    """Says that all begin again when torchrun's agent does so, which takes some seconds; the agent only logs it.
+def _run(arguments: Sequence[str], processes: int) -> None:
+    command = [sys.executable, "-m", "convsmith.cli.main", *arguments]
+    started: list[_Process] = []
+    with tempfile.TemporaryDirectory(prefix="convsmith-") as folder, _port() as port, _passing_on(started) as came:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TORCHELASTIC_")}
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), FOLDER_VARIABLE: folder}
+        for rank in range(processes):
+            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+            variables = {**inherited, **meeting, **{name: str(value) for name, value in place.items()}}
+            # in a session of its own, or Ctrl-C would reach it twice
+            started.append(subprocess.Popen(command, env=variables, start_new_session=True))
+        codes, killed = _wait(started, came)
+        if any(codes.values()) or killed:
+            raise _failed(reports(Path(folder)), codes, killed, came[0] if came else None)
 
-    After an error that no restart mends, the processes that the agent starts end at once: nothing is said of them.
+
+def _wait(started: Sequence[_Process], came: Sequence[signal.Signals]) -> tuple[dict[int, int], list[int]]:
+    """Wait until all have ended; exit codes of those that ended by themselves, and the ranks of those that did not."""
+    deadline, ending = float("inf"), set[int]()
+    while running := [rank for rank, process in enumerate(started) if process.poll() is None]:
+        codes = {rank: it.returncode for rank, it in enumerate(started) if it.returncode and rank not in ending}
+        if came and deadline == float("inf"):
+            deadline = time.monotonic() + PATIENCE
+        elif codes and not ending and not came:
+            silent = set(codes.values()) == {PEER_LOST}  # else the one that they have lost would have ended before them
+            deadline, ending = time.monotonic() + (_OF_THE_SILENT if silent else _AFTER_A_FAILURE), set(running)
+            for rank in running:
+                started[rank].terminate()
+        if time.monotonic() > deadline:
+            for rank in running:
+                _kill(started[rank])
+            break
+        time.sleep(0.05)
+    own = {
+        rank: process.returncode
+        for rank, process in enumerate(started)
+        if rank not in running and (rank not in ending or process.returncode != -signal.SIGTERM)
+    }
+    return own, running
+
+
+def _kill(process: _Process) -> None:
+    """End the process and all that it has started; one that waits for a dead disk may be left behind."""
+    with suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(5)
+
+
+@contextmanager
+def _port() -> Iterator[int]:
+    """A port that nobody else gets in the block, because it is bound; who also asks for it by number may listen."""
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+@contextmanager
+def _passing_on(started: Sequence[_Process]) -> Iterator[list[signal.Signals]]:
+    """Pass signals on to the processes in the block; those that came. A SIGHUP that `nohup` ignores stays ignored."""
+    came: list[signal.Signals] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        came.append(signal.Signals(number))
+        for process in started:
+            process.send_signal(number)
+
+    numbers = [signal.Signals[name] for name in _SIGNALS if hasattr(signal, name)]
+    before = {it: signal.signal(it, pass_on) for it in numbers if signal.getsignal(it) != signal.SIG_IGN}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _failed(
+    given: Sequence[Report], codes: Mapping[int, int], killed: Sequence[int] = (), asked: signal.Signals | None = None
+) -> LaunchFailed:
+    """The reason of all: a user's error, a process that died without a word, or the signal that ended them.
+
+    Args:
+        given: what they reported.
+        codes: exit codes of those that ended by themselves.
+        killed: ranks of those that did not.
+        asked: the signal that asked all to end.
     """
-
-    def __init__(self, most: int, folder: Path) -> None:
-        super().__init__()
-        self._most, self._folder, self._count = most, folder, 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "will restart worker group" in record.getMessage() and not any(it.is_final for it in reports(self._folder)):
-            self._count += 1
-            logger.warning(
-                "a process was lost: all start again from the last checkpoint (restart %d of %d)",
-                self._count, self._most,
-            )  # fmt: skip
-
-
-def _failed(given: list[Report], failures: Mapping[int, Any], asked: signal.Signals | None = None) -> LaunchFailed:
-    """The reason of all: a user's error, a process that died without a word, or the signal that ended them."""
-    last = [one for one in given if one.attempt == max(report.attempt for report in given)]
     for report in given:
         if report.is_final:
-            return LaunchFailed(report.message, report.exit_code)
-    silent = failures.keys() - {report.rank for report in last}
-    for rank, failure in failures.items():
-        if rank in silent and failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:
-            name = signal.Signals(-failure.exitcode).name
+            return LaunchFailed(report.message, report.exit_code, is_final=True)
+    silent = {rank: code for rank, code in codes.items() if code and rank not in {report.rank for report in given}}
+    for rank, code in sorted(silent.items()):
+        if code < 0 and -code != asked:
+            name = signal.Signals(-code).name
             hint = " The machine may have run out of memory." if name == "SIGKILL" else ""
             return LaunchFailed(
                 f"process {rank} was ended by {name}\nThe same command goes on from the last checkpoint.{hint}",
-                128 - failure.exitcode,
+                128 - code,
+                is_final=asked is not None,
             )
-    for rank in sorted(silent):
-        code = failures[rank].exitcode
+    for rank, code in sorted(silent.items()):
         if code > 0:
-            return LaunchFailed(f"process {rank} failed with exit code {code}; what it said is above", code)
-    if last:
-        # a signal is a reason, a lost peer only a consequence; of equals the first process speaks
-        chosen = max(last, key=lambda report: (report.exit_code, -report.rank))
-        return LaunchFailed(chosen.message, chosen.exit_code)
+            message = f"process {rank} failed with exit code {code}; what it said is above"
+            return LaunchFailed(message, code, is_final=asked is not None)
+    if given:
+        # a signal is a reason, a lost peer only a consequence; of equals the one that came first
+        chosen = max(given, key=lambda report: (report.exit_code, -report.moment))
+        ended = f"\nprocess {', '.join(map(str, killed))} did not end, and was killed" if killed else ""
+        return LaunchFailed(chosen.message + ended, chosen.exit_code, is_final=asked is not None)
     number = asked or signal.SIGTERM
-    return LaunchFailed(f"stopped by {number.name}\nThe same command goes on from the last checkpoint.", 128 + number)
+    message = f"stopped by {number.name}\nThe same command goes on from the last checkpoint."
+    return LaunchFailed(message, 128 + number, is_final=asked is not None)

@@ -26,14 +26,12 @@ class Report:
     """Why a process ended.
 
     Attributes:
-        attempt: how often all processes had been started again before.
         rank: of the process.
         moment: seconds since the epoch.
         exit_code: what it exits with.
         message: for the user.
     """
 
-    attempt: int
     rank: int
     moment: float
     exit_code: int
@@ -50,9 +48,9 @@ def report(error: ConvsmithError) -> bool:
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder is None:
         return False
-    rank, attempt = World.of_environment().rank, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-    content = {"attempt": attempt, "rank": rank, "moment": time.time(), "exit_code": error.exit_code}
-    write_file(Path(folder) / f"{attempt}-{rank}.json", json.dumps({**content, "message": error.on_command_line}))
+    rank = World.of_environment().rank
+    content = {"rank": rank, "moment": time.time(), "exit_code": error.exit_code, "message": error.on_command_line}
+    write_file(Path(folder) / f"{rank}.json", json.dumps(content))
     return True
 
 
@@ -60,9 +58,3 @@ def reports(folder: Path) -> list[Report]:
     """What was reported, the earliest first."""
     found = [Report(**json.loads(path.read_text())) for path in folder.glob("*.json")]
     return sorted(found, key=lambda given: given.moment)
-
-
-def final_report() -> Report | None:
-    """For a process that was started again: the report of an earlier one that makes this in vain."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    return next(filter(lambda given: given.is_final, reports(Path(folder))), None) if folder else None
