@@ -93,9 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     open_closed_streams()
     with output_that_may_be_lost("stderr"):
         escape_what_cannot_be_printed()
-        earlier = final_report()
-        if earlier is not None:
-            sys.exit(earlier.exit_code)
         try:
             with errors_name_the_output():
                 app(args=arguments)

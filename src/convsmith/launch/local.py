@@ -134,7 +134,7 @@ def _kill(process: _Process) -> None:
 
 @contextmanager
 def _port() -> Iterator[int]:
-    """A port that nobody else gets in the block, because it is bound; who also asks for it by number may listen."""
+    """A port that no other process is given in the block, because it is bound; one that asks for it may listen."""
     with socket.socket() as reserved:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
