@@ -71,6 +71,13 @@ def test_write_file_replaces_the_content_and_leaves_nothing_beside_it(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_the_longest_name_that_there_is_can_be_written(tmp_path: Path) -> None:
+    write_file(tmp_path / ("f" * 255), "new")
+    with new_directory(tmp_path / ("d" * 255)) as folder:
+        (folder / "a").touch()
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255, 255]
+
+
 def test_a_seal_survives_json_and_breaks_with_any_change() -> None:
     values = json.loads(json.dumps(sealed({"labels": ["ä", "b"], "loss": 0.1 + 0.2})))
     assert seal_holds(values)

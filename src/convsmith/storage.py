@@ -115,14 +115,19 @@ def _temporary_for(path: Path) -> Path:
 
 
 def _temporary_prefix(path: Path) -> str:
-    """How the temporary names of a path begin; of a long one by its digest, because names have 255 bytes at most."""
-    name = path.name if len(os.fsencode(path.name)) <= 200 else hashlib.sha256(os.fsencode(path.name)).hexdigest()
-    return f"{TEMPORARY}{name}."
+    """How the temporary names of a path begin."""
+    return f"{TEMPORARY}{_short_name(path)}."
+
+
+def _short_name(path: Path) -> str:
+    """The name, or the digest of a long one: what is put before and behind must leave 255 bytes at most."""
+    name = os.fsencode(path.name)
+    return path.name if len(name) <= 200 else hashlib.sha256(name).hexdigest()
 
 
 def _replaced_of(path: Path) -> Path:
     """Where what stood at `path` waits until it is removed."""
-    return path.with_name(_REPLACED + path.name)
+    return path.with_name(_REPLACED + _short_name(path))
 
 
 def _change_places(new: Path, path: Path) -> None:

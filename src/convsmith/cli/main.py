@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 app(args=arguments)
         except BrokenPipeError:
             sys.exit(1)  # in silence, as any program before `| head`
-        except (ConvsmithError, ModuleNotFoundError, OSError) as error:
+        except (ConvsmithError, ImportError, MemoryError, OSError) as error:
             known = _known(error)
             if _debug or known is None:
                 raise
@@ -107,13 +107,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(known.exit_code)
 
 
-def _known(error: ConvsmithError | ModuleNotFoundError | OSError) -> ConvsmithError | None:
+def _known(error: ConvsmithError | ImportError | MemoryError | OSError) -> ConvsmithError | None:
     """What to tell of an error; None where it can only be a mistake of ours."""
     if isinstance(error, ConvsmithError):
         return error
     if isinstance(error, ModuleNotFoundError):
         return missing_package(error)
-    return of_system(error)
+    if isinstance(error, OSError):
+        return of_system(error)
+    if isinstance(error, MemoryError) or "failed to map segment" in str(error):
+        return ConvsmithError("out of memory", str(error), "Close other programs, or raise the limit (`ulimit -v`).")
+    return None
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ _SIGNS = (
     "could not create a memory",
     "std::bad_alloc",
     "Cannot allocate memory",
+    "Resource temporarily unavailable",  # of the stack of a thread that computes
 )
 
 
