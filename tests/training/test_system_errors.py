@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import resource
 import shutil
 import signal
@@ -74,22 +72,6 @@ def test_a_run_directory_that_goes_away_ends_the_run_and_does_not_come_back(
     if action is rename:
         (tmp_path / "renamed").rename(out)
         assert train(digits, out) == "finished"
-
-
-class KillWorker(Observer):
-    def progress(self, phase: str, done: int, total: int) -> None:
-        if phase == "train":
-            for child in multiprocessing.active_children():
-                os.kill(child.pid or 0, signal.SIGKILL)
-
-
-def test_a_loader_process_that_is_killed_is_named_and_the_run_goes_on_later(digits: Path, tmp_path: Path) -> None:
-    words = (*ONE_EPOCH, "data.workers=1")
-    (told,) = run_ranks(1, train_tiny, digits, tmp_path, words, KillWorker())
-    assert told.startswith("ConvsmithError 137: a process that loads images has died")
-    assert "SIGKILL when memory is full" in told
-    assert "Set data.workers to a smaller number" in told
-    assert run_ranks(1, train_tiny, digits, tmp_path, words) == ["finished"]
 
 
 def test_a_name_that_is_too_long_asks_for_a_shorter_one(digits: Path, tmp_path: Path) -> None:

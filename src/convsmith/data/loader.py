@@ -214,7 +214,7 @@ def worker_deaths_are_told() -> Iterator[None]:
         found = _DEATH.search(str(error))
         if found is None or _NO_SHARED_MEMORY.search(str(error)):
             raise
-        killed = "Killed" in str(error)
+        killed = re.search("Killed|exited unexpectedly", str(error)) is not None  # the latter without a signal's name
         told = ConvsmithError(
             f"a process that loads images has died ({found[1].strip()})",
             "the system ends one by SIGKILL when memory is full" if killed else "",
