@@ -18,6 +18,7 @@ from convsmith.data.layout import quoted
 from convsmith.data.mask_search import find_masks, masks_as_classes, named_pairs
 from convsmith.data.open_data import open_data
 from convsmith.data.scan import images_below, list_folder
+from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError
 from convsmith.models.published import weights
 from convsmith.recipe.load import load_recipe
@@ -172,6 +173,8 @@ def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
     """
     if any(word.startswith(("data.masks.images=", "data.masks.masks=", "data.masks.layout=")) for word in overrides):
         return []
+    if (task := task_of(data)) is not None:
+        return [] if task == "segmentation" else None
     if any(word.startswith("model.num_classes=") for word in overrides):  # classes, as `masks_as_classes` advises
         return None
     found = find_masks(data)

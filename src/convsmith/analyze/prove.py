@@ -15,7 +15,8 @@ from convsmith.bundle.runtime import Runtime
 from convsmith.data.dataset import Samples
 from convsmith.data.index import IndexBuilder
 from convsmith.data.open_data import judged_by
-from convsmith.data.scan import list_folder
+from convsmith.data.scan import Listing, list_folder
+from convsmith.data.source import is_known
 from convsmith.deploy.judging import judge, no_progress
 from convsmith.deploy.labelled import LabelledImages, metric_of
 from convsmith.deploy.parity import Parity, Tolerance
@@ -96,7 +97,7 @@ class _Listening:
 
 def _samples(manifest: Manifest, data: Path) -> tuple[Samples, bool]:
     """What to look at, and whether it has labels: a folder that holds nothing but images has none."""
-    listing = list_folder(data)
+    listing = Listing() if is_known(data) else list_folder(data)
     if listing.images and not listing.folders:
         builder = IndexBuilder(data.absolute())
         builder.add(0, sorted(os.fsencode(name) for name in listing.images))

@@ -79,10 +79,10 @@ def train(
             "Leave out --devices; for several processes on each machine, let torchrun start them.",
         )
     words = overrides or []
-    if _is_folder(recipe):
+    if _is_data(recipe):
         if data is not None:
             raise ConvsmithError(
-                f"`{recipe}` and --data {data} are both folders",
+                f"`{recipe}` and --data {data} are both {'folders' if Path(recipe).is_dir() else 'data'}",
                 fix=f"Drop --data to train on `{recipe}`, or name a recipe in place of `{recipe}`.",
             )
         data = Path(recipe)
@@ -92,7 +92,8 @@ def train(
         recipe, words = choice.recipe, [*choice.overrides, *words]
         reasons, before = choice.reasons, Path("runs") / recipe
         if out is None:
-            out = Path("runs") / data.resolve().name
+            place = data.resolve()
+            out = Path("runs") / (place.name if place.is_dir() else place.stem)
             if before != out and (before / "recipe.yaml").exists() and not out.exists():
                 reasons += (f"{before} holds a run: if it is of these images, go on with it by --out {before}",)
         options: dict[str, object] = {"--data": data, "--out": out, "--finetune": finetune, "--tracker": tracker}
@@ -142,11 +143,12 @@ def _launch(devices: int, max_restarts: int) -> None:
     launch(sys.argv[1:], devices, max(1, available_cores() // devices), max_restarts)
 
 
-def _is_folder(given: str) -> bool:
-    """Whether it is a folder and not the name of a recipe, which counts first; a path with a `/` is none."""
+def _is_data(given: str) -> bool:
+    """Whether it is a folder, or a file of data, and not the name of a recipe, which counts first; a path is none."""
+    from convsmith.data.source import is_known
     from convsmith.recipe.packaged import list_recipes
 
-    return Path(given).is_dir() and given not in list_recipes()
+    return given not in list_recipes() and (Path(given).is_dir() or is_known(Path(given)))
 
 
 def _say_choice(reasons: Iterable[str], recipe: str, overrides: list[str], options: dict[str, str]) -> None:

@@ -14,9 +14,13 @@ _PICTURES = (
     ".jp2 .j2k .jxl .psd .svg .cr2 .cr3 .nef .arw .dng .orf .rw2 .raf .raw .exr .dcm .nii .ppm .pgm .pbm .pnm .ico "
     ".tga .pcx .eps .pdf .icns .heics .fits"
 )
+_COLUMNS = (
+    "with a column `image` of paths and a column `label`; or put the images of each class into a folder of its name."
+)
 _WHAT_TO_DO: Mapping[str, str] = {
     ".zip .tar .gz .tgz .bz2 .xz .zst .7z .rar": "Unpack the archive and give the folder.",
-    ".csv .tsv .xlsx .lst .jsonl": "A table is not read: put the images of each class into a folder of its name.",
+    ".csv .tsv .jsonl .ndjson": f"Give the table itself, {_COLUMNS}",
+    ".xlsx .xls .ods .lst": f"Save the table as CSV, {_COLUMNS}",
     ".parquet .arrow .feather .tfrecord .tfrecords .npz .npy .h5 .hdf5 .mat .pkl .pickle .pt .pth .lmdb .mdb .rec .bin":
         "Images inside a file of data are not read: write each as a JPEG or PNG into a folder of its class.",
     ".mp4 .mov .avi .mkv .webm .m4v": "A video is not read: take pictures from it, such as with ffmpeg.",

@@ -17,6 +17,10 @@ def no_doubt(_root: Path) -> None:
     """Take whatever the source recognises for data of the task."""
 
 
+def any_task(_root: Path) -> None:
+    """Leave it to others what the data are for."""
+
+
 @dataclass(frozen=True)
 class Opener:
     """How a source opens the data of one task. Each call raises a ConvsmithError for what cannot be used as it is.
@@ -41,11 +45,13 @@ class Source:
     Attributes:
         recognises: whether a path is such a place.
         tasks: how it opens the data of each task that it has data for, by the task's name.
+        task_of: the name of the task that the data at a path are for, as far as they say it themselves.
         last: it is taken only where no other source recognises the path, and says what is wrong with any other path.
     """
 
     recognises: Callable[[Path], bool]
     tasks: Mapping[str, Opener]
+    task_of: Callable[[Path], str | None] = any_task
     last: bool = False
 
 
@@ -55,14 +61,22 @@ def find_opener(task: str, root: Path) -> Opener:
     Raises:
         ConvsmithError: what lies there holds no data of that task.
     """
-    found = sorted(
-        (source for source in map(_source, list_sources()) if source.recognises(root)), key=lambda source: source.last
-    )
-    if opener := next((source.tasks[task] for source in found if task in source.tasks), None):
+    if opener := next((source.tasks[task] for source in _recognising(root) if task in source.tasks), None):
         return opener
     raise ConvsmithError(f"{root} holds no data for {task}", fix="Give data of another kind, or another recipe.")
 
 
-def _source(name: str) -> Source:
-    found: Source = import_module(f"convsmith.data.sources.{name}").SOURCE
-    return found
+def is_known(root: Path) -> bool:
+    """Whether a source recognises a path itself, not only because no other does."""
+    return any(not source.last for source in _recognising(root))
+
+
+def task_of(root: Path) -> str | None:
+    """The name of the task that the data at a path say themselves that they are for; None where they do not."""
+    return next(filter(None, (source.task_of(root) for source in _recognising(root))), None)
+
+
+def _recognising(root: Path) -> list[Source]:
+    """The sources that recognise a path, those that take what is left last."""
+    sources: list[Source] = [import_module(f"convsmith.data.sources.{name}").SOURCE for name in list_sources()]
+    return sorted((source for source in sources if source.recognises(root)), key=lambda source: source.last)
