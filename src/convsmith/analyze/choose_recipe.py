@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.decode import ImageError
+from convsmith.bundle.task import find_task
 from convsmith.data.dataset import Samples
 from convsmith.data.index import printable
 from convsmith.data.layout import quoted
@@ -174,7 +175,7 @@ def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
     if any(word.startswith(("data.masks.images=", "data.masks.masks=", "data.masks.layout=")) for word in overrides):
         return []
     if (task := task_of(data)) is not None:
-        return [] if task == "segmentation" else None
+        return [] if find_task(task).own_classes else None  # targets that hold classes are masks
     if any(word.startswith("model.num_classes=") for word in overrides):  # classes, as `masks_as_classes` advises
         return None
     found = find_masks(data)
