@@ -353,9 +353,9 @@ def test_without_a_checksum_a_part_of_full_length_is_fetched_afresh(file: Path) 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"<html>Please log in</html>", "no whole torch checkpoint"),
-        (checkpoint()[:-100], "no whole torch checkpoint"),
-        (of_a_future_version(checkpoint()), "no whole torch checkpoint"),
+        (b"<html>Please log in</html>", "not a whole torch checkpoint"),
+        (checkpoint()[:-100], "not a whole torch checkpoint"),
+        (of_a_future_version(checkpoint()), "not a whole torch checkpoint"),
         (checkpoint()[:100_000] + b"?" + checkpoint()[100_001:], r"its part \S*data/0 is damaged"),
     ],
     ids=["a page", "cut off", "a changed version", "a changed byte"],
@@ -371,7 +371,7 @@ def test_without_a_checksum_what_is_no_whole_checkpoint_is_refused(file: Path, c
 def test_without_a_checksum_a_damaged_file_in_its_place_is_refused(file: Path, content: bytes) -> None:
     file.parent.mkdir()
     file.write_bytes(content)
-    with pytest.raises(ConvsmithError, match=r"weights.pth is not the published file: .* no whole .*\nRemove it"):
+    with pytest.raises(ConvsmithError, match=r"weights.pth is not the published file: .* not a whole .*\nRemove it"):
         download("http://127.0.0.1:1/weights.pth", file, None)
 
 
@@ -394,7 +394,7 @@ def test_without_a_checksum_the_format_before_torch_1_6_is_taken(file: Path) -> 
 def test_without_a_checksum_and_a_length_the_format_before_torch_1_6_has_to_end(file: Path, length: int) -> None:
     content = old_checkpoint()
     with serving(Server(content=content, announces_length=False, stops_after=length)) as server:
-        with pytest.raises(ConvsmithError, match="no whole torch checkpoint"):
+        with pytest.raises(ConvsmithError, match="not a whole torch checkpoint"):
             download(server.url, file, None)
         assert not file.exists()
         server.stops_after = None

@@ -126,7 +126,7 @@ def test_of_moco_the_encoder_that_learns_is_taken(
     state = {**under("module.encoder_k.", follows), **under("module.encoder_q.", learns), "module.queue": torch.ones(3)}
     loaded, _ = load({"arch": "resnet", "state_dict": state, "optimizer": OPTIMIZER}, tmp_path)
     assert_equal(loaded, body)
-    assert "what is no part of the model is left out" in caplog.text
+    assert "what is not part of the model is left out" in caplog.text
 
 
 def test_of_two_networks_that_fit_the_file_does_not_choose(whole: State, tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_a_teacher_of_another_task_is_refused(tmp_path: Path, monkeypatch: pytes
     name_tiny_segmenter(monkeypatch)
     torch.save(TinySegmenter(CLASSES).state_dict(), tmp_path / "teacher.pth")
     source = {"model": "tiny_segmenter", "weights": str(tmp_path / "teacher.pth")}
-    with pytest.raises(ConvsmithError, match="`tiny_segmenter` is no model for classification"):
+    with pytest.raises(ConvsmithError, match="`tiny_segmenter` is not a model for classification"):
         load_teacher(taught_by(source), CPU, NAMES)
 
 

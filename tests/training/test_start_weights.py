@@ -265,8 +265,10 @@ def test_the_command_finetunes_and_shares_out(monkeypatch: pytest.MonkeyPatch, t
 
     def note(recipe: cs.Recipe, data: Path, out: Path, shard: bool, **_: object) -> cs.Run:
         asked.append((recipe, shard))
+        out.mkdir(parents=True)
         return cs.Run(out)
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("convsmith.training.train.train", note)
     save_file(TinyNet(4).state_dict(), tmp_path / "a=b #1.safetensors")
     place = str(tmp_path / "a=b #1.safetensors")
