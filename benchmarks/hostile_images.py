@@ -1,6 +1,6 @@
 """Images built to hold a server: what each costs, and how long an honest client waits beside eight that send it.
 
-    .venv/bin/python benchmarks/hostile_images.py BUNDLE [--files NAME,...] [--seconds N] [--no-server]
+    .venv/bin/python benchmarks/hostile_images.py BUNDLE [--files NAME,...] [--seconds N] [--no-server] [--no-costs]
 
 First each file in a process of its own: seconds and peak of memory, of weighing and (if let in) decoding it as the
 server does, and of decoding it as training does. Then `convsmith serve BUNDLE`: latency of one client that sends

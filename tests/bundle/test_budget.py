@@ -11,7 +11,7 @@ from PIL import Image
 from convsmith.bundle.budget import LONGEST_SIDE, SERVED_PIXELS, served_pixels, weigh
 from convsmith.bundle.decode import ImageTooLarge
 from convsmith.errors import ConvsmithError
-from tests.hostile_images import bmp_of_runs, png, progressive_jpeg, tiff_of_strips, webp
+from tests.hostile_images import bmp_of_runs, jpeg_of_fill_in_the_scan, png, progressive_jpeg, tiff_of_strips, webp
 
 
 def saved(kind: str, size: tuple[int, int] = (100, 80)) -> bytes:
@@ -36,11 +36,12 @@ def test_an_ordinary_image_weighs_its_pixels(kind: str) -> None:
         lambda: png((4000, 4000), bits=16, colours=6),
         lambda: progressive_jpeg(4000, 1000, 150),
         lambda: tiff_of_strips(20_000),
+        lambda: jpeg_of_fill_in_the_scan(10_000_000),
     ],
-    ids=["webp", "column", "row", "runs", "many runs", "16 bits", "scans", "strips"],
+    ids=["webp", "column", "row", "runs", "many runs", "16 bits", "scans", "strips", "bytes"],
 )
 def test_a_small_file_that_is_much_work_is_refused(make: Callable[[], bytes]) -> None:
-    with pytest.raises(ImageTooLarge, match=r"allowed here"):
+    with pytest.raises(ImageTooLarge, match=r"allowed here|bytes for"):
         weigh(make(), "it", SERVED_PIXELS)
 
 

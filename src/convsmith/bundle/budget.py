@@ -14,11 +14,13 @@ from convsmith.errors import ConvsmithError
 SERVED_PIXELS = 25_000_000  # the largest photos that telephones take by default have 24.5 million
 LONGEST_SIDE = 65_535  # of a JPEG; Pillow needs time and memory for each row, however short
 MOST_PIECES = 16_384
+MOST_BYTES = 16  # a pixel of a JPEG or PNG, and a MiB besides
 BYTES_OF_PIXEL = 17  # of memory while the costliest kind, WebP, is decoded
 
 _RUNS_WEIGH = 16  # Pillow decodes compressed BMPs in Python
 _SCANS_OF_PIXEL = 16  # of a JPEG cost as much as a pixel without them
 _WORK_OF_PIECE = 500  # pixels are decoded while a strip is begun
+_BYTES_OF_WORK = 4  # are looked at while a pixel is decoded
 
 
 def served_pixels(asked: int | None) -> int:
@@ -55,6 +57,7 @@ def weigh(data: bytes, name: str, most: int) -> int:
     with open_image(data, name) as image:
         width, height = image.size
         weight = _weight(image, data)
+        is_one_picture = image.format in ("JPEG", "PNG")
     pieces = count_pieces(data, name)
     work = round(width * height * weight)
     if work > most:
@@ -64,8 +67,10 @@ def weigh(data: bytes, name: str, most: int) -> int:
         why = f"it has {width} x {height} pixels; a side of {LONGEST_SIDE:,} is allowed here"
     elif pieces > MOST_PIECES:
         why = f"it has {pieces:,} strips, tiles or chunks; {MOST_PIECES:,} are allowed here"
+    elif is_one_picture and len(data) > 2**20 + MOST_BYTES * width * height:
+        why = f"it has {len(data):,} bytes for {width} x {height} pixels"
     else:
-        return work + _WORK_OF_PIECE * pieces
+        return work + _WORK_OF_PIECE * pieces + len(data) // _BYTES_OF_WORK
     raise ImageTooLarge(f"{name} is too large", why, "Scale it down, or save it as an ordinary JPEG or PNG.")
 
 
