@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +74,9 @@ def running(server: Server, port: int) -> Iterator[None]:
             for _ in range(600):
                 if process.poll() is not None:
                     raise RuntimeError(f"{server.name} ended with {process.returncode}")
-                try:
+                with suppress(OSError):  # it does not listen yet
                     if _ask(_connect(port), "GET", "/readyz") == 200:
                         break
-                except OSError:
-                    pass
                 time.sleep(0.1)
             else:
                 raise RuntimeError(f"{server.name} did not answer within a minute")

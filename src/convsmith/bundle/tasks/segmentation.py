@@ -84,15 +84,11 @@ class SegmentationTask:
 
         def said(image: NDArray[np.uint8], name: str) -> Said | ImageError:
             try:
-                return self._said(_named(infer, name), image.transpose(1, 2, 0), name, _whole(spec), num_classes)
+                return segment(image.transpose(1, 2, 0), _whole(spec), _named(infer, name), num_classes, name)
             except ImageError as error:
                 return error
 
         return [said(image, name) for image, name in zip(images, names, strict=True)]
-
-    def _said(self, infer: Infer, image: NDArray[np.uint8], name: str, spec: WholeImage, num_classes: int) -> Said:
-        """What is said of RGB pixels [H, W, 3]."""
-        return segment(image, spec, infer, num_classes, name)
 
     def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Segmentation:
         """The mask."""
