@@ -37,14 +37,14 @@ from convsmith.data.loader import Batch
 from convsmith.data.scenes import write_digit_scenes
 from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe
-from convsmith.training.checkpoint import latest_checkpoint
+from convsmith.training.checkpoints.checkpoint import latest_checkpoint
+from convsmith.training.checkpoints.writer import CheckpointWriter
 from convsmith.training.divergence import STEPS
 from convsmith.training.fitting import advance_in_memory
 from convsmith.training.precision import autocast
 from convsmith.training.run import Run
 from convsmith.training.stepper import Stepper
 from convsmith.training.train import prepare_training, stepper_at_start
-from convsmith.training.writer import CheckpointWriter
 
 BATCH = {"resnet50": 16, "resnest50": 16, "convnext_tiny": 16, "hrnet_w18_seg": 4}
 SIDE = 224

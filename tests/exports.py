@@ -8,7 +8,7 @@ import torch
 
 from convsmith.models.base import VisionModel
 from convsmith.recipe.load import load_recipe, recipe_to_yaml
-from convsmith.training.checkpoint import save_checkpoint, tidy
+from convsmith.training.checkpoints.checkpoint import save_checkpoint, tidy
 from convsmith.training.run import Run
 from tests.colours import LABELS, colour_model, picture, write_colour_bundle
 from tests.models.every import live

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from convsmith.errors import ConvsmithError, missing_package
 
 if TYPE_CHECKING:
-    from convsmith.analyze.distil import distil
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
-    from convsmith.analyze.export import export
-    from convsmith.analyze.quantize import quantize
     from convsmith.bundle.predictor import Bundle, load
-    from convsmith.models.published import Weights, list_weights, weights
+    from convsmith.jobs.distil import distil
+    from convsmith.jobs.export import export
+    from convsmith.jobs.quantize import quantize
     from convsmith.models.registry import create_model, list_models
-    from convsmith.models.weights import load_weights
+    from convsmith.models.weights.load import load_weights
+    from convsmith.models.weights.published import Weights, list_weights, weights
     from convsmith.recipe.load import load_recipe
     from convsmith.recipe.packaged import list_recipes
     from convsmith.recipe.plan import Plan
@@ -33,21 +33,21 @@ _HOME = {
     "Plan": "recipe.plan:Plan",
     "Recipe": "recipe.schema:Recipe",
     "Run": "training.run:Run",
-    "Weights": "models.published:Weights",
+    "Weights": "models.weights.published:Weights",
     "create_model": "models.registry:create_model",
-    "distil": "analyze.distil:distil",
+    "distil": "jobs.distil:distil",
     "evaluate": "analyze.evaluate:evaluate_bundle",
-    "export": "analyze.export:export",
+    "export": "jobs.export:export",
     "list_models": "models.registry:list_models",
     "list_recipes": "recipe.packaged:list_recipes",
-    "list_weights": "models.published:list_weights",
+    "list_weights": "models.weights.published:list_weights",
     "load": "bundle.predictor:load",
     "load_recipe": "recipe.load:load_recipe",
-    "load_weights": "models.weights:load_weights",
+    "load_weights": "models.weights.load:load_weights",
     "plan": "training.model_plan:plan",
-    "quantize": "analyze.quantize:quantize",
+    "quantize": "jobs.quantize:quantize",
     "train": "training.train:train",
-    "weights": "models.published:weights",
+    "weights": "models.weights.published:weights",
 }
 
 __all__ = [

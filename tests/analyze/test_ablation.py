@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from convsmith.analyze.ablation import Ablation, Measured, RungResult, ablate
 from convsmith.cli.main import app
 from convsmith.errors import ConvsmithError
+from convsmith.jobs.ablation import Ablation, Measured, RungResult, ablate
 from convsmith.recipe.ladder import load_ladder
 from convsmith.training.run import Run
 from convsmith.training.train import TrainingInterrupted

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from convsmith.analyze.benchmark import benchmark
-from convsmith.analyze.export import export
 from convsmith.cli.main import main
 from convsmith.errors import ConvsmithError
+from convsmith.jobs.export import export
 from convsmith.spec import Preprocess
 from tests.colours import LABELS, colour_model, picture, write_colour_bundle
 from tests.stripes import write_stripes

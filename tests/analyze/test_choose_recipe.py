@@ -15,7 +15,7 @@ from convsmith.bundle import decode
 from convsmith.cli.main import main
 from convsmith.data.image_folder import open_image_folder
 from convsmith.errors import ConvsmithError
-from convsmith.models.published import Weights
+from convsmith.models.weights.published import Weights
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Recipe
 from convsmith.training.run import Run

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import convsmith as cs
-from convsmith.analyze.distil import distil, student_recipe
 from convsmith.cli.main import main
+from convsmith.jobs.distil import distil, student_recipe
 from convsmith.recipe.schema import Recipe
 from tests.colours import write_colour_bundle
 from tests.tasks.tiny_segmenter import name_tiny_segmenter

@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 
 import convsmith as cs
-from convsmith.analyze import export as export_module
 from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.bundle.format import read_manifest
 from convsmith.deploy.format import Exportable, Files, export_files, find_format
@@ -22,7 +21,8 @@ from convsmith.deploy.onnx_export import inference_model
 from convsmith.deploy.parity import FLOAT32, INT8, ONE_LEVEL, Tolerance
 from convsmith.deploy.quantize import quantize_bundle
 from convsmith.errors import ConvsmithError
-from convsmith.models.cifar_resnet import CifarResNet
+from convsmith.jobs import export as export_module
+from convsmith.models.families.cifar_resnet import CifarResNet
 from convsmith.spec import Preprocess, WholeImage
 from tests.colours import SIDE as SMALL_SIDE
 from tests.colours import colour_model, picture

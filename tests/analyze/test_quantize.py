@@ -14,12 +14,12 @@ from onnx import numpy_helper
 from safetensors.torch import load_file, save_file
 
 import convsmith as cs
-from convsmith.analyze.qat import int8_recipe
 from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import read_manifest, read_model
 from convsmith.cli.main import main
 from convsmith.deploy.quantize import Quantization
 from convsmith.deploy.static_int8 import kernels
+from convsmith.jobs.qat import int8_recipe
 from convsmith.recipe.schema import QuantizationAware
 from convsmith.training.model_plan import build_model
 from tests.colours import write_colour_bundle

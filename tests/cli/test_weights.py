@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from convsmith.cli.main import app
 from convsmith.errors import ConvsmithError
-from convsmith.models import published
-from convsmith.models.published import list_weights, weights
+from convsmith.models.weights import published
+from convsmith.models.weights.published import list_weights, weights
 from tests.models.download_server import CONTENT, SHA256, Server, serving
 
 

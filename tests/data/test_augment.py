@@ -13,9 +13,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from convsmith.bundle.decode import ImageTooLarge
-from convsmith.data.augment import train_transform
-from convsmith.data.erasing import random_erasing
-from convsmith.data.lighting import lit
+from convsmith.data.augment.erasing import random_erasing
+from convsmith.data.augment.lighting import lit
+from convsmith.data.augment.transform import train_transform
 from convsmith.recipe.augmentation import (
     Augment,
     ColorJitter,
@@ -240,7 +240,7 @@ def test_a_policy_before_the_crop_sees_the_whole_image(monkeypatch: pytest.Monke
         seen.append(tuple(image.shape))
         return image
 
-    monkeypatch.setattr("convsmith.data.augment.make_policy", lambda *_: note)
+    monkeypatch.setattr("convsmith.data.augment.transform.make_policy", lambda *_: note)
     for before_crop in (True, False):
         policy = TrivialAugment(name="trivial_augment", before_crop=before_crop)
         augmented(noise(20, 30), Augment(random_resized_crop=CROP, policy=policy))

@@ -12,7 +12,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES
-from convsmith.data.augment import train_transform
+from convsmith.data.augment.transform import train_transform
 from convsmith.recipe.augmentation import Augment, Sampling
 from convsmith.spec import Preprocess
 from tests.data.folders import write_files

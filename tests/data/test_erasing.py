@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from convsmith.data.erasing import random_erasing
+from convsmith.data.augment.erasing import random_erasing
 from convsmith.recipe.augmentation import RandomErasing
 from convsmith.spec import Preprocess
 

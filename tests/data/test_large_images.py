@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convsmith.data.augment import pair_transform
+from convsmith.data.augment.transform import pair_transform
 from convsmith.data.read_image import pixels_of
 from convsmith.recipe.augmentation import Augment, RandomScaleCrop
 from convsmith.spec import WholeImage

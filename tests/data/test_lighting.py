@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from convsmith.data.lighting import EIGENVALUES, EIGENVECTORS, lit, random_lighting
+from convsmith.data.augment.lighting import EIGENVALUES, EIGENVECTORS, lit, random_lighting
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "goldens/training/crops.json").read_text())["lighting"]
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from convsmith.bundle.decode import read_image
 from convsmith.bundle.preprocess import preprocess
-from convsmith.data.augment import train_transform
+from convsmith.data.augment.transform import train_transform
 from convsmith.data.image_data import ImageData
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.index import Index

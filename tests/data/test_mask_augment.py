@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convsmith.data.augment import pair_transform
+from convsmith.data.augment.transform import pair_transform
 from convsmith.recipe.augmentation import Augment, ColorJitter, RandomCrop, RandomResizedCrop, RandomScaleCrop
 from convsmith.spec import IGNORED, Size, WholeImage
 

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from convsmith.data.policies import make_policy
+from convsmith.data.augment.policies import make_policy
 from convsmith.recipe.augmentation import (
     AugMix,
     AutoAugment,

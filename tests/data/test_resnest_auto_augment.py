@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torchvision.transforms import v2
 
-from convsmith.data import resnest_auto_augment as module
-from convsmith.data.resnest_auto_augment import PAIRS, apply, resnest_auto_augment
+from convsmith.data.augment import resnest_auto_augment as module
+from convsmith.data.augment.resnest_auto_augment import PAIRS, apply, resnest_auto_augment
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
 

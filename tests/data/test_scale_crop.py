@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from convsmith.bundle.decode import ImageTooLarge
-from convsmith.data.geometry import Sample
-from convsmith.data.scale_crop import random_scale, random_scale_crop, size_of_side
+from convsmith.data.augment.geometry import Sample
+from convsmith.data.augment.scale_crop import random_scale, random_scale_crop, size_of_side
 from convsmith.recipe.augmentation import RandomScaleCrop
 from convsmith.spec import IGNORED, Size
 

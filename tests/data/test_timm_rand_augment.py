@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from convsmith.data import timm_rand_augment as module
-from convsmith.data.policies import make_policy
-from convsmith.data.timm_rand_augment import OPERATIONS, change, timm_rand_augment
+from convsmith.data.augment import timm_rand_augment as module
+from convsmith.data.augment.policies import make_policy
+from convsmith.data.augment.timm_rand_augment import OPERATIONS, change, timm_rand_augment
 from convsmith.recipe.augmentation import TimmRandAugment
 from convsmith.spec import Preprocess
 

@@ -24,14 +24,14 @@ from convsmith.deploy.parity import TOLERANCE, Tolerance, measure_parity
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import StagedClassifier, VisionModel
 from convsmith.models.checkpointing import Blocks
-from convsmith.models.convnext import ConvNeXt
 from convsmith.models.decoder import Decoded
-from convsmith.models.fcn import FCN
-from convsmith.models.hrnet import HighResolutionModule
-from convsmith.models.hrnet_seg import HRNetOCR, HRNetSegmentation
-from convsmith.models.resnest import ResNeSt
-from convsmith.models.resnet import BasicBlock, ResNet
-from convsmith.models.upernet import UPerNet
+from convsmith.models.families.convnext import ConvNeXt
+from convsmith.models.families.fcn import FCN
+from convsmith.models.families.hrnet import HighResolutionModule
+from convsmith.models.families.hrnet_seg import HRNetOCR, HRNetSegmentation
+from convsmith.models.families.resnest import ResNeSt
+from convsmith.models.families.resnet import BasicBlock, ResNet
+from convsmith.models.families.upernet import UPerNet
 from convsmith.recipe.load import load_recipe
 from convsmith.spec import WholeImage
 from tests.models.golden import filled_state_dict

@@ -20,10 +20,10 @@ from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.fold import fold_constants
 from convsmith.deploy.onnx_export import export_onnx, inference_model, with_fixed_size
 from convsmith.deploy.qdq import Graph, insert_qdq, place
-from convsmith.models.convnext import ConvNeXtBlock
-from convsmith.models.hrnet import HighResolutionModule
-from convsmith.models.resnest import SplitAttention
-from convsmith.models.resnet import BasicBlock, Bottleneck
+from convsmith.models.families.convnext import ConvNeXtBlock
+from convsmith.models.families.hrnet import HighResolutionModule
+from convsmith.models.families.resnest import SplitAttention
+from convsmith.models.families.resnet import BasicBlock, Bottleneck
 from convsmith.spec import Preprocess, Preprocessing, WholeImage
 from tests.models.every import live
 from tests.tasks.tiny_segmenter import TinySegmenter

@@ -14,7 +14,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from convsmith.analyze.export import export
 from convsmith.bundle.format import MODEL, read_files, read_manifest, read_model, rewrite_bundle
 from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
@@ -27,6 +26,7 @@ from convsmith.deploy.quantize import quantize_bundle
 from convsmith.deploy.static_int8 import _Search, kernels
 from convsmith.deploy.trial import Verdict
 from convsmith.errors import ConvsmithError
+from convsmith.jobs.export import export
 from convsmith.recipe.load import load_recipe
 from convsmith.spec import Preprocess
 from tests.stripes import write_large_stripes, write_pixel_bundle, write_stripes

@@ -24,7 +24,7 @@ import torch
 
 from convsmith.cli.main import main
 from convsmith.models import registry
-from convsmith.models.download import download
+from convsmith.models.weights.download import download
 from convsmith.training import trainer
 from tests.training.tiny_model import TinyNet
 

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from convsmith.models.base import StagedClassifier, VisionModel
-from convsmith.models.convnext import ConvNeXt, IsotropicConvNeXt
 from convsmith.models.decoder import Decoded
-from convsmith.models.fcn import FCN
-from convsmith.models.hrnet_seg import HRNetOCR
+from convsmith.models.families.convnext import ConvNeXt, IsotropicConvNeXt
+from convsmith.models.families.fcn import FCN
+from convsmith.models.families.hrnet_seg import HRNetOCR
+from convsmith.models.families.resnest import ResNeSt
+from convsmith.models.families.resnet import BasicBlock, Bottleneck, ResNet
+from convsmith.models.families.upernet import UPerNet
 from convsmith.models.layers import DropBlock, DropPath
 from convsmith.models.registry import create_model, list_models
-from convsmith.models.resnest import ResNeSt
-from convsmith.models.resnet import BasicBlock, Bottleneck, ResNet
-from convsmith.models.upernet import UPerNet
 from tests.models.golden import filled_state_dict
 
 # A name, or a name and an option that adds layers to it.

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from convsmith.models.base import VisionModel
 from convsmith.models.registry import create_model
-from convsmith.models.weights import load_weights
+from convsmith.models.weights.load import load_weights
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from convsmith.models.class_names import classes_of, fit_head_to_classes, rows_of
 from convsmith.models.registry import create_model
+from convsmith.models.weights.class_names import classes_of, fit_head_to_classes, rows_of
 
 MODELS = [
     "cifar_resnet20",

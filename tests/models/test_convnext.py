@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.errors import ConvsmithError
-from convsmith.models.convnext import ConvNeXt, IsotropicConvNeXt
+from convsmith.models.families.convnext import ConvNeXt, IsotropicConvNeXt
 from convsmith.models.layers import DropPath
 from convsmith.models.registry import create_model
 from convsmith.spec import Preprocess

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from convsmith.errors import ConvsmithError
-from convsmith.models.download import cache_folder, download
+from convsmith.models.weights.download import cache_folder, download
 from tests.models.download_server import CONTENT, SHA256, Server, serving
 
 
@@ -143,7 +143,7 @@ def test_an_early_end_of_a_file_of_unknown_length_is_the_wrong_file(file: Path) 
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds of each wait, of which none is waited."""
     waited: list[float] = []
-    monkeypatch.setattr("convsmith.models.patience.sleep", waited.append)
+    monkeypatch.setattr("convsmith.models.weights.patience.sleep", waited.append)
     return waited
 
 

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import ImageClassifier, SegmentationModel, VisionModel
-from convsmith.models.convnext import ConvNeXt
 from convsmith.models.decoder import StagedSegmentation
-from convsmith.models.hrnet import HRNetBackbone
-from convsmith.models.resnet import ResNet
-from convsmith.models.upernet import UPerNet
+from convsmith.models.families.convnext import ConvNeXt
+from convsmith.models.families.hrnet import HRNetBackbone
+from convsmith.models.families.resnet import ResNet
+from convsmith.models.families.upernet import UPerNet
 from tests.models.every import SMALLEST, build, computed_models, images, maps, shared, smallest_models, without_memory
 from tests.models.golden import golden
 

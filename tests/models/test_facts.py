@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from convsmith.models.facts import list_facts, measure
-from convsmith.models.published import list_weights, weights
 from convsmith.models.registry import default_size, list_models
+from convsmith.models.weights.published import list_weights, weights
 from tests.models.golden import OFFICIAL, golden
 
 REGENERATE = "facts.json is out of date; `python -m convsmith.models.facts` writes it anew"

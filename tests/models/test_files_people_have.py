@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
 from convsmith.models.registry import create_model, create_trained_model
-from convsmith.models.weights import LoadReport, load_weights
+from convsmith.models.weights.load import LoadReport, load_weights
 
 State = dict[str, Tensor]
 OPTIMIZER = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]}

@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.models.base import SegmentationModel, VisionModel
 from convsmith.models.checkpointing import Blocks
-from convsmith.models.hrnet import HighResolutionModule, HRNetBackbone
+from convsmith.models.families.hrnet import HighResolutionModule, HRNetBackbone
 from convsmith.models.registry import create_model
-from convsmith.models.weights import load_weights
+from convsmith.models.weights.load import load_weights
 from convsmith.spec import Preprocess
 from tests.models.golden import filled_state_dict
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import create_model
-from convsmith.models.weights import load_weights
+from convsmith.models.weights.load import load_weights
 
 
 def state_dict() -> dict[str, Tensor]:

@@ -8,9 +8,9 @@ from torchvision.models.mobilenetv2 import MobileNetV2 as TorchvisionMobileNetV2
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.errors import ConvsmithError
-from convsmith.models.mobilenet import MobileNetV2
+from convsmith.models.families.mobilenet import MobileNetV2
 from convsmith.models.registry import create_model
-from convsmith.models.weights import load_weights
+from convsmith.models.weights.load import load_weights
 from convsmith.spec import Preprocess
 
 IMAGES = torch.randn(4, 3, 64, 75, generator=torch.Generator().manual_seed(0))

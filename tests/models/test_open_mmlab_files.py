@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from convsmith.models.registry import create_model
-from convsmith.models.weights import load_weights
+from convsmith.models.weights.load import load_weights
 
 State = dict[str, Tensor]
 

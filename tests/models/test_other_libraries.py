@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 
 from convsmith.models.registry import create_model
-from convsmith.models.weights import load_weights
+from convsmith.models.weights.load import load_weights
 
 # Name there, our name, our options. The quick ones have each layout and each kind of block once.
 TORCHVISION_QUICK = [("resnet18", "resnet18"), ("convnext_tiny", "convnext_tiny"), ("mobilenet_v2", "mobilenet_v2")]

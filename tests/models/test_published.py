@@ -17,8 +17,8 @@ from torchvision import models as tv
 import convsmith as cs
 from convsmith.bundle.preprocess import preprocess
 from convsmith.errors import ConvsmithError
-from convsmith.models import published
-from convsmith.models.checkpoint_file import read_state_dict
+from convsmith.models.weights import published
+from convsmith.models.weights.checkpoint_file import read_state_dict
 from tests.models.download_server import Server, serving
 
 TORCHVISION = [name for name in cs.list_weights() if ".tv_" in name]

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.errors import ConvsmithError
+from convsmith.models.families.resnest import MODELS, Bottleneck, ResNeSt, SplitAttention
 from convsmith.models.registry import create_model
-from convsmith.models.resnest import MODELS, Bottleneck, ResNeSt, SplitAttention
 from convsmith.spec import Preprocess
 from tests.models.golden import filled_state_dict
 

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.errors import ConvsmithError
+from convsmith.models.families.resnet import Bottleneck, ResNet, SqueezeExcitation
 from convsmith.models.registry import create_model
-from convsmith.models.resnet import Bottleneck, ResNet, SqueezeExcitation
 from convsmith.spec import Preprocess
 from tests.models.golden import filled_state_dict
 

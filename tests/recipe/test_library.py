@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from convsmith.models.published import list_weights
 from convsmith.models.registry import backbone_of, create_model, list_models
+from convsmith.models.weights.published import list_weights
 from convsmith.recipe.layers import file_layers
 from convsmith.recipe.load import load_recipe, resolve
 from convsmith.recipe.optimization import MultiStep, Sgd

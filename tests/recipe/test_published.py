@@ -18,7 +18,7 @@ from convsmith.recipe.packaged import list_recipes
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Preprocess
-from convsmith.training.groups import parameter_groups
+from convsmith.training.update.groups import parameter_groups
 
 FACTS = json.loads((Path(__file__).parents[1] / "goldens/training/recipes.json").read_text(encoding="utf-8"))
 TV, RESNEST, CONVNEXT = FACTS["torchvision"], FACTS["resnest"], FACTS["convnext"]

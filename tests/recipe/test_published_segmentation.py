@@ -18,7 +18,7 @@ from convsmith.recipe.packaged import list_recipes
 from convsmith.recipe.plan import make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage, Window
-from convsmith.training.groups import parameter_groups
+from convsmith.training.update.groups import parameter_groups
 
 GOLDENS = Path(__file__).parents[1] / "goldens/training"
 HRNET = json.loads((GOLDENS / "recipes_segmentation.json").read_text(encoding="utf-8"))

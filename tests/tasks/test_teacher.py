@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from convsmith.analyze.export import export
 from convsmith.errors import ConvsmithError
+from convsmith.jobs.export import export
 from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.objective import Teacher

@@ -17,16 +17,16 @@ from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.tasks.make import make_task
 from convsmith.training.bad_files import BadFiles
-from convsmith.training.checkpoint import Checkpoint
-from convsmith.training.distributed import Poll
-from convsmith.training.groups import parameter_groups
+from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.observers.base import Observer, Record
+from convsmith.training.parallel.distributed import Poll
 from convsmith.training.parts import Parts
 from convsmith.training.precision import Precision
 from convsmith.training.progress import Progress
 from convsmith.training.run import hold
 from convsmith.training.signals import StopRequest
 from convsmith.training.trainer import Trainer
+from convsmith.training.update.groups import parameter_groups
 from tests.data.folders import folder_of_classes
 
 SIZE, CLASSES, SAMPLES = 4, 3, 24

@@ -25,7 +25,7 @@ from tests.training.tiny_model import TinyNet
 # The server imports torch once; what it forks has not computed anything, so that gloo and autograd are as in a new
 # process.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.training.ranks", "convsmith.training.sharding"])
+_CONTEXT.set_forkserver_preload(["tests.training.ranks", "convsmith.training.parallel.sharding"])
 
 
 Started = list[tuple[ForkServerProcess, Connection]]

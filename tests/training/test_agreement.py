@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 import convsmith as cs
 from convsmith.errors import ConvsmithError
 from convsmith.models import registry
-from convsmith.training.distributed import joined
+from convsmith.training.parallel.distributed import joined
 from convsmith.training.train import prepare_training
 from tests.colours import colour_model, write_colour_bundle
 from tests.training.ranks import TINY, run_ranks
@@ -78,7 +78,9 @@ def answers(folder: Path, cases: dict[str, tuple[Given, Given]]) -> dict[str, st
         for name, both in cases.items():
             given = both[world.rank]
             recipe = cs.load_recipe("digits", (*TINY, "precision=fp32", *given.overrides))
-            with mock.patch("convsmith.training.agreement.version", lambda _, given=given: given.version or "1"):
+            with mock.patch(
+                "convsmith.training.parallel.agreement.version", lambda _, given=given: given.version or "1"
+            ):
                 try:
                     prepare_training(recipe, folder / given.data, world, given.shard)
                     said[name] = ""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from convsmith.errors import ConvsmithError
-from convsmith.training.checkpoint import (
+from convsmith.training.checkpoints.checkpoint import (
     best_step_folder,
     latest_checkpoint,
     read_checkpoint,
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_cannot_be_read_just_now_is_no_damaged_one(
     def failing_disk(path: Path) -> str:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("convsmith.training.checkpoint.sha256_of", failing_disk)
+    monkeypatch.setattr("convsmith.training.checkpoints.checkpoint.sha256_of", failing_disk)
     with pytest.raises(ConvsmithError, match=r"cannot be read: .*Input/output error"):
         latest_checkpoint(tmp_path)
 

@@ -12,10 +12,10 @@ from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.recipe.schema import Recipe
 from convsmith.training.bad_files import BadFiles
-from convsmith.training.checkpoint import Checkpoint
+from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.data_check import check_data
-from convsmith.training.distributed import Poll
 from convsmith.training.model_plan import plan
+from convsmith.training.parallel.distributed import Poll
 from convsmith.training.progress import Progress
 from convsmith.training.resume import progress_of
 from convsmith.training.signals import StopRequest

@@ -22,9 +22,9 @@ from convsmith.data.loader import val_loader
 from convsmith.launch.world import World
 from convsmith.models.layers import Normalize
 from convsmith.tasks.make import make_task
-from convsmith.training.distributed import Poll, gather, joined
 from convsmith.training.evaluation import evaluate
-from convsmith.training.replicas import Replicas
+from convsmith.training.parallel.distributed import Poll, gather, joined
+from convsmith.training.parallel.replicas import Replicas
 from convsmith.training.signals import StopRequest
 from tests.training.ranks import TINY, At, run_ranks, train_tiny
 from tests.training.test_interrupted import assert_same_run, figures

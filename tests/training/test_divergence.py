@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import convsmith as cs
 from convsmith.errors import ConvsmithError
 from convsmith.models import registry
-from convsmith.training.checkpoint import latest_checkpoint
+from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.divergence import STEPS, Diverged, LossWatch, first_non_finite
 from tests.tasks.tiny_segmenter import TinySegmenter
 from tests.training.linear_trainer import trainer, weights

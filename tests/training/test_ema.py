@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import convsmith as cs
 from convsmith.recipe.epochs import Epochs
-from convsmith.training.ema import Ema, decay_after
+from convsmith.training.update.ema import Ema, decay_after
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "goldens/training/ema.json").read_text())
 

@@ -61,7 +61,7 @@ def train_and_die_while_a_checkpoint_is_written(data: Path, out: Path, step: int
         if f"step-{step:08d}" in file.parent.name:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with mock.patch("convsmith.training.checkpoint.save_file", save_half):
+    with mock.patch("convsmith.training.checkpoints.checkpoint.save_file", save_half):
         return train_tiny(data, out, ())
 
 

@@ -16,12 +16,12 @@ from torch.nn import functional as F
 import convsmith as cs
 from convsmith.recipe.optimization import AdamW
 from convsmith.recipe.plan import Plan
-from convsmith.training.checkpoint import latest_checkpoint
-from convsmith.training.groups import parameter_groups
-from convsmith.training.optim import make_optimizer
+from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.parts import Parts
 from convsmith.training.run_weights import judged_weights
 from convsmith.training.trainer import Trainer
+from convsmith.training.update.groups import parameter_groups
+from convsmith.training.update.optim import make_optimizer
 from tests.training.conftest import SMALL
 from tests.training.linear_trainer import Scale, note_groups, stop_during_step, trainer, weights
 from tests.training.tiny_model import name_tiny

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from convsmith.training.checkpoint import latest_checkpoint
-from convsmith.training.gradients import EVERY, GradientNorm
+from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.precision import Precision
 from convsmith.training.progress import Progress
+from convsmith.training.update.gradients import EVERY, GradientNorm
 from tests.training.linear_trainer import stop_during_step, trainer
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import create_model
 from convsmith.recipe.optimization import AdamW, Sgd
-from convsmith.training.groups import parameter_groups
+from convsmith.training.update.groups import parameter_groups
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "goldens/training/param_groups.json").read_text())
 

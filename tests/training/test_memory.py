@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
-from convsmith.training.ema import Ema
 from convsmith.training.memory import depends_on_batch, is_out_of_memory, smaller_batch
 from convsmith.training.run import limit_forward_batch
+from convsmith.training.update.ema import Ema
 from tests.launch.test_local import finish, start
 from tests.training.linear_trainer import trainer
 from tests.training.ranks import run_ranks, train_tiny

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.optimization import Adam, AdamW, Lamb, Lion, Optimizer, RmsProp, Sgd
 from convsmith.recipe.plan import Group
-from convsmith.training.groups import parameter_groups
-from convsmith.training.optim import STATE_SLOTS, make_optimizer, optimizer_tensors, restore_optimizer
+from convsmith.training.update.groups import parameter_groups
+from convsmith.training.update.optim import STATE_SLOTS, make_optimizer, optimizer_tensors, restore_optimizer
 
 SCHEDULES = json.loads((Path(__file__).parents[1] / "goldens/training/schedules.json").read_text())
 

@@ -11,8 +11,8 @@ import pytest
 
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
-from convsmith.training.distributed import gather, joined
-from convsmith.training.rendezvous import meet
+from convsmith.training.parallel.distributed import gather, joined
+from convsmith.training.parallel.rendezvous import meet
 from tests.training.ranks import run_ranks
 
 PATIENCE = timedelta(seconds=20)

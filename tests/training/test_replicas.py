@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.launch.world import World
-from convsmith.training.distributed import joined
-from convsmith.training.replicas import Replicas
+from convsmith.training.parallel.distributed import joined
+from convsmith.training.parallel.replicas import Replicas
 from tests.training.ranks import run_ranks
 
 

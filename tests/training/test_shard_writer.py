@@ -12,10 +12,10 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
 from convsmith.errors import ConvsmithError
-from convsmith.training import shard_writer
-from convsmith.training.checkpoint import read_checkpoint
-from convsmith.training.distributed import joined
-from convsmith.training.shard_writer import ShardWriter, Share, begin_file, write_shares
+from convsmith.training.checkpoints.checkpoint import read_checkpoint
+from convsmith.training.parallel import shard_writer
+from convsmith.training.parallel.distributed import joined
+from convsmith.training.parallel.shard_writer import ShardWriter, Share, begin_file, write_shares
 from tests.training.ranks import run_ranks
 
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 import convsmith as cs
 from convsmith.launch.world import World
-from convsmith.training.distributed import joined
 from convsmith.training.observers.base import Observer
-from convsmith.training.shares import kept, shared_out
+from convsmith.training.parallel.distributed import joined
+from convsmith.training.parallel.shares import kept, shared_out
 from tests.training.ranks import TINY, At, run_ranks, train_tiny
 from tests.training.test_distributed import STEPS, assert_close_runs
 from tests.training.test_interrupted import assert_same_run, figures
@@ -199,7 +199,7 @@ def test_a_run_that_was_stopped_in_an_evaluation_begins_with_that(
 
 def gradients_with_and_without_shares(name: str) -> float:
     """The largest difference between them, of a model without dropout, as a part of the tensor's largest value."""
-    from convsmith.training.sharding import Shards
+    from convsmith.training.parallel.sharding import Shards
 
     def loss(output: Tensor | list[Tensor]) -> Tensor:
         maps = output if isinstance(output, list) else [output]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import convsmith as cs
 from convsmith.cli.main import app
-from convsmith.models.class_names import classes_of
+from convsmith.models.weights.class_names import classes_of
 from convsmith.storage import sealed
 from convsmith.training.model_plan import build_model
 from tests.colours import LABELS, write_colour_bundle

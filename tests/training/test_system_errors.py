@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.training.checkpoint import save_checkpoint, tidy
+from convsmith.training.checkpoints.checkpoint import save_checkpoint, tidy
 from convsmith.training.observers.base import Observer, Record
 from tests.training.ranks import run_ranks, train_tiny
 
@@ -91,7 +91,7 @@ def test_an_old_checkpoint_that_cannot_be_removed_is_a_warning(
 
     for step in (1, 2):
         save_checkpoint(tmp_path, step, {}, {})
-    monkeypatch.setattr("convsmith.training.checkpoint.shutil.rmtree", refuse)
+    monkeypatch.setattr("convsmith.training.checkpoints.checkpoint.shutil.rmtree", refuse)
     tidy(tmp_path, 2, keep=1)
     assert "step-00000001 cannot be removed (Input/output error)" in caplog.text
     assert (tmp_path / "last").resolve().name == "step-00000002"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
-from convsmith.training.checkpoint import latest_checkpoint
+from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.observers.base import Record
 from convsmith.training.signals import StopNow
 from convsmith.training.trainer import Trainer
@@ -179,7 +179,7 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error_and_the_one_before_stay
         if file.name.startswith("optimizer"):
             written.append(file.name)
 
-    monkeypatch.setattr("convsmith.training.checkpoint.save_file", full_disk)
+    monkeypatch.setattr("convsmith.training.checkpoints.checkpoint.save_file", full_disk)
     with pytest.raises(ConvsmithError, match=r"step 8 cannot be written: .*No space left"):
         made.fit()
     checkpoint = latest_checkpoint(tmp_path / "checkpoints")

@@ -21,7 +21,7 @@ from convsmith.models.registry import create_model
 from convsmith.recipe.optimization import Ramp
 from convsmith.recipe.plan import make_plan
 from convsmith.training.model_plan import build_model
-from convsmith.training.tricks import EachEpoch, prepare, ramp_value, synchronise_batch_norm
+from convsmith.training.update.tricks import EachEpoch, prepare, ramp_value, synchronise_batch_norm
 from tests.training.tiny_model import TinyNet
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "goldens/dropblock.json").read_text())

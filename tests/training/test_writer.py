@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from convsmith.errors import ConvsmithError
-from convsmith.training.checkpoint import latest_checkpoint
-from convsmith.training.writer import CheckpointWriter
+from convsmith.training.checkpoints.checkpoint import latest_checkpoint
+from convsmith.training.checkpoints.writer import CheckpointWriter
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         assert free.wait(60)
         save_file(tensors, file)
 
-    monkeypatch.setattr("convsmith.training.checkpoint.save_file", save_slowly)
+    monkeypatch.setattr("convsmith.training.checkpoints.checkpoint.save_file", save_slowly)
     return free
 
 

@@ -21,7 +21,7 @@ from convsmith.data.open_data import open_data
 from convsmith.data.scan import images_below, list_folder
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError
-from convsmith.models.published import weights
+from convsmith.models.weights.published import weights
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Data
 

@@ -31,7 +31,7 @@ def ablate(
     import json
     import sys
 
-    from convsmith.analyze.ablation import ablate as run_ladder
+    from convsmith.jobs.ablation import ablate as run_ladder
 
     def announce(number: int, total: int, name: str) -> None:
         print(f"step {number} of {total}: {printable(name)}", file=sys.stderr, flush=True)

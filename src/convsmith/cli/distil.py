@@ -35,9 +35,9 @@ def distil(
     """
     import json
 
-    from convsmith.analyze.distil import distil as run
     from convsmith.cli.progress import progress_bar
     from convsmith.cli.quantize import print_forms
+    from convsmith.jobs.distil import distil as run
 
     out = out or Path("runs") / f"{student.replace('/', '-')}-distilled"
     with progress_bar() as progress:

@@ -46,9 +46,9 @@ def export(
     import json
     from functools import partial
 
-    from convsmith.analyze.export import export as export_model
     from convsmith.cli.progress import progress_bar
     from convsmith.cli.text import metric_name
+    from convsmith.jobs.export import export as export_model
 
     with progress_bar() as progress:
         progress(f"make {file_format}", 0, 1)

@@ -34,8 +34,8 @@ def models(
         return
 
     from convsmith.models.facts import list_facts
-    from convsmith.models.published import list_weights
-    from convsmith.models.published import weights as published
+    from convsmith.models.weights.published import list_weights
+    from convsmith.models.weights.published import weights as published
 
     facts = list_facts(pattern) or _none_fits(pattern, list_facts())
     weights: dict[str, list[str]] = {name: [] for name in facts}

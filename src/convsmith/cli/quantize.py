@@ -11,8 +11,8 @@ import typer
 from convsmith.cli.options import AsJson
 
 if TYPE_CHECKING:
-    from convsmith.analyze.distil import Distilled
     from convsmith.deploy.quantize import Form, Quantization
+    from convsmith.jobs.distil import Distilled
 
 
 def quantize(
@@ -68,9 +68,9 @@ def quantize(
     """
     import json
 
-    from convsmith.analyze.quantize import quantize as run
     from convsmith.bundle.format import bundle_folder
     from convsmith.cli.progress import progress_bar
+    from convsmith.jobs.quantize import quantize as run
     from convsmith.storage import beside
 
     source = bundle_folder(bundle)

@@ -30,8 +30,8 @@ def weights(
     import json
 
     from convsmith.errors import ConvsmithError, did_you_mean
-    from convsmith.models.published import list_weights
-    from convsmith.models.published import weights as published
+    from convsmith.models.weights.published import list_weights
+    from convsmith.models.weights.published import weights as published
 
     rows = [published(name) for name in list_weights(pattern)]
     if not rows:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from convsmith.bundle.preprocess import preprocess
-from convsmith.data.augment import train_transform
+from convsmith.data.augment.transform import train_transform
 from convsmith.data.index import Index
 from convsmith.recipe.augmentation import Augment
 from convsmith.spec import Preprocess

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convsmith.data.augment import pair_transform
+from convsmith.data.augment.transform import pair_transform
 from convsmith.data.mask_size import check_val_size
 from convsmith.data.pairs import PairIndex
 from convsmith.data.read_image import pixels_of

@@ -18,7 +18,7 @@ from convsmith.models.other_libraries import (
     TorchvisionClassifier,
     TorchvisionSegmentation,
 )
-from convsmith.models.weights import load_weights
+from convsmith.models.weights.load import load_weights
 
 
 def is_bridged(name: str) -> bool:

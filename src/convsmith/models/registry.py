@@ -1,4 +1,4 @@
-"""Models by name. A family is one file of this package that has a `MODELS` mapping; no other file lists it.
+"""Models by name. A family is one file of `families/` that has a `MODELS` mapping; no other file lists it.
 
 Beside it may be `SIZES`, height and width that the authors measure a model at where that is not 224x224, and
 `BACKBONES`, the model whose weights serve as another one's backbone.
@@ -19,21 +19,21 @@ from typing import Any
 
 from torch import Tensor
 
-import convsmith.models
 from convsmith.complaints import either
 from convsmith.errors import ConvsmithError, did_you_mean, plain
+from convsmith.models import families
 from convsmith.models.base import StagedClassifier, VisionModel, check_counts
 from convsmith.models.bridge import build as build_bridged
 from convsmith.models.bridge import called_so, gives_stages, is_bridged, list_bridged
 from convsmith.models.decoder import Decoded, StagedSegmentation, split_options
-from convsmith.models.published import options_of, resolve
-from convsmith.models.weights import load_weights
+from convsmith.models.weights.load import load_weights
+from convsmith.models.weights.published import options_of, resolve
 
 
 @cache
 def _of_all_families(table: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
-    for file in pkgutil.iter_modules(convsmith.models.__path__, "convsmith.models."):
+    for file in pkgutil.iter_modules(families.__path__, f"{families.__name__}."):
         merged |= getattr(import_module(file.name), table, {})
     return merged
 

@@ -16,10 +16,10 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.data.layout import quoted
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel, VisionModel
-from convsmith.models.class_names import fit_head_to_classes, rows_of
-from convsmith.models.published import list_weights
-from convsmith.models.published import weights as published
 from convsmith.models.registry import create_trained_model
+from convsmith.models.weights.class_names import fit_head_to_classes, rows_of
+from convsmith.models.weights.published import list_weights
+from convsmith.models.weights.published import weights as published
 from convsmith.recipe.objective import Teacher
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Preprocess, Preprocessing

@@ -19,8 +19,8 @@ from convsmith.launch.world import World
 from convsmith.machine import available_cores
 from convsmith.recipe.schema import Recipe
 from convsmith.training.bad_files import BadFiles
-from convsmith.training.distributed import Poll, broadcast, gather
 from convsmith.training.observers.base import Observer
+from convsmith.training.parallel.distributed import Poll, broadcast, gather
 from convsmith.training.progress import Progress
 
 logger = logging.getLogger(__name__)

@@ -17,19 +17,19 @@ from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.models.base import VisionModel
 from convsmith.models.checkpointing import Blocks
-from convsmith.models.class_names import fit_head_to_classes
 from convsmith.models.fake_quant import train_for_int8
 from convsmith.models.registry import check_weights, create_model, create_trained_model
+from convsmith.models.weights.class_names import fit_head_to_classes
 from convsmith.processor import largest_weight
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size
 from convsmith.tasks.make import make_task
-from convsmith.training.groups import parameter_groups
-from convsmith.training.optim import STATE_SLOTS
 from convsmith.training.precision import Precision, autocast, device_memory, pick_device, pick_precision
 from convsmith.training.run_weights import weights_of_run
-from convsmith.training.tricks import EachEpoch, highest, prepare
+from convsmith.training.update.groups import parameter_groups
+from convsmith.training.update.optim import STATE_SLOTS
+from convsmith.training.update.tricks import EachEpoch, highest, prepare
 
 # What the framework, the loader and fragmentation need besides; no more than this share is planned for.
 MEMORY_SHARE = 0.8

@@ -16,7 +16,7 @@ from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.parity import images_to_compare
 from convsmith.models.base import VisionModel
 from convsmith.recipe.schema import Recipe
-from convsmith.training.checkpoint import read_checkpoint, step_folder
+from convsmith.training.checkpoints.checkpoint import read_checkpoint, step_folder
 from convsmith.training.generators import generators_kept
 from convsmith.training.model_plan import build_model
 from convsmith.training.progress import Progress

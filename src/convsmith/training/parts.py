@@ -21,12 +21,12 @@ from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Results, Task
 from convsmith.tasks.make import make_task
 from convsmith.training.bad_files import BadFiles, most_bad
-from convsmith.training.distributed import Poll
 from convsmith.training.model_plan import build_model
 from convsmith.training.observers.base import Observer
+from convsmith.training.parallel.distributed import Poll
 from convsmith.training.precision import Precision, pick_device, set_up
 from convsmith.training.progress import Progress
-from convsmith.training.tricks import prepare, synchronise_batch_norm
+from convsmith.training.update.tricks import prepare, synchronise_batch_norm
 
 logger = logging.getLogger(__name__)
 

@@ -22,14 +22,14 @@ from convsmith.models.registry import is_of_another_library
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size
-from convsmith.training.checkpoint import save_checkpoint, step_folder
-from convsmith.training.distributed import broadcast
-from convsmith.training.ema import Ema
+from convsmith.training.checkpoints.checkpoint import save_checkpoint, step_folder
 from convsmith.training.generators import generators_kept
 from convsmith.training.memory import is_out_of_memory
 from convsmith.training.model_plan import build_model
 from convsmith.training.pack import trained_model
-from convsmith.training.tricks import EachEpoch, prepare
+from convsmith.training.parallel.distributed import broadcast
+from convsmith.training.update.ema import Ema
+from convsmith.training.update.tricks import EachEpoch, prepare
 
 logger = logging.getLogger(__name__)
 

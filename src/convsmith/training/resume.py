@@ -13,9 +13,9 @@ from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.training.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint
-from convsmith.training.distributed import broadcast, gather
+from convsmith.training.checkpoints.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint
 from convsmith.training.model_plan import replan
+from convsmith.training.parallel.distributed import broadcast, gather
 from convsmith.training.precision import pick_device, pick_precision
 from convsmith.training.progress import Progress
 from convsmith.training.run import Run, forward_batch_limit

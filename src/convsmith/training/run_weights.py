@@ -7,10 +7,10 @@ from pathlib import Path
 
 from convsmith.bundle.format import MANIFEST
 from convsmith.errors import ConvsmithError
-from convsmith.models.published import SUFFIXES
+from convsmith.models.weights.published import SUFFIXES
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import sha256_of
-from convsmith.training.checkpoint import best_step_folder
+from convsmith.training.checkpoints.checkpoint import best_step_folder
 from convsmith.training.run import Run
 
 

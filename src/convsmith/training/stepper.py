@@ -14,19 +14,19 @@ from convsmith.data.loader import Batch, raise_on_bad
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.training.checkpoint import Checkpoint
-from convsmith.training.distributed import gather, rest_before_fork
+from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.divergence import Diverged, LossWatch, first_non_finite
-from convsmith.training.ema import Ema, decay_after
-from convsmith.training.gradients import GradientNorm
 from convsmith.training.memory import out_of_memory_is_named
-from convsmith.training.optim import make_optimizer, optimizer_tensors, restore_optimizer
+from convsmith.training.parallel.distributed import gather, rest_before_fork
+from convsmith.training.parallel.replicas import Replicas
+from convsmith.training.parallel.shares import load_whole
 from convsmith.training.parts import Parts
 from convsmith.training.precision import autocast
 from convsmith.training.progress import Progress
-from convsmith.training.replicas import Replicas
-from convsmith.training.shares import load_whole
-from convsmith.training.tricks import EachEpoch
+from convsmith.training.update.ema import Ema, decay_after
+from convsmith.training.update.gradients import GradientNorm
+from convsmith.training.update.optim import make_optimizer, optimizer_tensors, restore_optimizer
+from convsmith.training.update.tricks import EachEpoch
 
 
 class Stepper:
@@ -200,6 +200,6 @@ def _replicas(parts: Parts, compiled: bool) -> Replicas:
     """How the processes compute with one model."""
     if not parts.world.sharded:
         return Replicas(parts.model, parts.world, compiled)
-    from convsmith.training.sharding import Shards
+    from convsmith.training.parallel.sharding import Shards
 
     return Shards(parts.model, parts.world)

@@ -18,19 +18,17 @@ from convsmith.data.open_data import data_of_recipe
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT, World
-from convsmith.models.published import list_weights, weights
+from convsmith.models.weights.published import list_weights, weights
 from convsmith.output import output_that_may_be_lost
 from convsmith.processor import check_target
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.teacher import teacher_digest
-from convsmith.training.agreement import agree
 from convsmith.training.bad_files import BadFiles, most_bad
-from convsmith.training.checkpoint import Checkpoint, set_aside_after, tidy
+from convsmith.training.checkpoints.checkpoint import Checkpoint, set_aside_after, tidy
 from convsmith.training.compilation import pays_to_compile
 from convsmith.training.data_check import check_data
-from convsmith.training.distributed import Poll, broadcast, joined
 from convsmith.training.divergence import FACTOR, LOWEST, Diverged
 from convsmith.training.dry_evaluation import try_evaluation
 from convsmith.training.generators import generators_kept
@@ -42,6 +40,8 @@ from convsmith.training.observers.console import Console
 from convsmith.training.observers.jsonl import JsonLines
 from convsmith.training.observers.tensorboard import TensorBoard
 from convsmith.training.pack import pack
+from convsmith.training.parallel.agreement import agree
+from convsmith.training.parallel.distributed import Poll, broadcast, joined
 from convsmith.training.parts import make_parts
 from convsmith.training.progress import Progress
 from convsmith.training.rehearsal import needs_rehearsal, rehearse

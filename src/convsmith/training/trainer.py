@@ -15,18 +15,18 @@ from convsmith.launch.world import World
 from convsmith.recipe.better import LOSS, is_better
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.training.checkpoint import Checkpoint
-from convsmith.training.distributed import gather, rest_before_fork
+from convsmith.training.checkpoints.checkpoint import Checkpoint
+from convsmith.training.checkpoints.writer import CheckpointWriter
 from convsmith.training.divergence import STEPS, Diverged
 from convsmith.training.evaluation import NotFinite, evaluate
 from convsmith.training.fitting import advance_in_memory
 from convsmith.training.observers.base import Record, RecordSplit, showing_first
+from convsmith.training.parallel.distributed import gather, rest_before_fork
+from convsmith.training.parallel.shares import total_norm
 from convsmith.training.parts import Parts
 from convsmith.training.progress import Progress
 from convsmith.training.run import check_holder
-from convsmith.training.shares import total_norm
 from convsmith.training.stepper import Stepper
-from convsmith.training.writer import CheckpointWriter
 
 logger = logging.getLogger(__name__)
 
@@ -340,6 +340,6 @@ def _writer(world: World, run_dir: Path, keep: int) -> CheckpointWriter:
     folder = run_dir / "checkpoints"
     if not world.sharded:
         return CheckpointWriter(folder, keep)
-    from convsmith.training.shard_writer import ShardWriter
+    from convsmith.training.parallel.shard_writer import ShardWriter
 
     return ShardWriter(folder, keep, world)

@@ -1,0 +1,168 @@
+"""Random changes to training images, and to their masks, drawn from torch's default generator.
+
+The loader seeds it for every sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+
+from convsmith.data.augment.draws import below, uniform
+from convsmith.data.augment.efficientnet_crop import efficientnet_crop
+from convsmith.data.augment.erasing import random_erasing
+from convsmith.data.augment.geometry import Change, Sample, cut, mirrored, resized
+from convsmith.data.augment.lighting import random_lighting
+from convsmith.data.augment.policies import make_policy
+from convsmith.data.augment.resized_part import box_anywhere, resized_part
+from convsmith.data.augment.scale_crop import random_scale_crop
+from convsmith.recipe.augmentation import Augment, RandomCrop, RandomResizedCrop
+from convsmith.spec import Interpolation, Preprocess, Size, WholeImage
+
+# `nearest` of tensors rounds coordinates otherwise than Pillow, which the validation images are made with.
+_MODES: dict[Interpolation, InterpolationMode] = {
+    "nearest": InterpolationMode.NEAREST_EXACT,
+    "bilinear": InterpolationMode.BILINEAR,
+    "bicubic": InterpolationMode.BICUBIC,
+}
+
+
+def train_transform(augment: Augment, preprocess: Preprocess) -> Callable[[NDArray[np.uint8]], Tensor]:
+    """The function from a decoded image, uint8 `[H, W, 3]`, to a training image, uint8 `[3, h, w]`.
+
+    Args:
+        augment: what happens, in its order; h and w are `augment.size`.
+        preprocess: gives the interpolation of `random_crop`'s resize, and the mean colour and its deviation.
+
+    Raises (the function):
+        ImageTooLarge: a strip so thin that a side of it would become longer than `MAX_PIXELS`.
+    """
+    steps = list(_steps(augment, preprocess))
+    return lambda pixels: _augmented(steps, pixels, None).image
+
+
+def pair_transform(
+    augment: Augment, preprocess: WholeImage
+) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[Tensor, Tensor]]:
+    """The function from a decoded image and its mask, uint8 `[H, W, 3]` and `[H, W]`, to those of training.
+
+    They are uint8 `[3, h, w]` and `[h', w']`. Whatever moves the image moves the mask. What lies outside the image
+    is black, and `IGNORED` in the mask. As in validation, images are resized without a filter; masks by nearest.
+
+    Args:
+        augment: what happens, in its order; h and w are `augment.size`, h' and w' `augment.mask_size`. There is no
+            policy, random_erasing or efficientnet_crop: they change images alone.
+        preprocess: gives the classes that change places in a mirrored image, be it mirrored left to right or upside
+            down: either makes a left arm a right one.
+
+    Raises (the function):
+        ImageTooLarge: a strip so thin that a side of it would become longer than `MAX_PIXELS`.
+    """
+    of_images_alone = (augment.policy, augment.random_erasing, augment.efficientnet_crop)
+    assert not any(of_images_alone)  # the recipe's validator holds it
+    steps = list(_steps(augment, preprocess))
+
+    def transform(pixels: NDArray[np.uint8], values: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        assert pixels.shape[:2] == values.shape
+        image, mask = _augmented(steps, pixels, values)
+        assert mask is not None
+        return image, v2.functional.resize_mask(mask, list(augment.mask_size))
+
+    return transform
+
+
+def _augmented(steps: list[Change], pixels: NDArray[np.uint8], values: NDArray[np.uint8] | None) -> Sample:
+    # Views, where they do: the batch makes the one copy.
+    sample = Sample(torch.from_numpy(pixels).permute(2, 0, 1), None if values is None else torch.from_numpy(values))
+    for step in steps:
+        sample = step(sample)
+    return sample
+
+
+def _steps(augment: Augment, preprocess: Preprocess | WholeImage) -> Iterator[Change]:
+    """What is to be done, in order. Operations on colour go through the image row by row, so it is packed for them."""
+    policy = augment.policy
+    if policy and policy.before_crop:
+        yield _on_image(torch.Tensor.contiguous)
+        yield _on_image(make_policy(policy, preprocess))
+    yield _crop(augment, preprocess)
+    if augment.hflip:
+        yield _flip(-1, augment.hflip, preprocess)
+    if augment.vflip:
+        yield _flip(-2, augment.vflip, preprocess)
+    if (policy and not policy.before_crop) or augment.color_jitter:
+        yield _on_image(torch.Tensor.contiguous)
+    if policy and not policy.before_crop:
+        yield _on_image(make_policy(policy, preprocess))
+    if jitter := augment.color_jitter:
+        yield _on_image(v2.ColorJitter(jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue))
+    if augment.lighting:
+        yield _on_image(random_lighting(augment.lighting))
+    if augment.brightness_shift:
+        yield _on_image(partial(_brightness_shift, augment.brightness_shift))
+    if augment.random_erasing:
+        yield _on_image(random_erasing(augment.random_erasing, preprocess))
+
+
+def _on_image(change: Callable[[Tensor], Tensor]) -> Change:
+    """A step that leaves the mask as it is, because pixels keep their places."""
+    return lambda sample: Sample(change(sample.image), sample.mask)
+
+
+def _brightness_shift(largest: int, image: Tensor) -> Tensor:
+    """Half of the images plus a whole number from `-largest` to `largest`, cut off at 0 and 255."""
+    if uniform() < 0.5:
+        return image
+    return (image.to(torch.int16) + (below(2 * largest + 1) - largest)).clamp_(0, 255).to(torch.uint8)
+
+
+def _flip(axis: int, probability: float, preprocess: Preprocess | WholeImage) -> Change:
+    classes = None
+    if isinstance(preprocess, WholeImage) and preprocess.mirrored_classes:
+        classes = torch.arange(256, dtype=torch.uint8)
+        for one, other in preprocess.mirrored_classes:
+            classes[one], classes[other] = other, one
+    return lambda sample: mirrored(sample, axis, classes) if torch.rand(()).item() < probability else sample
+
+
+def _crop(augment: Augment, preprocess: Preprocess | WholeImage) -> Change:
+    filtered = isinstance(preprocess, Preprocess)
+    if augment.random_scale_crop:
+        return random_scale_crop(augment.random_scale_crop)
+    if augment.random_crop:
+        mode = _MODES[preprocess.interpolation] if isinstance(preprocess, Preprocess) else InterpolationMode.BILINEAR
+        return partial(_padded_crop, augment.random_crop, mode, filtered)
+    if crop := augment.efficientnet_crop:
+        return _on_image(efficientnet_crop(crop, _MODES[crop.interpolation]))
+    assert augment.random_resized_crop is not None  # the recipe's validator holds it
+    return _resized_crop(augment.random_resized_crop, augment.size, filtered)
+
+
+def _resized_crop(crop: RandomResizedCrop, size: Size, filtered: bool) -> Change:
+    """torchvision's class, which draws the part."""
+    draw, mode = v2.RandomResizedCrop(crop.size, crop.scale, crop.ratio), _MODES[crop.interpolation]
+
+    def cut_and_resized(sample: Sample) -> Sample:
+        box = draw.make_params([sample.image])
+        part = cut(sample, box["top"], box["left"], (box["height"], box["width"]))
+        return resized(part, size, mode, filtered)
+
+    return cut_and_resized
+
+
+def _padded_crop(crop: RandomCrop, mode: InterpolationMode, filtered: bool, sample: Sample) -> Sample:
+    """A square of side `size` at a random place of the image, resized to `size` and padded.
+
+    Written with functions: as v2 classes this and the flip take a fifth of the whole time of a 32x32 image.
+    """
+    height, width = (crop.size * side // min(sample.size) for side in sample.size)
+    room = 2 * crop.padding
+    box = box_anywhere((height + room, width + room), (crop.size, crop.size))
+    box = box._replace(top=box.top - crop.padding, left=box.left - crop.padding)
+    return resized_part(sample, [(height, width)], box, mode, filtered)

@@ -1,0 +1,1 @@
+"""The verbs that make something of trained models and whole data sets."""

@@ -1,0 +1,194 @@
+"""From a run or a bundle to an artefact of another format, proved before it is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from convsmith.analyze.prove import prove
+from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
+from convsmith.bundle.runtime import OnnxRuntime, Runtime
+from convsmith.complaints import first_problem
+from convsmith.deploy.format import Exportable, Files, export_files, find_format, open_files
+from convsmith.deploy.judging import no_progress
+from convsmith.deploy.out import check_out
+from convsmith.deploy.parity import images_to_compare
+from convsmith.errors import ConvsmithError
+from convsmith.processor import instructions
+from convsmith.recipe.schema import Recipe
+from convsmith.spec import Size, Window
+
+_PACKAGES = [
+    "convsmith",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "executorch",
+    "litert-torch",
+    "coremltools",
+    "tensorrt",
+]
+
+
+def export(
+    place: str | Path,
+    file_format: str,
+    out: str | Path,
+    data: str | Path,
+    *,
+    opset: int | None = None,
+    size: Size | None = None,
+    images: int | None = None,
+    progress: Callable[[int, int], None] = no_progress,
+) -> dict[str, Any]:
+    """Export a trained model, prove the artefact in its own runtime on real images, and write it.
+
+    Args:
+        place: a run directory, whose torch model is exported; or a bundle of the format `onnx`, whose model is.
+        file_format: one of `list_formats()`, in any case.
+        out: the folder to write: a bundle again, of `triton` one model of a repository too.
+        data: the data it was trained on, or another folder that `evaluate` takes, or one that holds only images.
+        opset: version of the ONNX operators, 11 to 23; None: 20. Only with a run, and a format that is made of ONNX.
+        size: of segmentation: fix the height and width of what the model looks at. Larger images are then looked at
+            through windows of that size, smaller ones are padded with black.
+        images: how many images prove it; None: 256, or fewer large ones.
+        progress: called with how many of them are done, of how many.
+
+    Returns:
+        `format`, `path`, `bytes` of the files, `made_of` (`torch` or `onnx`) and `parity`, as the manifest states it.
+
+    Raises:
+        ConvsmithError: the format cannot be made here or of this, or the artefact says something else than the model;
+            nothing is written.
+    """
+    place, out, data, file_format = Path(place), Path(out), Path(data), file_format.lower()
+    chosen = find_format(file_format)
+    if opset is not None and chosen.needs_model:
+        raise ConvsmithError(f"--opset does not go with {file_format}", "it is not made of ONNX", "Leave it out.")
+    check_out(out, (place, place / "bundle"), data)
+    manifest, source, trained = _open(place, opset, size)
+    files = _described(export_files(file_format, source), manifest)
+    if images is None:
+        images = images_to_compare(source.size)
+    artefact = open_files(file_format, files)
+    figures = prove(trained, artefact, manifest, data, chosen.tolerance_for(source), images, progress)
+    made_of = "onnx" if source.model is None else "torch"
+    parity = {"made_of": made_of, "instructions": instructions(), **figures}
+    if source.model is None:
+        parity["source"] = manifest.parity
+    if chosen.add:
+        files = {**files, **chosen.add(manifest.model_copy(update={"parity": parity}))}
+    rewrite_bundle(out, files, manifest, file_format=file_format, parity=parity, created_with=_versions())
+    return {
+        "format": file_format,
+        "path": str(out),
+        "bytes": sum(len(content) for content in files.values()),
+        "made_of": made_of,
+        "parity": parity,
+    }
+
+
+def _described(files: Files, manifest: Manifest) -> Files:
+    """The same files, those in ONNX with what they are in their metadata."""
+    from convsmith.deploy.onnx_description import described
+
+    return {
+        name: described(content, manifest.task, manifest.labels, manifest.preprocess)
+        if name.endswith(".onnx")
+        else content
+        for name, content in files.items()
+    }
+
+
+def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, Exportable, Runtime]:
+    """What is exported, the manifest that goes with it, and what it says today."""
+    is_run = (place / "recipe.yaml").is_file()
+    directory = place / "bundle" if is_run else place
+    manifest = read_manifest(directory)
+    if size is not None:
+        manifest = _with_one_size(manifest, size)
+    any_size = manifest.only_size is None
+    if not is_run or manifest.recipe.get("quantization_aware"):  # what was trained for INT8 is in the bundle only
+        return manifest, *_of_bundle(directory, manifest, any_size, opset, size)
+
+    from convsmith.deploy.onnx_export import OPSET, OPSETS, inference_model
+    from convsmith.deploy.torch_runtime import TorchRuntime
+    from convsmith.training.checkpoints.checkpoint import best_step_folder
+    from convsmith.training.pack import trained_model
+    from convsmith.training.run import Run
+
+    if opset not in (None, *OPSETS):
+        raise ConvsmithError(
+            f"opset {opset} is not one that convsmith writes", fix=f"Choose from {OPSETS[0]} to {OPSETS[-1]}."
+        )
+    run = Run(place)
+    model = inference_model(trained_model(run.recipe, best_step_folder(run.checkpoints)), manifest.preprocess)
+    source = Exportable(_input_size(manifest), any_size, model, opset=opset or OPSET)
+    return manifest, source, TorchRuntime(model)
+
+
+def _of_bundle(
+    directory: Path, manifest: Manifest, any_size: bool, opset: int | None, size: Size | None
+) -> tuple[Exportable, Runtime]:
+    if opset is not None:
+        raise ConvsmithError(
+            "--opset goes with a run that was not trained for INT8",
+            "the ONNX model of a bundle has its own already",
+            "Give the run, such as runs/NAME, or leave --opset out.",
+        )
+    onnx = read_model(directory, manifest)
+    if manifest.format != "onnx":
+        raise ConvsmithError(
+            f"{directory} is of the format {manifest.format}",
+            "an export of it could be proved to be like it, and not like what was trained",
+            "Give the run, or the bundle that training wrote, such as runs/NAME/bundle.",
+        )
+    trained = OnnxRuntime(onnx)
+    if size is not None:
+        from convsmith.deploy.onnx_export import with_fixed_size
+
+        onnx = with_fixed_size(onnx, size)
+    return Exportable(_input_size(manifest), any_size, given=onnx), trained
+
+
+def _input_size(manifest: Manifest) -> Size:
+    """Height and width of what the model typically sees."""
+    size = manifest.preprocess.only_size(one_size=True)
+    if size is not None:
+        return size
+    try:
+        return Recipe.model_validate_json(json.dumps(manifest.recipe)).input_size
+    except ValidationError:  # of another version of convsmith
+        return 512, 512
+
+
+def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
+    square = manifest.preprocess.only_size()
+    if square is not None:
+        raise ConvsmithError("--size is for segmentation", f"a classifier sees squares of {square[0]} pixels")
+    if manifest.one_size:
+        raise ConvsmithError("the bundle is for one size already", "its sizes are constants", "Give the run instead.")
+    try:
+        window = Window(size=size)
+    except ValidationError as error:
+        height, width = size
+        raise ConvsmithError(f"--size {height}x{width} is not a size", first_problem(error, Window)) from error
+    preprocess = manifest.preprocess.model_copy(update={"window": window})
+    return manifest.model_copy(update={"preprocess": preprocess, "one_size": True})
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what takes part in an export, as far as it is installed."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

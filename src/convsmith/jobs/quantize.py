@@ -1,0 +1,66 @@
+"""A bundle in INT8 by any method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from convsmith.bundle.format import bundle_folder
+from convsmith.deploy.labelled import Progress, no_progress
+from convsmith.deploy.quantize import Method, Quantization, quantize_bundle
+from convsmith.errors import ConvsmithError
+from convsmith.processor import Target
+
+
+def quantize(
+    bundle: str | Path,
+    data: str | Path,
+    out: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    method: Method = "static",
+    target: Target | None = None,
+    max_drop: float | None = None,
+    images: int | None = None,
+    seed: int | None = None,
+    progress: Progress = no_progress,
+) -> Quantization:
+    """Make an INT8 bundle of a float one, and measure both on the validation images.
+
+    Args:
+        bundle: the float bundle's folder, or a run, which has it inside.
+        data: what it was trained on, or a folder of the same classes and layout.
+        out: the new bundle's folder; an older bundle there is replaced.
+        overrides: with `qat`, changes to `int8_recipe`, such as `schedule.epochs=5`.
+        method: `static` for all layers, see `quantize_bundle`; `dynamic`, which needs no images to calibrate, for the
+            linear ones; `qat` to train on, see `quantize_by_training`.
+        target: the processors that it is for: `any-x86`, whose weights have 7 bits, so that sums are exact without VNNI
+            too; `vnni` or `arm`, whose weights have 8. None: `any-x86`, but with `static` what this processor is where
+            `any-x86` loses more than `max_drop` and that does not.
+        max_drop: with `static`, points of the recipe's metric that the held-out images may lose; None: 0.1.
+        images: with `static`, how many to calibrate with; None: 512.
+        seed: with `static`, chooses those images; None: 0.
+        progress: called with what is done.
+
+    Raises:
+        ConvsmithError: an argument goes with another method, or what the method raises.
+    """
+    source = bundle_folder(Path(bundle))
+    given: dict[str, Any] = {"max_drop": max_drop, "images": images, "seed": seed}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and method != "static":
+        raise ConvsmithError(
+            f"{' and '.join(given)} cannot be set with the method {method}",
+            "it is static INT8 that calibrates, and searches layers to keep in float",
+            "The seed of a training is seed=N, at the end." if method == "qat" else "",
+        )
+    if method == "qat":
+        from convsmith.jobs.qat import quantize_by_training
+
+        return quantize_by_training(source, data, out, overrides, target=target, progress=progress)
+    if overrides:
+        raise ConvsmithError(
+            f"{' '.join(overrides)} changes a training", f"the method {method} has none", "Use the method qat."
+        )
+    return quantize_bundle(source, data, out, method=method, target=target, progress=progress, **given)

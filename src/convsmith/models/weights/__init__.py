@@ -1,0 +1,1 @@
+"""Published and other people's weights: download, names, loading."""

@@ -1,0 +1,1 @@
+"""What an optimizer step consists of: groups, optimizer, gradients, averages, tricks."""
