@@ -32,7 +32,7 @@ bundle, app = load(sys.argv[1]), FastAPI()
 
 @app.post("/predict")
 def predict(image: UploadFile):
-    return [[name, score] for name, score in bundle.predict(io.BytesIO(image.file.read())).top(5)]
+    return [[answer.label, answer.score] for answer in bundle.predict(io.BytesIO(image.file.read())).top(5)]
 
 @app.get("/readyz")
 def ready():
