@@ -2,109 +2,124 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import partial
+from queue import Queue
+
+import pytest
 
 from convsmith.serve.turns import MUCH, Turns
 
 SMALL, LARGE = MUCH / 10, MUCH * 10
+PATIENCE = 30
 
 
 class House:
-    """Images by name in the order in which they begin; each ends when it is told to."""
+    """Images by name; each ends when it is told to."""
 
     def __init__(self, workers: int) -> None:
         self.turns = Turns(workers)
-        self.begun: list[str] = []
-        self._ends: dict[str, asyncio.Event] = {}
-        self.tasks: dict[str, asyncio.Task[None]] = {}
+        self.answers: dict[str, Future[str]] = {}
+        self._begun: Queue[str] = Queue()
+        self._ends: dict[str, threading.Event] = {}
 
-    async def come(self, name: str, work: float, client: str = "a") -> None:
-        self._ends[name] = asyncio.Event()
-        self.tasks[name] = asyncio.create_task(self._stay(name, work, client))
-        await settle()
-
-    async def end(self, *names: str) -> None:
+    def come(self, *names: str, work: float = SMALL, client: str = "a") -> None:
         for name in names:
-            self._ends[name].set()
-            await settle()
+            self._ends[name] = threading.Event()
+            self.answers[name] = self.turns.submit(partial(self._stay, name), work, client)
 
-    async def _stay(self, name: str, work: float, client: str) -> None:
-        async with self.turns.turn(work, client, asyncio.get_running_loop().create_future()):
-            self.begun.append(name)
-            await self._ends[name].wait()
+    def end(self, name: str) -> None:
+        self._ends[name].set()
+        assert self.answers[name].result(PATIENCE) == name
 
+    def begins(self) -> str:
+        """The next one that begins."""
+        return self._begun.get(timeout=PATIENCE)
 
-async def settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
+    def close(self) -> None:
+        self.turns.close()
+        for end in self._ends.values():
+            end.set()
 
-
-def test_so_many_run_at_once_as_there_are_workers() -> None:
-    async def story() -> list[str]:
-        house = House(2)
-        for name in "abc":
-            await house.come(name, SMALL)
-        begun = list(house.begun)
-        await house.end("a")
-        assert house.begun == ["a", "b", "c"]
-        await house.end("b", "c")
-        return begun
-
-    assert asyncio.run(story()) == ["a", "b"]
+    def _stay(self, name: str) -> str:
+        self._begun.put(name)
+        assert self._ends[name].wait(PATIENCE)
+        return name
 
 
-def test_a_small_image_runs_beside_large_ones_that_hold_all_workers() -> None:
-    async def story() -> list[str]:
-        house = House(2)
-        for name in ("large 1", "large 2", "large 3"):
-            await house.come(name, LARGE)
-        await house.come("small 1", SMALL)
-        await house.come("small 2", SMALL)
-        begun = list(house.begun)
-        await house.end("small 1", "small 2", "large 1", "large 2", "large 3")
-        return [*begun, *house.begun[3:]]
-
-    assert asyncio.run(story()) == ["large 1", "large 2", "small 1", "small 2", "large 3"]
+@pytest.fixture
+def house() -> Iterator[House]:
+    """One of a single worker."""
+    house = House(1)
+    yield house
+    house.close()
 
 
-def test_a_small_image_goes_before_large_ones_that_came_a_moment_earlier() -> None:
-    async def story() -> list[str]:
-        house = House(1)
-        await house.come("first", SMALL)
-        await house.come("large", LARGE)
-        await house.come("small", SMALL)
-        await house.end("first", "small", "large")
-        return house.begun
-
-    assert asyncio.run(story()) == ["first", "small", "large"]
+@pytest.fixture
+def wide_house() -> Iterator[House]:
+    """One of two workers."""
+    house = House(2)
+    yield house
+    house.close()
 
 
-def test_the_client_that_asks_for_little_goes_first() -> None:
-    async def story() -> list[str]:
-        house = House(1)
-        for number in range(4):
-            await house.come(f"busy {number}", SMALL, "busy")
-        await house.come("modest", SMALL, "modest")
-        await house.end("busy 0")
-        begun = house.begun[1]
-        await house.end("modest", "busy 1", "busy 2", "busy 3")
-        return [begun]
-
-    assert asyncio.run(story()) == ["modest"]
+def test_so_many_run_at_once_as_there_are_workers(wide_house: House) -> None:
+    wide_house.come("a", "b", "c")
+    assert {wide_house.begins(), wide_house.begins()} == {"a", "b"}
+    assert not wide_house.answers["c"].running()
+    wide_house.end("a")
+    assert wide_house.begins() == "c"
 
 
-def test_one_that_leaves_while_it_waits_holds_nothing() -> None:
-    async def story() -> list[str]:
-        house = House(1)
-        for name in "abc":
-            await house.come(name, LARGE)
-        assert house.turns.large_ones_waiting == 2
-        house.tasks["b"].cancel()
-        house.tasks["a"].cancel()
-        await settle()
-        begun = list(house.begun)
-        await house.end("c")
-        assert not house.turns.large_ones_waiting
-        return begun
+def test_a_small_image_runs_beside_large_ones_that_hold_all_workers(wide_house: House) -> None:
+    wide_house.come("large 1", "large 2", "large 3", work=LARGE)
+    assert {wide_house.begins(), wide_house.begins()} == {"large 1", "large 2"}
+    wide_house.come("small 1", "small 2")
+    assert wide_house.begins() == "small 1"
+    wide_house.end("small 1")
+    assert wide_house.begins() == "small 2"
+    assert not wide_house.answers["large 3"].running()
 
-    assert asyncio.run(story()) == ["a", "c"]
+
+def test_a_small_image_goes_before_large_ones_that_came_a_moment_earlier(house: House) -> None:
+    house.come("first")
+    assert house.begins() == "first"
+    house.come("large", work=LARGE)
+    house.come("small")
+    house.end("first")
+    assert house.begins() == "small"
+
+
+def test_the_client_that_asks_for_little_goes_first(house: House) -> None:
+    house.come(*(f"busy {number}" for number in range(4)), client="busy")
+    house.come("modest", client="modest")
+    first = house.begins()
+    house.end(first)
+    assert (first, house.begins()) == ("busy 0", "modest")
+
+
+def test_one_that_leaves_while_it_waits_holds_nothing(house: House) -> None:
+    house.come("a", "b", "c", work=LARGE)
+    assert house.begins() == "a"
+    assert house.turns.large_ones_waiting == 2
+    assert house.answers["b"].cancel()
+    assert house.turns.large_ones_waiting == 1
+    house.end("a")
+    assert house.begins() == "c"
+
+
+def test_what_goes_wrong_reaches_who_asked_and_the_next_one_begins(house: House) -> None:
+    wrong = house.turns.submit(lambda: 1 // 0, SMALL, "a")
+    house.come("next")
+    with pytest.raises(ZeroDivisionError):
+        wrong.result(PATIENCE)
+    assert house.begins() == "next"
+
+
+def test_what_waits_when_it_is_closed_is_given_up(house: House) -> None:
+    house.come("a", "b")
+    assert house.begins() == "a"
+    house.turns.close()
+    assert house.answers["b"].cancelled()

@@ -18,7 +18,7 @@ from convsmith.bundle.predictor import Bundle, load
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.serve.problems import Problem
-from convsmith.serve.turns import MUCH, GivenUp, Turns
+from convsmith.serve.turns import MUCH, Turns
 from convsmith.serve.upload import client_left
 from convsmith.serve.uploads import Uploads
 
@@ -53,7 +53,7 @@ class Service:
         self._path, self._threads = bundle_path, threads
         self._limit, self._max_large, self._max_pixels = workers + max_waiting, max_waiting // 4, max_pixels
         self._turns = Turns(workers)
-        self._pool = ThreadPoolExecutor(workers + 2, "predict")  # another small image, and one that is weighed
+        self._pool = ThreadPoolExecutor(2, "weigh")
         self.bundle: Bundle | None = None
         self.failure: Exception | None = None
         self.failure_is_told = False
@@ -134,10 +134,13 @@ class Service:
             work = await pool(self._pool, lambda: weigh(read_stream(file, name), name, self._max_pixels))
             if work > MUCH and self._turns.large_ones_waiting >= self._max_large:
                 raise _unavailable(f"{self._turns.large_ones_waiting} large images are waiting")
-            async with self._turns.turn(work, client, left):
-                return await pool(self._pool, lambda: predict(read_stream(file, name)))
-        except GivenUp as error:
-            raise Problem(400, "the client has left") from error  # the client has gone
+            answer = self._turns.submit(lambda: predict(read_stream(file, name)), work, client)
+            left.add_done_callback(lambda _: answer.cancel())
+            return await asyncio.wrap_future(answer)
+        except asyncio.CancelledError as error:
+            if not left.done() or left.cancelled():
+                raise
+            raise Problem(400, "the client has left") from error
         except ImageTooLarge as error:
             raise Problem(413, error.what, error.why, error.fix) from error
         except NoAnswer as error:
@@ -160,6 +163,7 @@ class Service:
     def close(self) -> None:
         """Take no more work."""
         self.leaving = self.stopping = True
+        self._turns.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
