@@ -5,12 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from convsmith import errors
-from convsmith.errors import ConvsmithError, did_you_mean, install_command, of_system, require_extra, upgrade_command
+from convsmith.errors import (
+    ConvsmithError,
+    did_you_mean,
+    install_command,
+    missing_package,
+    of_system,
+    require_extra,
+    upgrade_command,
+)
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -28,6 +37,28 @@ def test_one_constant_decides_what_installs_convsmith(
     monkeypatch.setattr(errors, "PUBLISHED", published)
     assert (install_command("serve"), upgrade_command("1.2")) == (install, upgrade)
     assert install in require_extra("fastapi", "serve", "serving").fix
+
+
+def distributions_of(extra: str) -> set[str]:
+    """Names of the packages that an extra brings, itself or by another one."""
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    found = {re.split(r"[\[>=]", wanted)[0] for wanted in extras[extra]} - {"convsmith"}
+    others = re.findall(r"convsmith\[([^]]+)\]", " ".join(extras[extra]))
+    return found.union(*(distributions_of(name) for names in others for name in names.split(",")))
+
+
+@pytest.mark.parametrize(("package", "extra"), errors._EXTRA_OF.items())
+def test_a_missing_package_names_the_extra_that_brings_it(package: str, extra: str) -> None:
+    told = missing_package(ModuleNotFoundError(name=f"{package}.part"))
+    assert told is not None
+    assert told.what == f"this part of convsmith needs the package `{package}`"
+    assert told.fix == f"Install it with: {install_command(extra)}, in the folder of convsmith"
+    assert package.replace("_", "-") in distributions_of(extra)
+
+
+@pytest.mark.parametrize("name", ["convsmith.nothing", "numpy", None])
+def test_a_missing_package_that_no_extra_brings_is_a_mistake_of_ours(name: str | None) -> None:
+    assert missing_package(ModuleNotFoundError(name=name)) is None
 
 
 def test_the_docs_install_as_the_messages_do() -> None:

@@ -13,7 +13,7 @@ from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.parity import FLOAT16, FLOAT32, INT8, Parity, Tolerance, measure_parity
+from convsmith.deploy.parity import FLOAT16, FLOAT32, INT8, Parity, Tolerance, images_to_compare, measure_parity
 from convsmith.deploy.trained_int8 import TrainedInt8, export_int8
 from convsmith.errors import ConvsmithError
 from convsmith.models.fake_quant import train_for_int8
@@ -47,6 +47,15 @@ def test_normalize_is_the_usual_formula() -> None:
     mean_C, std_C = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
     expected = (images().float() / 255 - mean_C) / std_C
     torch.testing.assert_close(Normalize(mean, std)(images()), expected, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [((32, 32), 256), ((224, 224), 256), ((448, 448), 64), ((224, 448), 128), ((1024, 2048), 8)]
+)
+def test_an_export_is_proved_with_the_pixels_of_256_images_of_224x224_and_at_least_8(
+    size: tuple[int, int], count: int
+) -> None:
+    assert images_to_compare(size) == count
 
 
 @pytest.mark.parametrize("batch", [1, 3, 5])

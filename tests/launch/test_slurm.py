@@ -176,19 +176,30 @@ def test_a_job_that_has_ended_is_followed_by_another(
     assert launch(tmp_path, "run") == launch(tmp_path, "run") == ["12"]
 
 
-def test_a_job_that_has_to_queue_again_where_there_is_no_scontrol_says_so(tmp_path: Path) -> None:
-    (tmp_path / "convsmith" / "cli").mkdir(parents=True)
+def run_task(folder: Path, main: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """The task of a job where `main` stands in for the command line."""
+    (folder / "convsmith" / "cli").mkdir(parents=True)
     for name in ("__init__.py", "cli/__init__.py"):
-        (tmp_path / "convsmith" / name).touch()
-    (tmp_path / "convsmith" / "cli" / "main.py").write_text("import signal, sys\nsys.exit(128 + signal.SIGUSR1)\n")
+        (folder / "convsmith" / name).touch()
+    (folder / "convsmith" / "cli" / "main.py").write_text(main)
     code = (
         "import sys; from convsmith.launch.slurm import Task; "
         "[sys.modules.pop(it) for it in list(sys.modules) if it.startswith('convsmith')]; "
-        f"sys.path.insert(0, {str(tmp_path)!r}); Task((), 1, 1, 3)()"
+        f"sys.path.insert(0, {str(folder)!r}); Task({words}, 1, 1, 3)()"
     )
     told = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "12"}
-    environment = {**os.environ, **told, "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1", "PATH": str(tmp_path)}
-    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **told, "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1", "PATH": str(folder)}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_task_is_the_command_line_itself_which_processes_that_it_starts_import(tmp_path: Path) -> None:
+    main = "import sys\nprint(sys.modules['__main__'].__spec__.name, *sys.argv[1:])\n"
+    result = run_task(tmp_path, main, "train", "digits")
+    assert (result.returncode, result.stdout) == (0, "convsmith.cli.main train digits\n"), result.stderr
+
+
+def test_a_job_that_has_to_queue_again_where_there_is_no_scontrol_says_so(tmp_path: Path) -> None:
+    result = run_task(tmp_path, "import signal, sys\nsys.exit(128 + signal.SIGUSR1)\n")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("job 12 cannot be requeued: scontrol on ")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from convsmith.recipe.load import load_recipe
-from tests.recipe.examples import MASKS, error_of, write
+from tests.recipe.examples import MASKS, WHOLE, error_of, example, write
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,26 @@ def test_class_weights_without_cross_entropy_are_refused(tmp_path: Path) -> None
     path = write(tmp_path, masks=MASKS)
     overrides = ["loss.name=dice", "loss.cross_entropy=0", "loss.class_weights=inverse"]
     assert "class_weights weigh the cross-entropy, but cross_entropy is 0" in error_of(path, overrides)
+
+
+ONE_SOURCE = "a teacher is exactly one of bundle and model"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ("{}", ONE_SOURCE),
+        ("{bundle: b, model: resnet18, weights: w.pth}", ONE_SOURCE),
+        ("{model: resnet18}", "a teacher must have learned something: set weights"),
+        ("{bundle: b, weights: w.pth}", "a bundle has its own weights and options"),
+        ("{bundle: b, options: {width: 2}}", "a bundle has its own weights and options"),
+        ("{model: resnet18, weights: w.pth, options: {num_classes: 3}}", "num_classes is not an option of a teacher"),
+    ],
+)
+def test_a_teacher_is_a_bundle_alone_or_a_model_with_weights(tmp_path: Path, teacher: str, message: str) -> None:
+    assert message in error_of(write(tmp_path, whole=WHOLE), [f"distillation={{teacher: {teacher}}}"])
+
+
+@pytest.mark.parametrize("teacher", ["{bundle: b}", "{model: resnet18, weights: w.pth, options: {width: 2}}"])
+def test_a_bundle_teaches_and_so_does_a_model_with_weights_and_options(tmp_path: Path, teacher: str) -> None:
+    assert example(tmp_path, f"distillation={{teacher: {teacher}}}").distillation is not None

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import convsmith as cs
 from convsmith.launch.world import World
 from convsmith.training.observers.base import Observer
 from convsmith.training.parallel.distributed import joined
+from convsmith.training.parallel.sharding import _blocks
 from convsmith.training.parallel.shares import kept, shared_out
 from tests.training.ranks import TINY, At, run_ranks, train_tiny
 from tests.training.test_distributed import STEPS, assert_close_runs
@@ -71,6 +72,13 @@ def test_two_processes_with_a_share_each_learn_what_one_learns(alone: Path, shar
 def test_each_of_two_processes_keeps_half(shared: tuple[object, list[dict[str, int]]]) -> None:
     whole = sum(parameter.nbytes for parameter in TinyNet(4).parameters())
     assert shared[1] == [dict.fromkeys(("gradients", "weights", "optimizer", "average"), whole / 2)] * 2
+
+
+def test_blocks_of_a_chain_are_gathered_one_by_one_and_norms_with_the_model() -> None:
+    model = TinyNet(4)
+    assert list(_blocks(model)) == list(model.layer1)
+    chain = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Linear(8, 4))
+    assert list(_blocks(nn.ModuleDict({"chain": chain, "head": nn.Linear(8, 4)}))) == [chain[0], chain[3]]
 
 
 def flip_a_byte_at_the_end(path: Path) -> None:
