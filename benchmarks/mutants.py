@@ -1,25 +1,28 @@
-"""How many small faults the tests notice: one token of the source is changed, and the tests that import the file run.
+"""How many small faults the tests notice: one token of the source is changed, and the tests of its room run.
 
-    .venv/bin/python benchmarks/mutants.py [--count 100] [--seed 0] [--only src/convsmith/data] [--timeout 600]
+    .venv/bin/python benchmarks/mutants.py [--count 100] [--seed 0] [--only src/convsmith/data] [--timeout 300]
 
-A change turns a comparison, an operator, a constant or a condition. It is caught if a quick test fails among those that
-import the changed module by name; where none does, all tests of its room run. Each survivor is printed with its line:
-either a test is missing, or the change makes no difference that a user could see.
+A change turns a comparison, an operator, a constant or a condition. The quick tests of the changed file's room run
+until one fails which passes without the change; those that import the changed module by name come first. Each survivor
+is printed with its line: either a test is missing, or the change makes no difference that a user could see.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +35,10 @@ OPERATORS: dict[type[ast.operator], tuple[str, str]] = {
     ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*"), ast.FloorDiv: ("//", "*"),
     ast.Mod: ("%", "*"),
 }  # fmt: skip
+
+
+HUNG = "hung"
+CRASH = "the end of pytest itself"
 
 
 @dataclass(frozen=True)
@@ -93,9 +100,11 @@ def mutants(file: Path) -> Iterator[Mutant]:
 
 
 def _expressions(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes that run: not annotations, and not `strict=True`, which holds where nothing is wrong."""
+    """All nodes that run: no annotation, no `strict=True`, which holds where nothing is wrong, no start of a script."""
     yield node
     if isinstance(node, ast.keyword) and node.arg == "strict":
+        return
+    if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
         return
     for name, value in ast.iter_fields(node):
         if name not in ("annotation", "returns"):
@@ -104,34 +113,85 @@ def _expressions(node: ast.AST) -> Iterator[ast.AST]:
                     yield from _expressions(child)
 
 
-def tests_of(file: Path) -> list[Path]:
-    """The test files that import a module by name; where none does, those of its room."""
+def tests_of(file: Path) -> list[list[Path]]:
+    """The test files of a file's room: those that import it by name, the most specific first, then the others."""
     module = ".".join(file.relative_to(ROOT / "src").with_suffix("").parts)
     package, _, name = module.rpartition(".")
-    imported = re.compile(
+    imports = re.compile(
         rf"^\s*(from {module} import|import {module}\b|from {package} import .*\b{name}\b)", re.MULTILINE
     )
-    found = [test for test in sorted((ROOT / "tests").rglob("test_*.py")) if imported.search(test.read_text("utf-8"))]
-    room = ROOT / "tests" / file.relative_to(ROOT / "src" / "convsmith").parts[0]
-    return found or [room if room.is_dir() else ROOT / "tests"]
+    room, tests = file.relative_to(ROOT / "src" / "convsmith").parts[0], ROOT / "tests"
+    own = (tests / room).rglob("test_*.py") if (tests / room).is_dir() else tests.glob("test_*.py")
+    texts = {test: test.read_text("utf-8") for test in sorted(own)}
+    by_reach = sorted(texts, key=lambda test: len(set(re.findall(r"convsmith\.[\w.]+", texts[test]))))
+    named = [test for test in by_reach if imports.search(texts[test])]
+    return [named, [test for test in by_reach if test not in named]]
 
 
-def is_caught(mutant: Mutant, timeout: float) -> bool:
-    """Whether a quick test fails, or hangs, with the change."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "src"
-        shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-        (source / mutant.file.relative_to(ROOT / "src")).write_bytes(mutant.source())
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider"]
-        environment = {**os.environ, "PYTHONPATH": str(source), "OMP_WAIT_POLICY": "passive"}
+@dataclass
+class Trial:
+    """A copy of the source in which one file at a time is changed.
+
+    Attributes:
+        folder: of the copy.
+        timeout: seconds of the tests of one change.
+        sound: tests that pass without a change.
+        unsound: tests that fail without one, which prove nothing.
+    """
+
+    folder: Path
+    timeout: float
+    sound: set[str] = field(default_factory=set)
+    unsound: set[str] = field(default_factory=set)
+    _tried: int = 0
+
+    def __post_init__(self) -> None:
+        shutil.copytree(ROOT / "src", self.folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def outcome(self, mutant: Mutant) -> str:
+        """`caught` by what, `hung` (until the time was up), or `SURVIVED`."""
+        end = time.monotonic() + self.timeout
+        for tests in filter(None, tests_of(mutant.file)):
+            while failed := self._fails_with(mutant, tests, end - time.monotonic()):
+                if failed == HUNG or self._is_sound(failed):
+                    return failed if failed == HUNG else f"caught by {failed}"
+        return "SURVIVED"
+
+    def _fails_with(self, mutant: Mutant, tests: list[Path], timeout: float) -> str | None:
+        copy = self.folder / mutant.file.relative_to(ROOT / "src")
+        copy.write_bytes(mutant.source())
+        self._tried += 1
+        os.utime(copy, (self._tried, self._tried))  # unlike any before, so that Python compiles it anew
         try:
-            result = subprocess.run(
-                [*command, *map(str, tests_of(mutant.file))],
-                cwd=ROOT, env=environment, capture_output=True, timeout=timeout, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return True
-        return result.returncode not in (0, 5)  # 5: no test is left that is quick
+            return self._fails(list(map(str, tests)), timeout)
+        finally:
+            shutil.copy2(mutant.file, copy)
+
+    def _is_sound(self, test: str) -> bool:
+        if test not in self.sound | {CRASH}:
+            how = [] if "::" in test else ["--collect-only"]  # a whole file where not even its imports worked
+            (self.unsound if self._fails([*how, test], self.timeout) else self.sound).add(test)
+        return test not in self.unsound
+
+    def _fails(self, tests: list[str], timeout: float) -> str | None:
+        """The first test that fails, if one does."""
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--tb=no"]
+        with subprocess.Popen(
+            [*command, *(f"--deselect={test}" for test in self.unsound), *tests],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(self.folder), "OMP_WAIT_POLICY": "passive"},
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                said = process.communicate(timeout=max(1.0, timeout))[0]
+            except subprocess.TimeoutExpired:
+                return HUNG
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # with what the tests started
+        found = re.search(r"^(?:FAILED|ERROR) (tests/\S+?\.py(?:::.*?)?)(?: - .*)?$", said, re.MULTILINE)
+        if found is None and process.returncode not in (0, 5):  # 5: no test is left that is quick
+            return CRASH
+        return found[1] if found else None
 
 
 def main() -> None:
@@ -142,19 +202,21 @@ def main() -> None:
     parser.add_argument(
         "--only", type=Path, default=ROOT / "src" / "convsmith", help="a folder or a file of the source"
     )
-    parser.add_argument("--timeout", type=float, default=600, help="seconds of the tests of one change")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds of the tests of one change")
     args = parser.parse_args()
     only = args.only.resolve()
     files = [only] if only.is_file() else sorted(only.rglob("*.py"))
     found = [mutant for file in files for mutant in mutants(file)]
     chosen = random.Random(args.seed).sample(found, min(args.count, len(found)))
-    survivors = []
-    for number, mutant in enumerate(chosen, start=1):
-        caught = is_caught(mutant, args.timeout)
-        print(f"{number}/{len(chosen)} {'caught' if caught else 'SURVIVED'} {mutant}", flush=True)
-        if not caught:
-            survivors.append(mutant)
-    print(f"\n{len(chosen) - len(survivors)} of {len(chosen)} changes caught, of {len(found)} possible ones")
+    outcomes = []
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Trial(Path(folder) / "src", args.timeout)
+        for number, mutant in enumerate(chosen, start=1):
+            began = time.monotonic()
+            outcomes.append(trial.outcome(mutant))
+            print(f"{number}/{len(chosen)} {outcomes[-1]} ({time.monotonic() - began:.0f} s) {mutant}", flush=True)
+    caught, hung = (sum(it.startswith(word) for it in outcomes) for word in ("caught", HUNG))
+    print(f"\nof {len(chosen)} changes {caught} caught and {hung} hung, of {len(found)} possible ones")
 
 
 if __name__ == "__main__":

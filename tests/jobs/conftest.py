@@ -1,0 +1,3 @@
+from tests.training.conftest import digits
+
+__all__ = ["digits"]
