@@ -36,7 +36,9 @@ def cluster(folder: Path) -> Iterator[Path]:
     with config.open("a") as file:
         for node, port in zip(("n1", "n2"), ports, strict=True):
             file.write(f"NodeName={node} NodeHostname={socket.gethostname().partition('.')[0]} NodeAddr=127.0.0.1 ")
-            file.write(f"Port={port} CPUs=2 RealMemory=2000 State=UNKNOWN\n")
+            file.write(f"Port={port} CPUs=2 RealMemory=2000 Gres=gpu:2 State=UNKNOWN\n")
+    # any two devices of the system stand for GPUs: Slurm hands them out by number, and looks no further
+    (folder / "gres.conf").write_text("".join(f"NodeName=n[1-2] Name=gpu File=/dev/{it}\n" for it in ("null", "zero")))
     path = os.pathsep.join((os.environ["PATH"], "/usr/sbin"))
     environment = {**os.environ, "SLURM_CONF": str(config), "PATH": path}
     try:
@@ -103,6 +105,7 @@ SlurmdSpoolDir={folder}/spool/%n
 SlurmdParameters=config_overrides
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
+GresTypes=gpu
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
 KillWait=5

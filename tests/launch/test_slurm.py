@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -310,6 +312,50 @@ def test_a_job_that_memory_is_too_small_for_goes_on_in_smaller_passes(
     log = ended(slurm, job, tmp_path / "run")
     assert f"job {job} is requeued" in log + (tmp_path / "run" / "slurm" / f"{job}_1_log.err").read_text()
     assert_same_run(reference(digits, tmp_path / "reference", "batch.per_device=2"), tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("more", "seen"), [((), "0,1"), (("--sbatch", "gpus-per-task=1"), "one")])
+def test_each_process_sees_the_gpus_of_its_machine_or_its_own_only(
+    slurm: Path, tmp_path: Path, more: tuple[str, ...], seen: str
+) -> None:
+    text = dry_run("digits", "--data", "images", "--out", str(tmp_path), "--gpus", "2", "--cpus", "1", *more)
+    (tmp_path / "slurm").mkdir()
+    script = tmp_path / "job.sh"
+    script.write_text(re.sub(r"(?<= )\S+ -u -m submitit.*", "printenv SLURM_LOCALID CUDA_VISIBLE_DEVICES", text))
+    environment = {**os.environ, "SLURM_CONF": str(slurm)}
+    command = ["sbatch", "--parsable", "--wait", str(script)]
+    job = subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stdout.strip()
+    words = [(tmp_path / "slurm" / f"{job}_{rank}_log.out").read_text().split() for rank in (0, 1)]
+    assert words == [[rank, rank if seen == "one" else seen] for rank in ("0", "1")]
+
+
+@pytest.mark.slow
+def test_a_job_from_inside_another_asks_for_what_it_was_told_only(slurm: Path, digits: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "convsmith.cli.main", "launch", "slurm", "digits", "--data", str(digits)]
+    words += ["--out", str(tmp_path / "run"), *SIZE, *RECIPE, "schedule.epochs=1"]
+    outer = ["sbatch", "--wait", "--parsable", "--mem=100", "--ntasks=1", "-o", str(tmp_path / "log")]
+    environment = {**os.environ, "SLURM_CONF": str(slurm), "SLURM_CPU_BIND": "map_cpu:7", "OMP_NUM_THREADS": "1"}
+    subprocess.run([*outer, "--wrap", shlex.join(words)], check=True, env=environment)
+    said = (tmp_path / "log").read_text()
+    match = re.search(r"^job (\d+): ", said, re.MULTILINE)
+    assert match, said
+    ended(slurm, match[1], tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_a_second_job_for_a_run_is_refused_until_the_first_has_ended(
+    slurm: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", str(slurm))
+    words = ["launch", "slurm", "digits", "--data", str(digits), "--out", str(tmp_path), *SIZE]
+    (job,) = queue(slurm, "digits", digits, tmp_path, *SIZE, "--sbatch", "hold")
+    with pytest.raises(ConvsmithError, match=f"job {job} is for {tmp_path} already: it is pending"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    subprocess.run(["scancel", job], check=True)
+    wait(lambda: job_state(slurm, job)["JobState"] == "CANCELLED", 30)
+    (second,) = queue(slurm, "digits", digits, tmp_path, *SIZE, "--sbatch", "hold")
+    subprocess.run(["scancel", second], check=True)
 
 
 @pytest.mark.slow
