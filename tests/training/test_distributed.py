@@ -19,11 +19,12 @@ from torch import nn
 import convsmith as cs
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.loader import val_loader
+from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.models.layers import Normalize
 from convsmith.tasks.make import make_task
 from convsmith.training.evaluation import evaluate
-from convsmith.training.parallel.distributed import Poll, gather, joined
+from convsmith.training.parallel.distributed import Poll, gather, joined, own_gpu, refuse_shared_gpus
 from convsmith.training.parallel.replicas import Replicas
 from convsmith.training.signals import StopRequest
 from tests.training.ranks import TINY, At, run_ranks, train_tiny
@@ -192,3 +193,20 @@ def wish() -> list[tuple[bool, bool]]:
 
 def test_what_one_process_wants_all_do() -> None:
     assert run_ranks(3, wish) == [[(False, False), (True, False), (False, True)]] * 3
+
+
+def test_the_gpu_of_a_process_is_its_place_on_the_machine_or_the_only_one_that_it_sees() -> None:
+    worlds = [World(rank=rank, size=2, local_rank=rank, local_size=2) for rank in (0, 1)]
+    assert [own_gpu(world, seen=2) for world in worlds] == [0, 1]
+    assert [own_gpu(world, seen=1) for world in worlds] == [0, 0]
+
+
+def test_more_processes_than_gpus_are_refused() -> None:
+    with pytest.raises(ConvsmithError, match="3 processes cannot share 2 GPUs"):
+        own_gpu(World(rank=0, size=3, local_size=3), seen=2)
+
+
+def test_processes_that_see_the_same_only_gpu_are_refused() -> None:
+    refuse_shared_gpus(["a", "b"])
+    with pytest.raises(ConvsmithError, match="2 processes cannot share 1 GPU: each needs its own"):
+        refuse_shared_gpus(["a", "a"])

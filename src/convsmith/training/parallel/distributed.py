@@ -10,7 +10,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch._C._distributed_c10d import Store
 
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.report import PEER_LOST
 from convsmith.launch.world import TIMEOUT, World
 from convsmith.training.parallel.rendezvous import PeerLost, interface_error, meet
@@ -68,21 +68,42 @@ def _connect(world: World, store: Store | None) -> None:
     """Make the group of all processes, with the GPU of this one, if there is one, as the current device."""
     backend = "gloo"
     if torch.cuda.is_available():
-        if world.local_size > torch.cuda.device_count():
-            raise ConvsmithError(
-                f"{world.local_size} processes cannot share {torch.cuda.device_count()} GPUs",
-                "each needs its own",
-                "Give --devices the number of GPUs.",
-            )
-        torch.cuda.set_device(world.local_rank)
+        torch.cuda.set_device(own_gpu(world, torch.cuda.device_count()))
         backend = "cpu:gloo,cuda:nccl"
     if store is None:
         dist.init_process_group(backend, timeout=world.timeout)
-        return
-    try:
-        dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=world.timeout)
-    except RuntimeError as error:
-        raise interface_error(str(error).splitlines()[0]) from error
+    else:
+        try:
+            dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=world.timeout)
+        except RuntimeError as error:
+            raise interface_error(str(error).splitlines()[0]) from error
+    if torch.cuda.is_available():
+        refuse_shared_gpus(gather(world, str(torch.cuda.get_device_properties().uuid)))
+
+
+def own_gpu(world: World, seen: int) -> int:
+    """The number of this process's GPU among those that it sees: 0 where each is shown its own only, as by Slurm.
+
+    Raises:
+        ConvsmithError: it sees some, but fewer than there are processes.
+    """
+    if 1 < seen < world.local_size:
+        raise _shared(world.local_size, seen)
+    return world.local_rank if seen > 1 else 0
+
+
+def refuse_shared_gpus(gpus: Sequence[str]) -> None:
+    """Raise a ConvsmithError if two processes have the same GPU, given the id of each one's."""
+    if len(set(gpus)) < len(gpus):
+        raise _shared(len(gpus), len(set(gpus)))
+
+
+def _shared(processes: int, gpus: int) -> ConvsmithError:
+    return ConvsmithError(
+        f"{processes} processes cannot share {counted(gpus, 'GPU')}",
+        "each needs its own",
+        "Give --devices the number of GPUs.",
+    )
 
 
 def gather(world: World, value: T, group: dist.ProcessGroup | None = None) -> list[T]:
