@@ -12,6 +12,7 @@ from convsmith.launch.sbatch_options import further_options, sbatch_environment
 
 def test_options_that_convsmith_does_not_set_pass() -> None:
     given = ["account=us", "mem=200G", "exclusive", "--qos=long", "job_name=a b", "nodelist=n[1-2]", "time-min=10"]
+    given += ["wait-all-nodes=1"]
     assert further_options([*given, "gres=fs:1", "export="], gpus=8) == {
         "account": "us",
         "mem": "200G",
@@ -20,6 +21,7 @@ def test_options_that_convsmith_does_not_set_pass() -> None:
         "job-name": "a b",
         "nodelist": "n[1-2]",
         "time-min": "10",
+        "wait-all-nodes": "1",
         "gres": "fs:1",
         "export": "",
     }
@@ -48,6 +50,8 @@ def test_options_that_convsmith_does_not_set_pass() -> None:
         ("output=/tmp/log", "--out"),
         ("error=/tmp/log", "--out"),
         ("test-only", "--dry-run"),
+        ("quiet", "--json"),
+        ("wait", "--sbatch dependency"),  # its end would be waited for before it is told what to do
     ],
 )
 def test_an_option_that_convsmith_sets_is_an_error_that_names_its_own(option: str, ours: str) -> None:

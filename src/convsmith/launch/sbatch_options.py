@@ -36,6 +36,8 @@ _OWN = {
     "chdir": "the folder that the command is given in",
     "test-only": "--dry-run",
     "parsable": "--json",
+    "quiet": "--json",
+    "wait": "--sbatch dependency=afterok:JOB, in the job that has to wait",
     "wrap": "the recipe",
 }
 """Options that convsmith sets, or that contradict those: what says the same in `convsmith launch slurm`."""
