@@ -13,13 +13,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import h11
 import httpx
 import pytest
 
 from convsmith.serve import connection, exchange, server, upload, uploads
 from convsmith.serve.app import create_app
-from convsmith.serve.connection import STEPS, Connection
 from convsmith.serve.log import Calm
 from convsmith.serve.uploads import Pace
 from tests.colours import picture
@@ -200,32 +198,6 @@ def test_a_client_that_is_refused_and_goes_on_sending_is_cut_off(hurried_url: st
         with suppress(OSError):
             while True:
                 client.sendall(b"1000\r\n" + bytes(0x1000) + b"\r\n")
-
-
-def test_a_body_of_tiny_chunks_is_read_a_few_at_a_time(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    read, most = 0, 0
-    next_event, handle_events = h11.Connection.next_event, Connection.handle_events
-
-    def counted(self: h11.Connection) -> object:
-        nonlocal read
-        read += 1
-        return next_event(self)
-
-    def measured(self: Connection) -> None:
-        nonlocal read, most
-        read = 0
-        handle_events(self)
-        most = max(most, read)
-
-    monkeypatch.setattr(h11.Connection, "next_event", counted)
-    monkeypatch.setattr(Connection, "handle_events", measured)
-    body = form(picture("red"))
-    with connect(url) as client:
-        client.sendall(head_of_upload("Transfer-Encoding: chunked"))
-        client.sendall(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n")
-        assert read_answer(client)[0] == 200
-    assert len(body) > 2 * STEPS
-    assert most <= STEPS
 
 
 def test_connections_that_ask_nothing_make_room_for_one_that_does(

@@ -14,43 +14,62 @@ from convsmith.serve.problems import Problem
 
 REQUEST_SECONDS = 10  # until the headers of the next request are there
 PARTING_SECONDS = 2  # for a client to read why it is sent away
-STEPS = 64  # parts of a request that are read before others have their turn
-PAUSE = 0.01  # seconds of that turn
+SMALL = 4096  # bytes from which on a part of a body costs no more than they do
+STEPS = 64  # smaller parts of a request that are read before others have their turn
+PAUSE = 0.01  # seconds before each such turn
+
+
+class Crowd:
+    """All connections of a server.
+
+    Attributes:
+        members: those that wait the longest first.
+        most: how many there may be; one more ends the first that waits.
+        turn: that of one of those that have sent many small parts. However many they are, they cost what one does.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.members: dict[Connection, None] = {}
+        self.most = most
+        self.turn = asyncio.Lock()
 
 
 class Connection(H11Protocol):
     """Answers one connection, and ends it where the client holds it without asking anything.
 
     Args:
-        crowd: all connections of the server, those that wait the longest first.
-        most: how many there may be; one more ends the first that waits.
+        crowd: all connections of the server.
         arguments: those of uvicorn.
     """
 
-    def __init__(self, crowd: dict[Connection, None], most: int, **arguments: Any) -> None:
+    def __init__(self, crowd: Crowd, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.conn = self._steps = _Steps(h11.SERVER)
-        self._crowd, self._most = crowd, most
+        self._crowd = crowd
         self._deadline: asyncio.TimerHandle | None = None
+        self._turn: asyncio.Task[None] | None = None
         self._parting = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Wait for a request, and make room where there are too many connections."""
         super().connection_made(transport)
         self._wait(REQUEST_SECONDS)
-        while len(self._crowd) > self._most:
-            spare = next(connection for connection in self._crowd if connection._is_spare())
+        members = self._crowd.members
+        while len(members) > self._crowd.most:
+            spare = next(connection for connection in members if connection._is_spare())
             if spare is self:
-                why = f"{self._most} connections are open"
+                why = f"{self._crowd.most} connections are open"
                 self._answer(Problem(503, "not ready", why, "Try again in a moment.", {"Retry-After": "1"}))
                 break
-            del self._crowd[spare]
+            del members[spare]
             spare.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self._crowd.pop(self, None)
+        self._crowd.members.pop(self, None)
         self._stop_waiting()
+        if self._turn:
+            self._turn.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -64,14 +83,13 @@ class Connection(H11Protocol):
             self.transport.pause_reading()
 
     def handle_events(self) -> None:
-        """Act on what has been received, a bounded number of parts at a time."""
-        self._steps.left = STEPS
+        """Act on what has been received, a bounded number of small parts at a time."""
         super().handle_events()
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_waiting()
-        if not self._steps.left and not self.transport.is_closing():
+        if not self._steps.left and not self._turn and not self.transport.is_closing():
             self.transport.pause_reading()
-            self.loop.call_later(PAUSE, self._read_on)
+            self._turn = self.loop.create_task(self._read_in_turn())
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP; called by uvicorn while it handles h11's error."""
@@ -82,6 +100,8 @@ class Connection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         self._wait(REQUEST_SECONDS)
+        if not self._turn:
+            self._steps.left = STEPS
         super().on_response_complete()
 
     def shutdown(self) -> None:
@@ -96,7 +116,10 @@ class Connection(H11Protocol):
         answered = self.cycle is None or self.cycle.response_started
         return answered and not self.transport.get_write_buffer_size()
 
-    def _read_on(self) -> None:
+    async def _read_in_turn(self) -> None:
+        async with self._crowd.turn:
+            await asyncio.sleep(PAUSE)
+        self._turn = None
         if not self.transport.is_closing() and not self._parting:
             self._steps.left = STEPS
             if not self.flow.read_paused:
@@ -107,8 +130,8 @@ class Connection(H11Protocol):
         """Let the client have so many seconds; it waits the shortest of all now."""
         self._stop_waiting()
         self._deadline = self.loop.call_later(seconds, self._give_up)
-        self._crowd.pop(self, None)
-        self._crowd[self] = None
+        self._crowd.members.pop(self, None)
+        self._crowd.members[self] = None
 
     def _stop_waiting(self) -> None:
         if self._deadline:
@@ -151,12 +174,13 @@ class Connection(H11Protocol):
 
 
 class _Steps(h11.Connection):
-    """HTTP that is read a number of parts at a time: a body of chunks of one byte would be tens of thousands."""
+    """HTTP that is read a number of small parts at a time: a body of chunks of one byte would be tens of thousands."""
 
     left = STEPS
 
     def next_event(self) -> Any:
         if not self.left:
             return h11.NEED_DATA
-        self.left -= 1
-        return super().next_event()
+        event = super().next_event()
+        self.left -= isinstance(event, h11.Data) and len(event.data) < SMALL
+        return event

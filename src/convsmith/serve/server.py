@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from convsmith.bundle.format import bundle_folder, read_manifest
 from convsmith.errors import ConvsmithError
 from convsmith.serve.app import MEGABYTE, create_app
-from convsmith.serve.connection import Connection
+from convsmith.serve.connection import Connection, Crowd
 from convsmith.serve.log import LOGGING
 from convsmith.serve.service import Service
 
@@ -76,11 +76,10 @@ class Server(uvicorn.Server):
 
 def make_server(app: FastAPI, on_ready: Callable[[], None] = lambda: None, drain_seconds: float = 0) -> Server:
     """A server for what `create_app` made; `on_ready` is called once, when it answers predictions."""
-    crowd: dict[Connection, None] = {}
     config = uvicorn.Config(
         app,
         # h11 is always there, and reads on after an early answer, so that the client gets to see it
-        http=cast("type[Connection]", partial(Connection, crowd, most_connections())),
+        http=cast("type[Connection]", partial(Connection, Crowd(most_connections()))),
         loop="asyncio",
         ws="none",
         lifespan="on",
