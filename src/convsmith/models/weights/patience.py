@@ -6,6 +6,7 @@ import http.client
 import logging
 import math
 import random
+import re
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -84,12 +85,12 @@ class Patience:
 def _seconds_asked_for(error: urllib.error.HTTPError) -> float | None:
     """The wait that Retry-After asks for, as a number of seconds or a date; None if it says nothing sensible."""
     text = (error.headers.get("Retry-After") or "").strip()
-    if text.isascii() and text.isdecimal():
+    if re.fullmatch("[0-9]{1,9}", text):
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):  # the latter for a year of twenty digits
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
