@@ -50,7 +50,7 @@ def test_there_is_no_latest_in_an_empty_or_missing_folder(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "state.json"])
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "nest", "folder"])
 def test_a_damaged_newest_checkpoint_is_passed_over_loudly(
     tmp_path: Path, file: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -60,8 +60,13 @@ def test_a_damaged_newest_checkpoint_is_passed_over_loudly(
     content = bytearray(path.read_bytes())
     if damage == "remove":
         path.unlink()
+    elif damage == "folder":
+        path.unlink()
+        path.mkdir()
     elif damage == "truncate":
         path.write_bytes(content[:-5])
+    elif damage == "nest":
+        path.write_bytes(b"[" * 100_000)
     else:
         content[len(content) // 2] ^= 1
         path.write_bytes(content)
@@ -101,6 +106,27 @@ def test_the_best_checkpoint_is_found_by_the_state_where_links_are_lost(tmp_path
     for step in (1, 2, 3):
         save(tmp_path, step, best_step=2)
     assert best_step_folder(tmp_path) == step_folder(tmp_path, 2)
+
+
+def test_the_best_checkpoint_is_found_where_copying_made_files_of_the_links(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save(tmp_path, step, best_step=1)
+    (tmp_path / "best").write_text("step-00000001")
+    assert best_step_folder(tmp_path) == step_folder(tmp_path, 1)
+    tidy(tmp_path, best_step=1, keep=2)
+    assert (tmp_path / "best").resolve() == step_folder(tmp_path, 1)
+
+
+def test_what_others_put_beside_checkpoints_is_not_one(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    (tmp_path / "step-00000002.tar").touch()
+    (tmp_path / "step-00000001 (copy)").mkdir()
+    tidy(tmp_path, best_step=None, keep=1)
+    assert (tmp_path / "last").resolve() == step_folder(tmp_path, 1)
+    found = latest_checkpoint(tmp_path)
+    assert found is not None
+    assert found.state["step"] == 1
+    assert names(tmp_path) == ["last", "step-00000001", "step-00000001 (copy)", "step-00000002.tar"]
 
 
 def test_a_file_system_without_links_costs_the_links_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,11 @@ def test_going_on_drops_what_was_said_of_an_epoch_that_will_be_judged_again(tmp_
     assert read_records(path) == []
 
 
-@pytest.mark.parametrize("damage", [b"\0" * 40, b"\xff\xfe", b"{}", b"[1]", b'{"split": "val"}', b"[" * 100_000])
+DAMAGE = [b"\0" * 40, b"\xff\xfe", b"{}", b"[1]", b'{"split": "val"}', b"[" * 100_000]
+DAMAGE += [b'{"step": 1, "split": %b}' % it for it in (b"[1]", b'"val", "top1": [NaN]', b'"val", "top1": "high"')]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_line_costs_itself_and_a_warning(
     tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

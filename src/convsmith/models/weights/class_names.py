@@ -66,7 +66,7 @@ def classes_of(weights: str | Path) -> tuple[str, ...] | None:
     if weights in list_weights():
         return published(str(weights)).categories
     file = Path(weights)
-    with suppress(OSError, ValueError, AttributeError):  # whatever else is called so
+    with suppress(OSError, ValueError, AttributeError, TypeError, RecursionError):  # whatever else is called so
         if named := json.loads((file.parent / "state.json").read_text()).get("classes"):
             return tuple(map(str, named))
         with suppress(ConvsmithError, IndexError):

@@ -112,10 +112,10 @@ def step_folder(folder: Path, step: int) -> Path:
 def best_step_folder(folder: Path) -> Path:
     """Where the best checkpoint is: by the link `best`, or by the newest state where copying has lost the links."""
     link = folder / "best"
-    if link.exists():
+    if link.is_dir():  # some programs that copy make it a file with the text of the link
         return link
     for newest in _steps(folder)[::-1]:
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             return step_folder(folder, json.loads((newest / "state.json").read_text())["best_step"])
     return link
 
@@ -148,7 +148,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         state = json.loads((path / "state.json").read_text())
-        if not isinstance(state, dict) or not seal_holds(state):
+        if not isinstance(state, dict) or not seal_holds(state) or not isinstance(state.get("files"), dict):
             raise ValueError("state.json is not what was written")
         tensors = {}
         for name, checksum in state["files"].items():
@@ -158,7 +158,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors[kind] = load_file(path / name)
             if kind in WEIGHTS and (bad := _first_not_finite(tensors[kind])):
                 raise ValueError(f"{name} has values of `{bad}` that are not finite numbers")
-    except (FileNotFoundError, ValueError, KeyError, SafetensorError) as error:
+    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError, SafetensorError) as error:
         raise DamagedCheckpoint(f"the checkpoint {path} is damaged", str(error)) from error
     except OSError as error:
         raise ConvsmithError(f"the checkpoint {path} cannot be read", str(error), "Try again.") from error
@@ -172,4 +172,4 @@ def _first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
+    return sorted(path for path in folder.glob("step-*") if re.fullmatch(r"step-\d{8,}", path.name) and path.is_dir())

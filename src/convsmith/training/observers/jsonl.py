@@ -80,7 +80,10 @@ def _record(line: bytes) -> dict[str, Any] | None:
         values = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(values, dict) or not isinstance(values.get("step"), int) or "split" not in values:
+    if not isinstance(values, dict) or not isinstance(values.get("step"), int):
+        return None
+    figures = [value for key, value in values.items() if key != "split"]
+    if not isinstance(values.get("split"), str) or not all(isinstance(it, int | float | None) for it in figures):
         return None
     return {key: math.nan if value is None else value for key, value in values.items()}
 
