@@ -77,10 +77,12 @@ def _be_child(ask: dict[str, Any], printed: Path, left: Path) -> None:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:
         traceback.print_exc()
-    calls = faults.faults_count()
+    done = {"calls": faults.faults_count()}
+    if ask["at"] == 0:
+        faults.faults_notes.restype = ctypes.c_char_p
+        done |= {"notes": os.fsdecode(faults.faults_notes()), "modules": sorted(set(sys.modules) - before)}
     faults.faults_arm(b"", 0, 0, 0)
-    modules = sorted(set(sys.modules) - before) if ask["at"] == 0 else []
-    left.write_text(json.dumps({"calls": calls, "modules": modules}))
+    left.write_text(json.dumps(done))
     os._exit(code)
 
 

@@ -171,7 +171,8 @@ def test_a_busy_server_may_say_when_by_a_date(file: Path, waits: list[float]) ->
 
 
 @pytest.mark.parametrize(
-    "said", ["soon", "-5", "", "\u0665", "9" * 400, "Fri, 99 Nov 2026 99:99:99 GMT", f"Fri, 09 Nov {'9' * 20} 09:09:09 GMT"]
+    "said",
+    ["soon", "-5", "", "\u0665", "9" * 400, "Fri, 99 Nov 2026 99:99:99 GMT", f"Fri, 09 Nov {'9' * 20} 09:09:09 GMT"],
 )
 def test_a_retry_after_without_sense_does_not_count(file: Path, waits: list[float], said: str) -> None:
     with serving(Server(status=503, refusals=1, retry_after=said.encode().decode("latin-1"))) as server:
