@@ -69,6 +69,7 @@ _REMEDIES = {
     errno.EPERM: "Get the right to use it, or choose another place.",
     errno.EIO: "The disk fails, or the connection to it: the system's log (`dmesg`) says more.",
     errno.ESTALE: "The connection to its disk was lost: try again.",
+    errno.EBUSY: "A disk is mounted there, or another program uses it: choose a folder below it.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
     errno.EISDIR: "A folder stands where a file belongs: move it away.",
     errno.ENOTDIR: "A file stands where a folder belongs: move it away.",

@@ -25,7 +25,7 @@ def judged_weights(recipe: Recipe, step: Path) -> str:
         return recipe.ema.judge
     try:
         return str(json.loads((step / "state.json").read_text())["judged"] or "ema")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # who reads the weights says what is wrong with the step
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # who reads the weights says what is wrong
         return "ema"
 
 
