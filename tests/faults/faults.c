@@ -27,7 +27,8 @@ void faults_arm(const char *folder, int at, int error, int stays) {
 
 int faults_count(void) { return calls; }
 
-// A line for each call below the folder, in order: its name, its path, and the former path of what is renamed.
+// A line for each call below the folder, in order: its name, its path, and the former path of what is renamed, or the
+// number of the file that is written or flushed, which a renaming that is not seen leaves as it is.
 const char *faults_notes(void) { return notes; }
 
 static int is_below(const char *path) {
@@ -42,16 +43,16 @@ static void path_of(int descriptor, char *path) {
     path[length < 0 ? 0 : length] = 0;
 }
 
-static void note(const char *name, const char *path, const char *former) {
+static void note(const char *name, const char *path, const char *more) {
     char line[3 * PATH_MAX];
-    int length = snprintf(line, sizeof line, "%s\t%s\t%s\n", name, path, former);
+    int length = snprintf(line, sizeof line, "%s\t%s\t%s\n", name, path, more);
     int at = __sync_fetch_and_add(&noted, length);
     if (at + length < ROOM) memcpy(notes + at, line, length);
 }
 
-static int fails_from(const char *name, const char *path, const char *former) {
+static int fails_with(const char *name, const char *path, const char *more) {
     if (!is_below(path)) return 0;
-    note(name, path, former);
+    note(name, path, more);
     int call = __sync_add_and_fetch(&calls, 1);
     if (!failing || (call != failing && !(staying && call > failing))) return 0;
     if (number == KILL) kill(getpid(), SIGKILL);
@@ -59,7 +60,7 @@ static int fails_from(const char *name, const char *path, const char *former) {
     return 1;
 }
 
-static int fails(const char *name, const char *path) { return fails_from(name, path, ""); }
+static int fails(const char *name, const char *path) { return fails_with(name, path, ""); }
 
 static const char *whole(int folder, const char *path, char *room) {
     if (!root[0] || folder == AT_FDCWD || path[0] == '/') return path;
@@ -74,15 +75,17 @@ static int fails_at(const char *name, int folder, const char *path) {
 }
 
 static int fails_on(const char *name, int descriptor) {
-    char path[PATH_MAX];
-    if (!root[0]) return 0;
+    char path[PATH_MAX], file[32];
+    struct stat status;
+    if (!root[0] || fstat(descriptor, &status)) return 0;
     path_of(descriptor, path);
-    return fails(name, path);
+    snprintf(file, sizeof file, "%llu", (unsigned long long)status.st_ino);
+    return fails_with(name, path, file);
 }
 
 static int fails_to_rename(int a, const char *from, int b, const char *to) {
     char one[2 * PATH_MAX], two[2 * PATH_MAX];
-    return fails_from("rename", whole(b, to, two), whole(a, from, one));
+    return fails_with("rename", whole(b, to, two), whole(a, from, one));
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
