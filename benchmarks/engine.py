@@ -100,13 +100,13 @@ def convsmith_step(made: Stepper, batch: Batch, folder: Path) -> Callable[[], ob
 
 def bare_step(made: Stepper, batch: Batch) -> Callable[[], object]:
     """The same arithmetic with nothing around it."""
-    model, task = made.parts.model.train(), made.parts.task
+    model, objective = made.parts.model.train(), made.parts.objective
     optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4, fused=True)
 
     def step() -> None:
         images = made.parts.normalize(batch.images.contiguous(memory_format=torch.channels_last))
         with autocast(made.parts.precision, "cpu"):
-            loss = task.training_loss(model, images, batch.targets, 0)
+            loss = objective(model, images, batch.targets, 0)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()

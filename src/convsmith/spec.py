@@ -145,3 +145,9 @@ class WholeImage(Section):
 
 Preprocessing = Preprocess | WholeImage
 """From an image to the model's input; their `method` tells them apart."""
+
+
+def whole_image(spec: Preprocessing) -> WholeImage:
+    """The same specification, of a recipe or bundle that was checked to look at whole images."""
+    assert isinstance(spec, WholeImage)
+    return spec

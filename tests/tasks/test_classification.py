@@ -24,7 +24,8 @@ from convsmith.errors import ConvsmithError
 from convsmith.models.registry import create_model
 from convsmith.recipe.augmentation import Mixing
 from convsmith.recipe.load import load_recipe
-from convsmith.tasks.classification import Classification
+from convsmith.tasks.base import Objective
+from convsmith.tasks.classification import check_model, objective
 from convsmith.tasks.distillation import divergence
 from convsmith.tasks.losses import class_weights
 from convsmith.tasks.mixing import draw_mix
@@ -99,41 +100,39 @@ def test_balanced_accuracy_is_not_won_by_the_largest_class() -> None:
     assert gathered.compute()["balanced_accuracy"] == 0.5
 
 
-def started(*overrides: str, counts: Sequence[int] = (5,) * CLASSES) -> Classification:
-    task = Classification(recipe(*overrides))
+def made(*overrides: str, counts: Sequence[int] = (5,) * CLASSES) -> Objective:
     folder = folder_of_classes(counts)
-    task.start(CPU, folder, np.arange(len(folder.train)))
-    return task
+    return objective(recipe(*overrides), MODEL, folder, np.arange(len(folder.train)), CPU)
 
 
-def loss_of(task: Classification, epoch: int = 0, seed: int = 0) -> float:
+def loss_of(objective: Objective, epoch: int = 0, seed: int = 0) -> float:
     torch.manual_seed(seed)
-    return task.training_loss(MODEL, IMAGES, TARGETS, epoch).item()
+    return objective(MODEL, IMAGES, TARGETS, epoch).item()
 
 
 def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
-    task = started("loss.label_smoothing=0.2")
+    loss = made("loss.label_smoothing=0.2")
     expected = F.cross_entropy(MODEL(IMAGES), TARGETS, label_smoothing=0.2)
-    assert loss_of(task) == pytest.approx(expected.item(), rel=1e-6)
+    assert loss_of(loss) == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_images_and_labels_are_mixed_alike() -> None:
     mixing = Mixing(mixup_alpha=0.8, cutmix_alpha=1.0, partner="reversed")
-    task = started(f"mixing={mixing.model_dump_json()}", "loss.label_smoothing=0.1")
+    loss = made(f"mixing={mixing.model_dump_json()}", "loss.label_smoothing=0.1")
     for seed in range(5):
         torch.manual_seed(seed)
         mix = draw_mix(mixing, IMAGES)
         assert mix is not None
         one_hot = F.one_hot(TARGETS, CLASSES).float()
         expected = F.cross_entropy(MODEL(mix.images(IMAGES)), mix.labels(one_hot), label_smoothing=0.1)
-        assert loss_of(task, seed=seed) == pytest.approx(expected.item(), rel=1e-5)
+        assert loss_of(loss, seed=seed) == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("extra", [[], ["schedule.extra={epochs: 2, lr: 0.01}"]])
 def test_the_last_epochs_are_not_mixed(extra: list[str]) -> None:
-    task = started("mixing={mixup_alpha: 1.0, off_epochs: 3}", "schedule.epochs=12", *extra)
+    loss = made("mixing={mixup_alpha: 1.0, off_epochs: 3}", "schedule.epochs=12", *extra)
     plain = F.cross_entropy(MODEL(IMAGES), TARGETS).item()
-    unmixed = [epoch for epoch in range(14) if loss_of(task, epoch) == pytest.approx(plain)]
+    unmixed = [epoch for epoch in range(14) if loss_of(loss, epoch) == pytest.approx(plain)]
     first = 11 if extra else 9
     assert unmixed == list(range(first, 14))
 
@@ -141,27 +140,27 @@ def test_the_last_epochs_are_not_mixed(extra: list[str]) -> None:
 @pytest.mark.parametrize("kind", ["inverse", "sqrt", "effective_number"])
 def test_weights_of_classes_come_from_their_images(kind: Any) -> None:
     counts = [100, 20, 5, 1]
-    task = started(f"loss.class_weights={kind}", counts=counts)
+    loss = made(f"loss.class_weights={kind}", counts=counts)
     expected = F.cross_entropy(MODEL(IMAGES), TARGETS, class_weights(kind, counts))
-    assert loss_of(task) == pytest.approx(expected.item())
+    assert loss_of(loss) == pytest.approx(expected.item())
 
 
 def test_weights_of_classes_may_be_listed() -> None:
-    task = started("loss.class_weights=[1, 2, 3, 4]")
+    loss = made("loss.class_weights=[1, 2, 3, 4]")
     expected = F.cross_entropy(MODEL(IMAGES), TARGETS, torch.tensor([1.0, 2.0, 3.0, 4.0]))
-    assert loss_of(task) == pytest.approx(expected.item())
+    assert loss_of(loss) == pytest.approx(expected.item())
 
 
 def test_a_list_of_weights_for_other_classes_is_refused() -> None:
     with pytest.raises(ConvsmithError, match="lists 3 weights, but there are 4 classes"):
-        Classification(recipe("loss.class_weights=[1, 2, 3]")).check_model(MODEL)
+        check_model(recipe("loss.class_weights=[1, 2, 3]"), MODEL)
 
 
 def test_a_model_of_pixels_is_refused() -> None:
     with torch.device("meta"):
         model = create_model("hrnet_w18_seg")
     with pytest.raises(ConvsmithError, match="gives logits for each pixel"):
-        Classification(recipe()).check_model(model)
+        check_model(recipe(), model)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
@@ -171,7 +170,7 @@ def test_the_teacher_sees_the_mixed_images_and_has_its_share(tmp_path: Path, alp
     source = {"model": "cifar_resnet20", "weights": str(tmp_path / "teacher.pth")}
     mixing = Mixing(mixup_alpha=1.0)
     distilled = json.dumps({"teacher": source, "alpha": alpha, "temperature": 3.0})
-    task = started(f"distillation={distilled}", f"mixing={mixing.model_dump_json()}")
+    loss = made(f"distillation={distilled}", f"mixing={mixing.model_dump_json()}")
     torch.manual_seed(0)
     mix = draw_mix(mixing, IMAGES)
     assert mix is not None
@@ -179,32 +178,25 @@ def test_the_teacher_sees_the_mixed_images_and_has_its_share(tmp_path: Path, alp
     expected = (1 - alpha) * F.cross_entropy(MODEL(images), labels) + alpha * divergence(
         MODEL(images), teacher(images), 3.0
     )
-    assert loss_of(task) == pytest.approx(expected.item(), rel=5e-3)  # the teacher computes in bfloat16
+    assert loss_of(loss) == pytest.approx(expected.item(), rel=5e-3)  # the teacher computes in bfloat16
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "focal", "binary_cross_entropy"])
 def test_the_loss_is_in_float32_whatever_the_model_computes_in(name: str) -> None:
     given = [f"loss.name={name}", "loss.class_weights=inverse", "mixing={mixup_alpha: 1.0, cutmix_alpha: 1.0}"]
-    task = started(*given, counts=[3, 2, 2, 1])
+    objective = made(*given, counts=[3, 2, 2, 1])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = task.training_loss(MODEL, IMAGES, TARGETS, 0)
+        loss = objective(MODEL, IMAGES, TARGETS, 0)
     assert loss.dtype == torch.float32
     assert loss.isfinite()
 
 
-@pytest.mark.parametrize("overrides", [[], ["loss.class_weights=inverse"]])
-def test_no_loss_is_had_before_the_start(overrides: list[str]) -> None:
-    with pytest.raises(AssertionError, match="comes before the first step"):
-        loss_of(Classification(recipe(*overrides)))
-
-
 @pytest.mark.parametrize("name", ["top1", "balanced_accuracy"])
 def test_the_recipe_names_the_figure_that_chooses_the_best_epoch(name: str) -> None:
-    task, results = Classification(recipe(f"metric={name}")), ClassificationResults()
+    results = ClassificationResults()
     results.update(np.eye(CLASSES, dtype=np.float32), np.arange(CLASSES))
-    assert task.metric == name
-    assert task.metric in results.compute()
+    assert recipe(f"metric={name}").metric in results.compute()
 
 
 def test_rare_classes_count_in_the_choice_of_the_packaged_recipe_for_them() -> None:
-    assert Classification(load_recipe("imbalanced")).metric == "balanced_accuracy"
+    assert load_recipe("imbalanced").metric == "balanced_accuracy"

@@ -92,7 +92,7 @@ def test_the_distance_of_similarities_does_not_see_the_scale_of_features() -> No
 def test_a_teachers_own_logits_are_at_no_distance() -> None:
     images, _ = batch()
     model = tiny()
-    logits, distance = Distiller(spec(), lambda x: model(x).detach())(model, images)
+    logits, distance = Distiller(spec(), lambda x: model(x).detach(), model)(model, images)
     assert torch.equal(logits, model(images))
     assert distance.item() == pytest.approx(0, abs=1e-6)
 
@@ -102,14 +102,14 @@ def test_logits_are_compared_at_the_recipes_temperature(temperature: float, squa
     images, _ = batch()
     model, teacher = tiny(0), tiny(1)
     given = spec(temperature=temperature, times_squared_temperature=squared)
-    _, distance = Distiller(given, lambda x: teacher(x).detach())(model, images)
+    _, distance = Distiller(given, lambda x: teacher(x).detach(), model)(model, images)
     assert distance.item() == pytest.approx(divergence(model(images), teacher(images), temperature, squared).item())
 
 
 def test_hard_distillation_learns_the_teachers_best_class() -> None:
     images, _ = batch()
     model, teacher = tiny(0), tiny(1)
-    _, distance = Distiller(spec(kind="hard"), lambda x: teacher(x).detach())(model, images)
+    _, distance = Distiller(spec(kind="hard"), lambda x: teacher(x).detach(), model)(model, images)
     assert distance.item() == pytest.approx(F.cross_entropy(model(images), teacher(images).argmax(1)).item())
 
 
@@ -125,9 +125,10 @@ def expected_distance(model: nn.Module, images: Tensor) -> float:
 
 def test_a_pass_without_gradients_compares_features_too() -> None:
     images, _ = batch()
-    learn = Distiller(spec(kind="features"), teach_features())
+    model = tiny()
+    learn = Distiller(spec(kind="features"), teach_features(), model)
     with torch.no_grad():  # as when a diverged training looks for the layer
-        _, distance = learn(tiny().train(), images)
+        _, distance = learn(model.train(), images)
     assert distance.item() == pytest.approx(expected_distance(tiny(), images), rel=1e-4)
 
 
@@ -151,7 +152,7 @@ def compiled(model: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("wrap", [lambda model: model, wrapped_in_ddp, compiled])
 def test_features_are_compared_whatever_wraps_the_model(wrap: Callable[[nn.Module], nn.Module]) -> None:
     inner, alone = tiny(), tiny()
-    model, learn = wrap(inner), Distiller(spec(kind="features"), teach_features())
+    learn, model = Distiller(spec(kind="features"), teach_features(), inner), wrap(inner)
     for step in range(3):
         images, _ = batch(seed=step)
         expected = expected_distance(alone, images)
@@ -184,14 +185,14 @@ def test_student_and_teacher_run_once() -> None:
         runs.append("teacher")
         return teach(x)
 
-    Distiller(spec(kind="features"), teacher)(model, images)
+    Distiller(spec(kind="features"), teacher, model)(model, images)
     assert sorted(runs) == ["student", "teacher"]
 
 
 def test_the_tap_leaves_copies_state_and_memory_alone() -> None:
     images, _ = batch()
     model, names = tiny(), list(tiny().state_dict())
-    learn = Distiller(spec(kind="features"), teach_features())
+    learn = Distiller(spec(kind="features"), teach_features(), model)
     _, distance = learn(model, images)
     average = copy.deepcopy(model)  # as the moving average does, here with a graph alive
     assert list(model.state_dict()) == list(average.state_dict()) == names
@@ -206,9 +207,10 @@ def test_the_tap_leaves_copies_state_and_memory_alone() -> None:
 def test_all_is_compared_in_float32_whatever_the_model_computes_in() -> None:
     images, _ = batch()
     for kind in ("logits", "hard", "features"):
-        learn = Distiller(spec(kind=kind), teach_features() if kind == "features" else tiny(1))
+        model, teacher = tiny(), teach_features() if kind == "features" else tiny(1)
+        learn = Distiller(spec(kind=kind), teacher, model)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits, distance = learn(tiny(), images)
+            logits, distance = learn(model, images)
         assert logits.dtype == torch.bfloat16
         assert distance.dtype == torch.float32
 

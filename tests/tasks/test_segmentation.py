@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from convsmith.recipe.schema import Recipe
 from convsmith.spec import IGNORED, WholeImage, Window
 from convsmith.tasks.distillation import pixel_distance
 from convsmith.tasks.losses import class_weights
-from convsmith.tasks.segmentation import JudgedMasks, Segmentation
+from convsmith.tasks.segmentation import JudgedMasks, check_model, logits, new_results, objective
 from convsmith.tasks.segmentation_losses import make_segmentation_loss
 from tests.tasks.tiny import tiny
 from tests.tasks.tiny_segmenter import TinySegmenter
@@ -66,18 +67,18 @@ def data(tmp_path: Path) -> MaskData:
 
 
 def test_a_model_with_logits_for_each_pixel_is_taken() -> None:
-    Segmentation(recipe()).check_model(model())
+    check_model(recipe(), model())
 
 
 def test_a_classifier_is_refused() -> None:
     with pytest.raises(ConvsmithError, match="Tiny gives logits for each image, not for each pixel"):
-        Segmentation(recipe()).check_model(tiny())
+        check_model(recipe(), tiny())
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("loss.class_weights=[1, 2, 3]", "loss.class_weights lists 3, but there are 4 classes"),
+        ("loss.class_weights=[1, 2, 3]", "loss.class_weights lists 3 weights, but there are 4 classes"),
         ("loss.output_weights=[1]", "loss.output_weights lists 1 value, but the model has 2 outputs"),
         ("loss.align_corners=[true, true, false]", "loss.align_corners lists 3 values, but the model has 2 outputs"),
         (
@@ -88,7 +89,7 @@ def test_a_classifier_is_refused() -> None:
 )
 def test_a_list_that_does_not_fit_the_model_is_refused(override: str, message: str) -> None:
     with pytest.raises(ConvsmithError, match=message):
-        Segmentation(recipe(override, "augment.hflip=0.5")).check_model(model())
+        check_model(recipe(override, "augment.hflip=0.5"), model())
 
 
 @pytest.mark.parametrize(
@@ -101,13 +102,12 @@ def test_a_list_that_does_not_fit_the_model_is_refused(override: str, message: s
     ],
 )
 def test_a_list_that_fits_the_model_is_taken(override: str) -> None:
-    Segmentation(recipe(override, "augment.hflip=0.5")).check_model(model())
+    check_model(recipe(override, "augment.hflip=0.5"), model())
 
 
 def loss_of(recipe: Recipe, data: MaskData, used: list[int]) -> Tensor:
-    task = Segmentation(recipe)
-    task.start(CPU, data, np.array(used))
-    return task.training_loss(model(), *batch(), epoch=0)
+    student = model()
+    return objective(recipe, student, data, np.array(used), CPU)(student, *batch(), 0)
 
 
 def expected_loss(recipe: Recipe, weight: Tensor | None) -> Tensor:
@@ -131,7 +131,8 @@ def test_the_loss_is_upsampled_as_the_model_does_it(data: MaskData) -> None:
     images, masks = batch()
     network, wanted = Aligned(CLASSES), recipe()
     expected = make_segmentation_loss(wanted.loss, None, align_corners=True)(network(images), masks)
-    torch.testing.assert_close(Segmentation(wanted).training_loss(network, images, masks, epoch=0), expected)
+    loss = objective(wanted, network, data, np.array([0, 1]), CPU)(network, images, masks, 0)
+    torch.testing.assert_close(loss, expected)
     assert expected != loss_of(wanted, data, [0, 1])
 
 
@@ -169,9 +170,9 @@ def test_the_loss_has_full_precision_under_autocast(data: MaskData) -> None:
 def test_logits_have_the_size_of_the_images() -> None:
     images, _ = batch()
     network = model().eval()
-    logits = Segmentation(recipe()).logits(network, images)
-    assert logits.shape == (2, CLASSES, 9, 14)
-    torch.testing.assert_close(logits, network.segment(images))
+    found = logits(network, images)
+    assert found.shape == (2, CLASSES, 9, 14)
+    torch.testing.assert_close(found, network.segment(images))
 
 
 SPECS = [
@@ -187,24 +188,24 @@ def test_judged_masks_are_those_that_the_bundle_would_give(spec: WholeImage) -> 
     network = model().eval()
 
     @torch.inference_mode()
-    def run(images: Tensor) -> NDArray[np.float32]:
-        return network.segment(images / 64 - 2).numpy()
+    def infer(images: NDArray[Any]) -> NDArray[np.float32]:
+        return network.segment(torch.from_numpy(images) / 64 - 2).numpy()
 
     judged, expected = JudgedMasks(CLASSES, spec), SegmentationResults(CLASSES)
     for size in ((9, 14), (12, 7)):
         images = random.randint(0, 256, (2, 3, *size), np.uint8)
         masks = random.randint(0, CLASSES, (2, *size)).astype(np.uint8)
         masks[:, 0] = 255
-        judged.judge(run, torch.from_numpy(images), torch.from_numpy(masks))
+        judged.judge(infer, torch.from_numpy(images), torch.from_numpy(masks))
         for image, mask in zip(images, masks, strict=True):
-            answer = segment(image.transpose(1, 2, 0), spec, lambda seen: run(torch.from_numpy(seen)), CLASSES)
+            answer = segment(image.transpose(1, 2, 0), spec, infer, CLASSES)
             expected.update(answer, mask)
     assert np.array_equal(judged.confusion, expected.confusion)
     assert judged.compute().items() >= expected.compute().items()
 
 
 def test_a_new_collection_has_the_classes_of_the_data(data: MaskData) -> None:
-    assert Segmentation(recipe()).new_results(data).confusion.shape == (4, 4)
+    assert new_results(recipe(), len(data.classes)).confusion.shape == (4, 4)
 
 
 @pytest.mark.parametrize("window", [None, Window(size=(6, 5)), Window(size=(4, 3))])
@@ -212,8 +213,8 @@ def test_the_validation_loss_is_the_cross_entropy_of_the_pixels_that_count(windo
     random = np.random.RandomState(0)
     weight = torch.from_numpy(random.normal(0, 0.03, (CLASSES, 3)).astype(np.float32))
 
-    def of_colours(images: Tensor) -> NDArray[np.float32]:
-        return torch.einsum("kc,nchw->nkhw", weight, images.float()).numpy()
+    def of_colours(images: NDArray[Any]) -> NDArray[np.float32]:
+        return torch.einsum("kc,nchw->nkhw", weight, torch.from_numpy(images).float()).numpy()
 
     spec, judged = WholeImage(method="whole", window=window), []
     masks, images = random.randint(0, CLASSES, (2, 6, 5), np.uint8), random.randint(0, 256, (2, 3, 6, 5), np.uint8)
@@ -222,6 +223,6 @@ def test_the_validation_loss_is_the_cross_entropy_of_the_pixels_that_count(windo
         judged.append(JudgedMasks(CLASSES, spec))
         judged[-1].judge(of_colours, torch.from_numpy(images[[number]]), torch.from_numpy(masks[[number]]))
     judged[0].merge(judged[1])
-    logits, targets = torch.from_numpy(of_colours(torch.from_numpy(images))), torch.from_numpy(masks).long()
+    logits, targets = torch.from_numpy(of_colours(images)), torch.from_numpy(masks).long()
     expected = functional.cross_entropy(logits, targets, ignore_index=IGNORED)
     assert judged[0].compute()["loss"] == pytest.approx(expected.item(), rel=1e-5)

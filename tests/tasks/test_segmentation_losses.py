@@ -283,7 +283,7 @@ def test_the_model_says_how_to_upsample_where_the_recipe_does_not(recipe: bool |
 )
 def test_a_list_for_another_number_of_outputs_is_refused(key: str, spec: Loss) -> None:
     logits, target = example()
-    with pytest.raises(ConvsmithError, match=rf"^loss\.{key} has 2 values, but the model has 1 output"):
+    with pytest.raises(ConvsmithError, match=rf"^loss\.{key} lists 2 values, but the model has 1 output"):
         make_segmentation_loss(spec, None, True)(logits, target)
 
 

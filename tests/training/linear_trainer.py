@@ -15,7 +15,7 @@ from convsmith.data.loader import Batch
 from convsmith.launch.world import World
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan, make_plan
-from convsmith.tasks.make import make_task
+from convsmith.tasks.base import find_training
 from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.observers.base import Observer, Record
@@ -69,19 +69,18 @@ def trainer(
     begun = Progress(data_digest="", threads=1, precision=precision, per_device_batch=plan.per_device_batch)
     progress = Progress.from_dict(checkpoint.state) if checkpoint else begun
     given = train or batches(plan.per_device_batch, plan.total_steps * plan.accumulation)
-    task = make_task(recipe)
-    folder = folder_of_classes([SAMPLES // CLASSES] * CLASSES)
-    task.start(torch.device("cpu"), folder, np.arange(SAMPLES))
+    task, folder = find_training(recipe.task), folder_of_classes([SAMPLES // CLASSES] * CLASSES)
     notes = Notes()
     parts = Parts(
         model=model,
         normalize=Scale(),
         channels_last=recipe.channels_last,
         task=task,
+        objective=task.objective(recipe, model, folder, np.arange(SAMPLES), torch.device("cpu")),
         batches=lambda plan, step: given[step * plan.accumulation :],
         val=val or batches(5, 2, seed=1),
         num_val=10,
-        new_results=lambda: task.new_results(folder),
+        new_results=lambda: task.new_results(recipe, CLASSES),
         device=torch.device("cpu"),
         precision=precision,
         bad_files=BadFiles(run_dir / "bad_files.txt", Path("data"), SAMPLES, allowed=3),

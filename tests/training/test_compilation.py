@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 from torch._inductor import config as inductor
 
 from convsmith.training import compilation
+from tests.training.linear_trainer import CLASSES, SIZE, trainer
 from tests.training.ranks import At, run_ranks, train_tiny
 from tests.training.test_interrupted import assert_same_run, state_of
+from tests.training.tiny_model import TinyNet
 
 
 def test_a_short_training_is_not_worth_a_trial(digits: Path, tmp_path: Path) -> None:
@@ -28,6 +33,36 @@ def test_a_long_one_is_tried_and_the_choice_said(digits: Path, tmp_path: Path) -
     assert run_ranks(1, train_as_if_long, digits, tmp_path) == ["finished"]
     assert "compiled: a pass takes" in (tmp_path / "log.txt").read_text()
     assert isinstance(state_of(tmp_path)["compiled"], bool)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled", ["auto", "true"])
+def test_a_model_that_may_be_compiled_learns_the_features_of_a_teacher(
+    digits: Path, tmp_path: Path, compiled: str
+) -> None:
+    torch.save(TinyNet(4).state_dict(), tmp_path / "teacher.pth")
+    teacher = f"{{model: tiny, weights: {tmp_path / 'teacher.pth'}}}"
+    changes = (f"distillation={{kind: features, teacher: {teacher}}}", f"compile={compiled}")
+    assert run_ranks(1, train_as_if_long, digits, tmp_path / "run", *changes) == ["finished"]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert ("compiled: a pass takes" in log) == (compiled == "auto")
+    assert "cannot be compiled" not in log
+
+
+def test_a_trial_leaves_the_model_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "WORTH", 0)
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    made, _ = trainer(tmp_path)
+    features = 3 * SIZE * SIZE
+    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(features), nn.Linear(features, CLASSES))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    passes: list[None] = []
+    model.register_forward_hook(lambda *_: passes.append(None))
+    parts = replace(made.parts, model=model)
+    compilation.pays_to_compile(made.recipe, made.stepper.plan, parts, made.state)
+    assert len(passes) == 2 * (compilation.WARM_UP + compilation.TIMED)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from convsmith.data.loader import val_loader
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.models.layers import Normalize
-from convsmith.tasks.make import make_task
+from convsmith.tasks.base import find_training
 from convsmith.training.evaluation import evaluate
 from convsmith.training.parallel.distributed import Poll, gather, joined, own_gpu, refuse_shared_gpus
 from convsmith.training.parallel.replicas import Replicas
@@ -80,9 +80,9 @@ def test_the_metrics_of_shares_are_exactly_those_of_one_process(digits: Path, to
     run = cs.Run(together)
     recipe = cs.load_recipe("digits", TINY)
     folder = open_image_folder(digits, None)
-    task = make_task(recipe)
+    task = find_training(recipe.task)
     model = TinyNet(4, drop_path=0.2)
-    results = task.new_results(folder)
+    results = task.new_results(recipe, len(folder.classes))
     model.load_state_dict(load_file(run.checkpoints / "last" / "ema.safetensors"))
     normalize = Normalize(recipe.preprocess.mean, recipe.preprocess.std)
     batches = val_loader(folder.val, folder.validation_reader("val", recipe.preprocess), 2, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ class SegmentationResults:
         """A collection of the same figures that has counted nothing."""
         return SegmentationResults(len(self.confusion), self.boundary is not None)
 
-    def merge(self, other: SegmentationResults) -> None:
+    def merge(self, other: Self) -> None:
         """Add the counts of another one.
 
         Raises:

@@ -102,6 +102,9 @@ class DataSet(Protocol):
     def names_digest(self) -> str:
         """Names the files, their classes and the splits, wherever the folder lies; nothing is read."""
 
+    def count_classes(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How often each class is in the samples of `train` at `used`, int64 `[K]`: images, or pixels of masks."""
+
     def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:
         """What a look at all samples tells before the first step: lines worth printing, and warnings.
 

@@ -44,6 +44,10 @@ class ImageData:
         """Names the files, their classes and the split, wherever the folder lies; nothing is read."""
         return f"{self.train.digest()} {self.val.digest()}"
 
+    def count_classes(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The images of each class, int64 `[K]`, among the training images at `used`."""
+        return np.bincount(self.train.targets[used], minlength=len(self.classes))
+
     def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:  # noqa: ARG002  # all
         """The images that are where they must not be twice."""
         return [], duplicates(self, looks["train"], looks["val"])

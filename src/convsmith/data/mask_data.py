@@ -32,7 +32,7 @@ from convsmith.spec import Preprocessing, WholeImage
 
 CLASSES_FILE = "classes.txt"
 
-Parts = tuple[Contents, Contents]
+MaskedPart = tuple[Contents, Contents]
 """The images of a split, and their masks in the same order."""
 
 
@@ -78,7 +78,7 @@ class MaskData:
             return self.extra
         return self.val if split == "val" else self.train
 
-    def count_pixels(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
+    def count_classes(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """The pixels of each class, int64 `[K]`, in the masks of the training pairs at `used`."""
         return count_pixels(self.train.select(used), len(self.classes))
 
@@ -111,7 +111,7 @@ class MaskData:
         return ValidationPairs(self.part(split), preprocess, len(self.classes))
 
 
-def make_mask_data(root: Path, masks: Masks, parts: Mapping[Split, Parts], notes: Sequence[str]) -> MaskData:
+def make_mask_data(root: Path, masks: Masks, parts: Mapping[Split, MaskedPart], notes: Sequence[str]) -> MaskData:
     """The data set of images and masks that were found. Pixels are read for errors only.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from convsmith.analyze.plots import write_plot
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
+from convsmith.progress import ProgressCallback, no_progress
 from convsmith.recipe.better import LOSS, gain
 from convsmith.recipe.ladder import Ladder, load_ladder
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import write_file
-from convsmith.tasks.make import make_task
 from convsmith.training.run import Run
 from convsmith.training.train import TrainingInterrupted, prepare_training, train
 
@@ -118,7 +118,7 @@ def ablate(
     data: str | Path,
     out: str | Path,
     overrides: Sequence[str] = (),
-    announce: Callable[[int, int, str], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Ablation:
     """Train each step of a ladder into `out/STEP`, and write `ablation.md`, `.json` and `.png` there after each.
 
@@ -130,7 +130,7 @@ def ablate(
         data: folder of images, see `open_image_folder`.
         out: holds the runs and the results.
         overrides: changes to the recipe of every step.
-        announce: called with the number of a step, how many there are, and its name, before it is trained.
+        progress: called with the name of each step before it is trained, how many are done, and of how many.
 
     Raises:
         ConvsmithError: something in the ladder, the data or the directory must be put right.
@@ -141,8 +141,7 @@ def ablate(
     _check_runs(loaded, Path(data), out)
     rows = [RungResult(step.name, step.changes, None) for step in loaded.steps]
     for number, step in enumerate(loaded.steps):
-        if announce:
-            announce(number + 1, len(rows), step.name)
+        progress(step.name, number, len(rows))
         try:
             run = train(step.recipe, data, out / step.name)
             rows[number] = RungResult(step.name, step.changes, _measure(run, metric, rows[:number]))
@@ -167,14 +166,14 @@ def _metric(ladder: Ladder) -> str:
         ConvsmithError: they are not all trained and judged, or not all judged by the same.
     """
     first = ladder.steps[0]
-    metric = make_task(first.recipe).metric
+    metric = first.recipe.metric
     for step in ladder.steps:
         problem = f"the step `{step.name}` cannot be compared"
         if not step.recipe.eval:
             raise ConvsmithError(problem, "its `eval` is false", "Add eval=true, or leave it out.")
         if not step.recipe.schedule.epochs:
             raise ConvsmithError(problem, "its schedule.epochs is 0", "Set schedule.epochs.")
-        if (own := make_task(step.recipe).metric) != metric:
+        if (own := step.recipe.metric) != metric:
             raise ConvsmithError(problem, f"it is judged by {own}, `{first.name}` by {metric}", f"Add metric={metric}.")
     return metric
 

@@ -32,6 +32,8 @@ class VisionModel(nn.Module, ABC):
     the prediction, those before it logits that only training needs.
     """
 
+    task: ClassVar[str]
+    """Which task the outputs are for: the name of a file of `convsmith.tasks`."""
     heads: ClassVar[tuple[str, ...]]
     smallest_side: int = 1
     """The fewest pixels that an image may have in height and in width."""
@@ -164,6 +166,8 @@ class VisionModel(nn.Module, ABC):
 class ImageClassifier(VisionModel):
     """A network that maps images [N, C, H, W] to logits [N, K]: its one head is linear, on features [N, D]."""
 
+    task = "classification"
+
     def forward(self, x: Tensor) -> Tensor:
         """Logits [N, K] from normalised images [N, C, H, W]."""
         logits: Tensor = self._head_layer(self.heads[-1])(self.forward_features(x))
@@ -201,6 +205,7 @@ class StagedClassifier(ImageClassifier):
 class SegmentationModel(VisionModel):
     """A network that maps images [N, C, H, W] to one logit per class and pixel: its heads are 1x1 convolutions."""
 
+    task = "segmentation"
     align_corners: bool = False
     """How bilinear upsampling places the corner pixels, in the network and of its logits."""
 

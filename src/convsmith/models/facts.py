@@ -12,13 +12,13 @@ import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 
 class Facts(NamedTuple):
     """What one model is and costs, with the number of classes that it has by default."""
 
-    task: Literal["classification", "segmentation"]
+    task: str
     size: tuple[int, int]
     """Height and width of the image that the multiply-adds are for: what the authors measure the model at."""
     params: int
@@ -43,7 +43,6 @@ def measure(name: str) -> Facts:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from convsmith.models.base import SegmentationModel
     from convsmith.models.registry import create_model, default_size
 
     size = default_size(name)
@@ -52,7 +51,7 @@ def measure(name: str) -> Facts:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model(torch.empty(1, 3, *size, device="meta"))
     return Facts(
-        task="segmentation" if isinstance(model, SegmentationModel) else "classification",
+        task=model.task,
         size=size,
         params=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         gmacs=round(counter.get_total_flops() / 2e9, 4),

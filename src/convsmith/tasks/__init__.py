@@ -1,1 +1,1 @@
-"""What differs between classification and other tasks: loss, batch mixing, metrics."""
+"""Training of each task: a file of the task's name, see `convsmith.tasks.base`; mixing, losses and teachers beside."""

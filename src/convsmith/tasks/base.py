@@ -1,26 +1,39 @@
-"""What the trainer asks of a task; it knows none by name."""
+"""The training half of a task: a module of this room that has the functions of `TaskTraining`; nothing else lists it.
+
+It has the name of the task. What the trained models say is in the file of the same name in `convsmith.bundle.tasks`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from importlib import import_module
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convsmith.bundle.runtime import Infer
 from convsmith.data.dataset import DataSet
+from convsmith.recipe.schema import Recipe
 
-Run = Callable[[Tensor], NDArray[np.float32]]
-"""From uint8 images [N, 3, H, W] to logits: a model in eval mode, as it is exported."""
+Objective = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+"""From (model, images, targets, epoch) to the loss of the batch, a scalar in float32.
+
+The model is the one that the objective was made for, or what wraps that (DistributedDataParallel, torch.compile), and
+is called once. Images are normalised floats `[N, C, H, W]`, targets what the loader gave; the run's epochs begin at 0.
+Random numbers come from torch's CPU generator, which the trainer has seeded.
+"""
+
+Model_contra = TypeVar("Model_contra", bound=nn.Module, contravariant=True)
 
 
-class Results(Protocol):
-    """Gathers how right a model is on validation data."""
+class ValidationResults(Protocol):
+    """Gathers how right a model in training is on validation data."""
 
-    def judge(self, run: Run, images: Tensor, targets: Tensor) -> None:
-        """Let the model answer a batch, at least one image, and compare."""
+    def judge(self, infer: Infer, images: Tensor, targets: Tensor) -> None:
+        """Let the model answer a batch, at least one uint8 image [N, 3, H, W], and compare."""
 
     def merge(self, other: Any) -> None:
         """Take in what another collection of the same task gathered; the metrics do not depend on who judged what."""
@@ -29,42 +42,37 @@ class Results(Protocol):
         """The metrics over all batches, and the `loss` where it is measured."""
 
 
-class Task(Protocol):
-    """A loss to train with and metrics to judge by."""
+class TaskTraining(Protocol[Model_contra]):
+    """How the models of a task learn and are judged meanwhile; nothing is kept from one call to the next."""
 
-    metric: str
-    """Name of the metric that chooses the best checkpoint, see `is_better`."""
-
-    one_size: bool
-    """Whether all validation images have one size, so that several make a batch."""
-
-    def check_model(self, model: nn.Module) -> None:
+    def check_model(self, recipe: Recipe, model: nn.Module) -> None:
         """Raise a ConvsmithError if the model's outputs are not what the task needs."""
 
-    def loss_bytes(self, model: nn.Module) -> int:
+    def loss_bytes(self, recipe: Recipe, model: Model_contra) -> int:
         """Memory that the loss of one image takes in a step, besides what the model keeps; for the plan's estimate."""
 
-    def start(self, device: torch.device, data: DataSet, used: NDArray[np.int64]) -> None:
-        """Load what training needs besides the model; called once before the first step.
+    def objective(
+        self, recipe: Recipe, model: Model_contra, data: DataSet, used: NDArray[np.int64], device: torch.device
+    ) -> Objective:
+        """Load what the loss needs besides the model, such as a teacher, and make the loss.
 
         Args:
-            device: where the training runs.
+            recipe: what to train.
+            model: the student itself, before anything wraps it.
             data: what is trained on.
-            used: which of `data.train` are.
+            used: which samples of `data.train` are.
+            device: where the training runs.
         """
 
-    def training_loss(self, model: nn.Module, images: Tensor, targets: Tensor, epoch: int) -> Tensor:
-        """The scalar loss of a batch; random numbers come from torch's CPU generator, which the trainer has seeded.
-
-        Args:
-            model: maps images to outputs; it is called once.
-            images: normalised floats [N, C, H, W].
-            targets: what the loader gave.
-            epoch: of the run, from 0.
-        """
-
-    def logits(self, model: nn.Module, images: Tensor) -> Tensor:
+    def logits(self, model: Model_contra, images: Tensor) -> Tensor:
         """What a model in eval mode predicts for normalised images [N, C, H, W]; the exported model says the same."""
 
-    def new_results(self, data: DataSet) -> Results:
-        """An empty collection for one evaluation on `data.val`."""
+    def new_results(self, recipe: Recipe, num_classes: int) -> ValidationResults:
+        """An empty collection for one evaluation."""
+
+
+def find_training(task: str) -> TaskTraining[Any]:
+    """The training half of the task that a recipe names."""
+    found: Any = import_module(f"convsmith.tasks.{task}")
+    training: TaskTraining[Any] = found
+    return training

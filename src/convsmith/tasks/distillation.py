@@ -70,15 +70,14 @@ def similarity_distance(student: Tensor, teacher: Tensor) -> Tensor:
 class FeatureTap:
     """Keeps what goes into the last layer of a classifier during training, until it is taken.
 
-    It stays hooked to the layer, because compiled code sees only hooks that were there when it was compiled. It is
-    hooked to the classifier inside, so the model may be wrapped (DistributedDataParallel, torch.compile).
+    It stays hooked to the layer, because compiled code sees only hooks that were there when it was compiled. What wraps
+    the classifier (DistributedDataParallel, torch.compile) fills the tap too; a copy of the classifier does not.
 
     Args:
-        model: an ImageClassifier, or a wrapper of one.
+        classifier: what is tapped.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        classifier = next(module for module in model.modules() if isinstance(module, ImageClassifier))
+    def __init__(self, classifier: ImageClassifier) -> None:
         self._features: Tensor | None = None
         classifier._head_layer(classifier.heads[-1]).register_forward_pre_hook(self._keep)
 
@@ -103,17 +102,21 @@ class Distiller:
     Args:
         spec: what is compared, and how.
         teacher: gives features for the kind `features`, else logits.
+        student: the model itself, before anything wraps it.
     """
 
-    def __init__(self, spec: Distillation, teacher: TeacherFunction) -> None:
+    def __init__(self, spec: Distillation, teacher: TeacherFunction, student: ImageClassifier) -> None:
         self._spec, self._teacher = spec, teacher
-        self._tap: FeatureTap | None = None
+        self._tap = FeatureTap(student) if spec.kind == "features" else None
 
     def __call__(self, model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The student's logits [N, K], and its distance from the teacher, a scalar in float32."""
-        spec, wanted = self._spec, self._teacher(images).float()
-        if spec.kind == "features" and self._tap is None:
-            self._tap = FeatureTap(model)
+        """The student's logits [N, K], and its distance from the teacher, a scalar in float32.
+
+        Args:
+            model: the student, or what wraps it.
+            images: normalised floats [N, C, H, W].
+        """
+        wanted = self._teacher(images).float()
         try:
             return self._compared(model, images, wanted)
         finally:

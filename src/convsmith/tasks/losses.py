@@ -7,9 +7,12 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from convsmith.data.dataset import DataSet
+from convsmith.errors import ConvsmithError
 from convsmith.recipe import objective
 from convsmith.recipe.rarity import Rarity, rarity
 
@@ -80,6 +83,34 @@ def make_loss(spec: objective.Loss, weight: Tensor | None = None) -> LossFunctio
         return partial(focal, gamma=spec.gamma, weight=weight, smoothing=spec.label_smoothing)
     assert isinstance(spec, objective.CrossEntropy), f"{spec.name} is a loss of pixels"
     return partial(cross_entropy, weight=weight, smoothing=spec.label_smoothing)
+
+
+def check_class_weights(given: objective.ClassWeights | None, num_classes: int) -> None:
+    """Raise a ConvsmithError if a recipe lists weights for another number of classes."""
+    if isinstance(given, tuple) and len(given) != num_classes:
+        raise ConvsmithError(
+            f"loss.class_weights lists {len(given)} weights, but there are {num_classes} classes",
+            fix="Give one for each class, in their order, or `inverse`, `sqrt` or `effective_number`.",
+        )
+
+
+def loss_weights(
+    given: objective.ClassWeights | None, data: DataSet, used: NDArray[np.int64], device: torch.device
+) -> Tensor | None:
+    """The weights [K] of the classes in a loss, on the device, or None where all count alike.
+
+    Args:
+        given: the recipe's key.
+        data: what is trained on; it counts the classes where their weights come from that.
+        used: which samples of `data.train` are learned from.
+        device: of the logits.
+    """
+    if given is None:
+        return None
+    weight = (
+        torch.tensor(given) if isinstance(given, tuple) else class_weights(given, data.count_classes(used).tolist())
+    )
+    return weight.to(device)
 
 
 def class_weights(kind: Rarity, counts: Sequence[int]) -> Tensor:

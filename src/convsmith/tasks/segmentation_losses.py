@@ -56,6 +56,7 @@ def focal(
     gamma: float = 2.0,
     weight: Tensor | None = None,
     smoothing: float = 0.0,
+    *,
     ignore_index: int = IGNORED,
 ) -> Tensor:
     """`convsmith.tasks.losses.focal` of pixels: `gamma` 0 gives `cross_entropy`, whose arguments the others are."""
@@ -74,6 +75,7 @@ def ohem(
     threshold: float = 0.9,
     min_kept: int = 131072,
     weight: Tensor | None = None,
+    *,
     ignore_index: int = IGNORED,
 ) -> Tensor:
     """Cross-entropy times weight, averaged over the hard pixels: online hard example mining.
@@ -188,7 +190,7 @@ def make_segmentation_loss(
     def loss(output: Tensor | Sequence[Tensor], masks: Tensor) -> Tensor:
         outputs = [output] if isinstance(output, Tensor) else output
         others = len(outputs) - 1
-        _check_number(spec, len(outputs))
+        check_outputs(spec, len(outputs))
         factors = spec.output_weights or (*[0.4] * others, 1.0)
         corners = align_corners if spec.align_corners is None else spec.align_corners
         aligned = (corners,) * len(outputs) if isinstance(corners, bool) else corners
@@ -232,6 +234,7 @@ def _with_cross_entropy(
     factor: float,
     logits: Tensor,
     target: Tensor,
+    *,
     weight: Tensor | None,
     ignore_index: int,
 ) -> Tensor:
@@ -239,12 +242,13 @@ def _with_cross_entropy(
     return loss + factor * cross_entropy(logits, target, weight, ignore_index=ignore_index) if factor else loss
 
 
-def _check_number(spec: objective.PixelLoss, outputs: int) -> None:
+def check_outputs(spec: objective.Loss, outputs: int) -> None:
+    """Raise a ConvsmithError if a loss of pixels lists values for another number of a model's outputs."""
     for key in ("output_weights", "align_corners"):
         listed = getattr(spec, key)
         if isinstance(listed, tuple) and len(listed) != outputs:
             raise ConvsmithError(
-                f"loss.{key} has {counted(len(listed), 'value')}, but the model has {counted(outputs, 'output')}",
+                f"loss.{key} lists {counted(len(listed), 'value')}, but the model has {counted(outputs, 'output')}",
                 fix="Give one for each output, the prediction last, or null.",
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from convsmith.bundle.format import TaskName, bundle_folder, read_manifest, read
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.data.layout import quoted
 from convsmith.errors import ConvsmithError
-from convsmith.models.base import SegmentationModel, VisionModel
+from convsmith.models.base import VisionModel
 from convsmith.models.registry import create_trained_model
 from convsmith.models.weights.class_names import fit_head_to_classes, rows_of
 from convsmith.models.weights.published import list_weights
@@ -24,6 +25,7 @@ from convsmith.recipe.objective import Teacher
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Preprocess, Preprocessing
 from convsmith.storage import sha256_of
+from convsmith.tasks.base import find_training
 from convsmith.tasks.bfloat16 import has_bfloat16
 from convsmith.tasks.distillation import TeacherFunction
 
@@ -75,9 +77,9 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, classes: Sequenc
     model = model.eval().requires_grad_(False).to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    answer = model.forward_features if recipe.distillation.kind == "features" else model
-    if isinstance(model, SegmentationModel):
-        answer = model.segment
+    answer: TeacherFunction = partial(find_training(recipe.task).logits, model)
+    if recipe.distillation.kind == "features":
+        answer = model.forward_features
     arithmetic: AbstractContextManager[object] = nullcontext()  # what the trainer computes in
     if has_bfloat16(device):
         arithmetic = torch.autocast(device.type, dtype=torch.bfloat16)
@@ -85,7 +87,7 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, classes: Sequenc
 
     def teach(images: Tensor) -> Tensor:
         with torch.inference_mode(), arithmetic:
-            answers: Tensor = answer(images * scale + shift)
+            answers = answer(images * scale + shift)
         return answers.clone()  # what inference mode made cannot take part in a gradient
 
     return teach
@@ -101,7 +103,7 @@ def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: i
             f"Of a run, set bundle={weights}, or weights to a file of its checkpoints/best.",
         )
     model = create_trained_model(name, num_classes, weights, **options)
-    if isinstance(model, SegmentationModel) != (task == "segmentation"):
+    if model.task != task:
         raise ConvsmithError(f"`{name}` is not a model for {task}")
     return model
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -32,7 +33,7 @@ WARM_UP, TIMED = 2, 3
 def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress) -> bool:
     """Whether compiled passes are faster than eager ones by more than compiling costs, measured on a real batch.
 
-    Copies of the model are tried, so that the training begins as if nothing had been.
+    The trial leaves the model as it was, so that the training begins as if nothing had been.
 
     Args:
         recipe: its key `compile` decides, unless it is `auto`.
@@ -52,9 +53,26 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
         return False
     passes = steps * plan.accumulation
     logger.info("timing some passes, to see whether compiling the model would pay (compile=false: do not)")
-    batch = next(iter(parts.batches(plan, progress.step)))
+    with _unchanged(parts.model):
+        return _is_faster(parts, next(iter(parts.batches(plan, progress.step))), passes)
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Take back what passes leave in a model: running statistics and gradients."""
+    before = [buffer.clone() for buffer in model.buffers()]
     try:
-        eager = _seconds(copy.deepcopy(parts.model), parts, batch)
+        yield
+    finally:
+        model.zero_grad()
+        for buffer, value in zip(model.buffers(), before, strict=True):
+            buffer.copy_(value)
+
+
+def _is_faster(parts: Parts, batch: Batch, passes: int) -> bool:
+    """Whether so many passes take less time compiled, and compiling too."""
+    try:
+        eager = _seconds(parts.model, parts, batch)
     except RuntimeError as error:
         if is_out_of_memory(error):
             return False
@@ -64,7 +82,7 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     logger.info("compiling the model to see whether it is faster, which takes a minute or more")
     start = time.perf_counter()
     try:
-        compiled = _seconds(torch.compile(copy.deepcopy(parts.model)), parts, batch)  # type: ignore[arg-type]
+        compiled = _seconds(torch.compile(parts.model), parts, batch)  # type: ignore[arg-type]
     except Exception as error:  # of a compiler that is missing, a model that cannot be compiled, ...
         logger.info("the model cannot be compiled, and is trained as it is: %s", str(error).splitlines()[0])
         return False
@@ -86,7 +104,7 @@ def _seconds(model: nn.Module, parts: Parts, batch: Batch) -> float:
     for _ in range(WARM_UP + TIMED):
         start = time.perf_counter()
         with autocast(parts.precision, parts.device.type):
-            loss = parts.task.training_loss(model, parts.as_input(batch.images), targets, 0)
+            loss = parts.objective(model, parts.as_input(batch.images), targets, 0)
         loss.backward()  # type: ignore[no-untyped-call]
         if parts.device.type == "cuda":
             torch.cuda.synchronize()

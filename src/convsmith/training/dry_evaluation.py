@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
+from convsmith.bundle.task import find_task
 from convsmith.data.dataset import DataSet
 from convsmith.data.index import printable
 from convsmith.data.loader import Batch
@@ -29,8 +30,9 @@ def try_evaluation(recipe: Recipe, dataset: DataSet, parts: Parts, samples: Sequ
         ConvsmithError: the model cannot judge one of them; it names the image.
     """
     read = dataset.validation_reader("val", recipe.preprocess)
-    copies = min(batch_size, len(dataset.val)) if parts.task.one_size else 1
-    for i in samples[:1] if parts.task.one_size else samples:
+    one_size = find_task(recipe.task).one_size
+    copies = min(batch_size, len(dataset.val)) if one_size else 1
+    for i in samples[:1] if one_size else samples:
         image, target = read(i)
         batch = Batch(image.expand(copies, *image.shape), target.expand(copies, *target.shape), [])
         seen = f"the validation image {printable(dataset.val.name(i))}, {image.shape[2]} x {image.shape[1]} pixels"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convsmith.data.loader import Batch
-from convsmith.tasks.base import Results, Task
+from convsmith.tasks.base import TaskTraining, ValidationResults
 from convsmith.training.divergence import first_non_finite
 from convsmith.training.memory import OutOfMemory, out_of_memory_is_named
 
@@ -33,10 +34,10 @@ class NotFinite(Exception):
 @torch.inference_mode()
 def evaluate(
     model: nn.Module,
-    task: Task,
+    task: TaskTraining[Any],
     as_input: Callable[[Tensor], Tensor],
     batches: Iterable[Batch],
-    results: Results,
+    results: ValidationResults,
     after_batch: Callable[[Batch], bool],
 ) -> bool:
     """Run the model in eval mode and float32 over all batches, so that the figures are those of the exported model.
@@ -66,8 +67,9 @@ def evaluate(
                 raise NotFinite(first_non_finite(model, lambda: task.logits(model, as_input(images))))
             return logits.cpu().numpy()
 
-    def run(images: Tensor) -> NDArray[np.float32]:
+    def infer(pixels: NDArray[Any]) -> NDArray[np.float32]:
         nonlocal most
+        images = torch.from_numpy(pixels)
         while True:
             at_once = min(most or len(images), len(images))
             try:
@@ -87,7 +89,7 @@ def evaluate(
     try:
         for batch in batches:
             if len(batch.images):
-                results.judge(run, batch.images, batch.targets)
+                results.judge(infer, batch.images, batch.targets)
             if not after_batch(batch):
                 return False
     finally:

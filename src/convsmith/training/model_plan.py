@@ -24,7 +24,7 @@ from convsmith.processor import largest_weight
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size
-from convsmith.tasks.make import make_task
+from convsmith.tasks.base import find_training
 from convsmith.training.precision import Precision, autocast, device_memory, pick_device, pick_precision
 from convsmith.training.run_weights import weights_of_run
 from convsmith.training.update.groups import parameter_groups
@@ -58,8 +58,8 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
         model = build_model(recipe)
     if recipe.model.weights is not None and not Path(recipe.model.weights).is_dir():
         check_weights(recipe.model.weights, recipe.model.name)
-    task = make_task(recipe)
-    task.check_model(model)
+    task = find_training(recipe.task)
+    task.check_model(recipe, model)
     prepare(model, recipe)
     groups = parameter_groups(model, recipe.optimizer)
     params = sum(p.numel() for p in model.parameters())
@@ -71,7 +71,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
         gmacs = _gmacs(model, recipe.input_size)
         # one image would not do: BatchNorm refuses to train on a single value per channel
         two, three = (_activation_bytes(model, n, recipe.augment.size, precision) for n in (2, 3))
-    per_sample = three - two + task.loss_bytes(model)
+    per_sample = three - two + task.loss_bytes(recipe, model)
     # weights and their average; gradients and the optimizer's state
     floats = params * (1 + (recipe.ema is not None)) + learning * (1 + STATE_SLOTS[recipe.optimizer.name])
     fixed = 4 * floats + (3 * two - 2 * three)

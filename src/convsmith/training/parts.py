@@ -6,10 +6,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convsmith.bundle.task import find_task
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples
 from convsmith.data.loader import Batch, default_workers, train_loader, val_loader
 from convsmith.data.sampler import StepSampler, used_samples
@@ -18,8 +20,7 @@ from convsmith.models.layers import Normalize
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.base import Results, Task
-from convsmith.tasks.make import make_task
+from convsmith.tasks.base import Objective, TaskTraining, ValidationResults, find_training
 from convsmith.training.bad_files import BadFiles, most_bad
 from convsmith.training.model_plan import build_model
 from convsmith.training.observers.base import Observer
@@ -42,17 +43,19 @@ class Parts:
         batches: this process's micro-batches of a plan from a step on, in order.
         val: its share of the validation images, each once; iterated after each epoch if the recipe evaluates.
         observers: empty in all processes but the first.
+        objective: the loss of a batch, made for `model`.
         new_results: makes an empty collection for one evaluation.
     """
 
     model: nn.Module
     normalize: nn.Module
     channels_last: bool
-    task: Task
+    task: TaskTraining[Any]
+    objective: Objective
     batches: Callable[[Plan, int], Iterable[Batch]]
     val: Iterable[Batch]
     num_val: int
-    new_results: Callable[[], Results]
+    new_results: Callable[[], ValidationResults]
     device: torch.device
     precision: Precision
     bad_files: BadFiles
@@ -91,8 +94,9 @@ def make_parts(
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
     workers = loader_workers(recipe, device, world)
-    task = make_task(recipe)
-    task.start(device, dataset, used_samples(recipe.sampling, dataset.train.targets, recipe.seed))
+    task = find_training(recipe.task)
+    used = used_samples(recipe.sampling, dataset.train.targets, recipe.seed)
+    objective = task.objective(recipe, model, dataset, used, device)
     images = f"{len(dataset.classes)} classes, {len(dataset.train)} training and {len(dataset.val)} validation images"
     devices = f"{world.size} x " if world.size > 1 else ""
     batch = f"{plan.effective_batch} = {devices}{plan.per_device_batch} x {plan.accumulation}"
@@ -104,17 +108,18 @@ def make_parts(
         normalize=Normalize(recipe.preprocess.mean, recipe.preprocess.std).to(device),
         channels_last=recipe.channels_last,
         task=task,
+        objective=objective,
         batches=lambda plan, step: _training_batches(recipe, plan, dataset, step, workers, world),
         val=val_loader(
             dataset.val,
             dataset.validation_reader("val", recipe.preprocess),
-            plan.per_device_batch if task.one_size else 1,
+            plan.per_device_batch if find_task(recipe.task).one_size else 1,
             workers,
             world.rank,
             world.size,
         ),
         num_val=len(dataset.val),
-        new_results=lambda: task.new_results(dataset),
+        new_results=lambda: task.new_results(recipe, len(dataset.classes)),
         device=device,
         precision=progress.precision,
         bad_files=bad_files,

@@ -153,7 +153,7 @@ class Stepper:
         def forward(model: nn.Module) -> Tensor:
             torch.manual_seed(seed)
             with autocast(parts.precision, parts.device.type):
-                return parts.task.training_loss(model, images, targets, epoch) / self.plan.accumulation
+                return parts.objective(model, images, targets, epoch) / self.plan.accumulation
 
         with out_of_memory_is_named(self.plan.per_device_batch):
             images = parts.as_input(batch.images)

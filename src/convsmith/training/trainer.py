@@ -166,7 +166,7 @@ class Trainer:
 
     def _judge(self, values: dict[str, float]) -> None:
         """Compare with the best so far and decide whether to go on; without metrics the newest is the best."""
-        state, stopping, metric = self.state, self.recipe.early_stopping, self.parts.task.metric
+        state, stopping, metric = self.state, self.recipe.early_stopping, self.recipe.metric
         if not state.best or not is_better(metric, state.best, values):
             state.best, state.best_step = values, state.step
         if not stopping:
@@ -186,7 +186,7 @@ class Trainer:
     def _improved(self) -> dict[str, float]:
         """What early stopping compares with."""
         assert self.state.improved_to is not None
-        figures = {self.parts.task.metric: self.state.improved_to}
+        figures: dict[str, float] = {self.recipe.metric: self.state.improved_to}
         return figures if self.state.improved_loss is None else {LOSS: self.state.improved_loss, **figures}
 
     def _evaluate(self) -> dict[str, float] | None:
@@ -207,7 +207,7 @@ class Trainer:
         trained = self._evaluate_model(model)
         if trained is None:
             return None
-        metric = self.parts.task.metric
+        metric = self.recipe.metric
         self.state.judged = "model" if is_better(metric, trained, averaged) else "ema"
         logger.info(
             "judged by %s: the %s better (trained weights %.4f, their average %.4f)",
@@ -245,7 +245,7 @@ class Trainer:
         for other in others:
             results.merge(other)
         values = results.compute()
-        if math.isnan(values[parts.task.metric]):
+        if math.isnan(values[self.recipe.metric]):
             raise ConvsmithError("no validation image can be read", fix="Repair or replace them.")
         if not all(map(math.isfinite, values.values())):
             raise self._diverged_in_validation("the loss")

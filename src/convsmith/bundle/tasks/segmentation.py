@@ -19,7 +19,7 @@ from convsmith.bundle.segmentation import Segmentation
 from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.bundle.task import Colours, Results, Said, Table
 from convsmith.errors import ConvsmithError
-from convsmith.spec import Preprocessing, Size, WholeImage
+from convsmith.spec import Preprocessing, Size, WholeImage, whole_image
 
 PNG, JPEG = "image/png", "image/jpeg"
 _ENOUGH = 32  # pixels of a side; some models have a stride that large
@@ -62,11 +62,11 @@ class SegmentationTask:
 
     def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int, name: str) -> None:
         """Raise an ImageTooLarge for what the model may not look at, or whose answer cannot be held."""
-        allowed_sizes((image.shape[1], image.shape[2]), _whole(spec), num_classes, name)
+        allowed_sizes((image.shape[1], image.shape[2]), whole_image(spec), num_classes, name)
 
     def first_input(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> NDArray[np.uint8]:
         """The image in its first size and through its first window; an ImageTooLarge as above."""
-        return first_look(image.transpose(1, 2, 0), _whole(spec), num_classes)
+        return first_look(image.transpose(1, 2, 0), whole_image(spec), num_classes)
 
     def logits_shape(self, num_classes: int, size: Size) -> tuple[int, ...]:
         """[K, H, W]."""
@@ -84,7 +84,7 @@ class SegmentationTask:
 
         def said(image: NDArray[np.uint8], name: str) -> Said | ImageError:
             try:
-                return segment(image.transpose(1, 2, 0), _whole(spec), _named(infer, name), num_classes, name)
+                return segment(image.transpose(1, 2, 0), whole_image(spec), _named(infer, name), num_classes, name)
             except ImageError as error:
                 return error
 
@@ -154,11 +154,6 @@ class SegmentationTask:
         file = io.BytesIO()
         Image.fromarray(answer.overlay(image.transpose(1, 2, 0))).save(file, "JPEG", quality=90)
         return file.getvalue()
-
-
-def _whole(spec: Preprocessing) -> WholeImage:
-    assert isinstance(spec, WholeImage)  # `check` holds it
-    return spec
 
 
 def _named(infer: Infer, name: str) -> Infer:
