@@ -40,7 +40,7 @@ CALLS = 4  # of one form in a row
 Images = NDArray[np.uint8]
 
 
-def tell(what: str, done: int, total: int) -> None:
+def tell(what: str, done: int, total: int | None) -> None:
     """One line for each thing that is done."""
     if done == total:
         print(f"  {what}: {done}", flush=True)

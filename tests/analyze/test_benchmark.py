@@ -19,9 +19,14 @@ STAGES = ["decode", "preprocess", "inference", "all"]
 
 def test_each_stage_of_each_runtime_and_batch_has_its_figures(colour_bundle: Path) -> None:
     pytest.importorskip("openvino")
-    said: list[str] = []
+    told: list[tuple[str, int, int | None]] = []
     report = benchmark(
-        [colour_bundle], ["onnxruntime", "openvino"], [1, 3], seconds=0.01, threads=1, progress=said.append
+        [colour_bundle],
+        ["onnxruntime", "openvino"],
+        [1, 3],
+        seconds=0.01,
+        threads=1,
+        progress=lambda *it: told.append(it),
     )
     assert [(row.runtime, row.batch, row.stage) for row in report.rows] == [
         (runtime, batch, stage) for runtime in ("onnxruntime", "openvino") for batch in (1, 3) for stage in STAGES
@@ -31,7 +36,7 @@ def test_each_stage_of_each_runtime_and_batch_has_its_figures(colour_bundle: Pat
         assert row.images_per_second > 0
         assert row.runs >= 10
     assert report.threads == 1
-    assert len(said) == 4
+    assert told == [(f"{colour_bundle} in {name}", done, 2) for name in ("onnxruntime", "openvino") for done in (0, 1)]
 
 
 def test_a_bundle_is_measured_in_its_own_runtime(pixel_bundle: Path) -> None:

@@ -185,9 +185,9 @@ def test_the_former_name_of_that_works_and_warns(pixel_bundle: Path, data: Path)
 
 
 def test_progress_tells_how_many_images_are_done(pixel_bundle: Path, data: Path) -> None:
-    told: list[tuple[int, int]] = []
-    evaluate_bundle(pixel_bundle, data, progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    told: list[tuple[str, int, int | None]] = []
+    evaluate_bundle(pixel_bundle, data, progress=lambda *it: told.append(it))
+    assert told == [("evaluate", 1, 3), ("evaluate", 2, 3), ("evaluate", 3, 3)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from convsmith.cli.text import printable
+from convsmith.cli.text import for_terminal
 from tests.colours import LABELS, picture, write_colour_bundle
 
 
@@ -180,7 +180,7 @@ def test_names_of_any_script_are_printed_in_any_locale(
         names = [row["path"] for row in csv.DictReader(io.StringIO(text, newline=""))]
     else:
         names = [line.split("red", 1)[1].strip() for line in text.splitlines()[1:]]
-        assert names == [printable(str(tmp_path / name)) for name in sorted(NAMES)]
+        assert names == [for_terminal(str(tmp_path / name)) for name in sorted(NAMES)]
         return
     assert names == [str(tmp_path / name) for name in sorted(NAMES)]
 

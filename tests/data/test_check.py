@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convsmith.data.check import DECODE_LIMIT, BadFile, check_files
+from convsmith.data.check import DECODE_LIMIT, BadFile, check_files, look
 from convsmith.data.index import Index, IndexBuilder
 from tests.data.folders import path_of, png
 
@@ -101,24 +101,19 @@ def test_a_name_of_any_bytes_is_printable(tmp_path: Path) -> None:
 
 
 def test_progress_rises_to_the_number_of_files(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-
-    def tell(done: int, total: int) -> bool:
-        told.append((done, total))
-        return True
-
-    check_files(index_of(tmp_path, **{f"{i}": png() for i in range(150)}), tell)
-    assert told == [(64, 150), (128, 150), (150, 150)]
+    told: list[tuple[str, int, int | None]] = []
+    look(index_of(tmp_path, **{f"{i}": png() for i in range(150)}), True, progress=lambda *it: told.append(it))
+    assert told == [("check", 64, 150), ("check", 128, 150), ("check", 150, 150)]
 
 
-def test_progress_can_end_the_check(tmp_path: Path) -> None:
+def test_a_look_can_be_ended(tmp_path: Path) -> None:
     index = index_of(tmp_path, **{f"{i}": b"" for i in range(150)})
-    assert len(check_files(index, lambda done, total: False)) == 64
+    assert len(look(index, True, stopping=lambda: True).bad) == 64
 
 
 def test_an_error_in_progress_ends_the_check(tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> bool:
+    def interrupt(what: str, done: int, total: int | None) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        check_files(index_of(tmp_path, a=png()), interrupt)
+        look(index_of(tmp_path, a=png()), True, progress=interrupt)

@@ -9,7 +9,7 @@ from convsmith.bundle.decode import FORMATS
 from convsmith.data.check import DECODE_LIMIT, BadFile, check_files
 from convsmith.data.mask_data import MaskData
 from tests.data.folders import path_of, png
-from tests.data.masks import mask_of, mask_png, opened, plain, write_folders
+from tests.data.masks import mask_png, opened, plain, write_folders
 
 MEBIBYTE = 2**20
 
@@ -58,10 +58,3 @@ def test_a_broken_link_is_a_bad_pair(tmp_path: Path) -> None:
     path_of(folder.train, 0).unlink()
     path_of(folder.train, 0).symlink_to("nowhere.jpg")
     assert check_files(folder.train) == [BadFile(f"{tmp_path}/images/train/a.jpg", "no such file or directory")]
-
-
-def test_progress_can_end_the_check(tmp_path: Path) -> None:
-    folder = opened(write_folders(tmp_path, *[f"train/{i:03}" for i in range(100)], "val/1"))
-    for i in range(100):
-        mask_of(folder.train, i).write_bytes(png())
-    assert len(check_files(folder.train, lambda done, total: False)) == 64

@@ -29,13 +29,6 @@ def test_pixels_of_each_class_are_counted_over_all_masks(
     assert counts.tolist() == [sum(int((mask == target).sum()) for mask in masks) for target in range(3)]
 
 
-def test_progress_rises_to_the_number_of_masks(tmp_path: Path) -> None:
-    folder = opened(write_folders(tmp_path, *[f"train/{i}" for i in range(20)], "val/1"))
-    told: list[tuple[int, int]] = []
-    count_pixels(folder.train, 3, lambda done, total: told.append((done, total)))
-    assert told == [(16, 20), (20, 20)]
-
-
 def test_a_bad_mask_is_named(tmp_path: Path) -> None:
     folder = opened(write_folders(tmp_path, "train/a", "val/1"))
     mask_of(folder.train, 0).write_bytes(b"text")

@@ -10,7 +10,7 @@ from convsmith.data.check import NOTHING, look
 from convsmith.data.image_folder import open_image_folder
 from convsmith.data.index import Index
 from convsmith.data.look import Looks, Seen
-from convsmith.data.record import Record
+from convsmith.data.record import LookRecord
 from tests.data.folders import path_of, write_noise
 from tests.data.masks import opened, plain, write_folders
 
@@ -34,22 +34,22 @@ def images(root: Path) -> Index:
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Record:
+def record(tmp_path: Path) -> LookRecord:
     """What a look at six images told; the first is bad."""
     train = images(write_noise(tmp_path / "data", 6))
     path_of(train, 0).write_bytes(b"text")
-    record = Record(tmp_path / "data_check.npz", "rules")
+    record = LookRecord(tmp_path / "data_check.npz", "rules")
     record.write(look(images(tmp_path / "data"), decode=True), unless=NOTHING)
     return record
 
 
-def test_only_bad_files_are_looked_at_again(record: Record, tmp_path: Path, looked_at: list[str]) -> None:
+def test_only_bad_files_are_looked_at_again(record: LookRecord, tmp_path: Path, looked_at: list[str]) -> None:
     train = images(tmp_path / "data")
     assert look(train, True, record.read()).bad.keys() == {0}
     assert looked_at == [path_of(train, 0).name]
 
 
-def test_a_file_of_another_time_or_name_is_looked_at(record: Record, tmp_path: Path, looked_at: list[str]) -> None:
+def test_a_file_of_another_time_or_name_is_looked_at(record: LookRecord, tmp_path: Path, looked_at: list[str]) -> None:
     train = images(tmp_path / "data")
     os.utime(path_of(train, 2), ns=(0, 0))
     path_of(train, 3).rename(path_of(train, 3).with_name("zebra.png"))
@@ -57,7 +57,7 @@ def test_a_file_of_another_time_or_name_is_looked_at(record: Record, tmp_path: P
     assert looked_at[1:] == [path_of(train, 2).name, "zebra.png"]
 
 
-def test_what_is_not_looked_at_again_is_known_as_before(record: Record, tmp_path: Path) -> None:
+def test_what_is_not_looked_at_again_is_known_as_before(record: LookRecord, tmp_path: Path) -> None:
     train = images(tmp_path / "data")
     assert np.array_equal(look(train, True, record.read()).rows, look(train, True).rows)
 
@@ -65,7 +65,7 @@ def test_what_is_not_looked_at_again_is_known_as_before(record: Record, tmp_path
 def test_pixels_of_masks_are_known_as_before(tmp_path: Path) -> None:
     root = write_folders(tmp_path, "train/a", "train/b", "val/1")
     (root / "masks/train/b.png").write_bytes(plain(2))
-    record = Record(tmp_path / "data_check.npz", "rules")
+    record = LookRecord(tmp_path / "data_check.npz", "rules")
     first = look(opened(root).train, True)
     record.write(first, unless=NOTHING)
     again = look(opened(root).train, True, record.read())
@@ -73,12 +73,12 @@ def test_pixels_of_masks_are_known_as_before(tmp_path: Path) -> None:
     assert sorted((target, count) for _, target, count in again.pixels.tolist()) == [(0, 24), (2, 24)]
 
 
-def test_other_rules_begin_anew(record: Record) -> None:
-    assert not len(Record(record.path, "others").read().rows)
+def test_other_rules_begin_anew(record: LookRecord) -> None:
+    assert not len(LookRecord(record.path, "others").read().rows)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
-def test_a_damaged_record_is_none(record: Record, content: bytes) -> None:
+def test_a_damaged_record_is_none(record: LookRecord, content: bytes) -> None:
     record.path.write_bytes(content)
     assert not len(record.read().rows)
 

@@ -34,7 +34,7 @@ class Stopped:
     table: str
     plot: bytes
     first_run: dict[str, float]
-    announced: list[tuple[int, int, str]]
+    announced: list[tuple[str, int, int | None]]
     result: Ablation
 
 
@@ -55,11 +55,11 @@ def stopped(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     (folder / "smooth.yaml").write_text("extends: digits\nloss: {label_smoothing: 0.1}")
     (folder / "tiny.yaml").write_text("description: a | b\nsteps: [digits, smooth.yaml]")
     ladder, out, handler = folder / "tiny.yaml", folder / "out", _StopSecondStep()
-    announced: list[tuple[int, int, str]] = []
+    announced: list[tuple[str, int, int | None]] = []
 
-    def announce(number: int, total: int, name: str) -> None:
-        announced.append((number, total, name))
-        if number == 2:
+    def announce(name: str, done: int, total: int | None) -> None:
+        announced.append((name, done, total))
+        if name == "smooth":
             logging.getLogger("convsmith").addHandler(handler)
 
     try:
@@ -76,7 +76,7 @@ def stopped(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
 
 
 def test_each_step_is_announced_with_how_many_there_are(stopped: Stopped) -> None:
-    assert stopped.announced == [(1, 2, "digits"), (2, 2, "smooth")]
+    assert stopped.announced == [("digits", 0, 2), ("smooth", 1, 2)]
 
 
 def test_a_stopped_ladder_leaves_a_table_that_says_what_is_unfinished(stopped: Stopped) -> None:

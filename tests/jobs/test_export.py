@@ -142,10 +142,10 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path: Path, colour_bundle: 
 
 
 def test_images_are_taken_evenly_and_counted(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[str, int, int | None]] = []
     report = cs.export(colour_bundle, "onnx", tmp_path / "o", data, images=9, progress=lambda *it: seen.append(it))
     assert report["parity"]["images"] == 9
-    assert seen == [(8, 9), (9, 9)]
+    assert seen == [("prove", 8, 9), ("prove", 9, 9)]
 
 
 def test_triton_gets_a_model_folder(tmp_path: Path, colour_bundle: Path, data: Path) -> None:

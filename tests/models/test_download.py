@@ -42,13 +42,13 @@ def leave_part(file: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("sha256", [SHA256, SHA256[:8]])
 def test_a_file_arrives_whole_and_progress_is_told(file: Path, sha256: str) -> None:
-    told: list[tuple[int, int | None]] = []
+    told: list[tuple[str, int, int | None]] = []
     with serving(Server()) as server:
-        assert download(server.url, file, sha256, lambda done, total: told.append((done, total))) == file
+        assert download(server.url, file, sha256, lambda what, done, total: told.append((what, done, total))) == file
     assert file.read_bytes() == CONTENT
     assert not part_of(file).exists()
-    assert told[0] == (0, len(CONTENT))
-    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert told[0] == (file.name, 0, len(CONTENT))
+    assert told[-1] == (file.name, len(CONTENT), len(CONTENT))
     assert told == sorted(told)
 
 
@@ -70,7 +70,7 @@ def test_a_part_is_resumed_where_it_ends(file: Path) -> None:
     leave_part(file, CONTENT[:1000])
     told: list[tuple[int, int | None]] = []
     with serving(Server()) as server:
-        download(server.url, file, SHA256, lambda done, total: told.append((done, total)))
+        download(server.url, file, SHA256, lambda _, done, total: told.append((done, total)))
         assert server.asked == ["bytes=1000-"]
     assert file.read_bytes() == CONTENT
     assert told[0] == (1000, len(CONTENT))
@@ -252,7 +252,7 @@ def test_a_server_that_falls_silent_ends_in_an_error(file: Path) -> None:
 def test_a_slow_server_is_waited_for_as_long_as_something_comes(file: Path) -> None:
     told: list[int] = []
     with serving(Server(trickle=0.2)) as server:  # 1.6 seconds in all
-        download(server.url, file, SHA256, lambda done, total: told.append(done), timeout=1)
+        download(server.url, file, SHA256, lambda _, done, total: told.append(done), timeout=1)
     assert file.read_bytes() == CONTENT
     assert len(told) >= 8
 

@@ -12,7 +12,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import MAX_STEPS, Group, make_plan
 from convsmith.recipe.schedules import learning_rates
-from convsmith.recipe.schema import Batch, Data, Recipe
+from convsmith.recipe.schema import BatchRule, Data, Recipe
 
 DIGITS = load_recipe("digits")
 KEYS = """
@@ -22,7 +22,7 @@ KEYS = """
 
 
 def with_batch(size: int, per_device: int | str = "auto", last_batch: str = "wrap") -> Recipe:
-    batch = Batch.model_validate({"size": size, "per_device": per_device})
+    batch = BatchRule.model_validate({"size": size, "per_device": per_device})
     return DIGITS.model_copy(update={"batch": batch, "data": Data.model_validate({"last_batch": last_batch})})
 
 

@@ -27,6 +27,7 @@ from convsmith.deploy.format import open_files, refuse_code
 from convsmith.deploy.speed import first_input
 from convsmith.errors import ConvsmithError, counted, did_you_mean, require_extra
 from convsmith.machine import available_cores
+from convsmith.progress import ProgressCallback, no_progress
 
 TORCH = "torch"
 _PHOTO = (500, 375)  # width and height of a typical photo of ImageNet
@@ -91,7 +92,7 @@ def benchmark(
     threads: int | None = None,
     seconds: float = 3.0,
     allow_code: bool = False,
-    progress: Callable[[str], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> Benchmark:
     """Measure bundles on this machine, one after another in this process.
 
@@ -105,7 +106,7 @@ def benchmark(
         threads: of the runtimes; None takes all cores of this process.
         seconds: for each row, after a warm-up; at least ten runs.
         allow_code: run bundles that may hold code, such as TorchScript, with the rights of this process.
-        progress: called with what is being measured.
+        progress: called with the bundle and its runtime, and how many of the batch sizes are measured.
 
     Raises:
         ConvsmithError: a bundle may hold code and that is not allowed, a bundle or an image cannot be used,
@@ -129,9 +130,8 @@ def benchmark(
         measured = len(rows)
         for name, bundle in _opened(path, runtimes, threads, left_out):
             inputs = _Inputs(files, bundle.manifest)
-            for batch in batches:
-                if progress:
-                    progress(f"{path} in {name}, batch {batch}")
+            for done, batch in enumerate(batches):
+                progress(f"{path} in {name}", done, len(batches))
                 for stage, call in inputs.stages(bundle, batch).items():
                     taken = _times(call, seconds)
                     p50, p90, p99 = (float(value) for value in np.percentile(taken, (50, 90, 99)))

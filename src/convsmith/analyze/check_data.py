@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from convsmith.data.look import Looks
 from convsmith.data.open_data import data_of_recipe
 from convsmith.data.sampler import used_samples
 from convsmith.errors import ConvsmithError
+from convsmith.progress import ProgressCallback, no_progress
 from convsmith.recipe.schema import Recipe
 
 
@@ -49,13 +49,13 @@ class DataCheck:
         return asdict(self)
 
 
-def check_data(recipe: Recipe, data: Path, progress: Callable[[int, int], None] | None = None) -> DataCheck:
+def check_data(recipe: Recipe, data: Path, progress: ProgressCallback = no_progress) -> DataCheck:
     """Look at every sample as a training of the recipe does before its first step.
 
     Args:
         recipe: says what the data are for, and how they are read.
         data: the folder.
-        progress: called with (samples done, samples in all) now and then.
+        progress: called with how many samples are done, of how many.
 
     Raises:
         ConvsmithError: the folder cannot be opened as such data.
@@ -67,12 +67,10 @@ def check_data(recipe: Recipe, data: Path, progress: Callable[[int, int], None] 
     for split, samples in parts.items():
         seen = sum(len(part.rows) for part in looks.values())
 
-        def tell(done: int, _: int, seen: int = seen) -> bool:
-            if progress:
-                progress(seen + done, total)
-            return True
+        def tell(what: str, done: int, _: int | None, seen: int = seen) -> None:
+            progress(what, seen + done, total)
 
-        looks[split] = look(samples, decode, joined(*looks.values()), tell)
+        looks[split] = look(samples, decode, joined(*looks.values()), progress=tell)
     mark_too_large(dataset, recipe.preprocess, looks["val"])
     bad = [file for split, samples in parts.items() for file in bad_files_of(samples, looks[split])]
     told: Findings = [], []

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from convsmith.bundle.evaluation import Evaluation
 from convsmith.data.open_data import judged_by
 from convsmith.deploy.format import open_bundle
-from convsmith.deploy.judging import judge, no_progress
+from convsmith.deploy.judging import judge
 from convsmith.deploy.labelled import LabelledImages
 from convsmith.errors import ConvsmithError
+from convsmith.progress import ProgressCallback, no_progress
 
 
 def evaluate_bundle(
     bundle: str | Path,
     data: str | Path,
     batch_size: int = 32,
-    progress: Callable[[int, int], None] = no_progress,
+    progress: ProgressCallback = no_progress,
     *,
     boundary: bool = False,
     preprocess: Mapping[str, Any] | None = None,
@@ -54,7 +55,7 @@ def evaluate_bundle(
     results, unreadable = opened.task.new_results(num_classes, boundary=boundary), []
     samples, held_out = judged_by(opened.manifest, Path(data))
     images = LabelledImages(opened.manifest, samples)
-    for heard in judge(opened.manifest, [opened.logits], images, batch_size, progress):
+    for heard in judge(opened.manifest, [opened.logits], images, batch_size, what="evaluate", progress=progress):
         if heard.targets:
             results.add(heard.said[0], heard.targets)
         unreadable += [f"{error.what}: {error.why}" for error in heard.left_out]

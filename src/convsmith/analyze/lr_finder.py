@@ -18,6 +18,7 @@ import numpy as np
 from convsmith.analyze.out_folder import made_out_folder
 from convsmith.analyze.plots import write_plot
 from convsmith.errors import ConvsmithError, counted
+from convsmith.progress import ProgressCallback, no_progress
 from convsmith.recipe.plan import base_lr
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
@@ -68,7 +69,7 @@ def find_lr(
     start: float = 1e-6,
     end: float = 10.0,
     steps: int = 100,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> RangeTest:
     """Take the first steps of a training with rates from `start` to `end`; nothing of the model is kept.
 
@@ -107,8 +108,7 @@ def find_lr(
 
     def loss_of_step(step: int) -> float:
         loss = float(stepper.advance())
-        if progress:
-            progress(step + 1, steps)
+        progress("steps", step + 1, steps)
         return loss
 
     test = range_test(rates, loss_of_step)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.machine import available_cores
+from convsmith.progress import ProgressCallback, no_progress
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
@@ -116,7 +117,7 @@ def profile_training(
     data: str | Path,
     out: str | Path,
     steps: int = 20,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback = no_progress,
 ) -> StepProfile:
     """Take the first steps of a training, time some of them, and watch three more with torch.profiler.
 
@@ -155,8 +156,7 @@ def profile_training(
         for _ in range(count):
             stepper.advance()
             done += 1
-            if progress:
-                progress(done, total)
+            progress("steps", done, total)
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,12 @@ from convsmith.data.index import IndexBuilder
 from convsmith.data.open_data import judged_by
 from convsmith.data.scan import Listing, list_folder
 from convsmith.data.source import is_known
-from convsmith.deploy.judging import judge, no_progress
+from convsmith.deploy.judging import judge
 from convsmith.deploy.labelled import LabelledImages, metric_of
 from convsmith.deploy.parity import Parity, Tolerance
+from convsmith.progress import ProgressCallback, no_progress
 
 _BATCH = 8  # of a classifier; the logits of a mask are large
-
-Progress = Callable[[int, int], None]
 
 
 def prove(
@@ -33,7 +31,7 @@ def prove(
     data: Path,
     tolerance: Tolerance,
     images: int,
-    progress: Progress = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> dict[str, float]:
     """Let both answer the same images, as `predict` would.
 
@@ -62,7 +60,9 @@ def prove(
     parity, read = Parity(), 0
     for runtime in listening:
         runtime.said.clear()  # how each was tried
-    for heard in judge(manifest, [bundle.logits for bundle in bundles], chosen, _BATCH, progress):
+    for heard in judge(
+        manifest, [bundle.logits for bundle in bundles], chosen, _BATCH, what="prove", progress=progress
+    ):
         for expected, given in zip(*(runtime.said for runtime in listening), strict=not heard.unanswered):
             parity.add(expected, given)
         for runtime in listening:

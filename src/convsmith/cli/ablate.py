@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from convsmith.cli.options import AsJson, DataFolder
-from convsmith.cli.text import printable
+from convsmith.cli.text import for_terminal
 
 
 def ablate(
@@ -33,15 +33,15 @@ def ablate(
 
     from convsmith.jobs.ablation import ablate as run_ladder
 
-    def announce(number: int, total: int, name: str) -> None:
-        print(f"step {number} of {total}: {printable(name)}", file=sys.stderr, flush=True)
+    def announce(name: str, done: int, total: int | None) -> None:
+        print(f"step {done + 1} of {total}: {for_terminal(name)}", file=sys.stderr, flush=True)
 
     folder = out or Path("runs") / f"{Path(ladder).stem}-ladder"
     result = run_ladder(ladder, data, folder, overrides or (), announce)
     if as_json:
         print(json.dumps(result.to_dict()))
     else:
-        print("\n".join(map(printable, result.to_markdown().split("\n"))))
+        print("\n".join(map(for_terminal, result.to_markdown().split("\n"))))
         for kind in ("md", "json", "png"):
             print(folder / f"ablation.{kind}")
     if result.failed:

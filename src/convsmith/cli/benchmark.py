@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convsmith.cli.options import AllowCode, AsJson
-from convsmith.cli.text import printable
+from convsmith.cli.text import for_terminal
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
@@ -40,11 +40,10 @@ def benchmark(
     import json
     import sys
 
-    from rich.console import Console
-
     from convsmith.analyze.benchmark import benchmark as measure
+    from convsmith.cli.progress import progress_bar
 
-    with Console(stderr=True).status("benchmark") as status:
+    with progress_bar() as progress:
         report = measure(
             bundles,
             [name.strip() for name in runtimes.split(",")] if runtimes else (),
@@ -53,10 +52,10 @@ def benchmark(
             threads=threads,
             seconds=seconds,
             allow_code=allow_code,
-            progress=lambda what: status.update(printable(what)),
+            progress=progress,
         )
     for line in report.left_out:
-        print(f"left out: {printable(line)}", file=sys.stderr)
+        print(f"left out: {for_terminal(line)}", file=sys.stderr)
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
@@ -82,9 +81,9 @@ def _print(report: Benchmark) -> None:
     add_figures(table, "p50 ms", "p90 ms", "p99 ms", "images/s", "runs")
     for row in report.rows:
         times = (f"{value:.2f}" for value in (row.p50, row.p90, row.p99))
-        name = escape(printable(row.bundle))
+        name = escape(for_terminal(row.bundle))
         speed = f"{row.images_per_second:,.1f}"
         table.add_row(name, row.runtime, str(row.batch), row.stage, *times, speed, str(row.runs))
     print_table(table)
     print(f"threads: {report.threads} for inference, 1 for decoding and preprocessing; times are of a whole batch")
-    print(f"images: {printable(report.images)}")
+    print(f"images: {for_terminal(report.images)}")

@@ -35,12 +35,11 @@ def check(
     Example: convsmith data check streets/ --recipe hrnet_w18_seg-folder data.masks.others=ignore
     """
     import json
-    from functools import partial
 
     from convsmith.analyze.check_data import check_data
     from convsmith.analyze.choose_recipe import masks_of
     from convsmith.cli.progress import progress_bar
-    from convsmith.cli.text import printable
+    from convsmith.cli.text import for_terminal
     from convsmith.recipe.load import load_recipe
 
     words = overrides or []
@@ -49,7 +48,7 @@ def check(
         recipe = "resnet18-folder" if of_masks is None else "hrnet_w18_seg-folder"
         words = [*(of_masks or ()), *words]
     with progress_bar() as progress:
-        found = check_data(load_recipe(recipe, words), data, partial(progress, "check"))
+        found = check_data(load_recipe(recipe, words), data, progress)
     if as_json:
         print(json.dumps(found.to_dict()))
     else:
@@ -58,11 +57,11 @@ def check(
             span = f", {_pixels(sizes[0])} to {_pixels(sizes[1])} pixels" if sizes else ""
             print(f"{split + ':':6} {count:,} images{span}")
         for line in found.notes:
-            print(printable(line))
+            print(for_terminal(line))
         for line in found.warnings:
-            print(f"warning: {printable(line)}")
+            print(f"warning: {for_terminal(line)}")
         for file in found.bad:
-            print(f"bad:   {printable(file.path)}: {printable(file.told)}")
+            print(f"bad:   {for_terminal(file.path)}: {for_terminal(file.told)}")
         if found.problem:
             print(f"error: {found.problem}")
     if not found.usable:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convsmith.cli.options import AllowCode, AsJson
-from convsmith.cli.text import printable
+from convsmith.cli.text import for_terminal
 from convsmith.errors import counted
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def evaluate(
     """
     import json
     import sys
-    from functools import partial
 
     from convsmith.analyze.evaluate import evaluate_bundle
     from convsmith.bundle.format import bundle_folder, read_manifest
@@ -58,7 +57,7 @@ def evaluate(
             bundle,
             data,
             batch_size,
-            partial(progress, "evaluate"),
+            progress,
             boundary=boundary_iou,
             preprocess=override_layer(changes or ()).values,
             allow_code=allow_code,
@@ -71,7 +70,7 @@ def evaluate(
             file=sys.stderr,
         )
     for line in report.unreadable:
-        print(f"left out: {printable(line)}", file=sys.stderr)
+        print(f"left out: {for_terminal(line)}", file=sys.stderr)
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
@@ -102,7 +101,7 @@ def _class_table(report: Evaluation, said: task.Table, shown: int) -> Table:
 
     from convsmith.cli.tables import add_figures, add_names, new_table
 
-    labels = [escape(printable(label)) for label in report.labels]
+    labels = [escape(for_terminal(label)) for label in report.labels]
     table = new_table()
     add_names(table, "class")
     add_figures(table, *said.columns)

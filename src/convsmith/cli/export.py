@@ -44,7 +44,6 @@ def export(
     Example: convsmith export runs/streets/bundle --format onnx --size 512x1024 --out exports/fixed --data streets/
     """
     import json
-    from functools import partial
 
     from convsmith.cli.progress import progress_bar
     from convsmith.cli.text import metric_name
@@ -60,7 +59,7 @@ def export(
             opset=opset,
             size=_size(size) if size else None,
             images=images,
-            progress=partial(progress, "prove"),
+            progress=progress,
         )
     if as_json:
         print(json.dumps(report))

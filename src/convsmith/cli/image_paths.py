@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES, MAX_BYTES
-from convsmith.cli.text import printable
+from convsmith.cli.text import for_terminal
 from convsmith.data.outputs import is_output
 from convsmith.data.scan import held, is_hidden, is_no_data
 
@@ -57,7 +57,7 @@ def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]
             maker = "a system" if is_no_data(subfolder.name) else "convsmith" if is_output(subfolder) else None
             if maker:
                 subfolders.remove(subfolder.name)
-                print(f"left out: {printable(str(subfolder))}, which {maker} wrote", file=sys.stderr)
+                print(f"left out: {for_terminal(str(subfolder))}, which {maker} wrote", file=sys.stderr)
         for file in sorted(files):
             if Path(file).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file):
                 found = True

@@ -33,7 +33,6 @@ def lr_find(
     Example: convsmith lr-find resnet18-folder --data photos/
     """
     import json
-    from functools import partial
 
     from convsmith.analyze.lr_finder import find_lr
     from convsmith.cli.progress import progress_bar
@@ -42,7 +41,7 @@ def lr_find(
     checked = load_recipe(recipe, overrides or ())
     out = out or Path("lr-find") / Path(recipe).stem
     with progress_bar() as progress:
-        test = find_lr(checked, data, out, start, end, steps, partial(progress, "steps"))
+        test = find_lr(checked, data, out, start, end, steps, progress)
     if as_json:
         print(json.dumps(test.to_dict()))
     else:

@@ -29,7 +29,7 @@ from convsmith.cli import (
     weights,
 )
 from convsmith.cli.group import Group
-from convsmith.cli.text import escape_what_cannot_be_printed, printable
+from convsmith.cli.text import escape_what_cannot_be_printed, for_terminal
 from convsmith.errors import ConvsmithError, missing_package, of_system
 from convsmith.launch.report import report
 from convsmith.output import errors_name_the_output, open_closed_streams, output_that_may_be_lost
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if _debug or known is None:
                 raise
             if not report(known):
-                print("\n".join(map(printable, f"error: {known.on_command_line}".split("\n"))), file=sys.stderr)
+                print("\n".join(map(for_terminal, f"error: {known.on_command_line}".split("\n"))), file=sys.stderr)
             sys.exit(known.exit_code)
 
 

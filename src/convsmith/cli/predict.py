@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from convsmith.cli.options import BundleDirectory
-from convsmith.cli.text import printable
+from convsmith.cli.text import for_terminal
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Write = Callable[[str, Any, "NDArray[np.uint8]"], None]
 MAX_LABEL_COLUMN = 40
 
 
-class Format(StrEnum):
+class Output(StrEnum):
     """How predictions are printed."""
 
     TABLE = "table"
@@ -38,7 +38,7 @@ class Format(StrEnum):
 def predict(
     bundle: BundleDirectory,
     paths: Annotated[list[str], typer.Argument(help="Images, folders or patterns; - reads one image from stdin.")],
-    output: Annotated[Format | None, typer.Option("--format", help="table (default), jsonl or csv.")] = None,
+    output: Annotated[Output | None, typer.Option("--format", help="table (default), jsonl or csv.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
     top: Annotated[
         int | None, typer.Option(min=1, help="Classes printed for each image: 1 of a classifier, all of a mask.")
@@ -65,7 +65,7 @@ def predict(
     from convsmith.cli.image_paths import find_images
     from convsmith.output import output_that_may_be_lost
 
-    if as_json and output not in (None, Format.JSONL):
+    if as_json and output not in (None, Output.JSONL):
         raise ConvsmithError(f"--json and --format {output} exclude each other")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
     model = load(bundle)
@@ -74,10 +74,10 @@ def predict(
     def complain(name: str, reason: str) -> None:
         nonlocal complaints
         complaints += 1
-        print(f"error: {printable(name)}: {printable(reason)}", file=sys.stderr)
+        print(f"error: {for_terminal(name)}: {for_terminal(reason)}", file=sys.stderr)
 
     _print_names_as_they_are()
-    images, shown = find_images(paths, complain), Format.JSONL if as_json else output or Format.TABLE
+    images, shown = find_images(paths, complain), Output.JSONL if as_json else output or Output.TABLE
     if out is not None and not model.task.pictures:
         raise ConvsmithError("--out is for masks", "this bundle is a classifier, whose answers are printed", "Omit it.")
     with output_that_may_be_lost("stdout") if model.task.pictures else nullcontext():
@@ -116,7 +116,9 @@ def _outside(folder: Path, images: Iterator[tuple[str, Path | bytes]]) -> Iterat
     for name, source in images:
         if isinstance(source, Path) and folder.is_dir() and source.parent.resolve() == folder.resolve():
             raise ConvsmithError(
-                f"{printable(name)} lies in the folder for the masks", "a mask may replace it", "Choose another --out."
+                f"{for_terminal(name)} lies in the folder for the masks",
+                "a mask may replace it",
+                "Choose another --out.",
             )
         yield name, source
 
@@ -138,7 +140,7 @@ def _drawer(task: Task, out: Path) -> Write:
             out.mkdir(parents=True, exist_ok=True)
             for kind, ending in task.pictures.items():
                 write_file(out / f"{stem}{ending}", task.draw(answer, pixels, kind))
-            write_file(out / f"{stem}.json", json.dumps({"path": printable(name), **task.summary(answer)}) + "\n")
+            write_file(out / f"{stem}.json", json.dumps({"path": for_terminal(name), **task.summary(answer)}) + "\n")
         except OSError as error:
             told = of_system(error, f"cannot write into {out}")
             told.fix = f"{told.fix} Or choose another folder with --out.".lstrip()
@@ -167,11 +169,11 @@ def _print_names_as_they_are() -> None:
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
-def _printer(output: Format, model: Bundle, top: int | None) -> Write:
+def _printer(output: Output, model: Bundle, top: int | None) -> Write:
     """A function that prints one answer at once."""
-    if output == Format.JSONL:
+    if output == Output.JSONL:
         return _json_lines(model.task, top)
-    if output == Format.CSV:
+    if output == Output.CSV:
         return _csv(model.task, top)
     return _rows(model, top) if model.task.listed else _lines(model.task, top)
 
@@ -179,22 +181,22 @@ def _printer(output: Format, model: Bundle, top: int | None) -> Write:
 def _rows(model: Bundle, top: int | None) -> Write:
     from rich.cells import cell_len
 
-    width = max(5, min(MAX_LABEL_COLUMN, max(cell_len(printable(label)) for label in model.labels)))
+    width = max(5, min(MAX_LABEL_COLUMN, max(cell_len(for_terminal(label)) for label in model.labels)))
     print(f"{'SCORE':>7}  {'LABEL':<{width}}  IMAGE")
 
     def write(name: str, answer: Any, _pixels: NDArray[np.uint8]) -> None:
         for share, given in model.task.entries(answer, top):
-            label = printable(given)
+            label = for_terminal(given)
             space = " " * (width - cell_len(label))
-            print(f"{share:>7}  {label}{space}  {printable(name)}", flush=True)
+            print(f"{share:>7}  {label}{space}  {for_terminal(name)}", flush=True)
 
     return write
 
 
 def _lines(task: Task, top: int | None) -> Write:
     def write(name: str, answer: Any, _pixels: NDArray[np.uint8]) -> None:
-        entries = [f"{share} {printable(label)}" for share, label in task.entries(answer, top)]
-        print(f"{printable(name)}  {', '.join(entries)}", flush=True)
+        entries = [f"{share} {for_terminal(label)}" for share, label in task.entries(answer, top)]
+        print(f"{for_terminal(name)}  {', '.join(entries)}", flush=True)
 
     return write
 

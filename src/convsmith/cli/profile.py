@@ -34,7 +34,6 @@ def profile(
     Example: convsmith profile resnet18-folder --data photos/
     """
     import json
-    from functools import partial
 
     from convsmith.analyze.profile import profile_training
     from convsmith.cli.progress import progress_bar
@@ -43,7 +42,7 @@ def profile(
     checked = load_recipe(recipe, overrides or ())
     out = out or Path("profile") / Path(recipe).stem
     with progress_bar() as progress:
-        result = profile_training(checked, data, out, steps, partial(progress, "steps"))
+        result = profile_training(checked, data, out, steps, progress)
     if as_json:
         print(json.dumps(result.to_dict()))
     else:

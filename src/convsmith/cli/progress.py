@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from convsmith.deploy.labelled import Progress
-
+from convsmith.cli.text import for_terminal
+from convsmith.progress import ProgressCallback
 
 _SECONDS = 30.0  # between two lines about the same work, where there is no terminal
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator[ProgressCallback]:
     """A bar on a terminal, one line for what is being done, with the time that is left; elsewhere plain lines.
 
     It is there from the first word on, so that a training before that has the terminal for its own bars.
@@ -23,6 +21,7 @@ def progress_bar() -> Iterator[Progress]:
     from contextlib import ExitStack
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
@@ -33,30 +32,31 @@ def progress_bar() -> Iterator[Progress]:
         bar = Bar(console=Console(stderr=True), transient=True)
         tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def tell(what: str, done: int, total: int | None) -> None:
             if not tasks:
                 shown.enter_context(bar)
             if what not in tasks:
                 for task in tasks.values():
                     bar.update(task, visible=False)
-                tasks[what] = bar.add_task(what, total=total)
+                tasks[what] = bar.add_task(escape(for_terminal(what)), total=total)
             bar.update(tasks[what], completed=done)
 
         yield tell
 
 
-def _lines() -> Progress:
+def _lines() -> ProgressCallback:
     """Writes a line for what is begun, and one each half minute for how far it is, on standard error."""
     import sys
     import time
 
     last: dict[str, float] = {}
 
-    def tell(what: str, done: int, total: int) -> None:
+    def tell(what: str, done: int, total: int | None) -> None:
         now = time.monotonic()
-        if what in last and (now - last[what] < _SECONDS or done >= total):
+        if what in last and (now - last[what] < _SECONDS or done == total):
             return
-        print(f"{what}: {done} of {total}" if what in last else what, file=sys.stderr, flush=True)
+        line = for_terminal(what)
+        print(f"{line}: {done} of {total}" if what in last else line, file=sys.stderr, flush=True)
         last[what] = now
 
     return tell

@@ -95,7 +95,7 @@ def quantize(
 
 
 def _print(report: Quantization, out: Path) -> None:
-    from convsmith.cli.text import points_between, points_lost, printable
+    from convsmith.cli.text import for_terminal, points_between, points_lost
 
     print_forms({"float": report.float_model, "INT8": report.int8_model}, report)
     ratio, faster = (
@@ -118,7 +118,7 @@ def _print(report: Quantization, out: Path) -> None:
             f"{points_lost(report.any_x86.drop)} on the held-out images; without VNNI this one's sums may be cut off"
         )
     for layer in report.float_layers:
-        print(f"float: {printable(layer.name)}, {layer.why}")
+        print(f"float: {for_terminal(layer.name)}, {layer.why}")
     if report.note:
         print(report.note)
     if report.max_drop is not None and report.drop > report.max_drop:

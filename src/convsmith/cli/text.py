@@ -28,7 +28,7 @@ def points_between(interval: tuple[float, float] | None) -> str:
     return f" (95 %: {low} to {high})"
 
 
-def printable(text: str) -> str:
+def for_terminal(text: str) -> str:
     """`text` on one line, without characters that steer a terminal; undecodable bytes of file names are kept."""
     return "".join(
         c if c.isprintable() or "\udc80" <= c <= "\udcff" else c.encode("unicode_escape").decode() for c in text

@@ -156,9 +156,9 @@ def _say_choice(reasons: Iterable[str], recipe: str, overrides: list[str], optio
     import shlex
     import sys
 
-    from convsmith.cli.text import printable
+    from convsmith.cli.text import for_terminal
 
     named = [word for pair in options.items() for word in pair if word]
     overrides = list({word.partition("=")[0]: word for word in overrides}.values())  # the last of a key counts
     for line in (*reasons, f"so: {shlex.join(['convsmith', 'train', recipe, *named, *overrides])}"):
-        print(printable(line), file=sys.stderr)
+        print(for_terminal(line), file=sys.stderr)

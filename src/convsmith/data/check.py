@@ -16,6 +16,7 @@ from convsmith.data.index import printable
 from convsmith.data.look import PIXELS, ROW, Looks, look_at
 from convsmith.data.processes import in_processes
 from convsmith.machine import available_cores
+from convsmith.progress import ProgressCallback, no_progress
 from convsmith.spec import Preprocessing
 
 DECODE_LIMIT = 2**30
@@ -50,14 +51,9 @@ class BadFile:
         return f"{self.reason}. {self.fix}" if self.fix else self.reason
 
 
-def check_files(samples: Samples, progress: Callable[[int, int], bool] | None = None) -> list[BadFile]:
-    """The samples that cannot be used, in their order: decoded if all have at most 1 GiB, else as far as headers tell.
-
-    Args:
-        samples: what to look at.
-        progress: as in `look`.
-    """
-    return bad_files_of(samples, look(samples, decodes(samples), progress=progress))
+def check_files(samples: Samples) -> list[BadFile]:
+    """The samples that cannot be used, in order: decoded if all have at most 1 GiB, else as far as headers tell."""
+    return bad_files_of(samples, look(samples, decodes(samples)))
 
 
 def bad_files_of(samples: Samples, looks: Looks) -> list[BadFile]:
@@ -74,8 +70,10 @@ def look(
     samples: Samples,
     decode: bool,
     known: Looks = NOTHING,
-    progress: Callable[[int, int], bool] | None = None,
     processes: int | None = None,
+    *,
+    progress: ProgressCallback = no_progress,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Looks:
     """Look at every sample that is not known, in several processes where that is faster.
 
@@ -83,11 +81,12 @@ def look(
         samples: what to look at.
         decode: read all of each file, or headers and masks only.
         known: what an earlier look, as deep, told; it counts for files of the same name, size and time.
-        progress: called with (samples done, samples in all) now and then, in this thread; answers whether to go on.
         processes: how many there may be; None: one for each core.
+        progress: called with how many samples are done, of how many, as work of the name `check`.
+        stopping: asked after each part whether to leave it at that.
 
     Returns:
-        What is known of each sample; if the progress ended it, what was till then.
+        What is known of each sample; of one that was not looked at, nothing.
     """
     rows = np.zeros(len(samples), ROW)
     rows["name"], rows["stamp"] = samples.names, _stamps(samples.stats)
@@ -104,7 +103,8 @@ def look(
             pixels.append(looks.pixels)
             bad |= {int(chunk[i]): error for i, error in looks.bad.items()}
             done += len(chunk)
-            if progress and not progress(done, len(samples)):
+            progress("check", done, len(samples))
+            if stopping():
                 break
     return Looks(rows, np.concatenate(pixels), bad)
 

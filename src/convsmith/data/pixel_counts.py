@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,15 +15,12 @@ from convsmith.machine import available_cores
 _CHUNK = 16
 
 
-def count_pixels(
-    pairs: PairIndex, num_classes: int, progress: Callable[[int, int], None] | None = None
-) -> NDArray[np.int64]:
+def count_pixels(pairs: PairIndex, num_classes: int) -> NDArray[np.int64]:
     """The pixels of each class in all masks, int64 `[K]`; those that do not count are left out.
 
     Args:
         pairs: the files; only the masks are read.
         num_classes: K.
-        progress: called with (masks done, masks in all) now and then, in this thread.
 
     Raises:
         ImageError: a mask cannot be read.
@@ -40,10 +36,8 @@ def count_pixels(
     starts = range(0, len(pairs), _CHUNK)
     pool = ThreadPoolExecutor(available_cores())
     try:
-        for first, counts in zip(starts, pool.map(count_chunk, starts), strict=True):
+        for counts in pool.map(count_chunk, starts):
             total += counts
-            if progress:
-                progress(min(first + _CHUNK, len(pairs)), len(pairs))
     finally:
         pool.shutdown(cancel_futures=True)  # after an error, do not first read all the rest
     return total[:num_classes]

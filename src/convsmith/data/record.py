@@ -18,7 +18,7 @@ _VERSION = 1
 
 
 @dataclass(frozen=True)
-class Record:
+class LookRecord:
     """The file of samples that were found good; of the others there may be more to say the next time.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from convsmith.bundle.image_error import ImageError
 from convsmith.bundle.read_ahead import read_ahead
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.task import Said, find_task
+from convsmith.progress import ProgressCallback, no_progress
 
 Labelled = tuple[NDArray[np.uint8], Any]
 """An input of the bundle, uint8 [3, H, W], and its class, or the classes of its pixels, uint8 [H, W]."""
@@ -71,16 +72,14 @@ class Heard:
             raise error
 
 
-def no_progress(_done: int, _total: int) -> None:
-    """Report to nothing."""
-
-
 def judge(
     manifest: Manifest,
     models: Sequence[Infer],
     inputs: Inputs,
     batch_size: int = 32,
-    progress: Callable[[int, int], None] = no_progress,
+    *,
+    what: str,
+    progress: ProgressCallback = no_progress,
 ) -> Iterator[Heard]:
     """Ask models about all inputs, batch by batch; whoever takes the batches counts.
 
@@ -89,6 +88,7 @@ def judge(
         models: all are asked about the same images.
         inputs: what they are asked about; a few threads read ahead.
         batch_size: images in a forward pass, where the task has images of one size.
+        what: what `progress` calls this work.
         progress: called with how many images are done, of how many.
     """
     task, done = find_task(manifest.task), 0
@@ -114,7 +114,7 @@ def judge(
                 _add(heard, [next(of_model) for of_model in answers], labelled[1])
         done += len(batch)
         yield heard
-        progress(done, len(inputs))
+        progress(what, done, len(inputs))
 
 
 def _add(heard: Heard, answers: Sequence[Said | ImageError], target: Any) -> None:

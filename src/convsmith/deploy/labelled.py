@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,11 +114,3 @@ def balanced_order(targets: NDArray[np.int64], seed: int) -> list[int]:
 def metric_of(manifest: Manifest) -> str:
     """The metric that judges a bundle's model, see `judging_metric`."""
     return judging_metric(find_task(manifest.task), manifest.recipe)
-
-
-Progress = Callable[[str, int, int], None]
-"""Is told what is done, how much of it, and how much it is in all."""
-
-
-def no_progress(_what: str, _done: int, _total: int) -> None:
-    """Report to nothing."""

@@ -15,14 +15,7 @@ from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite
 from convsmith.deploy.certainty import Interval, score_of_chance
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
 from convsmith.deploy.judging import Labelled
-from convsmith.deploy.labelled import (
-    LabelledImages,
-    Progress,
-    balanced_order,
-    metric_of,
-    no_progress,
-    open_labelled,
-)
+from convsmith.deploy.labelled import LabelledImages, balanced_order, metric_of, open_labelled
 from convsmith.deploy.onnx_description import described
 from convsmith.deploy.out import check_out
 from convsmith.deploy.qdq import Graph, is_int8
@@ -32,6 +25,7 @@ from convsmith.deploy.trial import Verdict, compare, run_all
 from convsmith.errors import ConvsmithError, counted
 from convsmith.machine import available_cores
 from convsmith.processor import Target, check_target, instructions
+from convsmith.progress import ProgressCallback, no_progress
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +124,7 @@ def quantize_bundle(
     max_drop: float = 0.1,
     images: int = 512,
     seed: int = 0,
-    progress: Progress = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> Quantization:
     """Make an INT8 bundle of a float one, and measure both on the validation images.
 
@@ -239,7 +233,7 @@ def measure(
     int8: bytes,
     val: LabelledImages,
     *,
-    progress: Progress,
+    progress: ProgressCallback,
     target: Target | None,
 ) -> Quantization:
     """Judge the float and the INT8 model by the same images, and time them together.

@@ -6,7 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import onnx
@@ -16,11 +16,12 @@ from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import Infer
 from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.judging import InMemory, Labelled, judge
-from convsmith.deploy.labelled import LabelledImages, Progress
+from convsmith.deploy.labelled import LabelledImages
 from convsmith.deploy.qdq import Graph, Range, insert_qdq, place
 from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
 from convsmith.errors import ConvsmithError, counted
 from convsmith.processor import Target, largest_weight, native_target
+from convsmith.progress import ProgressCallback, no_progress
 
 _SENSITIVITY_PIXELS = 8 * 224 * 224  # by which the layers are ranked; one after another, so few
 _CALIBRATION_BATCH = 8  # the values of many tensors are alive at a time
@@ -71,7 +72,7 @@ def quantize_static(
     calibration: LabelledImages,
     held_out: Sequence[Labelled],
     max_drop: float,
-    progress: Progress,
+    progress: ProgressCallback,
     *,
     target: Target | None = None,
 ) -> Int8:
@@ -97,8 +98,8 @@ def quantize_static(
     def feed(infer: Infer) -> None:
         nonlocal calls, calibrated
         calls, calibrated = calls + 1, 0
-        tell = partial(progress, f"calibrate, pass {calls} of 2")
-        for heard in judge(manifest, [infer], calibration, _CALIBRATION_BATCH, tell):
+        what = f"calibrate, pass {calls} of 2"
+        for heard in judge(manifest, [infer], calibration, _CALIBRATION_BATCH, what=what, progress=progress):
             heard.require_answers()
             calibrated += len(heard.targets)
 
@@ -139,7 +140,7 @@ class _Search:
     held_out: Sequence[Labelled]
     exact: Outcome
     max_drop: float
-    progress: Progress
+    progress: ProgressCallback
 
     @cached_property
     def layers(self) -> list[str]:
@@ -188,15 +189,12 @@ class _Search:
         _, height, width = self.held_out[0][0].shape
         some = InMemory(self.held_out[: max(2, _SENSITIVITY_PIXELS // (height * width))])
 
-        def silent(_what: str, _done: int, _total: int) -> None:
-            return
-
-        exact = run_all(self.manifest, self.graph.model.SerializeToString(), some, silent, "")
+        exact = run_all(self.manifest, self.graph.model.SerializeToString(), some, no_progress, "")
         found = {}
         for number, name in enumerate(self.layers):
             others = [layer for layer in self.layers if layer != name]
             model = insert_qdq(self.graph, place(self.graph, others), self.ranges, self.largest)
-            found[name] = compare(self.manifest, exact, run_all(self.manifest, model, some, silent, "")).snr_db
+            found[name] = compare(self.manifest, exact, run_all(self.manifest, model, some, no_progress, "")).snr_db
             self.progress("how much each layer suffers", number + 1, len(self.layers))
         return found
 

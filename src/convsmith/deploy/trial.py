@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.bundle.task import Results, find_task
 from convsmith.deploy.certainty import GROUPS, Interval, drop_interval, merged
 from convsmith.deploy.judging import Inputs, judge
-from convsmith.deploy.labelled import Progress, metric_of
+from convsmith.deploy.labelled import metric_of
 from convsmith.deploy.parity import Parity
 from convsmith.errors import ConvsmithError
+from convsmith.progress import ProgressCallback
 
 _STRIDE = 8  # of a map, each eighth row and column is compared
 _KEPT = 1 << 26  # logits that are compared, 256 MiB; those of further images only count in the metrics
@@ -70,7 +71,7 @@ class Verdict:
     interval: Interval | None = None
 
 
-def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progress, what: str) -> Outcome:
+def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: ProgressCallback, what: str) -> Outcome:
     """Ask a model about images.
 
     Args:
@@ -78,7 +79,7 @@ def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progre
         content: an ONNX model.
         images: at least one.
         progress: called with how many are done.
-        what: the name of this work that it is called with.
+        what: what that is called.
 
     Raises:
         ConvsmithError: not one image can be read, or the model gives no answer for one that can.
@@ -98,7 +99,7 @@ def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progre
     groups = [task.new_results(len(manifest.labels)) for _ in range(GROUPS)]
     decisions: list[NDArray[Any]] = []
     progress(what, 0, len(images))
-    for heard in judge(manifest, [run], images, progress=partial(progress, what)):
+    for heard in judge(manifest, [run], images, what=what, progress=progress):
         heard.require_answers()
         (said,) = heard.said
         for i in range(min(GROUPS, len(said))):

@@ -15,13 +15,14 @@ from convsmith.bundle.format import bundle_folder, read_manifest, read_model
 from convsmith.complaints import first_problem
 from convsmith.data.classes import require_classes
 from convsmith.data.open_data import data_of_recipe
-from convsmith.deploy.labelled import Progress, metric_of, no_progress, open_labelled
+from convsmith.deploy.labelled import metric_of, open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Form, form_of, quantize_bundle
 from convsmith.deploy.speed import BATCH, first_input, measure_speed
 from convsmith.deploy.trial import run_all
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
+from convsmith.progress import ProgressCallback, no_progress
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
 from convsmith.training.run import Run
@@ -72,7 +73,7 @@ def distil(
     overrides: Sequence[str] = (),
     *,
     max_drop: float = 0.1,
-    progress: Progress = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> Distilled:
     """Train a student, make its INT8 form, and measure both beside the teacher on the validation images.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,11 @@ from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.complaints import first_problem
 from convsmith.deploy.format import Exportable, Files, export_files, find_format, open_files
-from convsmith.deploy.judging import no_progress
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
 from convsmith.processor import instructions
+from convsmith.progress import ProgressCallback, no_progress
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size, Window
 
@@ -45,7 +44,7 @@ def export(
     opset: int | None = None,
     size: Size | None = None,
     images: int | None = None,
-    progress: Callable[[int, int], None] = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Export a trained model, prove the artefact in its own runtime on real images, and write it.
 

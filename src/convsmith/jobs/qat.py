@@ -10,12 +10,13 @@ from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import read_manifest, read_model, rewrite_bundle
 from convsmith.data.classes import require_classes
 from convsmith.data.open_data import data_of_recipe
-from convsmith.deploy.labelled import Progress, no_progress, open_labelled
+from convsmith.deploy.labelled import open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import Quantization, measure, read_float
 from convsmith.deploy.static_int8 import FloatLayer
 from convsmith.errors import ConvsmithError
 from convsmith.processor import Target
+from convsmith.progress import ProgressCallback, no_progress
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import beside
@@ -34,7 +35,7 @@ def quantize_by_training(
     overrides: Sequence[str] = (),
     *,
     target: Target | None = None,
-    progress: Progress = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> Quantization:
     """Train a run's model on with rounding, make an INT8 bundle of it, and measure that beside the float one.
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.bundle.format import bundle_folder
-from convsmith.deploy.labelled import Progress, no_progress
 from convsmith.deploy.quantize import Method, Quantization, quantize_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.processor import Target
+from convsmith.progress import ProgressCallback, no_progress
 
 
 def quantize(
@@ -24,7 +24,7 @@ def quantize(
     max_drop: float | None = None,
     images: int | None = None,
     seed: int | None = None,
-    progress: Progress = no_progress,
+    progress: ProgressCallback = no_progress,
 ) -> Quantization:
     """Make an INT8 bundle of a float one, and measure both on the validation images.
 

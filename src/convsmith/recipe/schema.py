@@ -105,7 +105,7 @@ class Data(Section):
     )
 
 
-class Batch(Section):
+class BatchRule(Section):
     """The effective batch: how many samples one optimizer step learns from, on any hardware."""
 
     size: Count = Field(description="Samples per optimizer step = nodes x devices x per_device x accumulation.")
@@ -162,7 +162,7 @@ class Recipe(Section):
             "for segmentation, the `whole` image.",
         ),
     ]
-    batch: Batch
+    batch: BatchRule
     optimizer: Optimizer
     schedule: Schedule
     loss: Loss = CrossEntropy()

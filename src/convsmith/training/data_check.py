@@ -12,7 +12,7 @@ from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, m
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
 from convsmith.data.index import printable
 from convsmith.data.look import Looks
-from convsmith.data.record import Record
+from convsmith.data.record import LookRecord
 from convsmith.data.sampler import used_samples
 from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.world import World
@@ -49,22 +49,25 @@ def check_data(
     """
     decode = decodes(dataset.train, dataset.val)
     rules = f"{decode} {max_pixels()} {len(dataset.classes)} {recipe.data.masks}"
-    record = Record(bad_files.list_file.with_name("data_check.npz"), rules)
+    record = LookRecord(bad_files.list_file.with_name("data_check.npz"), rules)
     before = broadcast(world, record.read())
     looks: dict[Split, Looks] = {}
     for split, samples in splits(dataset).items():
         seen = sum(len(part.rows) for part in looks.values())
 
-        def tell(done: int, _: int, seen: int = seen, samples: Samples = samples) -> bool:
+        def tell(what: str, done: int, _: int | None, seen: int = seen, samples: Samples = samples) -> None:
             for watcher in watchers:
-                done_by_all = seen + min(done * world.size, len(samples))
-                watcher.progress("check", done_by_all, num_samples(dataset))
-            return not poll.asked
+                watcher.progress(what, seen + min(done * world.size, len(samples)), num_samples(dataset))
 
         begin, end = (len(samples) * share // world.size for share in (world.rank, world.rank + 1))
         known = joined(before, *looks.values())
         own = look(
-            samples.select(np.arange(begin, end)), decode, known, tell, max(1, available_cores() // world.local_size)
+            samples.select(np.arange(begin, end)),
+            decode,
+            known,
+            max(1, available_cores() // world.local_size),
+            progress=tell,
+            stopping=lambda: poll.asked,
         )
         looks[split] = joined(*gather(world, own))
         if poll.now():

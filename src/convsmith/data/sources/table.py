@@ -21,7 +21,7 @@ from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index, printable
 from convsmith.data.layout import quoted
 from convsmith.data.mask_contents import refuse_ignored_class
-from convsmith.data.mask_data import Parts, class_values, make_mask_data
+from convsmith.data.mask_data import MaskedPart, class_values, make_mask_data
 from convsmith.data.source import Opener, Source
 from convsmith.data.split import hold_out
 from convsmith.data.table_rows import ENDINGS, cell_of, find_column, read_rows, require_column
@@ -194,7 +194,7 @@ def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSe
     table, masks = _read_masks(path, section)
     parts, notes = table.parts(np.zeros(len(table.images), np.int64), val_fraction)
     keys = section.masks or Masks()
-    pairs: dict[Split, Parts] = {it: (table.images.select(rows), masks.select(rows)) for it, rows in parts.items()}
+    pairs: dict[Split, MaskedPart] = {it: (table.images.select(rows), masks.select(rows)) for it, rows in parts.items()}
     dataset = make_mask_data(path.absolute().parent, keys, pairs, notes)
     refuse_ignored_class(keys, class_values(keys, len(dataset.classes)), dataset.train.masks)
     return dataset
@@ -203,7 +203,7 @@ def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSe
 def _labelled_masks(path: Path, section: Data, classes: Sequence[str]) -> Samples:
     table, masks = _read_masks(path, section)
     rows = table.judged()
-    pairs: dict[Split, Parts] = {"train": (table.images.select(rows), masks.select(rows))}
+    pairs: dict[Split, MaskedPart] = {"train": (table.images.select(rows), masks.select(rows))}
     pairs["val"] = pairs["train"]
     dataset = make_mask_data(path.absolute().parent, section.masks or Masks(), pairs, ())
     require_classes(path, dataset.classes, classes)

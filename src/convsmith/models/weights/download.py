@@ -13,17 +13,17 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from convsmith.errors import ConvsmithError
 from convsmith.models.weights.patience import Patience, TooLate
+from convsmith.progress import ProgressCallback, no_progress
 from convsmith.storage import sha256_of
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are here, and those of the whole file where the server says."""
-
+_Tell = Callable[[int, int | None], None]  # a ProgressCallback that has the name of the file
 _CHUNK = 1 << 18
 _MAX_BYTES = 8 << 30
 _TIMEOUT = 30.0
@@ -58,7 +58,7 @@ def download(
     url: str,
     file: Path,
     sha256: str | None,
-    progress: Progress | None = None,
+    progress: ProgressCallback = no_progress,
     *,
     timeout: float = _TIMEOUT,
     within: float | None = None,
@@ -76,7 +76,7 @@ def download(
         sha256: the file's SHA-256, or the first digits of it; None where none is published: then it has to be a torch
             checkpoint of the length that the server announced, whose archive's own checksums hold, or, of before torch
             1.6, that can be read to its end.
-        progress: told how far it is.
+        progress: called with the file's name, the bytes that are here, and those of the whole file if the server says.
         timeout: seconds for which the server may be silent.
         within: seconds that all may take, waits and further tries included; None: as long as it gets on.
         max_bytes: a file larger than this is refused.
@@ -94,7 +94,7 @@ def download(
         with _only_one(file.with_name(f"{file.name}.lock"), patience):
             if file.is_file():
                 return file
-            _fetch(url, part, sha256, progress or _ignore, patience, max_bytes)
+            _fetch(url, part, sha256, partial(progress, file.name), patience, max_bytes)
             part.replace(file)
     except TooLate as error:
         raise _failed(url, file, f"it was not all here within {within:g} seconds", part) from error
@@ -121,13 +121,13 @@ class _BadContent(Exception):
     """What the server sent is not what was asked for."""
 
 
-def _fetch(url: str, part: Path, sha256: str | None, progress: Progress, patience: Patience, max_bytes: int) -> None:
+def _fetch(url: str, part: Path, sha256: str | None, tell: _Tell, patience: Patience, max_bytes: int) -> None:
     """Complete `part`, or raise; a part that cannot become the right file is removed."""
     resumed = _size(part) > 0
     if resumed and sha256 and _damage(part, sha256) is None:
         return
     try:
-        _receive(url, part, progress, patience, max_bytes)
+        _receive(url, part, tell, patience, max_bytes)
         reason = _damage(part, sha256)
     except urllib.error.HTTPError as error:
         if not (resumed and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
@@ -139,7 +139,7 @@ def _fetch(url: str, part: Path, sha256: str | None, progress: Progress, patienc
     if not resumed:
         raise _BadContent(reason)
     logger.warning("what was left of an earlier download does not belong to %s: starting over", url)
-    _fetch(url, part, sha256, progress, patience, max_bytes)
+    _fetch(url, part, sha256, tell, patience, max_bytes)
 
 
 def _damage(file: Path, sha256: str | None) -> str | None:
@@ -173,7 +173,7 @@ def _damage_of_pickle(file: Path) -> str | None:
     return None
 
 
-def _receive(url: str, part: Path, progress: Progress, patience: Patience, max_bytes: int) -> None:
+def _receive(url: str, part: Path, tell: _Tell, patience: Patience, max_bytes: int) -> None:
     """Append to `part` what it lacks; a server that knows no ranges sends the whole file again."""
     request = urllib.request.Request(url, headers={"User-Agent": "convsmith"})
     if start := _size(part):
@@ -189,14 +189,14 @@ def _receive(url: str, part: Path, progress: Progress, patience: Patience, max_b
             raise _BadContent(f"it has {total:,} bytes, more than the limit of {max_bytes:,}")
         with part.open("r+b" if start else "wb") as file:
             done = file.seek(start)
-            progress(done, total)
+            tell(done, total)
             for chunk in _chunks(response, patience):
                 done += len(chunk)
                 if done > max_bytes:
                     part.unlink()
                     raise _BadContent(f"it has more bytes than the limit of {max_bytes:,}")
                 file.write(chunk)
-                progress(done, total)
+                tell(done, total)
             file.flush()
             os.fsync(file.fileno())
     if total is not None and done < total:
@@ -245,7 +245,3 @@ def _failed(url: str, file: Path, reason: str, part: Path | None = None) -> Conv
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
-
-
-def _ignore(done: int, total: int | None) -> None:
-    pass

@@ -18,7 +18,8 @@ from pydantic import Field
 
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.models.weights.download import Progress, cache_folder, download, verified
+from convsmith.models.weights.download import cache_folder, download, verified
+from convsmith.progress import ProgressCallback
 from convsmith.spec import Count, Fraction, Positive, Preprocess, Section, Side
 
 logger = logging.getLogger(__name__)
@@ -85,11 +86,11 @@ class Weights(Section):
             )
         return read_and_preprocess(image, self.preprocessing, name)
 
-    def download(self, progress: Progress | None = None, within: float | None = None) -> Path:
+    def download(self, progress: ProgressCallback | None = None, within: float | None = None) -> Path:
         """Fetch the file unless it is here already, and return its path.
 
         Args:
-            progress: told the bytes that are here and those of the whole file; None shows a bar on a terminal.
+            progress: called with the bytes that are here and those of the whole file; None shows a bar on a terminal.
             within: seconds that all may take, waits and further tries included; None: as long as it gets on.
 
         Raises:
@@ -184,7 +185,7 @@ def _served_by(model: str) -> list[str]:
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Progress]:
+def _bar(name: str) -> Iterator[ProgressCallback]:
     from rich import progress as rich_progress
     from rich.console import Console
 
@@ -198,4 +199,4 @@ def _bar(name: str) -> Iterator[Progress]:
     )
     with rich_progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda _, done, total: bar.update(task, completed=done, total=total)
