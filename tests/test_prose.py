@@ -13,6 +13,7 @@ AVOIDED = {
     "a sentence that begins with Of": re.compile(
         r'(?:^|[.:!?]["\')]?\s+|"""|# |^\s*- |\| )Of (?!course)', re.MULTILINE
     ),
+    "a docstring that begins with What": re.compile(r'"""What\b'),
     "shall": re.compile(r"\bshall\b"),
     "whom": re.compile(r"\bwhom\b"),
     "nobody": re.compile(r"\b[Nn]obody\b"),
@@ -42,6 +43,7 @@ def test_no_text_has_the_habit(habit: str) -> None:
     [
         ("a sentence that begins with Of", '"""Of the whole tensor."""'),
         ("a sentence that begins with Of", "It is read once. Of two files the later counts."),
+        ("a docstring that begins with What", '"""What one step left."""'),
         ("shall", "it shall leave nothing"),
         ("whom", "whom an image is mixed with"),
         ("nobody", "so that nobody waits"),

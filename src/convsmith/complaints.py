@@ -1,4 +1,4 @@
-"""What pydantic objects to, in the words of who wrote the value."""
+"""Complaints of pydantic, in the words of who wrote the value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _KINDS = {
 
 
 def expected(error: Mapping[str, Any]) -> str:
-    """What would be right in place of one error's value, as a noun."""
+    """The kind of value that would be right in place of one error's, as a noun."""
     match error["type"], error.get("ctx", {}):
         case "literal_error", {"expected": words}:
             return either([word.strip("'") for word in re.split(", | or ", words)])

@@ -22,7 +22,7 @@ class ConvsmithError(Exception):
     """
 
     exit_code = 2
-    """What the command line exits with."""
+    """Exit code of the command line."""
 
     def __init__(self, what: str, why: str = "", fix: str = "") -> None:
         super().__init__(what, why, fix)
@@ -57,7 +57,7 @@ def of_system(error: OSError, what: str = "") -> ConvsmithError:
 
 
 def remedy(error: OSError) -> str:
-    """What helps against an error of the system."""
+    """The remedy against an error of the system."""
     return _REMEDIES.get(error.errno or 0, "")
 
 
@@ -109,13 +109,13 @@ PUBLISHED = False
 
 
 def install_command(extra: str = "") -> str:
-    """What installs convsmith with an extra, such as `pip install '.[serve]'`."""
+    """The command that installs convsmith with an extra, such as `pip install '.[serve]'`."""
     name = f"[{extra}]" if extra else ""
     return f"pip install 'convsmith{name}'" if PUBLISHED else f"pip install '.{name}'"
 
 
 def upgrade_command(version: str = "") -> str:
-    """What installs that version of convsmith or a later one; without a version, the newest."""
+    """The command that installs that version of convsmith or a later one; without a version, the newest."""
     wanted = f">={version}" if version else ""
     return f"pip install --upgrade 'convsmith{wanted}'" if PUBLISHED else "git pull && pip install ."
 

@@ -1,4 +1,4 @@
-"""What of this machine a process may use."""
+"""The part of this machine that a process may use."""
 
 from __future__ import annotations
 

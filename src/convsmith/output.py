@@ -120,7 +120,7 @@ def open_closed_streams() -> None:
 
 
 def _kept(name: Name) -> _Unhindered | None:
-    """What the stream goes to where it may be lost."""
+    """The file descriptor that the stream goes to where it may be lost."""
     stream = getattr(sys, name)
     kept = stream.buffer if isinstance(stream, io.TextIOWrapper) else None
     return kept if isinstance(kept, _Unhindered) else None

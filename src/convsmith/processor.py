@@ -26,7 +26,7 @@ def largest_weight(target: Target) -> int:
 
 @cache
 def instructions() -> str:
-    """What multiplies bytes here: `avx512-vnni`, `avx-vnni`, `avx2`, `sse`, `neon-dot`, `neon`, or the machine's name.
+    """Instructions that multiply bytes: `avx512-vnni`, `avx-vnni`, `avx2`, `sse`, `neon-dot`, `neon`, or the machine.
 
     Numpy asks the processor itself, on every system; what it does not ask for, AVX-VNNI, Linux tells.
     """
@@ -60,7 +60,7 @@ def check_target(target: Target) -> None:
 
 
 def _numpy_features() -> set[str]:
-    """What numpy has found the processor to have, by its names; nothing where it does not tell."""
+    """Features of the processor that numpy has found, by its names; empty where it does not tell."""
     try:
         found = getattr(import_module("numpy._core._multiarray_umath"), "__cpu_features__", {})
     except ImportError:

@@ -15,7 +15,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a random number is for. Values are part of every result: add, never renumber."""
+    """The use of a random number. Values are part of every result: add, never renumber."""
 
     ORDER = 1  # (seed, epoch): the order of the samples in an epoch
     AUGMENT = 2  # (seed, epoch, position): the augmentation of one sample

@@ -37,7 +37,7 @@ _FEWEST = 10
 
 @dataclass(frozen=True)
 class Timing:
-    """What one stage of one bundle takes; milliseconds of a batch.
+    """Times of one stage of one bundle, in milliseconds of a batch.
 
     Attributes:
         bundle: its folder.
@@ -64,7 +64,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was measured, and how.
+    """Measurements of several bundles on this machine.
 
     Attributes:
         threads: of each runtime; decoding and preprocessing take one.

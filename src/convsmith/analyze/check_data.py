@@ -1,4 +1,4 @@
-"""What can be known of a data set before a training: the same look that a training takes."""
+"""Facts about a data set before a training: the same look that a training takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from convsmith.recipe.schema import Recipe
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What there is to say about a data set.
+    """Findings about a data set.
 
     Attributes:
         classes: their names.

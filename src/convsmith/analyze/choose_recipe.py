@@ -102,7 +102,7 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
 
 
 def _smaller_batches(total: int) -> list[str]:
-    """What to change in `resnet18-folder`, whose rate goes with its batch, so that few images give enough steps."""
+    """Changes to `resnet18-folder`, whose rate goes with its batch, so that few images give enough steps."""
     if total < VERY_FEW_IMAGES:
         return ["batch.size=16", "optimizer.lr=0.0125", "schedule.epochs=120"]
     return ["batch.size=32", "optimizer.lr=0.025"]
@@ -167,7 +167,7 @@ def _sizes(root: Path, samples: Samples) -> NDArray[np.int64]:
 
 
 def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
-    """What to say of a folder's masks, as `key=value` words; None where it holds none.
+    """Overrides that describe a folder's masks, as `key=value` words; None where it holds none.
 
     Raises:
         ConvsmithError: there may be masks, but it is not certain where.

@@ -35,7 +35,7 @@ MIN_STEPS = 20
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test measured; rates are values of `optimizer.lr`.
+    """Measurements of a range test; rates are values of `optimizer.lr`.
 
     Attributes:
         lr: the rate of each step that was taken.

@@ -59,7 +59,7 @@ class TimeShare:
 
 @dataclass(frozen=True)
 class StepProfile:
-    """What the steps of a training took; times are seconds of a step.
+    """Times of the steps of a training, in seconds of a step.
 
     Attributes:
         device: `cpu` or `cuda`.
@@ -92,7 +92,7 @@ class StepProfile:
 
     @property
     def sentence(self) -> str:
-        """What bounds the step."""
+        """The bound of the step, in words."""
         what = {
             "data": "Loading of data bounds the step: the training waits for images for",
             "host": "The host bounds the step: Python and the launching of operators take",
@@ -195,7 +195,7 @@ def profile_training(
 
 
 def what_bounds(device: float, data: float, host: float) -> Bound:
-    """What takes the largest part of a step."""
+    """The largest part of a step."""
     parts: dict[Bound, float] = {"device": device, "data": data, "host": host}
     return max(parts, key=lambda name: parts[name])
 

@@ -1,4 +1,4 @@
-"""What the events of torch.profiler say of operators and modules.
+"""Times of operators and modules, from the events of torch.profiler.
 
 A module's forward pass is what runs inside its span. Its backward pass is known by autograd's sequence numbers: an
 operator of the forward pass and the node that it makes for the backward pass have the same.

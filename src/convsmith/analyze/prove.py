@@ -96,7 +96,7 @@ class _Listening:
 
 
 def _samples(manifest: Manifest, data: Path) -> tuple[Samples, bool]:
-    """What to look at, and whether it has labels: a folder that holds nothing but images has none."""
+    """The samples to look at, and whether they have labels: a folder that holds nothing but images has none."""
     listing = Listing() if is_known(data) else list_folder(data)
     if listing.images and not listing.folders:
         builder = IndexBuilder(data.absolute())

@@ -1,4 +1,4 @@
-"""What an image costs to be decoded, told from its header, and what a server spends on one that anybody sends."""
+"""The cost of decoding an image, read off its header, and how much a server spends on one that anybody sends."""
 
 from __future__ import annotations
 

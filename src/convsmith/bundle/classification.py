@@ -1,4 +1,4 @@
-"""What a classifier says about one image."""
+"""The answer of a classifier to one image."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Classification:
         if not np.isfinite(logits).all():
             raise NoAnswer.of_logits(name)
         self.logits = logits.copy()  # one of a batch would keep all of it in memory
-        """What the model gave, [K]."""
+        """The logits as the model gave them, [K]."""
         powers = np.exp(logits.astype(np.float64) - logits.max())
         self.probabilities: NDArray[np.float64] = powers / powers.sum()
         """Softmax of the logits, [K]; they sum to 1."""

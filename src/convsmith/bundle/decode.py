@@ -298,7 +298,7 @@ def _image_errors(name: str) -> Iterator[None]:
 
 @contextmanager
 def file_errors(path: Path | str) -> Iterator[None]:
-    """What the file system refuses becomes an `ImageError`."""
+    """Raise an `ImageError` in place of an error of the file system."""
     try:
         yield
     except (OSError, ValueError) as error:

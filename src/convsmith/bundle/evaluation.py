@@ -1,4 +1,4 @@
-"""What a bundle gets right on labelled images, whatever its task."""
+"""Figures of how much a bundle gets right on labelled images, whatever its task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a bundle gets right.
+    """Figures of how much a bundle gets right.
 
     Attributes:
         images: number of images that were judged.

@@ -37,7 +37,7 @@ _PLAIN_NAME = re.compile(r"([0-9]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")  # in a Trito
 
 
 class FileRecord(Section):
-    """What a file of the bundle must be."""
+    """Digest and size that a file of the bundle must have."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(ge=0)]
@@ -94,7 +94,7 @@ class Manifest(Section):
 
 
 class DamagedBundle(ConvsmithError):
-    """What is there is not a bundle as it was written."""
+    """A folder that is not a bundle as it was written."""
 
 
 def bundle_folder(place: Path) -> Path:

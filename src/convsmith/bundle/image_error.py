@@ -1,4 +1,4 @@
-"""What is raised for an image that gets no answer."""
+"""Errors of an image that gets no answer."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ PATHS = "paths"
 
 
 class ImageModel:
-    """What `mlflow.pyfunc.load_model` wraps.
+    """The model that `mlflow.pyfunc.load_model` wraps.
 
     Args:
         bundle: what predicts.

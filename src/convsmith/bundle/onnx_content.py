@@ -1,4 +1,4 @@
-"""What an ONNX file would do besides compute, told from its bytes: read other files, or repeat itself without an end.
+"""Operations of an ONNX file besides computing, found in its bytes: to read other files, or to repeat without an end.
 
 Whoever made a bundle may be a stranger, and onnxruntime both reads the files that a model names and runs its loops for
 as long as they say. The file is walked as protobuf, without the package `onnx`, and tensors are passed over.

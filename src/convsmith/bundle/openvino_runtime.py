@@ -94,5 +94,5 @@ def _ports(ports: Any, wanted: str) -> list[tuple[str, str]]:
 
 
 def _last_line(error: Exception) -> str:
-    """What happened; the lines before it say where in OpenVINO's code."""
+    """The cause in an error of OpenVINO; the lines before it say where in OpenVINO's code."""
     return str(error).strip().split("\n")[-1]

@@ -88,7 +88,7 @@ class Bundle:
         return read_and_preprocess(image, self.manifest.preprocess, name)
 
     def predict(self, image: ImageSource, name: str = "image") -> Any:
-        """What is on one image: a `Classification`, or a `Segmentation`, by the bundle's task.
+        """Answer one image: a `Classification`, or a `Segmentation`, by the bundle's task.
 
         Args:
             image: a path, the bytes of an image file, a file open for reading bytes, a Pillow image, or RGB pixels
@@ -125,7 +125,7 @@ class Bundle:
     def read_and_predict(
         self, images: Iterable[ImageSource], batch_size: int = 32
     ) -> Iterator[tuple[Any, NDArray[np.uint8] | ImageError]]:
-        """What `predict_many` yields, and beside it what `preprocess` returned or raised."""
+        """Yield the answers of `predict_many`, and beside each what `preprocess` returned or raised."""
         if is_one_image(images) or not isinstance(images, Iterable):
             raise ConvsmithError(
                 "predict_many takes several images",

@@ -58,7 +58,7 @@ def is_one_image(value: object) -> bool:
 
 
 def name_of(image: object, otherwise: str) -> str:
-    """What errors call an image: its path, if it is or knows one."""
+    """The name of an image in errors: its path, if it is or knows one."""
     if isinstance(image, str | os.PathLike):
         return os.fspath(image)
     known = getattr(image, "name", None)  # of a file; a number where it was opened by one

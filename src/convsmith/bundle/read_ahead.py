@@ -16,7 +16,7 @@ _MAX_THREADS = 4
 
 
 def read_ahead(read: Callable[[Item], Read], items: Iterable[Item], batch_size: int) -> Iterator[list[Read]]:
-    """What `read` gives for each item, in order, in batches.
+    """The results of `read` for each item, in order, in batches.
 
     A few threads read up to two batches ahead, so memory does not grow with the number of items.
     """

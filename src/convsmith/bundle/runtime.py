@@ -1,4 +1,4 @@
-"""What runs a model, and onnxruntime as one such, on a stated number of threads."""
+"""Runtimes of models, and onnxruntime as one such, on a stated number of threads."""
 
 from __future__ import annotations
 

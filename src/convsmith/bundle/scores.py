@@ -23,7 +23,7 @@ _MAX_LOGIT = 80.0  # exp(88.8) is infinite in float32, and sums of many windows 
 
 @dataclass(frozen=True)
 class Looks:
-    """What all looks at an image have in common.
+    """Settings that all looks at an image have in common.
 
     Attributes:
         planes: the image, uint8 or float32 [3, H, W].
@@ -139,7 +139,7 @@ def resized(planes: NDArray[Any], size: Size, rows: slice) -> NDArray[Any]:
 
 
 def padded(seen: NDArray[Any], window: Window | None, padding: NDArray[Any]) -> NDArray[Any]:
-    """What is seen [3, h, w], of the window's size where that is filled up at the right and lower border."""
+    """A look [3, h, w], of the window's size where that is filled up at the right and lower border."""
     height, width = seen.shape[1:]
     if window is None or window.border != "pad" or (height, width) == window.size:
         return seen

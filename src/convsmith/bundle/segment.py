@@ -23,7 +23,7 @@ from convsmith.bundle.scores import Looks, Powers, Size, padded, resized, spans
 from convsmith.spec import WholeImage, Window
 
 MAX_PASS_PIXELS = 4096 * 4096
-"""What a model may look at in one go: its features cost far more memory than the image does."""
+"""Pixels that a model may look at in one go: its features cost far more memory than the image does."""
 MAX_SCORES = 2**29
 """Classes times pixels that are held of all looks without windows together, and as many of those by windows: 2 GiB."""
 
@@ -110,7 +110,7 @@ def scored_parts(
 
 
 def first_look(image: NDArray[np.uint8], spec: WholeImage, num_classes: int, name: str = "image") -> NDArray[np.uint8]:
-    """What the model sees first when an image [H, W, 3] is segmented, [3, h, w]: resized, and through a window.
+    """The first look of the model when an image [H, W, 3] is segmented, [3, h, w]: resized, and through a window.
 
     Raises:
         ImageTooLarge: as in `segment`.

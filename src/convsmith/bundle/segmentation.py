@@ -1,4 +1,4 @@
-"""What a semantic segmentation says about one image."""
+"""The answer of a semantic segmentation to one image."""
 
 from __future__ import annotations
 

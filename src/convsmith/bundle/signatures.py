@@ -34,7 +34,7 @@ _HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def kind_of(head: bytes) -> str | None:
-    """What a file is by its first 160 bytes: `HEIF`, `AVIF`, another kind in words, None where that is not known."""
+    """The kind of a file by its first 160 bytes: `HEIF`, `AVIF`, another one in words, None where it is not known."""
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         return "HEIF" if brand in _HEIF and b"avif" not in head[:64] else "AVIF" if b"avi" in head[8:64] else "video"

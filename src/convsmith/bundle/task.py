@@ -1,4 +1,4 @@
-"""What differs between tasks once a model is trained. A task is one file of `tasks/` that has a `TASK`.
+"""The deployed half of a task: all that depends on the task once a model is trained. One file of `tasks/` has a `TASK`.
 
 Its name is that of the file; nothing else lists it. How it is trained says the file of the same name in
 `convsmith.tasks`.
@@ -21,14 +21,14 @@ from convsmith.bundle.runtime import Infer
 from convsmith.spec import Preprocessing, Size
 
 Said = NDArray[Any]
-"""What a model says of one image, as its task counts it: logits `[K]`, or the classes of its pixels `[H, W]`."""
+"""A model's output for one image, as its task counts it: logits `[K]`, or the classes of its pixels `[H, W]`."""
 
 Colours = Sequence[tuple[int, int, int]]
 """Red, green and blue of each class, 0 to 255."""
 
 
 class Answer(Protocol):
-    """What `Bundle.predict` returns; each task has an own type."""
+    """The result of `Bundle.predict`; each task has an own type."""
 
     def to_dict(self) -> dict[str, Any]:
         """The answer, ready for JSON."""
@@ -101,7 +101,7 @@ class Task(Protocol):
     """Whether `entries` are printed on a line each, below a header; else all of an image are on one line."""
 
     csv_columns: tuple[str, ...]
-    """What `csv_rows` holds."""
+    """Titles of the columns of `csv_rows`."""
 
     def check(self, spec: Preprocessing, num_classes: int) -> None:
         """Raise a ValueError unless images may be looked at so."""
@@ -110,7 +110,7 @@ class Task(Protocol):
         """Raise the ImageError, which names it, that a preprocessed image [3, H, W] would get for its size."""
 
     def first_input(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> NDArray[np.uint8]:
-        """What the model sees first of a preprocessed image [3, H, W], uint8 [3, h, w]; an ImageError as above."""
+        """The model's first input, uint8 [3, h, w], of a preprocessed image [3, H, W]; an ImageError as above."""
 
     def logits_shape(self, num_classes: int, size: Size) -> tuple[int, ...]:
         """The shape of the logits of one image of that height and width."""
@@ -123,7 +123,7 @@ class Task(Protocol):
         spec: Preprocessing,
         num_classes: int,
     ) -> list[Said | ImageError]:
-        """What a model says of preprocessed images [3, H, W], or why it says nothing.
+        """Let a model answer preprocessed images [3, H, W]; an error stands for an image without an answer.
 
         Args:
             infer: the model.
@@ -137,7 +137,7 @@ class Task(Protocol):
         """The `Answer` that a user gets."""
 
     def decisions(self, said: Said) -> NDArray[Any]:
-        """What two forms of a model are said to agree in: some numbers for each image."""
+        """Some numbers for each image, in which two forms of a model are said to agree."""
 
     def new_results(self, num_classes: int, *, boundary: bool = False) -> Results:
         """An empty collection.
@@ -151,7 +151,7 @@ class Task(Protocol):
         """
 
     def figures(self, results: Results) -> dict[str, float | None]:
-        """What an `Evaluation` says over all images, in this order; None for what was not asked for."""
+        """The figures of an `Evaluation` over all images, in this order; None for one that was not asked for."""
 
     def tabulate(self, evaluation: Evaluation) -> Table:
         """How an evaluation is printed."""
@@ -160,7 +160,7 @@ class Task(Protocol):
         """All of an answer; classes that are listed may be cut to the `top` ones."""
 
     def summary(self, answer: Any, top: int | None = None) -> dict[str, Any]:
-        """What fits a line of JSON Lines, likewise."""
+        """As much of an answer as fits a line of JSON Lines, likewise."""
 
     def entries(self, answer: Any, top: int | None = None) -> list[tuple[str, str]]:
         """A share in words and a label for each class that is printed, likewise."""

@@ -1,4 +1,4 @@
-"""What the tags of a TIFF say of its bands, and where its pixels are another picture than the one that is meant."""
+"""Bands of a TIFF by its tags, and TIFFs whose pixels are another picture than the one that is meant."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Problem(NamedTuple):
 
 
 def problem_of(tags: Mapping[int, Any]) -> Problem | None:
-    """What makes another picture of a TIFF that Pillow reads, as far as its tags tell."""
+    """The reason why a TIFF that Pillow reads becomes another picture, as far as its tags tell."""
     bits, kind, bands = _layout(tags)
     grey = tags.get(ExifTags.Base.PhotometricInterpretation, 0) in _GREY
     if tags.get(ExifTags.Base.NewSubfileType, 0) & _PREVIEW:
@@ -75,7 +75,7 @@ def why_unknown(file: IO[bytes]) -> Problem:
 
 
 def note_of(image: Image.Image) -> str | None:
-    """What of a TIFF is left out, `MANY_PAGES` or `MORE_BANDS`."""
+    """The part of a TIFF that is left out, `MANY_PAGES` or `MORE_BANDS`."""
     tags: Mapping[int, Any] = image.tag_v2  # type: ignore[attr-defined]
     if tags.get(ExifTags.Base.PhotometricInterpretation) == _RGB and _undeclared(tags):
         return MORE_BANDS
@@ -88,7 +88,7 @@ def has_undeclared_band(image: Image.Image) -> bool:
 
 
 def problem_of_alpha(image: Image.Image, pixels: Image.Image) -> Problem | None:
-    """What is wrong with a last band that counts as transparency, perhaps only because tools write so by default.
+    """The problem of a last band that counts as transparency, perhaps only because tools write so by default.
 
     Real transparency is opaque for the most part, with soft edges; near-infrared hardly ever is.
 

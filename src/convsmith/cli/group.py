@@ -52,7 +52,7 @@ def _key_for(option: str, ctx: Any) -> str | None:
 
 
 def _value_after(option: str, given: list[str]) -> str:
-    """What was meant as the option's value; `true` for one that stands alone."""
+    """The value that was meant for the option; `true` for one that stands alone."""
     for word, following in zip(given, [*given[1:], "-"], strict=True):
         if word.startswith(f"{option}="):
             return word.partition("=")[2]

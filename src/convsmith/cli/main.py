@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _known(error: ConvsmithError | ImportError | MemoryError | OSError) -> ConvsmithError | None:
-    """What to tell of an error; None where it can only be a mistake of ours."""
+    """The error to show in place of a traceback; None where it can only be a mistake of ours."""
     if isinstance(error, ConvsmithError):
         return error
     if isinstance(error, ModuleNotFoundError):

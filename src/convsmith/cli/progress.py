@@ -1,4 +1,4 @@
-"""What is being done, and how much of it."""
+"""A bar, or lines, for the work under way and how much of it is done."""
 
 from __future__ import annotations
 

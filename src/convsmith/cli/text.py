@@ -10,7 +10,7 @@ _METRICS = {"top1": "top-1", "top5": "top-5", "miou": "mIoU"}
 
 
 def metric_name(metric: str) -> str:
-    """What a metric is called in sentences and tables: `top-1`, `balanced accuracy`."""
+    """The name of a metric in sentences and tables: `top-1`, `balanced accuracy`."""
     return _METRICS.get(metric, metric.replace("_", " "))
 
 

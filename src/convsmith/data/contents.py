@@ -34,7 +34,7 @@ class Content:
 
     @classmethod
     def of_file(cls, path: Path) -> Content:
-        """What a file holds."""
+        """The content of a file."""
         return cls(str(path), lambda: path.open("rb"))
 
     def read(self) -> bytes:
@@ -76,7 +76,7 @@ class Contents(Protocol):
 
     @property
     def key(self) -> tuple[NDArray[np.generic], ...]:
-        """What names them, wherever they lie: the same arrays, the same contents in the same order."""
+        """Arrays that name them, wherever they lie: the same arrays, the same contents in the same order."""
 
     @property
     def names(self) -> NDArray[np.uint64]:

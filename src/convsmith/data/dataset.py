@@ -38,7 +38,7 @@ class Samples(Protocol):
         """The class of each sample, int64 `[N]`; all 0 where samples have no single one."""
 
     def name(self, i: int) -> str:
-        """What messages call sample i, such as the path of its image."""
+        """The name of sample i in messages, such as the path of its image."""
 
     def contents(self, i: int) -> tuple[Content, ...]:
         """The image of sample i, and where it has one its mask."""
@@ -61,7 +61,7 @@ class Samples(Protocol):
         """
 
     def look(self, i: int, decode: bool) -> Seen:
-        """What sample i shows, or the ImageError that reading it would raise: all of it, or what headers tell."""
+        """Look at sample i, or raise the ImageError that reading it would: at all of it, or at its headers."""
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Samples:
         """The samples at `indices`, in that order."""
@@ -84,15 +84,15 @@ class DataSet(Protocol):
 
     @property
     def train(self) -> Samples:
-        """What is learned from."""
+        """The samples to learn from."""
 
     @property
     def val(self) -> Samples:
-        """What is judged by."""
+        """The samples to judge by."""
 
     @property
     def extra(self) -> Samples | None:
-        """What the second phase learns from; None: `train` again."""
+        """The samples that the second phase learns from; None: `train` again."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ class DataSet(Protocol):
         """How often each class is in the samples of `train` at `used`, int64 `[K]`: images, or pixels of masks."""
 
     def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:
-        """What a look at all samples tells before the first step: lines worth printing, and warnings.
+        """Facts that a look at all samples tells before the first step: lines worth printing, and warnings.
 
         Args:
             looks: at each split.

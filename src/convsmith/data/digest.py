@@ -1,4 +1,4 @@
-"""What names a data set: its files, classes and splits, and what is in the files, without reading all of it."""
+"""Digests of a data set: its files, classes and splits, and what is in the files, without reading all of it."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def _in_two_classes(samples: Samples, looks: Looks) -> Iterator[Pair]:
 
 
 def _content(looks: Looks) -> NDArray[np.uint64]:
-    """What tells the image of each sample from others; 0 for bad ones."""
+    """A hash that tells the image of each sample from others; 0 for bad ones."""
     content: NDArray[np.uint64] = np.where(looks.rows["height"] > 0, looks.rows["content"][:, 0], 0)
     return content
 

@@ -24,7 +24,7 @@ PIXELS = np.dtype([("name", np.uint64), ("target", np.uint8), ("count", np.int64
 
 @dataclass(frozen=True)
 class Seen:
-    """What a sample shows.
+    """Facts about a sample.
 
     Attributes:
         height: of the upright image in pixels.
@@ -45,10 +45,10 @@ class Visible(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, i: int) -> str:
-        """What messages call sample i."""
+        """The name of sample i in messages."""
 
     def look(self, i: int, decode: bool) -> Seen:
-        """What sample i shows, or the ImageError that reading it would raise.
+        """Look at sample i, or raise the ImageError that reading it would.
 
         Args:
             i: its number.
@@ -58,7 +58,7 @@ class Visible(Protocol):
 
 @dataclass(frozen=True)
 class Looks:
-    """What looking at some samples told.
+    """Facts about some samples that a look at them told.
 
     Attributes:
         rows: of each sample, of type `ROW`.

@@ -1,4 +1,4 @@
-"""What some masks of a data set hold, for errors that print the keys to paste."""
+"""Values and colours in some masks of a data set, for errors that print the keys to paste."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class MaskContents:
 
 
 def contents_of(masks: Contents) -> MaskContents:
-    """What the first masks hold; those that cannot be read are left out."""
+    """The contents of the first masks; those that cannot be read are left out."""
     values: set[int] = set()
     colours: set[Colour] = set()
     looked_at = min(len(masks), _LOOKED_AT)
@@ -136,7 +136,7 @@ def refuse_ignored_class(masks: Masks, values: Mapping[int, int], files: Content
 
 
 def _table_of(held: MaskContents) -> str:
-    """What to set, where the masks are RGB."""
+    """The keys to set where the masks are RGB."""
     if len(held.colours) > MAX_CLASSES:
         return (
             f"They hold {len(held.colours):,} colours, too many to be classes: were they smoothed, or JPEG files once? "

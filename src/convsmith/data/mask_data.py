@@ -69,7 +69,7 @@ class MaskData:
 
     @property
     def rules(self) -> MaskRules:
-        """What the pixels of the mask files mean."""
+        """The meaning of the pixels in the mask files."""
         return self.train.rules
 
     def part(self, split: Split) -> PairIndex:

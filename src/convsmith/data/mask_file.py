@@ -27,7 +27,7 @@ _CORRECT = "Correct the mask, or set data.masks.label_map, ignore_index, colours
 
 
 class MaskRules:
-    """What the pixels of mask files mean.
+    """The meaning of the pixels in mask files.
 
     A grey or palette pixel is a value; an RGB pixel is the position of its colour in `colours`, which is a value too.
     A value has a class in `values`, or else does not count where it is `ignore_index`, or else is an error.

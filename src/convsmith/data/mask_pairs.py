@@ -200,7 +200,7 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _key(name: bytes, folder: str, start: str, end: str) -> bytes:
-    """What an image and its mask have in common: the path below the folder, without extension, start and end."""
+    """The part of a path that an image and its mask share: below the folder, without extension, start and end."""
     above, slash, last = name.rpartition(b".")[0][len(os.fsencode(folder)) + 1 :].rpartition(b"/")
     return above + slash + last.removeprefix(os.fsencode(start)).removesuffix(os.fsencode(end))
 

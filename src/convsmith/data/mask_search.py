@@ -53,7 +53,7 @@ class FoundMasks:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """What a recipe has to say, as `key=value` words."""
+        """The keys that a recipe needs, as `key=value` words."""
         words = {"train": self.train, "val": self.val or "null"} if "PART" in self.patterns[0] else {}
         if self.patterns not in _DEFAULTS:
             words = {"images": self.patterns[0], "masks": self.patterns[1], **words}
@@ -183,7 +183,7 @@ def _difference(one: str, other: str) -> tuple[str, str]:
 
 
 def _shared_start(texts: Sequence[str]) -> str:
-    """What all of some texts begin with."""
+    """The longest start that some texts share."""
     first, last = min(texts), max(texts)
     return first[: next((i for i, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), len(first))]
 

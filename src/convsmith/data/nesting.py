@@ -17,7 +17,7 @@ _SHOWN = 3  # names in a note
 
 @dataclass(frozen=True)
 class Inside:
-    """What one class folder holds.
+    """The images below one class folder.
 
     Attributes:
         folders: names of the folders in it that hold images, at any depth, sorted.
@@ -29,7 +29,7 @@ class Inside:
 
 
 def inside_of(folder: str, names: Sequence[bytes]) -> Inside:
-    """What a class folder holds, by the paths of its images, relative to the data folder like `folder`.
+    """Count the images of a class folder by their paths, relative to the data folder like `folder`.
 
     A folder in it that is the only one and holds further folders is passed through.
     """

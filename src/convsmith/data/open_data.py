@@ -68,7 +68,7 @@ def data_of_bundle(manifest: Manifest, root: Path, *, hold_out: bool | None = No
 
 
 def judged_by(manifest: Manifest, root: Path) -> tuple[Samples, bool]:
-    """What a bundle is judged by, and whether its training held that out.
+    """Open the samples that judge a bundle, and say whether its training held them out.
 
     For the data that it was trained on these are the validation samples; for others, see `Opener.labelled`.
 

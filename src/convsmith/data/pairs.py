@@ -45,7 +45,7 @@ class PairIndex:
         return np.zeros(len(self), np.int64)
 
     def name(self, i: int) -> str:
-        """What messages call image i. IndexError if i is not in 0 to N - 1."""
+        """The name of image i in messages. IndexError if i is not in 0 to N - 1."""
         return self.images[i].name
 
     def contents(self, i: int) -> tuple[Content, ...]:

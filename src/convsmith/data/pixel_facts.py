@@ -1,4 +1,4 @@
-"""What the pixels of all masks tell before a training: the share of each class, and classes that never occur."""
+"""Facts from the pixels of all masks before a training: the share of each class, and classes that never occur."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _unlearnable(
 
 
 def _label_map(values: Sequence[int], classes: Sequence[str], masks: Masks) -> str:
-    """What to paste if the values in the masks are the classes in their order; empty where they cannot be."""
+    """The key to paste if the values in the masks are the classes in their order; empty where they cannot be."""
     if masks.layout != "folders" or masks.colours is not None or len(values) != len(classes):
         return ""
     if [target for _, target in masks.label_map or ()] == list(range(len(classes))):

@@ -1,4 +1,4 @@
-"""What was looked at, kept in a file, so that the next look is at what has changed only."""
+"""A file of what was looked at, so that the next look is at changes only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LookRecord:
     rules: str
 
     def read(self) -> Looks:
-        """What it holds; nothing if it is not there, damaged, or of other rules."""
+        """Read the file; nothing if it is not there, damaged, or of other rules."""
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 rows, pixels, key = file["rows"], file["pixels"], str(file["key"])

@@ -1,4 +1,4 @@
-"""What to do about files and addresses that are not folders of images."""
+"""Remedies for files and addresses that are not folders of images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REMEDIES = {suffix: remedy for suffixes, remedy in _WHAT_TO_DO.items() for suff
 
 
 def remedy_for(suffixes: Iterable[str]) -> str:
-    """What to do about files in place of images, by the first extension that is known; empty if none is."""
+    """A remedy for files in place of images, by the first extension that is known; empty if none is."""
     return next((_REMEDIES[suffix] for suffix in suffixes if suffix in _REMEDIES), "")
 
 

@@ -63,7 +63,7 @@ def epoch_samples(sampling: Sampling, targets: Indices, seed: int, epoch: int) -
 
 
 def class_shares(sampling: Balanced, sizes: Indices) -> NDArray[np.float64]:
-    """What the probability of each class is in proportion to, float64 `[C]`; 0 for a class without images.
+    """Weights that the probabilities of classes are in proportion to, float64 `[C]`; 0 for a class without images.
 
     Args:
         sampling: how an image is weighted by the size of its class.

@@ -41,7 +41,7 @@ _OURS = "written by convsmith"
 
 @dataclass
 class Listing:
-    """What one folder holds directly, hidden names aside."""
+    """Files and folders that lie directly in one folder, hidden names aside."""
 
     folders: list[str] = field(default_factory=list)  # sorted by their bytes
     images: list[str] = field(default_factory=list)  # in the file system's order
@@ -122,7 +122,7 @@ def others_note(others: Counter[str]) -> str:
 
 
 def held(others: Counter[str]) -> str:
-    """What is not images, by kind: `3 .txt, 1 .csv`."""
+    """Files that are not images, by kind: `3 .txt, 1 .csv`."""
     common = others.most_common(5)
     kinds = [f"{count} {kind}" for kind, count in common]
     if (rest := others.total() - sum(count for _, count in common)) > 0:

@@ -103,7 +103,7 @@ def make_bundle(
 def _int8_parity(
     exact: nn.Module, onnx: bytes, float_onnx: bytes, images: Sequence[Tensor], tolerance: Tolerance
 ) -> dict[str, float]:
-    """What `measure_parity` says of the INT8 file.
+    """Compare the INT8 file as `measure_parity` does.
 
     A model that has learned little is moved far by any rounding, and one runtime's differs from another's by a level
     here and there: then the file may be as far from the model as two roundings can be that far from the floats.

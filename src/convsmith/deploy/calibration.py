@@ -135,7 +135,7 @@ class _Counts(_Probe):
 
 
 def _percentile(histogram: NDArray[np.int64], low: float, high: float) -> Range:
-    """What is left when the same share of the values is cut off at both ends."""
+    """The range that is left when the same share of the values is cut off at both ends."""
     cut = (1 - _PERCENTILE / 100) / 2
     below = np.cumsum(histogram) / max(1, histogram.sum())
     width = (high - low) / _BINS

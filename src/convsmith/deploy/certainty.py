@@ -49,7 +49,7 @@ def merged(groups: Sequence[Results]) -> Results:
 
 
 def score_of_chance(metric: str, results: Results, num_classes: int) -> float:
-    """What a model has that names the most frequent class of these images, or pixels, whatever it sees."""
+    """The score of a model that names the most frequent class of these images, or pixels, whatever it sees."""
     return results.chance(num_classes)[metric]
 
 

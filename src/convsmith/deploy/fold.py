@@ -114,7 +114,7 @@ def _fold_constant_sizes(graph: ir.Graph, resize: ir.Node) -> None:
 
 
 def _operands(node: ir.Node) -> tuple[ir.Value | None, Array | None]:
-    """What varies, and the constant, of an operation on two values in any order."""
+    """The input that varies, and the constant, of an operation on two values in any order."""
     first, second = node.inputs
     constant = _constant(second)
     return (first, constant) if constant is not None else (second, _constant(first))

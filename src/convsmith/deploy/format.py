@@ -1,4 +1,4 @@
-"""What a trained model can be exported to. A format is one file of `formats/` that has a `FORMAT`; none else lists it.
+"""Formats that a trained model can be exported to: a file of `formats/` each, with a `FORMAT`; none else lists it.
 
 Its name is that of the file, with `-` for `_`.
 """
@@ -31,7 +31,7 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True)
 class Exportable:
-    """What is exported: a torch model, or an ONNX model where there is no other.
+    """A model to export: one of torch, or an ONNX model where there is no other.
 
     Attributes:
         model: maps images, uint8 [N, 3, H, W], to float32 logits, as `inference_model` makes it; None: see `given`.

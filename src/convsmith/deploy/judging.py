@@ -26,7 +26,7 @@ class Inputs(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, i: int) -> str:
-        """What messages call input i."""
+        """The name of input i in messages."""
 
     def read(self, i: int) -> Labelled:
         """Input i; an ImageError, which names it, if it cannot be read or is too large for the model."""
@@ -52,7 +52,7 @@ class InMemory:
 
 @dataclass
 class Heard:
-    """What models say of some images.
+    """The answers of models to some images.
 
     Attributes:
         said: of each model, what it says of each image that all of them answer.

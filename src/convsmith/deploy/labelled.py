@@ -47,7 +47,7 @@ class LabelledImages:
         return LabelledImages(self.manifest, self.samples.select(numbers), self.classes)
 
     def name(self, i: int) -> str:
-        """What messages call image i."""
+        """The name of image i in messages."""
         return self.samples.name(i)
 
     def read(self, i: int) -> Labelled:

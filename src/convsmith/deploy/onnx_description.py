@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself, for programs that read no `bundle.json`, and for old runtimes."""
+"""Metadata of an ONNX file, for programs that read no `bundle.json`, and for old runtimes."""
 
 from __future__ import annotations
 

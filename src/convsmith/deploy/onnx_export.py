@@ -33,7 +33,7 @@ OPSET = 20
 _FIRST = 18
 """The first that graphs of torch.export become; what is below, torch's older exporter makes by following one call."""
 OPSETS = range(11, 24)
-"""What `export_onnx` was tried with."""
+"""Versions that `export_onnx` was tried with."""
 _AXES = ("batch", "", "height", "width")
 
 # What a model for any size is traced with. Unequal primes, large enough that no map of the network has a side of one

@@ -273,7 +273,7 @@ class _Writer:
         return maker is not None and maker.op_type in WEIGHTED and maker.name not in self.placement.nodes
 
     def _maker(self, name: str) -> NodeProto | None:
-        """What gives a tensor, less a clamp behind it."""
+        """The node that gives a tensor, less a clamp behind it."""
         maker = self.graph.makers.get(name)
         if maker is not None and maker.op_type in _CLAMPS:
             maker = self.graph.makers.get(maker.input[0])
@@ -312,7 +312,7 @@ class _Writer:
 
 
 def _layer(node: NodeProto) -> str:
-    """What the model calls a layer with weights, so far as the exporter left it written; of others the node's name."""
+    """The model's name of a layer with weights, so far as the exporter left it written; of others the node's name."""
     if node.op_type not in WEIGHTED:
         return str(node.name)
     path = str(node.input[1])

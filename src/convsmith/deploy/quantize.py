@@ -56,7 +56,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Quantization:
-    """What became of a bundle in INT8.
+    """The result of bringing a bundle to INT8.
 
     Attributes:
         method: `static`, `dynamic`, or `qat`, quantization-aware training.
@@ -277,7 +277,7 @@ def measure(
 
 
 def _choose(train: LabelledImages, images: int, seed: int) -> tuple[LabelledImages, list[Labelled]]:
-    """What calibrates, and what else of the training images chooses rule and float layers."""
+    """Images that calibrate, and further training images that choose rule and float layers."""
     order = balanced_order(train.samples.targets, seed)
     if len(order) < 2:
         raise ConvsmithError("one training image is not enough", "one calibrates, another one judges")
@@ -299,5 +299,5 @@ def _choose(train: LabelledImages, images: int, seed: int) -> tuple[LabelledImag
 
 
 def form_of(content: bytes, speed: Speed, metrics: dict[str, float]) -> Form:
-    """What there is to say of an ONNX file."""
+    """Figures of an ONNX file."""
     return Form(len(content), speed.latency_ms, speed.images_per_second, metrics)

@@ -32,7 +32,7 @@ class Speed:
 
 
 def first_input(manifest: Manifest, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What the model sees first of a preprocessed image [3, H, W]: all of it, or of a bundle for one size a window.
+    """The first input that the model gets of an image [3, H, W]: all of it, or of a bundle for one size a window.
 
     Beyond the image's border it is black, as in `segment`.
     """

@@ -18,7 +18,7 @@ from convsmith.recipe.schema import Recipe
 
 @dataclass(frozen=True)
 class TrainedInt8:
-    """What a model that was trained for INT8 is exported to.
+    """The exported forms of a model that was trained for INT8.
 
     Attributes:
         content: the INT8 ONNX file.

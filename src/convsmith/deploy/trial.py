@@ -25,7 +25,7 @@ _KEPT = 1 << 26  # logits that are compared, 256 MiB; those of further images on
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a model said of some images.
+    """The answers of a model to some images.
 
     Attributes:
         images: how many were read.

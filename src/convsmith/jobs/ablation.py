@@ -1,4 +1,4 @@
-"""What each step of a ladder gives: one run each, then a table and a plot."""
+"""Ladders: one run for each step, then a table and a plot."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Measured:
-    """What the run of one step gave.
+    """Figures of the run of one step.
 
     Attributes:
         epochs: epochs done.
@@ -67,7 +67,7 @@ class RungResult:
 
 @dataclass(frozen=True)
 class Ablation:
-    """What a ladder gives so far.
+    """The results of a ladder so far.
 
     Attributes:
         ladder: its name.
@@ -160,7 +160,7 @@ def ablate(
 
 
 def _metric(ladder: Ladder) -> str:
-    """What all steps are judged by.
+    """The metric that judges all steps.
 
     Raises:
         ConvsmithError: they are not all trained and judged, or not all judged by the same.
@@ -187,7 +187,7 @@ def _check_runs(ladder: Ladder, data: Path, out: Path) -> None:
 
 
 def _scale(metric: str) -> int:
-    """What a figure is multiplied by where it is shown: a fraction becomes percent."""
+    """The factor of a figure where it is shown: a fraction becomes percent."""
     return 1 if metric == LOSS else 100
 
 

@@ -40,7 +40,7 @@ _DISTILLATION = {"kind": "logits", "alpha": 0.9, "temperature": 4.0}
 
 @dataclass(frozen=True)
 class Distilled:
-    """What distilling gave.
+    """The result of distilling.
 
     Attributes:
         run: the student's run, whose folder `bundle-int8` is its INT8 form.

@@ -106,7 +106,7 @@ def _described(files: Files, manifest: Manifest) -> Files:
 
 
 def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, Exportable, Runtime]:
-    """What is exported, the manifest that goes with it, and what it says today."""
+    """The model to export, the manifest that goes with it, and how it answers today."""
     is_run = (place / "recipe.yaml").is_file()
     directory = place / "bundle" if is_run else place
     manifest = read_manifest(directory)

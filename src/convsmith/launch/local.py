@@ -31,7 +31,7 @@ _Process = subprocess.Popen[bytes]
 
 
 class LaunchFailed(ConvsmithError):
-    """What the processes could not put right themselves.
+    """An error that the processes could not put right themselves.
 
     Args:
         message: for the user.

@@ -55,6 +55,6 @@ def report(error: ConvsmithError) -> bool:
 
 
 def reports(folder: Path) -> list[Report]:
-    """What was reported, the earliest first."""
+    """The errors that were reported, the earliest first."""
     found = [Report(**json.loads(path.read_text())) for path in folder.glob("*.json")]
     return sorted(found, key=lambda given: given.moment)

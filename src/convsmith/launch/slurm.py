@@ -35,7 +35,7 @@ _PORTS = range(20_000, 30_000)  # below those that a system gives to clients
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job asks Slurm for.
+    """Resources that a job asks Slurm for.
 
     Attributes:
         nodes: machines.
@@ -61,7 +61,7 @@ class Resources:
 
 
 def script(commands: Sequence[Sequence[str]], resources: Resources, folder: Path) -> str:
-    """What `submit` gives to sbatch, with the commands as comments."""
+    """The script that `submit` gives to sbatch, with the commands as comments."""
     from submitit.slurm.slurm import _make_sbatch_string
 
     count = len(commands) if len(commands) > 1 else None
@@ -156,7 +156,7 @@ def _refuse_second_job(folder: Path, commands: Sequence[Sequence[str]], environm
 
 @dataclass(frozen=True)
 class Task:
-    """What each process of a job does: run a command, and queue the job again if it has to begin anew before the end.
+    """Work of each process of a job: run a command, and queue the job again if it has to begin anew before the end.
 
     Attributes:
         arguments: of the command line.

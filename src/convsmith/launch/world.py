@@ -38,7 +38,7 @@ class World:
 
     @classmethod
     def of_environment(cls) -> World:
-        """What launchers tell the processes that they start.
+        """Read what launchers tell the processes that they start.
 
         That are torchrun's variables (`RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`), of which Kubeflow gives
         the first two; those of mpirun; those of SageMaker; and those of srun where `MASTER_ADDR` is set too, because

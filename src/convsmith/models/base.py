@@ -1,4 +1,4 @@
-"""What every model offers."""
+"""Bases of all models."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Recomputing(nn.Module):
     """In training, keep only the input of each block."""
 
     def through(self, block: nn.Module, x: Any) -> Any:
-        """What `block` makes of `x`."""
+        """Apply `block` to `x`."""
         if not (self.recompute and self.training and torch.is_grad_enabled()):
             return block(x)
         if torch.compiler.is_compiling():  # which makes the second run a graph without side effects
@@ -31,7 +31,7 @@ class Blocks(nn.Sequential, Recomputing):
     """Blocks one after another."""
 
     def forward(self, x: Any) -> Any:
-        """What the first block takes to what the last one gives."""
+        """Apply all blocks, one after another."""
         for block in self:
             x = self.through(block, x)
         return x

@@ -137,7 +137,7 @@ class StagedSegmentation(SegmentationModel):
         self.backbone.gradient_checkpointing(enabled)
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """What the heads see: maps [N, C_i, H_i, W_i] of the stages, from images [N, C, H, W]."""
+        """The input of the heads: maps [N, C_i, H_i, W_i] of the stages, from images [N, C, H, W]."""
         self._check_images(x)
         return self.backbone.forward_stages(x)
 

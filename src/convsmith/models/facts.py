@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 
 class Facts(NamedTuple):
-    """What one model is and costs, with the number of classes that it has by default."""
+    """Task, size and cost of one model, with the number of classes that it has by default."""
 
     task: str
     size: tuple[int, int]

@@ -68,7 +68,7 @@ def train_for_int8(model: VisionModel, size: Size, momentum: float, largest: int
 
 
 def rounding_of(model: nn.Module) -> _Rounding | None:
-    """What a model that was trained for INT8 knows of its ranges; None of another one."""
+    """The ranges that a model trained for INT8 knows; None of another one."""
     return next((module for module in model.modules() if isinstance(module, _Rounding)), None)
 
 
@@ -134,7 +134,7 @@ class _Rounded(TorchFunctionMode):
         self._rounding, self._next = rounding, 0
 
     def given(self, call: int, x: Tensor) -> Tensor:
-        """What a call gave, or that rounded."""
+        """The result of a call, or that rounded."""
         site = self._rounding.sites.get(call)
         if site is None:
             return x
@@ -238,7 +238,7 @@ class _Recorder(TorchFunctionMode):
 
 
 def _calls_of(model: VisionModel, size: Size) -> list[_Call]:
-    """What the forward pass of a model calls, found out without arithmetic."""
+    """Calls of a model's forward pass, found out without arithmetic."""
     shapes = copy.deepcopy(model).to("meta").eval()
     images = torch.empty(2, model.in_channels, *size, device="meta")
     recorder = _Recorder(images)
@@ -272,7 +272,7 @@ def _sites(calls: Sequence[_Call]) -> tuple[list[int], frozenset[int]]:
             numbers[position] = len(numbers) - 1
 
     def source(position: int) -> int:
-        """What a tensor was moved from; through a dropout to what is rounded anyway, so that a run keeps its ranges."""
+        """The origin of a moved tensor; through a dropout to what is rounded anyway, so that a run keeps its ranges."""
         call = calls[position]
         if not call.inputs or call.name not in _MOVES | {_DROPOUT}:
             return position

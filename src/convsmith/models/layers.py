@@ -99,7 +99,7 @@ class _Drop(nn.Module):
         self._drop_prob.fill_(value)
 
     def extra_repr(self) -> str:
-        """What `print(model)` shows."""
+        """The words that `print(model)` shows."""
         return f"drop_prob={self.drop_prob}"
 
 
@@ -140,7 +140,7 @@ class DropBlock(_Drop):
         return drop_blocks(x, torch.rand(1, *x.shape[1:], device=x.device), self._drop_prob, self.block_size)
 
     def extra_repr(self) -> str:
-        """What `print(model)` shows."""
+        """The words that `print(model)` shows."""
         return f"{super().extra_repr()}, block_size={self.block_size}"
 
 
@@ -172,7 +172,7 @@ def centre_density(block_size: int, height: int, width: int) -> float:
 
 
 def stage_maps(stages: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
-    """What each of the stages gives for the map before it, the first for x."""
+    """Apply the stages one after another; the maps that each of them gives, the first for x."""
     maps = []
     for stage in stages:
         x = stage(x)

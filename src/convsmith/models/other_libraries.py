@@ -107,7 +107,7 @@ class BridgedModel(VisionModel):
         return cast(nn.Linear | nn.Conv2d, self.model.get_submodule(path))
 
     def _run(self, x: Tensor, part: Callable[[Tensor], Any] | None = None) -> Any:
-        """What the network, or a part of it, makes of images."""
+        """Apply the network, or a part of it, to images."""
         self._check_images(x)
         try:
             return (part or self.model)(x)
@@ -170,7 +170,7 @@ class TimmClassifier(BridgedModel, StagedClassifier):
 
     @property
     def _feature_info(self) -> list[dict[str, Any]]:
-        """What timm tells of each place that `features_only` takes maps from."""
+        """Facts that timm tells of each place that `features_only` takes maps from."""
         found = getattr(self.model, "feature_info", None) or []
         if len(found) < 2 or not hasattr(self.model, "prune_intermediate_layers"):
             raise ConvsmithError(

@@ -1,4 +1,4 @@
-"""What a recipe may say about training images: augmentation, mixing of images, and which samples come how often."""
+"""Sections of a recipe about training images: augmentation, mixing, and which samples come how often."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ class RandomErasing(Section):
 
 
 class Augment(Section):
-    """What happens to a training image, in this order. A step that is null or 0 is left out."""
+    """The steps of a training image's augmentation, in this order. A step that is null or 0 is left out."""
 
     random_resized_crop: RandomResizedCrop | None = None
     efficientnet_crop: EfficientNetCrop | None = None

@@ -1,4 +1,4 @@
-"""What editors complete and check recipes with."""
+"""The JSON Schema that editors complete and check recipes with."""
 
 from __future__ import annotations
 

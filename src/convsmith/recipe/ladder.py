@@ -22,7 +22,7 @@ from convsmith.spec import Section
 
 
 class LadderFile(Section):
-    """What the file of a ladder says."""
+    """The content of a ladder's file."""
 
     description: str = Field(description="One line: what the ladder is for.")
     steps: Annotated[tuple[str, ...], Field(min_length=2)] = Field(
@@ -142,7 +142,7 @@ def _problems(error: ValidationError, name: str, lines: Mapping[str, int]) -> li
 
 
 def _changes(before: Resolved, after: Resolved) -> dict[str, Any]:
-    """What `after` says, defaults left out, that is otherwise in `before`."""
+    """The keys that `after` says, defaults left out, and that are otherwise in `before`."""
     old, new = _leaves(before), _leaves(after)
     said = [path for path, origin in after.origins.items() if origin != "default"]
     told = ("description", "source")

@@ -24,7 +24,7 @@ class Layer:
     name: str
     values: dict[str, Any]
     origins: dict[str, str]
-    """What each key came from, by dotted path: `my.yaml:7`, or `command line`."""
+    """The origin of each key, by dotted path: `my.yaml:7`, or `command line`."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class _Source:
     name: str
     file: Path | Traversable
     folder: Path | None
-    """What paths in the file are relative to; None where the file is packaged."""
+    """The folder that paths in the file are relative to; None where the file is packaged."""
 
     @property
     def identity(self) -> str:

@@ -125,7 +125,7 @@ def recipe_to_yaml(recipe: Recipe, origins: Mapping[str, str] | None = None) -> 
 def _without_other_kinds(
     given: Mapping[str, Any], child: Mapping[str, Any], section: type[Section] = Recipe
 ) -> dict[str, Any]:
-    """What a child inherits: of a section whose kind it changes only what means the same in both kinds.
+    """The part of a section that a child inherits: where its kind changes, only what means the same in both kinds.
 
     These are the keys that both take from one base, such as the epochs of any schedule. Nothing of an optimizer
     stays: the learning rate of one would ruin a run with another.

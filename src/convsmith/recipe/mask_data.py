@@ -1,4 +1,4 @@
-"""What a recipe says about images with masks: where they lie, and what the values in the masks mean."""
+"""Sections of a recipe about images with masks: where they lie, and what the values in the masks mean."""
 
 from __future__ import annotations
 

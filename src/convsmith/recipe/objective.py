@@ -1,4 +1,4 @@
-"""What a recipe may say about what is learned: the loss, and a teacher."""
+"""Sections of a recipe about what is learned: the loss, and a teacher."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe may say about how weights change: optimizer, parameter groups, schedule, averaging."""
+"""Sections of a recipe about how weights change: optimizer, parameter groups, schedule, averaging."""
 
 from __future__ import annotations
 

@@ -44,11 +44,11 @@ def read_headlines() -> list[Headline]:
 
 
 def _first_lines(file: Traversable) -> dict[str, str]:
-    """What stands in one line of its own each, as text with or without quotes."""
+    """The keys that stand in one line of their own each, as text with or without quotes."""
     lines = dict(_LINE.findall(file.read_text(encoding="utf-8")))
     return {key: json.loads(text) if text.startswith('"') else text for key, text in lines.items()}
 
 
 def _find(said: Mapping[str, Mapping[str, str]], name: str, key: str) -> str:
-    """What a recipe says, or else the one that it extends."""
+    """A key of a recipe, or else of the one that it extends."""
     return said[name][key] if key in said[name] else _find(said, said[name]["extends"], key)

@@ -30,7 +30,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training will do, in numbers.
+    """A training, in numbers.
 
     effective_batch = world_size x per_device_batch x accumulation, and, where there is no extra phase, total_steps =
     total_epochs x steps_per_epoch.
@@ -96,7 +96,7 @@ class Plan:
         return self.epochs.at(self.total_steps - 1)[0] + 1
 
     def to_dict(self) -> dict[str, Any]:
-        """What `plan.json` holds: plain values, equal to what reading it back as JSON gives."""
+        """The content of `plan.json`: plain values, equal to what reading it back as JSON gives."""
         values = dict(vars(self))
         values["lr"] = list(self.lr)
         values["weight_decay"] = None if self.weight_decay is None else list(self.weight_decay)

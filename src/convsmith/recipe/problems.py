@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in the words of its author: every problem, where it came from, what was meant."""
+"""Problems of a recipe, in the words of its author: every one, where it came from, what was meant."""
 
 from __future__ import annotations
 
@@ -148,13 +148,13 @@ def _below(path: str, key: str) -> str:
 
 
 def _purpose(path: str) -> str:
-    """What a missing key is for."""
+    """The use of a missing key."""
     field = known_keys()[path]
     return field.description or next(section.__doc__ or "" for section in sections_of(field.annotation))
 
 
 def _expected(error: ErrorDetails, path: str) -> str:
-    """What would be right, as a noun."""
+    """The kind of value that would be right, as a noun."""
     match error["type"]:
         case "union_tag_invalid" | "union_tag_not_found":
             return either(kinds_of(known_keys()[path.rpartition(".")[0]].annotation))
@@ -164,7 +164,7 @@ def _expected(error: ErrorDetails, path: str) -> str:
 
 
 def _list_at(path: str) -> str:
-    """What a list holds, as a noun."""
+    """The items of a list, as a noun."""
     key, *indices = re.split(r"[][]+", path.removesuffix("]"))
     items = _items(known_keys()[key].annotation)
     for index in indices:
@@ -176,7 +176,7 @@ def _list_at(path: str) -> str:
 
 
 def _items(annotation: Any) -> tuple[Any, ...]:
-    """What the tuple in an annotation holds; empty where there is none."""
+    """The types that the tuple in an annotation holds; empty where there is none."""
     if get_origin(annotation) is tuple:
         return get_args(annotation)
     return next(filter(None, map(_items, get_args(annotation))), ())

@@ -1,4 +1,4 @@
-"""What a recipe may say. Each section is one pydantic model; unknown keys and wrong types are errors.
+"""The keys of a recipe. Each section is one pydantic model; unknown keys and wrong types are errors.
 
 Nothing here knows torch: a recipe is checked, printed and planned where torch is not installed.
 """
@@ -143,7 +143,7 @@ class CheckpointRule(Section):
 
 
 class Recipe(Section):
-    """What to train. It never says on how many machines or devices."""
+    """All that decides a training, but for the machines and devices that it runs on."""
 
     description: str = Field(description="One line: what this recipe is for.")
     source: str = Field(description="The paper or official file that the values come from.")

@@ -1,4 +1,4 @@
-"""What a prediction looks like in an HTTP response."""
+"""Predictions as HTTP responses."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def create_app(
     @app.head("/openapi.json", include_in_schema=False)
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> dict[str, Any]:
-        """What this server understands."""
+        """The protocols that this server understands."""
         return app.openapi()
 
     return app

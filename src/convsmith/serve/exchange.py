@@ -1,4 +1,4 @@
-"""What holds for every request and its answer."""
+"""Rules for every request and its answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong with a request, as JSON: `{"error": what, "why": reason, "fix": remedy}`."""
+"""Errors of a request, as JSON: `{"error": what, "why": reason, "fix": remedy}`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may stand in the address of a request, behind the question mark: what its route declares, once."""
+"""Parameters in the address of a request, behind the question mark: those that its route declares, once."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class TaskTraining(Protocol[Model_contra]):
         """
 
     def logits(self, model: Model_contra, images: Tensor) -> Tensor:
-        """What a model in eval mode predicts for normalised images [N, C, H, W]; the exported model says the same."""
+        """Predict normalised images [N, C, H, W] with a model in eval mode; the exported model says the same."""
 
     def new_results(self, recipe: Recipe, num_classes: int) -> ValidationResults:
         """An empty collection for one evaluation."""

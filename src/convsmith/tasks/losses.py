@@ -1,4 +1,4 @@
-"""What a classifier minimises. Labels are class indices [N], or how much each class is right [N, K], 0 to 1."""
+"""Losses of classifiers. Labels are class indices [N], or how much each class is right [N, K], 0 to 1."""
 
 from __future__ import annotations
 
@@ -139,5 +139,5 @@ def smoothed(labels: Tensor, smoothing: float) -> Tensor:
 
 
 def _mass(labels: Tensor, weight: Tensor | None) -> Tensor | int:
-    """What a weighted mean over labels [N, K] divides by."""
+    """The divisor of a weighted mean over labels [N, K]."""
     return len(labels) if weight is None else (labels * weight).sum()

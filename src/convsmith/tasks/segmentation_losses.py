@@ -1,4 +1,4 @@
-"""What a segmentation model minimises: logits [N, K, H, W] against masks of class indices [N, H, W].
+"""Losses of segmentation models: logits [N, K, H, W] against masks of class indices [N, H, W].
 
 Pixels that are `ignore_index` count in no loss and no gradient, and a batch of nothing else gives 0, where the official
 code gives NaN or raises. But for Lovasz-Softmax, nothing here waits for a GPU.

@@ -98,7 +98,7 @@ def _is_faster(parts: Parts, batch: Batch, passes: int) -> bool:
 
 
 def _seconds(model: nn.Module, parts: Parts, batch: Batch) -> float:
-    """What one forward and backward pass takes."""
+    """Seconds of one forward and backward pass."""
     targets = batch.targets.to(parts.device)
     times = []
     for _ in range(WARM_UP + TIMED):

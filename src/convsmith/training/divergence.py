@@ -13,7 +13,7 @@ STEPS = 5
 """Steps in a row without a finite loss that end a training."""
 
 FACTOR = 0.5
-"""What a learning rate is multiplied by when a training goes back to a checkpoint."""
+"""The factor of the learning rate when a training goes back to a checkpoint."""
 
 LOWEST = FACTOR**5
 """The factor below which going back again is in vain."""

@@ -1,4 +1,4 @@
-"""What to do when a step needs more memory than there is."""
+"""Remedies for a step that needs more memory than there is."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def trained_model(recipe: Recipe, step: Path) -> VisionModel:
 
 
 def _parity_images(recipe: Recipe, dataset: DataSet) -> Iterator[Tensor]:
-    """What the model sees of validation images, or of training ones without those, evenly of all.
+    """Inputs of the model from validation images, or from training ones without those, evenly of all.
 
     uint8 [1, 3, H, W] each; where images are segmented, resized and through a window as when they are judged.
     """

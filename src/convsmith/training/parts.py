@@ -1,4 +1,4 @@
-"""What a trainer works with, put together from a recipe, a plan and data."""
+"""Parts of a trainer, put together from a recipe, a plan and data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Parts:
-    """What a trainer works with.
+    """Model, data, loss and watchers that a trainer works with.
 
     Attributes:
         model: on its device, in its memory layout.

@@ -1,4 +1,4 @@
-"""What a resume needs besides tensors."""
+"""The state of a run, which a resume needs besides tensors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Progress:
     compiled: bool | None = None
     """Whether the model is compiled; None before that is decided."""
     lr_factor: float = 1.0
-    """What the plan's learning rates are multiplied by; below 1 after going back from a divergence."""
+    """The factor of the plan's learning rates; below 1 after going back from a divergence."""
     teacher_digest: str | None = None
     """Names the file of a teacher that is learned from."""
     classes: list[str] | None = None

@@ -65,7 +65,7 @@ def rehearse(recipe: Recipe, plan: Plan, dataset: DataSet, world: World) -> None
 
 
 def _problem(recipe: Recipe, plan: Plan, dataset: DataSet) -> ConvsmithError | None:
-    """What the training would end in, if anything."""
+    """The error that the training would end in, if any."""
     start = time.perf_counter()
     logger.info("trying a step of %s and its packing before the training begins", recipe.model.name)
     try:

@@ -147,7 +147,7 @@ def limit_forward_batch(run_dir: Path, images: int) -> None:
 
 
 def forward_batch_limit(run_dir: Path) -> int | None:
-    """What was found before, if anything."""
+    """The outcome of an earlier look, if there was one."""
     try:
         return int((run_dir / "forward_batch_limit").read_text())
     except (FileNotFoundError, ValueError):  # a file that a power cut has emptied limits nothing

@@ -68,7 +68,7 @@ class Stepper:
         self._last_pass: Callable[[], Tensor] | None = None
 
     def batches(self) -> Iterator[Batch]:
-        """What `source` is at first."""
+        """Make the first value of `source`."""
         rest_before_fork(self.parts.world)
         return iter(self.parts.batches(self.plan, self.state.step))
 
@@ -121,11 +121,11 @@ class Stepper:
 
     @property
     def loss_scale(self) -> float | None:
-        """What the loss is multiplied by in fp16, None in other precisions."""
+        """The factor of the loss in fp16, None in other precisions."""
         return self.scaler.get_scale() if self.scaler.is_enabled() else None
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds, by file."""
+        """The tensors of a checkpoint, by file."""
         tensors = {"model": self.parts.model.state_dict(), "optimizer": optimizer_tensors(self.optimizer)}
         if self.ema:
             tensors["ema"] = self.ema.model.state_dict()

@@ -160,7 +160,7 @@ def _lead(
     observers: Sequence[Observer],
     world: World,
 ) -> None:
-    """What the process does that writes the run directory: the only one, or the first."""
+    """Do the work of the process that writes the run directory: the only one, or the first."""
     with (
         run.system_errors_are_told(),
         run.lock(),
@@ -204,7 +204,7 @@ def _is_packed(run: Run) -> bool:
 
 
 def _follow(recipe: Recipe, dataset: DataSet, plan: Plan, run: Run, world: World) -> None:
-    """What each other process does."""
+    """Do the work of each other process."""
     checkpoint = share_checkpoint(world, run, None)
     progress, plan = begin(checkpoint, recipe, plan, dataset, run, world)
     _train(recipe, plan, dataset, run, progress, checkpoint, (), world)

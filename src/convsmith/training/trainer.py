@@ -142,7 +142,7 @@ class Trainer:
         self._store()
 
     def _figures(self) -> dict[str, float]:
-        """What is known of this epoch's steps so far.
+        """The figures of this epoch's steps so far.
 
         Raises:
             Diverged: their loss is not a finite number.
@@ -184,7 +184,7 @@ class Trainer:
             )  # fmt: skip
 
     def _improved(self) -> dict[str, float]:
-        """What early stopping compares with."""
+        """The figures that early stopping compares with."""
         assert self.state.improved_to is not None
         figures: dict[str, float] = {self.recipe.metric: self.state.improved_to}
         return figures if self.state.improved_loss is None else {LOSS: self.state.improved_loss, **figures}
@@ -336,7 +336,7 @@ class Trainer:
 
 
 def _writer(world: World, run_dir: Path, keep: int) -> CheckpointWriter:
-    """What saves the model, in parts where each process has one."""
+    """The writer of the model, in parts where each process has one."""
     folder = run_dir / "checkpoints"
     if not world.sharded:
         return CheckpointWriter(folder, keep)

@@ -106,7 +106,7 @@ class ClassificationTask:
         )
 
     def to_json(self, answer: Classification, top: int | None = None) -> dict[str, Any]:
-        """What `ClassAnswer` says; 5 classes unless told otherwise."""
+        """All keys of `ClassAnswer`; 5 classes unless told otherwise."""
         return answer.to_dict(top or _USUAL_TOP)
 
     def summary(self, answer: Classification, top: int | None = None) -> dict[str, Any]:

@@ -132,7 +132,7 @@ class SegmentationTask:
         return Table(headline, cells, remarks=[remark] if absent else [])
 
     def to_json(self, answer: Segmentation, top: int | None = None) -> dict[str, Any]:
-        """What `MaskAnswer` says; all classes that the image shows unless told otherwise."""
+        """All keys of `MaskAnswer`; all classes that the image shows unless told otherwise."""
         return _cut(answer.to_dict(runs=True), top)
 
     def summary(self, answer: Segmentation, top: int | None = None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from convsmith.spec import IGNORED, Size
 
 
 class Sample(NamedTuple):
-    """What is augmented.
+    """An image that is augmented, and its mask.
 
     Attributes:
         image: uint8 `[3, H, W]`.

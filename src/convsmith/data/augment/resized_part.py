@@ -41,7 +41,7 @@ def box_anywhere(size: Size, part: Size) -> Box:
 
 
 def resized_part(sample: Sample, sizes: Sequence[Size], box: Box, mode: InterpolationMode, antialias: bool) -> Sample:
-    """What `box` shows of a sample that is resized: the same bytes as if all of it were resized and then cut.
+    """The part of a resized sample that `box` shows: the same bytes as if all of it were resized and then cut.
 
     torchvision resizes bytes first across, then down, and rounds in between. So does this, with the columns and rows
     only that the box needs. A processor on which torchvision resizes otherwise (bilinear without a filter where there
@@ -73,7 +73,7 @@ def resized_part(sample: Sample, sizes: Sequence[Size], box: Box, mode: Interpol
 
 
 def _clipped(start: int, length: int, side: int) -> tuple[range, int, int]:
-    """What of a span lies inside an image, and how many pixels of it lie before and behind the image."""
+    """The part of a span that lies inside an image, and how many pixels of it lie before and behind the image."""
     inside = range(*(min(max(place, 0), side) for place in (start, start + length)))
     before = min(length, max(0, -start))
     return inside, before, length - before - len(inside)
@@ -101,7 +101,7 @@ def _cut(pixels: Tensor, place: _Place) -> Tensor:
 
 
 def _needed(wanted: range, whole: int, size: int) -> range:
-    """What of a side of `whole` pixels decides the pixels `wanted` once it has `size`."""
+    """The part of a side of `whole` pixels that decides the pixels `wanted` once it has `size`."""
     if whole == size:
         return wanted
     scale = whole / size

@@ -86,7 +86,7 @@ def _augmented(steps: list[Change], pixels: NDArray[np.uint8], values: NDArray[n
 
 
 def _steps(augment: Augment, preprocess: Preprocess | WholeImage) -> Iterator[Change]:
-    """What is to be done, in order. Operations on colour go through the image row by row, so it is packed for them."""
+    """The steps, in order. Operations on colour go through the image row by row, so it is packed for them."""
     policy = augment.policy
     if policy and policy.before_crop:
         yield _on_image(torch.Tensor.contiguous)

@@ -83,7 +83,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class _Table:
-    """What a table says of its images.
+    """The images of a table, and what its columns say of them.
 
     Attributes:
         path: of the table.

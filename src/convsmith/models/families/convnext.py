@@ -54,7 +54,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 class _ConvNeXtClassifier(ImageClassifier):
-    """What both shapes of the network share: initialisation, and the norm and the head after the average pooling."""
+    """Parts that both shapes of the network share: initialisation, norm and head after the average pooling."""
 
     heads = ("head",)
 

@@ -65,7 +65,7 @@ class HighResolutionModule(nn.Module):
 
 
 def _between(channels: list[int], source: int, target: int) -> nn.Module:
-    """What branch `source` passes through on its way to branch `target`, before any upsampling."""
+    """Layers between branch `source` and branch `target`, before any upsampling."""
     if source == target:
         return nn.Identity()
     if source > target:

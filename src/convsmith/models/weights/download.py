@@ -118,7 +118,7 @@ def download(
 
 
 class _BadContent(Exception):
-    """What the server sent is not what was asked for."""
+    """The server sent something else than was asked for."""
 
 
 def _fetch(url: str, part: Path, sha256: str | None, tell: _Tell, patience: Patience, max_bytes: int) -> None:

@@ -55,7 +55,7 @@ def unwrapped(
 
 
 def _prefixes(state: Mapping[str, Tensor], enough: int) -> list[str]:
-    """What may be wrapped around the model: how so many names begin, the shortest first."""
+    """Prefixes of a wrapper around the model: how so many names begin, the shortest first."""
     counts = Counter[str]()
     for name in state:
         parts = name.split(".")[:-1]

@@ -24,7 +24,7 @@ _PROFILED = (".total_ops", ".total_params")  # what the profiler thop leaves in 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_weights` did, as state-dict names of the model, or of the file where the model has no such name."""
+    """The outcome of `load_weights`, as state-dict names of the model, or of the file where the model has none."""
 
     loaded: tuple[str, ...]
     missing: tuple[str, ...]

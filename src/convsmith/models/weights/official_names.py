@@ -36,7 +36,7 @@ def to_our_names(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict
 
 
 def auxiliary_heads(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """What `state` has of auxiliary heads that the model, which has `own`, was built without; the log says so."""
+    """Entries of `state` for auxiliary heads that the model, which has `own`, was built without; the log says so."""
     lacking = tuple(head for head in _AUXILIARY if not any(name.startswith(head) for name in own))
     found = [name for name in state if name.startswith(lacking)]
     if found:
@@ -53,7 +53,7 @@ _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "aux_classifier.")
 
 
 def around_backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-    """What a model of ours, which has `own`, adds to its backbone, and what `state` has in place of that.
+    """Names that a model of ours, which has `own`, adds to its backbone, and those of `state` in place of them.
 
     Both are empty if the two have the same head, or the model is none of those that share backbones across tasks.
     """

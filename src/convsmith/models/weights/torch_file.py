@@ -30,7 +30,7 @@ _TYPES = frozenset({
 
 
 class Skipped(list[Any]):
-    """What stands for an object that is not built: it takes whatever it is made from, and keeps nothing."""
+    """A stand-in for an object that is not built: it takes whatever it is made from, and keeps nothing."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -54,14 +54,14 @@ class Skipped(list[Any]):
 
 
 class _Entries:
-    """What stands for a mapping of some kind: its entries, which torch puts into exact types of its own only."""
+    """A stand-in for a mapping of some kind: its entries, which torch puts into exact types of its own only."""
 
     def __new__(cls, *_: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
         return OrderedDict()
 
 
 def load_torch_file(path: Path) -> Any:
-    """What a file holds, on the CPU; a `Skipped` named as the file does stands for each object of a class.
+    """The content of a file, on the CPU; a `Skipped` named as the file does stands for each object of a class.
 
     Raises:
         ConvsmithError: it cannot be read, or names what only a file has that is to execute something.

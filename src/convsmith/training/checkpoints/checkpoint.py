@@ -33,7 +33,7 @@ WEIGHTS = frozenset({"model", "ema"})
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What one step left: named sets of tensors (model, ema, optimizer) and the JSON state beside them."""
+    """The state after one step: named sets of tensors (model, ema, optimizer) and the JSON state beside them."""
 
     path: Path
     tensors: dict[str, dict[str, Tensor]]

@@ -1,4 +1,4 @@
-"""What a run tells those who watch it."""
+"""Observers of a run, and the records that they get."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees."""
+"""The observer of the person at the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all tracking services have in common: they follow metrics.jsonl, and cannot hold or harm the training."""
+"""The base of all tracking services: they follow metrics.jsonl, and cannot hold or harm the training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Tracker(Observer):
     """
 
     service: str
-    """What messages call it."""
+    """The name of the service in messages."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None

@@ -46,7 +46,7 @@ def agree(recipe: Recipe, dataset: DataSet, shard: bool, world: World) -> None:
 
 
 def _given(recipe: Recipe, dataset: DataSet, shard: bool) -> dict[str, str | None]:
-    """What this process was given, by the name that the user knows it by; None of what it has no need of any more."""
+    """The inputs of this process, by the names that the user knows; None for one that is not needed any more."""
     bridged = recipe.model.name.partition("/")[:1] if is_of_another_library(recipe.model.name) else ()
     names, _, content = data_digest(dataset).rpartition(" ")
     resolved = flat(recipe.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""What processes that train together say to each other. One alone says nothing, and pays nothing."""
+"""Messages between processes that train together. One alone says nothing, and pays nothing."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def rest_before_fork(world: World) -> None:
 
 
 class Poll:
-    """What one process wants, all do: stop, or save a checkpoint.
+    """A poll of all processes: if one wants to stop, or to save a checkpoint, all do.
 
     They agree while a step is computed, so that none waits for the answer. A signal that one process got becomes that
     of all. One process alone takes notice of a signal at once.

@@ -193,7 +193,7 @@ _GO_ON = "Start all of them, with the same MASTER_ADDR, MASTER_PORT and WORLD_SI
 
 
 def _judge(world: World, store: Store, place: str, deadline: float) -> tuple[ConvsmithError | None, list[_Arrival]]:
-    """What the first process finds out about those that come: an error for all, if any, and who has come."""
+    """The verdict of the first process on those that come: an error for all, if any, and who has come."""
     arrived: list[_Arrival] = []
     noted = Note(f"process 0 waits at {place} for the others")
     while True:

@@ -35,7 +35,7 @@ class Replicas:
 
     @property
     def model(self) -> nn.Module:
-        """What gives outputs whose gradients become the mean; same parameters, other names."""
+        """The model whose gradients become the mean; same parameters, other names."""
         return self._wrapped or self._forward
 
     def begin_epoch(self) -> None:

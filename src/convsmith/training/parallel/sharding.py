@@ -66,7 +66,7 @@ class Shards(Replicas):
 
 
 def _blocks(model: nn.Module) -> Iterator[nn.Module]:
-    """What chains of layers consist of, at the outermost level; the rest is gathered with the model itself.
+    """The members of chains of layers, at the outermost level; the rest is gathered with the model itself.
 
     What lies in a chain is called as a module, which FSDP has to notice. A norm alone is not worth the messages, and
     some return views of their inputs, whose gradients FSDP may miss.

@@ -1,4 +1,4 @@
-"""What a process keeps of a tensor that is shared out: some of its rows, as a DTensor. Other tensors are kept whole."""
+"""Shares of a tensor that is shared out: a process keeps some of its rows, as a DTensor. Others are kept whole."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What an optimizer step consists of: groups, optimizer, gradients, averages, tricks."""
+"""Parts of an optimizer step: groups, optimizer, gradients, averages, tricks."""

@@ -69,7 +69,7 @@ def check_patterns(key: str, patterns: Iterable[str], model: nn.Module) -> None:
 
 
 def _special_weight_decays(model: nn.Module, optimizer: Optimizer) -> dict[str, float]:
-    """What the kind of a parameter says about its weight decay, by name."""
+    """Weight decay that the kind of each parameter suggests, by name."""
     in_norms = {
         f"{prefix}.{name}" if prefix else name
         for prefix, module in model.named_modules()

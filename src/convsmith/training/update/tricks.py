@@ -1,4 +1,4 @@
-"""What a recipe does to the model besides its weights: once before training, and at the start of each epoch."""
+"""Changes of the model by a recipe, besides its weights: once before training, and at the start of each epoch."""
 
 from __future__ import annotations
 
