@@ -100,5 +100,5 @@ def _steps(recipe: Recipe, dataset: DataSet, plan: Plan, folder: Path) -> Iterat
     results = parts.new_results()
     judged = stepper.ema.model if stepper.ema else parts.model
     torch.manual_seed(0)
-    evaluate(judged, parts.task, parts.as_input, parts.val, results, lambda _: True)
+    evaluate(judged, parts.task, parts.as_input, parts.val, results)
     yield str(results.compute())

@@ -38,7 +38,7 @@ def try_evaluation(recipe: Recipe, dataset: DataSet, parts: Parts, samples: Sequ
         seen = f"the validation image {printable(dataset.val.name(i))}, {image.shape[2]} x {image.shape[1]} pixels"
         try:
             with suppress(NotFinite):  # before it has learned anything, a deep model may
-                evaluate(parts.model, parts.task, parts.as_input, [batch], parts.new_results(), lambda _: True)
+                evaluate(parts.model, parts.task, parts.as_input, [batch], parts.new_results())
         except OutOfMemory as error:
             smaller = "Look at images in parts with preprocess.window, choose a smaller size in preprocess"
             raise ConvsmithError(

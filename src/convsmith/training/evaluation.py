@@ -38,7 +38,9 @@ def evaluate(
     as_input: Callable[[Tensor], Tensor],
     batches: Iterable[Batch],
     results: ValidationResults,
-    after_batch: Callable[[Batch], bool],
+    *,
+    after_batch: Callable[[Batch], None] = lambda _: None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Run the model in eval mode and float32 over all batches, so that the figures are those of the exported model.
 
@@ -48,7 +50,8 @@ def evaluate(
         as_input: maps uint8 images to normalised ones on the model's device.
         batches: uint8 images with targets.
         results: judges them.
-        after_batch: called with each batch; answers whether to go on.
+        after_batch: called with each batch once it is judged.
+        stopping: asked then whether to leave it at that.
 
     Returns:
         Whether all batches were seen.
@@ -90,7 +93,8 @@ def evaluate(
         for batch in batches:
             if len(batch.images):
                 results.judge(infer, batch.images, batch.targets)
-            if not after_batch(batch):
+            after_batch(batch)
+            if stopping():
                 return False
     finally:
         model.train(was_training)

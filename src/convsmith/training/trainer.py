@@ -222,18 +222,25 @@ class Trainer:
         """The metrics of one model on the validation images; see `_evaluate`."""
         parts, world, results, seen = self.parts, self.parts.world, self.parts.new_results(), 0
 
-        def after_batch(batch: Batch) -> bool:
+        def after_batch(batch: Batch) -> None:
             nonlocal seen
             self.stepper.record_bad_files(batch)
             seen += len(batch.targets) + len(batch.bad)
             self._tell("evaluate", min(seen * world.size, parts.num_val), parts.num_val)
-            return not parts.poll.asked
 
         finished, wrong = False, None
         with self.stepper.replicas.whole(model):
             rest_before_fork(world)
             try:
-                finished = evaluate(model, parts.task, parts.as_input, parts.val, results, after_batch)
+                finished = evaluate(
+                    model,
+                    parts.task,
+                    parts.as_input,
+                    parts.val,
+                    results,
+                    after_batch=after_batch,
+                    stopping=lambda: parts.poll.asked,
+                )
             except NotFinite as error:
                 wrong = error
         if found := [it for it in gather(world, wrong) if it is not None]:

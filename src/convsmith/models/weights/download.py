@@ -11,9 +11,8 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from convsmith.errors import ConvsmithError
@@ -23,7 +22,6 @@ from convsmith.storage import sha256_of
 
 logger = logging.getLogger(__name__)
 
-_Tell = Callable[[int, int | None], None]  # a ProgressCallback that has the name of the file
 _CHUNK = 1 << 18
 _MAX_BYTES = 8 << 30
 _TIMEOUT = 30.0
@@ -94,7 +92,7 @@ def download(
         with _only_one(file.with_name(f"{file.name}.lock"), patience):
             if file.is_file():
                 return file
-            _fetch(url, part, sha256, partial(progress, file.name), patience, max_bytes)
+            _fetch(url, part, sha256, progress, patience, max_bytes)
             part.replace(file)
     except TooLate as error:
         raise _failed(url, file, f"it was not all here within {within:g} seconds", part) from error
@@ -121,13 +119,15 @@ class _BadContent(Exception):
     """The server sent something else than was asked for."""
 
 
-def _fetch(url: str, part: Path, sha256: str | None, tell: _Tell, patience: Patience, max_bytes: int) -> None:
+def _fetch(
+    url: str, part: Path, sha256: str | None, progress: ProgressCallback, patience: Patience, max_bytes: int
+) -> None:
     """Complete `part`, or raise; a part that cannot become the right file is removed."""
     resumed = _size(part) > 0
     if resumed and sha256 and _damage(part, sha256) is None:
         return
     try:
-        _receive(url, part, tell, patience, max_bytes)
+        _receive(url, part, progress, patience, max_bytes)
         reason = _damage(part, sha256)
     except urllib.error.HTTPError as error:
         if not (resumed and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
@@ -139,7 +139,7 @@ def _fetch(url: str, part: Path, sha256: str | None, tell: _Tell, patience: Pati
     if not resumed:
         raise _BadContent(reason)
     logger.warning("what was left of an earlier download does not belong to %s: starting over", url)
-    _fetch(url, part, sha256, tell, patience, max_bytes)
+    _fetch(url, part, sha256, progress, patience, max_bytes)
 
 
 def _damage(file: Path, sha256: str | None) -> str | None:
@@ -173,7 +173,7 @@ def _damage_of_pickle(file: Path) -> str | None:
     return None
 
 
-def _receive(url: str, part: Path, tell: _Tell, patience: Patience, max_bytes: int) -> None:
+def _receive(url: str, part: Path, progress: ProgressCallback, patience: Patience, max_bytes: int) -> None:
     """Append to `part` what it lacks; a server that knows no ranges sends the whole file again."""
     request = urllib.request.Request(url, headers={"User-Agent": "convsmith"})
     if start := _size(part):
@@ -189,14 +189,14 @@ def _receive(url: str, part: Path, tell: _Tell, patience: Patience, max_bytes: i
             raise _BadContent(f"it has {total:,} bytes, more than the limit of {max_bytes:,}")
         with part.open("r+b" if start else "wb") as file:
             done = file.seek(start)
-            tell(done, total)
+            progress(part.stem, done, total)
             for chunk in _chunks(response, patience):
                 done += len(chunk)
                 if done > max_bytes:
                     part.unlink()
                     raise _BadContent(f"it has more bytes than the limit of {max_bytes:,}")
                 file.write(chunk)
-                tell(done, total)
+                progress(part.stem, done, total)
             file.flush()
             os.fsync(file.fileno())
     if total is not None and done < total:
