@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -239,7 +240,7 @@ def test_half_open_connections_beyond_the_descriptors_do_not_silence_the_server(
                 client = stack.enter_context(connect(url))
                 client.sendall(b"GET /healthz HTTP/1.1\r\n")
             assert post(url, picture("red")).status_code == 200
-            process.terminate()
+            process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 0
             assert process.stderr
             assert len(process.stderr.readlines()) < 10

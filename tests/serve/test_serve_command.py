@@ -42,7 +42,7 @@ def test_it_prints_its_address_and_a_curl_line(colour_bundle: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_in_order(colour_bundle: Path, number: signal.Signals) -> None:
-    with served_by_command(colour_bundle) as (process, _):
+    with served_by_command(colour_bundle, "--drain-seconds", "0") as (process, _):
         process.send_signal(number)
         assert process.wait(PATIENCE) == 0
         assert process.stderr
@@ -68,7 +68,7 @@ def test_under_nohup_a_hangup_does_nothing(colour_bundle: Path) -> None:
 
 def test_a_request_in_flight_at_sigterm_is_finished(colour_bundle: Path) -> None:
     body = form(picture("red"))
-    with served_by_command(colour_bundle) as (process, url):
+    with served_by_command(colour_bundle, "--drain-seconds", "0") as (process, url):
         with connect(url) as client:
             client.sendall(head_of_upload(f"Content-Length: {len(body)}") + body[:50])
             assert httpx.get(f"{url}/healthz").status_code == 200  # so the request before it has been taken
@@ -81,20 +81,35 @@ def test_a_request_in_flight_at_sigterm_is_finished(colour_bundle: Path) -> None
 
 def test_after_a_signal_it_serves_on_for_the_seconds_of_draining(colour_bundle: Path) -> None:
     with served_by_command(colour_bundle, "--drain-seconds", "2") as (process, url):
-        with httpx.Client(base_url=url, timeout=PATIENCE) as client:
-            assert client.get("/readyz").status_code == 200
-            process.send_signal(signal.SIGTERM)
-            wait_until(lambda: client.get("/readyz").status_code == 503)
-            answer = client.post("/predict", files={"image": picture("red")})
-            assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+        assert_it_serves_on_after_sigterm(process, url)
         assert process.wait(PATIENCE) == 0
         assert process.stderr
         assert process.stderr.read() == ""
 
 
+def assert_it_serves_on_after_sigterm(process: subprocess.Popen[str], url: str) -> None:
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client:
+        assert client.get("/readyz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.get("/readyz").status_code == 503)
+        answer = client.post("/predict", files={"image": picture("red")})
+        assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+
+
+def test_sigterm_leaves_load_balancers_some_seconds_unless_told_otherwise(colour_bundle: Path) -> None:
+    with served_by_command(colour_bundle) as (process, url):
+        assert_it_serves_on_after_sigterm(process, url)
+
+
+def test_ctrl_c_ends_it_however_long_it_would_drain(colour_bundle: Path) -> None:
+    with served_by_command(colour_bundle, "--drain-seconds", "1000000") as (process, _):
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE) == 0
+
+
 @pytest.mark.slow  # 5 seconds are left to uploads
 def test_slow_uploads_at_sigterm_are_told_and_hold_it_for_seconds_only(colour_bundle: Path) -> None:
-    with served_by_command(colour_bundle) as (process, url), ExitStack() as stack:
+    with served_by_command(colour_bundle, "--drain-seconds", "0") as (process, url), ExitStack() as stack:
         clients = [stack.enter_context(connect(url)) for _ in range(10)]
         for client in clients:
             client.sendall(head_of_upload("Content-Length: 1000") + b"--b")
@@ -124,7 +139,7 @@ def test_it_serves_and_ends_wherever_its_output_goes(colour_bundle: Path, redire
             with httpx.Client(base_url=url, timeout=PATIENCE) as client:
                 assert {client.get(f"/{long}").status_code for _ in range(100)} == {404}  # each is a line of the log
             assert post(url, picture("red")).status_code == 200
-            process.terminate()
+            process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 0
         finally:
             with suppress(ProcessLookupError):

@@ -69,7 +69,7 @@ def _serve_one_request(bundle: Path, image: Path) -> None:
     import subprocess
 
     port = _free_port()
-    with subprocess.Popen(_command("serve", str(bundle), "--port", str(port))) as server:
+    with subprocess.Popen(_command("serve", str(bundle), "--port", str(port), "--drain-seconds", "0")) as server:
         try:
             print(f"\n$ curl -F image=@{image} http://127.0.0.1:{port}/predict")
             _wait_until_ready(server, port)

@@ -21,7 +21,7 @@ def serve(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model for each of them.")] = None,
     drain_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds to serve on after SIGTERM, with /readyz at 503 already.")
-    ] = 0,
+    ] = 5,
 ) -> None:
     """Answer POST /predict over HTTP until Ctrl-C, SIGTERM or SIGHUP.
 

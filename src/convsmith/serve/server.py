@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import uvicorn
@@ -24,9 +25,10 @@ from convsmith.serve.connection import Connection, Crowd
 from convsmith.serve.log import LOGGING
 from convsmith.serve.service import Service
 
-FINISH_SECONDS = 20
+DRAIN_SECONDS = 5.0  # after SIGTERM, which an orchestrator sends while it still tells its load balancers
+FINISH_SECONDS = 15
 UPLOAD_SECONDS = 5  # of these, for requests that have not come in
-CLOSE_SECONDS = 5  # for connections that are open beyond that; 25 together, under the usual 30 before SIGKILL
+CLOSE_SECONDS = 5  # for connections that are open beyond that; 25 in all, under the usual 30 before SIGKILL
 
 READ_SECONDS = 30
 MOST_CONNECTIONS = 1000
@@ -52,6 +54,12 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for listener in sockets or []:
             listener.listen(BACKLOG)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn for a signal; who presses Ctrl-C has no load balancer to wait for."""
+        if sig == signal.SIGINT:
+            self._drain_seconds = 0
+        super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second; True ends the server."""
@@ -119,12 +127,12 @@ def serve(
     threads: int | None = None,
     max_pixels: int | None = None,
     *,
-    drain_seconds: float = 0,
+    drain_seconds: float = DRAIN_SECONDS,
 ) -> None:
     """Serve a bundle, or that of a run, until SIGTERM, SIGHUP or Ctrl-C; then finish the requests in flight and return.
 
-    Must run in the main thread, which gets the signals. Port 0 takes a free one. For `drain_seconds` after the signal
-    everything is still answered but `/readyz`.
+    Must run in the main thread, which gets the signals. Port 0 takes a free one. For `drain_seconds` after SIGTERM or
+    SIGHUP everything is still answered but `/readyz`.
 
     Raises:
         ConvsmithError: the bundle cannot be loaded, or the address not be used.
