@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 _ROOT = Path("/")
+_PR_SET_PDEATHSIG = 1
 
 
 def available_cores(root: Path = _ROOT) -> int:
@@ -21,6 +26,32 @@ def available_cores(root: Path = _ROOT) -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return max(1, min([cores, *map(int, _quotas(root))]))
+
+
+def end_with(parent: int) -> None:
+    """Let this process be killed when the thread that started it ends, whatever it waits for; only Linux can do that.
+
+    Args:
+        parent: the number of that thread's process, in case that has ended already.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(0)
+
+
+@contextmanager
+def variables_kept(*names: str) -> Iterator[None]:
+    """Leave variables of the environment as they were before the block."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -248,6 +248,28 @@ def test_a_reader_that_stops_early_is_no_traceback(colour_bundle: Path, photos: 
         assert b"Traceback" not in process.stderr.read()
 
 
+def test_a_pipe_in_a_folder_is_named_and_the_others_are_predicted(colour_bundle: Path, photos: Path) -> None:
+    os.mkfifo(photos / "pipe.png")
+    result = run(colour_bundle, photos, "--format", "jsonl")
+    assert result.returncode == 1
+    assert result.stderr.decode() == f"error: {photos / 'pipe.png'}: it is a pipe, a socket or a device\n"
+    assert len(result.stdout.splitlines()) == 3
+
+
+def test_a_pipe_that_is_asked_for_is_read(colour_bundle: Path) -> None:
+    script = 'exec "$0" -m convsmith.cli.main predict "$1" <(cat) --format jsonl'
+    words = ["bash", "-c", script, sys.executable, str(colour_bundle)]
+    result = subprocess.run(words, input=picture("red"), capture_output=True, check=True)
+    assert json.loads(result.stdout)["label"] == "red"
+
+
+def test_a_pipe_that_nothing_comes_from_is_given_up(colour_bundle: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    result = run(colour_bundle, tmp_path / "pipe", env={**os.environ, "CONVSMITH_READ_TIMEOUT": "0.3"})
+    assert result.returncode == 3
+    assert result.stderr.decode().startswith(f"error: {tmp_path / 'pipe'} has not answered for 0.3 seconds: ")
+
+
 def test_nothing_but_predictions_goes_to_stdout_and_no_progress_to_a_pipe(colour_bundle: Path, photos: Path) -> None:
     result = run(colour_bundle, photos, "--format", "csv")
     assert result.stderr == b""

@@ -47,6 +47,13 @@ def test_good_files_are_not_listed(tmp_path: Path) -> None:
     assert check_files(index_of(tmp_path, a=png(), b=png())) == []
 
 
+def test_a_pipe_in_place_of_a_file_is_bad_and_not_waited_for(tmp_path: Path) -> None:
+    index = index_of(tmp_path, a=png(), b=png())
+    (tmp_path / "b.jpg").unlink()
+    os.mkfifo(tmp_path / "b.jpg")
+    assert reasons(index) == {"b.jpg": "it is a pipe, a socket or a device"}
+
+
 def test_bad_files_are_listed_in_the_order_of_the_index(tmp_path: Path) -> None:
     contents = {f"{i:03}": png() if i % 3 else b"text" for i in range(200, 0, -1)}
     listed = [Path(bad.path).stem for bad in check_files(index_of(tmp_path, **contents))]

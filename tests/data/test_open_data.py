@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.bundle.decode import max_pixels, pixel_limit_kept
+from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels
 from convsmith.bundle.format import read_manifest
 from convsmith.data import sources
 from convsmith.data.check import check_files
@@ -16,8 +16,10 @@ from convsmith.data.digest import data_digest
 from convsmith.data.open_data import data_of_bundle, data_of_recipe, judged_by, open_data
 from convsmith.data.sources import list_sources
 from convsmith.errors import ConvsmithError
+from convsmith.machine import variables_kept
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Data
+from convsmith.waiting import read_timeout
 from tests.data.folders import write_files, write_noise
 from tests.data.masks import write_folders
 
@@ -38,10 +40,19 @@ def test_what_a_recipe_says_of_pixels_ends_with_its_training(
     if before is None:
         monkeypatch.delenv("CONVSMITH_MAX_PIXELS")
     limit = max_pixels()
-    with pixel_limit_kept():
+    with variables_kept(MAX_PIXELS_VARIABLE):
         data_of_recipe(load_recipe("digits", ["data.max_pixels=80"]), write_noise(tmp_path, 4))
         assert max_pixels() == 80
     assert max_pixels() == limit
+
+
+@pytest.mark.parametrize(("override", "seconds"), [("5", 5), ("0", None), ("null", 7)])
+def test_a_recipe_says_how_long_a_file_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, seconds: float | None
+) -> None:
+    monkeypatch.setenv("CONVSMITH_READ_TIMEOUT", "7")
+    data_of_recipe(load_recipe("digits", [f"data.read_timeout={override}"]), write_noise(tmp_path, 4))
+    assert read_timeout() == seconds
 
 
 WITHOUT_TORCH = """
@@ -50,6 +61,7 @@ from pathlib import Path
 sys.modules["torch"] = None
 from convsmith.data.open_data import open_data
 from convsmith.recipe.schema import Data
+from convsmith.waiting import read_timeout
 data = open_data(sys.argv[1], Data.model_validate_json(sys.argv[2]), Path(sys.argv[3]))
 print([data.val.read(i)[0].size for i in range(len(data.val))], *data.classes)
 """

@@ -5,14 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.decode import ImageError, read_bytes
 from convsmith.data.processes import in_processes
 from convsmith.errors import ConvsmithError
+from convsmith.waiting import NotAnswering
 from tests.conftest import REPOSITORY
 
 
@@ -32,6 +34,21 @@ def die(_task: int) -> int:
 
 def handled(_task: int) -> set[int]:
     return set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+
+def be_stopped(_task: int) -> int:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return 0
+
+
+def open_pipe(pipe: Path) -> int:
+    """Wait for somebody to write into it, which nothing says how long may take; leave this process's number beside."""
+    pipe.with_name("pid").write_text(str(os.getpid()))
+    return len(pipe.read_bytes())
+
+
+def read_pipe(pipe: Path) -> int:
+    return len(read_bytes(pipe))
 
 
 def one(task: int) -> tuple[int]:
@@ -61,6 +78,19 @@ def test_a_killed_process_is_an_error_that_says_so() -> None:
         list(in_processes(die, [0], one, 1))
 
 
+def test_a_stopped_process_is_ended_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_READ_TIMEOUT", "1")
+    with pytest.raises(NotAnswering, match=r"a process that looks at the data was stopped \(pid \d+\): "):
+        list(in_processes(be_stopped, [0], one, 1))
+
+
+def test_a_file_that_never_answers_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_READ_TIMEOUT", "0.2")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(NotAnswering, match=f"{tmp_path / 'pipe'} has not answered for 0.2 seconds"):
+        list(in_processes(read_pipe, [tmp_path / "pipe"], one, 1))
+
+
 def test_signals_are_left_to_the_main_process() -> None:
     (blocked,) = in_processes(handled, [0], one, 1)
     assert {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP} <= blocked
@@ -88,7 +118,34 @@ def test_processes_end_when_the_main_one_is_killed(tmp_path: Path) -> None:
     main.kill()
     main.wait()
     main.stdout.close()
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]:
+    wait_until(lambda: not lives(pid))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system ends a process with its parent")
+def test_a_process_that_waits_for_a_file_ends_when_the_main_one_is_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    script = (
+        "from pathlib import Path\n"
+        "from convsmith.data.processes import in_processes\n"
+        "from tests.data.test_processes import one, open_pipe\n"
+        f"list(in_processes(open_pipe, [Path({str(tmp_path / 'pipe')!r})], one, 1))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY) as main:
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+        main.kill()
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not lives(pid))
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.02)

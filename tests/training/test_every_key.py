@@ -143,6 +143,7 @@ ELSEWHERE = {
     "data.on_error": "tests/training/test_bad_files.py",
     "data.max_bad": "tests/training/test_bad_files.py",
     "data.max_pixels": "tests/bundle/test_decode_damage.py",
+    "data.read_timeout": "tests/data/test_open_data.py",
     "data.workers": "tests/data/test_loader.py",
     "data.masks.layout": "tests/data/test_mask_layouts.py",
     "data.masks.others": "tests/data/test_mask_contents.py",

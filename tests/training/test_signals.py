@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from convsmith.training.signals import StopNow, StopRequest
+from tests.data.test_processes import wait_until
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
@@ -15,6 +16,16 @@ def test_a_signal_is_only_taken_note_of(number: signal.Signals) -> None:
         assert not stop
         signal.raise_signal(number)
         assert stop.signal == number
+
+
+def test_a_signal_is_told_at_once_because_what_is_under_way_may_take_long(caplog: pytest.LogCaptureFixture) -> None:
+    with StopRequest():
+        for number in (signal.SIGUSR1, signal.SIGTERM):
+            signal.raise_signal(number)
+        wait_until(lambda: "the training stops as soon as" in caplog.text)
+    assert [it.getMessage() for it in caplog.records] == [
+        "SIGUSR1: the training stops as soon as it has saved what is done"
+    ]
 
 
 def test_the_first_signal_counts_because_it_says_whether_to_queue_again() -> None:

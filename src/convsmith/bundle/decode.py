@@ -25,6 +25,7 @@ from convsmith.bundle.png_texts import without_large_texts
 from convsmith.bundle.signatures import kind_of
 from convsmith.bundle.structure import count_pieces
 from convsmith.errors import ConvsmithError, require_extra
+from convsmith.waiting import answer_of, open_file
 
 __all__ = ["ImageError", "ImageTooLarge", "NoAnswer"]  # which others take from here, besides what is defined here
 
@@ -110,8 +111,13 @@ def check_header(path: Path) -> tuple[int, int]:
         Width and height in pixels of the upright image; an orientation that stands behind the pixels of a PNG is not
         known.
     """
-    with file_errors(path), path.open("rb") as file:
-        return check_open_header(file, str(path))
+
+    def check() -> tuple[int, int]:
+        with open_file(path) as file:
+            return check_open_header(file, str(path))
+
+    with file_errors(path):
+        return answer_of(check, str(path))
 
 
 def check_open_header(file: IO[bytes], name: str) -> tuple[int, int]:
@@ -140,6 +146,7 @@ def _mapped(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
     except OSError:
         yield file.read()
         return
+    file.read(1)  # a disk that is gone is waited for here, where other threads go on; a page of the map stops them all
     with mmap.mmap(number, 0, access=mmap.ACCESS_READ) as content:
         yield content
 
@@ -160,22 +167,20 @@ def max_pixels() -> int:
     return int(told)
 
 
-@contextmanager
-def pixel_limit_kept() -> Iterator[None]:
-    """Leave CONVSMITH_MAX_PIXELS as it was before the block, whatever a recipe says of it meanwhile."""
-    before = os.environ.get(MAX_PIXELS_VARIABLE)
-    try:
-        yield
-    finally:
-        os.environ.pop(MAX_PIXELS_VARIABLE, None)
-        if before is not None:
-            os.environ[MAX_PIXELS_VARIABLE] = before
-
-
 def read_bytes(path: Path) -> bytes:
-    """The content of a file of at most `MAX_BYTES` bytes, or an `ImageError` that names it."""
-    with file_errors(path), path.open("rb") as file:
-        return read_open(file, str(path))
+    """The content of a file, or a pipe, of at most `MAX_BYTES` bytes.
+
+    Raises:
+        ImageError: it cannot be read.
+        NotAnswering: it gives nothing for long.
+    """
+
+    def read() -> bytes:
+        with path.open("rb") as file:
+            return read_open(file, str(path))
+
+    with file_errors(path):
+        return answer_of(read, str(path))
 
 
 def read_open(file: IO[bytes], name: str) -> bytes:

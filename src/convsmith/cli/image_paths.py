@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -62,8 +63,20 @@ def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]
             if Path(file).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file):
                 found = True
                 path = Path(folder, file)
-                yield str(path), path
+                if _is_special(path):
+                    complain(str(path), "it is a pipe, a socket or a device")
+                else:
+                    yield str(path), path
             elif not is_hidden(file):
                 others[Path(file).suffix.lower() or "without extension"] += 1
     if not found:
         complain(name, f"no image in this folder{f', but {held(others)}' if others else ''}")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is there, but neither a file nor a folder: nobody has asked for it, and it may never answer."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # reading it says why
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -32,7 +34,13 @@ from convsmith.cli.group import Group
 from convsmith.cli.text import escape_what_cannot_be_printed, for_terminal
 from convsmith.errors import ConvsmithError, missing_package, of_system
 from convsmith.launch.report import report
-from convsmith.output import errors_name_the_output, open_closed_streams, output_that_may_be_lost
+from convsmith.output import (
+    errors_name_the_output,
+    open_closed_streams,
+    output_that_may_be_lost,
+    say_the_last_words,
+)
+from convsmith.waiting import NotAnswering
 
 app = typer.Typer(
     name="convsmith",
@@ -104,7 +112,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise
             if not report(known):
                 print("\n".join(map(for_terminal, f"error: {known.on_command_line}".split("\n"))), file=sys.stderr)
+            if isinstance(known, NotAnswering):
+                _end_at_once(known.exit_code)
             sys.exit(known.exit_code)
+
+
+def _end_at_once(code: int) -> NoReturn:
+    """End without waiting for the threads and processes of this one, which may themselves wait for a disk for ever."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    say_the_last_words("stderr")
+    os._exit(code)
 
 
 def _known(error: ConvsmithError | ImportError | MemoryError | OSError) -> ConvsmithError | None:

@@ -9,12 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.decode import check_open_header, file_errors, read_open
+from convsmith.waiting import answer_of, open_file
+
+T = TypeVar("T")
 
 _END = 4096  # bytes; a compressed picture with the same ones at both ends, and the same size, is the same
 _COMPARED_AT_ONCE = 2**16  # bytes
@@ -27,6 +30,8 @@ class Content:
     Attributes:
         name: what messages call it.
         open: gives it as a file for reading bytes, which can be wound back. OSError or ValueError where that fails.
+
+    Each way of reading raises NotAnswering where nothing comes for `read_timeout`.
     """
 
     name: str
@@ -35,35 +40,55 @@ class Content:
     @classmethod
     def of_file(cls, path: Path) -> Content:
         """The content of a file."""
-        return cls(str(path), lambda: path.open("rb"))
+        return cls(str(path), lambda: open_file(path))
 
     def read(self) -> bytes:
         """All of it, at most `MAX_BYTES`. ImageError, which names it, if it cannot be read."""
-        with file_errors(self.name), self.open() as file:
-            return read_open(file, self.name)
+        with file_errors(self.name):
+            return self._of_open(lambda file: read_open(file, self.name))
 
     def check_header(self) -> tuple[int, int]:
         """The width and height of the image that it is, see `check_header`. ImageError as far as its header tells."""
-        with file_errors(self.name), self.open() as file:
-            return check_open_header(file, self.name)
+        with file_errors(self.name):
+            return self._of_open(lambda file: check_open_header(file, self.name))
 
     def hash_of_ends(self) -> int:
         """A 64-bit hash of the size and of the first and last 4 KiB. OSError or ValueError if it cannot be read."""
-        with self.open() as file:
-            ends = file.read(_END)
-            size = file.seek(0, os.SEEK_END)
-            if size > _END:
-                file.seek(max(_END, size - _END))
-                ends += file.read(_END)
+        size, ends = self._of_open(_ends)
         return int.from_bytes(blake2b(size.to_bytes(8, "little") + ends, digest_size=8).digest(), "little")
 
     def equals(self, other: Content) -> bool:
         """Whether the other one holds the same bytes; not if one of them cannot be read."""
-        with suppress(OSError, ValueError), self.open() as one, other.open() as two:
-            while (chunk := one.read(_COMPARED_AT_ONCE)) == two.read(_COMPARED_AT_ONCE):
-                if not chunk:
-                    return True
+
+        def equal() -> bool:
+            with self.open() as one, other.open() as two:
+                while (chunk := one.read(_COMPARED_AT_ONCE)) == two.read(_COMPARED_AT_ONCE):
+                    if not chunk:
+                        return True
+            return False
+
+        with suppress(OSError, ValueError):
+            return answer_of(equal, self.name)
         return False
+
+    def _of_open(self, read: Callable[[IO[bytes]], T]) -> T:
+        """What `read` makes of the open file. NotAnswering, if nothing comes for long."""
+
+        def of_open() -> T:
+            with self.open() as file:
+                return read(file)
+
+        return answer_of(of_open, self.name)
+
+
+def _ends(file: IO[bytes]) -> tuple[int, bytes]:
+    """The size, and the bytes at both ends."""
+    ends = file.read(_END)
+    size = file.seek(0, os.SEEK_END)
+    if size > _END:
+        file.seek(max(_END, size - _END))
+        ends += file.read(_END)
+    return size, ends
 
 
 class Contents(Protocol):

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.contents import Content
+from convsmith.waiting import answer_of
 
 _ASKED_AT_ONCE = 256
 # A file system behind a network answers many threads at once; a disk here is asked by one: more would wait for each
@@ -77,11 +78,19 @@ class Files:
                     continue
                 found[i] = status.st_size, status.st_mtime_ns
 
+        def ask_in_time(first: int) -> None:
+            answer_of(lambda: ask(first), f"one of {_ASKED_AT_ONCE} files from {self[first].name} on")
+
+        if not len(self):
+            return found
         start = time.perf_counter()
-        ask(0)
+        ask_in_time(0)
         is_slow = time.perf_counter() - start > _ASKED_AT_ONCE * _SLOW
         with ThreadPoolExecutor(_ASKING if is_slow else 1) as pool:
-            list(pool.map(ask, range(_ASKED_AT_ONCE, len(self), _ASKED_AT_ONCE)))
+            try:
+                list(pool.map(ask_in_time, range(_ASKED_AT_ONCE, len(self), _ASKED_AT_ONCE)))
+            finally:
+                pool.shutdown(cancel_futures=True)
         return found
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Files:

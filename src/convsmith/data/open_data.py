@@ -17,6 +17,7 @@ from convsmith.data.digest import has_names_of
 from convsmith.data.source import find_opener
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data, Recipe
+from convsmith.waiting import READ_TIMEOUT_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +40,16 @@ def open_data(task: str, section: Data, root: Path, *, hold_out: bool = True) ->
 def data_of_recipe(recipe: Recipe, root: Path) -> DataSet:
     """The data at a path as a training of the recipe splits them.
 
-    Where the recipe says how many pixels an image may have, that holds for this process and its workers from now on.
+    Where the recipe says how many pixels an image may have, or how long a file is waited for, that holds for this
+    process and its workers from now on.
 
     Raises:
         ConvsmithError: there are no such data, or they are not what the recipe says.
     """
     if recipe.data.max_pixels is not None:
         os.environ[MAX_PIXELS_VARIABLE] = str(recipe.data.max_pixels)
+    if recipe.data.read_timeout is not None:
+        os.environ[READ_TIMEOUT_VARIABLE] = str(recipe.data.read_timeout)
     if recipe.model.num_classes is None:  # who says how many classes there are has looked at the data
         find_opener(recipe.task, root).doubt(root)
     return open_data(recipe.task, recipe.data, root, hold_out=recipe.eval)

@@ -10,6 +10,7 @@ from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.bundle.format import MANIFEST
 from convsmith.data.index import printable
 from convsmith.errors import ConvsmithError
+from convsmith.waiting import answer_of
 
 _MARKS = (  # all files of a line are there
     (MANIFEST,),
@@ -44,7 +45,7 @@ def refuse_output_in_data(out: Path, data: Path) -> None:
     Folders beside the data's own are left out later; those inside a class or a part of the data are refused, and so is
     the data folder itself. Where `out` has been written before, it stays.
     """
-    out, data = out.resolve(), data.resolve()
+    out, data = (answer_of(path.resolve, printable(path)) for path in (out, data))
     if not out.is_relative_to(data) or _is_marked(out):
         return
     inside = out.relative_to(data)

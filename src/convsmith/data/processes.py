@@ -11,20 +11,22 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from convsmith.data.stopped import stopped_are_killed, stopped_error
 from convsmith.errors import ConvsmithError
+from convsmith.machine import end_with
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _MAIN = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
-    "from convsmith.data.processes import answer; answer()"
+    "from convsmith.data.processes import answer; answer(int(sys.argv[1]))"
 )
 
 
@@ -43,6 +45,7 @@ def in_processes(
 
     Raises:
         ConvsmithError: one of them was killed, or cannot be started.
+        NotAnswering: one was stopped for long.
     """
     children: list[_Child] = []
     free: SimpleQueue[_Child] = SimpleQueue()
@@ -50,7 +53,7 @@ def in_processes(
     def ask(task: T) -> R:
         child = free.get()
         try:
-            answered: R = child.ask(function, arguments(task))
+            answered: R = child.ask(function, arguments(task), stopped)
             return answered
         finally:
             free.put(child)
@@ -60,7 +63,8 @@ def in_processes(
         for _ in range(count):
             children.append(_Child())
             free.put(children[-1])
-        yield from pool.map(ask, tasks)
+        with stopped_are_killed([child.process for child in children]) as stopped:
+            yield from pool.map(ask, tasks)
     finally:
         for child in children:
             child.process.kill()
@@ -69,8 +73,9 @@ def in_processes(
             child.close()
 
 
-def answer() -> None:
-    """Compute what comes on standard input until it ends: what such a process does."""
+def answer(parent: int) -> None:
+    """Compute what comes on standard input until it ends: what such a process does, which that one has started."""
+    end_with(parent)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints does not get among the answers
     while True:
@@ -96,7 +101,7 @@ class _Child:
         blocked = _block_signals()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-W", "ignore", "-c", _MAIN],
+                [sys.executable, "-P", "-W", "ignore", "-c", _MAIN, str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
@@ -110,13 +115,15 @@ class _Child:
                 signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._send(sys.path)
 
-    def ask(self, function: Callable[..., R], arguments: tuple[Any, ...]) -> R:
+    def ask(self, function: Callable[..., R], arguments: tuple[Any, ...], stopped: Container[int]) -> R:
         assert self.process.stdout is not None
         try:
             self._send((function, arguments))
             done, said = pickle.load(self.process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             status = self.process.wait()
+            if self.process.pid in stopped:
+                raise stopped_error(self.process.pid, "looks at the data") from error
             ended = signal.Signals(-status).name if status < 0 else f"exit status {status}"
             raise ConvsmithError(
                 "a process that looked at the data has ended",

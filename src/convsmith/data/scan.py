@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.index import printable
 from convsmith.data.outputs import is_output
 from convsmith.data.remedies import refuse_what_is_no_folder
 from convsmith.errors import ConvsmithError
+from convsmith.waiting import answer_of
 
 _NOT_DATA = frozenset(  # folders that systems and trackers make beside images, and in some cases copies of those
     (
@@ -37,6 +40,9 @@ def is_no_data(name: str) -> bool:
 
 
 _OURS = "written by convsmith"
+_ASKED_AT_ONCE = 1024  # entries
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -49,7 +55,7 @@ class Listing:
 
 
 def list_folder(directory: Path) -> Listing:
-    """The entries of one folder. ConvsmithError if it is missing, a file, or not readable.
+    """The entries of one folder. ConvsmithError if it is missing, a file, or not readable, or does not answer.
 
     Names that start with a dot, and `__MACOSX`, are skipped; folders that systems make are among the others. Links are
     followed; one that leads nowhere counts as a
@@ -57,12 +63,10 @@ def list_folder(directory: Path) -> Listing:
     """
     listing = Listing()
     try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                name = entry.name
+        with _ask(lambda: os.scandir(directory), directory) as entries:
+            for name, kind in _kinds(entries, directory):
                 if is_hidden(name):
                     continue
-                kind = _kind(entry)
                 _, dot, extension = name.rpartition(".")
                 suffix = (dot and dot + extension).lower()
                 if kind == "folder" and is_no_data(name):
@@ -130,6 +134,16 @@ def held(others: Counter[str]) -> str:
     return ", ".join(kinds)
 
 
+def _ask(question: Callable[[], T], directory: Path) -> T:
+    return answer_of(question, f"the folder {printable(directory)}")
+
+
+def _kinds(entries: Iterator[os.DirEntry[str]], directory: Path) -> Iterator[tuple[str, str]]:
+    """The name and the kind of each entry."""
+    while part := _ask(lambda: [(entry.name, _kind(entry)) for entry in islice(entries, _ASKED_AT_ONCE)], directory):
+        yield from part
+
+
 def _kind(entry: os.DirEntry[str]) -> Literal["folder", "file", "pipe, socket or device"]:
     try:
         if entry.is_dir():
@@ -149,7 +163,7 @@ def _folders_above(root: Path, directory: Path) -> set[Path]:
 
 def _identity(directory: Path) -> tuple[int, int]:
     try:
-        status = directory.stat()
+        status = _ask(directory.stat, directory)
     except OSError as error:
         raise _unreadable(directory, error) from error
     return status.st_dev, status.st_ino

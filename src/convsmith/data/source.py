@@ -11,6 +11,7 @@ from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.sources import list_sources
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data
+from convsmith.waiting import answer_of
 
 
 def no_doubt(_root: Path) -> None:
@@ -60,7 +61,9 @@ def find_opener(task: str, root: Path) -> Opener:
 
     Raises:
         ConvsmithError: what lies there holds no data of that task.
+        NotAnswering: the disk that it is on does not answer.
     """
+    answer_of(root.exists, str(root))
     if opener := next((source.tasks[task] for source in _recognising(root) if task in source.tasks), None):
         return opener
     raise ConvsmithError(f"{root} holds no data for {task}", fix="Give data of another kind, or another recipe.")

@@ -92,6 +92,11 @@ class Data(Section):
         description="Most pixels that an image may have, which bounds memory; null: what the environment variable "
         "CONVSMITH_MAX_PIXELS says, or else 67,108,864.",
     )
+    read_timeout: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
+        None,
+        description="Seconds that a file, or a loader process that is stopped, is waited for before that ends the "
+        "training; 0: for ever; null: what the environment variable CONVSMITH_READ_TIMEOUT says, or else 120.",
+    )
     last_batch: Literal["wrap", "drop"] = Field(
         "wrap",
         description="The ragged end of an epoch: `wrap` fills the last batch from the start of the epoch's "

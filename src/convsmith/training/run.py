@@ -194,7 +194,8 @@ def _this_process() -> str:
 # Keys that a resume may change, because no result depends on them: but for the last bits on whether it is compiled, and
 # on `on_error` from a bad file on, where the other choice is to stop.
 _FREE = (
-    "data.workers", "data.max_bad", "data.on_error", "checkpoint.", "description", "source", "on_divergence", "compile",
+    "data.workers", "data.read_timeout", "data.max_bad", "data.on_error", "checkpoint.", "description", "source",
+    "on_divergence", "compile",
 )  # fmt: skip
 
 

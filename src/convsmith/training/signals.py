@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 _SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if hasattr(signal, "SIGUSR1"):  # not on Windows
     _SIGNALS.append(signal.SIGUSR1)  # what schedulers such as Slurm send before the time is up
     _SIGNALS.append(signal.SIGHUP)  # the terminal is closed, or the connection to it lost
+
+_PATIENCE = 1  # seconds that the last words may take
 
 
 class StopNow(BaseException):
@@ -31,6 +37,8 @@ class StopRequest:
         self.signal: signal.Signals | None = None
         self._at_once = False
         self._previous: dict[signal.Signals, Any] = {}
+        self._came: SimpleQueue[signal.Signals | None] = SimpleQueue()  # which a handler may put into at any time
+        self._teller = threading.Thread(target=self._tell, name="signals", daemon=True)
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -38,6 +46,7 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             ignored = {it for it in _SIGNALS if it.name == "SIGHUP" and signal.getsignal(it) == signal.SIG_IGN}
+            self._teller.start()
             self._previous = {number: signal.signal(number, self._note) for number in _SIGNALS if number not in ignored}
         return self
 
@@ -54,6 +63,8 @@ class StopRequest:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         came = signal.Signals(number)
+        if self.signal is None:
+            self._came.put(came)
         self.signal = self.signal or came
         if came in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._previous[came])
@@ -65,3 +76,11 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if self._teller.is_alive():
+            self._came.put(None)
+            self._teller.join(_PATIENCE)
+
+    def _tell(self) -> None:
+        """Say that a signal has come: what is under way may take long. A handler itself must not log."""
+        if came := self._came.get():
+            logger.warning("%s: the training stops as soon as it has saved what is done", came.name)

@@ -10,14 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from convsmith.bundle.decode import pixel_limit_kept
+from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
 from convsmith.data.dataset import DataSet, num_samples
-from convsmith.data.loader import worker_deaths_are_told
 from convsmith.data.open_data import data_of_recipe
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT, World
+from convsmith.machine import variables_kept
 from convsmith.models.weights.published import list_weights, weights
 from convsmith.output import output_that_may_be_lost
 from convsmith.processor import check_target
@@ -51,6 +51,7 @@ from convsmith.training.run_weights import start_digest
 from convsmith.training.signals import StopNow, StopRequest
 from convsmith.training.stepper import Stepper
 from convsmith.training.trainer import Trainer
+from convsmith.waiting import READ_TIMEOUT_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +97,7 @@ def train(
     with (
         joined(peer_timeout, sharded=shard) as world,
         generators_kept(),
-        pixel_limit_kept(),
-        worker_deaths_are_told(),
+        variables_kept(MAX_PIXELS_VARIABLE, READ_TIMEOUT_VARIABLE),
         nullcontext() if world.leads else _silence(),
     ):
         if shard and not world.sharded:

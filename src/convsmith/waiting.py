@@ -1,0 +1,127 @@
+"""Reading that comes to an end: what a pipe, or a disk that is gone, never answers is given up and named."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import queue
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO, Any, TypeVar
+
+from convsmith.errors import ConvsmithError
+
+T = TypeVar("T")
+
+READ_TIMEOUT_VARIABLE = "CONVSMITH_READ_TIMEOUT"
+_SECONDS = 120.0
+
+
+class NotAnswering(ConvsmithError):
+    """A file, or a process, has not answered for long: the same command goes on once it does."""
+
+    exit_code = 3
+
+    @classmethod
+    def of_file(cls, name: str, seconds: float) -> NotAnswering:
+        """The error for what could not be read in so many seconds."""
+        return cls(
+            f"{name} has not answered for {seconds:g} seconds",
+            "the disk that it is on may be gone, or the connection to it",
+            f"The same command goes on when it answers again. {_LONGER}",
+        )
+
+
+_LONGER = f"data.read_timeout, or {READ_TIMEOUT_VARIABLE}, is how many seconds are waited."
+
+
+def read_timeout() -> float | None:
+    """How many seconds a file is waited for: 120, or what CONVSMITH_READ_TIMEOUT says; None where that is 0: for ever.
+
+    Raises:
+        ConvsmithError: that is not a number of seconds.
+    """
+    told = os.environ.get(READ_TIMEOUT_VARIABLE, "")
+    try:
+        seconds = float(told or _SECONDS)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < threading.TIMEOUT_MAX:
+        raise ConvsmithError(
+            f"{READ_TIMEOUT_VARIABLE} is `{told}`",
+            "it says how many seconds a file is waited for",
+            "Set a number; 0 waits for as long as it takes.",
+        )
+    return seconds or None
+
+
+def answer_of(read: Callable[[], T], name: str) -> T:
+    """Return what `read` does, which another thread calls: this one goes on where that never comes back.
+
+    Args:
+        read: what it raises is raised here.
+        name: what an error calls that which is read.
+
+    Raises:
+        NotAnswering: it has taken longer than `read_timeout`.
+    """
+    seconds = read_timeout()
+    if seconds is None:
+        return read()
+    try:
+        reader = _idle.pop()
+    except IndexError:
+        reader = _Reader()
+    reader.asked.put(read)
+    try:
+        result, error = reader.answers.get(timeout=seconds)
+    except queue.Empty:
+        raise NotAnswering.of_file(name, seconds) from None
+    _idle.append(reader)
+    if error is not None:
+        raise error
+    answer: T = result
+    return answer
+
+
+class _Reader:
+    """A thread that reads for others, one after another; a program can end while it waits."""
+
+    def __init__(self) -> None:
+        self.asked: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        self.answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        threading.Thread(target=self._read, name="read", daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            self.answers.put(_outcome(self.asked.get()))
+
+
+def _outcome(read: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return read(), None
+    except BaseException as error:
+        return None, error
+
+
+_idle: list[_Reader] = []
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_idle.clear)  # which has none of their threads
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for reading, and nothing that could be waited for: no pipe, socket or device. OSError as ever."""
+    return open(path, "rb", opener=_open_regular)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # without, a pipe would wait for its other end
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device", path)
+    return descriptor

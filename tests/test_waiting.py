@@ -1,0 +1,82 @@
+"""What never answers is given up after a while, and named."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from convsmith.errors import ConvsmithError
+from convsmith.waiting import NotAnswering, answer_of, open_file, read_timeout
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A pipe that nothing is written into."""
+    os.mkfifo(tmp_path / "pipe")
+    return tmp_path / "pipe"
+
+
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_READ_TIMEOUT", "0.2")
+
+
+@pytest.mark.usefixtures("hurry")
+def test_what_never_answers_is_named_with_the_seconds_waited(pipe: Path) -> None:
+    with pytest.raises(NotAnswering, match=f"^{pipe} has not answered for 0.2 seconds: ") as caught:
+        answer_of(pipe.read_bytes, str(pipe))
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.usefixtures("hurry")
+def test_others_are_read_after_it(pipe: Path) -> None:
+    for _ in range(3):
+        with pytest.raises(NotAnswering):
+            answer_of(pipe.read_bytes, "pipe")
+        assert answer_of(lambda: 7, "seven") == 7
+
+
+def test_an_answer_comes_from_another_thread_and_the_same_one_the_next_time() -> None:
+    threads = [answer_of(threading.get_ident, "thread") for _ in range(2)]
+    assert threads[0] == threads[1] != threading.get_ident()
+
+
+def test_what_reading_raises_is_raised() -> None:
+    with pytest.raises(FileNotFoundError):
+        answer_of(Path("/nowhere").read_bytes, "/nowhere")
+
+
+def test_a_forked_process_reads_too() -> None:
+    answer_of(threading.get_ident, "thread")
+    child = os.fork()
+    if child == 0:
+        os._exit(answer_of(lambda: 7, "seven"))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_with_0_seconds_it_is_waited_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_READ_TIMEOUT", "0")
+    assert answer_of(threading.get_ident, "thread") == threading.get_ident()
+
+
+@pytest.mark.parametrize("said", ["soon", "-1", "nan", "inf", "1e300"])
+def test_what_is_not_a_number_of_seconds_is_an_error_that_names_the_variable(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVSMITH_READ_TIMEOUT", said)
+    with pytest.raises(ConvsmithError, match=f"CONVSMITH_READ_TIMEOUT is `{said}`"):
+        read_timeout()
+
+
+def test_a_pipe_is_not_opened_as_a_file(pipe: Path) -> None:
+    with pytest.raises(OSError, match="it is a pipe, a socket or a device"):
+        open_file(pipe)
+
+
+@pytest.mark.parametrize(("place", "error"), [("/dev/zero", OSError), ("/", IsADirectoryError), ("/no", OSError)])
+def test_what_is_not_a_file_is_not_opened(place: str, error: type[OSError]) -> None:
+    with pytest.raises(error):
+        open_file(Path(place))
