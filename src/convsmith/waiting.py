@@ -59,12 +59,12 @@ def read_timeout() -> float | None:
     return seconds or None
 
 
-def answer_of(read: Callable[[], T], name: str) -> T:
+def answer_of(read: Callable[[], T], name: str | Callable[[], str]) -> T:
     """Return what `read` does, which another thread calls: this one goes on where that never comes back.
 
     Args:
         read: what it raises is raised here.
-        name: what an error calls that which is read.
+        name: what an error calls that which is read, or gives it when that is known.
 
     Raises:
         NotAnswering: it has taken longer than `read_timeout`.
@@ -80,7 +80,7 @@ def answer_of(read: Callable[[], T], name: str) -> T:
     try:
         result, error = reader.answers.get(timeout=seconds)
     except queue.Empty:
-        raise NotAnswering.of_file(name, seconds) from None
+        raise NotAnswering.of_file(name if isinstance(name, str) else name(), seconds) from None
     _idle.append(reader)
     if error is not None:
         raise error

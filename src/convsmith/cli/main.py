@@ -40,7 +40,7 @@ from convsmith.output import (
     output_that_may_be_lost,
     say_the_last_words,
 )
-from convsmith.waiting import NotAnswering
+from convsmith.waiting import NotAnswering, answer_of
 
 app = typer.Typer(
     name="convsmith",
@@ -103,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         escape_what_cannot_be_printed()
         try:
             with errors_name_the_output():
+                _wait_for_paths(sys.argv[1:] if arguments is None else arguments)
                 app(args=arguments)
         except BrokenPipeError:
             sys.exit(1)  # in silence, as any program before `| head`
@@ -115,6 +116,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if isinstance(known, NotAnswering):
                 _end_at_once(known.exit_code)
             sys.exit(known.exit_code)
+
+
+def _wait_for_paths(words: Sequence[str]) -> None:
+    """Raise a NotAnswering for a word that is a path to a disk that is gone: reading the command line looks at it."""
+    asked = ""
+
+    def ask() -> None:
+        nonlocal asked
+        for word in words:
+            asked = word.partition("=")[2] if word.startswith("--") and "=" in word else word
+            os.path.exists(asked)  # noqa: PTH110 - of any text
+
+    answer_of(ask, lambda: asked)
 
 
 def _end_at_once(code: int) -> NoReturn:
