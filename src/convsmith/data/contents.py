@@ -72,7 +72,7 @@ class Content:
         return False
 
     def _of_open(self, read: Callable[[IO[bytes]], T]) -> T:
-        """What `read` makes of the open file. NotAnswering, if nothing comes for long."""
+        """Return what `read` makes of the open file. NotAnswering, if nothing comes for long."""
 
         def of_open() -> T:
             with self.open() as file:

@@ -117,7 +117,7 @@ def _end(batches: Any, processes: Sequence[BaseProcess]) -> None:
 
 
 def _reason(error: Exception, processes: Sequence[BaseProcess], stopped: Container[int]) -> Exception:
-    """What to raise for what a loader with these processes has raised."""
+    """Find the error to raise for what a loader with these processes has raised."""
     if isinstance(error, ConvsmithError):
         return error
     lines = [line for line in str(error).splitlines() if _NO_SHARED_MEMORY.search(line)]
