@@ -88,7 +88,7 @@ def test_a_file_that_never_answers_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("CONVSMITH_READ_TIMEOUT", "0.2")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(NotAnswering, match=f"{tmp_path / 'pipe'} has not answered for 0.2 seconds"):
-        list(in_processes(read_pipe, [tmp_path / "pipe"], one, 1))
+        list(in_processes(read_pipe, [tmp_path / "pipe"], lambda path: (path,), 1))
 
 
 def test_signals_are_left_to_the_main_process() -> None:

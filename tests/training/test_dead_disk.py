@@ -102,9 +102,10 @@ def digits_disk(digits: Path, tmp_path: Path) -> Iterator[Disk]:
 def test_a_training_whose_disk_dies_names_a_file_and_goes_on_when_it_is_back(
     digits_disk: Disk, tmp_path: Path, workers: int
 ) -> None:
-    words = ("train", "digits", "--data", digits_disk.path, "--out", tmp_path / "run", *SMALL, "precision=fp32")
-    words += ("checkpoint.every_steps=2", f"data.workers={workers}", "data.read_timeout=3")
-    with begin(*words, "schedule.epochs=200") as process, ExitStack() as stack:
+    words = ["train", "digits", "--data", str(digits_disk.path), "--out", str(tmp_path / "run"), *SMALL]
+    words += ["precision=fp32", "checkpoint.every_steps=2", "schedule.epochs=200"]
+    words += [f"data.workers={workers}", "data.read_timeout=3"]
+    with begin(*words) as process, ExitStack() as stack:
         wait_for_step(process, tmp_path / "run", 4)
         digits_disk.die()
         stack.callback(digits_disk.revive)
@@ -113,7 +114,7 @@ def test_a_training_whose_disk_dies_names_a_file_and_goes_on_when_it_is_back(
     assert "has not answered for 3 seconds" in errors
     assert "Traceback" not in errors
     assert process.returncode == 3
-    going_on = begin(*words, "schedule.epochs=200")
+    going_on = begin(*words)
     wait_for_step(going_on, tmp_path / "run", newest_step(tmp_path / "run") + 2)
     going_on.terminate()
     assert going_on.wait(60) == 143

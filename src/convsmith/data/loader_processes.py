@@ -12,12 +12,12 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data._utils import signal_handling
 
 from convsmith.data.stopped import stopped_are_killed, stopped_error
 from convsmith.errors import ConvsmithError, of_system
@@ -56,13 +56,13 @@ def loader(
     )
 
 
-class _Answers(Dataset[Batch | ConvsmithError], Generic[Batch]):
+class _Answers(Dataset[Any]):
     """Batches, or the error in place of one, which torch would tell by a traceback of the process that met it."""
 
-    def __init__(self, batches: Dataset[Batch]) -> None:
+    def __init__(self, batches: Dataset[Any]) -> None:
         self.batches = batches
 
-    def __getitem__(self, positions: Any) -> Batch | ConvsmithError:
+    def __getitem__(self, positions: Any) -> Any:
         try:
             return self.batches[positions]
         except ConvsmithError as error:
@@ -98,7 +98,7 @@ def _processes_of(batches: Any) -> list[BaseProcess]:
     torch raises by a handler of SIGCHLD: in the main thread, wherever that may be, and once for each that dies.
     """
     if getattr(batches, "_worker_pids_set", False):
-        signal_handling._remove_worker_pids(id(batches))
+        _remove_worker_pids(id(batches))
         batches._worker_pids_set = False
     return getattr(batches, "_workers", [])
 
