@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-READ_ONLY = 1  # of the mount
+READ_ONLY = 1  # of mount(2)
 ASYNC_READ = 1  # as libfuse has it, so that a process that waits for content can be killed
 LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE = 1, 2, 3, 14, 15, 17, 18
 FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = 25, 26, 27, 28, 29, 36, 42

@@ -74,7 +74,7 @@ def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]
 
 
 def _is_special(path: Path) -> bool:
-    """Whether it is there, but neither a file nor a folder: nobody has asked for it, and it may never answer."""
+    """Whether it is there, but neither a file nor a folder: it may never answer, and was not asked for by name."""
     try:
         mode = path.stat().st_mode
     except OSError:  # reading it says why
