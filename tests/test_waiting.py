@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from convsmith.errors import ConvsmithError
-from convsmith.waiting import NotAnswering, answer_of, open_file, read_timeout
+from convsmith.waiting import NotAnswering, answer_of, open_file, read_timeout, reading_in_time
 
 
 @pytest.fixture
@@ -42,6 +43,24 @@ def test_others_are_read_after_it(pipe: Path) -> None:
 def test_an_answer_comes_from_another_thread_and_the_same_one_the_next_time() -> None:
     threads = [answer_of(threading.get_ident, "thread") for _ in range(2)]
     assert threads[0] == threads[1] != threading.get_ident()
+
+
+def test_work_that_reads_much_asks_one_thread_once() -> None:
+    def work() -> list[int]:
+        return [threading.get_ident(), *(answer_of(threading.get_ident, "thread") for _ in range(3))]
+
+    assert set(reading_in_time(work)) == {answer_of(threading.get_ident, "thread")}
+
+
+@pytest.mark.usefixtures("hurry")
+def test_the_time_of_each_reading_counts_not_that_of_the_work(pipe: Path) -> None:
+    def work() -> None:
+        time.sleep(0.5)
+        answer_of(lambda: time.sleep(0.1), "short")
+        answer_of(pipe.read_bytes, "pipe")
+
+    with pytest.raises(NotAnswering, match="pipe has not answered"):
+        reading_in_time(work)
 
 
 def test_what_reading_raises_is_raised() -> None:

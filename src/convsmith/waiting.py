@@ -8,6 +8,7 @@ import os
 import queue
 import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
@@ -60,27 +61,50 @@ def read_timeout() -> float | None:
 
 
 def answer_of(read: Callable[[], T], name: str | Callable[[], str]) -> T:
-    """Return what `read` does, which another thread calls: this one goes on where that never comes back.
+    """Return what `read` does, and wait no longer for it than `read_timeout`.
 
     Args:
-        read: what it raises is raised here.
+        read: its errors are raised here.
         name: what an error calls that which is read, or gives it when that is known.
 
     Raises:
-        NotAnswering: it has taken longer than `read_timeout`.
+        NotAnswering: it has taken longer.
+    """
+    reader: _Reader | None = getattr(_this_thread, "reader", None)
+    if reader is None:
+        return read() if read_timeout() is None else reading_in_time(lambda: answer_of(read, name))
+    reader.name, reader.since = name, time.monotonic()
+    try:
+        return read()
+    finally:
+        reader.since = math.inf
+
+
+def reading_in_time(work: Callable[[], T]) -> T:
+    """Return what `work` does in another thread, which is left behind when an `answer_of` in it takes too long.
+
+    A thread that waits for a disk cannot be interrupted. Asking another one takes 20 microseconds, more where cores are
+    busy: what reads many small files is worth one question for all of them.
+
+    Raises:
+        NotAnswering: something that it reads has taken longer than `read_timeout`.
     """
     seconds = read_timeout()
-    if seconds is None:
-        return read()
+    if seconds is None or hasattr(_this_thread, "reader"):
+        return work()
     try:
         reader = _idle.pop()
     except IndexError:
         reader = _Reader()
-    reader.asked.put(read)
-    try:
-        result, error = reader.answers.get(timeout=seconds)
-    except queue.Empty:
-        raise NotAnswering.of_file(name if isinstance(name, str) else name(), seconds) from None
+    reader.asked.put(work)
+    while True:
+        try:
+            result, error = reader.answers.get(timeout=min(seconds, _EVERY))
+            break
+        except queue.Empty:
+            if time.monotonic() - reader.since > seconds:
+                name = reader.name if isinstance(reader.name, str) else reader.name()
+                raise NotAnswering.of_file(name, seconds) from None
     _idle.append(reader)
     if error is not None:
         raise error
@@ -88,26 +112,33 @@ def answer_of(read: Callable[[], T], name: str | Callable[[], str]) -> T:
     return answer
 
 
+_EVERY = 1.0  # seconds from one look at the clock to the next
+
+
 class _Reader:
-    """A thread that reads for others, one after another; a program can end while it waits."""
+    """A thread that works for others, one after another; a program can end while it waits."""
 
     def __init__(self) -> None:
         self.asked: SimpleQueue[Callable[[], Any]] = SimpleQueue()
         self.answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        threading.Thread(target=self._read, name="read", daemon=True).start()
+        self.name: str | Callable[[], str] = ""
+        self.since = math.inf  # when it began to read that; infinite while it does not read
+        threading.Thread(target=self._work, name="read", daemon=True).start()
 
-    def _read(self) -> None:
+    def _work(self) -> None:
+        _this_thread.reader = self
         while True:
             self.answers.put(_outcome(self.asked.get()))
 
 
-def _outcome(read: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _outcome(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
-        return read(), None
+        return work(), None
     except BaseException as error:
         return None, error
 
 
+_this_thread = threading.local()
 _idle: list[_Reader] = []
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_idle.clear)  # which has none of their threads

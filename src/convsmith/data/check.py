@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from convsmith.data.processes import in_processes
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
 from convsmith.spec import Preprocessing
+from convsmith.waiting import reading_in_time
 
 DECODE_LIMIT = 2**30
 _DECODED_AT_ONCE, _OPENED_AT_ONCE = 64, 512  # files that a process is asked about in one question
@@ -143,7 +145,7 @@ def _looks(
         yield from in_processes(look_at, chunks, asked, processes)
     else:
         for chunk in chunks:
-            yield look_at(*asked(chunk))
+            yield reading_in_time(partial(look_at, *asked(chunk)))
 
 
 def _stamps(stats: NDArray[np.int64]) -> NDArray[np.uint64]:

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from convsmith.data.stopped import stopped_are_killed, stopped_error
 from convsmith.errors import ConvsmithError, of_system
 from convsmith.machine import end_with
+from convsmith.waiting import reading_in_time
 
 Batch = TypeVar("Batch", bound=Iterable[Any])
 
@@ -64,7 +65,7 @@ class _Answers(Dataset[Any]):
 
     def __getitem__(self, positions: Any) -> Any:
         try:
-            return self.batches[positions]
+            return reading_in_time(lambda: self.batches[positions])
         except ConvsmithError as error:
             return error
 

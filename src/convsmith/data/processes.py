@@ -14,12 +14,14 @@ import sys
 from collections.abc import Callable, Container, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from convsmith.data.stopped import stopped_are_killed, stopped_error
 from convsmith.errors import ConvsmithError
 from convsmith.machine import end_with
+from convsmith.waiting import reading_in_time
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,7 +86,7 @@ def answer(parent: int) -> None:
         except EOFError:
             return
         try:
-            said = True, function(*arguments)
+            said = True, reading_in_time(partial(function, *arguments))
         except Exception as error:
             said = False, error
         try:
