@@ -75,7 +75,7 @@ def write_file(path: Path, content: str | bytes) -> None:
             error.filename, error.filename2 = str(path), None
         raise
     with errors_name(path):
-        _flush(path.parent)
+        flush(path.parent)
 
 
 @contextmanager
@@ -98,8 +98,8 @@ def new_directory(path: Path) -> Iterator[Path]:
             for file in temporary.rglob("*"):
                 if file.is_file():
                     file.chmod(file.stat().st_mode | readable)  # safetensors makes files for their owner alone
-                _flush(file)
-            _flush(temporary)
+                flush(file)
+            flush(temporary)
             if path.exists():
                 _change_places(temporary, path)
             else:
@@ -107,7 +107,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def _temporary_for(path: Path) -> Path:
@@ -220,7 +220,7 @@ def point_to(link: Path, target: str) -> None:
         shutil.rmtree(link)
     if temporary.is_symlink():
         temporary.replace(link)
-    _flush(link.parent)
+    flush(link.parent)
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -238,7 +238,8 @@ def clear_leftovers(folder: Path) -> None:
             path.unlink()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Return when a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import PurePath
 
 
-def at_risk(notes: str) -> list[str]:
-    """What a power cut can lose: what was renamed before its content was on the disk, or where its folder never was.
+def at_risk(notes: str, logs: Collection[str]) -> list[str]:
+    """What a power cut can lose: what was written at its place, or renamed before it or after it nothing was flushed.
 
     Args:
         notes: a line `NAME<tab>PATH<tab>MORE` for each call, in order; as `faults_notes` gives them.
+        logs: names of files, and of their folders, that are appended to.
     """
     lost = list[str]()
     unflushed: dict[str, PurePath] = {}  # by the number of a file, or the path of a folder
-    renamed_in = set[PurePath]()
+    renamed_in, written = set[PurePath](), set[PurePath]()
     for line in notes.splitlines():
         name, place, more = line.split("\t")
         path = PurePath(place)
         if name == "write":
             unflushed[more] = path
+            written.add(path)
         elif name == "create":
             unflushed[str(path.parent)] = path.parent
         elif name == "flush":
@@ -28,9 +31,12 @@ def at_risk(notes: str) -> list[str]:
         elif name == "remove":
             unflushed = {key: it for key, it in unflushed.items() if not it.is_relative_to(path)}
             renamed_in = {it for it in renamed_in if not it.is_relative_to(path)}
+            written = {it for it in written if not it.is_relative_to(path)}
         elif name == "rename":
             moved = {key: it for key, it in unflushed.items() if it.is_relative_to(more)}
             lost += [f"{it} was renamed to {path} unflushed" for it in moved.values()]
             unflushed = {key: it for key, it in unflushed.items() if key not in moved}
+            written = {it for it in written if not it.is_relative_to(more)}
             renamed_in.add(path.parent)
+    lost += [f"{it} was written at its place" for it in written if not set(logs) & set(it.parts)]
     return lost + [f"{it} was not flushed after the last renaming" for it in renamed_in]

@@ -133,7 +133,12 @@ class TestFiles:
         assert "there is no file" in error_of(tmp_path / "pipe.yaml")
 
     def test_a_name_that_no_file_can_have_is_an_error(self) -> None:
-        assert "cannot be read" in error_of("a" * 5000 + ".yaml")
+        assert "cannot be read" in error_of("a" * 300 + ".yaml")
+
+    def test_an_error_does_not_repeat_a_name_that_is_a_book(self, tmp_path: Path) -> None:
+        said = error_of(write(tmp_path, a=f"extends: {'a/' * 100_000}"))
+        assert "is not a file's name: it has 200,000 characters" in said
+        assert len(said) < 1000
 
     def test_an_unknown_name_is_an_error_with_a_suggestion(self) -> None:
         assert "`digit` is not a packaged recipe; did you mean `digits`?" in error_of("digit")

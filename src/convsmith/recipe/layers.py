@@ -15,6 +15,7 @@ from convsmith.recipe.packaged import packaged
 from convsmith.recipe.yaml_text import KEY, MAX_BYTES, MAX_DEPTH, read_yaml
 
 COMMAND_LINE = "command line"
+_LONGEST_NAME = 4096  # of a path, on most systems; an error repeats it
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def merge(parent: Mapping[str, Any], child: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _locate(reference: str | Path, folder: Path | None, context: str) -> _Source:
+    if len(text := str(reference)) > _LONGEST_NAME:
+        raise ConvsmithError(f"{context}`{text[:40]}...` is not a file's name", f"it has {len(text):,} characters")
     if not is_path(reference) or folder is None:
         library = packaged()
         if (name := str(reference)) not in library:

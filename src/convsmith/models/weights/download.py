@@ -18,7 +18,7 @@ from pathlib import Path
 from convsmith.errors import ConvsmithError
 from convsmith.models.weights.patience import Patience, TooLate
 from convsmith.progress import ProgressCallback, no_progress
-from convsmith.storage import sha256_of
+from convsmith.storage import flush, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ def download(
                 return file
             _fetch(url, part, sha256, progress, patience, max_bytes)
             part.replace(file)
+            flush(file.parent)
     except TooLate as error:
         raise _failed(url, file, f"it was not all here within {within:g} seconds", part) from error
     except urllib.error.HTTPError as error:
