@@ -110,8 +110,9 @@ class Sweep:
                 again = forks.run(self.words, self.root, packs=self.packs)
                 assert again["code"] == 0, again["printed"]
                 self.same(reference)
-            except AssertionError as error:
-                wrong.append(f"call {at} of {calls}, {errno.errorcode.get(kind, 'kill')}: {error}\n{first['printed']}")
+            except Exception as error:  # what is half there raises many kinds
+                where = f"call {at} of {calls}, {errno.errorcode.get(kind, 'kill')}"
+                wrong.append(f"{where}: {type(error).__name__} {error}\n{first['printed']}")
         print(f"\n{name}: {calls} calls, {self.points} points, {failed} ended the command, {len(wrong)} differ")
         assert not wrong, "\n\n".join(wrong)
 
@@ -216,6 +217,8 @@ def test_train(forks: Forks, digits: Path, tmp_path: Path) -> None:
 
     def same(reference: Path) -> None:
         assert_same_run(reference, out)
+        for name in ("plan.json", "recipe.yaml"):
+            assert (out / name).read_bytes() == (reference / name).read_bytes()
 
     Sweep(train_words(digits, out), out, 120, replaced_by(out, None), nothing_to_lose, same, packs=False).try_all(
         forks, "train"
