@@ -1,5 +1,5 @@
 # Two commands on a fresh machine with Python 3.11 and make:
-#   make demo   trains, evaluates, predicts and serves on embedded real data (make demo-seg: segmentation)
+#   make demo   makes a model of embedded real data and serves it (make demo-seg: segmentation)
 #   make test   checks everything
 PYTHON ?= python3.11
 BIN := .venv/bin

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convsmith.bundle.predictor import Bundle, load
     from convsmith.jobs.distil import distil
     from convsmith.jobs.export import export
+    from convsmith.jobs.make import make
     from convsmith.jobs.quantize import quantize
     from convsmith.models.registry import create_model, list_models
     from convsmith.models.weights.load import load_weights
@@ -44,6 +45,7 @@ _HOME = {
     "load": "bundle.predictor:load",
     "load_recipe": "recipe.load:load_recipe",
     "load_weights": "models.weights.load:load_weights",
+    "make": "jobs.make:make",
     "plan": "training.model_plan:plan",
     "quantize": "jobs.quantize:quantize",
     "train": "training.train:train",
@@ -67,6 +69,7 @@ __all__ = [
     "load",
     "load_recipe",
     "load_weights",
+    "make",
     "plan",
     "quantize",
     "train",

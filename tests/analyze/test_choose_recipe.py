@@ -11,6 +11,7 @@ from PIL import Image
 
 from convsmith.analyze import choose_recipe as module
 from convsmith.analyze.choose_recipe import choose_recipe
+from convsmith.analyze.chosen import choose_for_run
 from convsmith.bundle import decode
 from convsmith.cli.main import main
 from convsmith.data.image_folder import open_image_folder
@@ -390,3 +391,31 @@ def test_boxes_beside_images_are_called_so(tmp_path: Path) -> None:
     (tmp_path / "annotations" / "0.xml").touch()
     with pytest.raises(ConvsmithError, match=r"(?s)`annotations` holds 1 \.xml.*Boxes and other annotations"):
         choose_recipe(tmp_path)
+
+
+def test_a_run_goes_on_with_the_recipe_that_was_chosen_when_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = photos(tmp_path / "photos", 50, cat=6, dog=4), tmp_path / "run"
+    with monkeypatch.context() as offline:
+        offline.setattr(module, "_why_no_pretrained_weights", lambda recipe: "cannot download it")
+        began = choose_for_run(data, out)
+    (out / "checkpoints" / "step-00000001").mkdir()
+    assert choose_recipe(data) != began
+    assert choose_for_run(data, out) == began
+    assert choose_for_run(data, out, ["seed=1"]) == began  # what differs is for the training to say
+
+
+def test_what_has_not_begun_is_chosen_again_for_other_words_or_data(tmp_path: Path) -> None:
+    data, out = photos(tmp_path / "photos", 50, cat=6, dog=4), tmp_path / "run"
+    choose_for_run(data, out)
+    small = photos(tmp_path / "icons", 20, cat=6, dog=4)
+    assert choose_for_run(small, out) == choose_recipe(small)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"request": 1, "choice": 2}', "\x00"])
+def test_a_record_of_the_choice_that_cannot_be_read_is_none(text: str, tmp_path: Path) -> None:
+    data, out = photos(tmp_path / "photos", 50, cat=6, dog=4), tmp_path / "run"
+    out.mkdir()
+    (out / "chosen.json").write_text(text)
+    assert choose_for_run(data, out) == choose_recipe(data)

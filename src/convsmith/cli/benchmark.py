@@ -59,7 +59,7 @@ def benchmark(
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
-        _print(report)
+        print_report(report)
 
 
 def _batches(text: str) -> list[int]:
@@ -69,7 +69,8 @@ def _batches(text: str) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def _print(report: Benchmark) -> None:
+def print_report(report: Benchmark) -> None:
+    """Print a row for each bundle, runtime, batch and stage."""
     from rich.markup import escape
 
     from convsmith.cli.tables import add_figures, add_names, new_table, print_table

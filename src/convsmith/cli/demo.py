@@ -17,34 +17,28 @@ def demo(
     out: Annotated[Path, typer.Argument(help="Folder for the images, the run and the bundle.")] = Path("demo"),
     segmentation: Annotated[bool, typer.Option(help="Segment scenes of digits; takes three minutes.")] = False,
 ) -> None:
-    """Run the whole way once: digits, train, evaluate, predict, serve. Takes about a minute.
+    """Run the whole way once: digits, make, serve. Takes about a minute.
 
     Example: convsmith demo
 
     Example: convsmith demo demo-seg --segmentation
     """
+    import json
+
     recipe = "digit-scenes" if segmentation else "digits"
     images, run = out / recipe, out / "run"
-    bundle = run / "bundle"
     _convsmith("data", "demo", recipe, str(images))
-    _convsmith("train", recipe, "--data", str(images), "--out", str(run))
-    _convsmith("evaluate", str(bundle), "--data", str(images))
-    if segmentation:
-        some = sorted((images / "images" / "val").iterdir())[:6]
-        _convsmith("predict", str(bundle), *map(str, some), "--out", str(out / "predictions"))
-    else:
-        some = [min(folder.iterdir()) for folder in sorted((images / "val").iterdir())]
-        _convsmith("predict", str(bundle), *map(str, some))
-    _serve_one_request(bundle, some[-3])
+    _convsmith("make", str(images), "--recipe", recipe, "--out", str(run))
+    bundle = json.loads((run / "report.json").read_text())["recommended"]
+    val = images / "images" / "val" if segmentation else images / "val" / "7"
+    _serve_one_request(bundle, min(val.iterdir()))
     print("\nEverything is here:")
-    places = {
+    for path, what in {
         images: "the images",
         run: "the run: recipe, plan, metrics, checkpoints, log",
+        run / "report.html": "the report",
         bundle: "the bundle: all that prediction needs",
-    }
-    if segmentation:
-        places[out / "predictions"] = "masks, and their colours over the images"
-    for path, what in places.items():
+    }.items():
         print(f"  {path}  {what}")
 
 
@@ -64,12 +58,12 @@ def _convsmith(*arguments: str) -> None:
         raise typer.Exit(code)
 
 
-def _serve_one_request(bundle: Path, image: Path) -> None:
+def _serve_one_request(bundle: str, image: Path) -> None:
     """Start the server, send it one image over HTTP, stop it."""
     import subprocess
 
     port = _free_port()
-    with subprocess.Popen(_command("serve", str(bundle), "--port", str(port), "--drain-seconds", "0")) as server:
+    with subprocess.Popen(_command("serve", bundle, "--port", str(port), "--drain-seconds", "0")) as server:
         try:
             print(f"\n$ curl -F image=@{image} http://127.0.0.1:{port}/predict")
             _wait_until_ready(server, port)

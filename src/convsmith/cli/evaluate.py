@@ -74,12 +74,14 @@ def evaluate(
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
-        _print(report, find_task(manifest.task).tabulate(report))
+        print_report(report, find_task(manifest.task))
 
 
-def _print(report: Evaluation, said: task.Table) -> None:
+def print_report(report: Evaluation, of: task.Task) -> None:
+    """Print the figures over all images, and a table of the classes."""
     from convsmith.cli.tables import fits, print_table
 
+    said = of.tabulate(report)
     images = counted(report.images, "validation image" if report.held_out else "image")
     print("  ".join([images, *said.headline]))
     classes = len(report.labels) if said.confusion else 0

@@ -20,6 +20,7 @@ from convsmith.cli import (
     export,
     launch,
     lr_find,
+    make,
     models,
     plan,
     predict,
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 _with_work_in_files = output_that_may_be_lost("stdout")  # what a command prints is not worth hours of its work
 
+app.command()(_with_work_in_files(make.make))
 app.command()(_with_work_in_files(train.train))
 app.command()(evaluate.evaluate)
 app.command()(_with_work_in_files(export.export))

@@ -91,10 +91,11 @@ def quantize(
     if as_json:
         print(json.dumps({"bundle": str(out), **report.to_dict()}))
     else:
-        _print(report, out)
+        print_report(report, out)
 
 
-def _print(report: Quantization, out: Path) -> None:
+def print_report(report: Quantization, out: Path) -> None:
+    """Print what was won and lost, and how."""
     from convsmith.cli.text import for_terminal, points_between, points_lost
 
     print_forms({"float": report.float_model, "INT8": report.int8_model}, report)

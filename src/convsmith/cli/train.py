@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -86,20 +85,21 @@ def train(
                 fix=f"Drop --data to train on `{recipe}`, or name a recipe in place of `{recipe}`.",
             )
         data = Path(recipe)
-        from convsmith.analyze.choose_recipe import choose_recipe
+        from convsmith.analyze.chosen import choose_for_run, run_directory
 
-        choice = choose_recipe(data, words)
+        default, is_new = run_directory(data), out is None and not run_directory(data).exists()
+        out = out or default
+        choice = choose_for_run(data, out, words)
         recipe, words = choice.recipe, [*choice.overrides, *words]
         reasons, before = choice.reasons, Path("runs") / recipe
-        if out is None:
-            place = data.resolve()
-            out = Path("runs") / (place.name if place.is_dir() else place.stem)
-            if before != out and (before / "recipe.yaml").exists() and not out.exists():
-                reasons += (f"{before} holds a run: if it is of these images, go on with it by --out {before}",)
+        if is_new and before != out and (before / "recipe.yaml").exists():
+            reasons += (f"{before} holds a run: if it is of these images, go on with it by --out {before}",)
         options: dict[str, object] = {"--data": data, "--out": out, "--finetune": finetune, "--tracker": tracker}
         options |= {"--devices": devices if devices > 1 else None, "--shard": "" if shard else None}
         if world.leads:
-            _say_choice(reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
+            from convsmith.cli.choice import say_choice
+
+            say_choice(reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
     elif data is None and ("://" in recipe or remedy_for([Path(recipe).suffix.lower()])):
         refuse_what_is_no_folder(Path(recipe))
     start = [] if finetune is None else [f"model.weights={write_yaml(finetune)}"]
@@ -149,16 +149,3 @@ def _is_data(given: str) -> bool:
     from convsmith.recipe.packaged import list_recipes
 
     return given not in list_recipes() and (Path(given).is_dir() or is_known(Path(given)))
-
-
-def _say_choice(reasons: Iterable[str], recipe: str, overrides: list[str], options: dict[str, str]) -> None:
-    """Say why the recipe was chosen, and what would do the same without a choice."""
-    import shlex
-    import sys
-
-    from convsmith.cli.text import for_terminal
-
-    named = [word for pair in options.items() for word in pair if word]
-    overrides = list({word.partition("=")[0]: word for word in overrides}.values())  # the last of a key counts
-    for line in (*reasons, f"so: {shlex.join(['convsmith', 'train', recipe, *named, *overrides])}"):
-        print(for_terminal(line), file=sys.stderr)

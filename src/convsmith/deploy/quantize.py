@@ -20,7 +20,7 @@ from convsmith.deploy.onnx_description import described
 from convsmith.deploy.out import check_out
 from convsmith.deploy.qdq import Graph, is_int8
 from convsmith.deploy.speed import BATCH, Speed, first_input, measure_speed
-from convsmith.deploy.static_int8 import FloatLayer, quantize_static
+from convsmith.deploy.static_int8 import FloatLayer, NoInt8, quantize_static
 from convsmith.deploy.trial import Verdict, compare, run_all
 from convsmith.errors import ConvsmithError, counted
 from convsmith.machine import available_cores
@@ -30,6 +30,9 @@ from convsmith.progress import ProgressCallback, no_progress
 logger = logging.getLogger(__name__)
 
 Method = Literal["static", "dynamic", "qat"]
+
+MAX_DROP = 0.1
+"""Points of the recipe's metric that INT8 may lose, where nothing else is said."""
 
 _HELD_OUT = 4096  # images that choose rule and layers: the more, the better a tenth of a point is known;
 _HELD_OUT_PIXELS = 512 * 224 * 224  # fewer of large ones
@@ -121,7 +124,7 @@ def quantize_bundle(
     *,
     method: Literal["static", "dynamic"] = "static",
     target: Target | None = None,
-    max_drop: float = 0.1,
+    max_drop: float = MAX_DROP,
     images: int = 512,
     seed: int = 0,
     progress: ProgressCallback = no_progress,
@@ -207,7 +210,7 @@ def read_float(bundle: Path) -> tuple[Manifest, bytes]:
     content = read_model(bundle, manifest)
     model = onnx.load_from_string(content)
     if is_int8(model):
-        raise ConvsmithError(f"{bundle} is INT8 already", "only a float bundle can be quantized")
+        raise NoInt8(f"{bundle} is INT8 already", "only a float bundle can be quantized")
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
     if opset < _LOWEST_OPSET:
         raise ConvsmithError(
@@ -280,7 +283,7 @@ def _choose(train: LabelledImages, images: int, seed: int) -> tuple[LabelledImag
     """Images that calibrate, and further training images that choose rule and float layers."""
     order = balanced_order(train.samples.targets, seed)
     if len(order) < 2:
-        raise ConvsmithError("one training image is not enough", "one calibrates, another one judges")
+        raise NoInt8("one training image is not enough", "one calibrates, another one judges")
     count = min(images, len(order) // 2)
     calibration = train.select(order[:count])
     first = next(iter(calibration), None)

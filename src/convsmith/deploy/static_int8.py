@@ -32,6 +32,10 @@ _KERNELS = {
 }
 
 
+class NoInt8(ConvsmithError):
+    """A model has no INT8 form that is as good as it."""
+
+
 @dataclass(frozen=True)
 class FloatLayer:
     """A layer that stayed as it was, and why."""
@@ -160,7 +164,7 @@ class _Search:
             else:
                 failed, count = count, min(2 * count, len(order) - 1)
         if not passed:
-            raise ConvsmithError(
+            raise NoInt8(
                 f"no INT8 form of this model loses less than {self.max_drop:g} points",
                 f"with {failed} of its {len(order)} layers in float it still loses {verdict.drop:.2f} on "
                 f"{len(self.held_out)} images held out of calibration",
@@ -215,7 +219,7 @@ def check_kernels(content: bytes, wanted: Counter[str]) -> None:
     for operator, count in wanted.items():
         made = sum(found[kernel] for kernel in _KERNELS[operator])
         if made != count:
-            raise ConvsmithError(
+            raise NoInt8(
                 f"onnxruntime {onnxruntime.__version__} computes {made} {operator} nodes on integers, not {count}",
                 "it does not see which are meant to be INT8",
                 "Nothing was written. Please report this with the recipe.",

@@ -29,7 +29,7 @@ def find_checkpoint(run: Run, recipe: Recipe, resume: Literal["auto", "never"]) 
     Raises:
         ConvsmithError: the run is of another recipe, not to be gone on with, or has lost its checkpoints.
     """
-    if not run.bundle.exists() and not any(run.checkpoints.glob("step-*")):
+    if not run.has_begun:
         return None
     if resume == "never":
         raise ConvsmithError(f"{run.path} holds a run already", fix="Choose another directory with --out.")

@@ -62,6 +62,29 @@ class Run:
         """Where the bundle is once the training has ended."""
         return self.path / "bundle"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is anything to go on with."""
+        return self.bundle.exists() or any(self.checkpoints.glob("step-*"))
+
+    def make(self) -> None:
+        """Make the directory.
+
+        Raises:
+            ConvsmithError: it cannot be written.
+        """
+        with self._refusals_are_told():
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def _refusals_are_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            told = of_system(error, f"the run directory {self.path} cannot be written")
+            told.fix = f"{told.fix} Or choose another with --out.".lstrip()
+            raise told from error
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the directory for this process; the lock ends with the process, however it ends. Not on Windows.
@@ -71,13 +94,9 @@ class Run:
         Raises:
             ConvsmithError: another process trains into it, or it cannot be written.
         """
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.make()
+        with self._refusals_are_told():
             file = (self.path / ".lock").open("a+")
-        except OSError as error:
-            told = of_system(error, f"the run directory {self.path} cannot be written")
-            told.fix = f"{told.fix} Or choose another with --out.".lstrip()
-            raise told from error
         with file:
             try:
                 import fcntl

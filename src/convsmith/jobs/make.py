@@ -1,0 +1,236 @@
+"""From a folder of images to a bundle that is measured, in stages of which none is done twice."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from convsmith.analyze.benchmark import Benchmark, benchmark
+from convsmith.analyze.choose_recipe import Choice
+from convsmith.analyze.chosen import choose_for_run, run_directory
+from convsmith.analyze.evaluate import evaluate_bundle
+from convsmith.bundle.evaluation import Evaluation
+from convsmith.bundle.format import MANIFEST, read_files, read_manifest
+from convsmith.bundle.task import Task, find_task
+from convsmith.data.digest import has_content_of, has_names_of
+from convsmith.data.open_data import data_of_bundle, judged_by
+from convsmith.deploy.quantize import MAX_DROP, Quantization
+from convsmith.deploy.static_int8 import NoInt8
+from convsmith.errors import ConvsmithError
+from convsmith.jobs.make_page import page
+from convsmith.jobs.quantize import quantize
+from convsmith.jobs.stages import Stages
+from convsmith.progress import ProgressCallback, no_progress
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.schema import Recipe
+from convsmith.storage import beside, sha256_of, write_file
+from convsmith.training.run import Run, differences
+from convsmith.training.train import train
+
+_BATCHES = (1, 8)
+_SECONDS = 0.5  # of each row of the benchmark
+
+
+@dataclass(frozen=True)
+class Int8:
+    """INT8 as far as it is any good.
+
+    Attributes:
+        report: what was measured; None where no INT8 form is good enough.
+        verdict: in a sentence, why its bundle is recommended, or why not.
+        recommended: whether it is.
+    """
+
+    report: Quantization | None
+    verdict: str
+    recommended: bool
+
+
+@dataclass(frozen=True)
+class Made:
+    """A folder of images, and all that was made of it.
+
+    Attributes:
+        data: the images.
+        run: the directory that holds all of it.
+        choice: the recipe, and why.
+        task: how answers are counted and shown.
+        evaluation: what the float bundle gets right.
+        int8: whether the INT8 bundle does as well.
+        benchmark: how long both take here.
+        example: an image to try.
+        seconds: what each stage took, of training the steps.
+    """
+
+    data: Path
+    run: Path
+    choice: Choice
+    task: Task
+    evaluation: Evaluation
+    int8: Int8
+    benchmark: Benchmark
+    example: Path | None
+    seconds: dict[str, float]
+
+    @property
+    def int8_bundle(self) -> Path:
+        """Where the INT8 bundle is, if there is one."""
+        return beside(Run(self.run).bundle, "-int8")
+
+    @property
+    def bundle(self) -> Path:
+        """The recommended bundle."""
+        return self.int8_bundle if self.int8.recommended else Run(self.run).bundle
+
+    @property
+    def report(self) -> Path:
+        """The page that says all of this."""
+        return self.run / "report.html"
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands that come next: predict, serve, export."""
+        form = "openvino" if find_spec("openvino") else "triton"
+        words = (
+            ("predict", self.bundle, self.example or "IMAGE"),
+            ("serve", self.bundle),
+            ("export", self.bundle, "--format", form, "--out", self.run / form, "--data", self.data),
+        )
+        return tuple(shlex.join(["convsmith", *map(str, line)]) for line in words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as report.json holds them."""
+        return {
+            "data": str(self.data),
+            "run": str(self.run),
+            "recipe": self.choice.recipe,
+            "overrides": list(self.choice.overrides),
+            "reasons": list(self.choice.reasons),
+            "evaluation": self.evaluation.to_dict(),
+            "int8": self.int8.report and self.int8.report.to_dict(),
+            "recommended": str(self.bundle),
+            "verdict": self.int8.verdict,
+            "benchmark": self.benchmark.to_dict(),
+            "seconds": self.seconds,
+            "commands": list(self.commands),
+        }
+
+
+def make(
+    data: str | Path,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    recipe: str | None = None,
+    progress: ProgressCallback = no_progress,
+) -> Made:
+    """Choose a recipe for some images, train it, judge it, make it INT8, time it, and write a report.
+
+    Each stage is done once: a call that was killed is gone on with by the same call, and one that has ended is not
+    done again. The INT8 bundle is recommended if it loses no more than `quantize` allows, on the images held out of
+    calibration and on the validation images, and is faster here.
+
+    Args:
+        data: the images.
+        out: the directory of the run, and of all that is made of it; None: `runs/NAME`.
+        overrides: changes to the recipe, as `key=value` words.
+        recipe: the name or path of one; None chooses it by the images.
+        progress: called with what is done after the training.
+
+    Raises:
+        ConvsmithError: data, recipe or directory cannot be used, or what `train` raises.
+    """
+    data = Path(data)
+    run = Run(run_directory(data) if out is None else Path(out))
+    choice = choose_for_run(data, run.path, overrides, recipe)
+    checked = load_recipe(choice.recipe, [*choice.overrides, *overrides])
+    if not _is_finished(run, checked, data):
+        train(checked, data, run.path)
+    stages = Stages(run.path / "stages", sha256_of(run.bundle / MANIFEST))
+    evaluation = stages.once(
+        "evaluate",
+        Evaluation,
+        lambda: evaluate_bundle(run.bundle, data, progress=progress),
+    )
+    int8_bundle = beside(run.bundle, "-int8")
+    int8 = stages.once(
+        "quantize",
+        Int8,
+        lambda: _quantized(run.bundle, data, int8_bundle, progress),
+        holds=lambda it: it.report is None or _is_whole(int8_bundle),
+    )
+    forms = [run.bundle, int8_bundle] if int8.report else [run.bundle]
+    task = find_task(checked.task)
+    timing = stages.once(
+        "benchmark",
+        Benchmark,
+        lambda: benchmark(
+            forms,
+            batches=_BATCHES,
+            images=data if task.one_size and data.is_dir() else None,  # else the folder holds masks too
+            seconds=_SECONDS,
+            progress=progress,
+        ),
+    )
+    seconds = {"train": sum(line["seconds"] for line in run.metrics if line["split"] == "train"), **stages.seconds}
+    example = _example(run.bundle, data)
+    made = Made(data, run.path, choice, task, evaluation, int8, timing, example, seconds)
+    _keep(run.path / "report.json", json.dumps(made.to_dict()) + "\n")
+    _keep(made.report, page(made.to_dict(), task.tabulate(evaluation)))
+    return made
+
+
+def _is_finished(run: Run, recipe: Recipe, data: Path) -> bool:
+    """Whether the run is one of this recipe and these data, and has its bundle; if not, `train` says what is wrong."""
+    if not _is_whole(run.bundle):
+        return False
+    began, manifest = run.recipe, read_manifest(run.bundle)
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": len(manifest.labels)})})
+    if differences(began.model_dump(mode="json"), recipe.model_dump(mode="json")):
+        return False
+    dataset, digest = data_of_bundle(manifest, data), manifest.data_digest
+    return digest is not None and has_names_of(dataset, digest) and has_content_of(dataset, digest)
+
+
+def _is_whole(bundle: Path) -> bool:
+    """Whether there is a bundle, as it was written."""
+    try:
+        read_files(bundle, read_manifest(bundle))
+    except ConvsmithError:
+        return False
+    return True
+
+
+def _quantized(bundle: Path, data: Path, out: Path, progress: ProgressCallback) -> Int8:
+    """Make the INT8 bundle, and say whether it is as good as the float one."""
+    try:
+        report = quantize(bundle, data, out, progress=progress)
+    except NoInt8 as error:
+        return Int8(None, f"the float bundle: {error.what} ({error.why})", recommended=False)
+    faster = report.float_model.latency_ms / report.int8_model.latency_ms
+    lost = f"it loses {max(report.drop, 0):.2f} points of the validation images"
+    if report.drop > MAX_DROP:
+        return Int8(report, f"the float bundle, not INT8: {lost}, and {MAX_DROP:g} are allowed", recommended=False)
+    if faster <= 1:
+        return Int8(
+            report, f"the float bundle, not INT8, which takes {1 / faster:.1f} times as long", recommended=False
+        )
+    return Int8(report, f"the INT8 bundle: {lost} and is {faster:.1f} times as fast", recommended=True)
+
+
+def _example(bundle: Path, data: Path) -> Path | None:
+    """An image that the bundle was judged by, where it is a file."""
+    samples, _ = judged_by(read_manifest(bundle), data)
+    path = data / samples.name(0)
+    return path if path.is_file() else None
+
+
+def _keep(file: Path, content: str) -> None:
+    """Write a file unless it says just that."""
+    if not file.is_file() or file.read_text(encoding="utf-8") != content:
+        write_file(file, content)
