@@ -36,7 +36,7 @@ def test_one_constant_decides_what_installs_convsmith(
 ) -> None:
     monkeypatch.setattr(errors, "PUBLISHED", published)
     assert (install_command("serve"), upgrade_command("1.2")) == (install, upgrade)
-    assert install in require_extra("fastapi", "serve", "serving").fix
+    assert install in require_extra("fastapi", "serving").fix
 
 
 def distributions_of(extra: str) -> set[str]:

@@ -8,6 +8,8 @@ import os
 import re
 from collections.abc import Iterable
 
+from convsmith.extras import extra_of
+
 _LONGEST_WORD = 200
 _OPTIONS = re.compile(r"(?<!\S)--(out|shard|max-drop|images|method)\b")
 
@@ -120,36 +122,23 @@ def upgrade_command(version: str = "") -> str:
     return f"pip install --upgrade 'convsmith{wanted}'" if PUBLISHED else "git pull && pip install ."
 
 
-def require_extra(module: str, extra: str, purpose: str) -> ConvsmithError:
-    """The error for a missing optional dependency."""
+def require_extra(package: str, purpose: str, extra: str = "") -> ConvsmithError:
+    """The error for an optional package that is missing.
+
+    Args:
+        package: as it is imported.
+        purpose: what needs it.
+        extra: what brings all that the purpose needs; left out, the package's own extra.
+    """
     return ConvsmithError(
-        f"{purpose} needs the package `{module}`",
+        f"{purpose} needs the package `{package}`",
         "it is not installed here",
-        f"Install it with: {install_command(extra)}{'' if PUBLISHED else ', in the folder of convsmith'}",
+        f"Install it with: {install_command(extra or extra_of(package) or '')}"
+        f"{'' if PUBLISHED else ', in the folder of convsmith'}",
     )
-
-
-_EXTRA_OF = {
-    "torch": "train",
-    "torchvision": "train",
-    "safetensors": "train",
-    "tensorboard": "train",
-    "matplotlib": "train",
-    "mlflow": "mlflow",
-    "submitit": "slurm",
-    "timm": "timm",
-    "onnx": "export",
-    "onnxscript": "export",
-    "openvino": "openvino",
-    "fastapi": "serve",
-    "python_multipart": "serve",
-    "uvicorn": "serve",
-    "wandb": "wandb",
-}
 
 
 def missing_package(error: ModuleNotFoundError) -> ConvsmithError | None:
     """The error for an import that failed because an extra is not installed; None if that is not the reason."""
     package = (error.name or "").partition(".")[0]
-    extra = _EXTRA_OF.get(package)
-    return require_extra(package, extra, "this part of convsmith") if extra else None
+    return require_extra(package, "this part of convsmith") if extra_of(package) else None

@@ -18,7 +18,7 @@ import convsmith as cs
 from convsmith.errors import install_command, missing_package
 from convsmith.training.observers import tracker
 from convsmith.training.observers.base import Observer, Record
-from convsmith.training.observers.mlflow import MLflow
+from convsmith.training.observers.trackers.mlflow import MLflow
 from convsmith.training.run import flat
 from tests.training.conftest import SMALL
 

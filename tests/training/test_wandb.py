@@ -15,7 +15,7 @@ import pytest
 
 import convsmith as cs
 from convsmith.errors import install_command, missing_package
-from convsmith.training.observers.wandb import WandB
+from convsmith.training.observers.trackers.wandb import WandB
 from convsmith.training.run import flat
 from tests.training.conftest import SMALL
 from tests.training.test_mlflow import After

@@ -169,7 +169,7 @@ def _eager(manifest: Manifest, threads: int) -> Runtime:
         from convsmith.models.registry import create_model
         from convsmith.training.generators import generators_kept
     except ModuleNotFoundError as error:
-        raise require_extra(str(error.name), "export", f"the runtime {TORCH}") from error
+        raise require_extra(str(error.name), f"the runtime {TORCH}", "export") from error
 
     with generators_kept():
         model = create_model(manifest.model["name"], len(manifest.labels), **manifest.model.get("options", {}))

@@ -254,7 +254,7 @@ def _opened(file: IO[bytes], name: str) -> Image.Image:
         if kind == "HEIF" and _can_read_heif():
             return _open_heif(file, name)
         if kind == "HEIF":
-            needed = require_extra("pillow_heif", "heic", "a HEIC image")
+            needed = require_extra("pillow_heif", "a HEIC image")
             raise ImageError(f"cannot read {name}", f"{needed.what}: {needed.why}", needed.fix) from error
         if head.startswith(tiff.SIGNATURES):
             raise ImageError(f"cannot read {name}", *tiff.why_unknown(file)) from error

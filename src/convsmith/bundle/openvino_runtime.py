@@ -39,7 +39,7 @@ class OpenVinoRuntime:
         try:
             import openvino
         except ModuleNotFoundError as error:
-            raise require_extra("openvino", "openvino", "running a model with OpenVINO") from error
+            raise require_extra("openvino", "running a model with OpenVINO") from error
         threads = threads or available_cores()
         streams = max(1, available_cores() // threads)
         settings = {

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from convsmith.training.observers.trackers import list_trackers
+
+if TYPE_CHECKING:
+    _Tracker = str
+else:
+    _Tracker = Literal[tuple(list_trackers())]
 
 RecipeName = Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")]
@@ -27,8 +34,8 @@ Shard = Annotated[
     ),
 ]
 TrackerName = Annotated[
-    Literal["mlflow", "wandb"] | None,
-    typer.Option(help="Also log to MLflow (MLFLOW_TRACKING_URI, or mlflow.db here) or to Weights & Biases."),
+    _Tracker | None,
+    typer.Option(help="Also log to a tracking service, which its own variables configure, as MLFLOW_TRACKING_URI."),
 ]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run bundles that may hold code, such as TorchScript.")]
 

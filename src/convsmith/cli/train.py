@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from convsmith.cli.options import Finetune, Overrides, Shard, TrackerName
 from convsmith.errors import ConvsmithError
 from convsmith.output import output_that_may_be_lost, say_the_last_words
-
-if TYPE_CHECKING:
-    from convsmith.training.observers.tracker import Tracker
 
 
 def train(
@@ -112,17 +109,10 @@ def train(
             f"Add the folder of images with --data.{alone}",
         )
     from convsmith.training.log_file import log_file
+    from convsmith.training.observers.tracker import make_tracker
     from convsmith.training.train import train as run_training
 
-    observers: list[Tracker] = []
-    if tracker == "mlflow":
-        from convsmith.training.observers.mlflow import MLflow
-
-        observers.append(MLflow())
-    elif tracker == "wandb":
-        from convsmith.training.observers.wandb import WandB
-
-        observers.append(WandB())
+    observers = [make_tracker(tracker)] if tracker else []
     out = out or Path("runs") / Path(recipe).stem
     patience = timedelta(seconds=peer_timeout)
     run = run_training(checked, data, out, resume=resume, observers=observers, peer_timeout=patience, shard=shard)

@@ -78,7 +78,7 @@ class Format:
         summary: what it is good for, one line.
         export: makes the files, of which one begins with `model.`.
         open: the runtime that they are proved in, with so many threads per call.
-        extra: what `install_command` is given.
+        extra: what brings the packages that it needs.
         tolerance: how far it may be from what it is made of.
         other_ties: its runtime rounds a value in the middle between two levels to the other one than onnxruntime.
         needs_model: it is made of the torch model, so the ONNX file does not do.
@@ -204,7 +204,7 @@ def _open_again(path: Path, threads: int | None, runtime: str | None, allow_code
 
 
 def _missing(name: str, chosen: Format, error: ModuleNotFoundError) -> ConvsmithError:
-    return require_extra(str(error.name).partition(".")[0], chosen.extra, f"the format {name}")
+    return require_extra(str(error.name).partition(".")[0], f"the format {name}", chosen.extra)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,23 +18,11 @@ from convsmith.deploy.format import Exportable, Files, export_files, find_format
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
+from convsmith.extras import packages_of
 from convsmith.processor import instructions
 from convsmith.progress import ProgressCallback, no_progress
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size, Window
-
-_PACKAGES = [
-    "convsmith",
-    "torch",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "executorch",
-    "litert-torch",
-    "coremltools",
-    "tensorrt",
-]
-
 
 def export(
     place: str | Path,
@@ -83,7 +72,7 @@ def export(
         parity["source"] = manifest.parity
     if chosen.add:
         files = {**files, **chosen.add(manifest.model_copy(update={"parity": parity}))}
-    rewrite_bundle(out, files, manifest, file_format=file_format, parity=parity, created_with=_versions())
+    rewrite_bundle(out, files, manifest, file_format=file_format, parity=parity, created_with=_versions(chosen.extra))
     return {
         "format": file_format,
         "path": str(out),
@@ -182,12 +171,10 @@ def _with_one_size(manifest: Manifest, size: Size) -> Manifest:
     return manifest.model_copy(update={"preprocess": preprocess, "one_size": True})
 
 
-def _versions() -> dict[str, str]:
-    """Versions of what takes part in an export, as far as it is installed."""
+def _versions(extra: str) -> dict[str, str]:
+    """Versions of what takes part in an export that needs an extra, as far as it is installed."""
     found = {}
-    for package in _PACKAGES:
-        try:
+    for package in ("convsmith", "onnxruntime", *packages_of(extra)):
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found

@@ -1,4 +1,8 @@
-"""The base of all tracking services: they follow metrics.jsonl, and cannot hold or harm the training."""
+"""The base of all tracking services: they follow metrics.jsonl, and cannot hold or harm the training.
+
+A service is one file of `trackers/` that has a `TRACKER`, which makes one from the environment; nothing else lists it.
+Its name is that of the file.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import threading
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from convsmith.errors import counted
@@ -150,3 +155,13 @@ class Tracker(Observer):
 def named_values(line: dict[str, Any]) -> dict[str, float]:
     """The figures of a line of metrics.jsonl, as SPLIT/NAME."""
     return {f"{line['split']}/{name}": value for name, value in line.items() if name not in ("step", "epoch", "split")}
+
+
+def make_tracker(name: str) -> Tracker:
+    """The tracking service of that name, one of `list_trackers()`, as the environment describes it.
+
+    Raises:
+        ModuleNotFoundError: its package is not installed.
+    """
+    made: Tracker = import_module(f"convsmith.training.observers.trackers.{name}").TRACKER()
+    return made

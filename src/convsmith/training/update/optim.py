@@ -61,7 +61,7 @@ def _of_timm(recipe: Lamb | Lion, torch_groups: list[dict[str, Any]]) -> torch.o
     try:
         from timm.optim import lamb, lion
     except ModuleNotFoundError as error:
-        raise require_extra("timm", "timm", f"the optimizer {recipe.name}") from error
+        raise require_extra("timm", f"the optimizer {recipe.name}") from error
     if isinstance(recipe, Lamb):
         return lamb.Lamb(torch_groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps)
     return lion.Lion(torch_groups, lr=recipe.lr, betas=recipe.betas)

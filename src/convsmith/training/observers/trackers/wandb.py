@@ -110,3 +110,6 @@ def _read_note(run: Run) -> dict[str, Any]:
 
 def _write_note(run: Run, note: dict[str, Any]) -> None:
     write_file(_note(run), json.dumps(note) + "\n")
+
+
+TRACKER = WandB

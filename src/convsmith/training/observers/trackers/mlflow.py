@@ -172,3 +172,6 @@ class MLflow(Tracker):
 def _as_text(value: object) -> str:
     """As YAML writes it."""
     return value if isinstance(value, str) else json.dumps(value)
+
+
+TRACKER = MLflow
