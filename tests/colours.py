@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from convsmith.bundle.format import write_bundle
+from convsmith.bundle.write import Card, write_bundle
 from convsmith.spec import Preprocess
 
 LABELS = ("red", "green", "blue")
@@ -63,7 +63,7 @@ def without_answer_on_white(model: bytes) -> bytes:
 
 
 def write_colour_bundle(directory: Path, model: bytes | Mapping[str, bytes] | None = None, **changes: Any) -> Path:
-    """Write the colour model as a bundle; `changes` replace arguments of `write_bundle`."""
+    """Write the colour model as a bundle; `changes` replace what its `Card` says, `model_info` its `model`."""
     arguments: dict[str, Any] = {
         "task": "classification",
         "model_info": {"name": "colour", "params": 9},
@@ -74,7 +74,9 @@ def write_colour_bundle(directory: Path, model: bytes | Mapping[str, bytes] | No
         "recipe": {"description": "colours"},
         "created_with": {"convsmith": "0.1.0"},
     }
-    write_bundle(directory, colour_model() if model is None else model, **(arguments | changes))
+    values = arguments | changes
+    card = Card(model=values.pop("model_info"), **values)
+    write_bundle(directory, colour_model() if model is None else model, card)
     return directory
 
 

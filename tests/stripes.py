@@ -39,7 +39,7 @@ def pixel_colour_model(classes: int = 3) -> bytes:
 
 
 def write_pixel_bundle(directory: Path, **changes: Any) -> Path:
-    """Write that model as a bundle; `changes` replace arguments of `write_bundle`."""
+    """Write that model as a bundle; `changes` replace the model, or what its `Card` says."""
     arguments: dict[str, Any] = {
         "task": "segmentation",
         "model": pixel_colour_model(),

@@ -70,7 +70,7 @@ def test_a_bundle_for_one_size_is_measured_in_a_window_of_it(
 
 
 def test_a_runtime_that_does_not_take_a_bundle_is_named(tmp_path: Path, colour_bundle: Path) -> None:
-    other = write_colour_bundle(tmp_path / "b", {"model.ts": b"no program"}, file_format="torchscript")
+    other = write_colour_bundle(tmp_path / "b", {"model.ts": b"no program"}, format="torchscript")
     with pytest.raises(ConvsmithError, match="onnxruntime cannot run this bundle: its format is torchscript"):
         benchmark([colour_bundle, other], ["onnxruntime"], [1], seconds=0.01)
     with pytest.raises(ConvsmithError, match="there is no runtime `onnx`"):

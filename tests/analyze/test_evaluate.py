@@ -40,6 +40,6 @@ def test_an_image_without_a_finite_answer_is_left_out_and_named(tmp_path: Path) 
 
 
 def test_a_format_that_is_not_known_yet_is_of_a_newer_convsmith(tmp_path: Path) -> None:
-    bundle = write_colour_bundle(tmp_path / "b", {"model.flux": b""}, file_format="flux")
+    bundle = write_colour_bundle(tmp_path / "b", {"model.flux": b""}, format="flux")
     with pytest.raises(ConvsmithError, match="bundle of a newer convsmith: its format is `flux`"):
         evaluate_bundle(bundle, tmp_path)

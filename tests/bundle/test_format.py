@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convsmith.bundle.format import read_files, read_manifest, read_model
+from convsmith.bundle.format import Manifest, read_files, read_manifest, read_model
 from convsmith.bundle.predictor import load
+from convsmith.bundle.write import Card
 from convsmith.errors import ConvsmithError, upgrade_command
 from convsmith.spec import Preprocess
 from convsmith.storage import sealed
@@ -71,6 +73,11 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, changes: dic
     with pytest.raises(ConvsmithError, match=reason):
         write_colour_bundle(tmp_path / "b", **changes)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_card_has_every_key_of_a_manifest_that_is_not_of_its_files() -> None:
+    of_files = {"format_version", "files", "checksum"}
+    assert [field.name for field in fields(Card)] == [key for key in Manifest.model_fields if key not in of_files]
 
 
 def test_a_folder_without_manifest_is_not_a_bundle(tmp_path: Path) -> None:
@@ -150,7 +157,7 @@ def test_a_bundle_that_names_no_format_is_one_in_onnx(bundle: Path) -> None:
 
 
 def test_every_file_of_another_format_is_verified(tmp_path: Path) -> None:
-    bundle = write_colour_bundle(tmp_path / "b", {"model.xml": b"xml", "model.bin": b"bin"}, file_format="openvino")
+    bundle = write_colour_bundle(tmp_path / "b", {"model.xml": b"xml", "model.bin": b"bin"}, format="openvino")
     assert read_files(bundle, read_manifest(bundle)) == {"model.xml": b"xml", "model.bin": b"bin"}
     (bundle / "model.bin").write_bytes(b"bun")
     with pytest.raises(ConvsmithError, match=r"model\.bin does not have the SHA-256"):
@@ -158,7 +165,7 @@ def test_every_file_of_another_format_is_verified(tmp_path: Path) -> None:
 
 
 def test_a_format_that_needs_torch_says_which_commands_take_it(tmp_path: Path) -> None:
-    bundle = write_colour_bundle(tmp_path / "b", {"model.ts": b"code"}, file_format="torchscript")
+    bundle = write_colour_bundle(tmp_path / "b", {"model.ts": b"code"}, format="torchscript")
     with pytest.raises(ConvsmithError, match=r"format is torchscript: .*\n`convsmith evaluate` and"):
         load(bundle)
     with pytest.raises(ConvsmithError, match="holds no ONNX model: its format is torchscript"):

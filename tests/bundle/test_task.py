@@ -53,12 +53,12 @@ def test_the_metrics_of_a_task_are_counted_and_have_a_chance(name: str) -> None:
 
 
 def test_figures_are_attributes_of_an_evaluation() -> None:
-    report = Evaluation(1, True, {"top1": 0.5}, ("a",), {"per_class": (0.5,)}, ((1,),), ())
+    report = Evaluation(1, True, True, {"top1": 0.5}, ("a",), {"per_class": (0.5,)}, ((1,),), ())
     assert (report.top1, report.per_class) == (0.5, (0.5,))
     with pytest.raises(AttributeError, match="miou"):
         _ = report.miou
 
 
 def test_an_evaluation_can_be_copied_and_pickled() -> None:
-    report = Evaluation(1, True, {"top1": 0.5}, ("a",), {"per_class": (0.5,)}, ((1,),), ())
+    report = Evaluation(1, True, True, {"top1": 0.5}, ("a",), {"per_class": (0.5,)}, ((1,),), ())
     assert pickle.loads(pickle.dumps(report)) == copy.copy(report) == report

@@ -10,7 +10,7 @@ from convsmith.data.digest import data_digest
 from convsmith.data.image_folder import open_image_folder
 from tests.colours import picture, write_colour_bundle
 
-WARNING = "warning: all labelled images of the folder are judged, including any that the bundle was trained on\n"
+WARNING = "warning: all labelled images of the data are judged, including any that the bundle was trained on\n"
 
 
 @pytest.fixture
@@ -65,6 +65,13 @@ def test_a_folder_with_val_is_judged_without_a_warning(tmp_path: Path, photos: P
     photos.rename(tmp_path / "data" / "val")
     bundle = write_colour_bundle(tmp_path / "bundle", data_digest="other data")
     assert WARNING not in run(bundle, tmp_path / "data").stderr
+
+
+def test_a_table_with_rows_of_val_is_judged_without_a_warning(tmp_path: Path, photos: Path) -> None:
+    rows = [f"{path.relative_to(photos)},{path.parent.name},val" for path in sorted(photos.glob("*/*.png"))]
+    (photos / "labels.csv").write_text("\n".join(["image,label,split", *rows]))
+    bundle = write_colour_bundle(tmp_path / "bundle", data_digest="other data")
+    assert WARNING not in run(bundle, photos / "labels.csv").stderr
 
 
 def test_a_bundle_of_unknown_data_is_judged_without_a_warning(colour_bundle: Path, photos: Path) -> None:

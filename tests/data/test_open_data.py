@@ -111,5 +111,5 @@ def test_a_bundle_that_has_learned_from_all_images_is_judged_by_them_as_not_held
     digest = data_digest(data_of_recipe(recipe, data))
     changes = {"recipe": recipe.model_dump(mode="json"), "data_digest": digest}
     manifest = read_manifest(colour_bundle).model_copy(update=changes)
-    samples, held_out = judged_by(manifest, data)
-    assert (len(samples), held_out) == (4, False)
+    judged = judged_by(manifest, data)
+    assert (len(judged.samples), judged.held_out, judged.is_part) == (4, False, False)

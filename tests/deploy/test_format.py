@@ -60,7 +60,7 @@ def test_a_format_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(convsmith.deploy.formats, "__path__", [*convsmith.deploy.formats.__path__, str(tmp_path)])
     assert "a-tenth" in list_formats()
     files = export_files("a-tenth", COLOURS)
-    bundle = write_colour_bundle(tmp_path / "bundle", files, file_format="a-tenth")
+    bundle = write_colour_bundle(tmp_path / "bundle", files, format="a-tenth")
     assert open_bundle(bundle, threads=1).predict(picture("blue")).label == "blue"
 
 

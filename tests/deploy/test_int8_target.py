@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from onnx import numpy_helper
 
 import convsmith as cs
-from convsmith.bundle.format import read_manifest, read_model, rewrite_bundle
+from convsmith.bundle.format import read_manifest, read_model
+from convsmith.bundle.write import Card, write_bundle
 from convsmith.deploy.qdq import insert_qdq
 from convsmith.deploy.quantize import quantize_bundle
 from convsmith.errors import ConvsmithError
@@ -148,7 +150,7 @@ def test_evaluate_warns_too(
     pretend(monkeypatch, None)
     manifest = read_manifest(colour_bundle)
     info = {**manifest.model, "quantization": {"target": "vnni"}}
-    rewrite_bundle(tmp_path / "int8", read_model(colour_bundle, manifest), manifest, model_info=info)
+    write_bundle(tmp_path / "int8", read_model(colour_bundle, manifest), replace(Card.of(manifest), model=info))
     with caplog.at_level(logging.WARNING):
         cs.evaluate(tmp_path / "int8", data)
     assert caplog.text.count(WARNING) == 1

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from convsmith.bundle.format import MODEL, read_files, read_manifest, read_model, rewrite_bundle
+from convsmith.bundle.format import MODEL, read_files, read_manifest, read_model
 from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.bundle.write import Card, write_bundle
 from convsmith.cli.main import main
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.calibration import calibrate
@@ -266,7 +268,8 @@ def test_float16_under_the_name_of_onnx_is_refused(pixel_bundle: Path, tmp_path:
     data = write_stripes(tmp_path / "data", "train", [("red", "green")])
     export(pixel_bundle, "onnx-fp16", tmp_path / "fp16", data)
     manifest = read_manifest(tmp_path / "fp16")
-    rewrite_bundle(tmp_path / "renamed", read_files(tmp_path / "fp16", manifest), manifest)
+    files = read_files(tmp_path / "fp16", manifest)
+    write_bundle(tmp_path / "renamed", files, replace(Card.of(manifest), format="onnx"))
     with pytest.raises(ConvsmithError, match="renamed cannot be quantized: its ONNX file has weights in FLOAT16"):
         quantize_bundle(tmp_path / "renamed", data, tmp_path / "int8")
 
@@ -348,7 +351,7 @@ def test_an_onnx_file_of_an_old_opset_is_not_quantized(colour_bundle: Path, tmp_
     manifest = read_manifest(colour_bundle)
     model = onnx.load_from_string(read_model(colour_bundle, manifest))
     model.opset_import[0].version = 12
-    rewrite_bundle(tmp_path / "old", model.SerializeToString(), manifest)
+    write_bundle(tmp_path / "old", model.SerializeToString(), Card.of(manifest))
     with pytest.raises(ConvsmithError, match="cannot be quantized: its ONNX file has opset 12"):
         quantize_bundle(tmp_path / "old", tmp_path, tmp_path / "int8")
 

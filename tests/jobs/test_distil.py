@@ -117,7 +117,7 @@ def test_what_chooses_the_images_of_the_table_must_stay(teacher: Path, word: str
 def test_a_teacher_in_another_format_is_said_before_the_training(recipe: Recipe, digits: Path, tmp_path: Path) -> None:
     files = {"model.xml": b"", "model.bin": b""}
     values = recipe.model_dump(mode="json")
-    teacher = write_colour_bundle(tmp_path / "teacher", files, file_format="openvino", recipe=values)
+    teacher = write_colour_bundle(tmp_path / "teacher", files, format="openvino", recipe=values)
     with pytest.raises(cs.ConvsmithError, match="holds no ONNX model: its format is openvino"):
         distil(teacher, "mobilenet_v2", digits, tmp_path / "student")
 

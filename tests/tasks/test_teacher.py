@@ -218,7 +218,7 @@ def test_the_digest_of_a_teacher_is_that_of_its_file(checkpoint: Path, tmp_path:
 
 
 def test_a_bundle_in_another_format_is_no_teacher(tmp_path: Path) -> None:
-    folder = write_colour_bundle(tmp_path / "bundle", {"model.ts": b""}, file_format="torchscript")
+    folder = write_colour_bundle(tmp_path / "bundle", {"model.ts": b""}, format="torchscript")
     with pytest.raises(ConvsmithError, match="holds no ONNX model: its format is torchscript"):
         teacher_digest(Teacher(bundle=str(folder)))
 

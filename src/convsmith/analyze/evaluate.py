@@ -53,18 +53,18 @@ def evaluate_bundle(
         opened = opened.with_preprocess(**preprocess)
     num_classes = len(opened.labels)
     results, unreadable = opened.task.new_results(num_classes, boundary=boundary), []
-    samples, held_out = judged_by(opened.manifest, Path(data))
-    images = LabelledImages(opened.manifest, samples)
+    judged = judged_by(opened.manifest, Path(data))
+    images = LabelledImages(opened.manifest, judged.samples)
     for heard in judge(opened.manifest, [opened.logits], images, batch_size, what="evaluate", progress=progress):
         if heard.targets:
             results.add(heard.said[0], heard.targets)
         unreadable += [f"{error.what}: {error.why}" for error in heard.left_out]
-    judged = len(samples) - len(unreadable)
-    if not judged:
+    if len(unreadable) == len(images):
         raise ConvsmithError(f"no image in {data} can be judged", unreadable[0] if unreadable else "there is none")
     return Evaluation(
-        images=judged,
-        held_out=held_out,
+        images=len(images) - len(unreadable),
+        held_out=judged.held_out,
+        is_part=judged.is_part,
         figures=opened.task.figures(results),
         labels=opened.labels,
         classes=results.by_class(num_classes),

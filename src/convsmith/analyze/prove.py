@@ -102,4 +102,4 @@ def _samples(manifest: Manifest, data: Path) -> tuple[Samples, bool]:
         builder = IndexBuilder(data.absolute())
         builder.add(0, sorted(os.fsencode(name) for name in listing.images))
         return builder.build(), False
-    return judged_by(manifest, data)[0], True
+    return judged_by(manifest, data).samples, True

@@ -14,6 +14,7 @@ class Evaluation:
     Attributes:
         images: number of images that were judged.
         held_out: whether they are the validation images of the data that the bundle was trained on.
+        is_part: whether they are a part of the data for validation or test, and not all that has labels.
         figures: over all images, by name; None where one was not asked for. A classifier has `top1` and `top5` (the
             fraction of images whose label is the highest, or among the five highest), `balanced_accuracy` (the mean of
             `per_class`, classes without images left out) and `loss` (mean cross-entropy); segmentation has `miou` and
@@ -29,6 +30,7 @@ class Evaluation:
 
     images: int
     held_out: bool
+    is_part: bool
     figures: Mapping[str, float | None]
     labels: tuple[str, ...]
     classes: Mapping[str, tuple[float | None, ...]]
@@ -40,6 +42,7 @@ class Evaluation:
         return {
             "images": self.images,
             "held_out": self.held_out,
+            "is_part": self.is_part,
             **self.figures,
             "labels": self.labels,
             **self.classes,

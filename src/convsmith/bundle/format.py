@@ -1,13 +1,12 @@
-"""The bundle on disk: `bundle.json` says what the model is and how its files must hash."""
+"""The bundle on disk: `bundle.json` says what the model is and how its files must hash. `write.py` writes it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -16,8 +15,8 @@ from convsmith.bundle.task import find_task
 from convsmith.bundle.tasks import list_tasks
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError, upgrade_command
-from convsmith.spec import Byte, Preprocess, Preprocessing, Section, Size, WholeImage
-from convsmith.storage import new_directory, seal_holds, sealed
+from convsmith.spec import Byte, Preprocess, Section, Size, WholeImage
+from convsmith.storage import seal_holds
 
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
@@ -32,7 +31,6 @@ else:
     TaskName = Literal[tuple(list_tasks())]
 Colour = tuple[Byte, Byte, Byte]
 _NOT_KNOWN = frozenset(("extra_forbidden", "literal_error", "union_tag_invalid"))  # a key or a choice that came later
-_FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation.teacher`
 _PLAIN_NAME = re.compile(r"([0-9]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")  # in a Triton repository below a version
 
 
@@ -181,128 +179,6 @@ def read_model(directory: Path, manifest: Manifest) -> bytes:
             "Give the bundle that training wrote, such as runs/NAME/bundle.",
         )
     return files[MODEL]
-
-
-def write_bundle(
-    directory: Path,
-    model: bytes | Mapping[str, bytes],
-    *,
-    task: TaskName,
-    model_info: Mapping[str, Any],
-    labels: Sequence[str],
-    preprocess: Preprocessing,
-    metrics: Mapping[str, float],
-    parity: Mapping[str, Any],
-    recipe: Mapping[str, Any],
-    created_with: Mapping[str, str],
-    data_digest: str | None = None,
-    colours: Sequence[Colour] | None = None,
-    file_format: str = "onnx",
-    one_size: bool = False,
-) -> None:
-    """Write a bundle at once: `directory` holds all of it or what it held before.
-
-    Args:
-        directory: the bundle's folder; replaced if it exists.
-        model: an ONNX model that needs no other file, with the input `images`, uint8 [N, 3, crop, crop], and the output
-            `logits`, float32 [N, K]; for segmentation [N, 3, H, W] of any size, and [N, K, H, W]. Or the files of
-            another format, by name.
-        task: what the model does.
-        model_info: the architecture's name, options, number of parameters.
-        labels: K names in the order of the logits.
-        preprocess: how an image becomes the model's input.
-        metrics: what was measured on the validation data.
-        parity: how far the model is from the one that was trained.
-        recipe: the resolved recipe; of files on the maker's machine the bundle keeps the name.
-        created_with: versions, `convsmith` among them.
-        data_digest: names the files that the model was trained and validated on.
-        colours: RGB of each of the K classes in pictures; None: usual ones.
-        file_format: what the model's files are.
-        one_size: a segmentation model takes images of one size only, that of `preprocess.window`.
-
-    Raises:
-        ConvsmithError: the arguments do not make a bundle, or it cannot be written.
-    """
-    files = {MODEL: model} if isinstance(model, bytes) else model
-    values = {
-        "format_version": FORMAT_VERSION,
-        "task": task,
-        "model": dict(model_info),
-        "labels": list(labels),
-        "preprocess": preprocess.model_dump(mode="json"),
-        "colours": colours if colours is None else list(colours),
-        "metrics": dict(metrics),
-        "parity": dict(parity),
-        "recipe": _without_folders(dict(recipe)),
-        "data_digest": data_digest,
-        "created_with": dict(created_with),
-        "format": file_format,
-        "one_size": one_size,
-        "files": {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            for name, content in files.items()
-        },
-    }
-    try:
-        plain = json.loads(json.dumps(values, allow_nan=False))  # tuples become lists, keys text: as it is read back
-        text = json.dumps(sealed(plain), indent=2)
-        Manifest.model_validate_json(text)
-    except (TypeError, ValueError) as error:
-        reason = first_problem(error, Manifest) if isinstance(error, ValidationError) else str(error)
-        raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
-    try:
-        with new_directory(directory) as folder:
-            for name, content in {**files, MANIFEST: f"{text}\n".encode()}.items():
-                (folder / name).parent.mkdir(exist_ok=True)
-                (folder / name).write_bytes(content)
-    except OSError as error:
-        raise ConvsmithError(
-            f"{directory} cannot be written",
-            error.strerror or str(error),
-            "What was there is kept. Make room, then give the same command again.",
-        ) from error
-
-
-def _without_folders(section: dict[str, Any]) -> dict[str, Any]:
-    """A recipe whose weights and teachers are names where they were absolute paths: the rest is the maker's."""
-    plain = {}
-    for key, value in section.items():
-        if isinstance(value, dict):
-            value = _without_folders(value)
-        elif key in _FILE_KEYS and isinstance(value, str) and _is_absolute(value):
-            value = re.split(r"[/\\]", value.rstrip("/\\"))[-1]
-        plain[key] = value
-    return plain
-
-
-def _is_absolute(path: str) -> bool:
-    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute() or path.startswith("~")
-
-
-def rewrite_bundle(
-    directory: Path, model: bytes | Mapping[str, bytes], manifest: Manifest, *, file_format: str = "onnx", **new: Any
-) -> None:
-    """Write another form of a bundle's model, for which the manifest holds but for what is `new`.
-
-    Args:
-        directory, model, file_format: see `write_bundle`.
-        manifest: that of the bundle.
-        new: arguments of `write_bundle` that differ from it; `created_with` adds to what it has.
-    """
-    kept = {
-        "task": manifest.task,
-        "model_info": manifest.model,
-        "labels": manifest.labels,
-        "preprocess": manifest.preprocess,
-        "metrics": manifest.metrics,
-        "parity": manifest.parity,
-        "recipe": manifest.recipe,
-        "data_digest": manifest.data_digest,
-        "colours": manifest.colours,
-        "one_size": manifest.one_size,
-    }
-    created_with = {**manifest.created_with, **new.pop("created_with", {})}
-    write_bundle(directory, model, file_format=file_format, created_with=created_with, **{**kept, **new})
 
 
 def _read_text(directory: Path) -> str:

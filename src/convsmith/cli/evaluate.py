@@ -63,10 +63,9 @@ def evaluate(
             allow_code=allow_code,
         )
     manifest = read_manifest(bundle_folder(bundle))
-    has_val = any((data / folder).is_dir() for folder in ("val", "images/val"))
-    if not report.held_out and manifest.data_digest and not has_val:
+    if manifest.data_digest and not report.is_part:
         print(
-            "warning: all labelled images of the folder are judged, including any that the bundle was trained on",
+            "warning: all labelled images of the data are judged, including any that the bundle was trained on",
             file=sys.stderr,
         )
     for line in report.unreadable:

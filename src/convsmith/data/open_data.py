@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -71,8 +72,23 @@ def data_of_bundle(manifest: Manifest, root: Path, *, hold_out: bool | None = No
     return open_data(manifest.task, _section(manifest) or _default(), root, hold_out=hold_out)
 
 
-def judged_by(manifest: Manifest, root: Path) -> tuple[Samples, bool]:
-    """Open the samples that judge a bundle, and say whether its training held them out.
+@dataclass(frozen=True)
+class Judged:
+    """Samples that judge a bundle.
+
+    Attributes:
+        samples: the samples.
+        held_out: whether its training held them out.
+        is_part: whether they are a part of the data for validation or test, and not all that has labels.
+    """
+
+    samples: Samples
+    held_out: bool
+    is_part: bool
+
+
+def judged_by(manifest: Manifest, root: Path) -> Judged:
+    """Open the samples that judge a bundle.
 
     For the data that it was trained on these are the validation samples; for others, see `Opener.labelled`.
 
@@ -83,9 +99,9 @@ def judged_by(manifest: Manifest, root: Path) -> tuple[Samples, bool]:
         with suppress(ConvsmithError):  # what cannot be trained on is not what it was trained on; it may do to judge by
             dataset = data_of_bundle(manifest, root)
             if len(dataset.val) and has_names_of(dataset, manifest.data_digest):
-                return dataset.val, True
-    opener = find_opener(manifest.task, root)
-    return opener.labelled(root, _section(manifest) or Data(), manifest.labels), False
+                return Judged(dataset.val, held_out=True, is_part=True)
+    samples, is_part = find_opener(manifest.task, root).labelled(root, _section(manifest) or Data(), manifest.labels)
+    return Judged(samples, held_out=False, is_part=is_part)
 
 
 def _section(manifest: Manifest) -> Data | None:

@@ -29,13 +29,14 @@ class Opener:
     Attributes:
         open: gives the splits, from the path, the recipe's `data` section, and the share of `train` to hold out where
             there are no validation data; None holds nothing out.
-        labelled: gives what a trained model is judged by where it has not been trained on these data, from the path,
-            the section, and the model's classes, whose order numbers the targets.
+        labelled: gives what a trained model is judged by where it has not been trained on these data, and whether
+            that is a part of them for validation or test; from the path, the section, and the model's classes, whose
+            order numbers the targets.
         doubt: refuses what is more likely to be data of another task; asked before anything has looked at the data.
     """
 
     open: Callable[[Path, Data, float | None], DataSet]
-    labelled: Callable[[Path, Data, Sequence[str]], Samples]
+    labelled: Callable[[Path, Data, Sequence[str]], tuple[Samples, bool]]
     doubt: Callable[[Path], None] = no_doubt
 
 

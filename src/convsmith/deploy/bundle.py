@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from convsmith.bundle.format import Colour, write_bundle
+from convsmith.bundle.format import Colour
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.bundle.write import Card, write_bundle
 from convsmith.deploy.onnx_description import described
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.parity import FLOAT32, INT8, Tolerance, measure_parity
@@ -79,11 +80,9 @@ def make_bundle(
                 "float_layers": made.float_layers,
             }
         }
-    write_bundle(
-        directory,
-        onnx,
+    card = Card(
         task=recipe.task,
-        model_info={
+        model={
             "name": recipe.model.name,
             "options": recipe.model.options,
             "params": sum(parameter.numel() for parameter in model.parameters()),
@@ -91,13 +90,14 @@ def make_bundle(
         },
         labels=labels,
         preprocess=recipe.preprocess,
-        metrics=metrics,
+        metrics=dict(metrics),
         parity={"instructions": instructions(), **parity},
         recipe=recipe.model_dump(mode="json"),
         data_digest=data_digest,
         colours=colours,
         created_with={package: version(package) for package in ("convsmith", "torch", "onnx", "onnxruntime")},
     )
+    write_bundle(directory, onnx, card)
 
 
 def _int8_parity(

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import onnx
 from onnx import TensorProto
 
-from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
+from convsmith.bundle.format import Manifest, read_manifest, read_model
+from convsmith.bundle.write import Card, write_bundle
 from convsmith.deploy.certainty import Interval, score_of_chance
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
 from convsmith.deploy.judging import Labelled
@@ -176,11 +177,9 @@ def quantize_bundle(
             tried=made.tried,
             held_out=made.verdict,
         )
-    rewrite_bundle(
-        Path(out),
-        described(model, manifest.task, manifest.labels, manifest.preprocess),
-        manifest,
-        model_info={**manifest.model, "quantization": report.to_dict()},
+    card = replace(
+        Card.of(manifest),
+        model={**manifest.model, "quantization": report.to_dict()},
         metrics=report.int8_model.metrics,
         parity={
             "compared_with": "the float bundle",
@@ -189,8 +188,12 @@ def quantize_bundle(
             **report.parity,
             "source": manifest.parity,
         },
-        created_with={name: version(name) for name in ("convsmith", "onnx", "onnxruntime")},
+        created_with={
+            **manifest.created_with,
+            **{name: version(name) for name in ("convsmith", "onnx", "onnxruntime")},
+        },
     )
+    write_bundle(Path(out), described(model, manifest.task, manifest.labels, manifest.preprocess), card)
     return report
 
 

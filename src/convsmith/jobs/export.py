@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.analyze.prove import prove
-from convsmith.bundle.format import Manifest, read_manifest, read_model, rewrite_bundle
+from convsmith.bundle.format import Manifest, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
+from convsmith.bundle.write import Card, write_bundle
 from convsmith.complaints import first_problem
 from convsmith.deploy.format import Exportable, Files, export_files, find_format, open_files
 from convsmith.deploy.out import check_out
@@ -72,7 +74,8 @@ def export(
         parity["source"] = manifest.parity
     if chosen.add:
         files = {**files, **chosen.add(manifest.model_copy(update={"parity": parity}))}
-    rewrite_bundle(out, files, manifest, file_format=file_format, parity=parity, created_with=_versions(chosen.extra))
+    created_with = {**manifest.created_with, **_versions(chosen.extra)}
+    write_bundle(out, files, replace(Card.of(manifest), format=file_format, parity=parity, created_with=created_with))
     return {
         "format": file_format,
         "path": str(out),

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from convsmith.analyze.same_images import check_same_images
-from convsmith.bundle.format import read_manifest, read_model, rewrite_bundle
+from convsmith.bundle.format import read_manifest, read_model
+from convsmith.bundle.write import Card, write_bundle
 from convsmith.data.classes import require_classes
 from convsmith.data.open_data import data_of_recipe
 from convsmith.deploy.labelled import open_labelled
@@ -69,13 +70,8 @@ def quantize_by_training(
         seed=recipe.seed,
         run=str(run.path),
     )
-    rewrite_bundle(
-        out,
-        model,
-        manifest,
-        model_info={**manifest.model, "quantization": {**report.to_dict(), "run": run.path.name}},
-        metrics=report.int8_model.metrics,
-    )
+    told = {**manifest.model, "quantization": {**report.to_dict(), "run": run.path.name}}
+    write_bundle(out, model, replace(Card.of(manifest), model=told, metrics=report.int8_model.metrics))
     return report
 
 

@@ -20,8 +20,8 @@ def _open(root: Path, _section: Data, val_fraction: float | None) -> DataSet:
     return open_image_folder(root, val_fraction)
 
 
-def _labelled(root: Path, _section: Data, classes: Sequence[str]) -> Samples:
-    return open_labelled_folder(root, classes)
+def _labelled(root: Path, _section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
+    return open_labelled_folder(root, classes), (root / "val").is_dir()
 
 
 SOURCE = Source(_recognises, {"classification": Opener(_open, _labelled, refuse_masks_as_classes)}, last=True)

@@ -27,14 +27,15 @@ def _open(root: Path, section: Data, val_fraction: float | None) -> DataSet:
     return folder
 
 
-def _labelled(root: Path, section: Data, classes: Sequence[str]) -> Samples:
+def _labelled(root: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
     """The validation part, or the training part where there is none."""
     masks = section.masks or Masks()
     val = masks.val or "val"
-    part = val if is_there(root, masks, val) else masks.train
+    has_val = is_there(root, masks, val)
+    part = val if has_val else masks.train
     folder = open_mask_folder(root, masks.model_copy(update={"train": part, "val": None, "extra": None}), None)
     require_classes(root, folder.classes, classes)
-    return folder.train
+    return folder.train, has_val
 
 
 SOURCE = Source(_recognises, {"segmentation": Opener(_open, _labelled)}, last=True)

@@ -129,9 +129,10 @@ class _Table:
             )
         return {"train": train, "val": val}, notes
 
-    def judged(self) -> NDArray[np.int64]:
-        """The numbers of the rows to judge a model by: of `val`, or else of `test`, or else all."""
-        return next(rows for splits in ((_VAL,), (_TEST,), (_WHOLE, _TRAIN)) if len(rows := self.at(*splits)))
+    def judged(self) -> tuple[NDArray[np.int64], bool]:
+        """The numbers of the rows to judge a model by, and whether they are of `val`, or else of `test`; else all."""
+        part = next((rows for split in (_VAL, _TEST) if len(rows := self.at(split))), None)
+        return (self.at(_WHOLE, _TRAIN), False) if part is None else (part, True)
 
     def error(self, row: int, what: str, why: str = "", fix: str = "") -> ConvsmithError:
         """An error about a row, by its number."""
@@ -183,11 +184,12 @@ def _open_images(path: Path, section: Data, val_fraction: float | None) -> DataS
     return ImageData(path.absolute().parent, tuple(classes), train, val, tuple(notes))
 
 
-def _labelled_images(path: Path, section: Data, classes: Sequence[str]) -> Samples:
+def _labelled_images(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
     labels = _Labels()
     table = _read(path, _LABEL, labels.add)
     _check_files(table, table.images, section)
-    return labels.targets(table, table.judged(), classes, "the model")
+    rows, is_part = table.judged()
+    return labels.targets(table, rows, classes, "the model"), is_part
 
 
 def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSet:
@@ -200,14 +202,14 @@ def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSe
     return dataset
 
 
-def _labelled_masks(path: Path, section: Data, classes: Sequence[str]) -> Samples:
+def _labelled_masks(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
     table, masks = _read_masks(path, section)
-    rows = table.judged()
+    rows, is_part = table.judged()
     pairs: dict[Split, MaskedPart] = {"train": (table.images.select(rows), masks.select(rows))}
     pairs["val"] = pairs["train"]
     dataset = make_mask_data(path.absolute().parent, section.masks or Masks(), pairs, ())
     require_classes(path, dataset.classes, classes)
-    return dataset.train
+    return dataset.train, is_part
 
 
 def _read_masks(path: Path, section: Data) -> tuple[_Table, Rows]:

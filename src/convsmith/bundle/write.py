@@ -1,0 +1,119 @@
+"""Writing a bundle: a card says what its manifest will."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from convsmith.bundle.format import FORMAT_VERSION, MANIFEST, MODEL, Colour, Manifest, TaskName
+from convsmith.complaints import first_problem
+from convsmith.errors import ConvsmithError
+from convsmith.spec import Preprocessing
+from convsmith.storage import new_directory, sealed
+
+_FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation.teacher`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a bundle says of its model: the keys of `Manifest` but for those of its files, checked once written.
+
+    Attributes:
+        task: what the model does.
+        model: the architecture's name, options, number of parameters.
+        labels: K names in the order of the logits.
+        preprocess: how an image becomes the model's input.
+        colours: RGB of each of the K classes in pictures; None: usual ones.
+        metrics: what was measured on the validation data.
+        parity: how far the model is from the one that was trained.
+        recipe: the resolved recipe; of files on the maker's machine the bundle keeps the name.
+        data_digest: names the files that the model was trained and validated on.
+        created_with: versions, `convsmith` among them.
+        format: what the model's files are.
+        one_size: a segmentation model takes images of one size only, that of `preprocess.window`.
+    """
+
+    task: TaskName
+    model: dict[str, Any]
+    labels: Sequence[str]
+    preprocess: Preprocessing
+    colours: Sequence[Colour] | None = None
+    metrics: dict[str, float]
+    parity: dict[str, Any]
+    recipe: dict[str, Any]
+    data_digest: str | None = None
+    created_with: dict[str, str]
+    format: str = "onnx"
+    one_size: bool = False
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Card:
+        """What a bundle says already; `dataclasses.replace` says what is new of another form of its model."""
+        return cls(**{field.name: getattr(manifest, field.name) for field in fields(cls)})
+
+
+def write_bundle(directory: Path, model: bytes | Mapping[str, bytes], card: Card) -> None:
+    """Write a bundle at once: `directory` holds all of it or what it held before.
+
+    Args:
+        directory: the bundle's folder; replaced if it exists.
+        model: an ONNX model that needs no other file, with the input `images`, uint8 [N, 3, crop, crop], and the output
+            `logits`, float32 [N, K]; for segmentation [N, 3, H, W] of any size, and [N, K, H, W]. Or the files of
+            another format, by name.
+        card: what there is to say of the model.
+
+    Raises:
+        ConvsmithError: model and card do not make a bundle, or it cannot be written.
+    """
+    files = {MODEL: model} if isinstance(model, bytes) else model
+    values = {
+        "format_version": FORMAT_VERSION,
+        **vars(card),
+        "preprocess": card.preprocess.model_dump(mode="json"),
+        "recipe": _without_folders(card.recipe),
+        "files": {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in files.items()
+        },
+    }
+    try:
+        plain = json.loads(json.dumps(values, allow_nan=False))  # tuples become lists, keys text: as it is read back
+        text = json.dumps(sealed(plain), indent=2)
+        Manifest.model_validate_json(text)
+    except (TypeError, ValueError) as error:
+        reason = first_problem(error, Manifest) if isinstance(error, ValidationError) else str(error)
+        raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
+    try:
+        with new_directory(directory) as folder:
+            for name, content in {**files, MANIFEST: f"{text}\n".encode()}.items():
+                (folder / name).parent.mkdir(exist_ok=True)
+                (folder / name).write_bytes(content)
+    except OSError as error:
+        raise ConvsmithError(
+            f"{directory} cannot be written",
+            error.strerror or str(error),
+            "What was there is kept. Make room, then give the same command again.",
+        ) from error
+
+
+def _without_folders(section: dict[str, Any]) -> dict[str, Any]:
+    """A recipe whose weights and teachers are names where they were absolute paths: the rest is the maker's."""
+    plain = {}
+    for key, value in section.items():
+        if isinstance(value, dict):
+            value = _without_folders(value)
+        elif key in _FILE_KEYS and isinstance(value, str) and _is_absolute(value):
+            value = re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+        plain[key] = value
+    return plain
+
+
+def _is_absolute(path: str) -> bool:
+    return PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute() or path.startswith("~")
