@@ -13,7 +13,11 @@ from convsmith.errors import ConvsmithError, missing_package
 
 if TYPE_CHECKING:
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
+    from convsmith.bundle.classification import Classification
+    from convsmith.bundle.evaluation import Evaluation
+    from convsmith.bundle.image_error import ImageError
     from convsmith.bundle.predictor import Bundle, load
+    from convsmith.bundle.segmentation import Segmentation
     from convsmith.jobs.distil import distil
     from convsmith.jobs.export import export
     from convsmith.jobs.make import make
@@ -31,9 +35,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Bundle": "bundle.predictor:Bundle",
+    "Classification": "bundle.classification:Classification",
+    "Evaluation": "bundle.evaluation:Evaluation",
+    "ImageError": "bundle.image_error:ImageError",
     "Plan": "recipe.plan:Plan",
     "Recipe": "recipe.schema:Recipe",
     "Run": "training.run:Run",
+    "Segmentation": "bundle.segmentation:Segmentation",
     "Weights": "models.weights.published:Weights",
     "create_model": "models.registry:create_model",
     "distil": "jobs.distil:distil",
@@ -54,10 +62,14 @@ _HOME = {
 
 __all__ = [
     "Bundle",
+    "Classification",
     "ConvsmithError",
+    "Evaluation",
+    "ImageError",
     "Plan",
     "Recipe",
     "Run",
+    "Segmentation",
     "Weights",
     "create_model",
     "distil",

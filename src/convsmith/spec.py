@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -27,6 +27,11 @@ class Section(BaseModel):
 
 class Preprocess(Section):
     """How an image becomes the model's input in validation, predict and serve: the same in all three."""
+
+    filtered: ClassVar[bool] = True
+    """Whether resizing takes the mean of pixels that come together, in training too."""
+    mirrored_classes: ClassVar[tuple[tuple[int, int], ...]] = ()
+    """See `WholeImage`: a class of an image has no side."""
 
     resize: Side = Field(
         description="Length in pixels that the shorter side is resized to, before the square is cut out. With "
@@ -93,6 +98,11 @@ class WholeImage(Section):
 
     The answer always has the size of the image. Resizing is bilinear without a filter, as in OpenCV.
     """
+
+    filtered: ClassVar[bool] = False
+    """See `Preprocess`."""
+    interpolation: ClassVar[Interpolation] = "bilinear"
+    """In training too, where the augmentation names no other."""
 
     method: Literal["whole"]
     base_size: Side | None = Field(

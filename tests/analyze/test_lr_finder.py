@@ -70,8 +70,9 @@ def test_a_test_that_diverges_at_once_is_an_error() -> None:
 def test_rates_that_do_not_grow_and_too_few_steps_are_refused(
     numbers: tuple[float, float, int], tmp_path: Path
 ) -> None:
+    start, end, steps = numbers
     with pytest.raises(ConvsmithError, match="no range test"):
-        find_lr("digits", tmp_path, tmp_path / "out", *numbers)
+        find_lr("digits", tmp_path, tmp_path / "out", start=start, end=end, steps=steps)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def found(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Range
     out = tmp_path_factory.mktemp("out")
     # four times the recipe's batch of the scaling, and more steps than the training has
     scaled = ("optimizer.lr_scaling=linear", "optimizer.lr_batch=2", "optimizer.weight_decay_end=1e-3")
-    return find_lr(load_recipe("digits", (*SMALL, *scaled)), digits, out, 1e-5, 1, 20), out
+    return find_lr(load_recipe("digits", (*SMALL, *scaled)), digits, out, start=1e-5, end=1, steps=20), out
 
 
 def test_it_leaves_its_figures_and_a_plot_and_nothing_else(found: tuple[RangeTest, Path]) -> None:
@@ -97,8 +98,8 @@ def test_rates_grow_by_a_constant_factor_from_the_first_to_the_last(found: tuple
 def test_its_steps_are_those_of_the_training(digits: Path, tmp_path: Path) -> None:
     """The first loss is that of the untrained model on the training's first batch, whatever the rates are."""
     recipe = load_recipe("digits", SMALL)
-    first = find_lr(recipe, digits, tmp_path / "a", 1e-4, 1e-2, 20)
-    second = find_lr(recipe, digits, tmp_path / "b", 1e-5, 1e-3, 20)
+    first = find_lr(recipe, digits, tmp_path / "a", start=1e-4, end=1e-2, steps=20)
+    second = find_lr(recipe, digits, tmp_path / "b", start=1e-5, end=1e-3, steps=20)
     assert first.loss[0] == second.loss[0]
     assert first.loss[5:] != second.loss[5:]
 
@@ -106,8 +107,8 @@ def test_its_steps_are_those_of_the_training(digits: Path, tmp_path: Path) -> No
 def test_scaling_to_the_batch_is_that_of_the_recipe(digits: Path, tmp_path: Path) -> None:
     """Rates are values of optimizer.lr: where the recipe multiplies it by 4, a fourth of it does the same."""
     scaled = ("optimizer.lr_scaling=linear", "optimizer.lr_batch=2")
-    plain = find_lr(load_recipe("digits", SMALL), digits, tmp_path / "a", 4e-5, 4e-2, 20)
-    fourth = find_lr(load_recipe("digits", (*SMALL, *scaled)), digits, tmp_path / "b", 1e-5, 1e-2, 20)
+    plain = find_lr(load_recipe("digits", SMALL), digits, tmp_path / "a", start=4e-5, end=4e-2, steps=20)
+    fourth = find_lr(load_recipe("digits", (*SMALL, *scaled)), digits, tmp_path / "b", start=1e-5, end=1e-2, steps=20)
     assert fourth.loss == pytest.approx(plain.loss, rel=1e-3)
 
 

@@ -158,12 +158,12 @@ def test_the_sentence_names_what_bounds_the_step_and_all_three_shares() -> None:
     ],
 )
 def test_the_advice_fits_what_bounds_the_step(bound: Bound, used: Any, workers: int, advice: str) -> None:
-    assert advice in what_to_try(bound, RECIPE, used, "bf16", workers, 8)
+    assert advice in what_to_try(bound, RECIPE, used, best="bf16", workers=workers, cores=8)
 
 
 def test_the_channels_last_layout_is_advised_where_the_recipe_has_it_off() -> None:
     recipe = load_recipe("digits", [*SMALL, "channels_last=false"])
-    assert "channels_last=true" in what_to_try("device", recipe, "bf16", "bf16", 1, 8)
+    assert "channels_last=true" in what_to_try("device", recipe, "bf16", best="bf16", workers=1, cores=8)
 
 
 def test_the_command_prints_both_tables_and_the_sentence(

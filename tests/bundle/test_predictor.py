@@ -5,12 +5,13 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import convsmith as cs
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.predictor import Bundle, load
@@ -104,6 +105,13 @@ def test_logits_are_those_of_the_model(bundle: Bundle) -> None:
 def test_predict_many_answers_in_order(bundle: Bundle, batch_size: int) -> None:
     colours = [LABELS[i % 3] for i in range(20)]
     assert labels(bundle.predict_many((picture(colour) for colour in colours), batch_size)) == colours
+
+
+def test_a_type_checker_that_is_told_the_task_knows_the_answers(colour_bundle: Path) -> None:
+    annotated: cs.Bundle[cs.Classification] = cs.load(colour_bundle)
+    assert assert_type(annotated.predict(picture("red")), cs.Classification).label == "red"
+    answers = assert_type(annotated.predict_many([b""]), Iterator[cs.Classification | cs.ImageError])
+    assert isinstance(next(answers), cs.ImageError)
 
 
 def test_predict_many_of_nothing_answers_nothing(bundle: Bundle) -> None:

@@ -31,7 +31,7 @@ def test_boxes_are_resnests_given_its_random_numbers(case: dict[str, Any]) -> No
     boxes: list[Box] = []
     while len(boxes) < 40:
         size = case["in"]["width"], case["in"]["height"]
-        box = random_box(*size, AREA, LEAST, RATIO, numbers.random, numbers.randrange)
+        box = random_box(*size, AREA, LEAST, RATIO, uniform=numbers.random, below=numbers.randrange)
         boxes += [box] if box else []
     assert [list(box) for box in boxes] == case["out"]["first_boxes_left_top_right_bottom"]
 
@@ -40,7 +40,7 @@ def test_boxes_are_resnests_given_its_random_numbers(case: dict[str, Any]) -> No
 def test_boxes_are_distributed_as_resnests(case: dict[str, Any]) -> None:
     width, height, n = case["in"]["width"], case["in"]["height"], 4000
     torch.manual_seed(0)
-    found = [random_box(width, height, AREA, LEAST, RATIO, draws.uniform, draws.below) for _ in range(n)]
+    found = [random_box(width, height, AREA, LEAST, RATIO, uniform=draws.uniform, below=draws.below) for _ in range(n)]
     boxes = np.array([box for box in found if box])
     sides = boxes[:, 2:] - boxes[:, :2]
     assert 1 - len(boxes) / n == pytest.approx(case["out"]["fallback_rate"], abs=0.006)
@@ -61,7 +61,7 @@ def test_boxes_are_distributed_as_resnests(case: dict[str, Any]) -> None:
 def test_a_box_lies_in_the_image_and_is_not_too_small(
     width: int, height: int, area: float, numbers: random.Random
 ) -> None:
-    box = random_box(width, height, (area, 1.0), 0.0, RATIO, numbers.random, numbers.randrange)
+    box = random_box(width, height, (area, 1.0), 0.0, RATIO, uniform=numbers.random, below=numbers.randrange)
     if box:
         left, top, right, bottom = box
         assert 0 <= left < right <= width
@@ -73,7 +73,7 @@ def test_a_box_lies_in_the_image_and_is_not_too_small(
 def test_a_box_covers_its_least_share_however_small_its_area_may_be(
     width: int, height: int, least: float, numbers: random.Random
 ) -> None:
-    box = random_box(width, height, (0.01, 1.0), least, RATIO, numbers.random, numbers.randrange)
+    box = random_box(width, height, (0.01, 1.0), least, RATIO, uniform=numbers.random, below=numbers.randrange)
     if box:
         left, top, right, bottom = box
         assert (right - left) * (bottom - top) >= least * width * height
@@ -85,11 +85,11 @@ def test_a_least_share_above_the_area_is_an_error() -> None:
 
 
 def test_a_strip_without_any_box_has_none() -> None:
-    assert random_box(1000, 1, AREA, LEAST, RATIO, draws.uniform, draws.below) is None
+    assert random_box(1000, 1, AREA, LEAST, RATIO, uniform=draws.uniform, below=draws.below) is None
 
 
 def test_the_whole_image_is_no_box() -> None:
-    assert random_box(1, 1, AREA, LEAST, RATIO, draws.uniform, draws.below) is None
+    assert random_box(1, 1, AREA, LEAST, RATIO, uniform=draws.uniform, below=draws.below) is None
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])

@@ -66,7 +66,16 @@ def own_folder(tmp_path: Path) -> ImageData:
 
 def sampler(index: Index, first: int = 0, last: int = 7, epoch: int = 3, sampling: Sampling = ALL) -> StepSampler:
     """Micro-batches of 3, two a step."""
-    return StepSampler(index.targets, sampling, SEED, 6, 3, epoch, first, last)
+    return StepSampler(
+        index.targets,
+        sampling,
+        seed=SEED,
+        effective_batch=6,
+        per_device_batch=3,
+        steps_per_epoch=epoch,
+        first_step=first,
+        last_step=last,
+    )
 
 
 def batches(
@@ -78,7 +87,11 @@ def batches(
     sampling: Sampling = ALL,
 ) -> list[Batch]:
     steps = sampler(index, first, sampling=sampling)
-    return list(train_loader(index, TrainingImages(index, augment, PREPROCESS), steps, SEED, attempts, workers))
+    return list(
+        train_loader(
+            index, TrainingImages(index, augment, PREPROCESS), steps, seed=SEED, attempts=attempts, workers=workers
+        )
+    )
 
 
 def same(these: Iterable[Batch], those: Iterable[Batch]) -> bool:
@@ -102,7 +115,9 @@ def in_order(index: Index, attempts: int) -> Batch:
             yield sorted(next(super().__iter__()), key=lambda position: position.index)
 
     whole = InOrder(index.targets, ALL, SEED, len(index), len(index), 1, 0, 1)
-    (batch,) = train_loader(index, TrainingImages(index, PLAIN, PREPROCESS), whole, SEED, attempts, 0)
+    (batch,) = train_loader(
+        index, TrainingImages(index, PLAIN, PREPROCESS), whole, seed=SEED, attempts=attempts, workers=0
+    )
     assert isinstance(batch, Batch)
     return batch
 
@@ -225,7 +240,9 @@ def test_a_strip_too_long_to_resize_is_a_bad_file(own_folder: ImageData) -> None
     Image.new("L", (1, 60_000)).save(path_of(own_folder.train, 0))
     crop = Augment(random_crop=RandomCrop(size=2048, padding=0))
     train = own_folder.train
-    loader = train_loader(train, TrainingImages(train, crop, PREPROCESS), sampler(train, last=1), SEED, 1, 0)
+    loader = train_loader(
+        train, TrainingImages(train, crop, PREPROCESS), sampler(train, last=1), seed=SEED, attempts=1, workers=0
+    )
     assert [bad.path for batch in loader for bad in batch.bad] == [str(path_of(own_folder.train, 0))]
 
 
@@ -245,14 +262,14 @@ def test_raise_on_bad_lets_a_good_batch_pass(own_folder: ImageData) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_validation_shows_each_file_once_in_order(folder: ImageData, workers: int) -> None:
-    loader = val_loader(folder.train, ValidationImages(folder.train, PREPROCESS), 4, workers)
+    loader = val_loader(folder.train, ValidationImages(folder.train, PREPROCESS), 4, workers=workers)
     assert [len(batch.targets) for batch in loader] == [4, 4, 4, 4, 2]
     assert torch.cat([batch.targets for batch in loader]).tolist() == folder.train.targets.tolist()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_validation_images_are_those_of_the_one_preprocessing(folder: ImageData, workers: int) -> None:
-    loader = val_loader(folder.train, ValidationImages(folder.train, PREPROCESS), 4, workers)
+    loader = val_loader(folder.train, ValidationImages(folder.train, PREPROCESS), 4, workers=workers)
     images = torch.cat([batch.images for batch in loader])
     for i, image in enumerate(images):
         assert (image.numpy() == preprocess(read_image(path_of(folder.train, i)), PREPROCESS)).all()
@@ -260,7 +277,7 @@ def test_validation_images_are_those_of_the_one_preprocessing(folder: ImageData,
 
 def test_a_bad_validation_file_is_left_out_and_named(own_folder: ImageData) -> None:
     (path,) = damage(own_folder.train, 1)
-    (batch,) = val_loader(own_folder.train, ValidationImages(own_folder.train, PREPROCESS), 6, 0)
+    (batch,) = val_loader(own_folder.train, ValidationImages(own_folder.train, PREPROCESS), 6, workers=0)
     assert torch.equal(batch.images, pixels(own_folder.train, 0, 2, 3, 4, 5))
     assert batch.targets.tolist() == [0, 0, 1, 1, 1]
     assert [bad.path for bad in batch.bad] == [path]

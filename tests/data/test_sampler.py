@@ -34,7 +34,18 @@ class Numbers:
         """One rank's sampler; `alone`: that of one process that takes each step in one go."""
         per_device, world = (self.effective_batch, 1) if alone else (self.per_device_batch, self.world_size)
         targets, batch = np.arange(self.num_samples) // 3, self.effective_batch
-        return StepSampler(targets, self.sampling, 7, batch, per_device, self.steps_per_epoch, first, last, rank, world)
+        return StepSampler(
+            targets,
+            self.sampling,
+            seed=7,
+            effective_batch=batch,
+            per_device_batch=per_device,
+            steps_per_epoch=self.steps_per_epoch,
+            first_step=first,
+            last_step=last,
+            rank=rank,
+            world_size=world,
+        )
 
 
 small = st.integers(1, 4)

@@ -42,7 +42,18 @@ def one_epoch(
     batch = per_device * world * accumulation
     steps = samples_per_epoch(sampling, len(targets)) // batch if steps is None else steps
     first, last = epoch * steps, (epoch + 1) * steps
-    batches = StepSampler(targets, sampling, 7, batch, per_device, max(1, steps), first, last, rank, world)
+    batches = StepSampler(
+        targets,
+        sampling,
+        seed=7,
+        effective_batch=batch,
+        per_device_batch=per_device,
+        steps_per_epoch=max(1, steps),
+        first_step=first,
+        last_step=last,
+        rank=rank,
+        world_size=world,
+    )
     return [[position.index for position in batch] for batch in batches]
 
 

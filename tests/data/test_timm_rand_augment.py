@@ -45,7 +45,7 @@ def test_every_operation_is_timms(name: str, increasing: bool, monkeypatch: pyte
         hparams = {"img_mean": FILL, "interpolation": resampling}
         operation = timm.AugmentOp(timms_name(name, increasing), prob=1.0, magnitude=magnitude, hparams=hparams)
         monkeypatch.setattr(timm.random, "random", lambda sign=sign: 0.25 if sign > 0 else 0.75)
-        ours = change(photo(), name, magnitude, sign, increasing, resampling, FILL)
+        ours = change(photo(), name, magnitude, sign, increasing=increasing, resampling=resampling, fill=FILL)
         assert ours.tobytes() == operation(photo()).tobytes(), (magnitude, sign, mode)
 
 
@@ -63,7 +63,7 @@ def test_the_operations_and_defaults_are_timms(increasing: bool) -> None:
 
 
 def test_posterizing_to_no_bits_gives_black_as_pillow_did_when_convnext_was_trained() -> None:
-    black = change(photo(), "Posterize", 10, 1, True, Image.Resampling.BILINEAR, FILL)
+    black = change(photo(), "Posterize", 10, 1, increasing=True, resampling=Image.Resampling.BILINEAR, fill=FILL)
     assert not np.asarray(black).any()
 
 

@@ -70,7 +70,7 @@ def test_every_validation_image_is_judged_once(digits: Path, world_size: int) ->
     seen = [
         int(target)
         for rank in range(world_size)
-        for batch in val_loader(folder.val, read, 3, 0, rank, world_size)
+        for batch in val_loader(folder.val, read, 3, workers=0, rank=rank, world_size=world_size)
         for target in batch.targets
     ]
     assert sorted(seen) == sorted(folder.val.targets.tolist())
@@ -85,7 +85,7 @@ def test_the_metrics_of_shares_are_exactly_those_of_one_process(digits: Path, to
     results = task.new_results(recipe, len(folder.classes))
     model.load_state_dict(load_file(run.checkpoints / "last" / "ema.safetensors"))
     normalize = Normalize(recipe.preprocess.mean, recipe.preprocess.std)
-    batches = val_loader(folder.val, folder.validation_reader("val", recipe.preprocess), 2, 0)
+    batches = val_loader(folder.val, folder.validation_reader("val", recipe.preprocess), 2, workers=0)
     torch.set_num_threads(1)
     assert evaluate(model, task, normalize, batches, results)
     reported = {key: value for key, value in run.metrics[-1].items() if key not in ("step", "epoch", "split")}

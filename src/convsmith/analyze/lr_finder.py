@@ -66,6 +66,7 @@ def find_lr(
     recipe: Recipe | str | Path,
     data: str | Path,
     out: str | Path,
+    *,
     start: float = 1e-6,
     end: float = 10.0,
     steps: int = 100,

@@ -186,7 +186,9 @@ def profile_training(
         data_seconds=waiting,
         host_seconds=seconds - computing - waiting,
         bound=bound,
-        advice=what_to_try(bound, recipe, precision, pick_precision("auto", device), workers, available_cores()),
+        advice=what_to_try(
+            bound, recipe, precision, best=pick_precision("auto", device), workers=workers, cores=available_cores()
+        ),
         operators=_rows(times, "operators", {}),
         modules=_rows(times, "modules", kinds),
     )
@@ -200,7 +202,7 @@ def what_bounds(device: float, data: float, host: float) -> Bound:
     return max(parts, key=lambda name: parts[name])
 
 
-def what_to_try(bound: Bound, recipe: Recipe, used: Precision, best: Precision, workers: int, cores: int) -> str:
+def what_to_try(bound: Bound, recipe: Recipe, used: Precision, *, best: Precision, workers: int, cores: int) -> str:
     """The next thing to change.
 
     Args:

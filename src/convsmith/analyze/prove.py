@@ -29,6 +29,7 @@ def prove(
     artefact: Runtime,
     manifest: Manifest,
     data: Path,
+    *,
     tolerance: Tolerance,
     images: int,
     progress: ProgressCallback = no_progress,

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,15 +21,25 @@ from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess
 from convsmith.bundle.read_ahead import read_ahead
 from convsmith.bundle.runtime import Runtime
-from convsmith.bundle.task import Said, find_task
+from convsmith.bundle.task import Answer, Said, find_task
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    A = TypeVar("A", bound=Answer, default=Any)
+else:
+    from typing import TypeVar
+
+    A = TypeVar("A")
 _Input = tuple[NDArray[np.uint8] | ImageError, str]  # of the model, or why there is none; and what errors call it
 
 
-def load(path: str | Path, threads: int | None = None, runtime: str | None = None) -> Bundle:
+def load(path: str | Path, threads: int | None = None, runtime: str | None = None) -> Bundle[Any]:
     """Open a bundle, verify all of it and run it once.
+
+    What it answers is known once it is opened: `bundle: Bundle[Classification] = load(...)` tells a type checker.
 
     Args:
         path: the bundle's folder, or the run directory that it is in.
@@ -48,12 +58,14 @@ def load(path: str | Path, threads: int | None = None, runtime: str | None = Non
     return Bundle(directory, manifest, model, opener=(load, (directory.resolve(), threads, runtime)))
 
 
-Opener = tuple[Callable[..., "Bundle"], tuple[Hashable, ...]]
+Opener = tuple[Callable[..., "Bundle[Any]"], tuple[Hashable, ...]]
 """A function of a module and its arguments, which open a bundle again."""
 
 
-class Bundle:
+class Bundle(Generic[A]):
     """A verified bundle, ready to predict; safe to use from several threads, and across `os.fork`.
+
+    `A` is the type of its answers, by its task: `Classification` or `Segmentation`.
 
     What is pickled or copied is the way to open it again: a process that gets it loads the folder of that path.
 
@@ -87,7 +99,7 @@ class Bundle:
         """
         return read_and_preprocess(image, self.manifest.preprocess, name)
 
-    def predict(self, image: ImageSource, name: str = "image") -> Any:
+    def predict(self, image: ImageSource, name: str = "image") -> A:
         """Answer one image: a `Classification`, or a `Segmentation`, by the bundle's task.
 
         Args:
@@ -100,7 +112,7 @@ class Bundle:
         """
         return self.predict_preprocessed(self.preprocess(image, name), name)
 
-    def predict_preprocessed(self, image: NDArray[np.uint8], name: str = "image") -> Any:
+    def predict_preprocessed(self, image: NDArray[np.uint8], name: str = "image") -> A:
         """`predict` of what `preprocess` returned.
 
         Raises:
@@ -111,7 +123,7 @@ class Bundle:
             raise said
         return self._answer(said)
 
-    def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[Any]:
+    def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[A | ImageError]:
         """Predict images in batches; yields an answer for each, in order, as `predict` does, or an `ImageError`.
 
         A few threads decode up to two batches ahead while the model runs, so memory does not grow with the number
@@ -124,7 +136,7 @@ class Bundle:
 
     def read_and_predict(
         self, images: Iterable[ImageSource], batch_size: int = 32
-    ) -> Iterator[tuple[Any, NDArray[np.uint8] | ImageError]]:
+    ) -> Iterator[tuple[A | ImageError, NDArray[np.uint8] | ImageError]]:
         """Yield the answers of `predict_many`, and beside each what `preprocess` returned or raised."""
         if is_one_image(images) or not isinstance(images, Iterable):
             raise ConvsmithError(
@@ -142,7 +154,7 @@ class Bundle:
         except ImageError as error:
             return error, named[1]
 
-    def _answers(self, inputs: Sequence[_Input]) -> Iterator[tuple[Any, NDArray[np.uint8] | ImageError]]:
+    def _answers(self, inputs: Sequence[_Input]) -> Iterator[tuple[A | ImageError, NDArray[np.uint8] | ImageError]]:
         good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
         said = iter(self._ask(*zip(*good, strict=True)) if good else ())
         for image, _ in inputs:
@@ -152,15 +164,15 @@ class Bundle:
     def _ask(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Said | ImageError]:
         return self.task.ask(self.logits, images, names, self.manifest.preprocess, len(self.labels))
 
-    def _answer(self, said: Said) -> Any:
-        return self.task.answer(said, self.labels, self.manifest.colours)
+    def _answer(self, said: Said) -> A:
+        return cast(A, self.task.answer(said, self.labels, self.manifest.colours))
 
-    def looking(self, **changes: Any) -> Bundle:
+    def looking(self, **changes: Any) -> Bundle[A]:
         """Call `with_preprocess` by its former name; it warns."""
         warnings.warn("Bundle.looking is now Bundle.with_preprocess", DeprecationWarning, stacklevel=2)
         return self.with_preprocess(**changes)
 
-    def with_preprocess(self, **changes: Any) -> Bundle:
+    def with_preprocess(self, **changes: Any) -> Bundle[A]:
         """Make a bundle that looks at images otherwise: `scales`, `flip` and the other keys of `preprocess`.
 
         Raises:

@@ -45,6 +45,11 @@ def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "im
     else:
         kind = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image)
         raise ImageError(f"cannot read {name}", f"it is a {kind}", "Pass a path, bytes, or uint8 pixels [H, W, 3].")
+    return as_input(rgb, spec, name)
+
+
+def as_input(rgb: NDArray[np.uint8] | Image.Image, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
+    """What `read_and_preprocess` gives, of RGB pixels [H, W, 3] or an upright Pillow image of mode RGB."""
     if isinstance(spec, Preprocess):
         return preprocess(rgb, spec, name)
     return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
@@ -102,10 +107,12 @@ def _resize_then_crop(picture: Image.Image, spec: Preprocess, resampling: Image.
     return picture.crop((left, top, left + spec.crop, top + spec.crop))  # Pillow fills with black outside
 
 
-def check_size(width: int, height: int, spec: Preprocess, name: str = "image") -> None:
-    """Raise the ImageTooLarge that `preprocess` would for an image of this size."""
+def check_size(width: int, height: int, spec: Preprocessing, name: str = "image") -> None:
+    """Raise the ImageTooLarge that `as_input` would for an image of this size."""
+    if spec.method != "resize_then_crop":
+        return
     size = _resized(width, height, spec.resize)
-    if spec.method == "resize_then_crop" and size[0] * size[1] > MAX_PIXELS:
+    if size[0] * size[1] > MAX_PIXELS:
         raise ImageTooLarge(
             f"{name} is too large",
             f"its {width} x {height} pixels would be resized to {size[0]} x {size[1]}",

@@ -77,6 +77,7 @@ def scored_parts(
     run: Infer,
     num_classes: int,
     padding: Sequence[float] = (0, 0, 0),
+    *,
     name: str = "image",
 ) -> Iterator[ScoredPart]:
     """Judge an image part by part, from the top; take a part's planes before the next part.

@@ -133,8 +133,8 @@ class Task(Protocol):
             num_classes: K.
         """
 
-    def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Any:
-        """The `Answer` that a user gets."""
+    def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Answer:
+        """What a user gets."""
 
     def decisions(self, said: Said) -> NDArray[Any]:
         """Some numbers for each image, in which two forms of a model are said to agree."""

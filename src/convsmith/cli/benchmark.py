@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def benchmark(
     bundles: Annotated[list[Path], typer.Argument(help="Bundles of any format, or runs, which have one inside.")],
+    *,
     runtimes: Annotated[
         str | None,
         typer.Option(help="Of onnxruntime, openvino, openvino-bf16, torch, with commas.  [default: each bundle's own]"),

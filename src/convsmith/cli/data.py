@@ -95,6 +95,7 @@ def digits(
 @demo.command("digit-scenes")
 def digit_scenes(
     out: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or holding these scenes.")],
+    *,
     train: Annotated[int, typer.Option(help="Scenes to train on.", min=1)] = 240,
     val: Annotated[int, typer.Option(help="Scenes to validate on.", min=1)] = 60,
     height: Annotated[int, typer.Option(help="Of a scene in pixels.", min=16, max=4096)] = 96,

@@ -14,6 +14,7 @@ from convsmith.errors import ConvsmithError
 
 def export(
     place: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run directory, or a bundle in ONNX.")],
+    *,
     file_format: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help=f"What to make: {', '.join(list_formats())}.")
     ],

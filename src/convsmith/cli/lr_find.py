@@ -41,7 +41,7 @@ def lr_find(
     checked = load_recipe(recipe, overrides or ())
     out = out or Path("lr-find") / Path(recipe).stem
     with progress_bar() as progress:
-        test = find_lr(checked, data, out, start, end, steps, progress)
+        test = find_lr(checked, data, out, start=start, end=end, steps=steps, progress=progress)
     if as_json:
         print(json.dumps(test.to_dict()))
     else:

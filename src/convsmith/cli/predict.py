@@ -38,6 +38,7 @@ class Output(StrEnum):
 def predict(
     bundle: BundleDirectory,
     paths: Annotated[list[str], typer.Argument(help="Images, folders or patterns; - reads one image from stdin.")],
+    *,
     output: Annotated[Output | None, typer.Option("--format", help="table (default), jsonl or csv.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
     top: Annotated[

@@ -11,6 +11,7 @@ from convsmith.cli.options import BundleDirectory
 
 def serve(
     bundle: BundleDirectory,
+    *,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     max_mb: Annotated[float, typer.Option(min=0.001, help="Largest upload in megabytes.")] = 20,
@@ -35,5 +36,12 @@ def serve(
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
     with output_that_may_be_lost():
         run_server(
-            bundle, host, port, round(max_mb * 1_000_000), workers, threads, max_pixels, drain_seconds=drain_seconds
+            bundle,
+            host,
+            port,
+            max_bytes=round(max_mb * 1_000_000),
+            workers=workers,
+            threads=threads,
+            max_pixels=max_pixels,
+            drain_seconds=drain_seconds,
         )

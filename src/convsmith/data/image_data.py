@@ -15,7 +15,7 @@ from convsmith.data.duplicates import duplicates
 from convsmith.data.index import Index
 from convsmith.data.look import Looks
 from convsmith.recipe.augmentation import Augment
-from convsmith.spec import Preprocess, Preprocessing
+from convsmith.spec import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,18 @@ class ImageData:
 
     def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
         """Raise the ImageTooLarge of a strip too long and thin to be resized."""
-        assert isinstance(preprocess, Preprocess)  # the recipe's validator holds it
         check_size(width, height, preprocess)
 
     def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
         """How a split is read to learn from."""
         from convsmith.data.read_image import TrainingImages  # needs torch, which evaluate does without
 
-        assert isinstance(preprocess, Preprocess)  # the recipe's validator holds it
         return TrainingImages(self._index(split), augment, preprocess)
 
     def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
         """How a split is read to be judged by: as in predict and serve."""
         from convsmith.data.read_image import ValidationImages
 
-        assert isinstance(preprocess, Preprocess)
         return ValidationImages(self._index(split), preprocess)
 
     def _index(self, split: Split) -> Index:

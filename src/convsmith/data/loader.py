@@ -48,6 +48,7 @@ def train_loader(
     samples: Samples,
     read: Reader,
     sampler: StepSampler,
+    *,
     seed: int,
     attempts: int,
     workers: int,
@@ -70,7 +71,7 @@ def train_loader(
 
 
 def val_loader(
-    samples: Samples, read: Reader, batch_size: int, workers: int, rank: int = 0, world_size: int = 1
+    samples: Samples, read: Reader, batch_size: int, *, workers: int, rank: int = 0, world_size: int = 1
 ) -> DataLoader[Batch]:
     """Each sample once, in order; the last batch may be short.
 

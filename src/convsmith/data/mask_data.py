@@ -28,7 +28,7 @@ from convsmith.data.pixel_facts import count_of, require_pixels, shares, unseen_
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.augmentation import Augment
 from convsmith.recipe.mask_data import Masks, check_class_names, check_fit
-from convsmith.spec import Preprocessing, WholeImage
+from convsmith.spec import Preprocessing
 
 CLASSES_FILE = "classes.txt"
 
@@ -93,21 +93,18 @@ class MaskData:
 
     def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
         """Raise the ImageTooLarge of an image that the model may not look at, or whose answer cannot be held."""
-        assert isinstance(preprocess, WholeImage)  # the recipe's validator holds it
         check_val_size(height, width, preprocess, len(self.classes))
 
     def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
         """How a split is read to learn from: images and masks, both augmented."""
         from convsmith.data.read_pair import TrainingPairs  # needs torch, which evaluate does without
 
-        assert isinstance(preprocess, WholeImage)  # the recipe's validator holds it
         return TrainingPairs(self.part(split), augment, preprocess)
 
     def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
         """How a split is read to be judged by: images and masks as they are."""
         from convsmith.data.read_pair import ValidationPairs
 
-        assert isinstance(preprocess, WholeImage)
         return ValidationPairs(self.part(split), preprocess, len(self.classes))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from convsmith.bundle.decode import ImageTooLarge
 from convsmith.bundle.segment import allowed_sizes
-from convsmith.spec import WholeImage
+from convsmith.spec import Preprocessing, WholeImage
 
 
-def check_val_size(height: int, width: int, preprocess: WholeImage, num_classes: int, name: str = "image") -> None:
+def check_val_size(height: int, width: int, preprocess: Preprocessing, num_classes: int, name: str = "image") -> None:
     """Raise an ImageTooLarge, which names the recipe's keys, if an image of this size cannot be judged by."""
+    assert isinstance(preprocess, WholeImage)  # the recipe's validator holds it
     try:
         allowed_sizes((height, width), preprocess, num_classes, name)
     except ImageTooLarge as error:

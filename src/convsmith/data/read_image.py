@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from convsmith.bundle.preprocess import preprocess
+from convsmith.bundle.preprocess import as_input
 from convsmith.data.augment.transform import train_transform
 from convsmith.data.index import Index
 from convsmith.recipe.augmentation import Augment
-from convsmith.spec import Preprocess
+from convsmith.spec import Preprocessing
 
 _STRIP = 1024  # rows
 
@@ -27,7 +27,7 @@ class TrainingImages:
 
     index: Index
     augment: Augment
-    preprocess: Preprocess
+    preprocess: Preprocessing
 
     @cached_property
     def _transform(self) -> Callable[[NDArray[np.uint8]], Tensor]:
@@ -44,12 +44,12 @@ class ValidationImages:
     """Reads a file of the index as predict and serve do, uint8 `[3, crop, crop]`, with its class, int64."""
 
     index: Index
-    preprocess: Preprocess
+    preprocess: Preprocessing
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if the file is bad."""
         picture, target = self.index.read(i)
-        return torch.from_numpy(preprocess(picture, self.preprocess)), torch.tensor(target)
+        return torch.from_numpy(as_input(picture, self.preprocess)), torch.tensor(target)
 
 
 def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:

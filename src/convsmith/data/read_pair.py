@@ -16,7 +16,7 @@ from convsmith.data.mask_size import check_val_size
 from convsmith.data.pairs import PairIndex
 from convsmith.data.read_image import pixels_of
 from convsmith.recipe.augmentation import Augment
-from convsmith.spec import WholeImage
+from convsmith.spec import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TrainingPairs:
 
     pairs: PairIndex
     augment: Augment
-    preprocess: WholeImage
+    preprocess: Preprocessing
 
     @cached_property
     def _transform(self) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[Tensor, Tensor]]:
@@ -42,7 +42,7 @@ class ValidationPairs:
     """Reads a pair as it is: uint8 `[3, H, W]` and `[H, W]`."""
 
     pairs: PairIndex
-    preprocess: WholeImage
+    preprocess: Preprocessing
     num_classes: int
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:

@@ -110,6 +110,7 @@ class StepSampler(Sampler[list[Position]]):
         self,
         targets: Indices,
         sampling: Sampling,
+        *,
         seed: int,
         effective_batch: int,
         per_device_batch: int,

@@ -163,7 +163,9 @@ def quantize_bundle(
         )
     else:
         calibration, held_out = _choose(train, images, seed)
-        made = quantize_static(manifest, content, calibration, held_out, max_drop, progress, target=target)
+        made = quantize_static(
+            manifest, content, calibration, held_out, max_drop=max_drop, progress=progress, target=target
+        )
         model = made.content
         report = replace(
             measure(method, manifest, content, model, val, progress=progress, target=made.target),

@@ -75,9 +75,9 @@ def quantize_static(
     content: bytes,
     calibration: LabelledImages,
     held_out: Sequence[Labelled],
+    *,
     max_drop: float,
     progress: ProgressCallback,
-    *,
     target: Target | None = None,
 ) -> Int8:
     """The INT8 form of a float model that loses at most `max_drop` points on `held_out`.

@@ -26,6 +26,7 @@ from convsmith.progress import ProgressCallback, no_progress
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size, Window
 
+
 def export(
     place: str | Path,
     file_format: str,
@@ -67,7 +68,9 @@ def export(
     if images is None:
         images = images_to_compare(source.size)
     artefact = open_files(file_format, files)
-    figures = prove(trained, artefact, manifest, data, chosen.tolerance_for(source), images, progress)
+    figures = prove(
+        trained, artefact, manifest, data, tolerance=chosen.tolerance_for(source), images=images, progress=progress
+    )
     made_of = "onnx" if source.model is None else "torch"
     parity = {"made_of": made_of, "instructions": instructions(), **figures}
     if source.model is None:

@@ -12,7 +12,6 @@ from convsmith.recipe.epochs import Epochs
 from convsmith.recipe.optimization import MultiStep, Schedule
 from convsmith.recipe.schedules import epochs_of, half_cosine, learning_rates, total_epochs
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import Preprocess
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +110,7 @@ def make_plan(
     nodes: int = 1,
     devices: int = 1,
     max_per_device: int | None = None,
+    *,
     extra_samples: int | None = None,
 ) -> Plan:
     """The plan of a recipe, without what needs the model (`groups`, `params`, `gmacs`, `memory_bytes`).
@@ -194,7 +194,7 @@ def _note_what_does_little(recipe: Recipe, per_device: int, num_samples: int) ->
             "or batch.per_device"
         )
     look = recipe.preprocess
-    if isinstance(look, Preprocess) and look.method == "resize_then_crop" and look.crop > look.resize:
+    if look.method == "resize_then_crop" and look.crop > look.resize:
         logger.warning(
             "preprocess.crop=%d is more than preprocess.resize=%d: validation and predict see black borders on each "
             "image; set preprocess.resize=%d or more",

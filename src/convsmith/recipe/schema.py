@@ -209,9 +209,7 @@ class Recipe(Section):
     @property
     def input_size(self) -> Size:
         """Height and width of a typical input: what the square is, or the training images where any size will do."""
-        if isinstance(self.preprocess, WholeImage):
-            return self.augment.size
-        return self.preprocess.crop, self.preprocess.crop
+        return self.preprocess.only_size() or self.augment.size
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Recipe:

@@ -122,11 +122,11 @@ def serve(
     bundle_path: Path,
     host: str,
     port: int,
+    *,
     max_bytes: int = 20 * MEGABYTE,
     workers: int | None = None,
     threads: int | None = None,
     max_pixels: int | None = None,
-    *,
     drain_seconds: float = DRAIN_SECONDS,
 ) -> None:
     """Serve a bundle, or that of a run, until SIGTERM, SIGHUP or Ctrl-C; then finish the requests in flight and return.

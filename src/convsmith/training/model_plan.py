@@ -77,7 +77,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
     fixed = 4 * floats + (3 * two - 2 * three)
     available = MEMORY_SHARE * device_memory(device) / (devices if device.type == "cpu" else 1)
     fit = max(1, int((available - fixed) / per_sample))
-    solved = make_plan(recipe, num_samples, nodes, devices, fit, extra_samples)
+    solved = make_plan(recipe, num_samples, nodes, devices, fit, extra_samples=extra_samples)
     if solved.per_device_batch == 1 and solved.total_steps:
         with _quietly(without_arithmetic):
             _check_single_images(model, recipe, solved)

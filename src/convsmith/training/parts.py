@@ -114,9 +114,9 @@ def make_parts(
             dataset.val,
             dataset.validation_reader("val", recipe.preprocess),
             plan.per_device_batch if find_task(recipe.task).one_size else 1,
-            workers,
-            world.rank,
-            world.size,
+            workers=workers,
+            rank=world.rank,
+            world_size=world.size,
         ),
         num_val=len(dataset.val),
         new_results=lambda: task.new_results(recipe, len(dataset.classes)),
@@ -156,7 +156,7 @@ def _training_batches(
             first_epoch=first_epoch,
         )
         read = dataset.training_reader(split, recipe.augment, recipe.preprocess)
-        return train_loader(samples, read, sampler, recipe.seed, attempts, workers)
+        return train_loader(samples, read, sampler, seed=recipe.seed, attempts=attempts, workers=workers)
 
     if plan.extra is None:
         return phase("train", dataset.train, plan.steps_per_epoch, 0, plan.total_steps)

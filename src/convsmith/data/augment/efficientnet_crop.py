@@ -37,7 +37,7 @@ def efficientnet_crop(crop: EfficientNetCrop, mode: InterpolationMode) -> Callab
 
     def cut(image: Tensor) -> Tensor:
         height, width = image.shape[1:]
-        box = random_box(width, height, crop.area, crop.min_covered, crop.ratio, uniform, below)
+        box = random_box(width, height, crop.area, crop.min_covered, crop.ratio, uniform=uniform, below=below)
         if box is None:
             return torch.from_numpy(preprocess(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), middle))
         left, top, right, bottom = box
@@ -54,6 +54,7 @@ def random_box(
     area: tuple[float, float],
     min_covered: float,
     ratio: tuple[float, float],
+    *,
     uniform: Callable[[], float],
     below: Callable[[int], int],
 ) -> Box | None:

@@ -54,4 +54,4 @@ def apply(image: Image.Image, name: str, level: int, sign: int) -> Image.Image:
     """One operation: rotations by the nearest pixel, shears bicubic, black from outside; `sign` is their direction."""
     stronger = name in ("Posterize", "Solarize")
     resampling = Image.Resampling.NEAREST if name == "Rotate" else Image.Resampling.BICUBIC
-    return change(image, name, level, sign, stronger, resampling, fill=(0, 0, 0))
+    return change(image, name, level, sign, increasing=stronger, resampling=resampling, fill=(0, 0, 0))

@@ -57,7 +57,15 @@ def timm_rand_augment(
             magnitude = min(max(policy.magnitude + policy.magnitude_std * normal(), 0.0), MAX_MAGNITUDE)
             sign = 1 if uniform() < 0.5 else -1
             resampling = resamplings[below(len(resamplings))]
-            image = change(image, name, magnitude, sign, policy.increasing, resampling, (red, green, blue))
+            image = change(
+                image,
+                name,
+                magnitude,
+                sign,
+                increasing=policy.increasing,
+                resampling=resampling,
+                fill=(red, green, blue),
+            )
         return image
 
     return augment
@@ -68,6 +76,7 @@ def change(
     name: str,
     magnitude: float,
     sign: int,
+    *,
     increasing: bool,
     resampling: Image.Resampling,
     fill: Colour,

@@ -23,7 +23,7 @@ from convsmith.data.augment.policies import make_policy
 from convsmith.data.augment.resized_part import box_anywhere, resized_part
 from convsmith.data.augment.scale_crop import random_scale_crop
 from convsmith.recipe.augmentation import Augment, RandomCrop, RandomResizedCrop
-from convsmith.spec import Interpolation, Preprocess, Size, WholeImage
+from convsmith.spec import Interpolation, Preprocessing, Size
 
 # `nearest` of tensors rounds coordinates otherwise than Pillow, which the validation images are made with.
 _MODES: dict[Interpolation, InterpolationMode] = {
@@ -33,7 +33,7 @@ _MODES: dict[Interpolation, InterpolationMode] = {
 }
 
 
-def train_transform(augment: Augment, preprocess: Preprocess) -> Callable[[NDArray[np.uint8]], Tensor]:
+def train_transform(augment: Augment, preprocess: Preprocessing) -> Callable[[NDArray[np.uint8]], Tensor]:
     """The function from a decoded image, uint8 `[H, W, 3]`, to a training image, uint8 `[3, h, w]`.
 
     Args:
@@ -48,7 +48,7 @@ def train_transform(augment: Augment, preprocess: Preprocess) -> Callable[[NDArr
 
 
 def pair_transform(
-    augment: Augment, preprocess: WholeImage
+    augment: Augment, preprocess: Preprocessing
 ) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[Tensor, Tensor]]:
     """The function from a decoded image and its mask, uint8 `[H, W, 3]` and `[H, W]`, to those of training.
 
@@ -85,7 +85,7 @@ def _augmented(steps: list[Change], pixels: NDArray[np.uint8], values: NDArray[n
     return sample
 
 
-def _steps(augment: Augment, preprocess: Preprocess | WholeImage) -> Iterator[Change]:
+def _steps(augment: Augment, preprocess: Preprocessing) -> Iterator[Change]:
     """The steps, in order. Operations on colour go through the image row by row, so it is packed for them."""
     policy = augment.policy
     if policy and policy.before_crop:
@@ -122,26 +122,24 @@ def _brightness_shift(largest: int, image: Tensor) -> Tensor:
     return (image.to(torch.int16) + (below(2 * largest + 1) - largest)).clamp_(0, 255).to(torch.uint8)
 
 
-def _flip(axis: int, probability: float, preprocess: Preprocess | WholeImage) -> Change:
+def _flip(axis: int, probability: float, preprocess: Preprocessing) -> Change:
     classes = None
-    if isinstance(preprocess, WholeImage) and preprocess.mirrored_classes:
+    if preprocess.mirrored_classes:
         classes = torch.arange(256, dtype=torch.uint8)
         for one, other in preprocess.mirrored_classes:
             classes[one], classes[other] = other, one
     return lambda sample: mirrored(sample, axis, classes) if torch.rand(()).item() < probability else sample
 
 
-def _crop(augment: Augment, preprocess: Preprocess | WholeImage) -> Change:
-    filtered = isinstance(preprocess, Preprocess)
+def _crop(augment: Augment, preprocess: Preprocessing) -> Change:
     if augment.random_scale_crop:
         return random_scale_crop(augment.random_scale_crop)
     if augment.random_crop:
-        mode = _MODES[preprocess.interpolation] if isinstance(preprocess, Preprocess) else InterpolationMode.BILINEAR
-        return partial(_padded_crop, augment.random_crop, mode, filtered)
+        return partial(_padded_crop, augment.random_crop, _MODES[preprocess.interpolation], preprocess.filtered)
     if crop := augment.efficientnet_crop:
         return _on_image(efficientnet_crop(crop, _MODES[crop.interpolation]))
     assert augment.random_resized_crop is not None  # the recipe's validator holds it
-    return _resized_crop(augment.random_resized_crop, augment.size, filtered)
+    return _resized_crop(augment.random_resized_crop, augment.size, preprocess.filtered)
 
 
 def _resized_crop(crop: RandomResizedCrop, size: Size, filtered: bool) -> Change:

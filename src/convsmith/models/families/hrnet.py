@@ -24,7 +24,7 @@ Upsample = Callable[..., Tensor]
 
 
 def conv_bn(
-    in_channels: int, out_channels: int, kernel: int, stride: int = 1, relu: bool = True, bias: bool = False
+    in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, relu: bool = True, bias: bool = False
 ) -> nn.Sequential:
     """A convolution that keeps the size (rounded up after the stride), its norm and, with `relu`, a ReLU."""
     conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=bias)

@@ -41,6 +41,7 @@ class BasicBlock(nn.Module):
         in_channels: int,
         width: int,
         stride: int = 1,
+        *,
         groups: int = 1,
         width_per_group: int = 64,
         se: bool = False,
@@ -100,6 +101,7 @@ class Bottleneck(nn.Module):
         in_channels: int,
         width: int,
         stride: int = 1,
+        *,
         groups: int = 1,
         width_per_group: int = 64,
         se: bool = False,
@@ -160,6 +162,7 @@ class ResNet(StagedClassifier):
         depths: tuple[int, int, int, int],
         num_classes: int = 1000,
         in_channels: int = 3,
+        *,
         groups: int = 1,
         width_per_group: int = 64,
         zero_init_residual: bool = False,
@@ -172,7 +175,12 @@ class ResNet(StagedClassifier):
         def stage(in_channels: int, width: int, depth: int, stride: int, dilation: int = 1) -> Blocks:
             out_channels = width * block.expansion
             shapes = [(in_channels, stride, max(1, dilation // 2))] + [(out_channels, 1, dilation)] * (depth - 1)
-            return Blocks(*(block(c, width, s, groups, width_per_group, se, d) for c, s, d in shapes))
+            return Blocks(
+                *(
+                    block(c, width, s, groups=groups, width_per_group=width_per_group, se=se, dilation=d)
+                    for c, s, d in shapes
+                )
+            )
 
         self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)

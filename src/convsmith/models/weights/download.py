@@ -92,7 +92,7 @@ def download(
         with _only_one(file.with_name(f"{file.name}.lock"), patience):
             if file.is_file():
                 return file
-            _fetch(url, part, sha256, progress, patience, max_bytes)
+            _fetch(url, part, sha256, progress=progress, patience=patience, max_bytes=max_bytes)
             part.replace(file)
             flush(file.parent)
     except TooLate as error:
@@ -121,7 +121,7 @@ class _BadContent(Exception):
 
 
 def _fetch(
-    url: str, part: Path, sha256: str | None, progress: ProgressCallback, patience: Patience, max_bytes: int
+    url: str, part: Path, sha256: str | None, *, progress: ProgressCallback, patience: Patience, max_bytes: int
 ) -> None:
     """Complete `part`, or raise; a part that cannot become the right file is removed."""
     resumed = _size(part) > 0
@@ -140,7 +140,7 @@ def _fetch(
     if not resumed:
         raise _BadContent(reason)
     logger.warning("what was left of an earlier download does not belong to %s: starting over", url)
-    _fetch(url, part, sha256, progress, patience, max_bytes)
+    _fetch(url, part, sha256, progress=progress, patience=patience, max_bytes=max_bytes)
 
 
 def _damage(file: Path, sha256: str | None) -> str | None:

@@ -121,7 +121,7 @@ def load_weights(
     unexpected = tuple(name for name in surplus if name not in left_out)
     left_out = [*beside, *left_out]
     if not usable or (strict and (unexplained or unexpected)):
-        raise _misfit(model, where, own, usable, absent, (*unexpected, *left_out))
+        raise _misfit(model, where, own=own, usable=usable, absent=absent, surplus=(*unexpected, *left_out))
     _check_finite(usable, own, where)
     model.load_state_dict(usable, strict=False)
     _tell(where, absent, new_head, other_head, left_out)
@@ -131,7 +131,7 @@ def load_weights(
 
 
 def _misfit(
-    model: VisionModel, where: str, own: Mapping[str, Tensor], usable: Mapping[str, Tensor], absent: Sequence[str],
+    model: VisionModel, where: str, *, own: Mapping[str, Tensor], usable: Mapping[str, Tensor], absent: Sequence[str],
     surplus: tuple[str, ...],
 ) -> ConvsmithError:  # fmt: skip
     what = f"{where} does not fit this {type(model).__name__}"

@@ -1,0 +1,33 @@
+"""What a reader of a call can follow: a function takes at most five positional parameters."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import convsmith
+
+PACKAGE = Path(convsmith.__file__).parent
+MOST = 5
+NOT_YET = ("training", "tasks")
+
+
+def too_long(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [it.arg for it in node.args.posonlyargs + node.args.args]
+            given = names[1:] if names[:1] in (["self"], ["cls"], ["ctx"]) else names
+            if len(given) > MOST:
+                yield f"{node.name}({', '.join(names)})"
+
+
+def test_a_sixth_parameter_is_seen_and_one_by_keyword_is_not() -> None:
+    methods = "def f(self, a, b, c, d, e, /, f): ...", "def g(self, a, b, c, d, e, *, f): ..."
+    assert list(too_long("\n".join(methods))) == ["f(self, a, b, c, d, e, f)"]
+
+
+def test_a_function_takes_at_most_five_positional_parameters() -> None:
+    paths = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in NOT_YET]
+    assert len(paths) > 200
+    assert not {str(path): found for path in paths if (found := list(too_long(path.read_text())))}
