@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from convsmith.bundle.decode import ImageError
 from convsmith.data.dataset import Samples
 from convsmith.data.digest import data_digest
-from convsmith.data.files import pack_files
+from convsmith.data.files import FilesBuilder
 from convsmith.data.open_data import open_data
 from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.data.split import hold_out, split_files
@@ -110,7 +110,10 @@ def test_columns_that_are_not_used_are_told(tmp_path: Path) -> None:
 def test_the_share_held_out_is_that_of_folders(rows: list[tuple[bytes, int]]) -> None:
     names = [name.replace(b"/", b"_").replace(b"\0", b"_") for name, _ in rows]
     rows = sorted(dict(zip(names, (group for _, group in rows), strict=True)).items())
-    files, groups = pack_files(Path("data"), [name for name, _ in rows]), np.array([it for _, it in rows], np.int64)
+    builder, groups = FilesBuilder(Path("data")), np.array([group for _, group in rows], np.int64)
+    for name, _ in rows:
+        builder.add(name)
+    files = builder.build()
     expected = {
         name for group in range(3) for name in split_files([name for name, its in rows if its == group], 0.3)[1]
     }

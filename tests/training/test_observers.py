@@ -13,7 +13,8 @@ from rich.console import Console as RichConsole
 from convsmith.data.loader import Batch
 from convsmith.training.observers.base import Observer, Record, showing_first
 from convsmith.training.observers.console import PLAIN_SECONDS, Console
-from convsmith.training.observers.jsonl import JsonLines, read_records
+from convsmith.training.observers.jsonl import JsonLines
+from convsmith.training.records import read_records
 
 VAL = Record(step=10, epoch=1, split="val", values={"top1": 0.9876, "images_per_second": 5210.4})
 

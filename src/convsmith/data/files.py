@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from hashlib import blake2b
@@ -120,14 +120,6 @@ class FilesBuilder:
     def build(self) -> Files:
         """All files added, in the order of adding."""
         return Files(self._root, np.frombuffer(self._buffer, np.uint8), np.frombuffer(self._offsets, np.int64))
-
-
-def pack_files(root: Path, names: Iterable[bytes]) -> Files:
-    """The files of these paths relative to `root`, in their order."""
-    builder = FilesBuilder(root)
-    for name in names:
-        builder.add(name)
-    return builder.build()
 
 
 def select_texts(

@@ -160,8 +160,13 @@ def create_model(
     else:
         model = _build(name, num_classes, weights if isinstance(weights, str) else None, options)
     if weights is not None and not pretrained:
-        load_weights(model, resolve(weights, name) if isinstance(weights, str) else weights, weights_key)
+        load_weights(model, _found(weights, name), weights_key)
     return model
+
+
+def _found(weights: str | Path | Mapping[str, Tensor], name: str) -> Path | Mapping[str, Tensor]:
+    """The checkpoint that `weights` mean for the model `name`."""
+    return resolve(weights, name, backbone_of(name)) if isinstance(weights, str) else weights
 
 
 def create_trained_model(
@@ -183,7 +188,7 @@ def create_trained_model(
         if num_classes is not None:
             shape["num_classes"] = num_classes
         model = create_model(name, **shape)
-        report = load_weights(model, resolve(weights, name) if isinstance(weights, str) else weights, weights_key)
+        report = load_weights(model, _found(weights, name), weights_key)
         own = {key for key in model.state_dict() if not key.endswith("num_batches_tracked")}
         fits = own <= set(report.loaded)
     if not fits:

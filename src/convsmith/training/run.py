@@ -21,7 +21,7 @@ from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import clear_leftovers, write_file
-from convsmith.training.observers.jsonl import read_records
+from convsmith.training.records import read_records
 
 
 @dataclass(frozen=True)

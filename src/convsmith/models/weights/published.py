@@ -146,10 +146,13 @@ def weights(name: str) -> Weights:
     return found
 
 
-def resolve(given: str, model: str) -> Path:
+def resolve(given: str, model: str, backbone: str | None = None) -> Path:
     """The checkpoint file that `given` means for `model`: published weights, downloaded where needed, or a path.
 
-    Weights of a classifier serve the segmentation models that have it as backbone, such as `hrnet_w18_seg`.
+    Args:
+        given: what was given as weights.
+        model: the model's name.
+        backbone: the model whose weights serve this one's backbone, such as `hrnet_w18` that of `hrnet_w18_seg`.
 
     Raises:
         ConvsmithError: it names weights that are unknown, or those of another model.
@@ -157,8 +160,9 @@ def resolve(given: str, model: str) -> Path:
     if _is_path(given):
         return Path(given)
     found = weights(given)
-    if found.model not in _served_by(model):
-        own = ", ".join(name for other in _served_by(model) for name in list_weights(other)) or "none"
+    served = [model] if backbone is None else [model, backbone]
+    if found.model not in served:
+        own = ", ".join(name for other in served for name in list_weights(other)) or "none"
         raise ConvsmithError(
             f"the weights `{given}` are for `{found.model}`, not for `{model}`", fix=f"Those of `{model}`: {own}."
         )
@@ -174,14 +178,6 @@ def options_of(given: str, model: str) -> dict[str, bool | int]:
 def _is_path(given: str) -> bool:
     path = Path(given)
     return given not in _published() and (path.is_file() or path.parent != Path() or path.suffix in SUFFIXES)
-
-
-def _served_by(model: str) -> list[str]:
-    """Models whose weights `model` takes: its own, then its backbone's."""
-    from convsmith.models.registry import backbone_of  # which needs torch, and this file
-
-    backbone = backbone_of(model)
-    return [model] if backbone is None else [model, backbone]
 
 
 @contextmanager

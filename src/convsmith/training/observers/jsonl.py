@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from convsmith.errors import counted
 from convsmith.storage import errors_name, write_file
 from convsmith.training.observers.base import Observer, Record
-
-logger = logging.getLogger(__name__)
+from convsmith.training.records import read_records
 
 
 class JsonLines(Observer):
@@ -56,36 +53,6 @@ class JsonLines(Observer):
 def counts(split: str, recorded_step: int, step: int, evaluated_step: int) -> bool:
     """Whether a record stays when the run goes on from `step`, and the last epoch was judged at `evaluated_step`."""
     return recorded_step <= (step if split == "steps" else evaluated_step)
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics.jsonl; figures that are not finite, which JSON lacks, are NaN.
-
-    A last line that a crash tore is left out, and so are lines that hold no record, as a power cut leaves them: those
-    with a warning.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")[:-1]
-    records = [record for line in lines if (record := _record(line)) is not None]
-    if len(records) < len(lines):
-        damaged = counted(len(lines) - len(records), "damaged line")
-        logger.warning("%s has %s, left out", path, damaged)
-    return records
-
-
-def _record(line: bytes) -> dict[str, Any] | None:
-    """The record of a line; None if it holds no record."""
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(values, dict) or not isinstance(values.get("step"), int):
-        return None
-    figures = [value for key, value in values.items() if key != "split"]
-    if not isinstance(values.get("split"), str) or not all(isinstance(it, int | float | None) for it in figures):
-        return None
-    return {key: math.nan if value is None else value for key, value in values.items()}
 
 
 def _line(values: Mapping[str, Any]) -> str:

@@ -1,10 +1,13 @@
-"""What a reader of a call can follow: a function takes at most five positional parameters."""
+"""The shape of the code: what a call can be read by, and what imports what."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 import convsmith
 
@@ -31,3 +34,9 @@ def test_a_function_takes_at_most_five_positional_parameters() -> None:
     paths = [path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in NOT_YET]
     assert len(paths) > 200
     assert not {str(path): found for path in paths if (found := list(too_long(path.read_text())))}
+
+
+def test_no_files_import_each_other_be_it_inside_functions() -> None:
+    graph = grimp.build_graph("convsmith", exclude_type_checking_imports=True)
+    assert len(graph.modules) > 200
+    TopologicalSorter({it: graph.find_modules_directly_imported_by(it) for it in graph.modules}).prepare()
