@@ -12,6 +12,7 @@ import pytest
 
 import convsmith
 
+REPOSITORY = Path(__file__).parents[1]
 TRACKER = """
 from convsmith.training.observers.tracker import Tracker
 
@@ -51,6 +52,16 @@ class Other(FCN["fcn"]):
 DECODERS = {"otherhead": Other}
 """
 
+TASK = """
+from convsmith.bundle.tasks.classification import ClassificationTask
+
+class Guess(ClassificationTask):
+    def entries(self, answer, top=None):
+        return [("perhaps", answer.label)]
+
+TASK = Guess()
+"""
+
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -64,6 +75,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data/sources/shards.py": SOURCE,
         "models/families/one_file_net.py": FAMILY,
         "models/families/otherhead.py": DECODER,
+        "bundle/tasks/guess.py": TASK,
     }
     for name, content in members.items():
         (package / name).write_text(content)
@@ -71,7 +83,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(copied: Path, code: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(copied), "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": f"{copied}{os.pathsep}{REPOSITORY}", "COLUMNS": "200"}
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=copied).stdout
 
@@ -110,3 +122,16 @@ print(type(create_model("resnet18_otherhead", num_classes=3)).__name__)
         "CifarResNet",
         "Other",
     ]
+
+
+def test_a_bundle_may_be_of_a_new_task(copied: Path) -> None:
+    code = """
+from pathlib import Path
+import convsmith as cs
+from convsmith.cli.main import main
+from tests.colours import picture, write_colour_bundle
+write_colour_bundle(Path("bundle"), task="guess")
+Path("photo.png").write_bytes(picture("blue"))
+main(["predict", "bundle", "photo.png"])
+"""
+    assert "perhaps" in told(copied, code)

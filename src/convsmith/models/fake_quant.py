@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any, Literal
 
 import torch
@@ -52,19 +53,18 @@ def train_for_int8(model: VisionModel, size: Size, momentum: float, largest: int
     """
     calls = _calls_of(model, size)
     model.rounding = _Rounding(calls, momentum, largest)
-    kind = type(model)
+    model.forward = MethodType(_rounded_forward, model)  # type: ignore[method-assign]
 
-    def forward(self: VisionModel, x: Tensor) -> Any:
-        rounding = self.rounding
-        assert isinstance(rounding, _Rounding)
-        mode = _Rounded(rounding)
-        images = mode.given(_INPUT, x)
-        with mode:
-            output = kind.forward(self, images)
-        mode.check()
-        return output
 
-    model.__class__ = type(f"Int8{kind.__name__}", (kind,), {"forward": forward})
+def _rounded_forward(model: VisionModel, x: Tensor) -> Any:
+    """What the model makes of images, rounded on the way."""
+    assert isinstance(model.rounding, _Rounding)
+    mode = _Rounded(model.rounding)
+    images = mode.given(_INPUT, x)
+    with mode:
+        output = type(model).forward(model, images)
+    mode.check()
+    return output
 
 
 def rounding_of(model: nn.Module) -> _Rounding | None:

@@ -90,11 +90,13 @@ class BridgedModel(VisionModel):
         sequences = list(_outermost_sequences(self.model))
         if not sequences:
             raise _no_checkpointing(self.model)
-        for sequence in sequences:
-            sequence.__class__ = Blocks
-            for block in sequence:
+        for path, sequence in sequences:
+            blocks = Blocks(OrderedDict(sequence.named_children()))
+            blocks.training = sequence.training
+            for block in blocks:
                 if hasattr(block, "inplace"):
                     block.inplace = False  # type: ignore[assignment]  # it would change what is kept of the block before
+            self.model.set_submodule(path, blocks)
         super().gradient_checkpointing()
 
     def widen_input(self, in_channels: int) -> None:
@@ -311,12 +313,12 @@ def _size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _outermost_sequences(module: nn.Module) -> Iterator[nn.Sequential]:
-    for child in module.children():
+def _outermost_sequences(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Sequential]]:
+    for name, child in module.named_children():
         if type(child) in (nn.Sequential, Blocks):
-            yield cast(nn.Sequential, child)
+            yield path + name, cast(nn.Sequential, child)
         else:
-            yield from _outermost_sequences(child)
+            yield from _outermost_sequences(child, f"{path}{name}.")
 
 
 def _no_checkpointing(model: nn.Module) -> ConvsmithError:
