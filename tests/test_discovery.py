@@ -99,7 +99,7 @@ from convsmith.training.observers.tracker import make_tracker
 print(make_tracker("notes").service)
 """
     said = told(copied, code)
-    assert "[mlflow|notes|wandb]" in said
+    assert "--tracker <mlflow|notes|wandb>" in said
     assert said.endswith("a notebook\n")
 
 

@@ -130,11 +130,11 @@ def require_extra(package: str, purpose: str, extra: str = "") -> ConvsmithError
         purpose: what needs it.
         extra: what brings all that the purpose needs; left out, the package's own extra.
     """
+    place = "" if PUBLISHED else ", in the folder of convsmith"
+    known = extra or extra_of(package)  # none where convsmith was installed before it had that extra
+    command = f"{install_command(known)}{place}" if known else f"pip install {package}"
     return ConvsmithError(
-        f"{purpose} needs the package `{package}`",
-        "it is not installed here",
-        f"Install it with: {install_command(extra or extra_of(package) or '')}"
-        f"{'' if PUBLISHED else ', in the folder of convsmith'}",
+        f"{purpose} needs the package `{package}`", "it is not installed here", f"Install it with: {command}"
     )
 
 

@@ -114,7 +114,16 @@ def in_order(index: Index, attempts: int) -> Batch:
         def __iter__(self) -> Iterator[list[Position]]:
             yield sorted(next(super().__iter__()), key=lambda position: position.index)
 
-    whole = InOrder(index.targets, ALL, SEED, len(index), len(index), 1, 0, 1)
+    whole = InOrder(
+        index.targets,
+        ALL,
+        seed=SEED,
+        effective_batch=len(index),
+        per_device_batch=len(index),
+        steps_per_epoch=1,
+        first_step=0,
+        last_step=1,
+    )
     (batch,) = train_loader(
         index, TrainingImages(index, PLAIN, PREPROCESS), whole, seed=SEED, attempts=attempts, workers=0
     )

@@ -53,7 +53,7 @@ def train_for_int8(model: VisionModel, size: Size, momentum: float, largest: int
     """
     calls = _calls_of(model, size)
     model.rounding = _Rounding(calls, momentum, largest)
-    model.forward = MethodType(_rounded_forward, model)  # type: ignore[method-assign]
+    model.forward = MethodType(_rounded_forward, model)
 
 
 def _rounded_forward(model: VisionModel, x: Tensor) -> Any:
