@@ -36,7 +36,7 @@ def classes(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def proof(bundle: Path, data: Path, images: int = 8) -> dict[str, float]:
     runtime = OnnxRuntime(colour_model())
-    return prove(runtime, runtime, read_manifest(bundle), data, FLOAT32, images)
+    return prove(runtime, runtime, read_manifest(bundle), data, tolerance=FLOAT32, images=images)
 
 
 def test_images_alone_have_no_labels(colour_bundle: Path, plain: Path) -> None:

@@ -97,7 +97,7 @@ def test_without_a_box_the_middle_is_taken_as_in_validation(
     mode: Interpolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    monkeypatch.setattr("convsmith.data.augment.efficientnet_crop.random_box", lambda *_: None)
+    monkeypatch.setattr("convsmith.data.augment.efficientnet_crop.random_box", lambda *_, **__: None)
     augment = Augment(efficientnet_crop=EfficientNetCrop(size=32, interpolation=mode))
     middle = Preprocess(resize=64, crop=32, method="crop_then_resize", interpolation=mode)
     result = train_transform(augment, Preprocess(resize=8, crop=8))(image)
@@ -108,7 +108,7 @@ def test_without_a_box_the_middle_is_taken_as_in_validation(
 def test_the_box_is_resized_as_pillow_does(mode: Interpolation, monkeypatch: pytest.MonkeyPatch) -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     box = (5, 7, 48, 50)
-    monkeypatch.setattr("convsmith.data.augment.efficientnet_crop.random_box", lambda *_: box)
+    monkeypatch.setattr("convsmith.data.augment.efficientnet_crop.random_box", lambda *_, **__: box)
     augment = Augment(efficientnet_crop=EfficientNetCrop(size=32, interpolation=mode))
     result = train_transform(augment, Preprocess(resize=8, crop=8))(image).permute(1, 2, 0).numpy()
     expected = Image.fromarray(image).crop(box).resize((32, 32), Image.Resampling[mode.upper()])

@@ -37,9 +37,12 @@ from convsmith.spec import Preprocess
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda *_: print("signal", flush=True))
 index = open_image_folder(Path(sys.argv[1]), 0.5).train
-sampler = StepSampler(index.targets, Plain(), 0, 2, 2, 1, 0, 100)
+sampler = StepSampler(
+    index.targets, Plain(),
+    seed=0, effective_batch=2, per_device_batch=2, steps_per_epoch=1, first_step=0, last_step=100,
+)
 read = TrainingImages(index, Augment(random_crop=RandomCrop(size=8)), Preprocess(resize=8, crop=8))
-loader = train_loader(index, read, sampler, 0, 1, 2)
+loader = train_loader(index, read, sampler, seed=0, attempts=1, workers=2)
 batches = iter(loader)
 for _ in range(2):  # one of each worker: both are ready
     next(batches)

@@ -71,8 +71,8 @@ def calls(monkeypatch: pytest.MonkeyPatch, images: int = 1000, **options: Any) -
     """The arguments after the image of all operations on some images."""
     found: list[tuple[Any, ...]] = []
 
-    def note(image: Image.Image, *arguments: Any) -> Image.Image:
-        found.append(arguments)
+    def note(image: Image.Image, *arguments: Any, **named: Any) -> Image.Image:
+        found.append((*arguments, *named.values()))
         return image
 
     monkeypatch.setattr(module, "change", note)
