@@ -1,4 +1,4 @@
-"""What is discovered: one file put into a copy of the package is all that a new member takes."""
+"""Discovery: one file put into a copy of the package is all that a new member takes."""
 
 from __future__ import annotations
 

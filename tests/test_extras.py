@@ -1,4 +1,4 @@
-"""Which extra brings which package."""
+"""Extras and the packages that they bring."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 @pytest.fixture(autouse=True)
 def _as_pyproject_says(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What an installation of this very `pyproject.toml` would know."""
+    """Know what an installation of this very `pyproject.toml` would."""
     declared = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
     lines = [f'{requirement}; extra == "{extra}"' for extra, listed in declared.items() for requirement in listed]
     monkeypatch.setattr("importlib.metadata.requires", lambda _name: ["numpy>=1.26", *lines])

@@ -1,4 +1,4 @@
-"""What extra brings a package: `pyproject.toml` says it, and an installed convsmith knows it; nothing else lists it."""
+"""Extras and the packages that they bring, as `pyproject.toml` says and an installed convsmith knows."""
 
 from __future__ import annotations
 

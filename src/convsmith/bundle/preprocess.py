@@ -49,7 +49,7 @@ def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "im
 
 
 def as_input(rgb: NDArray[np.uint8] | Image.Image, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
-    """What `read_and_preprocess` gives, of RGB pixels [H, W, 3] or an upright Pillow image of mode RGB."""
+    """Make the input of `read_and_preprocess` of RGB pixels [H, W, 3] or of an upright Pillow image of mode RGB."""
     if isinstance(spec, Preprocess):
         return preprocess(rgb, spec, name)
     return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))

@@ -134,7 +134,7 @@ class Task(Protocol):
         """
 
     def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Answer:
-        """What a user gets."""
+        """The answer that a user gets."""
 
     def decisions(self, said: Said) -> NDArray[Any]:
         """Some numbers for each image, in which two forms of a model are said to agree."""

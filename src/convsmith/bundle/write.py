@@ -23,7 +23,7 @@ _FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a bundle says of its model: the keys of `Manifest` but for those of its files, checked once written.
+    """Keys of a bundle's manifest, but for those of its files; they are checked when they are written.
 
     Attributes:
         task: what the model does.
@@ -55,7 +55,7 @@ class Card:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Card:
-        """What a bundle says already; `dataclasses.replace` says what is new of another form of its model."""
+        """Take over what a bundle says; `dataclasses.replace` says what is new of another form of its model."""
         return cls(**{field.name: getattr(manifest, field.name) for field in fields(cls)})
 
 

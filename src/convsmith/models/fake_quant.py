@@ -57,7 +57,7 @@ def train_for_int8(model: VisionModel, size: Size, momentum: float, largest: int
 
 
 def _rounded_forward(model: VisionModel, x: Tensor) -> Any:
-    """What the model makes of images, rounded on the way."""
+    """Run the model on images, and round on the way."""
     assert isinstance(model.rounding, _Rounding)
     mode = _Rounded(model.rounding)
     images = mode.given(_INPUT, x)
