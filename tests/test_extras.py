@@ -38,6 +38,7 @@ def _as_pyproject_says(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("mlflow", "mlflow"),
         ("pillow_heif", "heic"),
         ("numpy", None),
+        ("convsmith", None),
     ],
 )
 def test_a_package_is_of_the_first_extra_that_names_it(package: str, extra: str | None) -> None:

@@ -16,7 +16,7 @@ def extra_of(package: str) -> str | None:
     Args:
         package: as it is imported or as it is installed, such as `python_multipart` or `python-multipart`.
     """
-    return next((extra for name, _, extra in _requirements() if name == _plain(package)), None)
+    return next((extra for name, _, extra in _requirements() if name == _plain(package) != _NAME), None)
 
 
 def packages_of(extra: str) -> list[str]:

@@ -129,7 +129,7 @@ def plain(_i: int) -> tuple[Tensor, Tensor]:
 
 def load(read: Callable[[int], tuple[Tensor, Tensor]], workers: int = 2) -> DataLoader[Batch]:
     """One sample a batch."""
-    return val_loader(folder_of_classes([COUNT]).train, read, 1, workers)
+    return val_loader(folder_of_classes([COUNT]).train, read, 1, workers=workers)
 
 
 def begun(loader: DataLoader[Batch]) -> tuple[Iterator[Batch], list[int]]:
