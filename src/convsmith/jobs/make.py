@@ -225,7 +225,7 @@ def _quantized(bundle: Path, data: Path, out: Path, progress: ProgressCallback) 
 
 def _example(bundle: Path, data: Path) -> Path | None:
     """An image that the bundle was judged by, where it is a file."""
-    samples, _ = judged_by(read_manifest(bundle), data)
+    samples = judged_by(read_manifest(bundle), data).samples
     path = data / samples.name(0)
     return path if path.is_file() else None
 
