@@ -91,7 +91,6 @@ def finetuned(data: Path, out: Path) -> None:
         "preprocess.crop=32",
         "augment.random_resized_crop=null",
         "augment.random_crop={size: 32, padding: 4}",
-        "optimizer.lr_scales=[['linear.*', 10]]",
     ]
     weights = backbone / "checkpoints" / "best" / "ema.safetensors"
     scratch = train(out / "new-data", out / "scratch", "finetune-small", *words, "model.weights=null")

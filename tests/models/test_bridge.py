@@ -303,7 +303,7 @@ def test_listing_by_pattern_gives_the_librarys_names() -> None:
         ("timm/botnet50ts_256", {"weights": "pretrained"}, "timm has no weights of `botnet50ts_256`"),
         ("timm/resnet18", {"features_only": True}, "no layer that gives logits"),
         ("torchvision/googlenet", {"aux_logits": True}, "main logits alone"),
-        ("resnet18", {"weights": "pretrained"}, "unknown weights `pretrained`"),
+        ("hrnet_w18_small_v1", {"weights": "pretrained"}, "no weights of `hrnet_w18_small_v1` are published"),
         ("timm/resnet18", {"weights": "pretrained", "weights_key": "model_ema"}, "weights_key `model_ema` names an"),
     ],
 )

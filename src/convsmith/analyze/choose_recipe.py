@@ -21,7 +21,7 @@ from convsmith.data.open_data import open_data
 from convsmith.data.scan import images_below, list_folder
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError
-from convsmith.models.weights.published import weights
+from convsmith.models.weights.published import PRETRAINED, best_published, weights
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Data
 
@@ -138,8 +138,9 @@ def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -
 
 def _why_no_pretrained_weights(recipe: str) -> str | None:
     """None once the weights of a recipe are on this machine."""
-    name = load_recipe(recipe).model.weights
-    assert name is not None
+    section = load_recipe(recipe).model
+    assert section.weights is not None
+    name = best_published(section.name) if section.weights == PRETRAINED else section.weights
     try:
         weights(name).download()
     except ConvsmithError as error:

@@ -183,7 +183,8 @@ def _check_runs(ladder: Ladder, data: Path, out: Path) -> None:
     data_of_recipe(ladder.steps[0].recipe, data)
     for step in ladder.steps:
         if (out / step.name / "recipe.yaml").is_file():
-            Run(out / step.name).check_same(prepare_training(step.recipe, data)[0])
+            recipe, _, plan = prepare_training(step.recipe, data)
+            Run(out / step.name).check_same(recipe, plan)
 
 
 def _scale(metric: str) -> int:

@@ -146,8 +146,13 @@ class TimmClassifier(BridgedModel, StagedClassifier):
         if self._kept:
             return ()
         found = self.model.get_classifier()
-        layers = found if isinstance(found, tuple) else (found,)
-        return tuple(path for path, module in self.model.named_modules() if any(module is layer for layer in layers))
+        parts = [*(found if isinstance(found, tuple) else (found,)), getattr(self.model, "aux_head", None)]  # VOLO's
+        inside = {layer for part in parts if part is not None for layer in part.modules() if self._gives_logits(layer)}
+        return tuple(path for path, module in self.model.named_modules() if module in inside)
+
+    def _gives_logits(self, layer: nn.Module) -> bool:
+        outputs = getattr(layer, "out_features", getattr(layer, "out_channels", None))
+        return isinstance(layer, nn.Linear | nn.Conv2d) and outputs == self.num_classes
 
     @property
     def num_classes(self) -> int:

@@ -27,7 +27,7 @@ from convsmith.models.bridge import build as build_bridged
 from convsmith.models.bridge import called_so, gives_stages, is_bridged, list_bridged
 from convsmith.models.decoder import Decoded, StagedSegmentation, split_options
 from convsmith.models.weights.load import load_weights
-from convsmith.models.weights.published import options_of, resolve
+from convsmith.models.weights.published import PRETRAINED, best_published, options_of, resolve
 
 
 @cache
@@ -110,12 +110,21 @@ def check_weights(given: str, name: str) -> None:
         ConvsmithError: there are no published weights of that name.
     """
     if not _is_the_librarys_own(given, name):
-        options_of(given, name)
+        options_of(named_weights(given, name), name)
 
 
 def _is_the_librarys_own(weights: object, name: str) -> bool:
     """Whether another library is to fetch its weights of its model."""
-    return is_bridged(name) and weights == "pretrained"
+    return is_bridged(name) and weights == PRETRAINED
+
+
+def named_weights(given: str, name: str) -> str:
+    """The published name that `pretrained` stands for where the model `name` is ours; anything else as it is given.
+
+    Raises:
+        ConvsmithError: no weights of such a model are published.
+    """
+    return best_published(name) if given == PRETRAINED and name in _builders() else given
 
 
 def create_model(
@@ -131,7 +140,8 @@ def create_model(
         name: one of `list_models()`, or a model of another library such as `timm/resnet18d` or `torchvision/vgg16`.
         num_classes: number of logits; None keeps the family's default (1000; CIFAR models 10).
         weights: one of `list_weights()`, downloaded where it is not here yet, or a checkpoint to load (see
-            `load_weights`); `pretrained` for another library's own weights; None for random initial weights.
+            `load_weights`); `pretrained` for the best published ones of ours, and for another library's own; None for
+            random initial weights.
         weights_key: entry of the checkpoint that holds the weights, such as `model_ema`; `auto` looks for it.
         options: further keyword arguments of the family, such as `in_channels` or `zero_init_residual`, or of the
             other library's builder.
@@ -149,6 +159,8 @@ def create_model(
     check_counts(
         **{key: counts[key] for key in ("num_classes", "in_channels", "in_chans") if counts.get(key) is not None}
     )
+    if isinstance(weights, str):
+        weights = named_weights(weights, name)
     pretrained = _is_the_librarys_own(weights, name)
     if pretrained and weights_key != "auto":
         raise ConvsmithError(
@@ -180,6 +192,8 @@ def create_trained_model(
     Raises:
         ConvsmithError: the weights are of other classes, or of a backbone alone, or what `create_model` raises.
     """
+    if isinstance(weights, str):
+        weights = named_weights(weights, name)
     if _is_the_librarys_own(weights, name):
         model = create_model(name, None, weights, weights_key, **options)
         fits = num_classes in (None, model.num_classes) and _decoder_of(name)[1] is None

@@ -34,8 +34,8 @@ class _Optimizer(Section):
     )
     weight_decays: ByPattern = Field(
         (),
-        description="Weight decay by shell pattern of parameter names, such as [['*.gamma', 0]]: the first that fits "
-        "counts, before all other rules.",
+        description="Weight decay by shell pattern of parameter names, `head` or `backbone`, such as "
+        "[['*.gamma', 0]]: the first that fits counts, before all other rules.",
     )
     weight_decay_end: NonNegative | None = Field(
         None,
@@ -43,8 +43,8 @@ class _Optimizer(Section):
     )
     lr_scales: ByPattern = Field(
         (),
-        description="Factor of the learning rate by shell pattern of parameter names, such as [['last_layer.*', 10]]: "
-        "the first that fits counts.",
+        description="Factor of the learning rate by `head` (the layers that give logits), `backbone` (all others) or shell "
+        "pattern of parameter names, such as [['head', 10]]: the first that fits counts.",
     )
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Each block learns this much more slowly than the one after it; the head at full rate."
@@ -300,8 +300,9 @@ class EmaRule(Section):
 class Freeze(Section):
     """Parameters that do not learn. BatchNorm among them keeps its statistics too."""
 
-    names: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["backbone"] = Field(
-        description="Shell patterns of parameter names, or `backbone`: everything but the layers that give logits."
+    names: Annotated[tuple[str, ...], Field(min_length=1)] | Literal["backbone", "head"] = Field(
+        description="`backbone`: everything but the layers that give logits; `head`: these; or shell patterns of "
+        "parameter names."
     )
     epochs: Count | None = Field(None, description="First epochs in which they do not learn; null: never.")
 

@@ -17,7 +17,7 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.data.layout import quoted
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
-from convsmith.models.registry import create_trained_model
+from convsmith.models.registry import create_trained_model, named_weights
 from convsmith.models.weights.class_names import fit_head_to_classes, rows_of
 from convsmith.models.weights.published import list_weights
 from convsmith.models.weights.published import weights as published
@@ -72,8 +72,9 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, classes: Sequenc
     assert spec.model is not None
     assert spec.weights is not None
     assert recipe.distillation is not None
-    model = _trained(spec.model, spec.weights, spec.options, len(classes), recipe.task)
-    fit_head_to_classes(model, spec.weights, classes, trained=True)
+    weights = named_weights(spec.weights, spec.model)
+    model = _trained(spec.model, weights, spec.options, len(classes), recipe.task)
+    fit_head_to_classes(model, weights, classes, trained=True)
     model = model.eval().requires_grad_(False).to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
@@ -83,7 +84,7 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, classes: Sequenc
     arithmetic: AbstractContextManager[object] = nullcontext()  # what the trainer computes in
     if has_bfloat16(device):
         arithmetic = torch.autocast(device.type, dtype=torch.bfloat16)
-    scale, shift = _change_of_normalisation(recipe.preprocess, _normalisation_of(model, spec.weights, recipe), device)
+    scale, shift = _change_of_normalisation(recipe.preprocess, _normalisation_of(model, weights, recipe), device)
 
     def teach(images: Tensor) -> Tensor:
         with torch.inference_mode(), arithmetic:

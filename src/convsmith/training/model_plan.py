@@ -27,6 +27,7 @@ from convsmith.spec import Size
 from convsmith.tasks.base import find_training
 from convsmith.training.precision import Precision, autocast, device_memory, pick_device, pick_precision
 from convsmith.training.run_weights import weights_of_run
+from convsmith.training.settle import settled
 from convsmith.training.update.groups import parameter_groups
 from convsmith.training.update.optim import STATE_SLOTS
 from convsmith.training.update.tricks import EachEpoch, highest, prepare
@@ -52,6 +53,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
         ConvsmithError: the effective batch cannot be divided, the model or its weights are unknown, or it does not take
             such images or learn from one at a time.
     """
+    recipe = settled(recipe)
     device = pick_device()
     precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
     with torch.device("meta"):  # shapes without memory or arithmetic

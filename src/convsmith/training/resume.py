@@ -23,7 +23,7 @@ from convsmith.training.run import Run, forward_batch_limit
 logger = logging.getLogger(__name__)
 
 
-def find_checkpoint(run: Run, recipe: Recipe, resume: Literal["auto", "never"]) -> Checkpoint | None:
+def find_checkpoint(run: Run, recipe: Recipe, plan: Plan, resume: Literal["auto", "never"]) -> Checkpoint | None:
     """The newest whole checkpoint of the directory's run, None for a new run.
 
     Raises:
@@ -33,7 +33,7 @@ def find_checkpoint(run: Run, recipe: Recipe, resume: Literal["auto", "never"]) 
         return None
     if resume == "never":
         raise ConvsmithError(f"{run.path} holds a run already", fix="Choose another directory with --out.")
-    run.check_same(recipe)
+    run.check_same(recipe, plan)
     checkpoint = latest_checkpoint(run.checkpoints)
     if checkpoint is None:
         raise ConvsmithError(

@@ -138,11 +138,16 @@ class Run:
             self.path.resolve()
         )
 
-    def check_same(self, recipe: Recipe) -> None:
-        """Raise a ConvsmithError that says what can be done if the directory's run is one of another recipe."""
+    def check_same(self, recipe: Recipe, plan: Plan) -> None:
+        """Raise a ConvsmithError that says what can be done if the directory's run is one of another recipe.
+
+        Other words for the same groups of parameters, such as `head` for `fc.*`, are the same recipe.
+        """
         old, new = self.recipe.model_dump(mode="json"), recipe.model_dump(mode="json")
         changed = differences(old, new)
         if not changed:
+            return
+        if set(changed) <= _SAY_GROUPS and self.plan["groups"] == plan.to_dict()["groups"]:
             return
         before = " ".join(_words(old, changed))
         raise ConvsmithError(
@@ -216,6 +221,9 @@ _FREE = (
     "data.workers", "data.read_timeout", "data.max_bad", "data.on_error", "checkpoint.", "description", "source",
     "on_divergence", "compile",
 )  # fmt: skip
+
+# Keys all of whose effect is in the plan's groups.
+_SAY_GROUPS = {"optimizer.lr_scales", "optimizer.weight_decays"}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

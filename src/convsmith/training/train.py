@@ -48,6 +48,7 @@ from convsmith.training.rehearsal import needs_rehearsal, rehearse
 from convsmith.training.resume import begin, find_checkpoint, progress_of, roll_back, share_checkpoint
 from convsmith.training.run import Run
 from convsmith.training.run_weights import start_digest
+from convsmith.training.settle import settled
 from convsmith.training.signals import StopNow, StopRequest
 from convsmith.training.stepper import Stepper
 from convsmith.training.trainer import Trainer
@@ -128,7 +129,7 @@ def prepare_training(
     Raises:
         ConvsmithError: something in the recipe or the data must be put right, or is not the same in all processes.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = settled(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
     dataset = data_of_recipe(recipe, Path(data))
     agree(recipe, dataset, shard, world)
     recipe = _with_num_classes(recipe, dataset)
@@ -170,7 +171,7 @@ def _lead(
     ):
         console = Console()
         stack.callback(console.close)
-        checkpoint = share_checkpoint(world, run, find_checkpoint(run, recipe, resume))
+        checkpoint = share_checkpoint(world, run, find_checkpoint(run, recipe, plan, resume))
         progress, plan = begin(checkpoint, recipe, plan, dataset, run, world)
         run.write_down(recipe, plan)
         if checkpoint:

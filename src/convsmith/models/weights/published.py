@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".safetensors", ".pth", ".pt", ".th", ".tar", ".bin", ".ckpt")
 """Endings of checkpoint files: a word that ends so is a path."""
 
+PRETRAINED = "pretrained"
+"""As the name of weights: those that a model's own publisher offers."""
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
@@ -167,6 +170,24 @@ def resolve(given: str, model: str, backbone: str | None = None) -> Path:
             f"the weights `{given}` are for `{found.model}`, not for `{model}`", fix=f"Those of `{model}`: {own}."
         )
     return found.download()
+
+
+def best_published(model: str) -> str:
+    """The published weights of our `model`, or of its backbone, that other images are learned from best.
+
+    That are the most accurate of those measured at the smallest images.
+
+    Raises:
+        ConvsmithError: there are none.
+    """
+    for owner in reversed(_served_by(model)):
+        found = [it for it in _published().values() if it.model == owner]
+        if found:
+            return min(found, key=lambda it: (it.input_size, -(it.top1 or it.miou or 0.0))).name
+    raise ConvsmithError(
+        f"no weights of `{model}` are published that `{PRETRAINED}` could mean",
+        fix="Give the path of a checkpoint file, or start from random weights with model.weights=null.",
+    )
 
 
 def options_of(given: str, model: str) -> dict[str, bool | int]:

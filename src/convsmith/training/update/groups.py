@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -35,11 +35,12 @@ def parameter_groups(model: nn.Module, optimizer: Optimizer) -> tuple[Group, ...
         check_patterns(f"optimizer.{key}", [pattern for pattern, _ in rules], model)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     depth_scales = _depth_scales(model, optimizer.layer_decay)
+    lr_scale, weight_decay = (_by_name(model, rules) for rules in (optimizer.lr_scales, optimizer.weight_decays))
     special = _special_weight_decays(model, optimizer)
     members: dict[tuple[float, float], list[str]] = {}
     for name in names:
-        scale = _first_fit(name, optimizer.lr_scales, 1.0) * depth_scales.get(name, 1.0)
-        decay = _first_fit(name, optimizer.weight_decays, special.get(name, optimizer.weight_decay))
+        scale = lr_scale(name, 1.0) * depth_scales.get(name, 1.0)
+        decay = weight_decay(name, special.get(name, optimizer.weight_decay))
         members.setdefault((scale, decay), []).append(name)
     if optimizer.weight_decay_end is not None and optimizer.weight_decay not in {decay for _, decay in members}:
         logger.warning(
@@ -49,22 +50,37 @@ def parameter_groups(model: nn.Module, optimizer: Optimizer) -> tuple[Group, ...
     return tuple(Group(scale, decay, tuple(group)) for (scale, decay), group in members.items())
 
 
+def named_by(pattern: str, model: nn.Module) -> Callable[[str], bool]:
+    """Whether a parameter's name is among those that a recipe names.
+
+    Args:
+        pattern: `head`, the layers that give logits; `backbone`, all others; or a pattern of shell such as `layer4.*`.
+        model: whose head is meant; one that is not a VisionModel has none.
+    """
+    if pattern in ("head", "backbone") and isinstance(model, VisionModel):
+        head, wanted = model.head_prefixes, pattern == "head"
+        return lambda name: name.startswith(head) == wanted
+    return lambda name: fnmatchcase(name, pattern)
+
+
 def check_patterns(key: str, patterns: Iterable[str], model: nn.Module) -> None:
     """Raise a ConvsmithError if a pattern fits no parameter, not even one that is frozen.
 
     Args:
         key: of the recipe, for the message.
-        patterns: of shell, such as `layer4.*`.
+        patterns: those that `named_by` takes.
         model: whose parameters they name.
     """
     names = [name for name, _ in model.named_parameters()]
     heads = [f"{prefix}*" for prefix in (model.head_prefixes if isinstance(model, VisionModel) else ())]
+    known = [*(("head", "backbone") if heads else ()), *heads, *names]
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(map(named_by(pattern, model), names)):
             head = f"The head of this model is {' and '.join(f'`{name}`' for name in heads)}; its" if heads else "Its"
             raise ConvsmithError(
-                f"{key}: no parameter of the model is called `{pattern}`{did_you_mean(pattern, [*heads, *names])}",
-                fix=f"{head} parameters are called {names[0]} to {names[-1]}; `*` stands for any letters.",
+                f"{key}: no parameter of the model is called `{pattern}`{did_you_mean(pattern, known)}",
+                fix=f"{head} parameters are called {names[0]} to {names[-1]}; `*` stands for any letters, "
+                f"and `head` for the head of any model.",
             )
 
 
@@ -99,5 +115,7 @@ def _depth_scales(model: nn.Module, layer_decay: float | None) -> dict[str, floa
     return {name: layer_decay ** (head - i) for name, i in ids.items()}
 
 
-def _first_fit(name: str, rules: ByPattern, otherwise: float) -> float:
-    return next((value for pattern, value in rules if fnmatchcase(name, pattern)), otherwise)
+def _by_name(model: nn.Module, rules: ByPattern) -> Callable[[str, float], float]:
+    """The value of the first rule that fits a parameter's name, else the other one given."""
+    fits = [(named_by(pattern, model), value) for pattern, value in rules]
+    return lambda name, otherwise: next((value for is_named, value in fits if is_named(name)), otherwise)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
@@ -15,7 +14,7 @@ from convsmith.models.layers import DropBlock, DropPath
 from convsmith.recipe.optimization import Freeze, Ramp
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.training.update.groups import check_patterns
+from convsmith.training.update.groups import check_patterns, named_by
 
 logger = logging.getLogger(__name__)
 
@@ -117,14 +116,12 @@ def _frozen_names(model: nn.Module, freeze: Freeze) -> Callable[[str], bool]:
         ConvsmithError: a pattern fits no parameter, or all are frozen.
     """
     names = [name for name, _ in model.named_parameters()]
-    if freeze.names == "backbone":
-        assert isinstance(model, VisionModel)
-        return lambda name: not name.startswith(model.head_prefixes)
-    patterns = freeze.names
+    patterns = (freeze.names,) if isinstance(freeze.names, str) else freeze.names
     check_patterns("freeze.names", patterns, model)
+    fits = [named_by(pattern, model) for pattern in patterns]
 
     def is_frozen(name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in patterns)
+        return any(is_named(name) for is_named in fits)
 
     if all(map(is_frozen, names)):
         raise ConvsmithError("freeze.names freezes every parameter", "nothing is left to learn", "Leave some out.")
