@@ -50,18 +50,33 @@ def bundle_without_answer_on_white(request: pytest.FixtureRequest, tmp_path_fact
     return write_pixel_bundle(folder, model=without_answer_on_white(pixel_colour_model()))
 
 
-@pytest.fixture(scope="session")
-def torch_free_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(
+    scope="session",
+    params=["this", *(pytest.param(other, marks=pytest.mark.slow) for other in ("3.12", "3.13"))],
+    ids=lambda version: f"python-{version}",
+)
+def torch_free_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment that holds convsmith[serve] and what that needs, so no torch."""
+    interpreter = sys.executable if request.param == "this" else _python(request.param)
     folder = tmp_path_factory.mktemp("torch-free")
     source = folder / "source"  # a build inside the repository would leave files there
     shutil.copytree(REPOSITORY / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    subprocess.run([interpreter, "-m", "venv", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
     install = subprocess.run(
         [python, "-m", "pip", "install", "--quiet", f"{source}[serve]"], capture_output=True, text=True, check=False
     )
     assert install.returncode == 0, install.stderr
     return python
+
+
+def _python(version: str) -> str:
+    """An interpreter of that version, of the system or of pyenv."""
+    on_path = shutil.which(f"python{version}")
+    found = [*([on_path] if on_path else []), *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
+    usable = [it for it in found if subprocess.run([it, "--version"], capture_output=True, check=False).returncode == 0]
+    if not usable:
+        pytest.skip(f"there is no Python {version} here")
+    return usable[0]

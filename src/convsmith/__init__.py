@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from convsmith.training.run import Run
     from convsmith.training.train import train
 
+__version__ = "0.1.0"
+
 _HOME = {
     "Bundle": "bundle.predictor:Bundle",
     "Classification": "bundle.classification:Classification",
@@ -71,6 +73,7 @@ __all__ = [
     "Run",
     "Segmentation",
     "Weights",
+    "__version__",
     "create_model",
     "distil",
     "evaluate",

@@ -54,6 +54,11 @@ def variables_kept(*names: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def runs_folder() -> Path:
+    """Where runs lie that no `--out` places: the folder that CONVSMITH_RUNS names, else `runs`."""
+    return Path(os.environ.get("CONVSMITH_RUNS") or "runs").expanduser()
+
+
 def _quotas(root: Path) -> Iterator[float]:
     """Cores that each group allows, where it says so."""
     groups = _groups(root)

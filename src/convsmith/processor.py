@@ -49,6 +49,15 @@ def native_target() -> Target | None:
     return "vnni" if found.endswith("vnni") else None if found in ("avx2", "sse") else "arm"
 
 
+def has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor computes bfloat16 by itself, as far as the system tells.
+
+    Args:
+        cpuinfo: Linux's file of flags.
+    """
+    return any(flag.endswith("bf16") for flag in _linux_flags(cpuinfo))
+
+
 def check_target(target: Target) -> None:
     """Raise a ConvsmithError if an INT8 model for that target cannot be proved here, because sums may be cut off."""
     if target != "any-x86" and native_target() is None:

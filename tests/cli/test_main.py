@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -38,7 +39,7 @@ def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
         _ = cs.trian
 
 
-COMMANDS = ["train", "evaluate", "predict", "serve", "plan", "ablate", "profile", "models", "demo"]
+COMMANDS = ["train", "evaluate", "predict", "serve", "plan", "ablate", "profile", "models", "demo", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -49,7 +50,30 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 
 def test_version_is_that_of_the_package() -> None:
-    assert run("--version").stdout.strip() == version("convsmith")
+    assert run("--version").stdout.strip() == cs.__version__ == version("convsmith")
+
+
+def test_the_package_is_a_command_too() -> None:
+    command = [sys.executable, "-m", "convsmith", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == cs.__version__
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("convsmith tr", "train"), ("convsmith plan resnet50-in1k-c", "resnet50-in1k-cosine")],
+)
+def test_a_shell_completes_commands_and_recipes(words: str, expected: str) -> None:
+    asked = {"_CONVSMITH_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    code = "import sys; sys.argv[0] = 'convsmith'; from convsmith.cli.main import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, **asked}
+    )
+    assert result.stdout.split() == [expected]
+
+
+def test_the_shell_is_taught_to_complete() -> None:
+    result = run("--help")
+    assert "--install-completion" in result.stdout
 
 
 def test_an_error_is_one_or_two_lines_and_exit_code_2() -> None:

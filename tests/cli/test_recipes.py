@@ -25,6 +25,23 @@ def test_recipes_lists_all_of_them() -> None:
     assert [name for name in list_recipes() if name in output] == list_recipes()
 
 
+def test_each_recipe_is_one_line_however_narrow_the_page_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run().splitlines()
+    assert [line.split()[0] for line in lines] == list_recipes()
+    assert lines[list_recipes().index("digits")].endswith(load_recipe("digits").description)
+
+
+def test_a_pattern_picks_recipes() -> None:
+    assert [line.split()[0] for line in run("resnet18*").splitlines()] == list_recipes("resnet18*")
+    assert [it["name"] for it in json.loads(run("resnet18*", "--json"))] == list_recipes("resnet18*")
+
+
+def test_a_pattern_that_fits_nothing_says_what_was_meant() -> None:
+    with pytest.raises(ConvsmithError, match="no recipe's name fits `digitz`; did you mean `digits`"):
+        CliRunner().invoke(app, ["digitz"], catch_exceptions=False)
+
+
 def test_recipes_as_json_have_name_description_and_source() -> None:
     recipes = {name: load_recipe(name) for name in list_recipes()}
     assert json.loads(run("--json")) == [

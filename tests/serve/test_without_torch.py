@@ -6,6 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.colours import picture
 from tests.serve.running import post, served_by_command
 from tests.stripes import stripes_png, write_stripes
@@ -23,6 +25,30 @@ def test_convsmith_is_imported_from_there(torch_free_python: Path) -> None:
         [torch_free_python, "-c", code], capture_output=True, text=True, check=True, cwd=torch_free_python.parent
     ).stdout
     assert output.startswith(str(torch_free_python.parents[1]))
+
+
+def test_every_module_without_torch_is_imported(torch_free_python: Path) -> None:
+    code = (
+        "import importlib, pkgutil, convsmith\n"
+        "for room in ('recipe', 'bundle', 'serve', 'launch', 'cli'):\n"
+        "    package = importlib.import_module(f'convsmith.{room}')\n"
+        "    for it in pkgutil.walk_packages(package.__path__, f'{package.__name__}.'):\n"
+        "        importlib.import_module(it.name)\n"
+    )
+    result = subprocess.run([torch_free_python, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["recipes", "show", "resnet50-in1k-v2"], ["plan", "digits", "--num-samples", "1000", "--json"], ["doctor"]],
+    ids=lambda words: words[0],
+)
+def test_the_commands_without_torch_run(torch_free_python: Path, words: list[str]) -> None:
+    command = [torch_free_python, "-m", "convsmith", *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
 
 
 def test_the_python_interface_predicts(torch_free_python: Path, colour_bundle: Path, tmp_path: Path) -> None:

@@ -158,7 +158,9 @@ def test_pretrained_weights_of_a_model_without_any_are_an_error() -> None:
         cs.plan(cs.load_recipe("finetune-small", ["model.name=hrnet_w18_small_v1"]), 100)
 
 
-@pytest.mark.parametrize("words", [["freeze.names=backbone"], ["freeze.names=[backbone]"], ["freeze.names=['conv1.*']"]])
+@pytest.mark.parametrize(
+    "words", [["freeze.names=backbone"], ["freeze.names=[backbone]"], ["freeze.names=['conv1.*']"]]
+)
 def test_a_rule_for_the_head_and_a_frozen_backbone_agree(words: list[str]) -> None:
     plan = cs.plan(cs.load_recipe("digits", [*words, "optimizer.lr_scales=[[head, 10]]"]), 100)
     assert plan.groups is not None

@@ -10,6 +10,7 @@ from typing import Any
 
 from convsmith.analyze.choose_recipe import Choice, choose_recipe
 from convsmith.data.outputs import refuse_output_in_data
+from convsmith.machine import runs_folder
 from convsmith.storage import write_file
 from convsmith.training.run import Run
 
@@ -32,9 +33,9 @@ class _Request:
 
 
 def run_directory(data: Path) -> Path:
-    """Where a training on some data goes that names no directory: `runs/NAME`."""
+    """Where a training on some data goes that names no directory: `runs/NAME`, below the folder of runs."""
     place = data.resolve()
-    return Path("runs") / (place.name if place.is_dir() else place.stem)
+    return runs_folder() / (place.name if place.is_dir() else place.stem)
 
 
 def choose_for_run(data: Path, out: Path, overrides: Sequence[str] = (), recipe: str | None = None) -> Choice:

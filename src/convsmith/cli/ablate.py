@@ -9,6 +9,7 @@ import typer
 
 from convsmith.cli.options import AsJson, DataFolder
 from convsmith.cli.text import for_terminal
+from convsmith.machine import runs_folder
 
 
 def ablate(
@@ -36,7 +37,7 @@ def ablate(
     def announce(name: str, done: int, total: int | None) -> None:
         print(f"step {done + 1} of {total}: {for_terminal(name)}", file=sys.stderr, flush=True)
 
-    folder = out or Path("runs") / f"{Path(ladder).stem}-ladder"
+    folder = out or runs_folder() / f"{Path(ladder).stem}-ladder"
     result = run_ladder(ladder, data, folder, overrides or (), announce)
     if as_json:
         print(json.dumps(result.to_dict()))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from convsmith.cli.options import AsJson
+from convsmith.machine import runs_folder
 
 
 def distil(
@@ -39,7 +40,7 @@ def distil(
     from convsmith.cli.quantize import print_forms
     from convsmith.jobs.distil import distil as run
 
-    out = out or Path("runs") / f"{student.replace('/', '-')}-distilled"
+    out = out or runs_folder() / f"{student.replace('/', '-')}-distilled"
     with progress_bar() as progress:
         result = run(teacher, student, data, out, overrides or (), max_drop=max_drop, progress=progress)
     if as_json:

@@ -59,3 +59,13 @@ def _value_after(option: str, given: list[str]) -> str:
         if word == option:
             return "true" if following.startswith("-") or "=" in following else following
     return "..."
+
+
+class Listing(TyperGroup):
+    """Commands about one kind of thing; without the name of one of them, the words are for `list`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` in front of words that begin with no command and no question for help."""
+        if not args or args[0] not in {*self.commands, *self.get_help_option_names(ctx)}:
+            args = ["list", *args]
+        return super().parse_args(ctx, args)

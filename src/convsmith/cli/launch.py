@@ -9,6 +9,7 @@ import typer
 
 from convsmith.cli.options import AsJson, Finetune, Nodes, Shard, TrackerName
 from convsmith.errors import ConvsmithError
+from convsmith.machine import runs_folder
 
 app = typer.Typer(no_args_is_help=True, help="Train on a cluster.")
 
@@ -71,7 +72,7 @@ def slurm(
         raise ConvsmithError(f"--processes {processes} with --gpus {gpus}", "each GPU has a process of its own")
     words = overrides or []
     ladder = load_ladder(recipe, words) if is_ladder(recipe) else None
-    folder = out or Path("runs") / (Path(recipe).stem + ("-ladder" if ladder else ""))
+    folder = out or runs_folder() / (Path(recipe).stem + ("-ladder" if ladder else ""))
     runs = (
         [(step.source, step.recipe, folder / step.name) for step in ladder.steps]
         if ladder

@@ -10,12 +10,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from convsmith import __version__
 from convsmith.cli import (
     ablate,
     benchmark,
     data,
     demo,
     distil,
+    doctor,
     evaluate,
     export,
     launch,
@@ -47,7 +49,6 @@ app = typer.Typer(
     name="convsmith",
     cls=Group,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # loading rich would take as long as all else together
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -74,13 +75,12 @@ app.command()(weights.weights)
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
 app.command()(_with_work_in_files(demo.demo))
+app.command()(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(version("convsmith"))
+        print(__version__)
         raise typer.Exit
 
 

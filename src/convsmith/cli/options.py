@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 else:
     _Tracker = Literal[tuple(list_trackers())]
 
-RecipeName = Annotated[str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.")]
+
+def complete_recipe(beginning: str) -> list[str]:
+    """Names of packaged recipes, for a shell that completes words."""
+    from convsmith.recipe.packaged import list_recipes
+
+    return [name for name in list_recipes() if name.startswith(beginning)]
+
+
+RecipeName = Annotated[
+    str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file.", autocompletion=complete_recipe)
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe.")]
 BundleDirectory = Annotated[Path, typer.Argument(help="A bundle, or a run, which has one inside.")]
 
@@ -35,7 +45,10 @@ Shard = Annotated[
 ]
 TrackerName = Annotated[
     _Tracker | None,
-    typer.Option(help="Also log to a tracking service, which its own variables configure, as MLFLOW_TRACKING_URI."),
+    typer.Option(
+        envvar="CONVSMITH_TRACKER",
+        help="Also log to a tracking service, which its own variables configure, as MLFLOW_TRACKING_URI.",
+    ),
 ]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run bundles that may hold code, such as TorchScript.")]
 

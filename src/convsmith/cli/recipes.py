@@ -6,36 +6,44 @@ from typing import Annotated
 
 import typer
 
+from convsmith.cli.group import Listing
 from convsmith.cli.options import Overrides, RecipeName
 
-app = typer.Typer()
+app = typer.Typer(
+    cls=Listing,
+    help="List the packaged recipes that fit a pattern; `show` prints one, `schema` what any may say.\n\n"
+    "Example: convsmith recipes 'convnext*'",
+)
 
 
-@app.callback(invoke_without_command=True)
-def recipes(
-    context: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False
+@app.command("list")
+def list_all(
+    pattern: Annotated[str, typer.Argument(help="Shell pattern of names.")] = "*",
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """List the packaged recipes; `show` prints one, `schema` what any may say.
+    """List the packaged recipes, one in a line; `list` itself may be left out.
 
-    Example: convsmith recipes
+    Example: convsmith recipes 'convnext*'
     """
-    if context.invoked_subcommand is not None:
-        return
-    from convsmith.recipe.packaged import read_headlines
+    from convsmith.errors import ConvsmithError, did_you_mean
+    from convsmith.recipe.packaged import list_recipes, read_headlines
 
-    headlines = read_headlines()
+    headlines = read_headlines(pattern)
+    if not headlines:
+        raise ConvsmithError(
+            f"no recipe's name fits `{pattern}`{did_you_mean(pattern.replace('*', ''), list_recipes())}",
+            fix="`convsmith recipes` lists them all.",
+        )
     if as_json:
         import json
 
         print(json.dumps([it._asdict() for it in headlines], indent=2))
         return
-    from convsmith.cli.tables import add_names, new_table, print_table
+    from convsmith.cli.tables import cut_to_terminal
 
-    table = new_table()
-    add_names(table, "name", "description", "source")
-    for headline in headlines:
-        table.add_row(*headline)
-    print_table(table)
+    width = max(len(it.name) for it in headlines)
+    for it in headlines:
+        print(cut_to_terminal(f"{it.name:<{width}}  {it.description}"))
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,6 +39,14 @@ def print_table(table: Table) -> None:
     console = _console()
     console.width = max(console.width, _least(console, table)) if _is_limited(console) else _natural(console, table)
     console.print(table)
+
+
+def cut_to_terminal(line: str) -> str:
+    """A line that is not longer than the terminal is wide; all of it where there is no terminal."""
+    if not sys.stdout.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def fits(table: Table) -> bool:

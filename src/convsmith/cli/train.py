@@ -8,14 +8,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from convsmith.cli.options import Finetune, Overrides, Shard, TrackerName
+from convsmith.cli.options import Finetune, Overrides, Shard, TrackerName, complete_recipe
 from convsmith.errors import ConvsmithError
+from convsmith.machine import runs_folder
 from convsmith.output import output_that_may_be_lost, say_the_last_words
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="Name of a packaged recipe, or path of a YAML file; or the folder of images alone.")
+        str,
+        typer.Argument(
+            help="Name of a packaged recipe, or path of a YAML file; or the folder of images alone.",
+            autocompletion=complete_recipe,
+        ),
     ],
     overrides: Overrides = None,
     *,
@@ -88,7 +93,7 @@ def train(
         out = out or default
         choice = choose_for_run(data, out, words)
         recipe, words = choice.recipe, [*choice.overrides, *words]
-        reasons, before = choice.reasons, Path("runs") / recipe
+        reasons, before = choice.reasons, runs_folder() / recipe
         if is_new and before != out and (before / "recipe.yaml").exists():
             reasons += (f"{before} holds a run: if it is of these images, go on with it by --out {before}",)
         options: dict[str, object] = {"--data": data, "--out": out, "--finetune": finetune, "--tracker": tracker}
@@ -113,7 +118,7 @@ def train(
     from convsmith.training.train import train as run_training
 
     observers = [make_tracker(tracker)] if tracker else []
-    out = out or Path("runs") / Path(recipe).stem
+    out = out or runs_folder() / Path(recipe).stem
     patience = timedelta(seconds=peer_timeout)
     run = run_training(checked, data, out, resume=resume, observers=observers, peer_timeout=patience, shard=shard)
     if world.leads:

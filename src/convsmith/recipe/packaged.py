@@ -37,10 +37,12 @@ def list_recipes(pattern: str = "*") -> list[str]:
     return [name for name in fnmatch.filter(packaged(), pattern) if not name.startswith("base-")]
 
 
-def read_headlines() -> list[Headline]:
-    """Those of all packaged recipes, sorted by name."""
+def read_headlines(pattern: str = "*") -> list[Headline]:
+    """Those of the packaged recipes that match a shell pattern such as `resnet*`, sorted by name."""
     said = {name: _first_lines(file) for name, file in packaged().items()}
-    return [Headline(name, _find(said, name, "description"), _find(said, name, "source")) for name in list_recipes()]
+    return [
+        Headline(name, _find(said, name, "description"), _find(said, name, "source")) for name in list_recipes(pattern)
+    ]
 
 
 def _first_lines(file: Traversable) -> dict[str, str]:
