@@ -39,7 +39,8 @@ def advice(root: Path) -> str:
 
 
 def test_the_report_fits_a_screen_and_loads_no_torch() -> None:
-    code = "import sys; from convsmith.cli.main import app; app(['doctor'], standalone_mode=False); print('torch' in sys.modules)"
+    run = "import sys; from convsmith.cli.main import app; app(['doctor'], standalone_mode=False)"
+    code = f"{run}; print('torch' in sys.modules)"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     *report, loaded = output.splitlines()
     assert loaded == "False"

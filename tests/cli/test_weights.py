@@ -104,3 +104,45 @@ def test_download_of_everything_by_mistake_is_refused() -> None:
 def test_a_timeout_without_a_download_is_refused() -> None:
     with pytest.raises(ConvsmithError, match=r"counts for downloads only"):
         run("resnet50*", "--timeout", "3")
+
+
+def test_fetch_prints_where_the_files_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path))
+    with serving(Server()) as server:
+        here = weights("cifar_resnet20.akamaster").model_copy(update={"url": server.url, "sha256": SHA256})
+        monkeypatch.setattr(published, "_published", lambda: {here.name: here})
+        assert Path(run("fetch", here.name).strip()) == here.path
+    monkeypatch.setenv("CONVSMITH_OFFLINE", "")  # put back after the test
+    assert run("fetch", here.name, "--offline").strip() == str(here.path)
+
+
+def test_offline_names_the_file_and_its_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path))
+    monkeypatch.setenv("CONVSMITH_OFFLINE", "")  # put back after the test
+    with serving(Server()) as server:
+        gone = weights("cifar_resnet20.akamaster").model_copy(update={"url": server.url, "sha256": SHA256})
+        monkeypatch.setattr(published, "_published", lambda: {gone.name: gone})
+        with pytest.raises(ConvsmithError, match="the network is not to be used") as refused:
+            run("fetch", gone.name, "--offline")
+        assert server.asked == []
+    assert server.url in refused.value.fix
+    assert str(gone.path) in refused.value.fix
+
+
+def test_weights_of_other_libraries_are_listed_with_their_licence() -> None:
+    lines = {line.split()[0]: line for line in run("timm/convnextv2_atto*").splitlines()[3:] if line.strip()}
+    assert lines["timm/convnextv2_atto.fcmae"].rstrip().endswith("cc-by-nc-4.0 (!)")
+    assert "(!)" in run("timm/convnextv2_atto*").splitlines()[-1]
+    (row,) = json.loads(run("torchvision/resnet18", "--json"))
+    assert (row["name"], row["licence"]) == ("torchvision/resnet18.IMAGENET1K_V1", "bsd-3-clause")
+    assert row["preprocessing"]["crop"] == 224
+
+
+def test_another_librarys_weights_that_are_not_here_say_how_to_bring_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("CONVSMITH_OFFLINE", "1")
+    with pytest.raises(ConvsmithError, match=r"resnet18-f37072fd\.pth is not here") as refused:
+        run("fetch", "torchvision/resnet18")
+    assert str(tmp_path / "hub/checkpoints/resnet18-f37072fd.pth") in refused.value.fix

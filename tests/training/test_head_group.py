@@ -184,5 +184,5 @@ def test_a_run_begun_with_the_layers_name_goes_on_with_the_recipe_that_says_head
     run = cs.train(now, digits, tmp_path / "run")
     assert json.loads((run.path / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
     other = cs.load_recipe("digits", [*one, "optimizer.lr_scales=[[head, 5]]"])
-    with pytest.raises(cs.ConvsmithError, match="these keys differ: optimizer.lr_scales"):
+    with pytest.raises(cs.ConvsmithError, match=r"these keys differ: optimizer\.lr_scales"):
         cs.train(other, digits, tmp_path / "run")

@@ -21,7 +21,8 @@ from convsmith.data.open_data import open_data
 from convsmith.data.scan import images_below, list_folder
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError
-from convsmith.models.weights.published import PRETRAINED, best_published, weights
+from convsmith.models.registry import named_weights
+from convsmith.models.weights.published import weights
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Data
 
@@ -140,7 +141,7 @@ def _why_no_pretrained_weights(recipe: str) -> str | None:
     """None once the weights of a recipe are on this machine."""
     section = load_recipe(recipe).model
     assert section.weights is not None
-    name = best_published(section.name) if section.weights == PRETRAINED else section.weights
+    name = named_weights(section.weights, section.name)
     try:
         weights(name).download()
     except ConvsmithError as error:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-import convsmith
 from convsmith.errors import install_command
 from convsmith.machine import available_cores
 from convsmith.models.weights.download import cache_folder
@@ -61,7 +60,7 @@ def examine(root: Path = Path("/"), runs: Path = Path("runs")) -> Findings:
     rooms = {"here": Path(), "runs": runs, "cache": cache}
     disks = {name: (_existing(path), _usage(_existing(path))) for name, path in rooms.items()}
     facts = {
-        "convsmith": f"{convsmith.__version__}, Python {platform.python_version()}, {platform.platform()}",
+        "convsmith": f"{version('convsmith')}, Python {platform.python_version()}, {platform.platform()}",
         "packages": ", ".join(f"{name} {it}" for name, it in there.items()),
         "not installed": ", ".join(name for name in PACKAGES if name not in there) or "-",
         "devices": ", ".join([*gpus, "CPU"]) + (f"; torch for {' and '.join(built_for)}" if "torch" in there else ""),
@@ -84,24 +83,26 @@ def examine(root: Path = Path("/"), runs: Path = Path("runs")) -> Findings:
     for name, (path, room) in disks.items():
         if room and room[0] < _LITTLE_ROOM:
             advice.append(
-                f"the disk of {name} has {_size(room[0])} free: make room, or choose another ({_remedies[name]})"
+                f"the disk of {name} has {_size(room[0])} free: make room, or choose another ({_OTHER[name]})"
             )
         if not os.access(path, os.W_OK):
-            advice.append(f"{_short(path)} ({name}) cannot be written: choose another ({_remedies[name]})")
+            advice.append(f"{_short(path)} ({name}) cannot be written: choose another ({_OTHER[name]})")
     return Findings(facts, tuple(advice))
 
 
-_remedies = {"here": "change to it", "runs": "CONVSMITH_RUNS or --out", "cache": "CONVSMITH_CACHE"}
+_OTHER = {"here": "change to it", "runs": "CONVSMITH_RUNS or --out", "cache": "CONVSMITH_CACHE"}
 
 
 def _packages_advice(there: dict[str, str], gpus: list[str], built_for: tuple[str, ...]) -> Iterator[str]:
     if "torch" not in there:
         yield f"training, fine-tuning and export need torch: {install_command('train')}"
-    elif gpus and built_for == ("CPU",):
+    elif not gpus:
+        yield "there is no GPU, so training runs on the CPU, tens of times slower: take small models and images"
+    elif built_for == ("CPU",):
         yield f"torch {there['torch']} is built for the CPU alone, so the GPU stays idle: see pytorch.org/get-started"
     wanted = next((it for it in _requires("torchvision") if it.startswith("torch==")), "")
     if "torch" in there and wanted and wanted.removeprefix("torch==") != there["torch"].partition("+")[0]:
-        yield f"torchvision {there['torchvision']} is for {wanted}, not {there['torch']}: install the two that belong together"
+        yield f"torchvision {there['torchvision']} is for {wanted}, not {there['torch']}: install a pair"
     if "torch" in there and "timm" not in there:
         yield f"timm's models, LAMB and Lion are missing: {install_command('timm')}"
     if "fastapi" not in there or "uvicorn" not in there:

@@ -18,7 +18,7 @@ def doctor(as_json: AsJson = False) -> None:
     from textwrap import fill
 
     from convsmith.analyze.doctor import examine
-    from convsmith.cli.text import printable
+    from convsmith.cli.text import for_terminal
 
     findings = examine(runs=runs_folder())
     if as_json:
@@ -26,7 +26,7 @@ def doctor(as_json: AsJson = False) -> None:
         return
     width = max(map(len, findings.facts))
     for name, fact in findings.facts.items():
-        print(fill(f"{name:<{width}}  {printable(fact)}", _WIDTH, subsequent_indent=" " * (width + 2)))
+        print(fill(f"{name:<{width}}  {for_terminal(fact)}", _WIDTH, subsequent_indent=" " * (width + 2)))
     print("\nslow or missing here:" if findings.advice else "\nnothing is slow or missing here")
     for line in findings.advice:
-        print(fill(f"- {printable(line)}", _WIDTH, subsequent_indent="  "))
+        print(fill(f"- {for_terminal(line)}", _WIDTH, subsequent_indent="  "))

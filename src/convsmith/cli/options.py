@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -48,6 +49,21 @@ TrackerName = Annotated[
     typer.Option(
         envvar="CONVSMITH_TRACKER",
         help="Also log to a tracking service, which its own variables configure, as MLFLOW_TRACKING_URI.",
+    ),
+]
+
+
+def _stay_offline(wanted: bool) -> bool:
+    """Tell all that may download, and the processes that are started, by the variable of the environment."""
+    if wanted:
+        os.environ["CONVSMITH_OFFLINE"] = "1"
+    return wanted
+
+
+Offline = Annotated[
+    bool,
+    typer.Option(
+        "--offline", envvar="CONVSMITH_OFFLINE", callback=_stay_offline, help="Use what is here; never the network."
     ),
 ]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run bundles that may hold code, such as TorchScript.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from convsmith.cli.options import Finetune, Overrides, Shard, TrackerName, complete_recipe
+from convsmith.cli.options import Finetune, Offline, Overrides, Shard, TrackerName, complete_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
 from convsmith.output import output_that_may_be_lost, say_the_last_words
@@ -44,6 +44,7 @@ def train(
         float, typer.Option(min=1, help="Seconds that one of several processes waits for the others.")
     ] = 600,
     tracker: TrackerName = None,
+    _offline: Offline = False,
 ) -> None:
     """Train a recipe on a folder of images, and pack the best epoch into a bundle.
 

@@ -37,6 +37,7 @@ def make_bundle(
     images: Iterable[Tensor],
     data_digest: str | None = None,
     colours: Sequence[Colour] | None = None,
+    began_with: Mapping[str, str | None] | None = None,
     float_tolerance: Tolerance = FLOAT32,
     int8_tolerance: Tolerance = INT8,
 ) -> None:
@@ -54,6 +55,7 @@ def make_bundle(
         images: batches of preprocessed real images, uint8 [N, 3, H, W].
         data_digest: `data_digest` of the data it was trained on.
         colours: RGB of each class in pictures; None: usual ones.
+        began_with: name and licence of the published weights that the training began with, if it did.
         float_tolerance: how far the float file may be from the model, or from the model without rounding.
         int8_tolerance: how far the INT8 file may be from the model that was trained for it.
 
@@ -86,6 +88,7 @@ def make_bundle(
             "name": recipe.model.name,
             "options": recipe.model.options,
             "params": sum(parameter.numel() for parameter in model.parameters()),
+            **({"weights": dict(began_with)} if began_with else {}),
             **more,
         },
         labels=labels,

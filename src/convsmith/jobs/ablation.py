@@ -183,8 +183,9 @@ def _check_runs(ladder: Ladder, data: Path, out: Path) -> None:
     data_of_recipe(ladder.steps[0].recipe, data)
     for step in ladder.steps:
         if (out / step.name / "recipe.yaml").is_file():
-            recipe, _, plan = prepare_training(step.recipe, data)
-            Run(out / step.name).check_same(recipe, plan)
+            run = Run(out / step.name)
+            recipe, _, plan = prepare_training(step.recipe, data, begun=run.recipe)
+            run.check_same(recipe, plan)
 
 
 def _scale(metric: str) -> int:

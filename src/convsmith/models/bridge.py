@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,8 @@ from convsmith.models.other_libraries import (
     TorchvisionClassifier,
     TorchvisionSegmentation,
 )
+from convsmith.models.weights.download import OFFLINE, is_offline
+from convsmith.models.weights.hub import keep_hub_offline
 from convsmith.models.weights.load import load_weights
 
 
@@ -38,7 +41,7 @@ def list_bridged(pattern: str) -> list[str]:
         ConvsmithError: the library is not installed.
     """
     library = pattern.partition("/")[0]
-    return fnmatch.filter((f"{library}/{name}" for name in _names(library)), pattern)
+    return fnmatch.filter((f"{library}/{name}" for name in model_names(library)), pattern)
 
 
 def called_so(name: str) -> list[str]:
@@ -46,7 +49,7 @@ def called_so(name: str) -> list[str]:
     found = []
     for library in _LIBRARIES:
         with suppress(ConvsmithError):  # it is not installed
-            found += [f"{library}/{other}" for other in _names(library) if plain(other) == plain(name)]
+            found += [f"{library}/{other}" for other in model_names(library) if plain(other) == plain(name)]
     return found
 
 
@@ -63,7 +66,7 @@ def build(name: str, num_classes: int | None, pretrained: bool, options: Mapping
         ConvsmithError: the library is missing, or refuses the name or an option, or the weights cannot be had.
     """
     library, _, inner = name.partition("/")
-    known = _names(library)
+    known = model_names(library)
     if inner.partition(".")[0] not in known:
         raise ConvsmithError(
             f"{library} has no model `{inner}`{did_you_mean(inner, known)}",
@@ -76,8 +79,9 @@ def build(name: str, num_classes: int | None, pretrained: bool, options: Mapping
     except OSError as error:
         raise ConvsmithError(
             f"the weights of `{name}` cannot be had from {library}",
-            str(error).split("\n")[0],
-            "They need the network; without it, pass the path of a checkpoint file as weights.",
+            OFFLINE if is_offline() else str(error).split("\n")[0],
+            f"Where there is a network, `convsmith weights fetch {name}` brings them. Or pass the path of a checkpoint "
+            "file as weights.",
         ) from error
     except (TypeError, ValueError, AssertionError, KeyError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
@@ -86,13 +90,16 @@ def build(name: str, num_classes: int | None, pretrained: bool, options: Mapping
 
 def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> BridgedModel:
     in_channels = options.pop("in_channels", options.pop("in_chans", 3))
-    timm = _imported("timm")
+    timm = imported("timm")
     try:
-        has_weights = timm.models.get_pretrained_cfg(name).has_weights
+        config = timm.models.get_pretrained_cfg(name)
+        has_weights = config is not None and config.has_weights
     except RuntimeError as error:
         raise ConvsmithError(f"timm knows no weights `{name}`", str(error)) from error
     if pretrained and not has_weights:
         raise ConvsmithError(f"timm has no weights of `{name}`", fix="Train it from random initial weights.")
+    if pretrained and is_offline():
+        _stay_offline(None if config.hf_hub_id else config.url)
     # timm leaves out what is None
     model = timm.create_model(
         name, pretrained, num_classes=num_classes, in_chans=None if in_channels == 3 else in_channels, **options
@@ -105,7 +112,8 @@ def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[st
 
 
 def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> BridgedModel:
-    models = _imported("torchvision").models
+    models = imported("torchvision").models
+    name, _, tag = name.partition(".")
     in_channels = options.pop("in_channels", 3)
     segments = name in models.list_models(module=models.segmentation)
     if options.get("aux_logits"):
@@ -113,7 +121,10 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
     if name in ("googlenet", "inception_v3"):
         options.setdefault("transform_input", True)  # else only with weights by name, and a checkpoint would not fit
     if pretrained:
-        options["weights"] = "DEFAULT"
+        weights_of_name = torchvision_weights(name, tag)
+        options["weights"] = weights_of_name.name
+        if is_offline():
+            _stay_offline(weights_of_name.url)
     else:
         if num_classes is not None:
             options["num_classes"] = num_classes
@@ -140,22 +151,85 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
     return bridged.to(torch.get_default_device())
 
 
+def fetched(name: str) -> Path:
+    """The file of the weights of the model `LIBRARY/NAME`, once the library has downloaded it.
+
+    Raises:
+        ConvsmithError: there are none, or they cannot be had.
+    """
+    build(name, None, True, {})
+    library, _, inner = name.partition("/")
+    if library == "torchvision":
+        return _in_hub_of_torch(torchvision_weights(*inner.split(".")).url)
+    config = imported("timm").models.get_pretrained_cfg(inner)
+    if not config.hf_hub_id:
+        return _in_hub_of_torch(config.url)
+    from huggingface_hub import scan_cache_dir
+
+    (found,) = (it for it in scan_cache_dir().repos if it.repo_id == config.hf_hub_id)
+    return Path(found.repo_path)
+
+
+def _in_hub_of_torch(url: str) -> Path:
+    """Where torch keeps what it downloads from there."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name
+
+
+def _stay_offline(url: str | None) -> None:
+    """Keep the libraries from downloading what is not in their caches: the Hub's, or torch's, which has the URL's file.
+
+    Raises:
+        ConvsmithError: that file is not there.
+    """
+    keep_hub_offline()
+    if url is None:
+        return
+    file = _in_hub_of_torch(url)
+    if not file.is_file():
+        raise ConvsmithError(f"{file.name} is not here", OFFLINE, f"Get {url} by other means and put it at {file}")
+
+
+def torchvision_weights(name: str, tag: str = "") -> Any:
+    """The entry of torchvision's table for the weights of a model; without a tag, those that it calls the best.
+
+    Raises:
+        ConvsmithError: torchvision is not installed, or has no such weights.
+    """
+    known = imported("torchvision").models.get_model_weights(name).__members__
+    tag = tag or "DEFAULT"
+    if tag not in known:
+        raise ConvsmithError(
+            f"torchvision has no weights `{name}.{tag}`{did_you_mean(tag, known)}",
+            fix=f"It has {', '.join(it for it in known if it != 'DEFAULT') or 'none of this model'}.",
+        )
+    return known[tag]
+
+
 _LIBRARIES: dict[str, Callable[[str, int | None, bool, dict[str, Any]], BridgedModel]] = {
     "timm": _timm,
     "torchvision": _torchvision,
 }
 
 
-def _imported(library: str) -> ModuleType:
+def imported(library: str) -> ModuleType:
+    """The library itself.
+
+    Raises:
+        ConvsmithError: it is not installed.
+    """
     try:
         return import_module(library)
     except ModuleNotFoundError as error:
         raise missing_package(error) or error from error
 
 
-def _names(library: str) -> list[str]:
-    """Models of images, by the library's names."""
+def model_names(library: str) -> list[str]:
+    """Models of images, by the library's names.
+
+    Raises:
+        ConvsmithError: it is not installed.
+    """
     if library == "timm":
-        return list(_imported("timm").list_models())
-    models = _imported("torchvision").models
+        return list(imported("timm").list_models())
+    models = imported("torchvision").models
     return sorted(models.list_models(module=models) + models.list_models(module=models.segmentation))

@@ -124,7 +124,7 @@ def named_weights(given: str, name: str) -> str:
     Raises:
         ConvsmithError: no weights of such a model are published.
     """
-    return best_published(name) if given == PRETRAINED and name in _builders() else given
+    return best_published(name, backbone_of(name)) if given == PRETRAINED and name in _builders() else given
 
 
 def create_model(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.recipe.idle import refuse_idle
-from convsmith.recipe.layers import Layer, file_layers, merge, override_layer
+from convsmith.recipe.layers import COMMAND_LINE, Layer, file_layers, is_path, merge, override_layer
 from convsmith.recipe.problems import kind_key, kinds_of, sections_of, validate
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.task_fit import PIXEL_METRICS
@@ -66,7 +66,24 @@ def recipe_of(values: Mapping[str, Any], name: str, overrides: Sequence[str] = (
 
 def resolve(source: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     """`load_recipe`, with where each value came from."""
-    return _resolve([*file_layers(source), override_layer(overrides)])
+    layers = [*file_layers(source), override_layer(overrides)]
+    resolved = _resolve(layers)
+    resolved.recipe._left_to_weights = _left_to_weights(resolved.recipe, layers)
+    return resolved
+
+
+def _left_to_weights(recipe: Recipe, layers: Sequence[Layer]) -> frozenset[str]:
+    """Keys of preprocessing that say nothing of the recipe's weights, for a later layer named those, or their model.
+
+    All packaged files of a chain are one layer: they were written together.
+    """
+    last: dict[str, int] = {}
+    for number, layer in enumerate(layers):
+        last |= dict.fromkeys(layer.origins, number if is_path(layer.name) or layer.name == COMMAND_LINE else 0)
+    named = max(last.get("model.weights", 0), last.get("model.name", 0))
+    preprocess = (f"preprocess.{key}" for key in type(recipe.preprocess).model_fields)
+    sizes = (f"augment.{name}.size" for name in type(recipe.augment).model_fields if name.endswith("_crop"))
+    return frozenset(key for key in (*preprocess, *sizes) if recipe.model.weights and last.get(key, 0) < named)
 
 
 def _resolve(layers: Sequence[Layer]) -> Resolved:

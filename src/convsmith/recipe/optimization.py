@@ -43,8 +43,8 @@ class _Optimizer(Section):
     )
     lr_scales: ByPattern = Field(
         (),
-        description="Factor of the learning rate by `head` (the layers that give logits), `backbone` (all others) or shell "
-        "pattern of parameter names, such as [['head', 10]]: the first that fits counts.",
+        description="Factor of the learning rate by `head` (the layers that give logits), `backbone` (all others) or "
+        "shell pattern of parameter names, such as [['head', 10]]: the first that fits counts.",
     )
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="Each block learns this much more slowly than the one after it; the head at full rate."

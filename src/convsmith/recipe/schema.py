@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from convsmith.processor import Target
 from convsmith.recipe.augmentation import Augment, Mixing, Plain, Sampling
@@ -205,6 +205,12 @@ class Recipe(Section):
     channels_last: bool = Field(True, description="Memory layout NHWC, which convolutions prefer.")
     early_stopping: EarlyStopping | None = None
     checkpoint: CheckpointRule = CheckpointRule()
+    _left_to_weights: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def left_to_weights(self) -> frozenset[str]:
+        """Keys of preprocessing, joined by dots, that were said before the weights were named: theirs count."""
+        return self._left_to_weights
 
     @property
     def input_size(self) -> Size:

@@ -17,13 +17,13 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.data.layout import quoted
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
-from convsmith.models.registry import create_trained_model, named_weights
+from convsmith.models.registry import backbone_of, create_trained_model, named_weights
 from convsmith.models.weights.class_names import fit_head_to_classes, rows_of
+from convsmith.models.weights.origin import origin_of
 from convsmith.models.weights.published import list_weights
-from convsmith.models.weights.published import weights as published
 from convsmith.recipe.objective import Teacher
 from convsmith.recipe.schema import Recipe
-from convsmith.spec import Preprocess, Preprocessing
+from convsmith.spec import Preprocessing
 from convsmith.storage import sha256_of
 from convsmith.tasks.base import find_training
 from convsmith.tasks.bfloat16 import has_bfloat16
@@ -84,7 +84,7 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, classes: Sequenc
     arithmetic: AbstractContextManager[object] = nullcontext()  # what the trainer computes in
     if has_bfloat16(device):
         arithmetic = torch.autocast(device.type, dtype=torch.bfloat16)
-    scale, shift = _change_of_normalisation(recipe.preprocess, _normalisation_of(model, weights, recipe), device)
+    scale, shift = _change_of_normalisation(recipe.preprocess, _normalisation_of(spec.model, weights, recipe), device)
 
     def teach(images: Tensor) -> Tensor:
         with torch.inference_mode(), arithmetic:
@@ -109,14 +109,9 @@ def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: i
     return model
 
 
-def _normalisation_of(model: VisionModel, weights: str, recipe: Recipe) -> tuple[Sequence[float], Sequence[float]]:
+def _normalisation_of(model: str, weights: str, recipe: Recipe) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and standard deviation of the images that a teacher was trained on."""
-    if weights == "pretrained":
-        config = getattr(model.model, "pretrained_cfg", {})  # timm's; torchvision's weights all have ImageNet's
-        imagenet = Preprocess(resize=256, crop=224)
-        return config.get("mean", imagenet.mean), config.get("std", imagenet.std)
-    own = published(weights).preprocessing if weights in list_weights() else None
-    spec = own or recipe.preprocess
+    spec = origin_of(weights, backbone_of(model) or model) or recipe.preprocess
     return spec.mean, spec.std
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from convsmith.bundle.task import find_task
 from convsmith.data.dataset import DataSet, Split
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.parity import images_to_compare
+from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoints.checkpoint import read_checkpoint, step_folder
@@ -22,6 +24,7 @@ from convsmith.training.model_plan import build_model
 from convsmith.training.progress import Progress
 from convsmith.training.run import Run
 from convsmith.training.run_weights import judged_weights
+from convsmith.training.settle import weights_origin
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,14 @@ def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None
     assert progress.best_step is not None
     model = trained_model(recipe, step_folder(run.checkpoints, progress.best_step))
     logger.info("packing step %d into %s", progress.best_step, run.bundle)
+    origin = None
+    with suppress(ConvsmithError):  # a library that is missing now takes no bundle away
+        origin = weights_origin(recipe)
+    if origin and origin.is_restricted:
+        logger.warning(
+            "the training began with the weights %s, whose licence is %s: it may forbid what this bundle is for",
+            origin.name, origin.licence,
+        )  # fmt: skip
     make_bundle(
         run.bundle,
         model,
@@ -41,6 +52,7 @@ def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None
         metrics=progress.best,
         data_digest=progress.data_digest,
         images=_parity_images(recipe, dataset),
+        began_with=origin and {"name": origin.name, "licence": origin.licence},
     )
 
 

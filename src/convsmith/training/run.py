@@ -147,7 +147,7 @@ class Run:
         changed = differences(old, new)
         if not changed:
             return
-        if set(changed) <= _SAY_GROUPS and self.plan["groups"] == plan.to_dict()["groups"]:
+        if set(changed) <= SAY_GROUPS and self.plan["groups"] == plan.to_dict()["groups"]:
             return
         before = " ".join(_words(old, changed))
         raise ConvsmithError(
@@ -222,8 +222,8 @@ _FREE = (
     "on_divergence", "compile",
 )  # fmt: skip
 
-# Keys all of whose effect is in the plan's groups.
-_SAY_GROUPS = {"optimizer.lr_scales", "optimizer.weight_decays"}
+SAY_GROUPS = frozenset({"optimizer.lr_scales", "optimizer.weight_decays"})
+"""Keys all of whose effect is in the plan's groups."""
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

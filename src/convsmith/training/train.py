@@ -103,7 +103,11 @@ def train(
     ):
         if shard and not world.sharded:
             logger.warning("one process alone keeps all of the model: it has no other to share it with")
-        recipe, dataset, plan = prepare_training(recipe, data, world, shard)
+        recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+        begun = None
+        if recipe.left_to_weights:
+            begun = broadcast(world, run.recipe if world.leads and (run.path / "recipe.yaml").is_file() else None)
+        recipe, dataset, plan = prepare_training(recipe, data, world, shard, begun)
         if world.sharded and recipe.quantization_aware:
             raise ConvsmithError(
                 "a training for INT8 cannot be shared out",
@@ -122,14 +126,23 @@ def train(
 
 
 def prepare_training(
-    recipe: Recipe | str | Path, data: str | Path, world: World = _ALONE, shard: bool = False
+    recipe: Recipe | str | Path,
+    data: str | Path,
+    world: World = _ALONE,
+    shard: bool = False,
+    begun: Recipe | None = None,
 ) -> tuple[Recipe, DataSet, Plan]:
     """The recipe with the data's number of classes, the data, and the plan of both; nothing is written.
+
+    Args:
+        recipe, data, shard: those of `train`.
+        world: the processes that train.
+        begun: the recipe of the run that is gone on with, if there is one.
 
     Raises:
         ConvsmithError: something in the recipe or the data must be put right, or is not the same in all processes.
     """
-    recipe = settled(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
+    recipe = settled(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), begun)
     dataset = data_of_recipe(recipe, Path(data))
     agree(recipe, dataset, shard, world)
     recipe = _with_num_classes(recipe, dataset)

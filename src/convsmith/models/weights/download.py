@@ -37,6 +37,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convsmith"
 
 
+OFFLINE = "the network is not to be used (--offline, or CONVSMITH_OFFLINE)"
+
+
+def is_offline() -> bool:
+    """Whether the environment variable CONVSMITH_OFFLINE forbids the network."""
+    return os.environ.get("CONVSMITH_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
+
+
 def verified(file: Path, sha256: str | None) -> Path:
     """`file`, which is here already, if it is the right one.
 
@@ -80,11 +88,13 @@ def download(
         max_bytes: a file larger than this is refused.
 
     Raises:
-        ConvsmithError: no network, refused, silent, cut off, too late, too large or not the right file; it says what
-            to do.
+        ConvsmithError: no network, or none to be used, refused, silent, cut off, too late, too large or not the right
+            file; it says what to do.
     """
     if file.is_file():
         return verified(file, sha256)
+    if is_offline():
+        raise ConvsmithError(f"{file.name} is not here", OFFLINE, f"Get {url} by other means and put it at {file}")
     part = file.with_name(f"{file.name}.part")
     patience = Patience(timeout, within)
     try:

@@ -18,7 +18,8 @@ from pydantic import Field
 
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.models.weights.download import cache_folder, download, verified
+from convsmith.models.weights.download import cache_folder, download, is_offline, verified
+from convsmith.models.weights.hub import HUB, hub_file
 from convsmith.progress import ProgressCallback
 from convsmith.spec import Count, Fraction, Positive, Preprocess, Section, Side
 
@@ -103,7 +104,7 @@ class Weights(Section):
         if self.path.is_file():
             return verified(self.path, self.sha256)
         logger.info("downloading %s from %s", self.name, self.url)
-        if self.sha256 is None:
+        if self.sha256 is None and not is_offline():
             logger.warning(
                 "no checksum of %s is published: its length and its archive's own sums are checked", self.name
             )
@@ -150,7 +151,7 @@ def weights(name: str) -> Weights:
 
 
 def resolve(given: str, model: str, backbone: str | None = None) -> Path:
-    """The checkpoint file that `given` means for `model`: published weights, downloaded where needed, or a path.
+    """The checkpoint file that `given` means for `model`: published weights, the Hub's, or a path.
 
     Args:
         given: what was given as weights.
@@ -160,6 +161,8 @@ def resolve(given: str, model: str, backbone: str | None = None) -> Path:
     Raises:
         ConvsmithError: it names weights that are unknown, or those of another model.
     """
+    if given.startswith(HUB):
+        return hub_file(given)
     if _is_path(given):
         return Path(given)
     found = weights(given)
@@ -172,15 +175,17 @@ def resolve(given: str, model: str, backbone: str | None = None) -> Path:
     return found.download()
 
 
-def best_published(model: str) -> str:
-    """The published weights of our `model`, or of its backbone, that other images are learned from best.
+def best_published(model: str, backbone: str | None = None) -> str:
+    """The published weights from which other images are learned best: the most accurate at the smallest images.
 
-    That are the most accurate of those measured at the smallest images.
+    Args:
+        model: the name of a model of ours.
+        backbone: the model whose weights serve this one's backbone, before its own.
 
     Raises:
         ConvsmithError: there are none.
     """
-    for owner in reversed(_served_by(model)):
+    for owner in filter(None, (backbone, model)):
         found = [it for it in _published().values() if it.model == owner]
         if found:
             return min(found, key=lambda it: (it.input_size, -(it.top1 or it.miou or 0.0))).name
