@@ -30,7 +30,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "proc").mkdir()
     (tmp_path / "dev/shm").mkdir(parents=True)
     (tmp_path / "proc/meminfo").write_text("MemTotal:  8388608 kB\nMemAvailable:  6291456 kB\n")
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     return tmp_path
 
 
@@ -108,7 +108,7 @@ def test_a_gpu_that_torch_cannot_use_is_said(
     (package / "version.py").write_text(f"__version__ = '2.14.1'\n{lines}hip: Optional[str] = None\n")
     (machine / "nvidia-smi").write_text("#!/bin/sh\necho 'NVIDIA H200, 143771 MiB, 570.86'\n")
     (machine / "nvidia-smi").chmod(0o755)
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: str(machine / name))
+    monkeypatch.setattr("shutil.which", lambda name: str(machine / name))
     monkeypatch.syspath_prepend(str(machine / "packages"))
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     assert examine(machine).facts["devices"] == f"NVIDIA H200 (143771 MiB, driver 570.86), CPU; {built}"

@@ -41,8 +41,9 @@ def assert_same_input(origin: Origin, transform: Any) -> None:
 
 @pytest.mark.parametrize("name", TIMM)
 def test_images_are_prepared_as_timm_prepares_them(name: str) -> None:
-    config = timm.models.get_pretrained_cfg(name).to_dict()
-    transform = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=config))
+    library: Any = timm
+    config = library.models.get_pretrained_cfg(name).to_dict()
+    transform = library.data.create_transform(**library.data.resolve_data_config(pretrained_cfg=config))
     origin = bridged_origin(f"timm/{name}")
     assert origin.name == f"timm/{name}"
     assert_same_input(origin, transform)

@@ -45,7 +45,7 @@ def test_every_module_without_torch_is_imported(torch_free_python: Path) -> None
     ids=lambda words: words[0],
 )
 def test_the_commands_without_torch_run(torch_free_python: Path, words: list[str]) -> None:
-    command = [torch_free_python, "-m", "convsmith", *words]
+    command = [str(torch_free_python), "-m", "convsmith", *words]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout

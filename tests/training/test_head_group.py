@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def parametrised(names: list[str]) -> pytest.MarkDecorator:
 
 def build(name: str, num_classes: int) -> VisionModel:
     name, _, option = name.partition(" ")
-    return cs.create_model(name, num_classes, **({option: True} if option else {}))
+    options: dict[str, Any] = {option: True} if option else {}
+    return cs.create_model(name, num_classes, **options)
 
 
 def gives_logits(module: nn.Module) -> bool:

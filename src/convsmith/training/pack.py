@@ -52,7 +52,7 @@ def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None
         metrics=progress.best,
         data_digest=progress.data_digest,
         images=_parity_images(recipe, dataset),
-        began_with=origin and {"name": origin.name, "licence": origin.licence},
+        began_with={"name": origin.name, "licence": origin.licence} if origin else None,
     )
 
 
