@@ -13,7 +13,7 @@ import convsmith
 
 PACKAGE = Path(convsmith.__file__).parent
 MOST = 5
-NOT_YET = ("training", "tasks")
+NOT_YET = ("training",)
 
 
 def too_long(source: str) -> Iterator[str]:

@@ -24,12 +24,12 @@ from convsmith.errors import ConvsmithError, of_system
 from convsmith.machine import end_with
 from convsmith.waiting import reading_in_time
 
-Batch = TypeVar("Batch", bound=Iterable[Any])
+Loaded = TypeVar("Loaded", bound=Iterable[Any])
 
 
 def loader(
-    samples: Dataset[Batch], batches: Iterable[Any], workers: int, persistent: bool = False
-) -> DataLoader[Batch]:
+    samples: Dataset[Loaded], batches: Iterable[Any], workers: int, persistent: bool = False
+) -> DataLoader[Loaded]:
     """Give `samples[batch]` for each of `batches`, in their order, as so many processes load them.
 
     While they are iterated, an error says why a process has died, or that it was stopped, or waits for a disk.
@@ -70,10 +70,10 @@ class _Answers(Dataset[Any]):
             return error
 
 
-class _Loader(DataLoader[Batch]):
+class _Loader(DataLoader[Loaded]):
     """A loader that says why it ends: its processes die, are stopped, wait for a disk, or have no shared memory."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Loaded]:  # type: ignore[override]
         batches: Any = self._iterator  # whose processes stay from one iteration to the next, where there are any
         processes = [*_processes_of(batches)]
         with stopped_are_killed(processes) as stopped:
