@@ -1,4 +1,4 @@
-"""What convsmith finds on this machine, and what is slow or missing there. Imports neither torch nor a runtime."""
+"""Findings on this machine: all that convsmith uses, and what is slow or lacks. Imports no torch and no runtime."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _FEW_FILES = 4096
 
 @dataclass(frozen=True)
 class Findings:
-    """What there is.
+    """Findings on this machine.
 
     Attributes:
         facts: a line of text each, by what it is about.
@@ -149,7 +149,7 @@ def _requires(package: str) -> list[str]:
 
 
 def _torch_is_built_for() -> tuple[str, ...]:
-    """What the torch that is installed can compute on, as its own file of versions says."""
+    """Devices that the installed torch can compute on, by its own file of versions."""
     spec = importlib.util.find_spec("torch")
     folder = next(iter(spec.submodule_search_locations or ()), None) if spec else None
     try:

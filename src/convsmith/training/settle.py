@@ -1,4 +1,4 @@
-"""What a recipe leaves to the weights that it starts from: their name, and how images are prepared for them."""
+"""Settings that a recipe leaves to the weights it starts from: their name, and how images are prepared for them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def settled(recipe: Recipe, begun: Recipe | None = None) -> Recipe:
 
 
 def weights_origin(recipe: Recipe) -> Origin | None:
-    """What is known of the weights that a training of the recipe starts from; of a run's, those that it started from.
+    """Facts about the weights that a training of the recipe starts from; of a run's, those that it started from.
 
     Raises:
         ConvsmithError: the library that has them is missing.
@@ -60,7 +60,7 @@ def weights_origin(recipe: Recipe) -> Origin | None:
 
 
 def _images_of(recipe: Recipe) -> Origin | None:
-    """What is known of the images that the weights were trained on; of a run, how it normalised them."""
+    """Facts about the images that the weights were trained on; of a run, how it normalised them."""
     run = _run_of(recipe)
     if run is None:
         return weights_origin(recipe)

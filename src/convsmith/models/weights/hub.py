@@ -37,7 +37,7 @@ def hub_file(name: str) -> Path:
 
 
 def hub_config(name: str) -> dict[str, Any]:
-    """What a model on the Hub says of itself in `config.json`; nothing where it has none, or no mapping.
+    """The `config.json` of a model on the Hub; empty where it has none, or no mapping.
 
     Raises:
         ConvsmithError: it cannot be had.

@@ -22,7 +22,7 @@ Rgb = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Origin:
-    """What the publisher says of weights.
+    """The publisher's statements about weights.
 
     Attributes:
         name: of the weights, such as `resnet50.tv_v2` or `timm/resnet18.a1_in1k`.
@@ -44,7 +44,7 @@ class Origin:
 
 
 def origin_of(weights: str | None, model: str) -> Origin | None:
-    """What is known of the weights that a model starts from; None for random ones, and for files.
+    """Facts about the weights that a model starts from; None for random ones, and for files.
 
     Args:
         weights: a name, `pretrained`, or a path.
@@ -63,7 +63,7 @@ def origin_of(weights: str | None, model: str) -> Origin | None:
 
 
 def bridged_origin(name: str) -> Origin:
-    """What timm or torchvision says of the weights `timm/NAME` or `torchvision/NAME`, with or without their tag.
+    """Statements of timm or torchvision on the weights `timm/NAME` or `torchvision/NAME`, with or without their tag.
 
     Raises:
         ConvsmithError: the library is not installed, or has no such weights.
@@ -100,7 +100,7 @@ def _timm(name: str) -> Origin:
 
 
 def _of_timm(name: str, config: Mapping[str, Any]) -> Origin:
-    """What timm's description of weights says, in its own code or in a file of the Hub."""
+    """Statements of timm's description of weights, in its own code or in a file of the Hub."""
     try:
         crop, method = max(config["input_size"][1:]), "resize_then_crop"
         resize = max(crop, int(crop / config["crop_pct"]))  # timm puts a black frame around what is smaller
