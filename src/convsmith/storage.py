@@ -111,10 +111,10 @@ def new_directory(path: Path) -> Iterator[Path]:
 
 
 def _temporary_for(path: Path) -> Path:
-    return path.with_name(f"{_temporary_prefix(path)}{uuid4().hex}")
+    return path.with_name(f"{temporary_prefix(path)}{uuid4().hex}")
 
 
-def _temporary_prefix(path: Path) -> str:
+def temporary_prefix(path: Path) -> str:
     """How the temporary names of a path begin."""
     return f"{TEMPORARY}{_short_name(path)}."
 
@@ -184,7 +184,7 @@ def _clear_leftovers_of(path: Path) -> None:
     if old.exists() and not path.exists():
         old.replace(path)
     shutil.rmtree(old, ignore_errors=True)
-    clear_abandoned(path.parent, _temporary_prefix(path))
+    clear_abandoned(path.parent, temporary_prefix(path))
 
 
 def clear_abandoned(folder: Path, prefix: str = TEMPORARY) -> None:

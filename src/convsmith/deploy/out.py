@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from convsmith.bundle.format import MANIFEST, read_manifest
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
-from convsmith.storage import TEMPORARY
+from convsmith.storage import temporary_prefix
 
 
 def check_out(out: Path, reads: Iterable[Path], data: Path) -> None:
@@ -34,13 +34,18 @@ def check_out(out: Path, reads: Iterable[Path], data: Path) -> None:
             )
     refuse_output_in_data(out, data)
     try:
+        is_mount = out.is_mount()
         place = next(parent for parent in out.resolve().parents if parent.exists())
-        with TemporaryDirectory(dir=place, prefix=f"{TEMPORARY}{out.resolve().name}."):
+        with TemporaryDirectory(dir=place, prefix=temporary_prefix(out.resolve())):
             pass
     except OSError as error:
         raise ConvsmithError(
             f"{out} cannot be written", error.strerror or str(error), "Choose another folder with --out."
         ) from error
+    if is_mount:
+        raise ConvsmithError(
+            f"{out} cannot be replaced", "a disk is mounted there", f"Choose a folder below it: --out {out / 'bundle'}"
+        )
     if out.exists() and not _is_free(out):
         raise ConvsmithError(
             f"{out} is there already", "it holds something else than an export", "Choose another folder with --out."

@@ -19,7 +19,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     A last line that a crash tore is left out, and so are lines that hold no record, as a power cut leaves them: those
     with a warning.
     """
-    if not path.exists():
+    if not path.is_file():  # a pipe would be waited for
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
     records = [record for line in lines if (record := _record(line)) is not None]
