@@ -49,12 +49,13 @@ def ends(*nodes: subprocess.Popen[str]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize(
-    ("key", "values"), [("seed", ("0", "1")), ("optimizer.lr", ("0.02", "0.03")), ("eval_every", ("1", "2"))]
+    ("key", "values"), [("seed", ("0", "1")), ("ema.decay", ("0.9", "0.99")), ("eval_every", ("1", "2"))]
 )
 def test_nodes_that_were_not_given_the_same_refuse_both_and_name_the_key(
     digits: Path, tmp_path: Path, port: int, key: str, values: tuple[str, str]
 ) -> None:
-    nodes = [start(rank, port, digits, tmp_path / "run", f"{key}={value}") for rank, value in enumerate(values)]
+    words = ("eval=true", "--peer-timeout", "60")
+    nodes = [start(rank, port, digits, tmp_path / "run", *words, f"{key}={it}") for rank, it in enumerate(values)]
     for code, errors in ends(*nodes):
         assert code == 2, errors
         assert "error: the processes of this training were not given the same: these differ: " in errors
