@@ -12,18 +12,22 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import importlib
+import multiprocessing
 import os
 import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 COMPARISONS: dict[type[ast.cmpop], tuple[str, str]] = {
@@ -175,23 +179,35 @@ class Trial:
 
     def _fails(self, tests: list[str], timeout: float) -> str | None:
         """The first test that fails, if one does."""
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--tb=no"]
-        with subprocess.Popen(
-            [*command, *(f"--deselect={test}" for test in self.unsound), *tests],
-            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(self.folder), "OMP_WAIT_POLICY": "passive"},
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-        ) as process:  # fmt: skip
-            try:
-                said = process.communicate(timeout=max(1.0, timeout))[0]
-            except subprocess.TimeoutExpired:
-                return HUNG
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # with what the tests started
-        found = re.search(r"^(?:FAILED|ERROR) (tests/\S+?\.py(?:::.*?)?)(?: - .*)?$", said, re.MULTILINE)
-        if found is None and process.returncode not in (0, 5):  # 5: no test is left that is quick
+        options = ["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", "--tb=no"]
+        arguments = [*options, *(f"--deselect={test}" for test in self.unsound), *tests]
+        with tempfile.TemporaryFile("w+") as said:
+            # a process that has loaded torch and the like already, which takes longer than most tests
+            process = multiprocessing.get_context("fork").Process(target=_test, args=(self.folder, arguments, said))
+            process.start()
+            process.join(max(1.0, timeout))
+            ended = process.exitcode is not None
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.ident or 0, signal.SIGKILL)  # with what the tests started
+            process.join()
+            said.seek(0)
+            found = re.search(r"^(?:FAILED|ERROR) (tests/\S+?\.py(?:::.*?)?)(?: - .*)?$", said.read(), re.MULTILINE)
+        if not ended:
+            return HUNG
+        if found is None and process.exitcode not in (0, 5):  # 5: no test is left that is quick
             return CRASH
         return found[1] if found else None
+
+
+def _test(source: Path, arguments: list[str], said: IO[str]) -> None:
+    """Run pytest with convsmith from that folder, in a process group of its own."""
+    os.setsid()
+    for stream in (1, 2):
+        os.dup2(said.fileno(), stream)
+    os.environ |= {"PYTHONPATH": str(source), "OMP_WAIT_POLICY": "passive"}
+    sys.path[:0] = [str(source), str(ROOT)]
+    os.chdir(ROOT)
+    sys.exit(pytest.main(arguments))
 
 
 def main() -> None:
@@ -208,6 +224,8 @@ def main() -> None:
     files = [only] if only.is_file() else sorted(only.rglob("*.py"))
     found = [mutant for file in files for mutant in mutants(file)]
     chosen = random.Random(args.seed).sample(found, min(args.count, len(found)))
+    for name in ("torch", "onnx", "onnxruntime", "sklearn.datasets", "hypothesis", "PIL.Image", "pydantic"):
+        importlib.import_module(name)
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
         trial = Trial(Path(folder) / "src", args.timeout)

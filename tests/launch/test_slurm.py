@@ -178,8 +178,11 @@ def test_a_job_that_has_ended_is_followed_by_another(
     assert launch(tmp_path, "run") == launch(tmp_path, "run") == ["12"]
 
 
-def run_task(folder: Path, main: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """The task of a job where `main` stands in for the command line."""
+OUT_OF_TIME = "import signal, sys\nsys.exit(128 + signal.SIGUSR1)\n"
+
+
+def run_task(folder: Path, main: str, *words: str, **told: str) -> subprocess.CompletedProcess[str]:
+    """The task of a job that is told so by Slurm, where `main` stands in for the command line."""
     (folder / "convsmith" / "cli").mkdir(parents=True)
     for name in ("__init__.py", "cli/__init__.py"):
         (folder / "convsmith" / name).touch()
@@ -189,8 +192,8 @@ def run_task(folder: Path, main: str, *words: str) -> subprocess.CompletedProces
         "[sys.modules.pop(it) for it in list(sys.modules) if it.startswith('convsmith')]; "
         f"sys.path.insert(0, {str(folder)!r}); Task({words}, 1, 1, 3)()"
     )
-    told = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "12"}
-    environment = {**os.environ, **told, "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1", "PATH": str(folder)}
+    one = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "12"}
+    environment = {**os.environ, **one, "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1", "PATH": str(folder), **told}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -201,11 +204,34 @@ def test_a_task_is_the_command_line_itself_which_processes_that_it_starts_import
 
 
 def test_a_job_that_has_to_queue_again_where_there_is_no_scontrol_says_so(tmp_path: Path) -> None:
-    result = run_task(tmp_path, "import signal, sys\nsys.exit(128 + signal.SIGUSR1)\n")
+    result = run_task(tmp_path, OUT_OF_TIME)
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith("job 12 cannot be requeued: scontrol on ")
     assert line.endswith("No such file or directory; `convsmith launch slurm` as before goes on with it")
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "said"),
+    [
+        ({}, 0, "job 12 is requeued"),
+        ({"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, 0, "job 7_3 is requeued"),
+        ({"SLURM_RESTART_COUNT": "2"}, 0, "job 12 is requeued"),
+        ({"SLURM_RESTART_COUNT": "3"}, 1, "job 12 was requeued 3 times, and is not again: --max-requeues"),
+        ({"SLURM_PROCID": "1"}, 0, ""),
+        ({"REFUSED": "1"}, 1, "job 12 cannot be requeued: not so; `convsmith launch slurm` as before goes on with it"),
+    ],
+)
+def test_a_job_whose_time_is_up_queues_again_by_its_first_process(
+    tmp_path: Path, told: dict[str, str], code: int, said: str
+) -> None:
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text('#!/bin/sh\n[ -z "$REFUSED" ] || { echo not so >&2; exit 1; }\necho $* > $0.got\n')
+    scontrol.chmod(0o755)
+    result = run_task(tmp_path, OUT_OF_TIME, **told)
+    assert (result.returncode, result.stderr.strip()) == (code, said)
+    if said.endswith("is requeued"):
+        assert (tmp_path / "scontrol.got").read_text() == f"requeue {said.split()[1]}\n"
 
 
 def test_data_that_are_not_there_are_missed_before_the_job_waits_its_turn(tmp_path: Path) -> None:
