@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.machine import available_cores
+from convsmith.machine import available_cores, computes_bfloat16, may_have_gpu, memory
+from convsmith.tasks.bfloat16 import has_bfloat16
 
 MACHINE = 16
 
@@ -111,3 +113,45 @@ def test_the_cores_are_the_minimum_over_the_hierarchy(
     root = version(tmp_path_factory.mktemp("tree"), f"/{folders[-1].strip('.')}", tree)
     limits = [quota // 1000 for quota in quotas if quota > 0]
     assert available_cores(root) == max(1, min([MACHINE, *limits]))
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1048576", 2**20), ("max", None), (str(2**62), None), (None, None)])
+def test_memory_is_what_the_container_may_use_where_that_is_less(
+    tmp_path: Path, limit: str | None, expected: int | None
+) -> None:
+    if limit:
+        write(tmp_path, "sys/fs/cgroup/memory.max", limit)
+    assert memory(tmp_path) == (expected or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 amx_tile", True),
+        ("flags\t\t: fpu avx512f bf16_of_another_kind", False),
+        ("Features\t: fp asimd i8mm bf16", True),
+        ("Features\t: fp asimd", False),
+        ("model name\t: a processor with bf16", None),
+    ],
+)
+def test_a_processor_says_whether_it_computes_bfloat16(tmp_path: Path, line: str, expected: bool | None) -> None:
+    write(tmp_path, "proc/cpuinfo", f"processor\t: 0\n{line}\n\nprocessor\t: 1\n{line}")
+    assert computes_bfloat16(tmp_path) is expected
+
+
+def test_without_linux_nothing_is_known_of_processor_and_gpus(tmp_path: Path) -> None:
+    assert computes_bfloat16(tmp_path) is None
+    assert may_have_gpu(tmp_path)
+
+
+@pytest.mark.parametrize("driver", ["nvidiactl", "kfd", "dxg"])
+def test_a_driver_may_mean_a_gpu(tmp_path: Path, driver: str) -> None:
+    write(tmp_path, "proc/cpuinfo", "flags: fpu")
+    assert not may_have_gpu(tmp_path)
+    write(tmp_path, f"dev/{driver}", "")
+    assert may_have_gpu(tmp_path)
+
+
+def test_this_machine_is_what_torch_takes_it_for() -> None:
+    assert may_have_gpu() or not torch.cuda.is_available()
+    assert computes_bfloat16() in (has_bfloat16(torch.device("cpu")), None)

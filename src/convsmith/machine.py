@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 _ROOT = Path("/")
 _PR_SET_PDEATHSIG = 1
+_GPUS = ("dev/nvidiactl", "dev/kfd", "dev/dxg")  # of NVIDIA's driver, AMD's, and Windows' for Linux
 
 
 def available_cores(root: Path = _ROOT) -> int:
@@ -57,6 +58,29 @@ def variables_kept(*names: str) -> Iterator[None]:
 def runs_folder() -> Path:
     """Where runs lie that no `--out` places: the folder that CONVSMITH_RUNS names, else `runs`."""
     return Path(os.environ.get("CONVSMITH_RUNS") or "runs").expanduser()
+
+
+def memory(root: Path = _ROOT) -> int:
+    """Bytes of memory that this machine has, or that its container may use."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        return min(machine, int((root / "sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no such file, or "max": no limit
+        return machine
+
+
+def may_have_gpu(root: Path = _ROOT) -> bool:
+    """Whether there may be a GPU that torch computes on; False only where no driver of one is loaded."""
+    return not (root / "proc").is_dir() or any((root / device).exists() for device in _GPUS)
+
+
+def computes_bfloat16(root: Path = _ROOT) -> bool | None:
+    """Whether the processor computes bfloat16 by itself; None where it does not say."""
+    for line in _lines(root / "proc/cpuinfo"):
+        name, _, features = line.partition(":")
+        if name.strip() in ("flags", "Features"):  # of x86, of Arm
+            return any(feature.endswith("bf16") for feature in features.split())
+    return None
 
 
 def _quotas(root: Path) -> Iterator[float]:

@@ -6,13 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
+from convsmith import machine
 from convsmith.cli.plan import plan
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import make_plan
+from convsmith.tasks.bfloat16 import has_bfloat16
 
 SMALL = ["batch.size=64", "optimizer.lr=0.1", "schedule.epochs=4", "schedule.warmup_epochs=1"]
 
@@ -75,6 +78,43 @@ def test_without_torch_the_models_part_is_null_and_a_note_says_so(torch_free_pyt
     expected = make_plan(load_recipe("resnet50-in1k", ["schedule.epochs=1"]), 1281167, devices=8)
     assert json.loads(result.stdout) == expected.to_dict()
     assert result.stderr == "torch is not installed: groups, parameters, GMACs and memory are left out\n"
+
+
+@pytest.mark.parametrize("words", [["digits"], ["digits", "--devices", "2", "batch.size=64"]])
+def test_what_is_known_of_a_packaged_recipe_is_printed_as_what_is_measured(
+    monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(machine, "computes_bfloat16", lambda: has_bfloat16(torch.device("cpu")))
+    printed = []
+    for may_have_gpu in (False, True):
+        monkeypatch.setattr(machine, "may_have_gpu", lambda answer=may_have_gpu: answer)
+        printed.append(run(*words, "--num-samples", "1437"))
+    assert printed[0] == printed[1]
+    assert "GMACs" in printed[0]
+
+
+def test_the_table_of_a_packaged_recipe_takes_no_torch_where_there_is_no_gpu() -> None:
+    program = """if True:
+        import sys
+        from convsmith import machine
+        from convsmith.cli.main import main
+        machine.may_have_gpu, machine.computes_bfloat16 = lambda: False, lambda: True
+        main(["plan", "resnet50-in1k", "--num-samples", "1281167", "--devices", "8"])
+        assert "torch" not in sys.modules
+    """
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "25,557,032 parameters, 4.089 GMACs" in result.stdout
+    assert "161 tensors, weight decay 0.0001, learning rate x 1" in result.stdout
+
+
+def test_whether_a_model_can_learn_from_one_image_at_a_time_is_tried_though_its_cost_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[object] = []
+    monkeypatch.setattr("convsmith.training.model_plan._check_single_images", lambda *given: tried.append(given))
+    run("digits", "--num-samples", "1437", "batch.per_device=1")
+    assert len(tried) == 1
 
 
 def test_recipe_commands_import_no_torch() -> None:

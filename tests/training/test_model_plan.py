@@ -6,6 +6,11 @@ import pytest
 import torch
 
 import convsmith as cs
+from convsmith.recipe.costs import cost_key, read_costs
+from convsmith.training.measure_costs import CPU_PRECISIONS
+from convsmith.training.model_plan import measure
+from convsmith.training.precision import Precision
+from convsmith.training.settle import settled
 
 
 def test_the_plan_of_resnet50_has_the_published_size_and_cost() -> None:
@@ -14,6 +19,20 @@ def test_the_plan_of_resnet50_has_the_published_size_and_cost() -> None:
     assert plan.gmacs == pytest.approx(4.089184256)
     assert (plan.world_size, plan.effective_batch) == (32, 256)
     assert plan.world_size * plan.per_device_batch * plan.accumulation == 256
+
+
+@pytest.mark.parametrize("name", ["digits", "cifar10-ladder-05-ema", "linear-probe", "convnext_isotropic_small-in1k"])
+def test_the_cost_that_is_known_of_a_recipe_is_what_is_measured(name: str) -> None:
+    recipe = cs.load_recipe(name)
+    assert read_costs()[cost_key(recipe, "bf16")] == measure(settled(recipe), "bf16").cost
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", CPU_PRECISIONS)
+@pytest.mark.parametrize("name", cs.list_recipes())
+def test_the_cost_that_is_known_of_each_recipe_is_what_is_measured(name: str, precision: Precision) -> None:
+    recipe = cs.load_recipe(name)
+    assert read_costs()[cost_key(recipe, precision)] == measure(settled(recipe), precision).cost
 
 
 def test_every_parameter_is_in_one_group() -> None:

@@ -37,11 +37,30 @@ def plan(
     from convsmith.recipe.load import load_recipe
 
     checked = load_recipe(recipe, overrides or ())
-    solved = _solve(checked, num_samples, nodes, devices, extra_samples)
+    size = (num_samples, nodes, devices, extra_samples)
     if as_json:
-        print(json.dumps(solved.to_dict()))
+        print(json.dumps(_solve(checked, *size).to_dict()))
     else:
-        _print(checked, solved)
+        _print(checked, *(_known(checked, *size) or _with_groups(_solve(checked, *size))))
+
+
+def _known(
+    recipe: Recipe, num_samples: int, nodes: int, devices: int, extra_samples: int | None
+) -> tuple[Plan, list[list[float]]] | None:
+    """The plan, and the size, weight decay and scale of each parameter group, where its model was measured before."""
+    from convsmith import machine
+    from convsmith.recipe.costs import known_cost, plan_within
+
+    cost = known_cost(recipe)
+    if cost is None:
+        return None
+    solved = plan_within(machine.memory() / devices, cost, recipe, num_samples, nodes, devices, extra_samples)
+    # whether a model can learn from one image at a time takes the model to find out
+    return None if solved.per_device_batch == 1 else (solved, cost.groups)
+
+
+def _with_groups(plan: Plan) -> tuple[Plan, list[list[float]]]:
+    return plan, [[len(group.names), group.weight_decay, group.lr_scale] for group in plan.groups or ()]
 
 
 def _solve(recipe: Recipe, num_samples: int, nodes: int, devices: int, extra_samples: int | None) -> Plan:
@@ -55,7 +74,7 @@ def _solve(recipe: Recipe, num_samples: int, nodes: int, devices: int, extra_sam
     return complete_plan(recipe, num_samples, nodes, devices, extra_samples)
 
 
-def _print(recipe: Recipe, plan: Plan) -> None:
+def _print(recipe: Recipe, plan: Plan, groups: list[list[float]]) -> None:
     from convsmith.cli.tables import add_names, new_table, print_table
     from convsmith.recipe.schedules import warmup_steps
 
@@ -77,9 +96,9 @@ def _print(recipe: Recipe, plan: Plan) -> None:
         table.add_row("learning rate", "\n".join(rates))
     if plan.weight_decay:
         table.add_row("weight decay", f"a cosine from {plan.weight_decay[0]:g} to {plan.weight_decay[-1]:.6g}")
-    for group in plan.groups or ():
-        count = counted(len(group.names), "tensor")
-        table.add_row("group", f"{count}, weight decay {group.weight_decay:g}, learning rate x {group.lr_scale:g}")
+    for tensors, decay, scale in groups:
+        count = counted(int(tensors), "tensor")
+        table.add_row("group", f"{count}, weight decay {decay:g}, learning rate x {scale:g}")
     if plan.params is not None and plan.gmacs is not None and plan.memory_bytes is not None:
         table.add_row("model", f"{recipe.model.name}: {plan.params:,} parameters, {plan.gmacs:.4g} GMACs per image")
         table.add_row("memory", f"about {plan.memory_bytes / 2**30:.2f} GiB per device")

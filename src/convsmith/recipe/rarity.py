@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Rarity = Literal["inverse", "sqrt", "effective_number"]
 
@@ -20,6 +21,8 @@ def rarity(kind: Rarity, counts: NDArray[np.int64], beta: float = 0.999) -> NDAr
         counts: images n of each class, int64 `[K]`; a class without images counts as if it had one.
         beta: of the effective number.
     """
+    import numpy as np  # slow to import, and a recipe needs only the names
+
     n = np.maximum(counts, 1).astype(np.float64)
     match kind:
         case "inverse":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,7 +21,8 @@ from convsmith.models.fake_quant import train_for_int8
 from convsmith.models.registry import check_weights, create_model, create_trained_model
 from convsmith.models.weights.class_names import fit_head_to_classes
 from convsmith.processor import largest_weight
-from convsmith.recipe.plan import Plan, make_plan
+from convsmith.recipe.costs import Cost, plan_within
+from convsmith.recipe.plan import Group, Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size
 from convsmith.tasks.base import find_training
@@ -32,8 +33,15 @@ from convsmith.training.update.groups import parameter_groups
 from convsmith.training.update.optim import STATE_SLOTS
 from convsmith.training.update.tricks import EachEpoch, highest, prepare
 
-# What the framework, the loader and fragmentation need besides; no more than this share is planned for.
-MEMORY_SHARE = 0.8
+
+@dataclass(frozen=True)
+class Measured:
+    """A recipe's model without values, in the mode that computes without, its groups, and what training it takes."""
+
+    model: VisionModel
+    mode: FakeTensorMode
+    groups: tuple[Group, ...]
+    cost: Cost
 
 
 def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, extra_samples: int | None = None) -> Plan:
@@ -56,6 +64,21 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
     recipe = settled(recipe)
     device = pick_device()
     precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
+    measured = measure(recipe, precision)
+    memory = device_memory(device) / (devices if device.type == "cpu" else 1)
+    solved = plan_within(memory, measured.cost, recipe, num_samples, nodes, devices, extra_samples)
+    if solved.per_device_batch == 1 and solved.total_steps:
+        with _quietly(measured.mode):
+            _check_single_images(measured.model, recipe, solved)
+    return replace(solved, groups=measured.groups)
+
+
+def measure(recipe: Recipe, precision: Precision) -> Measured:
+    """What training the recipe's model takes in that arithmetic.
+
+    Raises:
+        ConvsmithError: the model or its weights are unknown, or it does not take such images.
+    """
     with torch.device("meta"):  # shapes without memory or arithmetic
         model = build_model(recipe)
     if recipe.model.weights is not None and not Path(recipe.model.weights).is_dir():
@@ -67,8 +90,8 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
     params = sum(p.numel() for p in model.parameters())
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     model.requires_grad_(True)  # frozen layers keep nothing for a backward pass, but their forward pass takes room too
-    without_arithmetic = FakeTensorMode(allow_non_fake_inputs=True)
-    with _quietly(without_arithmetic):  # the same on a device that autocast knows
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with _quietly(mode):  # the same on a device that autocast knows
         model = model.to_empty(device="cpu")
         gmacs = _gmacs(model, recipe.input_size)
         # one image would not do: BatchNorm refuses to train on a single value per channel
@@ -77,19 +100,8 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
     # weights and their average; gradients and the optimizer's state
     floats = params * (1 + (recipe.ema is not None)) + learning * (1 + STATE_SLOTS[recipe.optimizer.name])
     fixed = 4 * floats + (3 * two - 2 * three)
-    available = MEMORY_SHARE * device_memory(device) / (devices if device.type == "cpu" else 1)
-    fit = max(1, int((available - fixed) / per_sample))
-    solved = make_plan(recipe, num_samples, nodes, devices, fit, extra_samples=extra_samples)
-    if solved.per_device_batch == 1 and solved.total_steps:
-        with _quietly(without_arithmetic):
-            _check_single_images(model, recipe, solved)
-    return replace(
-        solved,
-        groups=groups,
-        params=learning,
-        gmacs=gmacs,
-        memory_bytes=fixed + per_sample * solved.per_device_batch,
-    )
+    counts = [[len(group.names), group.weight_decay, group.lr_scale] for group in groups]
+    return Measured(model, mode, groups, Cost(learning, gmacs, fixed, per_sample, counts))
 
 
 @contextmanager

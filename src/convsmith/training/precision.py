@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Literal
 
 import torch
 
+from convsmith import machine
 from convsmith.errors import ConvsmithError
 from convsmith.tasks.bfloat16 import has_bfloat16
 
@@ -57,12 +56,8 @@ def set_up(device: torch.device) -> None:
         torch.set_float32_matmul_precision("high")
 
 
-def device_memory(device: torch.device, limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+def device_memory(device: torch.device) -> int:
     """Bytes of memory of the device: a GPU's; for the CPU the machine's, or the container's where that is less."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        return min(machine, int(limit.read_text()))
-    except (OSError, ValueError):  # no such file, or "max": no limit
-        return machine
+    return machine.memory()

@@ -10,18 +10,21 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.models.weights.download import cache_folder, download, is_offline, verified
 from convsmith.models.weights.hub import HUB, hub_file
 from convsmith.progress import ProgressCallback
 from convsmith.spec import Count, Fraction, Positive, Preprocess, Section, Side
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from convsmith.bundle.preprocess import ImageSource
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +91,8 @@ class Weights(Section):
                 "it segments whole images, whose sides it keeps",
                 "Give the model the pixels themselves, normalised with `mean` and `std`.",
             )
+        from convsmith.bundle.preprocess import read_and_preprocess  # with numpy, not needed to list names
+
         return read_and_preprocess(image, self.preprocessing, name)
 
     def download(self, progress: ProgressCallback | None = None, within: float | None = None) -> Path:
