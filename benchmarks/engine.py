@@ -39,7 +39,6 @@ from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe
 from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.checkpoints.writer import CheckpointWriter
-from convsmith.training.divergence import STEPS
 from convsmith.training.fitting import advance_in_memory
 from convsmith.training.precision import autocast
 from convsmith.training.run import Run
@@ -86,13 +85,13 @@ def images_per_second(folder: Path, devices: int, threads: int) -> float:
     return max(line["images_per_second"] for line in Run(out).metrics if line["split"] == "train")
 
 
-def convsmith_step(made: Stepper, batch: Batch, folder: Path) -> Callable[[], object]:
+def convsmith_step(made: Stepper, batch: Batch) -> Callable[[], object]:
     """What `convsmith train` does in a step."""
-    made.source, poll = repeat(batch), made.parts.poll
+    made.source, poll = repeat(batch), made.session.poll
 
     def step() -> None:
-        poll.open(save=False, diverged=made.watch.steps >= STEPS)
-        advance_in_memory(made, folder)
+        poll.open(save=False, diverged=made.is_diverging)
+        advance_in_memory(made)
         poll.close()
 
     return step
@@ -151,7 +150,7 @@ def measure(name: str, way: str, steps: int) -> dict[str, float]:
         made = stepper(name, Path(folder))
         batch = next(made.batches())
         if way == "convsmith":
-            step = convsmith_step(made, batch, Path(folder))
+            step = convsmith_step(made, batch)
         else:
             step = bare_step(made, batch) if way == "bare" else plain_step(name, batch)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -171,13 +170,14 @@ def measure_checkpoint(name: str) -> dict[str, float]:
         made.advance()
         writer = CheckpointWriter(Path(folder), keep=1)
         start = time.perf_counter()
-        writer.save(1, made.tensors(), made.state.to_dict(), None)
+        tensors = made.tensors()
+        writer.save(1, tensors, made.session.progress.to_dict(), None)
         stall = time.perf_counter() - start
         writer.close()
         writing = time.perf_counter() - start - stall
         start = time.perf_counter()
         checkpoint = latest_checkpoint(Path(folder))
-        Stepper(made.recipe, made.plan, made.parts, made.state, checkpoint)
+        Stepper(made.session, made.parts, checkpoint)
         return {"stall": stall, "writing": writing, "resuming": time.perf_counter() - start}
 
 

@@ -89,7 +89,7 @@ def effects(recipe: Recipe, data: Path, folder: Path) -> Iterator[str]:
 def _steps(recipe: Recipe, dataset: DataSet, plan: Plan, folder: Path) -> Iterator[str]:
     stepper = stepper_at_start(recipe, plan, dataset, folder)
     digest = hashlib.sha256()
-    for batch in stepper.parts.batches(plan, 0):
+    for batch in stepper.parts.batches():
         digest.update(batch.images.numpy().tobytes() + batch.targets.numpy().tobytes())
     yield digest.hexdigest()
     losses = [stepper.advance().item() for _ in range(plan.total_steps)]
@@ -97,8 +97,8 @@ def _steps(recipe: Recipe, dataset: DataSet, plan: Plan, folder: Path) -> Iterat
     tensors = [it for part in stepper.tensors().values() for it in part.values()]
     yield hashlib.sha256(b"".join(it.detach().float().numpy().tobytes() for it in tensors)).hexdigest()
     parts = stepper.parts
-    results = parts.new_results()
     judged = stepper.ema.model if stepper.ema else parts.model
     torch.manual_seed(0)
-    evaluate(judged, parts.task, parts.as_input, parts.val, results)
+    results = evaluate(parts, judged, parts.val)
+    assert results is not None
     yield str(results.compute())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,13 @@ from convsmith.launch.world import World
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan, make_plan
 from convsmith.tasks.base import find_training
-from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.observers.base import Observer, Record
-from convsmith.training.parallel.distributed import Poll
 from convsmith.training.parts import Parts
 from convsmith.training.precision import Precision
 from convsmith.training.progress import Progress
-from convsmith.training.run import hold
-from convsmith.training.signals import StopRequest
+from convsmith.training.run import Run, hold
+from convsmith.training.session import Session
 from convsmith.training.trainer import Trainer
 from convsmith.training.update.groups import parameter_groups
 from tests.data.folders import folder_of_classes
@@ -69,28 +68,26 @@ def trainer(
     begun = Progress(data_digest="", threads=1, precision=precision, per_device_batch=plan.per_device_batch)
     progress = Progress.from_dict(checkpoint.state) if checkpoint else begun
     given = train or batches(plan.per_device_batch, plan.total_steps * plan.accumulation)
-    task, folder = find_training(recipe.task), folder_of_classes([SAMPLES // CLASSES] * CLASSES)
-    notes = Notes()
+    task, notes = find_training(recipe.task), Notes()
+    folder = replace(folder_of_classes([SAMPLES // CLASSES] * CLASSES), val=folder_of_classes([10]).train)
+    session = Session(
+        recipe=recipe, plan=plan, dataset=folder, run=Run(run_dir), world=World(), progress=progress, observers=[notes]
+    )
     parts = Parts(
         model=model,
         normalize=Scale(),
         channels_last=recipe.channels_last,
         task=task,
         objective=task.objective(recipe, model, folder, np.arange(SAMPLES), torch.device("cpu")),
-        batches=lambda plan, step: given[step * plan.accumulation :],
+        batches=lambda: given[progress.step * session.plan.accumulation :],
         val=val or batches(5, 2, seed=1),
-        num_val=10,
         new_results=lambda: task.new_results(recipe, CLASSES),
         device=torch.device("cpu"),
         precision=precision,
-        bad_files=BadFiles(run_dir / "bad_files.txt", Path("data"), SAMPLES, allowed=3),
-        observers=[notes],
-        poll=Poll(World(), StopRequest()),
-        world=World(),
     )
     run_dir.mkdir(exist_ok=True)
     hold(run_dir)
-    return Trainer(recipe, plan, parts, run_dir, progress, checkpoint), notes
+    return Trainer(session, parts, checkpoint), notes
 
 
 class Scale(nn.Module):
@@ -113,7 +110,7 @@ def stop_during_step(made: Trainer, count: int) -> None:
         optimizer_step()
         done += 1
         if done == count:
-            made.parts.poll.stop.signal = signal.SIGTERM
+            made.session.poll.stop.signal = signal.SIGTERM
 
     made.stepper.optimizer.step = step  # type: ignore[assignment]
 

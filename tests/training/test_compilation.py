@@ -59,7 +59,7 @@ def test_a_trial_leaves_the_model_as_it_was(tmp_path: Path, monkeypatch: pytest.
     passes: list[None] = []
     model.register_forward_hook(lambda *_: passes.append(None))
     parts = replace(made.parts, model=model)
-    compilation.pays_to_compile(made.recipe, made.stepper.plan, parts, made.state)
+    compilation.pays_to_compile(made.session, parts)
     assert len(passes) == 2 * (compilation.WARM_UP + compilation.TIMED)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -6,29 +6,29 @@ from pathlib import Path
 import pytest
 
 import convsmith as cs
-from convsmith.data.dataset import num_samples
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.recipe.schema import Recipe
-from convsmith.training.bad_files import BadFiles
 from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.data_check import check_data
 from convsmith.training.model_plan import plan
-from convsmith.training.parallel.distributed import Poll
 from convsmith.training.progress import Progress
 from convsmith.training.resume import progress_of
-from convsmith.training.signals import StopRequest
+from convsmith.training.run import Run
+from convsmith.training.session import Session
 from tests.training.conftest import SMALL
 
 
 def check(recipe: Recipe, root: Path, run_dir: Path, step: int = 0) -> None:
     """What comes before step `step` of a run."""
     run_dir.mkdir(exist_ok=True)
-    dataset, world = data_of_recipe(recipe, root), World()
+    dataset = data_of_recipe(recipe, root)
     progress = Progress(data_digest="", threads=1, precision="fp32", per_device_batch=8, step=step)
-    bad_files = BadFiles(run_dir / "bad_files.txt", dataset.root, num_samples(dataset), allowed=3)
-    check_data(recipe, dataset, progress, bad_files, (), world, Poll(world, StopRequest()))
+    numbers = plan(recipe, len(dataset.train))
+    check_data(
+        Session(recipe=recipe, plan=numbers, dataset=dataset, run=Run(run_dir), world=World(), progress=progress)
+    )
 
 
 @pytest.fixture

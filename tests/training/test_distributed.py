@@ -21,15 +21,14 @@ from convsmith.data.image_folder import open_image_folder
 from convsmith.data.loader import val_loader
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
-from convsmith.models.layers import Normalize
-from convsmith.tasks.base import find_training
 from convsmith.training.evaluation import evaluate
 from convsmith.training.parallel.distributed import Poll, gather, joined, own_gpu, refuse_shared_gpus
 from convsmith.training.parallel.replicas import Replicas
 from convsmith.training.signals import StopRequest
+from convsmith.training.train import prepare_training, stepper_at_start
 from tests.training.ranks import TINY, At, run_ranks, train_tiny
 from tests.training.test_interrupted import assert_same_run, figures
-from tests.training.tiny_model import TinyNet
+from tests.training.tiny_model import name_tiny
 
 STEPS = 18
 
@@ -76,18 +75,18 @@ def test_every_validation_image_is_judged_once(digits: Path, world_size: int) ->
     assert sorted(seen) == sorted(folder.val.targets.tolist())
 
 
-def test_the_metrics_of_shares_are_exactly_those_of_one_process(digits: Path, together: Path) -> None:
+def test_the_metrics_of_shares_are_exactly_those_of_one_process(
+    digits: Path, together: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_tiny(monkeypatch)
     run = cs.Run(together)
     recipe = cs.load_recipe("digits", TINY)
-    folder = open_image_folder(digits, None)
-    task = find_training(recipe.task)
-    model = TinyNet(4, drop_path=0.2)
-    results = task.new_results(recipe, len(folder.classes))
-    model.load_state_dict(load_file(run.checkpoints / "last" / "ema.safetensors"))
-    normalize = Normalize(recipe.preprocess.mean, recipe.preprocess.std)
-    batches = val_loader(folder.val, folder.validation_reader("val", recipe.preprocess), 2, workers=0)
+    recipe, dataset, plan = prepare_training(recipe, digits)
+    parts = stepper_at_start(recipe, plan, dataset, tmp_path).parts
+    parts.model.load_state_dict(load_file(run.checkpoints / "last" / "ema.safetensors"))
     torch.set_num_threads(1)
-    assert evaluate(model, task, normalize, batches, results)
+    results = evaluate(parts, parts.model, parts.val)
+    assert results is not None
     reported = {key: value for key, value in run.metrics[-1].items() if key not in ("step", "epoch", "split")}
     assert results.compute() == reported
 
@@ -109,7 +108,7 @@ def train_until_the_second_is_asked(data: Path, out: Path, step: int) -> str:
         advance = Stepper.advance
 
         def advance_and_ask(stepper: Stepper) -> object:
-            if stepper.state.step == step:
+            if stepper.session.progress.step == step:
                 signal.raise_signal(signal.SIGTERM)
             return advance(stepper)
 

@@ -15,6 +15,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.models import registry
 from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.divergence import STEPS, Diverged, LossWatch, first_non_finite
+from convsmith.training.validation import validate
 from tests.tasks.tiny_segmenter import TinySegmenter
 from tests.training.linear_trainer import trainer, weights
 from tests.training.ranks import run_ranks, train_tiny
@@ -169,7 +170,7 @@ def test_a_run_without_steps_says_that_its_weights_do_not_work(bad: float, tmp_p
     with pytest.raises(
         ConvsmithError, match="a logit of validation images is not a finite number: the weights"
     ) as said:
-        made._evaluate()
+        validate(made.session, made.parts, made.stepper)
     assert not isinstance(said.value, Diverged)
 
 

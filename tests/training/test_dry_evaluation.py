@@ -34,7 +34,7 @@ def judged_before(recipe: cs.Recipe, data: Path, out: Path, monkeypatch: pytest.
     """Shapes of the images that are judged before the first step."""
     shapes: list[tuple[int, ...]] = []
 
-    def note(model: Any, task: Any, as_input: Any, batches: Iterable[Batch], *rest: Any) -> None:
+    def note(parts: Any, model: Any, batches: Iterable[Batch]) -> None:
         shapes.extend(tuple(batch.images.shape) for batch in batches)
 
     monkeypatch.setattr("convsmith.training.dry_evaluation.evaluate", note)

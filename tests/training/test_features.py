@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 import convsmith as cs
 from convsmith.recipe.optimization import AdamW
-from convsmith.recipe.plan import Plan
+from convsmith.training import validation
 from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.parts import Parts
 from convsmith.training.run_weights import judged_weights
+from convsmith.training.session import Session
 from convsmith.training.trainer import Trainer
 from convsmith.training.update.groups import parameter_groups
 from convsmith.training.update.optim import make_optimizer
@@ -48,10 +49,10 @@ def seen(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
         if model.training:
             noted.train_dtypes.add(logits.dtype)
 
-    def note_model(recipe: cs.Recipe, plan: Plan, parts: Parts, *rest: Any) -> Trainer:
+    def note_model(session: Session, parts: Parts, *rest: Any) -> Trainer:
         noted.kernels = [module.weight for module in parts.model.modules() if isinstance(module, nn.Conv2d)]
         parts.model.register_forward_hook(note_output)
-        return Trainer(recipe, plan, parts, *rest)
+        return Trainer(session, parts, *rest)
 
     def note_shipped(path: Path, model: nn.Module, *args: Any, **kwargs: Any) -> None:
         noted.shipped = model.state_dict()
@@ -143,9 +144,9 @@ def test_the_weight_decay_of_every_step_is_the_plans_where_it_is_the_recipes(
     )
     used = note_groups(made, "weight_decay", monkeypatch)
     made.fit()
-    assert made.stepper.plan.weight_decay is not None
-    assert len(set(made.stepper.plan.weight_decay)) == len(used) == 8
-    assert used == [[decay, 0.2] for decay in made.stepper.plan.weight_decay]
+    assert made.session.plan.weight_decay is not None
+    assert len(set(made.session.plan.weight_decay)) == len(used) == 8
+    assert used == [[decay, 0.2] for decay in made.session.plan.weight_decay]
 
 
 def test_an_extra_phase_is_trained_with_its_own_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +190,7 @@ def test_in_fp16_the_gradient_is_clipped_at_its_true_size(tmp_path: Path) -> Non
     before = nn.utils.parameters_to_vector(made.parts.model.parameters()).detach()
     made.stepper.advance()
     moved = nn.utils.parameters_to_vector(made.parts.model.parameters()).detach() - before
-    assert moved.norm().item() == pytest.approx(0.001 * made.stepper.plan.lr[0], rel=1e-2)
+    assert moved.norm().item() == pytest.approx(0.001 * made.session.plan.lr[0], rel=1e-2)
 
 
 def test_a_resumed_run_goes_on_with_the_loss_scale_that_was_reached(tmp_path: Path) -> None:
@@ -243,13 +244,15 @@ def test_where_both_are_judged_the_better_counts_and_both_are_told(
     assert made.stepper.ema is not None
     good, bad = {"top1": 0.75, "loss": 1.0}, {"top1": 0.5, "loss": 2.0}
     of_model, of_ema = (good, bad) if better == "model" else (bad, good)
-    monkeypatch.setattr(made, "_evaluate_model", lambda model: of_model if model is made.parts.model else of_ema)
+    monkeypatch.setattr(
+        validation, "_validate_model", lambda *given: of_model if given[-1] is made.parts.model else of_ema
+    )
     made.fit()
     told = notes.records[-1].values
     assert (told["top1"], told["loss"]) == (0.75, 1.0)
     assert (told["model_top1"], told["ema_top1"]) == (of_model["top1"], of_ema["top1"])
     assert ("the average is better" in caplog.text) == (better == "ema")
-    recipe, step = made.recipe, tmp_path / "checkpoints" / "best"
+    recipe, step = made.session.recipe, tmp_path / "checkpoints" / "best"
     assert judged_weights(recipe, step) == better
 
 

@@ -18,6 +18,8 @@ from convsmith.launch.world import World
 from convsmith.models import registry
 from convsmith.training import rehearsal, train
 from convsmith.training.rehearsal import needs_rehearsal, rehearse
+from convsmith.training.resume import begin
+from convsmith.training.run import Run
 from tests.training.conftest import SMALL
 from tests.training.ranks import run_ranks, train_tiny
 from tests.training.tiny_model import TinyNet, name_tiny
@@ -89,15 +91,16 @@ def test_a_run_that_goes_on_is_not_tried_again(digits: Path, tmp_path: Path, mon
 
 
 def test_too_little_memory_to_try_is_no_reason_not_to_train(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def needs_more(*_: Any) -> None:
         raise MemoryError
 
     monkeypatch.setattr(rehearsal, "_rehearse", needs_more)
-    recipe = cs.load_recipe("digits", TINY)
+    recipe, dataset, plan = train.prepare_training(cs.load_recipe("digits", TINY), digits)
+    session = begin(recipe, plan, dataset, Run(tmp_path), world=World(), checkpoint=None)
     with caplog.at_level(logging.WARNING):
-        rehearse(recipe, cs.plan(recipe, 8), None, World())  # type: ignore[arg-type]
+        rehearse(session)
     assert "too little memory" in caplog.text
 
 

@@ -44,7 +44,7 @@ def test_checkpoints_are_written_when_their_minutes_have_passed(
     stored, store = set(), made._store
 
     def noted() -> None:
-        stored.add(made.stepper.state.step)
+        stored.add(made.state.step)
         store()
 
     monkeypatch.setattr(made, "_store", noted)
@@ -55,7 +55,7 @@ def test_checkpoints_are_written_when_their_minutes_have_passed(
 def test_accumulation_gives_the_step_of_the_whole_batch(tmp_path: Path) -> None:
     whole, whole_notes = trainer(tmp_path / "whole")
     parts, parts_notes = trainer(tmp_path / "parts", "batch.per_device=2")
-    assert parts.stepper.plan.accumulation == 3
+    assert parts.session.plan.accumulation == 3
     whole.fit()
     parts.fit()
     torch.testing.assert_close(weights(parts), weights(whole), rtol=1e-5, atol=1e-6)
@@ -67,7 +67,7 @@ def test_the_learning_rate_of_every_step_is_the_plans(tmp_path: Path, monkeypatc
     made, _ = trainer(tmp_path)
     used = note_groups(made, "lr", monkeypatch)
     made.fit()
-    assert used == [[lr] for lr in made.stepper.plan.lr]
+    assert used == [[lr] for lr in made.session.plan.lr]
 
 
 def test_clipping_bounds_the_first_step(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_clipping_bounds_the_first_step(tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in made.parts.model.state_dict().items()}
     made.stepper.advance()
     moved = torch.cat([(v - before[k]).flatten() for k, v in made.parts.model.state_dict().items()])
-    assert moved.norm().item() == pytest.approx(0.001 * made.stepper.plan.lr[0], rel=1e-3)
+    assert moved.norm().item() == pytest.approx(0.001 * made.session.plan.lr[0], rel=1e-3)
 
 
 def test_early_stopping_ends_after_patience_epochs_without_improvement(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_a_signal_while_passes_are_compiled_ends_the_run_at_once(
     made, _ = trainer(tmp_path)
     made.stepper._compiles = True
     monkeypatch.setattr(made.stepper, "_pass", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
-    with made.parts.poll.stop, pytest.raises(StopNow):
+    with made.session.poll.stop, pytest.raises(StopNow):
         made.fit()
     assert made.state.step == 0
 

@@ -12,12 +12,10 @@ import torch
 from torch import nn
 
 from convsmith.data.loader import Batch
-from convsmith.recipe.plan import Plan
-from convsmith.recipe.schema import Recipe
 from convsmith.training.memory import is_out_of_memory
 from convsmith.training.parts import Parts
 from convsmith.training.precision import autocast
-from convsmith.training.progress import Progress
+from convsmith.training.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -30,17 +28,16 @@ SLOWEST = 20.0
 WARM_UP, TIMED = 2, 3
 
 
-def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress) -> bool:
+def pays_to_compile(session: Session, parts: Parts) -> bool:
     """Whether compiled passes are faster than eager ones by more than compiling costs, measured on a real batch.
 
     The trial leaves the model as it was, so that the training begins as if nothing had been.
 
     Args:
-        recipe: its key `compile` decides, unless it is `auto`.
-        plan: how many steps there are.
-        parts: model, task and data.
-        progress: how many steps are done.
+        session: which training; its recipe's key `compile` decides, unless it is `auto`.
+        parts: model, objective and data.
     """
+    recipe, plan = session.recipe, session.plan
     if recipe.compile != "auto":
         return recipe.compile
     # What changes with the epoch would be compiled again each time.
@@ -48,13 +45,13 @@ def pays_to_compile(recipe: Recipe, plan: Plan, parts: Parts, progress: Progress
     talks = recipe.model.sync_batch_norm  # to processes that try nothing
     if changes or talks or recipe.quantization_aware:
         return False
-    steps = plan.total_steps - progress.step
+    steps = plan.total_steps - session.progress.step
     if 3 * (plan.gmacs or 0) * plan.effective_batch * steps < WORTH * SLOWEST:
         return False
     passes = steps * plan.accumulation
     logger.info("timing some passes, to see whether compiling the model would pay (compile=false: do not)")
     with _unchanged(parts.model):
-        return _is_faster(parts, next(iter(parts.batches(plan, progress.step))), passes)
+        return _is_faster(parts, next(iter(parts.batches())), passes)
 
 
 @contextmanager

@@ -15,26 +15,15 @@ from convsmith.data.look import Looks
 from convsmith.data.record import LookRecord
 from convsmith.data.sampler import used_samples
 from convsmith.errors import ConvsmithError, counted
-from convsmith.launch.world import World
 from convsmith.machine import available_cores
 from convsmith.recipe.schema import Recipe
-from convsmith.training.bad_files import BadFiles
-from convsmith.training.observers.base import Observer
-from convsmith.training.parallel.distributed import Poll, broadcast, gather
-from convsmith.training.progress import Progress
+from convsmith.training.parallel.distributed import broadcast, gather
+from convsmith.training.session import Session
 
 logger = logging.getLogger(__name__)
 
 
-def check_data(
-    recipe: Recipe,
-    dataset: DataSet,
-    progress: Progress,
-    bad_files: BadFiles,
-    watchers: Sequence[Observer],
-    world: World,
-    poll: Poll,
-) -> list[int]:
+def check_data(session: Session) -> list[int]:
     """Find files that cannot be decoded before a step is spent on them; returns early on a stop request.
 
     Each of several processes looks at a share. What was looked at before, and is recorded beside the run, is not looked
@@ -47,17 +36,17 @@ def check_data(
         ConvsmithError: there are some, and the recipe does not skip them or they are too many; or, before the first
             step, there is nothing to learn or to judge by.
     """
+    recipe, dataset, world, poll = session.recipe, session.dataset, session.world, session.poll
     decode = decodes(dataset.train, dataset.val)
     rules = f"{decode} {max_pixels()} {len(dataset.classes)} {recipe.data.masks}"
-    record = LookRecord(bad_files.list_file.with_name("data_check.npz"), rules)
+    record = LookRecord(session.run.path / "data_check.npz", rules)
     before = broadcast(world, record.read())
     looks: dict[Split, Looks] = {}
     for split, samples in splits(dataset).items():
         seen = sum(len(part.rows) for part in looks.values())
 
         def tell(what: str, done: int, _: int | None, seen: int = seen, samples: Samples = samples) -> None:
-            for watcher in watchers:
-                watcher.progress(what, seen + min(done * world.size, len(samples)), num_samples(dataset))
+            session.tell(what, seen + min(done * world.size, len(samples)), num_samples(dataset))
 
         begin, end = (len(samples) * share // world.size for share in (world.rank, world.rank + 1))
         known = joined(before, *looks.values())
@@ -72,7 +61,7 @@ def check_data(
         looks[split] = joined(*gather(world, own))
         if poll.now():
             break
-    if progress.step:
+    if session.progress.step:
         _check_unchanged(dataset, before, looks)
     if world.leads:
         record.write(joined(*looks.values()), unless=before)
@@ -80,8 +69,8 @@ def check_data(
         return []
     mark_too_large(dataset, recipe.preprocess, looks["val"])
     bad = {split: bad_files_of(samples, looks[split]) for split, samples in splits(dataset).items()}
-    _check_bad(recipe, dataset, bad, bad_files, progress)
-    if progress.step == 0:
+    _check_bad(session, bad)
+    if session.progress.step == 0:
         _tell_findings(recipe, dataset, looks)
     return _extremes(looks["val"])
 
@@ -119,21 +108,19 @@ def _check_unchanged(dataset: DataSet, before: Looks, looks: dict[Split, Looks])
         )
 
 
-def _check_bad(
-    recipe: Recipe, dataset: DataSet, bad: dict[Split, list[BadFile]], bad_files: BadFiles, progress: Progress
-) -> None:
+def _check_bad(session: Session, bad: dict[Split, list[BadFile]]) -> None:
     for split, found in bad.items():
-        if found and len(found) == len(splits(dataset)[split]):
+        if found and len(found) == len(splits(session.dataset)[split]):
             raise ConvsmithError(
                 f"none of the {counted(len(found), 'image')} of `{split}` can be used",
                 f"{found[0].path}: {found[0].reason}",
                 found[0].fix or "Repair or replace them.",
             )
     every = [file for found in bad.values() for file in found]
-    if recipe.data.on_error == "skip":
-        bad_files.add(every, progress.bad_files)
+    if session.recipe.data.on_error == "skip":
+        session.bad_files.add(every, session.progress.bad_files)
     elif every:
-        raise _unusable(every, num_samples(dataset))
+        raise _unusable(every, num_samples(session.dataset))
 
 
 def _unusable(bad: Sequence[BadFile], total: int) -> ConvsmithError:

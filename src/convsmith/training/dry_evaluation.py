@@ -6,39 +6,37 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from convsmith.bundle.task import find_task
-from convsmith.data.dataset import DataSet
 from convsmith.data.index import printable
 from convsmith.data.loader import Batch
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Recipe
 from convsmith.training.evaluation import NotFinite, evaluate
 from convsmith.training.memory import OutOfMemory
 from convsmith.training.parts import Parts
+from convsmith.training.session import Session
 
 
-def try_evaluation(recipe: Recipe, dataset: DataSet, parts: Parts, samples: Sequence[int], batch_size: int) -> None:
+def try_evaluation(session: Session, parts: Parts, samples: Sequence[int]) -> None:
     """Judge the model as it is by some validation images, and forget the answers.
 
     Args:
-        recipe: of the training.
-        dataset: holds the images.
+        session: which training.
         parts: model and task.
         samples: which images; of those that all become one size the first will do.
-        batch_size: how many of them are judged at once.
 
     Raises:
         ConvsmithError: the model cannot judge one of them; it names the image.
     """
+    recipe, dataset = session.recipe, session.dataset
     read = dataset.validation_reader("val", recipe.preprocess)
     one_size = find_task(recipe.task).one_size
-    copies = min(batch_size, len(dataset.val)) if one_size else 1
+    copies = min(session.plan.per_device_batch, len(dataset.val)) if one_size else 1
     for i in samples[:1] if one_size else samples:
         image, target = read(i)
         batch = Batch(image.expand(copies, *image.shape), target.expand(copies, *target.shape), [])
         seen = f"the validation image {printable(dataset.val.name(i))}, {image.shape[2]} x {image.shape[1]} pixels"
         try:
             with suppress(NotFinite):  # before it has learned anything, a deep model may
-                evaluate(parts.model, parts.task, parts.as_input, [batch], parts.new_results())
+                evaluate(parts, parts.model, [batch])
         except OutOfMemory as error:
             smaller = "Look at images in parts with preprocess.window, choose a smaller size in preprocess"
             raise ConvsmithError(

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convsmith.data.loader import Batch
-from convsmith.tasks.base import TaskTraining, ValidationResults
+from convsmith.tasks.base import ValidationResults
 from convsmith.training.divergence import first_non_finite
 from convsmith.training.memory import OutOfMemory, out_of_memory_is_named
+from convsmith.training.parts import Parts
 
 logger = logging.getLogger(__name__)
 
@@ -33,34 +34,31 @@ class NotFinite(Exception):
 
 @torch.inference_mode()
 def evaluate(
+    parts: Parts,
     model: nn.Module,
-    task: TaskTraining[Any],
-    as_input: Callable[[Tensor], Tensor],
     batches: Iterable[Batch],
-    results: ValidationResults,
     *,
     after_batch: Callable[[Batch], None] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
-) -> bool:
-    """Run the model in eval mode and float32 over all batches, so that the figures are those of the exported model.
+) -> ValidationResults | None:
+    """Run a model in eval mode and float32 over all batches, so that the figures are those of the exported model.
 
     Args:
-        model: what is judged.
-        task: says what of the model's outputs is the prediction.
-        as_input: maps uint8 images to normalised ones on the model's device.
+        parts: what else is needed.
+        model: what is judged: the one in training, or its average.
         batches: uint8 images with targets.
-        results: judges them.
         after_batch: called with each batch once it is judged.
         stopping: asked then whether to leave it at that.
 
     Returns:
-        Whether all batches were seen.
+        How right it is; None if not all batches were seen.
 
     Raises:
         OutOfMemory: not even one image fits; a batch that does not is gone through in parts.
         NotFinite: the model gives logits that are not finite numbers, whose order means nothing.
     """
 
+    task, as_input, results = parts.task, parts.as_input, parts.new_results()
     most: int | None = None  # images that memory has room for, where it has not for a batch
 
     def ask(images: Tensor) -> NDArray[np.float32]:
@@ -95,9 +93,9 @@ def evaluate(
                 results.judge(infer, batch.images, batch.targets)
             after_batch(batch)
             if stopping():
-                return False
+                return None
     finally:
         model.train(was_training)
         torch.backends.cudnn.allow_tf32 = tf32
         torch.set_float32_matmul_precision(products)
-    return True
+    return results

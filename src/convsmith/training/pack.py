@@ -21,16 +21,16 @@ from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoints.checkpoint import read_checkpoint, step_folder
 from convsmith.training.generators import generators_kept
 from convsmith.training.model_plan import build_model
-from convsmith.training.progress import Progress
-from convsmith.training.run import Run
 from convsmith.training.run_weights import judged_weights
+from convsmith.training.session import Session
 from convsmith.training.settle import weights_origin
 
 logger = logging.getLogger(__name__)
 
 
-def pack(recipe: Recipe, dataset: DataSet, run: Run, progress: Progress) -> None:
+def pack(session: Session) -> None:
     """Write the bundle of the best epoch's weights, the last one's without validation; averaged where those count."""
+    recipe, dataset, run, progress = session.recipe, session.dataset, session.run, session.progress
     assert progress.best is not None
     assert progress.best_step is not None
     model = trained_model(recipe, step_folder(run.checkpoints, progress.best_step))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -12,21 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from convsmith.bundle.task import find_task
-from convsmith.data.dataset import DataSet, Samples, Split, num_samples
+from convsmith.data.dataset import Samples, Split, num_samples
 from convsmith.data.loader import Batch, default_workers, train_loader, val_loader
 from convsmith.data.sampler import StepSampler, used_samples
 from convsmith.launch.world import World
 from convsmith.models.layers import Normalize
 from convsmith.randomness import Stream, counter_seed
-from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Objective, TaskTraining, ValidationResults, find_training
-from convsmith.training.bad_files import BadFiles, most_bad
+from convsmith.training.bad_files import most_bad
 from convsmith.training.model_plan import build_model
-from convsmith.training.observers.base import Observer
-from convsmith.training.parallel.distributed import Poll
 from convsmith.training.precision import Precision, pick_device, set_up
-from convsmith.training.progress import Progress
+from convsmith.training.session import Session
 from convsmith.training.update.tricks import prepare, synchronise_batch_norm
 
 logger = logging.getLogger(__name__)
@@ -40,9 +37,8 @@ class Parts:
         model: on its device, in its memory layout.
         normalize: uint8 images to the model's input, on the same device.
         channels_last: whether images have the memory layout NHWC, as the model has.
-        batches: this process's micro-batches of a plan from a step on, in order.
+        batches: this process's micro-batches of the plan from the next step on, in order.
         val: its share of the validation images, each once; iterated after each epoch if the recipe evaluates.
-        observers: empty in all processes but the first.
         objective: the loss of a batch, made for `model`.
         new_results: makes an empty collection for one evaluation.
     """
@@ -52,16 +48,11 @@ class Parts:
     channels_last: bool
     task: TaskTraining[Any]
     objective: Objective
-    batches: Callable[[Plan, int], Iterable[Batch]]
+    batches: Callable[[], Iterable[Batch]]
     val: Iterable[Batch]
-    num_val: int
     new_results: Callable[[], ValidationResults]
     device: torch.device
     precision: Precision
-    bad_files: BadFiles
-    observers: Sequence[Observer]
-    poll: Poll
-    world: World
 
     def as_input(self, images: Tensor) -> Tensor:
         """The model's input from uint8 images, on its device and in its layout."""
@@ -72,17 +63,9 @@ class Parts:
         return normalized
 
 
-def make_parts(
-    recipe: Recipe,
-    plan: Plan,
-    dataset: DataSet,
-    progress: Progress,
-    bad_files: BadFiles,
-    watchers: Sequence[Observer],
-    world: World,
-    poll: Poll,
-) -> Parts:
-    """Model, loaders and watchers for the steps from `progress` on."""
+def make_parts(session: Session) -> Parts:
+    """Build the model, its objective and the loaders for the steps from the session's progress on."""
+    recipe, plan, dataset, progress = session.recipe, session.plan, session.dataset, session.progress
     device = pick_device()
     set_up(device)
     torch.manual_seed(counter_seed(Stream.INIT, recipe.seed))
@@ -93,12 +76,12 @@ def make_parts(
     model = model.to(device)
     if recipe.channels_last:
         model = model.to(memory_format=torch.channels_last)
-    workers = loader_workers(recipe, device, world)
+    workers = loader_workers(recipe, device, session.world)
     task = find_training(recipe.task)
     used = used_samples(recipe.sampling, dataset.train.targets, recipe.seed)
     objective = task.objective(recipe, model, dataset, used, device)
     images = f"{len(dataset.classes)} classes, {len(dataset.train)} training and {len(dataset.val)} validation images"
-    devices = f"{world.size} x " if world.size > 1 else ""
+    devices = f"{session.world.size} x " if session.world.size > 1 else ""
     batch = f"{plan.effective_batch} = {devices}{plan.per_device_batch} x {plan.accumulation}"
     logger.info("%s: %s", dataset.root, images)
     logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
@@ -109,23 +92,18 @@ def make_parts(
         channels_last=recipe.channels_last,
         task=task,
         objective=objective,
-        batches=lambda plan, step: _training_batches(recipe, plan, dataset, step, workers, world),
+        batches=lambda: _training_batches(session, workers),
         val=val_loader(
             dataset.val,
             dataset.validation_reader("val", recipe.preprocess),
             plan.per_device_batch if find_task(recipe.task).one_size else 1,
             workers=workers,
-            rank=world.rank,
-            world_size=world.size,
+            rank=session.world.rank,
+            world_size=session.world.size,
         ),
-        num_val=len(dataset.val),
         new_results=lambda: task.new_results(recipe, len(dataset.classes)),
         device=device,
         precision=progress.precision,
-        bad_files=bad_files,
-        observers=watchers,
-        poll=poll,
-        world=world,
     )
 
 
@@ -135,10 +113,9 @@ def loader_workers(recipe: Recipe, device: torch.device, world: World) -> int:
     return default_workers(device.type, local_devices=world.local_size) if asked == "auto" else asked
 
 
-def _training_batches(
-    recipe: Recipe, plan: Plan, dataset: DataSet, first_step: int, workers: int, world: World
-) -> Iterable[Batch]:
-    """The micro-batches from a step on: those of the first phase, then those of an extra one."""
+def _training_batches(session: Session, workers: int) -> Iterable[Batch]:
+    """The micro-batches from the next step on: those of the first phase, then those of an extra one."""
+    recipe, plan, dataset, first_step = session.recipe, session.plan, session.dataset, session.progress.step
     attempts = 1 + (most_bad(recipe.data, num_samples(dataset)) if recipe.data.on_error == "skip" else 0)
 
     def phase(split: Split, samples: Samples, steps_per_epoch: int, first_epoch: int, steps: int) -> Iterable[Batch]:
@@ -151,8 +128,8 @@ def _training_batches(
             steps_per_epoch=steps_per_epoch,
             first_step=min(max(first_step - plan.epochs.total_steps(first_epoch), 0), steps),
             last_step=steps,
-            rank=world.rank,
-            world_size=world.size,
+            rank=session.world.rank,
+            world_size=session.world.size,
             first_epoch=first_epoch,
         )
         read = dataset.training_reader(split, recipe.augment, recipe.preprocess)

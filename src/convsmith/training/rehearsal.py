@@ -12,11 +12,9 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from convsmith.bundle.predictor import load
-from convsmith.data.dataset import DataSet
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.parity import Tolerance
 from convsmith.errors import ConvsmithError
-from convsmith.launch.world import World
 from convsmith.models.layers import Normalize
 from convsmith.models.registry import is_of_another_library
 from convsmith.recipe.plan import Plan
@@ -28,6 +26,7 @@ from convsmith.training.memory import is_out_of_memory
 from convsmith.training.model_plan import build_model
 from convsmith.training.pack import trained_model
 from convsmith.training.parallel.distributed import broadcast
+from convsmith.training.session import Session
 from convsmith.training.update.ema import Ema
 from convsmith.training.update.tricks import EachEpoch, prepare
 
@@ -42,7 +41,7 @@ def needs_rehearsal(recipe: Recipe) -> bool:
     return is_of_another_library(recipe.model.name) or recipe.quantization_aware is not None
 
 
-def rehearse(recipe: Recipe, plan: Plan, dataset: DataSet, world: World) -> None:
+def rehearse(session: Session) -> None:
     """Let a copy of the model learn from two random images, save it as a checkpoint does, pack it and run its bundle.
 
     The first of several processes does it, while the others wait.
@@ -51,37 +50,35 @@ def rehearse(recipe: Recipe, plan: Plan, dataset: DataSet, world: World) -> None
     floats is not judged, and how exact the exported floats are only roughly: before the training that means little.
 
     Args:
-        recipe: with the number of classes.
-        plan: of the training.
-        dataset: gives names and colours of the classes; no image is read.
-        world: who trains.
+        session: which training; no image of it is read.
 
     Raises:
         ConvsmithError: the training would end in an error; it names the key to change.
     """
-    problem = broadcast(world, _problem(recipe, plan, dataset) if world.leads else None)
+    problem = broadcast(session.world, _problem(session) if session.world.leads else None)
     if problem is not None:
         raise problem
 
 
-def _problem(recipe: Recipe, plan: Plan, dataset: DataSet) -> ConvsmithError | None:
+def _problem(session: Session) -> ConvsmithError | None:
     """The error that the training would end in, if any."""
     start = time.perf_counter()
-    logger.info("trying a step of %s and its packing before the training begins", recipe.model.name)
+    logger.info("trying a step of %s and its packing before the training begins", session.recipe.model.name)
     try:
         with generators_kept(), TemporaryDirectory() as folder:
-            _rehearse(recipe, plan, dataset, Path(folder))
+            _rehearse(session, Path(folder))
     except Exception as error:
         if is_out_of_memory(error):
             logger.warning("there is too little memory to try the packing before the training")
             return None
-        return _cannot_end(recipe, error)
+        return _cannot_end(session.recipe, error)
     logger.info("it can be packed: tried in %.0f s", time.perf_counter() - start)
     return None
 
 
-def _rehearse(recipe: Recipe, plan: Plan, dataset: DataSet, folder: Path) -> None:
-    _save_after_a_step(recipe, plan, folder)
+def _rehearse(session: Session, folder: Path) -> None:
+    recipe, dataset = session.recipe, session.dataset
+    _save_after_a_step(recipe, session.plan, folder)
     bundle = folder / "bundle"
     make_bundle(
         bundle,

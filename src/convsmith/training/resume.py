@@ -19,6 +19,7 @@ from convsmith.training.parallel.distributed import broadcast, gather
 from convsmith.training.precision import pick_device, pick_precision
 from convsmith.training.progress import Progress
 from convsmith.training.run import Run, forward_batch_limit
+from convsmith.training.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +63,9 @@ def share_checkpoint(world: World, run: Run, checkpoint: Checkpoint | None) -> C
 
 
 def begin(
-    checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, world: World
-) -> tuple[Progress, Plan]:
-    """Where all processes go on from, and the plan from there.
+    recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, *, world: World, checkpoint: Checkpoint | None
+) -> Session:
+    """Where all processes go on from, with the plan from there.
 
     Raises:
         ConvsmithError: the data are not those that the run began with.
@@ -79,14 +80,16 @@ def begin(
         )  # fmt: skip
         progress.per_device_batch = limit
     progress = broadcast(world, progress)
-    plan = as_begun(plan, recipe, progress, world)
-    return progress, plan
+    session = Session(recipe=recipe, plan=plan, dataset=dataset, run=run, world=world, progress=progress)
+    _plan_as_begun(session)
+    return session
 
 
-def as_begun(plan: Plan, recipe: Recipe, progress: Progress, world: World) -> Plan:
-    """The plan with the forward batches that the run began with, whatever this machine would take today."""
+def _plan_as_begun(session: Session) -> None:
+    """Plan the forward batches that the run began with, whatever this machine would take today."""
+    plan, progress, world = session.plan, session.progress, session.world
     if plan.per_device_batch == progress.per_device_batch:
-        return plan
+        return
     if plan.effective_batch % (progress.per_device_batch * world.size):
         logger.warning(
             "the run began with %d images in a forward pass and goes on with %d, because batch.size=%d cannot be "
@@ -94,16 +97,15 @@ def as_begun(plan: Plan, recipe: Recipe, progress: Progress, world: World) -> Pl
             progress.per_device_batch, plan.per_device_batch, plan.effective_batch, world.size,
         )  # fmt: skip
         progress.per_device_batch = plan.per_device_batch
-        return plan
-    return replan(recipe, plan, progress.per_device_batch, world)
+        return
+    session.plan = replan(session.recipe, plan, progress.per_device_batch, world)
 
 
-def roll_back(
-    recipe: Recipe, plan: Plan, dataset: DataSet, run: Run, left: Progress, world: World
-) -> tuple[Checkpoint | None, Progress, Plan]:
-    """The last checkpoint, or the start where there is none, with what was found out since; and the plan from there."""
+def roll_back(session: Session) -> Checkpoint | None:
+    """Go back to the last checkpoint, or to the start where there is none, with what was found out since."""
+    left, run, world = session.progress, session.run, session.world
     checkpoint = share_checkpoint(world, run, latest_checkpoint(run.checkpoints) if world.leads else None)
-    progress = progress_of(checkpoint, recipe, plan, dataset, world)
+    progress = progress_of(checkpoint, session.recipe, session.plan, session.dataset, world)
     progress.per_device_batch, progress.compiled, progress.lr_factor = (
         left.per_device_batch,
         left.compiled,
@@ -111,7 +113,9 @@ def roll_back(
     )
     progress.teacher_digest, progress.start_digest = left.teacher_digest, left.start_digest
     progress.bad_files = left.bad_files
-    return checkpoint, progress, as_begun(plan, recipe, progress, world)
+    session.progress = progress
+    _plan_as_begun(session)
+    return checkpoint
 
 
 def progress_of(checkpoint: Checkpoint | None, recipe: Recipe, plan: Plan, dataset: DataSet, world: World) -> Progress:

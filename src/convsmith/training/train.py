@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
-from convsmith.data.dataset import DataSet, num_samples
+from convsmith.data.dataset import DataSet
 from convsmith.data.open_data import data_of_recipe
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
@@ -25,7 +25,6 @@ from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.teacher import teacher_digest
-from convsmith.training.bad_files import BadFiles, most_bad
 from convsmith.training.checkpoints.checkpoint import Checkpoint, set_aside_after, tidy
 from convsmith.training.compilation import pays_to_compile
 from convsmith.training.data_check import check_data
@@ -41,15 +40,16 @@ from convsmith.training.observers.jsonl import JsonLines
 from convsmith.training.observers.tensorboard import TensorBoard
 from convsmith.training.pack import pack
 from convsmith.training.parallel.agreement import agree
-from convsmith.training.parallel.distributed import Poll, broadcast, joined
-from convsmith.training.parts import make_parts
+from convsmith.training.parallel.distributed import broadcast, joined
+from convsmith.training.parts import Parts, make_parts
 from convsmith.training.progress import Progress
 from convsmith.training.rehearsal import needs_rehearsal, rehearse
-from convsmith.training.resume import begin, find_checkpoint, progress_of, roll_back, share_checkpoint
+from convsmith.training.resume import begin, find_checkpoint, roll_back, share_checkpoint
 from convsmith.training.run import Run
 from convsmith.training.run_weights import start_digest
+from convsmith.training.session import Session
 from convsmith.training.settle import settled
-from convsmith.training.signals import StopNow, StopRequest
+from convsmith.training.signals import StopNow
 from convsmith.training.stepper import Stepper
 from convsmith.training.trainer import Trainer
 from convsmith.waiting import READ_TIMEOUT_VARIABLE
@@ -118,10 +118,21 @@ def train(
             check_target(recipe.quantization_aware.target)
         if recipe.schedule.epochs == 0:
             _check_kept_weights(recipe)
-        if world.leads:
-            _lead(recipe, dataset, plan, run, resume, observers, world)
-        else:
-            _follow(recipe, dataset, plan, run, world)
+        if not world.leads:
+            checkpoint = share_checkpoint(world, run, None)
+            _train(begin(recipe, plan, dataset, run, world=world, checkpoint=checkpoint), checkpoint)
+            return run
+        with (
+            run.system_errors_are_told(),
+            run.lock(),
+            log_file(run.path),
+            output_that_may_be_lost("stderr"),
+            closing(Console()) as console,
+        ):
+            checkpoint = share_checkpoint(world, run, find_checkpoint(run, recipe, plan, resume))
+            session = begin(recipe, plan, dataset, run, world=world, checkpoint=checkpoint)
+            session.observers = [console, *observers]
+            _lead(session, checkpoint)
     return run
 
 
@@ -159,48 +170,31 @@ def require_steps(recipe: Recipe) -> None:
 
 def stepper_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Stepper:
     """Prepare a training for measurement, without observers; the only files it writes name bad samples."""
-    progress = progress_of(None, recipe, plan, dataset, _ALONE)
-    bad_files = _bad_files(recipe, dataset, run_dir, _ALONE)
-    parts = make_parts(recipe, plan, dataset, progress, bad_files, (), _ALONE, Poll(_ALONE, StopRequest()))
-    return Stepper(recipe, plan, parts, progress, None)
+    session = begin(recipe, plan, dataset, Run(run_dir), world=_ALONE, checkpoint=None)
+    return Stepper(session, make_parts(session), None)
 
 
-def _lead(
-    recipe: Recipe,
-    dataset: DataSet,
-    plan: Plan,
-    run: Run,
-    resume: Literal["auto", "never"],
-    observers: Sequence[Observer],
-    world: World,
-) -> None:
+def _lead(session: Session, checkpoint: Checkpoint | None) -> None:
     """Do the work of the process that writes the run directory: the only one, or the first."""
-    with (
-        run.system_errors_are_told(),
-        run.lock(),
-        log_file(run.path),
-        output_that_may_be_lost("stderr"),
-        ExitStack() as stack,
-    ):
-        console = Console()
-        stack.callback(console.close)
-        checkpoint = share_checkpoint(world, run, find_checkpoint(run, recipe, plan, resume))
-        progress, plan = begin(checkpoint, recipe, plan, dataset, run, world)
-        run.write_down(recipe, plan)
-        if checkpoint:
-            set_aside_after(run.checkpoints, progress.step)
-            tidy(run.checkpoints, progress.best_step, recipe.checkpoint.keep)
-        writers = [
-            JsonLines(run.path / "metrics.jsonl", progress.step, progress.evaluated_step if checkpoint else -1),
-            TensorBoard(run.path / "tensorboard", progress.step),
-            *observers,
-        ]
+    run, progress = session.run, session.progress
+    session.write_down()
+    if checkpoint:
+        set_aside_after(run.checkpoints, progress.step)
+        tidy(run.checkpoints, progress.best_step, session.recipe.checkpoint.keep)
+    console, *others = session.observers
+    writers = [
+        JsonLines(run.path / "metrics.jsonl", progress.step, progress.evaluated_step if checkpoint else -1),
+        TensorBoard(run.path / "tensorboard", progress.step),
+        *others,
+    ]
+    session.observers = [console, *writers]
+    with ExitStack() as stack:
         for writer in writers:
             stack.callback(writer.close)
             writer.begin(run)
-        progress = _train(recipe, plan, dataset, run, progress, checkpoint, [console, *writers], world)
+        _train(session, checkpoint)
         if not _is_packed(run):
-            pack(recipe, dataset, run, progress)
+            pack(session)
         for writer in writers:
             writer.end(run)
 
@@ -217,13 +211,6 @@ def _is_packed(run: Run) -> bool:
     return True
 
 
-def _follow(recipe: Recipe, dataset: DataSet, plan: Plan, run: Run, world: World) -> None:
-    """Do the work of each other process."""
-    checkpoint = share_checkpoint(world, run, None)
-    progress, plan = begin(checkpoint, recipe, plan, dataset, run, world)
-    _train(recipe, plan, dataset, run, progress, checkpoint, (), world)
-
-
 @contextmanager
 def _silence() -> Iterator[None]:
     """Leave it to the first process to say what all of them notice."""
@@ -236,84 +223,79 @@ def _silence() -> Iterator[None]:
         package.setLevel(level)
 
 
-def _train(
-    recipe: Recipe,
-    plan: Plan,
-    dataset: DataSet,
-    run: Run,
-    progress: Progress,
-    checkpoint: Checkpoint | None,
-    watchers: Sequence[Observer],
-    world: World,
-) -> Progress:
-    """Train from `progress` to the end of the plan, an early stop or a signal; how far it came."""
-    judged_last = progress.best_step is not None and progress.evaluated_step == plan.total_steps
+def _train(session: Session, checkpoint: Checkpoint | None) -> None:
+    """Train from the session's progress to the end of the plan, an early stop or a signal."""
+    recipe, progress, poll = session.recipe, session.progress, session.poll
+    judged_last = progress.best_step is not None and progress.evaluated_step == session.plan.total_steps
     finished = judged_last or progress.stopped_early
     _check_start(recipe, progress)
     _check_teacher(recipe, progress, finished)
     if finished:
-        logger.info("%s is finished: nothing is left to train", run.path)
-        return progress
-    for note in dataset.notes:
+        logger.info("%s is finished: nothing is left to train", session.run.path)
+        return
+    for note in session.dataset.notes:
         logger.info(note)
-    bad_files = _bad_files(recipe, dataset, run.path, world)
-    with StopRequest() as stop:
-        poll = Poll(world, stop)
-        extremes = check_data(recipe, dataset, progress, bad_files, watchers, world, poll)
+    with poll.stop:
+        extremes = check_data(session)
         if checkpoint is None and not poll.stopping and needs_rehearsal(recipe):
-            rehearse(recipe, plan, dataset, world)
+            rehearse(session)
         while not poll.stopping:
-            parts = make_parts(recipe, plan, dataset, progress, bad_files, watchers, world, poll)
-            if recipe.eval and progress.step == 0 and plan.total_steps:
-                try_evaluation(recipe, dataset, parts, extremes, plan.per_device_batch)
-            if world.sharded:
-                if recipe.compile is True or progress.compiled:
-                    logger.warning("the model is not compiled, because its weights are shared out")
-                progress.compiled = False
-            elif progress.compiled is None or recipe.compile not in ("auto", progress.compiled):
-                if progress.compiled is not None:
-                    how = ("as it is", "compiled")[bool(recipe.compile)]
-                    logger.warning("the model now computes %s: results may differ in the last bits", how)
-                try:
-                    with poll.leaving_at_once():
-                        pays = world.leads and pays_to_compile(recipe, plan, parts, progress)
-                except StopNow:
-                    break
-                progress.compiled = broadcast(world, pays)
+            parts = make_parts(session)
+            if recipe.eval and session.progress.step == 0 and session.plan.total_steps:
+                try_evaluation(session, parts, extremes)
             try:
-                Trainer(recipe, plan, parts, run.path, progress, checkpoint).fit()
+                _choose_compilation(session, parts)
+                Trainer(session, parts, checkpoint).fit()
                 break
             except StopNow:
                 break
-            except Diverged as error:
-                if recipe.on_divergence == "stop" or progress.lr_factor <= LOWEST:
-                    raise
-                progress.lr_factor *= FACTOR
-                reason = f"{error.what}: {error.why}"
-                change = f"{progress.lr_factor:g} times the learning rate of the recipe"
-                if world.leads and error.sound_until is not None:
-                    set_aside_after(run.checkpoints, error.sound_until)
-            except OutOfMemory as error:
-                if error.smaller is None or world.size > 1:
-                    raise
-                progress.per_device_batch = error.smaller
-                reason, change = f"{error.what}: {error.why}", f"{error.smaller} in a forward pass"
+            except (Diverged, OutOfMemory) as error:
+                reason, change = f"{error.what}: {error.why}", _change_after(error, session)
             del parts  # and with it a model; the error held on to it too
             gc.collect()
-            checkpoint, progress, plan = roll_back(recipe, plan, dataset, run, progress, world)
-            for watcher in watchers:
-                watcher.roll_back(progress.step, progress.evaluated_step)
+            checkpoint, progress = roll_back(session), session.progress
+            for observer in session.observers:
+                observer.roll_back(progress.step, progress.evaluated_step)
             logger.warning("%s: the training goes on from step %d with %s", reason, progress.step, change)
         poll.now()  # none leaves before the first process has saved
     if poll.stopping:
-        raise _interrupted(stop, progress, plan)
-    return progress
+        raise _interrupted(session)
 
 
-def _bad_files(recipe: Recipe, dataset: DataSet, run_dir: Path, world: World) -> BadFiles:
-    images = num_samples(dataset)
-    allowed = most_bad(recipe.data, images)
-    return BadFiles(run_dir / "bad_files.txt", dataset.root, images, allowed, writes=world.leads)
+def _choose_compilation(session: Session, parts: Parts) -> None:
+    """Decide whether the model is compiled, where that is not decided yet or the recipe has changed.
+
+    Raises:
+        StopNow: a signal came meanwhile.
+    """
+    recipe, progress = session.recipe, session.progress
+    if session.world.sharded:
+        if recipe.compile is True or progress.compiled:
+            logger.warning("the model is not compiled, because its weights are shared out")
+        progress.compiled = False
+    elif progress.compiled is None or recipe.compile not in ("auto", progress.compiled):
+        if progress.compiled is not None:
+            how = ("as it is", "compiled")[bool(recipe.compile)]
+            logger.warning("the model now computes %s: results may differ in the last bits", how)
+        with session.poll.leaving_at_once():
+            pays = session.world.leads and pays_to_compile(session, parts)
+        progress.compiled = broadcast(session.world, pays)
+
+
+def _change_after(error: Diverged | OutOfMemory, session: Session) -> str:
+    """Change what may help, and say what that is; the error is raised again where nothing does."""
+    progress, world = session.progress, session.world
+    if isinstance(error, OutOfMemory):
+        if error.smaller is None or world.size > 1:
+            raise error
+        progress.per_device_batch = error.smaller
+        return f"{error.smaller} in a forward pass"
+    if session.recipe.on_divergence == "stop" or progress.lr_factor <= LOWEST:
+        raise error
+    progress.lr_factor *= FACTOR
+    if world.leads and error.sound_until is not None:
+        set_aside_after(session.run.checkpoints, error.sound_until)
+    return f"{progress.lr_factor:g} times the learning rate of the recipe"
 
 
 def _with_num_classes(recipe: Recipe, dataset: DataSet) -> Recipe:
@@ -383,11 +365,12 @@ def _check_teacher(recipe: Recipe, progress: Progress, finished: bool) -> None:
     progress.teacher_digest = digest
 
 
-def _interrupted(stop: StopRequest, progress: Progress, plan: Plan) -> TrainingInterrupted:
-    assert stop.signal is not None
+def _interrupted(session: Session) -> TrainingInterrupted:
+    number, done = session.poll.stop.signal, session.progress.step
+    assert number is not None
     error = TrainingInterrupted(
-        f"stopped by {stop.signal.name} after step {progress.step} of {plan.total_steps}; everything done is saved",
+        f"stopped by {number.name} after step {done} of {session.plan.total_steps}; everything done is saved",
         fix="The same command goes on from there.",
     )
-    error.exit_code = 128 + stop.signal
+    error.exit_code = 128 + number
     return error

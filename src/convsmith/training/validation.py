@@ -1,0 +1,101 @@
+"""Judging what is in training by the validation images, with all processes."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+from torch import nn
+
+from convsmith.data.loader import Batch
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.better import is_better
+from convsmith.training.divergence import Diverged
+from convsmith.training.evaluation import NotFinite, evaluate
+from convsmith.training.parallel.distributed import gather, rest_before_fork
+from convsmith.training.parts import Parts
+from convsmith.training.session import Session
+from convsmith.training.stepper import Stepper
+
+logger = logging.getLogger(__name__)
+
+
+def validate(session: Session, parts: Parts, stepper: Stepper) -> dict[str, float] | None:
+    """The figures of what the recipe judges; of both, all of them by name besides those of the better one.
+
+    Returns:
+        The same in all processes, or None when a stop request came.
+
+    Raises:
+        Diverged: an answer, or the loss, is not finite.
+    """
+    ema, kept = stepper.ema, session.recipe.ema
+    if ema is None or kept is None or kept.judge == "model":
+        return _validate_model(session, parts, stepper, parts.model)
+    averaged = _validate_model(session, parts, stepper, ema.model)
+    if averaged is None or kept.judge == "ema":
+        return averaged
+    trained = _validate_model(session, parts, stepper, parts.model)
+    if trained is None:
+        return None
+    metric = session.recipe.metric
+    better = session.progress.judged = "model" if is_better(metric, trained, averaged) else "ema"
+    logger.info(
+        "judged by %s: the %s better (trained weights %.4f, their average %.4f)",
+        metric, "trained weights are" if better == "model" else "average is", trained[metric], averaged[metric],
+    )  # fmt: skip
+    named = {"model": trained, "ema": averaged}
+    each = {f"{name}_{figure}": value for name, values in named.items() for figure, value in values.items()}
+    return {**named[better], **each}
+
+
+def _validate_model(session: Session, parts: Parts, stepper: Stepper, model: nn.Module) -> dict[str, float] | None:
+    """The metrics of one model; see `validate`."""
+    world, total, seen = session.world, len(session.dataset.val), 0
+
+    def after_batch(batch: Batch) -> None:
+        nonlocal seen
+        session.record_bad_files(batch)
+        seen += len(batch.targets) + len(batch.bad)
+        session.tell("evaluate", min(seen * world.size, total), total)
+
+    results, wrong = None, None
+    with stepper.whole(model):
+        rest_before_fork(world)
+        try:
+            results = evaluate(parts, model, parts.val, after_batch=after_batch, stopping=lambda: session.poll.asked)
+        except NotFinite as error:
+            wrong = error
+    if found := [it for it in gather(world, wrong) if it is not None]:
+        raise _diverged(session, "a logit", found[0].layer)
+    if not all(gather(world, results is not None)):
+        session.poll.now()
+        return None
+    assert results is not None
+    results, *others = gather(world, results)
+    for other in others:
+        results.merge(other)
+    values = results.compute()
+    if math.isnan(values[session.recipe.metric]):
+        raise ConvsmithError("no validation image can be read", fix="Repair or replace them.")
+    if not all(map(math.isfinite, values.values())):
+        raise _diverged(session, "the loss")
+    return values
+
+
+def _diverged(session: Session, what: str, layer: str | None = None) -> ConvsmithError:
+    """The error of figures that mean nothing; checkpoints since the last validation may be as bad."""
+    step, every, epochs = session.progress.step, session.recipe.eval_every, session.plan.epochs
+    if step == 0:
+        where = f"; the first layer with values that are not finite is `{layer}`" if layer else ""
+        return ConvsmithError(
+            f"{what} of validation images is not a finite number",
+            f"the weights are not those of a model that works{where}",
+            "Check model.weights, and whether they belong to this model.",
+        )
+    before = (epochs.at(step)[0] - 1) // every * every
+    return Diverged(
+        f"{what} of validation images is not a finite number after step {step}",
+        layer,
+        sound_until=epochs.total_steps(before),
+    )
