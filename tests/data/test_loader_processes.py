@@ -160,7 +160,7 @@ def test_a_file_that_never_answers_ends_the_loading_and_is_named(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-@pytest.mark.parametrize("idle", [False, True], ids=["at work", "between two validations"])
+@pytest.mark.parametrize("idle", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_stopped_worker_ends_the_loading_and_is_named(monkeypatch: pytest.MonkeyPatch, idle: bool) -> None:
     monkeypatch.setenv("CONVSMITH_READ_TIMEOUT", "1")
     loader = load(plain)

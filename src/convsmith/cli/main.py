@@ -127,7 +127,7 @@ def _wait_for_paths(words: Sequence[str]) -> None:
     def ask() -> None:
         nonlocal asked
         for word in words:
-            asked = word.partition("=")[2] if word.startswith("--") and "=" in word else word
+            asked = word.partition("=")[2] or word
             os.path.exists(asked)  # noqa: PTH110 - of any text
 
     answer_of(ask, lambda: asked)
