@@ -8,12 +8,14 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES, MAX_BYTES
 from convsmith.cli.text import for_terminal
 from convsmith.data.outputs import is_output
 from convsmith.data.scan import held, is_hidden, is_no_data
+from convsmith.waiting import answer_of
 
 Complain = Callable[[str, str], None]
 """Takes the name of what is wrong, and the reason."""
@@ -52,7 +54,7 @@ def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]
         return
     found, others = False, Counter[str]()
     walk = os.walk(name, onerror=lambda error: complain(str(error.filename), (error.strerror or str(error)).lower()))
-    for folder, subfolders, files in walk:
+    for folder, subfolders, files in iter(partial(answer_of, partial(next, walk, None), name), None):
         subfolders[:] = [name for name in sorted(subfolders) if not is_hidden(name)]
         for subfolder in [Path(folder, name) for name in subfolders]:
             maker = "a system" if is_no_data(subfolder.name) else "convsmith" if is_output(subfolder) else None
@@ -63,7 +65,7 @@ def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]
             if Path(file).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file):
                 found = True
                 path = Path(folder, file)
-                if _is_special(path):
+                if answer_of(partial(_is_special, path), str(path)):
                     complain(str(path), "it is a pipe, a socket or a device")
                 else:
                     yield str(path), path
