@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convsmith.cli.options import AsJson
+from convsmith.cli.options import AsJson, Offline
 from convsmith.machine import runs_folder
 
 
@@ -23,6 +23,7 @@ def distil(
         Path | None, typer.Option(help="The student's run directory.  [default: runs/STUDENT-distilled]")
     ] = None,
     max_drop: Annotated[float, typer.Option(min=0, help="Points of the recipe's metric that INT8 may lose.")] = 0.1,
+    _offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a small model on what a trained one says, make it INT8, and measure all three.

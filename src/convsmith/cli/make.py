@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convsmith.cli.options import AsJson, Overrides
+from convsmith.cli.options import AsJson, Offline, Overrides
 
 
 def make(
@@ -18,6 +18,7 @@ def make(
         str | None, typer.Option(help="Name of a packaged recipe, or path of a YAML file.  [default: by the images]")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/FOLDER]")] = None,
+    _offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a model of a folder of images: choose, train, evaluate, quantize, benchmark, report.
