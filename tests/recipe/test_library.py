@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from convsmith.models.registry import backbone_of, create_model, list_models
-from convsmith.models.weights.published import list_weights
+from convsmith.models.registry import backbone_of, create_model, list_models, named_weights
+from convsmith.models.weights.published import PRETRAINED, list_weights
 from convsmith.recipe.costs import cost_key, read_costs
 from convsmith.recipe.layers import file_layers
 from convsmith.recipe.load import load_recipe, resolve
@@ -67,9 +67,11 @@ class TestEach:
         model = load_recipe(name).model
         library = model.name.partition("/")[0]
         assert model.name in list_models(f"{library}/*" if "/" in model.name else "*")
-        if model.weights is not None and not model.weights.endswith(".pth"):  # a file that one has to bring along
-            patterns = [f"{known}.*" for known in (model.name, backbone_of(model.name)) if known]
-            assert model.weights in [weights for pattern in patterns for weights in list_weights(pattern)]
+        weights = model.weights and named_weights(model.weights, model.name)
+        if weights in (None, PRETRAINED) or weights.endswith(".pth"):  # another library's, or a file to bring along
+            return
+        patterns = [f"{known}.*" for known in (model.name, backbone_of(model.name)) if known]
+        assert weights in [name for pattern in patterns for name in list_weights(pattern)]
 
 
 MODELS = {(model.name, repr(model.options)): name for name in list_recipes() for model in [load_recipe(name).model]}
