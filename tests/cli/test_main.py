@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import convsmith as cs
+from convsmith.cli import main
 from convsmith.errors import install_command
 
 
@@ -82,6 +83,20 @@ def test_an_error_is_one_or_two_lines_and_exit_code_2() -> None:
     assert result.stderr.startswith("error: ")
     assert "Traceback" not in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 2
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="what lies in a circle is no error of its own there")
+def test_links_in_a_circle_are_an_error_of_two_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    monkeypatch.setattr(main, "app", lambda args: loop.resolve())
+    with pytest.raises(SystemExit):
+        main.main([])
+    said, remedy = capsys.readouterr().err.splitlines()
+    assert str(loop) in said
+    assert remedy == "Its symbolic links lead in a circle: mend them."
 
 
 def test_debug_shows_where_an_error_came_from() -> None:

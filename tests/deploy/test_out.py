@@ -23,3 +23,9 @@ def test_a_disk_that_is_mounted_cannot_be_replaced(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "out")
     with pytest.raises(ConvsmithError, match=r"a disk is mounted there\nChoose a folder below it: out=.*out/bundle"):
         check_out(tmp_path / "out", (), tmp_path / "data")
+
+
+def test_the_working_directory_may_be_an_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    check_out(Path(), (), tmp_path / "data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 app(args=arguments)
         except BrokenPipeError:
             sys.exit(1)  # in silence, as any program before `| head`
-        except (ConvsmithError, ImportError, MemoryError, OSError) as error:
+        except (ConvsmithError, ImportError, MemoryError, OSError, RuntimeError) as error:
             known = _known(error)
             if _debug or known is None:
                 raise
@@ -141,7 +142,7 @@ def _end_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _known(error: ConvsmithError | ImportError | MemoryError | OSError) -> ConvsmithError | None:
+def _known(error: ConvsmithError | ImportError | MemoryError | OSError | RuntimeError) -> ConvsmithError | None:
     """The error to show in place of a traceback; None where it can only be a mistake of ours."""
     if isinstance(error, ConvsmithError):
         return error
@@ -149,6 +150,8 @@ def _known(error: ConvsmithError | ImportError | MemoryError | OSError) -> Convs
         return missing_package(error)
     if isinstance(error, OSError):
         return of_system(error)
+    if str(error).startswith("Symlink loop"):  # of Path.resolve, before Python 3.13
+        return of_system(OSError(errno.ELOOP, str(error)))
     if isinstance(error, MemoryError) or "failed to map segment" in str(error):
         return ConvsmithError("out of memory", str(error), "Close other programs, or raise the limit (`ulimit -v`).")
     return None

@@ -34,7 +34,7 @@ def check_out(out: Path, reads: Iterable[Path], data: Path) -> None:
             )
     refuse_output_in_data(out, data)
     try:
-        is_mount = out.is_mount()
+        is_mount = out.resolve().is_mount()
         place = next(parent for parent in out.resolve().parents if parent.exists())
         with TemporaryDirectory(dir=place, prefix=temporary_prefix(out.resolve())):
             pass
