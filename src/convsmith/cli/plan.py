@@ -54,7 +54,9 @@ def _known(
     cost = known_cost(recipe)
     if cost is None:
         return None
-    solved = plan_within(machine.memory() / devices, cost, recipe, num_samples, nodes, devices, extra_samples)
+    solved = plan_within(
+        machine.memory() / devices, cost, recipe, num_samples, nodes=nodes, devices=devices, extra_samples=extra_samples
+    )
     # whether a model can learn from one image at a time takes the model to find out
     return None if solved.per_device_batch == 1 else (solved, cost.groups)
 

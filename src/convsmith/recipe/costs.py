@@ -1,4 +1,4 @@
-"""What training a model takes, and what is known of the packaged recipes' models: `costs.json`. Needs no torch.
+"""Costs of training a model, with `costs.json`, which holds those of the packaged recipes. Needs no torch.
 
 `python -m convsmith.training.measure_costs` writes the file.
 """
@@ -22,7 +22,7 @@ _NOT_OF_THE_MODEL = {"description", "source", "seed", "data", "batch", "schedule
 
 
 class Cost(NamedTuple):
-    """What training a recipe's model takes, in one arithmetic."""
+    """Costs of training a recipe's model, in one arithmetic."""
 
     params: int
     """Trainable parameters."""
@@ -37,7 +37,14 @@ class Cost(NamedTuple):
 
 
 def plan_within(
-    memory: float, cost: Cost, recipe: Recipe, num_samples: int, nodes: int, devices: int, extra_samples: int | None
+    memory: float,
+    cost: Cost,
+    recipe: Recipe,
+    num_samples: int,
+    *,
+    nodes: int,
+    devices: int,
+    extra_samples: int | None,
 ) -> Plan:
     """The plan of a recipe, its `groups` left out, whose largest per-device batch fits so many bytes of one device.
 
@@ -51,7 +58,7 @@ def plan_within(
 
 
 def known_cost(recipe: Recipe) -> Cost | None:
-    """What was measured of a packaged recipe, for the CPU; None if a GPU may be here, or the model is another one."""
+    """The measured costs of a packaged recipe on the CPU; None if a GPU may be here, or the model is another one."""
     bfloat16 = machine.computes_bfloat16()
     if machine.may_have_gpu() or bfloat16 is None or recipe.left_to_weights:  # which may say how large images are
         return None

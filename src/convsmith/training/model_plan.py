@@ -66,7 +66,9 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
     precision = pick_precision("auto", device) if recipe.precision == "auto" else recipe.precision
     measured = measure(recipe, precision)
     memory = device_memory(device) / (devices if device.type == "cpu" else 1)
-    solved = plan_within(memory, measured.cost, recipe, num_samples, nodes, devices, extra_samples)
+    solved = plan_within(
+        memory, measured.cost, recipe, num_samples, nodes=nodes, devices=devices, extra_samples=extra_samples
+    )
     if solved.per_device_batch == 1 and solved.total_steps:
         with _quietly(measured.mode):
             _check_single_images(measured.model, recipe, solved)
@@ -74,7 +76,7 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
 
 
 def measure(recipe: Recipe, precision: Precision) -> Measured:
-    """What training the recipe's model takes in that arithmetic.
+    """Costs of training the recipe's model in that arithmetic.
 
     Raises:
         ConvsmithError: the model or its weights are unknown, or it does not take such images.

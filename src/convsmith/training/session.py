@@ -1,4 +1,4 @@
-"""One process's part in a training: what all of the training's functions need."""
+"""The part of one process in a training, which all functions of the training need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from convsmith.training.signals import StopRequest
 
 @dataclass(kw_only=True)
 class Session:
-    """What is learned, from what, by which processes, and how far it is.
+    """One training as a process sees it: its recipe, data, directory and progress.
 
     Attributes:
         recipe: with the number of classes.

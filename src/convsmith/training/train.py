@@ -69,6 +69,7 @@ def train(
     out: str | Path,
     resume: Literal["auto", "never"] = "auto",
     observers: Sequence[Observer] = (),
+    *,
     peer_timeout: timedelta = TIMEOUT,
     shard: bool = False,
 ) -> Run:
