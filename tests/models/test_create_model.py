@@ -156,7 +156,7 @@ def test_published_weights_shape_a_trained_model_and_have_its_classes(
 ) -> None:
     file = tmp_path / "published.pth"
     torch.save(create_model("convnext_tiny", weights=None, num_classes=21841).state_dict(), file)
-    monkeypatch.setattr(registry, "resolve", lambda given, name: file)
+    monkeypatch.setattr(registry, "resolve", lambda *_: file)
     assert create_trained_model("convnext_tiny", 21841, "convnext_tiny.fb_in22k").num_classes == 21841
     with pytest.raises(
         ConvsmithError, match=r"`convnext_tiny\.fb_in22k` gives `convnext_tiny` no head for num_classes=4"

@@ -120,7 +120,7 @@ def test_batches_of_one_image_are_planned_without_asking_whether_they_could_be_l
 def test_published_weights_that_were_measured_otherwise_are_told(
     official: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("convsmith.models.registry.resolve", lambda given, name: official)
+    monkeypatch.setattr("convsmith.models.registry.resolve", lambda *_: official)
     recipe = keeping(Path("cifar_resnet20.akamaster"))
     cs.train(recipe, digits, tmp_path / "run")
     assert "cifar_resnet20.akamaster was measured with another `preprocess` than the recipe's" in caplog.text
