@@ -44,6 +44,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{folder / 'mlflow.db'}"
 
 
+@pytest.mark.parametrize(
+    ("argument", "variable", "experiment"),
+    [("mine", "theirs", "mine"), (None, "theirs", "theirs"), (None, None, "convsmith")],
+)
+def test_an_argument_names_the_experiment_or_else_a_variable(
+    monkeypatch: pytest.MonkeyPatch, argument: str | None, variable: str | None, experiment: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    if variable:
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", variable)
+    assert MLflow("sqlite://", argument)._experiment == experiment
+
+
 @pytest.fixture(scope="module")
 def run(digits: Path, store: str, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
     return cs.train(RECIPE, digits, tmp_path_factory.mktemp("runs") / "four-digits", observers=[MLflow(store)])
