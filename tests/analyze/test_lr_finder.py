@@ -66,6 +66,12 @@ def test_a_test_that_diverges_at_once_is_an_error() -> None:
     assert "--from" in caught.value.fix
 
 
+def test_a_fifth_of_the_steps_before_it_diverges_is_too_few_to_judge_by() -> None:
+    with pytest.raises(ConvsmithError, match="diverged in step 20"):
+        range_test(RATES, lambda step: 1 - step / 1000 if step < 20 else math.nan)
+    assert range_test(RATES, lambda step: 1 - step / 1000 if step < 21 else math.nan).diverged
+
+
 @pytest.mark.parametrize("numbers", [(0.0, 1.0, 50), (1.0, 0.1, 50), (1e-5, math.inf, 50), (1e-5, 1.0, 19)])
 def test_rates_that_do_not_grow_and_too_few_steps_are_refused(
     numbers: tuple[float, float, int], tmp_path: Path
