@@ -33,6 +33,9 @@ IMBALANCE = 10
 SAMPLE = 200
 LARGEST_CROP, SMALLEST_CROP, CROP_STEP = 512, 64, 32  # pixels of a training image for segmentation
 
+FASTER = {"hrnet_w18_seg-folder": "resnet18_fcn-folder"}
+"""For a recipe that is chosen, one that learns faster and less."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -135,6 +138,11 @@ def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -
         reasons.append(f"from scratch: no pretrained weights, {missing}")
     reasons.append("every other image is mirrored; where that changes the meaning, add augment.hflip=0")
     return Choice(recipe, tuple(overrides), tuple(reasons))
+
+
+def weights_here(recipe: str) -> list[str]:
+    """Words that leave out the weights of a recipe where they are neither here nor to be downloaded."""
+    return [] if _why_no_pretrained_weights(recipe) is None else ["model.weights=null"]
 
 
 def _why_no_pretrained_weights(recipe: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from convsmith.analyze.choose_recipe import Choice, choose_recipe
 from convsmith.data.outputs import refuse_output_in_data
+from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
 from convsmith.storage import write_file
 from convsmith.training.run import Run
@@ -25,11 +26,13 @@ class _Request:
         data: the absolute path of the images.
         overrides: what the user changes besides, as `key=value` words.
         recipe: the name or path of the one that the user chose.
+        minutes: the time that it may take.
     """
 
     data: str
     overrides: tuple[str, ...]
     recipe: str | None
+    minutes: float | None
 
 
 def run_directory(data: Path) -> Path:
@@ -38,7 +41,15 @@ def run_directory(data: Path) -> Path:
     return runs_folder() / (place.name if place.is_dir() else place.stem)
 
 
-def choose_for_run(data: Path, out: Path, overrides: Sequence[str] = (), recipe: str | None = None) -> Choice:
+def choose_for_run(
+    data: Path,
+    out: Path,
+    overrides: Sequence[str] = (),
+    recipe: str | None = None,
+    minutes: float | None = None,
+    *,
+    all_stages: bool = False,
+) -> Choice:
     """Choose a recipe, or give the choice that the run in `out` began with.
 
     What the choice rests on may have changed since, such as whether weights can be downloaded: a run goes on with its
@@ -49,18 +60,34 @@ def choose_for_run(data: Path, out: Path, overrides: Sequence[str] = (), recipe:
         out: the run's directory; the choice is kept there.
         overrides: what will be changed besides, see `choose_recipe`.
         recipe: name or path of a recipe, where the user has chosen it.
+        minutes: change the recipe so that it ends in them, see `fit_to_time`.
+        all_stages: likewise.
 
     Raises:
-        ConvsmithError: the data cannot be learned from, or `out` lies among them or cannot be written.
+        ConvsmithError: the data cannot be learned from, `out` lies among them or cannot be written, or the run there
+            began with another time.
     """
-    run, request = Run(out), _Request(str(data.resolve()), tuple(overrides), recipe)
+    run, request = Run(out), _Request(str(data.resolve()), tuple(overrides), recipe, minutes)
     known = _read(out)
+    if run.has_begun:
+        planned = None if known is None else known[0].minutes
+        if minutes not in (None, planned):
+            raise ConvsmithError(
+                f"{out} holds a run that was not planned for {minutes:g} minutes",
+                "its schedule cannot be changed any more",
+                f"{'Leave out --minutes' if planned is None else f'Give --minutes {planned:g}'} to go on with it, or "
+                "choose another directory with --out.",
+            )
     if known is not None and (run.has_begun or known[0] == request):
         return known[1]
     refuse_output_in_data(out, data)
     choice = Choice(recipe, (), ()) if recipe is not None else choose_recipe(data, overrides)
     if not run.has_begun:  # else it is one of another recipe, as the training will say
         run.make()
+        if minutes is not None:
+            from convsmith.analyze.fit_to_time import fit_to_time  # torch, which a mere choice does not need
+
+            choice = fit_to_time(choice, data, out, overrides, minutes, all_stages=all_stages)
         write_file(out / _FILE, json.dumps({"request": asdict(request), "choice": asdict(choice)}) + "\n")
     return choice
 
@@ -71,7 +98,7 @@ def _read(out: Path) -> tuple[_Request, Choice] | None:
         said: dict[str, dict[str, Any]] = json.loads((out / _FILE).read_text())
         request, choice = said["request"], said["choice"]
         return (
-            _Request(request["data"], tuple(request["overrides"]), request["recipe"]),
+            _Request(request["data"], tuple(request["overrides"]), request["recipe"], request.get("minutes")),
             Choice(choice["recipe"], tuple(choice["overrides"]), tuple(choice["reasons"])),
         )
     except (OSError, ValueError, KeyError, TypeError):

@@ -145,7 +145,7 @@ def profile_training(
     workers = loader_workers(recipe, device, World())
     warm_up = max(WARM_UP_STEPS, -(-workers * _PREFETCHED // plan.accumulation))
     total = warm_up + steps + PROFILED_STEPS
-    stepper = stepper_at_start(recipe, _at_least(plan, total), dataset, out)
+    stepper = stepper_at_start(recipe, at_least(plan, total), dataset, out)
     stepper.source = batches = _TimedBatches(stepper.batches())
     done = 0
 
@@ -246,8 +246,8 @@ class _TimedBatches:
         return batch
 
 
-def _at_least(plan: Plan, steps: int) -> Plan:
-    """The plan, made longer if it has fewer steps; what the new ones do is what the last one does."""
+def at_least(plan: Plan, steps: int) -> Plan:
+    """Give the plan, made longer if it has fewer steps; what the new ones do is what the last one does."""
     more = max(0, steps - plan.total_steps)
     decay = plan.weight_decay
     return replace(

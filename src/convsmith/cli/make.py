@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convsmith.cli.options import AsJson, Offline, Overrides
+from convsmith.cli.options import AsJson, Minutes, Offline, Overrides
 
 
 def make(
@@ -18,6 +18,7 @@ def make(
         str | None, typer.Option(help="Name of a packaged recipe, or path of a YAML file.  [default: by the images]")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/FOLDER]")] = None,
+    minutes: Minutes = None,
     _offline: Offline = False,
     as_json: AsJson = False,
 ) -> None:
@@ -26,7 +27,7 @@ def make(
     Each stage is done once: stopped or killed, the same command goes on where it was. The INT8 bundle is recommended
     only if it is as accurate as the float one, and faster here.
 
-    Example: convsmith make photos/
+    Example: convsmith make photos/ --minutes 20
 
     Example: convsmith make photos/ --recipe resnet50-in1k --out runs/photos-50 augment.hflip=0
     """
@@ -39,12 +40,12 @@ def make(
     from convsmith.cli.text import for_terminal
 
     out, words = out or run_directory(data), overrides or []
-    choice = choose_for_run(data, out, words, recipe)
+    choice = choose_for_run(data, out, words, recipe, minutes, all_stages=True)
     say_choice(choice.reasons, choice.recipe, [*choice.overrides, *words], {"--data": str(data), "--out": str(out)})
     from convsmith.jobs.make import make as make_all
 
     with progress_bar() as progress:
-        made = make_all(data, out, words, recipe=recipe, progress=progress)
+        made = make_all(data, out, words, recipe=recipe, minutes=minutes, progress=progress)
     if as_json:
         print(json.dumps(made.to_dict()))
         return

@@ -44,6 +44,10 @@ Shard = Annotated[
         help="Of several processes, each keeps only its share of weights, gradients, optimizer state and average.",
     ),
 ]
+Minutes = Annotated[
+    float | None,
+    typer.Option(min=0.1, help="End in so many minutes from now: measures some steps, and picks what fits."),
+]
 TrackerName = Annotated[
     _Tracker | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from convsmith.cli.options import Finetune, Offline, Overrides, Shard, TrackerName, complete_recipe
+from convsmith.cli.options import Finetune, Minutes, Offline, Overrides, Shard, TrackerName, complete_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
 from convsmith.output import output_that_may_be_lost, say_the_last_words
@@ -44,6 +44,7 @@ def train(
         float, typer.Option(min=1, help="Seconds that one of several processes waits for the others.")
     ] = 600,
     tracker: TrackerName = None,
+    minutes: Minutes = None,
     _offline: Offline = False,
 ) -> None:
     """Train a recipe on a folder of images, and pack the best epoch into a bundle.
@@ -53,9 +54,10 @@ def train(
     With --finetune, which sets model.weights, a head for other classes starts anew. With schedule.epochs=0 besides,
     nothing is trained: published weights, or a file of yours, become a bundle as they are.
 
-    Given a folder of images alone, it chooses a recipe by their number, size and balance, and says why.
+    Given a folder of images alone, it chooses a recipe by their number, size and balance, and says why. With --minutes,
+    it measures some steps and takes as many epochs as fit, or a faster recipe where few do.
 
-    Example: convsmith train photos/
+    Example: convsmith train photos/ --minutes 20
 
     Example: convsmith train resnet18-folder --data photos/ --out runs/photos schedule.epochs=30
 
@@ -71,6 +73,12 @@ def train(
     from convsmith.recipe.yaml_text import write_yaml
 
     world = World.of_environment()
+    if minutes is not None and max(devices, world.size) > 1:
+        raise ConvsmithError(
+            "--minutes goes with one process",
+            "it is measured in one how long steps take",
+            "Leave it out, and set schedule.epochs; `convsmith profile` measures a step.",
+        )
     if devices > 1 and world.size == 1:
         _launch(devices, max_restarts)
         return
@@ -81,18 +89,24 @@ def train(
             "Leave out --devices; for several processes on each machine, let torchrun start them.",
         )
     words = overrides or []
-    if _is_data(recipe):
+    start = [] if finetune is None else [f"model.weights={write_yaml(finetune)}"]
+    named = None if _is_data(recipe) else recipe
+    if named is None:
         if data is not None:
             raise ConvsmithError(
                 f"`{recipe}` and --data {data} are both {'folders' if Path(recipe).is_dir() else 'data'}",
                 fix=f"Drop --data to train on `{recipe}`, or name a recipe in place of `{recipe}`.",
             )
         data = Path(recipe)
+    elif data is None and ("://" in recipe or remedy_for([Path(recipe).suffix.lower()])):
+        refuse_what_is_no_folder(Path(recipe))
+    if data is not None and (named is None or minutes is not None):
         from convsmith.analyze.chosen import choose_for_run, run_directory
+        from convsmith.cli.choice import say_choice
 
-        default, is_new = run_directory(data), out is None and not run_directory(data).exists()
-        out = out or default
-        choice = choose_for_run(data, out, words)
+        default = run_directory(data) if named is None else runs_folder() / Path(recipe).stem
+        is_new, out = out is None and not default.exists(), out or default
+        choice = choose_for_run(data, out, [*words, *start], named, minutes)
         recipe, words = choice.recipe, [*choice.overrides, *words]
         reasons, before = choice.reasons, runs_folder() / recipe
         if is_new and before != out and (before / "recipe.yaml").exists():
@@ -100,12 +114,7 @@ def train(
         options: dict[str, object] = {"--data": data, "--out": out, "--finetune": finetune, "--tracker": tracker}
         options |= {"--devices": devices if devices > 1 else None, "--shard": "" if shard else None}
         if world.leads:
-            from convsmith.cli.choice import say_choice
-
             say_choice(reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
-    elif data is None and ("://" in recipe or remedy_for([Path(recipe).suffix.lower()])):
-        refuse_what_is_no_folder(Path(recipe))
-    start = [] if finetune is None else [f"model.weights={write_yaml(finetune)}"]
     checked = load_recipe(recipe, [*words, *start])
     if data is None:
         alone = f" To train on the folder of that name, write {recipe}/." if Path(recipe).is_dir() else ""

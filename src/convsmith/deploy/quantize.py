@@ -27,10 +27,14 @@ from convsmith.errors import ConvsmithError, counted
 from convsmith.machine import available_cores
 from convsmith.processor import Target, check_target, instructions
 from convsmith.progress import ProgressCallback, no_progress
+from convsmith.spec import Size
 
 logger = logging.getLogger(__name__)
 
 Method = Literal["static", "dynamic", "qat"]
+
+IMAGES = 512
+"""Images to calibrate with, where nothing else is said."""
 
 MAX_DROP = 0.1
 """Points of the recipe's metric that INT8 may lose, where nothing else is said."""
@@ -126,7 +130,7 @@ def quantize_bundle(
     method: Literal["static", "dynamic"] = "static",
     target: Target | None = None,
     max_drop: float = MAX_DROP,
-    images: int = 512,
+    images: int = IMAGES,
     seed: int = 0,
     progress: ProgressCallback = no_progress,
 ) -> Quantization:
@@ -302,8 +306,12 @@ def _choose(train: LabelledImages, images: int, seed: int) -> tuple[LabelledImag
             _ENOUGH,
         )
     _, height, width = first[0].shape
-    most = min(_HELD_OUT, max(8, _HELD_OUT_PIXELS // (height * width)))
-    return calibration, list(train.select(order[count : count + most]))
+    return calibration, list(train.select(order[count : count + most_held_out((height, width))]))
+
+
+def most_held_out(size: Size) -> int:
+    """How many images of that height and width choose rule and layers, at most."""
+    return min(_HELD_OUT, max(8, _HELD_OUT_PIXELS // (size[0] * size[1])))
 
 
 def form_of(content: bytes, speed: Speed, metrics: dict[str, float]) -> Form:

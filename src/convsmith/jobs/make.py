@@ -30,6 +30,7 @@ from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import beside, sha256_of, write_file
 from convsmith.training.run import Run, differences
+from convsmith.training.settle import settled
 from convsmith.training.train import train
 
 _BATCHES = (1, 8)
@@ -127,6 +128,7 @@ def make(
     overrides: Sequence[str] = (),
     *,
     recipe: str | None = None,
+    minutes: float | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Made:
     """Choose a recipe for some images, train it, judge it, make it INT8, time it, and write a report.
@@ -140,6 +142,7 @@ def make(
         out: the directory of the run, and of all that is made of it; None: `runs/NAME`.
         overrides: changes to the recipe, as `key=value` words.
         recipe: the name or path of one; None chooses it by the images.
+        minutes: change the recipe so that all stages end in them, see `fit_to_time`.
         progress: called with what is done after the training.
 
     Raises:
@@ -147,7 +150,7 @@ def make(
     """
     data = Path(data)
     run = Run(run_directory(data) if out is None else Path(out))
-    choice = choose_for_run(data, run.path, overrides, recipe)
+    choice = choose_for_run(data, run.path, overrides, recipe, minutes, all_stages=True)
     checked = load_recipe(choice.recipe, [*choice.overrides, *overrides])
     if not _is_finished(run, checked, data):
         train(checked, data, run.path)
@@ -190,6 +193,7 @@ def _is_finished(run: Run, recipe: Recipe, data: Path) -> bool:
     if not _is_whole(run.bundle):
         return False
     began, manifest = run.recipe, read_manifest(run.bundle)
+    recipe = settled(recipe, began)
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": len(manifest.labels)})})
     if differences(began.model_dump(mode="json"), recipe.model_dump(mode="json")):
         return False

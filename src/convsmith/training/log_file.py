@@ -31,6 +31,18 @@ def log_file(run_dir: Path) -> Iterator[None]:
             handler.close()
 
 
+@contextmanager
+def silence() -> Iterator[None]:
+    """Let the package say nothing, because somebody else says it, or the same comes again."""
+    package = logging.getLogger("convsmith")
+    level = package.level
+    package.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        package.setLevel(level)
+
+
 class _LogFile(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Leave it to what matters more than this file to say that the disk is full."""

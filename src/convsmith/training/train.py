@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -31,7 +31,7 @@ from convsmith.training.data_check import check_data
 from convsmith.training.divergence import FACTOR, LOWEST, Diverged
 from convsmith.training.dry_evaluation import try_evaluation
 from convsmith.training.generators import generators_kept
-from convsmith.training.log_file import log_file
+from convsmith.training.log_file import log_file, silence
 from convsmith.training.memory import OutOfMemory
 from convsmith.training.model_plan import plan as make_plan
 from convsmith.training.observers.base import Observer
@@ -100,7 +100,7 @@ def train(
         joined(peer_timeout, sharded=shard) as world,
         generators_kept(),
         variables_kept(MAX_PIXELS_VARIABLE, READ_TIMEOUT_VARIABLE),
-        nullcontext() if world.leads else _silence(),
+        nullcontext() if world.leads else silence(),
     ):
         if shard and not world.sharded:
             logger.warning("one process alone keeps all of the model: it has no other to share it with")
@@ -210,18 +210,6 @@ def _is_packed(run: Run) -> bool:
         logger.warning("%s (%s): it is packed again", error.what, error.why)
         return False
     return True
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Leave it to the first process to say what all of them notice."""
-    package = logging.getLogger("convsmith")
-    level = package.level
-    package.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        package.setLevel(level)
 
 
 def _train(session: Session, checkpoint: Checkpoint | None) -> None:
