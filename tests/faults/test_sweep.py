@@ -33,6 +33,8 @@ KILL = -1
 KINDS = (errno.ENOSPC, errno.EIO, errno.EINTR, errno.EROFS, errno.EDQUOT, KILL)
 VOLATILE = ("log.txt", "tensorboard", ".holder", ".lock", "data_check.npz", "metrics.jsonl")
 
+HIDDEN = ".convsmith-"  # how the names of what is unfinished or replaced begin
+
 pytestmark = pytest.mark.slow
 
 
@@ -110,6 +112,7 @@ class Sweep:
                 again = forks.run(self.words, self.root, packs=self.packs)
                 assert again["code"] == 0, again["printed"]
                 self.same(reference)
+                assert [*self.root.rglob(f"{HIDDEN}*")] == []
             except Exception as error:  # what is half there raises many kinds
                 where = f"call {at} of {calls}, {errno.errorcode.get(kind, 'kill')}"
                 wrong.append(f"{where}: {type(error).__name__} {error}\n{first['printed']}")
@@ -131,11 +134,11 @@ def _check_told(answer: dict[str, Any], kind: int) -> None:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """The files of a folder by name; those in JSON without what differs each time."""
+    """The files of a folder by name, but for those that the next call clears; JSON without what differs each time."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and not set(VOLATILE) & set(path.relative_to(folder).parts):
+        if path.is_file() and HIDDEN not in name and not set(VOLATILE) & set(path.relative_to(folder).parts):
             found[name] = path.read_bytes()
             if path.suffix == ".json":
                 found[name] = _lasting(json.loads(found[name]))
@@ -180,7 +183,7 @@ def replaced_by(root: Path, old: Path | None) -> Callable[[], None]:
     """Put a copy of `old`, or nothing, in place of `root`, and remove what failures left beside it."""
 
     def prepare() -> None:
-        for path in root.parent.glob(".convsmith-*"):
+        for path in root.parent.glob(f"{HIDDEN}*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.rmtree(root, ignore_errors=True)
         if old:
