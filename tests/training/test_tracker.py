@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -196,9 +198,13 @@ def test_what_is_done_again_is_sent_again_however_late_the_service_was(run: Run,
 
 
 def test_a_record_that_cannot_be_read_ends_no_training(
-    run: Run, service: Service, caplog: pytest.LogCaptureFixture
+    run: Run, service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (run.path / "metrics.jsonl").mkdir()
+    def fail(_: Path) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (run.path / "metrics.jsonl").write_text("")
+    monkeypatch.setattr("convsmith.training.records.Path.read_bytes", fail)
     service.begin(run)
     service.roll_back(1, 1)
     service.end(run)
