@@ -45,6 +45,10 @@ def train(
     ] = 600,
     tracker: TrackerName = None,
     minutes: Minutes = None,
+    extend: Annotated[
+        int | None,
+        typer.Option(min=1, help="More epochs for a finished run: a second cycle, from a tenth of its learning rate."),
+    ] = None,
     _offline: Offline = False,
 ) -> None:
     """Train a recipe on a folder of images, and pack the best epoch into a bundle.
@@ -62,6 +66,8 @@ def train(
     Example: convsmith train resnet18-folder --data photos/ --out runs/photos schedule.epochs=30
 
     Example: convsmith train cifar_resnet20-cifar10 --data cifar10/ --finetune official.th schedule.epochs=0
+
+    Example: convsmith train photos/ --extend 30
 
     Example: convsmith train resnet50-in1k --data imagenet/ --devices 8
 
@@ -112,7 +118,7 @@ def train(
         if is_new and before != out and (before / "recipe.yaml").exists():
             reasons += (f"{before} holds a run: if it is of these images, go on with it by --out {before}",)
         options: dict[str, object] = {"--data": data, "--out": out, "--finetune": finetune, "--tracker": tracker}
-        options |= {"--devices": devices if devices > 1 else None, "--shard": "" if shard else None}
+        options |= {"--devices": devices if devices > 1 else None, "--shard": "" if shard else None, "--extend": extend}
         if world.leads:
             say_choice(reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
     checked = load_recipe(recipe, [*words, *start])
@@ -130,7 +136,9 @@ def train(
     observers = [make_tracker(tracker)] if tracker else []
     out = out or runs_folder() / Path(recipe).stem
     patience = timedelta(seconds=peer_timeout)
-    run = run_training(checked, data, out, resume=resume, observers=observers, peer_timeout=patience, shard=shard)
+    run = run_training(
+        checked, data, out, resume=resume, observers=observers, peer_timeout=patience, shard=shard, extend=extend
+    )
     if world.leads:
         with log_file(run.path), output_that_may_be_lost("stdout"):
             print(f"run:    {run.path}")

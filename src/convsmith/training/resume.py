@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import shutil
 from typing import Literal
 
 import torch
@@ -18,7 +20,7 @@ from convsmith.training.model_plan import replan
 from convsmith.training.parallel.distributed import broadcast, gather
 from convsmith.training.precision import pick_device, pick_precision
 from convsmith.training.progress import Progress
-from convsmith.training.run import Run, forward_batch_limit
+from convsmith.training.run import Run, differences, forward_batch_limit
 from convsmith.training.session import Session
 
 logger = logging.getLogger(__name__)
@@ -34,13 +36,48 @@ def find_checkpoint(run: Run, recipe: Recipe, plan: Plan, resume: Literal["auto"
         return None
     if resume == "never":
         raise ConvsmithError(f"{run.path} holds a run already", fix="Choose another directory with --out.")
-    run.check_same(recipe, plan)
     checkpoint = latest_checkpoint(run.checkpoints)
+    if checkpoint is None or not _begin_extra_phase(run, recipe, checkpoint):
+        run.check_same(recipe, plan)
     if checkpoint is None:
         raise ConvsmithError(
             f"{run.path} holds a bundle, but no checkpoints to go on from", fix="Choose another directory with --out."
         )
     return checkpoint
+
+
+def _begin_extra_phase(run: Run, recipe: Recipe, checkpoint: Checkpoint) -> bool:
+    """Set the bundle of a finished run aside, if all that the recipe adds is an extra phase; whether that is so.
+
+    Raises:
+        ConvsmithError: the run has not come to the end of its schedule.
+    """
+    began = run.recipe
+    without = recipe.model_copy(update={"schedule": began.schedule})
+    extra = getattr(recipe.schedule, "extra", None)
+    if extra is None or getattr(began.schedule, "extra", None) is not None:
+        return False
+    if recipe.schedule.model_copy(update={"extra": None}) != began.schedule:
+        return False
+    if differences(began.model_dump(mode="json"), without.model_dump(mode="json")):
+        return False
+    step, steps = checkpoint.state["step"], run.plan["total_steps"]
+    if step < steps:
+        early = "it was stopped early" if checkpoint.state.get("stopped_early") else "it goes on by its own command"
+        raise ConvsmithError(
+            f"{run.path} cannot be extended",
+            f"it has done {step} of the {steps} steps of its schedule: {early}",
+            "An extra phase comes after the last step. To start from its best weights, give --finetune "
+            f"{shlex.quote(str(run.path))} and another directory with --out.",
+        )
+    checkpoint.state.update(stopped_early=False, epochs_without_improvement=0)
+    if run.bundle.exists():
+        before = run.path / "bundle-before-extra"
+        shutil.rmtree(before, ignore_errors=True)
+        run.bundle.rename(before)
+    logger.info("%d more epochs, from the learning rate %g; the bundle so far is bundle-before-extra",
+                extra.epochs, extra.lr)  # fmt: skip
+    return True
 
 
 def share_checkpoint(world: World, run: Run, checkpoint: Checkpoint | None) -> Checkpoint | None:

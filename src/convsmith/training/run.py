@@ -15,7 +15,8 @@ from uuid import uuid4
 
 import yaml
 
-from convsmith.errors import ConvsmithError, of_system
+from convsmith.errors import ConvsmithError, counted, of_system
+from convsmith.recipe.extra_phase import extra_rate
 from convsmith.recipe.load import load_recipe, recipe_to_yaml
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
@@ -150,6 +151,17 @@ class Run:
         if set(changed) <= SAY_GROUPS and self.plan["groups"] == plan.to_dict()["groups"]:
             return
         before = " ".join(_words(old, changed))
+        epochs, wanted = old["schedule"]["epochs"], new["schedule"]["epochs"]
+        only_longer = {"schedule.epochs"} <= set(changed) <= {"schedule.epochs", "schedule.warmup_epochs"}
+        if only_longer and self.bundle.exists() and 0 < epochs < wanted:
+            more, place = wanted - epochs, shlex.quote(str(self.path))
+            raise ConvsmithError(
+                f"{self.path} holds a finished run of {counted(epochs, 'epoch')}",
+                f"its learning rate has come to its end, so it cannot become one of {wanted}",
+                f"For {more} more, in a second cycle from the rate {extra_rate(self.recipe):g}, give {before} as it "
+                f"was, and --extend {more}. For a new run of {wanted} from its best weights, add --finetune {place} "
+                "and another directory with --out.",
+            )
         raise ConvsmithError(
             f"{self.path} holds a {'finished ' * self.bundle.exists()}run of another recipe",
             f"these keys differ: {', '.join(changed)}",

@@ -21,6 +21,7 @@ from convsmith.machine import variables_kept
 from convsmith.models.weights.published import list_weights, weights
 from convsmith.output import output_that_may_be_lost
 from convsmith.processor import check_target
+from convsmith.recipe.extra_phase import with_extra_phase
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
@@ -72,6 +73,7 @@ def train(
     *,
     peer_timeout: timedelta = TIMEOUT,
     shard: bool = False,
+    extend: int | None = None,
 ) -> Run:
     """Train a recipe on a folder of images and pack the best epoch into `out/bundle`.
 
@@ -88,6 +90,7 @@ def train(
         peer_timeout: how long one of several processes waits for the others before that is an error.
         shard: each of several processes keeps only its share of weights, gradients, optimizer state and average. All
             of them write checkpoints, so all have to see `out`.
+        extend: more epochs for a finished run, see `with_extra_phase`; its bundle so far becomes `bundle-before-extra`.
 
     Raises:
         ConvsmithError: something in the recipe, the data or the directory must be put right.
@@ -105,6 +108,7 @@ def train(
         if shard and not world.sharded:
             logger.warning("one process alone keeps all of the model: it has no other to share it with")
         recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+        recipe = recipe if extend is None else with_extra_phase(recipe, extend)
         begun = None
         if recipe.left_to_weights:
             begun = broadcast(world, run.recipe if world.leads and (run.path / "recipe.yaml").is_file() else None)
