@@ -106,7 +106,7 @@ def test_a_bundle_that_is_damaged_is_made_again_without_training(
     damage: str, run: cs.Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packed: list[Path] = []
-    monkeypatch.setattr("convsmith.training.train.pack", lambda *given: packed.append(given[2].bundle))
+    monkeypatch.setattr("convsmith.training.train.pack", lambda session: packed.append(session.run.bundle))
     copy = cs.Run(shutil.copytree(run.path, tmp_path / "copy", symlinks=True))
     content = (copy.bundle / damage).read_bytes()
     (copy.bundle / damage).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
