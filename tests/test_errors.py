@@ -12,6 +12,7 @@ import pytest
 from convsmith import errors
 from convsmith.errors import (
     ConvsmithError,
+    counted,
     did_you_mean,
     install_command,
     missing_package,
@@ -66,6 +67,11 @@ def test_the_docs_install_as_the_messages_do() -> None:
 @pytest.mark.parametrize("word", ["adamW", "AdamW", "ADAMW"])
 def test_capitals_do_not_make_another_word(word: str) -> None:
     assert did_you_mean(word, ["sgd", "adam", "adamw"]) == "; did you mean `adamw`?"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 images"), (1, "1 image"), (2, "2 images"), (1000, "1,000 images")])
+def test_all_but_one_are_counted_in_the_plural(number: int, text: str) -> None:
+    assert counted(number, "image") == text
 
 
 def test_in_python_options_are_arguments() -> None:

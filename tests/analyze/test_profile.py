@@ -34,6 +34,7 @@ def test_computing_waiting_for_data_and_the_host_add_up_to_the_step(measured: tu
     parts = (result.device_seconds, result.data_seconds, result.host_seconds)
     assert min(parts) >= 0
     assert math.isclose(sum(parts), result.seconds)
+    assert result.bound == what_bounds(*parts)
     assert (result.device, result.batch, result.workers, result.steps) == ("cpu", 8, 0, 16)
 
 

@@ -173,7 +173,8 @@ def profile_training(
     kinds = {path: type(module).__name__ for path, module in stepper.parts.model.named_modules()}
     computing = min(times.seconds / PROFILED_STEPS, seconds)
     waiting = min(waited, seconds - computing)  # on a GPU, a wait while it still computes costs nothing
-    bound = what_bounds(computing, waiting, seconds - computing - waiting)
+    host = seconds - computing - waiting
+    bound = what_bounds(computing, waiting, host)
     precision = pick_precision(recipe.precision, device)
     result = StepProfile(
         device=device.type,
@@ -184,7 +185,7 @@ def profile_training(
         seconds=seconds,
         device_seconds=computing,
         data_seconds=waiting,
-        host_seconds=seconds - computing - waiting,
+        host_seconds=host,
         bound=bound,
         advice=what_to_try(
             bound, recipe, precision, best=pick_precision("auto", device), workers=workers, cores=available_cores()
