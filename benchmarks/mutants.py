@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/mutants.py [--count 100] [--seed 0] [--only src/convsmith/data] [--timeout 300]
 
 A change turns a comparison, an operator, a constant or a condition. The quick tests of the changed file's room run
-until one fails which passes without the change; those that import the changed module by name come first. Each survivor
+until one fails which passes without the change; those that import the changed module come first. Each survivor
 is printed with its line: either a test is missing, or the change makes no difference that a user could see.
 """
 
@@ -30,6 +30,7 @@ from typing import IO
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "convsmith"
 COMPARISONS: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"), ast.Eq: ("==", "!="),
     ast.NotEq: ("!=", "=="), ast.In: ("in", "not in"), ast.NotIn: ("not in", "in"), ast.Is: ("is", "is not"),
@@ -118,18 +119,28 @@ def _expressions(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def tests_of(file: Path) -> list[list[Path]]:
-    """The test files of a file's room: those that import it by name, the most specific first, then the others."""
-    module = ".".join(file.relative_to(ROOT / "src").with_suffix("").parts)
-    package, _, name = module.rpartition(".")
-    imports = re.compile(
-        rf"^\s*(from {module} import|import {module}\b|from {package} import .*\b{name}\b)", re.MULTILINE
-    )
-    room, tests = file.relative_to(ROOT / "src" / "convsmith").parts[0], ROOT / "tests"
+    """The test files of a file's room: those that import it, those that import what imports it, and the others.
+
+    Those that import few modules come first, since they are the most specific.
+    """
+    room, tests = file.relative_to(SOURCE).parts[0], ROOT / "tests"
     own = (tests / room).rglob("test_*.py") if (tests / room).is_dir() else tests.glob("test_*.py")
     texts = {test: test.read_text("utf-8") for test in sorted(own)}
-    by_reach = sorted(texts, key=lambda test: len(set(re.findall(r"convsmith\.[\w.]+", texts[test]))))
-    named = [test for test in by_reach if imports.search(texts[test])]
-    return [named, [test for test in by_reach if test not in named]]
+    left = sorted(texts, key=lambda test: len(set(re.findall(r"convsmith\.[\w.]+", texts[test]))))
+    direct = _imports(file)
+    users = [it for it in SOURCE.rglob("*.py") if direct.search(it.read_text("utf-8"))]
+    stages = []
+    for patterns in ([direct], list(map(_imports, users))):
+        stages.append([test for test in left if any(pattern.search(texts[test]) for pattern in patterns)])
+        left = [test for test in left if test not in stages[-1]]
+    return [*stages, left]
+
+
+def _imports(file: Path) -> re.Pattern[str]:
+    """A pattern of lines that import the module of a file by name."""
+    module = ".".join(file.relative_to(SOURCE.parent).with_suffix("").parts)
+    package, _, name = module.rpartition(".")
+    return re.compile(rf"^\s*(from {module} import|import {module}\b|from {package} import .*\b{name}\b)", re.MULTILINE)
 
 
 @dataclass
@@ -215,9 +226,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--only", type=Path, default=ROOT / "src" / "convsmith", help="a folder or a file of the source"
-    )
+    parser.add_argument("--only", type=Path, default=SOURCE, help="a folder or a file of the source")
     parser.add_argument("--timeout", type=float, default=300, help="seconds of the tests of one change")
     args = parser.parse_args()
     only = args.only.resolve()
