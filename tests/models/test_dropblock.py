@@ -65,6 +65,10 @@ def test_evaluation_and_probability_zero_leave_the_input_alone() -> None:
     assert DropBlock().train()(x) is x
 
 
+def test_a_patch_is_three_pixels_wide_as_resnest_has_it() -> None:
+    assert DropBlock().block_size == 3
+
+
 def test_all_images_of_a_batch_lose_the_same_patches() -> None:
     torch.manual_seed(0)
     kept = DropBlock(0.2)(torch.ones(3, 8, 12, 12)) != 0
