@@ -38,11 +38,15 @@ def live() -> MobileNetV2:
 @torch.inference_mode()
 def test_every_width_has_torchvisions_names_shapes_and_logits(width_mult: float) -> None:
     torch.manual_seed(0)
-    theirs = TorchvisionMobileNetV2(num_classes=7, width_mult=width_mult).eval()
+    theirs = TorchvisionMobileNetV2(num_classes=7, width_mult=width_mult)
+    for _ in range(3):  # with fresh statistics all logits are next to 0
+        theirs(torch.randn(4, 3, 64, 75))
+    theirs.eval()
+    assert theirs(IMAGES).std() > 0.01
     ours = create_model("mobilenet_v2", num_classes=7, width_mult=width_mult).eval()
     assert list(ours.state_dict()) == list(theirs.state_dict())
     load_weights(ours, theirs.state_dict())
-    torch.testing.assert_close(ours(IMAGES), theirs(IMAGES), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(ours(IMAGES), theirs(IMAGES), atol=1e-6, rtol=1e-4)
 
 
 def test_fresh_weights_have_torchvisions_spread_also_after_a_new_head() -> None:
