@@ -174,9 +174,10 @@ def _check_single_images(model: nn.Module, recipe: Recipe, plan: Plan) -> None:
 
 def _gmacs(model: nn.Module, size: Size) -> float:
     """1e9 multiply-adds of one image's forward pass: convolutions, linear layers and matrix products only."""
-    model.eval()
+    model.eval().requires_grad_(False)  # the counter follows what learns, and fails where a parameter is an input
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, 3, *size))
+    model.requires_grad_(True)
     return float(counter.get_total_flops()) / 2 / 1e9
 
 
