@@ -42,6 +42,12 @@ def test_nor_does_reading_its_header_take_longer(name: str, tmp_path: Path) -> N
         check_header(tmp_path / name)
 
 
+def test_a_jpeg_may_hold_64_kib_that_belong_to_no_segment(tmp_path: Path) -> None:
+    assert decode_image(jpeg(jpeg_segment(0xFE) + bytes(65_536))).shape == (64, 64, 3)
+    with pytest.raises(ImageTooLarge, match="more than 65,536 bytes between its segments"):
+        decode_image(jpeg(jpeg_segment(0xFE) + bytes(65_537)))
+
+
 def test_many_chunks_of_a_webp_are_refused() -> None:
     data = webp(4, 4)
     chunks = b"abcd\0\0\0\0" * 10_000

@@ -21,7 +21,7 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.cli.main import main
 from convsmith.deploy.bundle import make_bundle
-from convsmith.deploy.calibration import calibrate
+from convsmith.deploy.calibration import _least_error, calibrate
 from convsmith.deploy.labelled import balanced_order, open_labelled
 from convsmith.deploy.qdq import Graph, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
@@ -104,6 +104,13 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def content(path: Path) -> bytes:
     return read_model(path, read_manifest(path))
+
+
+def test_the_range_of_least_squared_error_balances_rounding_and_clipping() -> None:
+    """As many values near 0 as make rounding over all of the range as bad as clipping one value to nothing."""
+    histogram = np.zeros(2048, np.int64)
+    histogram[0], histogram[-1] = 12 * 255**2, 1  # a step's rounding has the mean squared error of step^2 / 12
+    assert _least_error(histogram, 0.0, 1.0) == pytest.approx((0.0, 0.5), abs=0.001)
 
 
 def test_a_trained_model_keeps_its_accuracy_and_computes_on_integers_throughout(
