@@ -29,7 +29,7 @@ from convsmith.training.rehearsal import needs_rehearsal
 from convsmith.training.stepper import Stepper
 from convsmith.training.train import prepare_training, require_steps, stepper_at_start
 
-_WARM_UP, _MOST = 3, 50  # steps
+_WARM_UP, _FEWEST, _MOST = 3, 3, 50  # steps
 _TIMING = 20.0  # seconds of the benchmark, and of making INT8 graphs
 _PACKING, _PACKING_MODULE = 3.0, 0.04  # seconds of making a bundle, and of each module in it; two cores of a Xeon
 
@@ -44,7 +44,8 @@ def measure_pace(recipe: Recipe, data: Path, out: Path, patience: float, *, all_
         recipe: of the training.
         data: the images.
         out: the run's directory.
-        patience: seconds for steps and for images to judge, each; one step and one batch are measured at least.
+        patience: seconds for steps and for images to judge, each, twice as many for a few steps; one step and one batch
+            are measured at least.
         all_stages: leave time to evaluate, quantize and benchmark the bundle, too.
 
     Raises:
@@ -89,9 +90,8 @@ def _step(stepper: Stepper, patience: float) -> float:
         _wait(stepper)
         if time.perf_counter() - begin > patience:
             break
-    start = time.perf_counter()
-    steps = 0
-    while steps < _MOST and (not steps or time.perf_counter() - start < patience):
+    start, steps = time.perf_counter(), 0
+    while steps < _MOST and (not steps or time.perf_counter() - start < (1 if steps >= _FEWEST else 2) * patience):
         stepper.advance()
         _wait(stepper)
         steps += 1

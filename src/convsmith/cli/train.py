@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -31,7 +31,11 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/RECIPE, or runs/FOLDER]")] = None,
     finetune: Finetune = None,
     resume: Annotated[
-        Literal["auto", "never"], typer.Option(help="`auto` goes on with the run that the directory holds.")
+        str,
+        typer.Option(
+            metavar="auto|never|CHECKPOINT",
+            help="`auto` goes on with the run that the directory holds, a checkpoint's folder from there.",
+        ),
     ] = "auto",
     devices: Annotated[
         int, typer.Option(min=1, help="GPUs, or CPU processes, of this machine to train on; not under torchrun.")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-import shutil
-from typing import Literal
+from pathlib import Path
 
 import torch
 
@@ -17,6 +16,7 @@ from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoints.checkpoint import Checkpoint, latest_checkpoint, read_checkpoint
 from convsmith.training.model_plan import replan
+from convsmith.training.named_checkpoint import named_checkpoint
 from convsmith.training.parallel.distributed import broadcast, gather
 from convsmith.training.precision import pick_device, pick_precision
 from convsmith.training.progress import Progress
@@ -26,12 +26,14 @@ from convsmith.training.session import Session
 logger = logging.getLogger(__name__)
 
 
-def find_checkpoint(run: Run, recipe: Recipe, plan: Plan, resume: Literal["auto", "never"]) -> Checkpoint | None:
-    """The newest whole checkpoint of the directory's run, None for a new run.
+def find_checkpoint(run: Run, recipe: Recipe, plan: Plan, resume: str | Path) -> Checkpoint | None:
+    """The newest whole checkpoint of the directory's run, or the one that `resume` names; None for a new run.
 
     Raises:
         ConvsmithError: the run is of another recipe, not to be gone on with, or has lost its checkpoints.
     """
+    if resume not in ("auto", "never"):
+        return named_checkpoint(run, recipe, plan, Path(resume))
     if not run.has_begun:
         return None
     if resume == "never":
@@ -71,10 +73,7 @@ def _begin_extra_phase(run: Run, recipe: Recipe, checkpoint: Checkpoint) -> bool
             f"{shlex.quote(str(run.path))} and another directory with --out.",
         )
     checkpoint.state.update(stopped_early=False, epochs_without_improvement=0)
-    if run.bundle.exists():
-        before = run.path / "bundle-before-extra"
-        shutil.rmtree(before, ignore_errors=True)
-        run.bundle.rename(before)
+    run.set_bundle_aside("bundle-before-extra")
     logger.info("%d more epochs, from the learning rate %g; the bundle so far is bundle-before-extra",
                 extra.epochs, extra.lr)  # fmt: skip
     return True

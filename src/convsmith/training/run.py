@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,12 @@ class Run:
         """
         with self._refusals_are_told():
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+
+    def set_bundle_aside(self, name: str) -> None:
+        """Give the bundle that name in the run directory, where one set aside before goes; nothing without a bundle."""
+        if self.bundle.exists():
+            shutil.rmtree(self.path / name, ignore_errors=True)
+            self.bundle.rename(self.path / name)
 
     @contextmanager
     def _refusals_are_told(self) -> Iterator[None]:

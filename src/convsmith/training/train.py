@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
 
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
@@ -68,7 +67,7 @@ def train(
     recipe: Recipe | str | Path,
     data: str | Path,
     out: str | Path,
-    resume: Literal["auto", "never"] = "auto",
+    resume: str | Path = "auto",
     observers: Sequence[Observer] = (),
     *,
     peer_timeout: timedelta = TIMEOUT,
@@ -85,7 +84,8 @@ def train(
         data: folder of images, see `open_data`.
         out: the run directory. A run of the same recipe that it holds is gone on with, bit for bit as if it had
             never stopped; a finished one is left as it is.
-        resume: `never` refuses a directory that holds a run.
+        resume: `never` refuses a directory that holds a run; the folder of a checkpoint is gone on from, see
+            `named_checkpoint`.
         observers: further watchers besides console, metrics.jsonl and TensorBoard, told after those.
         peer_timeout: how long one of several processes waits for the others before that is an error.
         shard: each of several processes keeps only its share of weights, gradients, optimizer state and average. All
