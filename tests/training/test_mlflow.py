@@ -285,7 +285,7 @@ def test_a_server_that_hangs_is_waited_for_at_the_end_only(
     with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel accepts, and nobody answers
         uri = f"http://127.0.0.1:{server.getsockname()[1]}"
         lone = cs.train(RECIPE, digits, tmp_path / "run", observers=[MLflow(uri)])
-    (warning,) = (it.getMessage() for it in caplog.records if it.levelname == "WARNING")
+        (warning,) = (it.getMessage() for it in caplog.records if it.name == tracker.__name__)
     assert warning == (
         "MLflow lacks a part of this run (6 of 6 records, and the bundle), which did not answer within 1 seconds; "
         "the same command sends it"
