@@ -10,9 +10,10 @@ import pytest
 import timm
 
 import convsmith as cs
+from convsmith.recipe.load import recipe_to_yaml
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Preprocess
-from convsmith.training.settle import settled
+from convsmith.training.settle import settled, weights_origin
 from tests.training.conftest import digits  # noqa: F401
 
 CLIP = "model.name=timm/vit_base_patch32_clip_224.openai"
@@ -110,6 +111,22 @@ def restricted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry, "test_resnet", replace(registry[name], license="cc-by-nc-4.0"))
 
 
+def test_what_is_trained_on_keeps_the_licence_and_takes_the_normalisation_of_the_run(tmp_path: Path) -> None:
+    step = tmp_path / "run/checkpoints/step-00000002"
+    step.mkdir(parents=True)
+    (step / "state.json").touch()
+    swag = ["model.name=torchvision/vit_b_16.IMAGENET1K_SWAG_E2E_V1", "preprocess.mean=[0.1, 0.2, 0.3]"]
+    (tmp_path / "run/recipe.yaml").write_text(recipe_to_yaml(settled(load(*swag))))
+    for place in (tmp_path / "run", step):
+        recipe = load("model.name=torchvision/vit_b_16", f"model.weights={place}")
+        origin = weights_origin(recipe)
+        assert origin is not None
+        assert (origin.name, origin.licence) == ("torchvision/vit_b_16.IMAGENET1K_SWAG_E2E_V1", "cc-by-nc-4.0")
+        assert settled(recipe).preprocess.mean == (0.1, 0.2, 0.3)
+        assert recipe.augment.size == (224, 224)
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("restricted")
 def test_the_bundle_has_the_preprocessing_and_names_the_licence_also_of_what_is_trained_on(
     digits: Path,  # noqa: F811
