@@ -16,6 +16,7 @@ from convsmith.analyze.chosen import choose_for_run
 from convsmith.analyze.fit_to_time import fit_to_time
 from convsmith.analyze.measure_pace import measure_pace
 from convsmith.analyze.time_budget import ENOUGH, Pace, fit
+from convsmith.cli.main import main
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Recipe
@@ -143,6 +144,13 @@ def test_who_says_how_large_images_are_gets_no_other_size(speed: dict[str, float
 def test_epochs_and_minutes_cannot_both_be_set(word: str, tmp_path: Path) -> None:
     with pytest.raises(ConvsmithError, match="both say how long"):
         fit_to_time(PHOTOS, tmp_path, tmp_path, [word], 5)
+
+
+def test_minutes_are_for_one_process(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(digits), "--minutes", "5", "--devices", "2", "--out", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    assert "--minutes goes with one process" in capsys.readouterr().err
 
 
 def test_a_run_keeps_its_plan_and_is_not_measured_again(

@@ -54,6 +54,10 @@ def test_the_next_commands_predict_serve_and_export_the_recommended_bundle(made:
     assert export[:3] == ["convsmith", "export", str(made.bundle)]
 
 
+def test_speed_is_that_of_the_images_that_are_judged(made: Made, digits: Path) -> None:
+    assert made.benchmark.images == f"5 images of {digits / 'val' / '0'}"
+
+
 def test_a_second_call_changes_nothing_and_says_the_same(made: Made, digits: Path) -> None:
     before = state(made.run)
     assert make(digits, made.run, SMALL) == made

@@ -33,7 +33,7 @@ from convsmith.training.run import Run, differences
 from convsmith.training.settle import settled
 from convsmith.training.train import train
 
-_BATCHES = (1, 8)
+_BATCHES = (1, 8)  # of images of many sizes 1: they take long
 _SECONDS = 0.5  # of each row of the benchmark
 
 
@@ -169,19 +169,19 @@ def make(
     )
     forms = [run.bundle, int8_bundle] if int8.report else [run.bundle]
     task = find_task(checked.task)
+    example = _example(run.bundle, data)
     timing = stages.once(
         "benchmark",
         Benchmark,
         lambda: benchmark(
             forms,
-            batches=_BATCHES,
-            images=data if task.one_size and data.is_dir() else None,  # else the folder holds masks too
+            batches=_BATCHES if task.one_size else _BATCHES[:1],
+            images=example and example.parent,
             seconds=_SECONDS,
             progress=progress,
         ),
     )
     seconds = {"train": sum(line["seconds"] for line in run.metrics if line["split"] == "train"), **stages.seconds}
-    example = _example(run.bundle, data)
     made = Made(data, run.path, choice, task, evaluation, int8, timing, example, seconds)
     _keep(run.path / "report.json", json.dumps(made.to_dict()) + "\n")
     _keep(made.report, page(made.to_dict(), task.tabulate(evaluation)))
