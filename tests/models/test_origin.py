@@ -77,6 +77,12 @@ def test_a_licence_that_may_forbid_a_use_is_known(name: str, licence: str, restr
     assert (origin.licence, origin.is_restricted) == (licence, restricted)
 
 
+def test_few_weights_want_what_no_rule_of_ours_is() -> None:
+    nearest = [name for name in list_bridged_weights("timm/*") if bridged_origin(name).is_nearest]
+    assert 0 < len(nearest) < 0.02 * len(list_bridged_weights("timm/*"))
+    assert not any(bridged_origin(f"timm/{name}").is_nearest for name in TIMM)
+
+
 def test_patterns_are_of_weights_or_models() -> None:
     assert "timm/convnext_tiny.in12k" in list_bridged_weights("timm/convnext_tiny")
     assert {name.partition(".")[0] for name in list_bridged_weights("torchvision/resnet18*")} == {

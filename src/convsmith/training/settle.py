@@ -42,7 +42,8 @@ def settled(recipe: Recipe, begun: Recipe | None = None) -> Recipe:
     if not taken:
         return recipe
     words = [f"{key}={write_yaml(value)}" for key, value in taken.items()]
-    logger.warning("as the weights %s were trained: %s", origin and origin.name, " ".join(words))
+    how = "as" if origin and not origin.is_nearest else "nearest to how"
+    logger.warning("%s the weights %s were trained: %s", how, origin and origin.name, " ".join(words))
     return recipe_of(recipe.model_dump(mode="json"), "recipe", words)
 
 

@@ -29,6 +29,7 @@ class Origin:
         licence: as the publisher calls it, by an SPDX name for most; None where it says nothing.
         mean, std: by which images in 0 to 1 are normalised.
         preprocessing: how an image becomes the square that the weights were measured with; None for segmentation.
+        is_nearest: whether that is only the nearest of our rules to what the publisher does.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Origin:
     mean: Rgb
     std: Rgb
     preprocessing: Preprocess | None
+    is_nearest: bool = False
 
     @property
     def is_restricted(self) -> bool:
@@ -102,9 +104,10 @@ def _timm(name: str) -> Origin:
 def _of_timm(name: str, config: Mapping[str, Any]) -> Origin:
     """Statements of timm's description of weights, in its own code or in a file of the Hub."""
     try:
-        crop, method = max(config["input_size"][1:]), "resize_then_crop"
-        resize = max(crop, int(crop / config["crop_pct"]))  # timm puts a black frame around what is smaller
-        if config.get("crop_mode") == "squash":
+        (height, width), share, mode = config["input_size"][1:], config["crop_pct"], config.get("crop_mode", "center")
+        crop, method = max(height, width), "resize_then_crop"
+        resize = max(crop, int(crop / share))  # timm puts a black frame around what is smaller
+        if mode == "squash":
             method, resize = "warp", crop
         known = config["interpolation"] if config["interpolation"] in get_args(Interpolation) else "bicubic"
         means = {"mean": tuple(config["mean"]), "std": tuple(config["std"])}
@@ -115,7 +118,9 @@ def _of_timm(name: str, config: Mapping[str, Any]) -> Origin:
             f"how images are prepared for `{name}` cannot be read", str(error).split("\n")[0]
         ) from error
     licence = config.get("license")
-    return Origin(name, licence if isinstance(licence, str) else None, rule.mean, rule.std, rule)
+    is_nearest = height != width or share > 1 or known != config["interpolation"] or mode == "border"
+    is_nearest = is_nearest or (mode == "squash" and share < 1)
+    return Origin(name, licence if isinstance(licence, str) else None, rule.mean, rule.std, rule, is_nearest)
 
 
 def _torchvision_names() -> Sequence[str]:
