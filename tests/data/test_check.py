@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convsmith.data.check import DECODE_LIMIT, BadFile, check_files, look
+from convsmith.data.check import DECODE_LIMIT, BadFile, check_files, joined, look
 from convsmith.data.index import Index, IndexBuilder
 from tests.data.folders import path_of, png
 
@@ -124,3 +124,8 @@ def test_an_error_in_progress_ends_the_check(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         look(index_of(tmp_path, a=png()), True, progress=interrupt)
+
+
+def test_no_looks_are_joined_to_nothing() -> None:
+    nothing = joined()
+    assert (len(nothing.rows), len(nothing.pixels), nothing.bad) == (0, 0, {})

@@ -21,9 +21,9 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.cli.main import main
 from convsmith.deploy.bundle import make_bundle
-from convsmith.deploy.calibration import _least_error, calibrate
+from convsmith.deploy.calibration import _least_error, _percentile, calibrate
 from convsmith.deploy.labelled import balanced_order, open_labelled
-from convsmith.deploy.qdq import Graph, insert_qdq, place
+from convsmith.deploy.qdq import Graph, _keeps_scale, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
 from convsmith.deploy.static_int8 import _Search, kernels
 from convsmith.deploy.trial import Verdict
@@ -104,6 +104,14 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def content(path: Path) -> bytes:
     return read_model(path, read_manifest(path))
+
+
+def test_a_range_by_percentile_leaves_out_as_many_values_at_both_ends() -> None:
+    histogram = np.zeros(2048, np.int64)
+    histogram[[0, 500, 1500, -1]] = 4, 50_000, 49_992, 4  # of 100,000 five at each end may be left out
+    assert _percentile(histogram, -1024.0, 1024.0) == (-524.0, 477.0)
+    histogram[[0, -1]] = 6
+    assert _percentile(histogram, -1024.0, 1024.0) == (-1024.0, 1024.0)
 
 
 def test_the_range_of_least_squared_error_balances_rounding_and_clipping() -> None:
@@ -287,6 +295,15 @@ def test_an_int8_bundle_is_not_exported_to_float16(bundle: Path, data: Path, tmp
         export(tmp_path / "int8", "onnx-fp16", tmp_path / "out", data)
 
 
+@pytest.mark.parametrize(
+    ("operator", "keeps"),
+    [("resize", True), ("pad", True), ("pad with ones", False), ("pad with what is computed", False)],
+)
+def test_what_is_padded_with_zeros_keeps_its_levels(operator: str, keeps: bool) -> None:
+    model = onnx.load_from_string(between(operator))
+    assert _keeps_scale(Graph(model), model.graph.node[2]) == keeps
+
+
 def test_what_onnxruntime_cannot_calibrate_is_one_clear_error() -> None:
     model = onnx.load_from_string(between("pad"))
     model.graph.node[1].op_type = "Nonsense"
@@ -467,6 +484,8 @@ def between(operator: str) -> bytes:
     middle = {
         "resize": helper.make_node("Resize", ["a", "", "", "sizes"], ["b"], mode="linear"),
         "pad": helper.make_node("Pad", ["a", "pads", "zero"], ["b"]),
+        "pad with ones": helper.make_node("Pad", ["a", "pads", "one"], ["b"]),
+        "pad with what is computed": helper.make_node("Pad", ["a", "pads", "a"], ["b"]),
         "mean": helper.make_node("ReduceMean", ["a", "axes"], ["b"]),
     }
     nodes = [

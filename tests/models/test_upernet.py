@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from convsmith.models.base import SegmentationModel
 from convsmith.models.decoder import DecodeHead, StagedSegmentation
 from convsmith.models.layers import AdaptiveAverage
 from convsmith.models.registry import create_model
@@ -95,3 +96,11 @@ def test_only_the_backbone_and_the_main_head_make_the_prediction(name: str) -> N
     expected = model.segment(x)
     nn.init.constant_(model.auxiliary_head.conv_seg.weight, 7.0)
     assert torch.equal(model.segment(x), expected)
+
+
+@pytest.mark.parametrize("name", ["resnet18_upernet", "resnet18_fcn", "convnext_tiny_upernet"])
+def test_logits_are_enlarged_without_aligned_corners_as_in_mmsegmentations_configs(name: str) -> None:
+    with torch.device("meta"):
+        model = create_model(name)
+    assert isinstance(model, SegmentationModel)
+    assert not model.align_corners
