@@ -23,7 +23,7 @@ from convsmith.cli.main import main
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.calibration import _least_error, _percentile, calibrate
 from convsmith.deploy.labelled import balanced_order, open_labelled
-from convsmith.deploy.qdq import Graph, _keeps_scale, insert_qdq, place
+from convsmith.deploy.qdq import Graph, _keeps_scale, _scale_and_zero, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
 from convsmith.deploy.static_int8 import _Search, kernels
 from convsmith.deploy.trial import Verdict
@@ -104,6 +104,14 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def content(path: Path) -> bytes:
     return read_model(path, read_manifest(path))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "scale", "zero"),
+    [(-102.0, 408.0, 2.0, 51), (0.0, 255.0, 1.0, 0), (10.0, 255.0, 1.0, 0), (-255.0, -3.0, 1.0, 255)],
+)
+def test_0_is_one_of_the_levels_of_any_range(low: float, high: float, scale: float, zero: int) -> None:
+    assert _scale_and_zero(low, high) == (scale, zero)
 
 
 def test_a_range_by_percentile_leaves_out_as_many_values_at_both_ends() -> None:
