@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -166,3 +169,21 @@ def test_the_page_holds_the_figures_of_each_class_and_the_next_commands(made: Ma
     table = made.task.tabulate(made.evaluation)
     assert all(f"<td>{cell}</td>" in text for column in table.columns.values() for cell in column)
     assert all(command in text for command in made.commands)
+
+
+@pytest.mark.slow
+def test_a_call_that_is_killed_in_every_stage_comes_to_the_same_end(made: Made, digits: Path, tmp_path: Path) -> None:
+    run, command = tmp_path / "run", [sys.executable, "-m", "convsmith", "make", str(digits)]
+    command += ["--out", str(run), *SMALL]
+    for sign in ("checkpoints/step-00000006", "bundle", "stages/evaluate.json", "stages/quantize.json"):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 120
+            while not (run / sign).exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            process.kill()
+        assert (run / sign).exists()
+        assert not (run / "report.html").exists()
+    again = make(digits, run, SMALL)
+    assert (again.evaluation, again.bundle.name) == (made.evaluation, made.bundle.name)
+    for file in ("bundle/model.onnx", "bundle-int8/model.onnx"):
+        assert (run / file).read_bytes() == (made.run / file).read_bytes()
