@@ -41,9 +41,9 @@ from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.checkpoints.writer import CheckpointWriter
 from convsmith.training.fitting import advance_in_memory
 from convsmith.training.precision import autocast
+from convsmith.training.prepare import prepare_training, stepper_at_start
 from convsmith.training.run import Run
 from convsmith.training.stepper import Stepper
-from convsmith.training.train import prepare_training, stepper_at_start
 
 BATCH = {"resnet50": 16, "resnest50": 16, "convnext_tiny": 16, "hrnet_w18_seg": 4}
 SIDE = 224

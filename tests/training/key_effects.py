@@ -20,7 +20,7 @@ from convsmith.recipe.problems import kind_key, kinds_of, sections_of
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Section
 from convsmith.training.evaluation import evaluate
-from convsmith.training.train import prepare_training, stepper_at_start
+from convsmith.training.prepare import prepare_training, stepper_at_start
 
 _NUMBERS = ("per_device_batch", "accumulation", "total_steps", "lr", "weight_decay", "groups", "params", "memory_bytes")
 """Of a plan; other keys of it are what the recipe says, whatever becomes of that."""

@@ -15,7 +15,7 @@ import convsmith as cs
 from convsmith.errors import ConvsmithError
 from convsmith.models import registry
 from convsmith.training.parallel.distributed import joined
-from convsmith.training.train import prepare_training
+from convsmith.training.prepare import prepare_training
 from tests.colours import colour_model, write_colour_bundle
 from tests.training.ranks import TINY, run_ranks
 from tests.training.tiny_model import TinyNet

@@ -24,8 +24,8 @@ from convsmith.launch.world import World
 from convsmith.training.evaluation import evaluate
 from convsmith.training.parallel.distributed import Poll, gather, joined, own_gpu, refuse_shared_gpus
 from convsmith.training.parallel.replicas import Replicas
+from convsmith.training.prepare import prepare_training, stepper_at_start
 from convsmith.training.signals import StopRequest
-from convsmith.training.train import prepare_training, stepper_at_start
 from tests.training.ranks import TINY, At, run_ranks, train_tiny
 from tests.training.test_interrupted import assert_same_run, figures
 from tests.training.tiny_model import name_tiny

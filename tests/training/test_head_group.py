@@ -16,8 +16,8 @@ import convsmith as cs
 from convsmith.models.base import VisionModel
 from convsmith.recipe.optimization import AdamW, Sgd
 from convsmith.recipe.schema import Recipe
+from convsmith.training.prepare import prepare_training, stepper_at_start
 from convsmith.training.settle import settled
-from convsmith.training.train import prepare_training, stepper_at_start
 from convsmith.training.update.groups import parameter_groups
 from tests.training.conftest import SMALL
 from tests.training.scenes import write_scenes

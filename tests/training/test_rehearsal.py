@@ -17,6 +17,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.models import registry
 from convsmith.training import rehearsal, train
+from convsmith.training.prepare import prepare_training
 from convsmith.training.rehearsal import needs_rehearsal, rehearse
 from convsmith.training.resume import begin
 from convsmith.training.run import Run
@@ -97,7 +98,7 @@ def test_too_little_memory_to_try_is_no_reason_not_to_train(
         raise MemoryError
 
     monkeypatch.setattr(rehearsal, "_rehearse", needs_more)
-    recipe, dataset, plan = train.prepare_training(cs.load_recipe("digits", TINY), digits)
+    recipe, dataset, plan = prepare_training(cs.load_recipe("digits", TINY), digits)
     session = begin(recipe, plan, dataset, Run(tmp_path), world=World(), checkpoint=None)
     with caplog.at_level(logging.WARNING):
         rehearse(session)

@@ -23,7 +23,7 @@ from convsmith.recipe.plan import base_lr
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
 from convsmith.training.generators import generators_kept
-from convsmith.training.train import prepare_training, require_steps, stepper_at_start
+from convsmith.training.prepare import prepare_training, require_steps, stepper_at_start
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,9 +25,9 @@ from convsmith.training.evaluation import NotFinite, evaluate
 from convsmith.training.generators import generators_kept
 from convsmith.training.log_file import silence
 from convsmith.training.observers.console import Console
+from convsmith.training.prepare import prepare_training, require_steps, stepper_at_start
 from convsmith.training.rehearsal import needs_rehearsal
 from convsmith.training.stepper import Stepper
-from convsmith.training.train import prepare_training, require_steps, stepper_at_start
 
 _WARM_UP, _FEWEST, _MOST = 3, 3, 50  # steps
 _TIMING = 20.0  # seconds of the benchmark, and of making INT8 graphs

@@ -27,7 +27,7 @@ from convsmith.storage import write_file
 from convsmith.training.generators import generators_kept
 from convsmith.training.parts import loader_workers
 from convsmith.training.precision import Precision, pick_device, pick_precision
-from convsmith.training.train import prepare_training, require_steps, stepper_at_start
+from convsmith.training.prepare import prepare_training, require_steps, stepper_at_start
 
 PROFILED_STEPS = 3
 WARM_UP_STEPS = 3

@@ -19,8 +19,9 @@ from convsmith.recipe.better import LOSS, gain
 from convsmith.recipe.ladder import Ladder, load_ladder
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import write_file
+from convsmith.training.prepare import prepare_training
 from convsmith.training.run import Run
-from convsmith.training.train import TrainingInterrupted, prepare_training, train
+from convsmith.training.train import TrainingInterrupted, train
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,6 +13,7 @@ from torch import nn
 
 from convsmith.data.loader import Batch
 from convsmith.training.memory import is_out_of_memory
+from convsmith.training.parallel.distributed import broadcast
 from convsmith.training.parts import Parts
 from convsmith.training.precision import autocast
 from convsmith.training.session import Session
@@ -26,6 +27,26 @@ SLOWEST = 20.0
 """1e9 multiply-adds a second that any machine makes: what would be short even so is not timed."""
 
 WARM_UP, TIMED = 2, 3
+
+
+def choose_compilation(session: Session, parts: Parts) -> None:
+    """Decide whether the model is compiled, where that is not decided yet or the recipe has changed.
+
+    Raises:
+        StopNow: a signal came meanwhile.
+    """
+    recipe, progress = session.recipe, session.progress
+    if session.world.sharded:
+        if recipe.compile is True or progress.compiled:
+            logger.warning("the model is not compiled, because its weights are shared out")
+        progress.compiled = False
+    elif progress.compiled is None or recipe.compile not in ("auto", progress.compiled):
+        if progress.compiled is not None:
+            how = ("as it is", "compiled")[bool(recipe.compile)]
+            logger.warning("the model now computes %s: results may differ in the last bits", how)
+        with session.poll.leaving_at_once():
+            pays = session.world.leads and pays_to_compile(session, parts)
+        progress.compiled = broadcast(session.world, pays)
 
 
 def pays_to_compile(session: Session, parts: Parts) -> bool:

@@ -5,52 +5,43 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack, closing, nullcontext, suppress
+from contextlib import ExitStack, closing, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
-from convsmith.data.dataset import DataSet
-from convsmith.data.open_data import data_of_recipe
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT, World
 from convsmith.machine import variables_kept
-from convsmith.models.weights.published import list_weights, weights
 from convsmith.output import output_that_may_be_lost
 from convsmith.processor import check_target
 from convsmith.recipe.extra_phase import with_extra_phase
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.teacher import teacher_digest
 from convsmith.training.checkpoints.checkpoint import Checkpoint, set_aside_after, tidy
-from convsmith.training.compilation import pays_to_compile
+from convsmith.training.compilation import choose_compilation
 from convsmith.training.data_check import check_data
 from convsmith.training.divergence import FACTOR, LOWEST, Diverged
 from convsmith.training.dry_evaluation import try_evaluation
 from convsmith.training.generators import generators_kept
 from convsmith.training.log_file import log_file, silence
 from convsmith.training.memory import OutOfMemory
-from convsmith.training.model_plan import plan as make_plan
 from convsmith.training.observers.base import Observer
 from convsmith.training.observers.console import Console
 from convsmith.training.observers.jsonl import JsonLines
 from convsmith.training.observers.tensorboard import TensorBoard
 from convsmith.training.pack import pack
-from convsmith.training.parallel.agreement import agree
 from convsmith.training.parallel.distributed import broadcast, joined
-from convsmith.training.parts import Parts, make_parts
-from convsmith.training.progress import Progress
+from convsmith.training.parts import make_parts
+from convsmith.training.prepare import prepare_training
 from convsmith.training.rehearsal import needs_rehearsal, rehearse
 from convsmith.training.resume import begin, find_checkpoint, roll_back, share_checkpoint
 from convsmith.training.run import Run
-from convsmith.training.run_weights import start_digest
 from convsmith.training.session import Session
-from convsmith.training.settle import settled
 from convsmith.training.signals import StopNow
-from convsmith.training.stepper import Stepper
+from convsmith.training.start_checks import check_kept_weights, check_start, check_teacher
 from convsmith.training.trainer import Trainer
 from convsmith.waiting import READ_TIMEOUT_VARIABLE
 
@@ -122,7 +113,7 @@ def train(
         if recipe.quantization_aware:
             check_target(recipe.quantization_aware.target)
         if recipe.schedule.epochs == 0:
-            _check_kept_weights(recipe)
+            check_kept_weights(recipe)
         if not world.leads:
             checkpoint = share_checkpoint(world, run, None)
             _train(begin(recipe, plan, dataset, run, world=world, checkpoint=checkpoint), checkpoint)
@@ -139,44 +130,6 @@ def train(
             session.observers = [console, *observers]
             _lead(session, checkpoint)
     return run
-
-
-def prepare_training(
-    recipe: Recipe | str | Path,
-    data: str | Path,
-    world: World = _ALONE,
-    shard: bool = False,
-    begun: Recipe | None = None,
-) -> tuple[Recipe, DataSet, Plan]:
-    """The recipe with the data's number of classes, the data, and the plan of both; nothing is written.
-
-    Args:
-        recipe, data, shard: those of `train`.
-        world: the processes that train.
-        begun: the recipe of the run that is gone on with, if there is one.
-
-    Raises:
-        ConvsmithError: something in the recipe or the data must be put right, or is not the same in all processes.
-    """
-    recipe = settled(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), begun)
-    dataset = data_of_recipe(recipe, Path(data))
-    agree(recipe, dataset, shard, world)
-    recipe = _with_num_classes(recipe, dataset)
-    extra_samples = None if dataset.extra is None else len(dataset.extra)
-    plan = make_plan(recipe, len(dataset.train), *world.grid, extra_samples=extra_samples)
-    return recipe, dataset, broadcast(world, plan)  # the memory of another machine may be of another size
-
-
-def require_steps(recipe: Recipe) -> None:
-    """Raise a ConvsmithError if a training of the recipe has none."""
-    if recipe.schedule.epochs == 0:
-        raise ConvsmithError("schedule.epochs is 0, so there is no step to take", fix="Set schedule.epochs.")
-
-
-def stepper_at_start(recipe: Recipe, plan: Plan, dataset: DataSet, run_dir: Path) -> Stepper:
-    """Prepare a training for measurement, without observers; the only files it writes name bad samples."""
-    session = begin(recipe, plan, dataset, Run(run_dir), world=_ALONE, checkpoint=None)
-    return Stepper(session, make_parts(session), None)
 
 
 def _lead(session: Session, checkpoint: Checkpoint | None) -> None:
@@ -221,8 +174,8 @@ def _train(session: Session, checkpoint: Checkpoint | None) -> None:
     recipe, progress, poll = session.recipe, session.progress, session.poll
     judged_last = progress.best_step is not None and progress.evaluated_step == session.plan.total_steps
     finished = judged_last or progress.stopped_early
-    _check_start(recipe, progress)
-    _check_teacher(recipe, progress, finished)
+    check_start(session)
+    check_teacher(session, finished)
     if finished:
         logger.info("%s is finished: nothing is left to train", session.run.path)
         return
@@ -237,7 +190,7 @@ def _train(session: Session, checkpoint: Checkpoint | None) -> None:
             if recipe.eval and session.progress.step == 0 and session.plan.total_steps:
                 try_evaluation(session, parts, extremes)
             try:
-                _choose_compilation(session, parts)
+                choose_compilation(session, parts)
                 Trainer(session, parts, checkpoint).fit()
                 break
             except StopNow:
@@ -255,26 +208,6 @@ def _train(session: Session, checkpoint: Checkpoint | None) -> None:
         raise _interrupted(session)
 
 
-def _choose_compilation(session: Session, parts: Parts) -> None:
-    """Decide whether the model is compiled, where that is not decided yet or the recipe has changed.
-
-    Raises:
-        StopNow: a signal came meanwhile.
-    """
-    recipe, progress = session.recipe, session.progress
-    if session.world.sharded:
-        if recipe.compile is True or progress.compiled:
-            logger.warning("the model is not compiled, because its weights are shared out")
-        progress.compiled = False
-    elif progress.compiled is None or recipe.compile not in ("auto", progress.compiled):
-        if progress.compiled is not None:
-            how = ("as it is", "compiled")[bool(recipe.compile)]
-            logger.warning("the model now computes %s: results may differ in the last bits", how)
-        with session.poll.leaving_at_once():
-            pays = session.world.leads and pays_to_compile(session, parts)
-        progress.compiled = broadcast(session.world, pays)
-
-
 def _change_after(error: Diverged | OutOfMemory, session: Session) -> str:
     """Change what may help, and say what that is; the error is raised again where nothing does."""
     progress, world = session.progress, session.world
@@ -289,73 +222,6 @@ def _change_after(error: Diverged | OutOfMemory, session: Session) -> str:
     if world.leads and error.sound_until is not None:
         set_aside_after(session.run.checkpoints, error.sound_until)
     return f"{progress.lr_factor:g} times the learning rate of the recipe"
-
-
-def _with_num_classes(recipe: Recipe, dataset: DataSet) -> Recipe:
-    """The recipe with the data's number of classes.
-
-    Raises:
-        ConvsmithError: the recipe asks for another number.
-    """
-    found, wanted = len(dataset.classes), recipe.model.num_classes
-    if wanted not in (None, found):
-        raise ConvsmithError(
-            f"the recipe says model.num_classes={wanted}, but {dataset.root} has {found} classes",
-            fix="Set model.num_classes=null to take it from the data.",
-        )
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": found})})
-
-
-def _check_kept_weights(recipe: Recipe) -> None:
-    """Raise a ConvsmithError if a run without steps would end with random weights; warn if it sees images otherwise."""
-    given = recipe.model.weights
-    if given is None:
-        raise ConvsmithError(
-            "schedule.epochs is 0 and model.weights null, so the run would end with random weights",
-            fix="Set schedule.epochs, or the weights to keep with model.weights or --finetune.",
-        )
-    published = weights(given).preprocessing if given in list_weights() else None
-    if published not in (None, recipe.preprocess):
-        logger.warning(
-            "%s was measured with another `preprocess` than the recipe's: `convsmith weights %s` shows it", given, given
-        )
-
-
-def _check_start(recipe: Recipe, progress: Progress) -> None:
-    """Take note of the weights to start from, or raise a ConvsmithError if the run began with others of that name.
-
-    One that has begun needs them no more, so they may be gone.
-    """
-    digest = start_digest(recipe)
-    if progress.step == 0 and progress.best_step is None:
-        progress.start_digest = digest
-    elif progress.start_digest and digest not in (None, progress.start_digest):
-        raise ConvsmithError(
-            "model.weights are not those that this run began with",
-            f"{recipe.model.weights} has changed since",
-            "Put them back to go on, or start a new run in another directory with --out.",
-        )
-
-
-def _check_teacher(recipe: Recipe, progress: Progress, finished: bool) -> None:
-    """Take note of the teacher's file, or raise a ConvsmithError if it is not the one that the run began with.
-
-    A run that is finished needs it no more, so it may be gone.
-    """
-    if recipe.distillation is None:
-        return
-    digest = None
-    with suppress(ConvsmithError) if finished else nullcontext():
-        digest = teacher_digest(recipe.distillation.teacher)
-    if finished and digest is None:
-        return
-    if progress.step and progress.teacher_digest != digest:
-        raise ConvsmithError(
-            "distillation.teacher is not the one that this run began with",
-            "its file has changed since",
-            "Put the file back to go on, or start a new run in another directory with --out.",
-        )
-    progress.teacher_digest = digest
 
 
 def _interrupted(session: Session) -> TrainingInterrupted:
