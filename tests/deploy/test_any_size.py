@@ -185,7 +185,7 @@ def test_a_bundle_of_a_segmentation_model_takes_any_size_and_has_its_colours(tmp
         tmp_path / "bundle",
         model,
         recipe,
-        labels="abcde",
+        labels=list("abcde"),
         metrics={"miou": 0.5},
         images=[images(1, 20, 33), images(1, 9, 14)],
         colours=colours,
