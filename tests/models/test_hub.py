@@ -75,13 +75,14 @@ def hub() -> Iterator[Hub]:
 
 def python(code: str, hub: Hub, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """huggingface_hub reads its environment when it is imported, so each look is a process of its own."""
+    inherited = {name: it for name, it in os.environ.items() if name != "HF_HUB_OFFLINE"}  # another test may set it
     own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "no_proxy": "127.0.0.1"}
     return subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, **own, **environment},
+        env={**inherited, **own, **environment},
     )
 
 
