@@ -48,7 +48,9 @@ import convsmith as cs
 plans = {}
 for name in cs.list_recipes():
     recipe = cs.load_recipe(name)
-    words = [] if recipe.model.num_classes else ["model.num_classes=10"]
+    weights = getattr(recipe.loss, "class_weights", None)
+    classes = len(weights) if isinstance(weights, tuple) else 10
+    words = [] if recipe.model.num_classes else [f"model.num_classes={classes}"]
     try:
         plans[name] = cs.plan(cs.load_recipe(name, words), num_samples=20000, devices=2).to_dict()
     except cs.ConvsmithError as error:
