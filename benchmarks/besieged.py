@@ -1,4 +1,4 @@
-"""What an honest client of `convsmith serve` waits beside clients that hold connections and send little.
+"""Waiting times of an honest client of `convsmith serve` beside clients that hold connections and send little.
 
     .venv/bin/python benchmarks/besieged.py BUNDLE PHOTO [--seconds 10]
 

@@ -1,4 +1,4 @@
-"""What distillation, balanced sampling and fine-tuning give on CIFAR-10, by the real command.
+"""Gains of distillation, balanced sampling and fine-tuning on CIFAR-10, by the real command.
 
     .venv/bin/python benchmarks/cifar10_tricks.py CIFAR10 OUT [PART ...] [--teacher WORD ...]
 

@@ -66,7 +66,7 @@ def stepper(model: str, folder: Path) -> Stepper:
 
 
 def write_noise(data: Path, images: int) -> None:
-    """So many images of each class."""
+    """Write so many images of each class."""
     for i in range(images * CLASSES):
         path = data / "train" / f"{i % CLASSES:03}" / f"{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def write_noise(data: Path, images: int) -> None:
 
 
 def images_per_second(folder: Path, devices: int, threads: int) -> float:
-    """Of `convsmith train` with resnet18 in so many processes that share `threads`, in the better of two epochs."""
+    """The speed of `convsmith train` with resnet18 in processes that share `threads`: the better of two epochs."""
     out = folder / str(devices)
     command = [sys.executable, "-m", "convsmith.cli.main", "train", "resnet18-folder", "--data", str(folder / "data")]
     command += ["--out", str(out), "--devices", str(devices), "batch.size=32", f"batch.per_device={32 // devices}"]
@@ -86,7 +86,7 @@ def images_per_second(folder: Path, devices: int, threads: int) -> float:
 
 
 def convsmith_step(made: Stepper, batch: Batch) -> Callable[[], object]:
-    """What `convsmith train` does in a step."""
+    """The work of `convsmith train` in a step."""
     made.source, poll = repeat(batch), made.session.poll
 
     def step() -> None:
@@ -182,7 +182,7 @@ def measure_checkpoint(name: str) -> dict[str, float]:
 
 
 def in_new_process(*words: str) -> dict[str, float]:
-    """What this script prints when it is given the words."""
+    """The output of this script for the words."""
     done = subprocess.run([sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE, text=True)
     values: dict[str, float] = json.loads(done.stdout)
     return values

@@ -38,7 +38,7 @@ BOUNDARY = b"hostile"
 
 
 def decode(path: Path, is_served: bool) -> dict[str, object]:
-    """What one file costs this process."""
+    """The cost of one file in this process."""
     warnings.simplefilter("ignore")
     data = path.read_bytes()
     start = time.perf_counter()

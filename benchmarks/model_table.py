@@ -20,7 +20,7 @@ from tests.models.golden import OFFICIAL, golden, golden_input, in_training, off
 
 @torch.inference_mode()
 def eval_difference(name: str) -> float:
-    """Of all inputs and outputs of the file, the largest difference of a logit relative to the largest logit."""
+    """The largest difference of a logit relative to the largest logit, over all inputs and outputs of the file."""
     model = official(name)
     expected = golden(name)
     worst = 0.0

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/ohem_speed.py [--size N K H W] [--rounds N]
 
 Both losses get the same logits and masks in one process and take turns, so that what else the machine does meets both;
-medians count, the ratio is the median of those of neighbouring calls. Of random logits most pixels are hard; of
+medians count, the ratio is the median of those of neighbouring calls. With random logits most pixels are hard; of
 confident ones few are, so that the loss has to find the `min_kept`-th hardest. A tenth of the pixels is ignored. The
 last column is the relative difference of the two values.
 """

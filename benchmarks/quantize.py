@@ -1,4 +1,4 @@
-"""What INT8 costs and wins: accuracy of a classifier and of segmentation, training for INT8, speed of five families.
+"""Costs and gains of INT8: accuracy of a classifier and of segmentation, training for INT8, speed of five families.
 
     .venv/bin/python benchmarks/quantize.py accuracy WEIGHTS.th --data cifar10/
     .venv/bin/python benchmarks/quantize.py training WEIGHTS.th --data cifar10/ [--epochs 1] [--fraction 0.2]
@@ -67,7 +67,7 @@ def show(bundle: Path, data: Path, out: Path, images: int, max_drop: float) -> d
 
 
 def kernels_of(bundle: Path) -> dict[str, int]:
-    """What onnxruntime runs for a bundle."""
+    """The operators that onnxruntime runs for a bundle."""
     return kernels((bundle / "model.onnx").read_bytes())
 
 

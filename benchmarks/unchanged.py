@@ -101,7 +101,7 @@ def digests(run: Path) -> dict[str, str]:
 
 
 def begin_and_finish(before: Path, after: Path, out: Path, data: Path) -> dict[str, str]:
-    """What the later side makes of a run that the earlier one stopped after its first epoch."""
+    """Digests of what the later side makes of a run that the earlier one stopped after its first epoch."""
     script = f"""
 import convsmith as cs
 class Stop:

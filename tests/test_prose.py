@@ -22,7 +22,14 @@ AVOIDED = {
 }
 TEXTS = [
     path
-    for pattern in ("src/convsmith/**/*.py", "src/convsmith/**/*.yaml", "docs/*.md", "README.md", "CONTRIBUTING.md")
+    for pattern in (
+        "src/convsmith/**/*.py",
+        "src/convsmith/**/*.yaml",
+        "benchmarks/*.py",
+        "docs/*.md",
+        "README.md",
+        "CONTRIBUTING.md",
+    )
     for path in sorted(REPOSITORY.glob(pattern))
 ]
 

@@ -45,7 +45,7 @@ class DataCheck:
         return not self.bad and self.problem is None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The fields as JSON values."""
         return asdict(self)
 
 

@@ -57,7 +57,7 @@ class RangeTest:
     suggestion: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The fields as JSON values."""
         return asdict(self)
 
 

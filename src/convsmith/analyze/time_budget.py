@@ -90,7 +90,7 @@ def enough(pace: Pace, seconds: float) -> bool:
 
 
 def _whole(number: int, pace: Pace, seconds: float) -> Fit:
-    """As many epochs as fit, 0 and more, judged as often as is cheap."""
+    """The most epochs that fit, 0 and more, judged as often as is cheap."""
     rare = max(pace.eval_every, math.ceil(pace.validation / (_VALIDATING * pace.steps_of_epoch)))
     every = max(pace.eval_every, min(rare, int(_epochs(pace, rare, seconds)) // ENOUGH))
     while every < ENOUGH and _epochs(pace, every, seconds) < ENOUGH:

@@ -38,7 +38,7 @@ class Evaluation:
     unreadable: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values; figures, of all and of each class, by their names."""
+        """The fields as JSON values; figures, of all and of each class, by their names."""
         return {
             "images": self.images,
             "held_out": self.held_out,

@@ -160,7 +160,7 @@ class Task(Protocol):
         """All of an answer; classes that are listed may be cut to the `top` ones."""
 
     def summary(self, answer: Any, top: int | None = None) -> dict[str, Any]:
-        """As much of an answer as fits a line of JSON Lines, likewise."""
+        """The part of an answer that fits a line of JSON Lines, likewise."""
 
     def entries(self, answer: Any, top: int | None = None) -> list[tuple[str, str]]:
         """A share in words and a label for each class that is printed, likewise."""

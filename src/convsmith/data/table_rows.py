@@ -94,7 +94,7 @@ def find_column(row: Row, usual: Sequence[str]) -> str | None:
 
 
 def require_column(path: Path, row: Row, usual: Sequence[str]) -> str:
-    """That column, or a ConvsmithError that says which columns there are."""
+    """The column that `find_column` finds, or a ConvsmithError that says which columns there are."""
     column = find_column(row, usual)
     if column is None:
         raise ConvsmithError(

@@ -118,7 +118,7 @@ class Quantization:
     run: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The fields as JSON values."""
         return asdict(self)
 
 

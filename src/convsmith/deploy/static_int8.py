@@ -152,7 +152,7 @@ class _Search:
         return [node.name for node in self.graph.weighted()]
 
     def float_layers(self, verdict: Verdict) -> tuple[bytes, Verdict, tuple[FloatLayer, ...]]:
-        """As few of the most sensitive layers as will do."""
+        """The fewest of the most sensitive layers that will do."""
         harm = self._signal_to_noise()
         order = sorted(self.layers, key=lambda name: harm[name])
         passed: dict[int, tuple[bytes, Verdict]] = {}

@@ -90,7 +90,7 @@ class Ablation:
         return tuple(row.step for row in self.rows if row.error is not None)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The fields as JSON values."""
         return asdict(self)
 
     def to_markdown(self) -> str:

@@ -61,7 +61,7 @@ class Distilled:
     forms: dict[str, Form]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The fields as JSON values."""
         return asdict(self)
 
 

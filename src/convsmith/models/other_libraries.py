@@ -35,7 +35,7 @@ class BridgedModel(VisionModel):
         self.register_load_state_dict_pre_hook(_with_our_prefix)  # type: ignore[no-untyped-call]
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *rest: Any, **keys: Any) -> Any:
-        """As torch's. A file of tensors does not say which version of a model it is of; it is taken for this one."""
+        """Load as torch does; a file of tensors, which does not say its model's version, is taken for this version."""
         if not hasattr(state_dict, "_metadata"):
             state_dict = OrderedDict(state_dict)
             vars(state_dict)["_metadata"] = {"model": {"version": self.model._version}}  # which MNASNet asks for

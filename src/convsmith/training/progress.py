@@ -62,7 +62,7 @@ class Progress:
     """Path below the data's root to reason, of files that were skipped."""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The fields as JSON values."""
         return asdict(self)
 
     @classmethod

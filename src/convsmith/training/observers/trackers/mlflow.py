@@ -170,7 +170,7 @@ class MLflow(Tracker):
 
 
 def _as_text(value: object) -> str:
-    """As YAML writes it."""
+    """The text that YAML writes for it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
