@@ -193,8 +193,7 @@ def _is_finished(run: Run, recipe: Recipe, data: Path) -> bool:
     if not _is_whole(run.bundle):
         return False
     began, manifest = run.recipe, read_manifest(run.bundle)
-    recipe = settled(recipe, began)
-    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": len(manifest.labels)})})
+    recipe = settled(recipe, began).with_num_classes(len(manifest.labels))
     if differences(began.model_dump(mode="json"), recipe.model_dump(mode="json")):
         return False
     dataset, digest = data_of_bundle(manifest, data), manifest.data_digest

@@ -212,6 +212,10 @@ class Recipe(Section):
         """Keys of preprocessing, joined by dots, that were said before the weights were named: theirs count."""
         return self._left_to_weights
 
+    def with_num_classes(self, count: int) -> Recipe:
+        """The recipe for a model of so many classes."""
+        return self.model_copy(update={"model": self.model.model_copy(update={"num_classes": count})})
+
     @property
     def input_size(self) -> Size:
         """Height and width of a typical input: what the square is, or the training images where any size will do."""

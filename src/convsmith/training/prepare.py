@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from convsmith.data.dataset import DataSet
@@ -20,8 +19,6 @@ from convsmith.training.resume import begin
 from convsmith.training.run import Run
 from convsmith.training.settle import settled
 from convsmith.training.stepper import Stepper
-
-logger = logging.getLogger(__name__)
 
 _ALONE = World()
 
@@ -76,4 +73,4 @@ def _with_num_classes(recipe: Recipe, dataset: DataSet) -> Recipe:
             f"the recipe says model.num_classes={wanted}, but {dataset.root} has {found} classes",
             fix="Set model.num_classes=null to take it from the data.",
         )
-    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"num_classes": found})})
+    return recipe.with_num_classes(found)

@@ -13,7 +13,7 @@ from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
-from convsmith.launch.world import TIMEOUT, World
+from convsmith.launch.world import TIMEOUT
 from convsmith.machine import variables_kept
 from convsmith.output import output_that_may_be_lost
 from convsmith.processor import check_target
@@ -46,8 +46,6 @@ from convsmith.training.trainer import Trainer
 from convsmith.waiting import READ_TIMEOUT_VARIABLE
 
 logger = logging.getLogger(__name__)
-
-_ALONE = World()
 
 
 class TrainingInterrupted(ConvsmithError):
