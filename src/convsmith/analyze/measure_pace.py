@@ -8,8 +8,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
-
 from convsmith.analyze.profile import at_least
 from convsmith.analyze.time_budget import Pace
 from convsmith.data.loader import Batch
@@ -25,6 +23,7 @@ from convsmith.training.evaluation import NotFinite, evaluate
 from convsmith.training.generators import generators_kept
 from convsmith.training.log_file import silence
 from convsmith.training.observers.console import Console
+from convsmith.training.precision import wait_for
 from convsmith.training.prepare import prepare_training, require_steps, stepper_at_start
 from convsmith.training.rehearsal import needs_rehearsal
 from convsmith.training.stepper import Stepper
@@ -87,13 +86,13 @@ def _step(stepper: Stepper, patience: float) -> float:
     begin = time.perf_counter()
     for _ in range(_WARM_UP):
         stepper.advance()
-        _wait(stepper)
+        wait_for(stepper.parts.device)
         if time.perf_counter() - begin > patience:
             break
     start, steps = time.perf_counter(), 0
     while steps < _MOST and (not steps or time.perf_counter() - start < (1 if steps >= _FEWEST else 2) * patience):
         stepper.advance()
-        _wait(stepper)
+        wait_for(stepper.parts.device)
         steps += 1
     return (time.perf_counter() - start) / steps
 
@@ -129,8 +128,3 @@ def _checkpoint(stepper: Stepper, out: Path) -> float:
         writer.save(1, stepper.tensors(), stepper.session.progress.to_dict(), None)
         writer.wait()
     return time.perf_counter() - start
-
-
-def _wait(stepper: Stepper) -> None:
-    if stepper.parts.device.type == "cuda":
-        torch.cuda.synchronize()

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch.profiler import ProfilerActivity, record_function
 from torch.profiler import profile as torch_profile
 
@@ -26,7 +25,7 @@ from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
 from convsmith.training.generators import generators_kept
 from convsmith.training.parts import loader_workers
-from convsmith.training.precision import Precision, pick_device, pick_precision
+from convsmith.training.precision import Precision, pick_device, pick_precision, wait_for
 from convsmith.training.prepare import prepare_training, require_steps, stepper_at_start
 
 PROFILED_STEPS = 3
@@ -107,7 +106,7 @@ class StepProfile:
         return f"{what[self.bound]} {shares[self.bound][0]:.0%} of it ({others})."
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The fields as JSON values."""
         return {**asdict(self), "sentence": self.sentence, "images_per_second": self.batch / self.seconds}
 
 
@@ -157,8 +156,7 @@ def profile_training(
             stepper.advance()
             done += 1
             progress("steps", done, total)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        wait_for(device)
         return time.perf_counter() - start
 
     take(warm_up)

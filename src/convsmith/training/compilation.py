@@ -15,7 +15,7 @@ from convsmith.data.loader import Batch
 from convsmith.training.memory import is_out_of_memory
 from convsmith.training.parallel.distributed import broadcast
 from convsmith.training.parts import Parts
-from convsmith.training.precision import autocast
+from convsmith.training.precision import autocast, wait_for
 from convsmith.training.session import Session
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,6 @@ def _seconds(model: nn.Module, parts: Parts, batch: Batch) -> float:
         with autocast(parts.precision, parts.device.type):
             loss = parts.objective(model, parts.as_input(batch.images), targets, 0)
         loss.backward()  # type: ignore[no-untyped-call]
-        if parts.device.type == "cuda":
-            torch.cuda.synchronize()
+        wait_for(parts.device)
         times.append(time.perf_counter() - start)
     return statistics.median(times[WARM_UP:])

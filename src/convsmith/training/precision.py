@@ -56,6 +56,12 @@ def set_up(device: torch.device) -> None:
         torch.set_float32_matmul_precision("high")
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until a device has computed what it was given, so that a clock may be read; a CPU computes at once."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def device_memory(device: torch.device) -> int:
     """Bytes of memory of the device: a GPU's; for the CPU the machine's, or the container's where that is less."""
     if device.type == "cuda":
