@@ -20,12 +20,11 @@ from convsmith.machine import available_cores
 from convsmith.models.weights.download import cache_folder
 from convsmith.processor import has_bfloat16, instructions, native_target
 
-PACKAGES = {
-    "torch": "train", "torchvision": "train", "timm": "timm", "safetensors": "train", "onnx": "export",
-    "onnxruntime": "", "openvino": "openvino", "numpy": "", "pillow": "", "pydantic": "", "fastapi": "serve",
-    "uvicorn": "serve", "tensorboard": "train", "mlflow": "mlflow", "wandb": "wandb", "pillow-heif": "heic",
-}  # fmt: skip
-"""The packages that matter, each with the extra that brings it."""
+PACKAGES = (
+    "torch", "torchvision", "timm", "safetensors", "onnx", "onnxruntime", "openvino", "numpy", "pillow", "pydantic",
+    "fastapi", "uvicorn", "tensorboard", "mlflow", "wandb", "pillow-heif",
+)  # fmt: skip
+"""The packages that matter."""
 
 _GIB = 2**30
 _SMALL_SHM = _GIB // 2  # a batch of 64 images of 224 pixels takes 10 MB, and each worker has two under way
