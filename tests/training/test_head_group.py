@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from numpy.random import RandomState
-from PIL import Image
 from torch import nn
 
 import convsmith as cs
@@ -19,6 +16,7 @@ from convsmith.recipe.schema import Recipe
 from convsmith.training.prepare import prepare_training, stepper_at_start
 from convsmith.training.settle import settled
 from convsmith.training.update.groups import parameter_groups
+from tests.data.folders import write_noise
 from tests.training.conftest import SMALL
 from tests.training.scenes import write_scenes
 from tests.training.tiny_model import name_tiny
@@ -82,12 +80,7 @@ def test_the_head_is_exactly_the_layers_with_an_output_for_each_class(name: str)
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Images of noise in three classes: two to learn from and one to validate with of each."""
-    root, random = tmp_path_factory.mktemp("photos"), RandomState(0)
-    for number in range(9):
-        folder = root / ("train" if number < 6 else "val") / "abc"[number % 3]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(random.randint(0, 256, (40, 50, 3), np.uint8)).save(folder / f"{number}.png")
-    return root
+    return write_noise(tmp_path_factory.mktemp("photos"), 6, classes=3, size=(50, 40))
 
 
 @pytest.fixture(scope="module")
