@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from convsmith.serve.refusals import Refusals
 from convsmith.serve.service import Service
 from convsmith.serve.uploads import Pace
 
@@ -16,12 +18,14 @@ LINGER = Pace(grace=2, rate=100_000, most=30)
 class Exchange:
     """Lets the model be loaded, the client read an early answer, and connections end when the server is leaving.
 
+    A client that is refused again and again waits for its answers while the requests of others are being answered.
+
     A client that is refused while it still sends its body would have its connection reset before it has read why: what
     it sends is read, for a bounded time, before the answer is ended.
     """
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service = app, service
+        self._app, self._service, self._refusals = app, service, Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -41,8 +45,11 @@ class Exchange:
             return message
 
         async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._service.leaving:
-                MutableHeaders(raw=message["headers"])["Connection"] = "close"
+            if message["type"] == "http.response.start":
+                if 400 <= message["status"] < 500:
+                    await self._let_wait(scope)
+                if self._service.leaving:
+                    MutableHeaders(raw=message["headers"])["Connection"] = "close"
             if message["type"] == "http.response.body" and not message.get("more_body") and sending and invited:
                 await send({**message, "more_body": True})
                 with suppress(TimeoutError):
@@ -53,3 +60,8 @@ class Exchange:
             await send(message)
 
         await self._app(scope, receive_and_note, answer)
+
+    async def _let_wait(self, scope: Scope) -> None:
+        seconds = self._refusals.seconds_to_wait((scope.get("client") or [""])[0])
+        if self._service.active and not self._service.leaving:
+            await asyncio.sleep(seconds)
