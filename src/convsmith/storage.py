@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from convsmith.waiting import open_file
+
 TEMPORARY = ".convsmith-new."
 """How the names of unfinished files and folders begin."""
 
@@ -22,7 +24,7 @@ _REPLACED = ".convsmith-old."
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's content, as hexadecimal text."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -144,8 +144,23 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_idle.clear)  # which has none of their threads
 
 
+class NotAFile(OSError):
+    """What stands in place of a file could be waited for: it is a pipe, a socket or a device."""
+
+
+def read_file(path: Path) -> bytes:
+    """Return what a file holds, as `open_file` opens it."""
+    with open_file(path) as file:
+        return file.read()
+
+
 def open_file(path: Path) -> IO[bytes]:
-    """Open a file for reading, and nothing that could be waited for: no pipe, socket or device. OSError as ever."""
+    """Open a file for reading, and nothing that could be waited for: no pipe, socket or device.
+
+    Raises:
+        NotAFile: it is one of these.
+        OSError: it cannot be opened.
+    """
     return open(path, "rb", opener=_open_regular)
 
 
@@ -154,5 +169,5 @@ def _open_regular(path: str, flags: int) -> int:
     mode = os.fstat(descriptor).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device", path)
+        raise NotAFile(errno.EINVAL, "it is a pipe, a socket or a device", path)
     return descriptor

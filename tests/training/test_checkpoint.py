@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def test_there_is_no_latest_in_an_empty_or_missing_folder(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "state.json"])
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "nest", "folder"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "nest", "folder", "pipe"])
 def test_a_damaged_newest_checkpoint_is_passed_over_loudly(
     tmp_path: Path, file: str, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -63,6 +64,9 @@ def test_a_damaged_newest_checkpoint_is_passed_over_loudly(
     elif damage == "folder":
         path.unlink()
         path.mkdir()
+    elif damage == "pipe":
+        path.unlink()
+        os.mkfifo(path)
     elif damage == "truncate":
         path.write_bytes(content[:-5])
     elif damage == "nest":

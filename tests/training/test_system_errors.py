@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import signal
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from convsmith.errors import ConvsmithError
 from convsmith.training.checkpoints.checkpoint import save_checkpoint, tidy
 from convsmith.training.observers.base import Observer, Record
+from convsmith.training.run import Run
 from tests.training.ranks import run_ranks, train_tiny
 
 ONE_EPOCH = ("schedule.epochs=1",)
@@ -44,6 +47,13 @@ def test_a_folder_in_place_of_a_file_of_the_run_is_named(digits: Path, tmp_path:
     assert name in told
     assert "A folder stands where a file belongs: move it away." in told
     assert len(told.splitlines()) == 2
+
+
+@pytest.mark.parametrize("name", ["log.txt", "plan.json", "recipe.yaml", "metrics.jsonl", ".lock", ".holder"])
+def test_a_pipe_in_place_of_a_file_of_the_run_is_named_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ConvsmithError, match=f"{name} is not a file"), Run(tmp_path).lock():
+        pass
 
 
 def test_a_file_in_place_of_tensorboards_folder_costs_its_curves_alone(digits: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
 from convsmith.storage import write_file
 from convsmith.training.run import Run
+from convsmith.waiting import read_file
 
 _FILE = "chosen.json"
 
@@ -95,7 +96,7 @@ def choose_for_run(
 def _read(out: Path) -> tuple[_Request, Choice] | None:
     """The request and the choice; None where there was none, or they cannot be read any more."""
     try:
-        said: dict[str, dict[str, Any]] = json.loads((out / _FILE).read_text())
+        said: dict[str, dict[str, Any]] = json.loads(read_file(out / _FILE))
         request, choice = said["request"], said["choice"]
         return (
             _Request(request["data"], tuple(request["overrides"]), request["recipe"], request.get("minutes")),

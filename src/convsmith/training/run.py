@@ -24,6 +24,7 @@ from convsmith.recipe.schema import Recipe
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import clear_leftovers, write_file
 from convsmith.training.records import read_records
+from convsmith.waiting import read_file
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Run:
         path = self.path / "recipe.yaml"
         recipe = load_recipe(path)
         rounding = recipe.quantization_aware
-        if rounding is None or "target" in (yaml.safe_load(path.read_text()).get("quantization_aware") or {}):
+        if rounding is None or "target" in (yaml.safe_load(read_file(path)).get("quantization_aware") or {}):
             return recipe
         # a run from before there were targets was trained with all 8 bits
         return recipe.model_copy(update={"quantization_aware": rounding.model_copy(update={"target": "vnni"})})
@@ -46,7 +47,7 @@ class Run:
     @property
     def plan(self) -> dict[str, Any]:
         """The plan as `Plan.to_dict` gave it."""
-        plan: dict[str, Any] = json.loads((self.path / "plan.json").read_text())
+        plan: dict[str, Any] = json.loads(read_file(self.path / "plan.json"))
         return plan
 
     @property
@@ -73,10 +74,17 @@ class Run:
         """Make the directory.
 
         Raises:
-            ConvsmithError: it cannot be written.
+            ConvsmithError: it cannot be written, or something that is not a file stands in place of one of its files.
         """
         with self._refusals_are_told():
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            for path in self.path.iterdir():
+                if path.exists() and not (path.is_file() or path.is_dir()):
+                    raise ConvsmithError(
+                        f"{path} is not a file",
+                        "it is a pipe, a socket or a device",
+                        "Remove it, or choose another --out.",
+                    )
 
     def set_bundle_aside(self, name: str) -> None:
         """Give the bundle that name in the run directory, where one set aside before goes; nothing without a bundle."""
@@ -192,7 +200,7 @@ def limit_forward_batch(run_dir: Path, images: int) -> None:
 def forward_batch_limit(run_dir: Path) -> int | None:
     """The outcome of an earlier look, if there was one."""
     try:
-        return int((run_dir / "forward_batch_limit").read_text())
+        return int(read_file(run_dir / "forward_batch_limit"))
     except (FileNotFoundError, ValueError):  # a file that a power cut has emptied limits nothing
         return None
 
@@ -208,7 +216,7 @@ def check_holder(path: Path) -> None:
     The first is what a file system allows whose locks do not count on other machines, or end when the network is cut.
     """
     try:
-        holder = (path / ".holder").read_text()
+        holder = read_file(path / ".holder").decode()
     except (FileNotFoundError, NotADirectoryError):
         raise _gone(path) from None
     if holder != _this_process():

@@ -12,6 +12,7 @@ from convsmith.recipe.schema import Recipe
 from convsmith.storage import sha256_of
 from convsmith.training.checkpoints.checkpoint import best_step_folder
 from convsmith.training.run import Run
+from convsmith.waiting import read_file
 
 
 def judged_weights(recipe: Recipe, step: Path) -> str:
@@ -24,7 +25,7 @@ def judged_weights(recipe: Recipe, step: Path) -> str:
     if recipe.ema.judge != "both":
         return recipe.ema.judge
     try:
-        return str(json.loads((step / "state.json").read_text())["judged"] or "ema")
+        return str(json.loads(read_file(step / "state.json"))["judged"] or "ema")
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # who reads the weights says what is wrong
         return "ema"
 

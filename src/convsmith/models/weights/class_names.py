@@ -14,6 +14,7 @@ from convsmith.models.base import VisionModel
 from convsmith.models.weights.checkpoint_file import some
 from convsmith.models.weights.published import list_weights
 from convsmith.models.weights.published import weights as published
+from convsmith.waiting import read_file
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def classes_of(weights: str | Path) -> tuple[str, ...] | None:
         return published(str(weights)).categories
     file = Path(weights)
     with suppress(OSError, ValueError, AttributeError, TypeError, RecursionError):  # whatever else is called so
-        if named := json.loads((file.parent / "state.json").read_text()).get("classes"):
+        if named := json.loads(read_file(file.parent / "state.json")).get("classes"):
             return tuple(map(str, named))
         with suppress(ConvsmithError, IndexError):
             return read_manifest(file.resolve().parents[2] / "bundle").labels

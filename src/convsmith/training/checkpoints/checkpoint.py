@@ -19,6 +19,7 @@ from torch import Tensor
 
 from convsmith.errors import ConvsmithError
 from convsmith.storage import new_directory, point_to, seal_holds, sealed, sha256_of
+from convsmith.waiting import NotAFile, read_file
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def best_step_folder(folder: Path) -> Path:
         return link
     for newest in _steps(folder)[::-1]:
         with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            return step_folder(folder, json.loads((newest / "state.json").read_text())["best_step"])
+            return step_folder(folder, json.loads(read_file(newest / "state.json"))["best_step"])
     return link
 
 
@@ -147,7 +148,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ConvsmithError: a file cannot be read at present.
     """
     try:
-        state = json.loads((path / "state.json").read_text())
+        state = json.loads(read_file(path / "state.json"))
         if not isinstance(state, dict) or not seal_holds(state) or not isinstance(state.get("files"), dict):
             raise ValueError("state.json is not what was written")
         tensors = {}
@@ -158,7 +159,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             tensors[kind] = load_file(path / name)
             if kind in WEIGHTS and (bad := _first_not_finite(tensors[kind])):
                 raise ValueError(f"{name} has values of `{bad}` that are not finite numbers")
-    except (FileNotFoundError, IsADirectoryError, ValueError, RecursionError, SafetensorError) as error:
+    except (FileNotFoundError, IsADirectoryError, NotAFile, ValueError, RecursionError, SafetensorError) as error:
         raise DamagedCheckpoint(f"the checkpoint {path} is damaged", str(error)) from error
     except OSError as error:
         raise ConvsmithError(f"the checkpoint {path} cannot be read", str(error), "Try again.") from error
