@@ -56,9 +56,10 @@ def weigh(data: bytes, name: str, most: int) -> int:
     """
     with open_image(data, name) as image:
         width, height = image.size
-        weight = _weight(image, data)
         is_one_picture = image.format in ("JPEG", "PNG")
-    pieces = count_pieces(data, name)
+        has_too_many_bytes = is_one_picture and len(data) > 2**20 + MOST_BYTES * width * height
+        weight = 1 if has_too_many_bytes else _weight(image, data)
+    pieces = 0 if has_too_many_bytes else count_pieces(data, name)  # looks at every byte
     work = round(width * height * weight)
     if work > most:
         costly = f" of a kind that counts {weight:.3g} times" if weight > 1 else ""
@@ -67,7 +68,7 @@ def weigh(data: bytes, name: str, most: int) -> int:
         why = f"it has {width} x {height} pixels; a side of {LONGEST_SIDE:,} is allowed here"
     elif pieces > MOST_PIECES:
         why = f"it has {pieces:,} strips, tiles or chunks; {MOST_PIECES:,} are allowed here"
-    elif is_one_picture and len(data) > 2**20 + MOST_BYTES * width * height:
+    elif has_too_many_bytes:
         why = f"it has {len(data):,} bytes for {width} x {height} pixels"
     else:
         return work + _WORK_OF_PIECE * pieces + len(data) // _BYTES_OF_WORK
