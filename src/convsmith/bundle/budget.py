@@ -6,7 +6,7 @@ import os
 
 from PIL import Image
 
-from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels, open_image
+from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels, open_header
 from convsmith.bundle.image_error import ImageTooLarge
 from convsmith.bundle.structure import count_pieces
 from convsmith.errors import ConvsmithError
@@ -54,7 +54,7 @@ def weigh(data: bytes, name: str, most: int) -> int:
         ImageTooLarge: it is more, or a side or the number of pieces is beyond what is served.
         ImageError: the file cannot be read.
     """
-    with open_image(data, name) as image:
+    with open_header(data, name) as image:
         width, height = image.size
         is_one_picture = image.format in ("JPEG", "PNG")
         has_too_many_bytes = is_one_picture and len(data) > 2**20 + MOST_BYTES * width * height

@@ -92,15 +92,22 @@ def open_image(data: bytes, name: str = "image") -> Iterator[Image.Image]:
 
     Whatever goes wrong then becomes an `ImageError` as in `decode_image`.
     """
+    with open_header(data, name) as image:
+        _check_scans(image, data, name)
+        if isinstance(image, JpegImageFile):  # or what its decoder cannot use yet is copied with each further block
+            image.decodermaxblock = max(image.decodermaxblock, len(data))
+        yield image
+
+
+@contextmanager
+def open_header(data: bytes, name: str = "image") -> Iterator[Image.Image]:
+    """`open_image` without a look at what lies behind the header of a JPEG, which takes its time."""
     if not data:
         raise _empty(name)
     with _image_errors(name):
         count_pieces(data, name)
         with _opened(io.BytesIO(without_large_texts(data)), name) as image:
             _check_header(image, name)
-            _check_scans(image, data, name)
-            if isinstance(image, JpegImageFile):  # or what its decoder cannot use yet is copied with each further block
-                image.decodermaxblock = max(image.decodermaxblock, len(data))
             yield image
 
 
