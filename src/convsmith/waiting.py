@@ -10,9 +10,10 @@ import stat
 import threading
 import time
 from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from convsmith.errors import ConvsmithError
 
@@ -154,7 +155,7 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
-def open_file(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> BufferedReader:
     """Open a file for reading, and nothing that could be waited for: no pipe, socket or device.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,8 +78,8 @@ def test_many_addresses_are_not_kept_for_ever(clock: SimpleNamespace) -> None:
 def test_a_refused_image_waits_while_others_are_being_answered(colour_bundle: Path, waits: list[float]) -> None:
     app = create_app(colour_bundle)
     with TestClient(app) as client:
-        while app.state.service.bundle is None:
-            client.portal.call(asyncio.sleep, 0.01)
+        while client.get("/readyz").status_code != 200:
+            time.sleep(0.01)
         app.state.service.active = 1
         answers = {client.post("/predict", files=BAD).status_code for _ in range(AT_ONCE + 3)}
     assert answers == {415}
