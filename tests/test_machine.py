@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.machine import available_cores, computes_bfloat16, may_have_gpu, memory
+from convsmith.machine import available_cores, cache_folder, computes_bfloat16, may_have_gpu, memory
 from convsmith.tasks.bfloat16 import has_bfloat16
 
 MACHINE = 16
@@ -155,3 +155,16 @@ def test_a_driver_may_mean_a_gpu(tmp_path: Path, driver: str) -> None:
 def test_this_machine_is_what_torch_takes_it_for() -> None:
     assert may_have_gpu() or not torch.cuda.is_available()
     assert computes_bfloat16() in (has_bfloat16(torch.device("cpu")), None)
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("CONVSMITH_CACHE", raising=False)
+    assert cache_folder() == tmp_path / "xdg" / "convsmith"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "convsmith"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert cache_folder() == Path.home() / "Library" / "Caches" / "convsmith"
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"

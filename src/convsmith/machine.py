@@ -60,6 +60,16 @@ def runs_folder() -> Path:
     return Path(os.environ.get("CONVSMITH_RUNS") or "runs").expanduser()
 
 
+def cache_folder() -> Path:
+    """Where downloads and indexes are kept: the folder that CONVSMITH_CACHE names, else the platform's cache."""
+    chosen = os.environ.get("CONVSMITH_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "convsmith"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convsmith"
+
+
 def memory(root: Path = _ROOT) -> int:
     """Bytes of memory that this machine has, or that its container may use."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

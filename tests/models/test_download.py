@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from convsmith.errors import ConvsmithError
-from convsmith.models.weights.download import cache_folder, download
+from convsmith.models.weights.download import download
 from tests.models.download_server import CONTENT, SHA256, Server, serving
 
 
@@ -410,16 +410,3 @@ def test_without_a_checksum_a_cut_off_file_of_the_old_format_put_in_its_place_is
     file.write_bytes(old_checkpoint()[:-1])
     with pytest.raises(ConvsmithError, match=r"weights.pth is not the published file: .*cut off or damaged\nRemove it"):
         download("http://127.0.0.1:1/weights.pth", file, None)
-
-
-def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.delenv("CONVSMITH_CACHE", raising=False)
-    assert cache_folder() == tmp_path / "xdg" / "convsmith"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "convsmith"
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert cache_folder() == Path.home() / "Library" / "Caches" / "convsmith"
-    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine"

@@ -16,8 +16,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from convsmith.errors import install_command
-from convsmith.machine import available_cores
-from convsmith.models.weights.download import cache_folder
+from convsmith.machine import available_cores, cache_folder
 from convsmith.processor import has_bfloat16, instructions, native_target
 
 PACKAGES = (

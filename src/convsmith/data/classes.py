@@ -1,12 +1,40 @@
-"""Classes of data beside those of a model."""
+"""Names of classes: in a file beside data, and beside those of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from convsmith.data.index import printable
 from convsmith.data.layout import quoted
 from convsmith.errors import ConvsmithError
+
+CLASSES_FILE = "classes.txt"
+"""Names the classes of numbered targets: one on each line, 0 first."""
+
+
+def read_class_names(path: Path, check: Callable[[Sequence[str]], None]) -> tuple[str, ...]:
+    """The names of classes in a file with one on each line, NFC-normalised.
+
+    Args:
+        path: of the file.
+        check: raises a ValueError for names that cannot be those of classes.
+
+    Raises:
+        ConvsmithError: it cannot be read, or they cannot.
+    """
+    try:
+        lines = path.read_text("utf-8-sig").rstrip().splitlines()
+        names = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines)
+        check(names)
+    except UnicodeDecodeError as error:
+        raise ConvsmithError(f"{printable(path)} is not UTF-8", "", "Save it as UTF-8.") from error
+    except (OSError, ValueError) as error:
+        raise ConvsmithError(
+            f"cannot take the classes from {printable(path)}", str(error), "Name one class on each line, 0 first."
+        ) from error
+    return names
 
 
 def require_classes(data: Path, found: Sequence[str], expected: Sequence[str]) -> None:

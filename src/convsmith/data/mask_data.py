@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.data.classes import CLASSES_FILE, read_class_names
 from convsmith.data.contents import Contents
 from convsmith.data.dataset import Findings, Reader, Split
 from convsmith.data.duplicates import duplicates
-from convsmith.data.index import printable
 from convsmith.data.label_sets import Colours
 from convsmith.data.layout import quoted
 from convsmith.data.look import Looks
@@ -29,8 +28,6 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.augmentation import Augment
 from convsmith.recipe.mask_data import Masks, check_class_names, check_fit
 from convsmith.spec import Preprocessing
-
-CLASSES_FILE = "classes.txt"
 
 MaskedPart = tuple[Contents, Contents]
 """The images of a split, and their masks in the same order."""
@@ -158,17 +155,7 @@ def _class_names(root: Path, masks: Masks, train_masks: Contents) -> tuple[str, 
     path = root / CLASSES_FILE
     if not path.is_file():
         raise unknown_classes(root, CLASSES_FILE, train_masks)
-    try:
-        lines = path.read_text("utf-8-sig").rstrip().splitlines()
-        names = tuple(unicodedata.normalize("NFC", line.strip()) for line in lines)
-        check_class_names(names)
-    except UnicodeDecodeError as error:
-        raise ConvsmithError(f"{printable(path)} is not UTF-8", "", "Save it as UTF-8.") from error
-    except (OSError, ValueError) as error:
-        raise ConvsmithError(
-            f"cannot take the classes from {printable(path)}", str(error), "Name one class on each line, 0 first."
-        ) from error
-    return names
+    return read_class_names(path, check_class_names)
 
 
 def _class_colours(masks: Masks, num_classes: int) -> Colours | None:

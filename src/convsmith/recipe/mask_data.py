@@ -132,6 +132,11 @@ def check_class_names(names: Sequence[str]) -> None:
     """ValueError if the names cannot be those of the classes in a mask: fewer than 2, more than 255, empty, twice."""
     if not 2 <= len(names) <= MAX_CLASSES:
         raise ValueError(f"{len(names)} class names, but a mask tells 2 to {MAX_CLASSES} classes apart")
+    check_names(names)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """ValueError if one is empty, or stands twice."""
     if not all(map(str.strip, names)):
         raise ValueError("a class name is empty")
     if (twice := _first_twice(names)) is not None:

@@ -6,7 +6,6 @@ import http.client
 import logging
 import os
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -25,16 +24,6 @@ logger = logging.getLogger(__name__)
 _CHUNK = 1 << 18
 _MAX_BYTES = 8 << 30
 _TIMEOUT = 30.0
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: the folder that CONVSMITH_CACHE names, else the platform's cache."""
-    chosen = os.environ.get("CONVSMITH_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "convsmith"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "convsmith"
 
 
 OFFLINE = "the network is not to be used (--offline, or CONVSMITH_OFFLINE)"

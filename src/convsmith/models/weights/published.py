@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from convsmith.errors import ConvsmithError, did_you_mean
-from convsmith.models.weights.download import cache_folder, download, is_offline, verified
+from convsmith.machine import cache_folder
+from convsmith.models.weights.download import download, is_offline, verified
 from convsmith.models.weights.hub import HUB, hub_file
 from convsmith.progress import ProgressCallback
 from convsmith.spec import Count, Fraction, Positive, Preprocess, Section, Side
