@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from convsmith.extras import extra_of
 
 _LONGEST_WORD = 200
-_OPTIONS = re.compile(r"(?<!\S)--(out|shard|max-drop|images|method)\b")
+_OPTIONS = re.compile(r"(?<!\S)--(out|shard|max-drop|images|method)\b(?!-)")
 
 
 class ConvsmithError(Exception):

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -178,6 +179,35 @@ def _hold(descriptor: int) -> bool:
     except (ModuleNotFoundError, OSError):
         return False
     return True
+
+
+@contextmanager
+def locked_file(path: Path) -> Iterator[None]:
+    """Hold a file, which is made where it lacks, in the block; other processes that want it wait.
+
+    Where files cannot be locked, or this one cannot be made, nothing waits.
+    """
+    try:
+        import fcntl
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except (ModuleNotFoundError, OSError):
+        yield
+        return
+    with file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def size_of_text(text: str) -> int | None:
+    """The bytes that a text such as 300MB or 1GiB means; None where it means none."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) *([kmgt]?)(i?)b?", text.strip().lower())
+    if match is None:
+        return None
+    unit = (1024 if match[3] else 1000) ** " kmgt".index(match[2] or " ")
+    return int(float(match[1]) * unit) or None
 
 
 def _clear_leftovers_of(path: Path) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convsmith.cli.options import AsJson, Overrides
+from convsmith.errors import ConvsmithError, counted
+
+if TYPE_CHECKING:
+    from convsmith.recipe.schema import Recipe
+
+RecipeOfData = Annotated[
+    str | None,
+    typer.Option(help="Name of a packaged recipe, or path of a YAML file.  [default: one for such data]"),
+]
 
 app = typer.Typer(no_args_is_help=True, help="Images to train on.")
 demo = typer.Typer(no_args_is_help=True, help="Write a real data set that needs no download.")
@@ -19,10 +29,7 @@ def check(
     data: Annotated[Path, typer.Argument(help="Folder of images, as `convsmith train` takes it.")],
     overrides: Overrides = None,
     *,
-    recipe: Annotated[
-        str | None,
-        typer.Option(help="Name of a packaged recipe, or path of a YAML file.  [default: one for such a folder]"),
-    ] = None,
+    recipe: RecipeOfData = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at every image and mask, as a training does before its first step, and say what is wrong.
@@ -37,18 +44,12 @@ def check(
     import json
 
     from convsmith.analyze.check_data import check_data
-    from convsmith.analyze.choose_recipe import masks_of
     from convsmith.cli.progress import progress_bar
     from convsmith.cli.text import for_terminal
-    from convsmith.recipe.load import load_recipe
 
-    words = overrides or []
-    if recipe is None:
-        of_masks = masks_of(data, words)
-        recipe = "resnet18-folder" if of_masks is None else "hrnet_w18_seg-folder"
-        words = [*(of_masks or ()), *words]
+    checked = _recipe_for(data, recipe, overrides or [])
     with progress_bar() as progress:
-        found = check_data(load_recipe(recipe, words), data, progress)
+        found = check_data(checked, data, progress)
     if as_json:
         print(json.dumps(found.to_dict()))
     else:
@@ -70,6 +71,59 @@ def check(
 
 def _pixels(size: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]}"
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="Images, as `convsmith train` takes them.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; new, or empty.")],
+    overrides: Overrides = None,
+    *,
+    shard_size: Annotated[str, typer.Option(help="Most bytes of a shard, such as 300MB.")] = "1GB",
+    resize: Annotated[int | None, typer.Option(min=1, help="Shorter side of larger images in pixels.")] = None,
+    recipe: RecipeOfData = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write images as tar shards in the layout of WebDataset, which are read in large pieces.
+
+    The same data give the same bytes. OUT is there when all is written, and not before.
+
+    Example: convsmith data pack photos/ shards/ --shard-size 1GB --resize 512
+    """
+    import json
+
+    from convsmith.cli.progress import progress_bar
+    from convsmith.cli.text import for_terminal
+    from convsmith.data.open_data import open_data
+    from convsmith.data.pack import pack as pack_data
+    from convsmith.storage import size_of_text
+
+    if (size := size_of_text(shard_size)) is None:
+        raise ConvsmithError(f"--shard-size is `{shard_size}`", "it is a number of bytes", "Write it as 1GB or 300MB.")
+    checked = _recipe_for(data, recipe, overrides or [])
+    dataset = open_data(checked.task, checked.data, data, hold_out=False)
+    with progress_bar() as progress:
+        packed = pack_data(dataset, out, size, resize, progress)
+    if as_json:
+        print(json.dumps({"path": str(out), **asdict(packed)}))
+        return
+    for line in dataset.notes:
+        print(for_terminal(line))
+    for split, count in packed.samples.items():
+        print(f"{split + ':':6} {count:,} images in {counted(packed.shards[split], 'shard')}")
+    print(f"{out}: {packed.size:,} bytes; convsmith train {out}")
+
+
+def _recipe_for(data: Path, recipe: str | None, words: list[str]) -> Recipe:
+    """The recipe by which data are read: the one that is named, or one for such data."""
+    from convsmith.analyze.choose_recipe import masks_of
+    from convsmith.recipe.load import load_recipe
+
+    if recipe is None:
+        of_masks = masks_of(data, words)
+        recipe = "resnet18-folder" if of_masks is None else "hrnet_w18_seg-folder"
+        words = [*(of_masks or ()), *words]
+    return load_recipe(recipe, words)
 
 
 @demo.command()
