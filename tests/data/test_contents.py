@@ -29,6 +29,7 @@ class InMemory:
     """`Contents` without a file."""
 
     held: tuple[bytes, ...]
+    shards: None = None
 
     def __len__(self) -> int:
         return len(self.held)

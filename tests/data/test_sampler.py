@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.data.sampler import Position, StepSampler, epoch_order
+from convsmith.data.sampler import Position, StepSampler, Windows, epoch_order
 from convsmith.recipe.augmentation import Balanced, Plain, RepeatedAugmentation, Sampling
 
 ALL = Plain()
@@ -25,6 +25,7 @@ class Numbers:
     accumulation: int
     steps_per_epoch: int
     sampling: Sampling = ALL
+    windows: Windows | None = None
 
     @property
     def effective_batch(self) -> int:
@@ -45,6 +46,7 @@ class Numbers:
             last_step=last,
             rank=rank,
             world_size=world,
+            windows=self.windows,
         )
 
 
@@ -163,3 +165,51 @@ def test_numbers_that_do_not_fit_are_refused(change: dict[str, Any]) -> None:
     steps = {"first_step": 0, "last_step": 2, "rank": 0, "world_size": 2}
     with pytest.raises(ValueError, match=r"\d"):
         StepSampler(**(data | numbers | steps | change))
+
+
+# Samples that lie together in archives
+
+
+def windows(counts: list[int], size: int) -> Windows:
+    return Windows(np.repeat(np.arange(len(counts), dtype=np.int32), counts), size)
+
+
+shards = st.lists(st.integers(0, 20), min_size=1, max_size=8).filter(sum)
+
+
+@given(shards, st.integers(1, 50), st.integers(0, 2**40), st.integers(0, 300))
+def test_an_order_in_windows_has_every_sample_once(counts: list[int], size: int, seed: int, epoch: int) -> None:
+    order = epoch_order(sum(counts), seed, epoch, windows(counts, size))
+    assert sorted(order) == list(range(sum(counts)))
+
+
+@given(shards, st.integers(1, 50), st.integers(0, 300))
+def test_a_window_holds_what_follows_each_other_in_few_archives(counts: list[int], size: int, epoch: int) -> None:
+    order, lie = epoch_order(sum(counts), 7, epoch, windows(counts, size)), windows(counts, size).shards
+    seen: list[int] = []
+    for first in range(0, len(order), size):
+        window = np.sort(order[first : first + size])
+        for shard in np.unique(lie[window]):
+            part = window[lie[window] == shard]
+            assert part.tolist() == list(range(part[0], part[-1] + 1))
+        seen += [shard for shard in np.unique(lie[window]) if shard not in seen]
+    assert sorted(seen) == np.unique(lie).tolist()
+
+
+def test_windows_never_change_between_versions() -> None:
+    assert epoch_order(10, 0, 0, windows([4, 3, 3], 5)).tolist() == [8, 5, 7, 9, 4, 0, 3, 1, 6, 2]
+
+
+def test_another_epoch_begins_with_another_archive() -> None:
+    lie = windows([10] * 8, 4)
+    first = {int(lie.shards[epoch_order(80, 7, epoch, lie)[0]]) for epoch in range(40)}
+    assert first == set(range(8))
+
+
+def test_a_stream_in_windows_goes_on_from_any_step() -> None:
+    numbers = Numbers(40, 2, 1, 2, 10, windows=windows([10] * 4, 8))
+
+    def positions(first: int, last: int) -> list[Position]:
+        return stream(numbers.sampler(first, last))
+
+    assert positions(0, 6) + positions(6, 20) == positions(0, 20)

@@ -204,7 +204,13 @@ class TestToDict:
 
     def test_it_says_how_samples_are_drawn_and_changed(self) -> None:
         plan = make_plan(load_recipe("resnet18-folder", ["seed=3", "data.last_batch=drop"]), 1000).to_dict()
-        assert plan["sampler"] == {"last_batch": "drop", "seed": 3, "name": "plain", "fraction": 1.0}
+        assert plan["sampler"] == {
+            "last_batch": "drop",
+            "window": 8192,
+            "seed": 3,
+            "name": "plain",
+            "fraction": 1.0,
+        }
         assert plan["augment"]["random_resized_crop"]["scale"] == [0.25, 1.0]
         assert (plan["loss"]["name"], plan["loss"]["label_smoothing"]) == ("cross_entropy", 0.1)
         assert (plan["ema"]["decay"], plan["ema"]["warmup"]) == (0.999, "count")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,7 +40,9 @@ class _Request:
 def run_directory(data: Path) -> Path:
     """Where a training on some data goes that names no directory: `runs/NAME`, below the folder of runs."""
     place = data.resolve()
-    return runs_folder() / (place.name if place.is_dir() else place.stem)
+    if place.exists():
+        return runs_folder() / (place.name if place.is_dir() else place.stem)
+    return runs_folder() / (re.split(r"[{*?\[]", place.stem)[0].strip("-_. ") or place.parent.name)  # of a pattern
 
 
 def choose_for_run(

@@ -62,6 +62,7 @@ def slurm(
     import json
     import shlex
 
+    from convsmith.data.source import is_known
     from convsmith.launch.sbatch_options import further_options
     from convsmith.launch.slurm import Resources, script, submit
     from convsmith.recipe.ladder import is_ladder, load_ladder
@@ -98,7 +99,7 @@ def slurm(
     if dry_run:
         print(script(commands, resources, folder / "slurm"), end="")
         return
-    if not data.exists():
+    if not data.exists() and not is_known(data):
         raise ConvsmithError(f"there is no {data}", "the job would fail at once", "Name the data with --data.")
     jobs = submit(commands, resources, folder / "slurm")
     logs = [str(folder / "slurm" / f"{job}_0_log.err") for job in jobs]

@@ -85,6 +85,8 @@ def _print(recipe: Recipe, plan: Plan, groups: list[list[float]]) -> None:
     division = f"{counted(plan.world_size, 'device')} x {plan.per_device_batch} x {plan.accumulation} accumulated"
     table.add_row("effective batch", f"{plan.effective_batch} = {division}")
     table.add_row("samples", f"{plan.num_samples:,}, last batch of an epoch: {recipe.data.last_batch}")
+    windows = f"within windows of {recipe.data.window:,} images where they lie in tar shards, which are shuffled too"
+    table.add_row("order", f"another in each epoch; {windows}")
     first = plan.epochs.extra_from or plan.total_epochs
     phases = f"{plan.total_steps:,} = {counted(first, 'epoch')} x {plan.steps_per_epoch:,}"
     if plan.extra is not None:

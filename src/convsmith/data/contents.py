@@ -111,6 +111,10 @@ class Contents(Protocol):
     def stats(self) -> NDArray[np.int64]:
         """Size in bytes and time of change in nanoseconds of each, int64 `[N, 2]`; 0 where it is not there."""
 
+    @property
+    def shards(self) -> NDArray[np.int32] | None:
+        """The number of the archive that each lies in, int32 `[N]`; None where each lies alone."""
+
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Contents:
         """Those at `indices`, in that order."""
 

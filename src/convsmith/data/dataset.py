@@ -60,6 +60,10 @@ class Samples(Protocol):
         They are asked for once; 0 where there is nothing.
         """
 
+    @property
+    def shards(self) -> NDArray[np.int32] | None:
+        """The number of the archive that each sample lies in, int32 `[N]`; None where each lies alone."""
+
     def look(self, i: int, decode: bool) -> Seen:
         """Look at sample i, or raise the ImageError that reading it would: at all of it, or at its headers."""
 

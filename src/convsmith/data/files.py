@@ -36,6 +36,8 @@ class Files:
         offsets: int64 `[N + 1]`; path i is `buffer[offsets[i]:offsets[i + 1]]`.
     """
 
+    shards: None = None  # each lies alone
+
     def __init__(self, root: Path, buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         self.root = root
         self._buffer, self._offsets = buffer, offsets

@@ -66,6 +66,11 @@ class Index:
         """Size in bytes and time of change in nanoseconds of each image, int64 `[N, 1, 2]`; 0 where there is none."""
         return self.images.stats[:, None]
 
+    @property
+    def shards(self) -> NDArray[np.int32] | None:
+        """The number of the archive of each image; None where each lies alone."""
+        return self.images.shards
+
     def look(self, i: int, decode: bool) -> Seen:
         """The size of image i, or an ImageError if it cannot be read: all of it, or its header."""
         image = self.images[i]

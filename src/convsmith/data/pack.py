@@ -6,7 +6,7 @@ import io
 import re
 import tarfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -128,7 +128,7 @@ class _Writer:
             self._archive.addfile(member, io.BytesIO(content))
 
 
-def _encoded(samples: Samples, resize: int | None) -> Iterator[tuple[str, Parts]]:
+def _encoded(samples: Samples, resize: int | None) -> Generator[tuple[str, Parts]]:
     """The stem of the name and the members of each sample, in the order that they are written in."""
     cores = available_cores()
     with ThreadPoolExecutor(cores) as pool:  # Pillow works without the interpreter's lock

@@ -70,6 +70,11 @@ class PairIndex:
         """Size in bytes and time of change in nanoseconds of image and mask, int64 `[N, 2, 2]`; 0 where none is."""
         return np.stack([self.images.stats, self.masks.stats], axis=1)
 
+    @property
+    def shards(self) -> NDArray[np.int32] | None:
+        """The number of the archive of each image; None where each lies alone."""
+        return self.images.shards
+
     def look(self, i: int, decode: bool) -> Seen:
         """The size of image i and the pixels of its mask, or the ImageError that `read` would raise.
 

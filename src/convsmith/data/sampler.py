@@ -25,6 +25,18 @@ class Position(NamedTuple):
     index: int  # type: ignore[assignment]  # hides tuple.index, which is not called here
 
 
+class Windows(NamedTuple):
+    """How samples that lie together in archives are shuffled, so that large parts are read one after another.
+
+    Attributes:
+        shards: the number of the archive of each sample, int32 `[N]`.
+        size: samples that are shuffled among each other.
+    """
+
+    shards: NDArray[np.int32]
+    size: int
+
+
 def used_samples(sampling: Sampling, targets: Indices, seed: int) -> Indices:
     """The `samples_per_epoch` files that a training uses, in ascending order: of each class its share, to a file.
 
@@ -41,7 +53,9 @@ def used_samples(sampling: Sampling, targets: Indices, seed: int) -> Indices:
     return np.sort(by_class[np.arange(used) * total // used])  # evenly spaced, so each class gives its share
 
 
-def epoch_samples(sampling: Sampling, targets: Indices, seed: int, epoch: int) -> Indices:
+def epoch_samples(
+    sampling: Sampling, targets: Indices, seed: int, epoch: int, windows: Windows | None = None
+) -> Indices:
     """The samples of epoch `epoch` in their order, int64 `[N]`, as numbers from 0 to N - 1.
 
     Args:
@@ -49,6 +63,7 @@ def epoch_samples(sampling: Sampling, targets: Indices, seed: int, epoch: int) -
         targets: the class of each of the N samples.
         seed: the recipe's.
         epoch: counted from 0.
+        windows: see `epoch_order`; for those that are drawn with replacement they mean nothing.
     """
     total = len(targets)
     if isinstance(sampling, Balanced):
@@ -58,7 +73,7 @@ def epoch_samples(sampling: Sampling, targets: Indices, seed: int, epoch: int) -
         places = (generator.random_sample(total) * sizes[classes]).astype(np.int64)  # in its class
         drawn: Indices = np.argsort(targets, kind="stable")[np.cumsum(sizes)[classes] - sizes[classes] + places]
         return drawn
-    order = epoch_order(total, seed, epoch)
+    order = epoch_order(total, seed, epoch, windows)
     return np.repeat(order, sampling.repetitions)[:total] if isinstance(sampling, RepeatedAugmentation) else order
 
 
@@ -72,9 +87,20 @@ def class_shares(sampling: Balanced, sizes: Indices) -> NDArray[np.float64]:
     return sizes * rarity(sampling.weights, sizes, sampling.beta)
 
 
-def epoch_order(num_samples: int, seed: int, epoch: int) -> Indices:
-    """The permutation of 0 to N - 1 that epoch `epoch` goes through, int64 `[N]`."""
-    return counter_generator(Stream.ORDER, seed, epoch).permutation(num_samples).astype(np.int64, copy=False)
+def epoch_order(num_samples: int, seed: int, epoch: int, windows: Windows | None = None) -> Indices:
+    """The permutation of 0 to N - 1 that epoch `epoch` goes through, int64 `[N]`.
+
+    With windows the archives are shuffled, their samples put one after another as they lie, and each `size` of these
+    shuffled.
+    """
+    generator = counter_generator(Stream.ORDER, seed, epoch)
+    if windows is None:
+        return generator.permutation(num_samples).astype(np.int64, copy=False)
+    ranks = generator.permutation(int(windows.shards.max(initial=0)) + 1)
+    order = np.argsort(ranks[windows.shards], kind="stable")
+    for first in range(0, num_samples, windows.size):
+        generator.shuffle(order[first : first + windows.size])
+    return order
 
 
 class StepSampler(Sampler[list[Position]]):
@@ -101,6 +127,7 @@ class StepSampler(Sampler[list[Position]]):
         rank: this process, 0 to `world_size` - 1.
         world_size: number of processes.
         first_epoch: the epoch of step 0: a later one where these samples are for the second phase of a training.
+        windows: how samples that lie together are shuffled; None: each lies alone.
 
     Attributes:
         used: the files that are trained on at all, see `used_samples`.
@@ -120,6 +147,7 @@ class StepSampler(Sampler[list[Position]]):
         rank: int = 0,
         world_size: int = 1,
         first_epoch: int = 0,
+        windows: Windows | None = None,
     ) -> None:
         if not len(targets) or steps_per_epoch < 1 or per_device_batch < 1:
             raise ValueError("the samples, steps_per_epoch and per_device_batch must be at least 1")
@@ -131,6 +159,7 @@ class StepSampler(Sampler[list[Position]]):
         if not 0 <= first_step <= last_step:
             raise ValueError(f"steps from {first_step} to {last_step}")
         self.used = used_samples(sampling, targets, seed)
+        self.windows = windows and windows._replace(shards=windows.shards[self.used])
         self.targets, self.sampling, self.seed = targets, sampling, seed
         self.effective_batch, self.per_device_batch = effective_batch, per_device_batch
         self.steps_per_epoch, self.first_step, self.last_step = steps_per_epoch, first_step, last_step
@@ -147,7 +176,7 @@ class StepSampler(Sampler[list[Position]]):
         for step in range(self.first_step, self.last_step):
             if self.first_epoch + step // self.steps_per_epoch != epoch:
                 epoch = self.first_epoch + step // self.steps_per_epoch
-                order = self.used[epoch_samples(self.sampling, used_targets, self.seed, epoch)]
+                order = self.used[epoch_samples(self.sampling, used_targets, self.seed, epoch, self.windows)]
             first = step % self.steps_per_epoch * self.effective_batch
             for micro_batch in range(self.accumulation):
                 begin = first + micro_batch * self.world_size + self.rank

@@ -47,8 +47,8 @@ class Plan:
             `optimizer.weight_decay`; else None, and it is constant in each group.
         groups: parameter groups of the optimizer; None until the model is known.
         augment: the recipe's augmentation.
-        sampler: `last_batch`, `seed` and the recipe's sampling, which with `num_samples`, and the labels where it
-            balances, fix the order of every epoch.
+        sampler: `last_batch`, `window`, `seed` and the recipe's sampling, which with `num_samples`, the labels where it
+            balances, and the shards where there are any, fix the order of every epoch.
         mixing: the recipe's mixing of images, None if there is none.
         loss: the recipe's loss.
         distillation: the recipe's teacher and what is learned from it, None if there is none.
@@ -163,7 +163,12 @@ def make_plan(
         weight_decay=None if decay_end is None else tuple(weight_decays(decay, decay_end, total_steps)),
         groups=None,
         augment=dump["augment"],
-        sampler={"last_batch": recipe.data.last_batch, "seed": recipe.seed, **dump["sampling"]},
+        sampler={
+            "last_batch": recipe.data.last_batch,
+            "window": recipe.data.window,
+            "seed": recipe.seed,
+            **dump["sampling"],
+        },
         mixing=dump["mixing"],
         loss=dump["loss"],
         distillation=dump["distillation"],

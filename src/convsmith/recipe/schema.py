@@ -102,6 +102,11 @@ class Data(Section):
         description="The ragged end of an epoch: `wrap` fills the last batch from the start of the epoch's "
         "order, `drop` leaves those samples to another epoch.",
     )
+    window: Count = Field(
+        8192,
+        description="Samples of tar shards that are shuffled among each other: the shards come in a random order, and "
+        "what follows is shuffled within windows of so many. Other data are shuffled as a whole.",
+    )
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="Loader processes; it changes speed, never results."
     )

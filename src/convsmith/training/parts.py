@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from convsmith.bundle.task import find_task
 from convsmith.data.dataset import Samples, Split, num_samples
 from convsmith.data.loader import Batch, default_workers, train_loader, val_loader
-from convsmith.data.sampler import StepSampler, used_samples
+from convsmith.data.sampler import StepSampler, Windows, used_samples
 from convsmith.launch.world import World
 from convsmith.models.layers import Normalize
 from convsmith.randomness import Stream, counter_seed
@@ -131,6 +131,7 @@ def _training_batches(session: Session, workers: int) -> Iterable[Batch]:
             rank=session.world.rank,
             world_size=session.world.size,
             first_epoch=first_epoch,
+            windows=None if samples.shards is None else Windows(samples.shards, recipe.data.window),
         )
         read = dataset.training_reader(split, recipe.augment, recipe.preprocess)
         return train_loader(samples, read, sampler, seed=recipe.seed, attempts=attempts, workers=workers)

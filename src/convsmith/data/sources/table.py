@@ -53,6 +53,8 @@ class Rows:
     table: str
     also: bytes = b""
 
+    shards: None = None
+
     def __len__(self) -> int:
         return len(self.files)
 

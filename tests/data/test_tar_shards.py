@@ -1,0 +1,410 @@
+"""Tar shards as data: what they are taken for, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convsmith.bundle.decode import ImageError
+from convsmith.data import shard_index
+from convsmith.data.dataset import Samples
+from convsmith.data.digest import data_digest
+from convsmith.data.open_data import open_data
+from convsmith.data.shard_paths import ShardPaths, expand_braces
+from convsmith.data.shard_samples import Found, find_samples
+from convsmith.data.source import find_opener, is_known, task_of
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.schema import Data
+from tests.data.folders import png, write_files, write_noise
+from tests.data.masks import plain
+from tests.data.shards import labelled, tar, write_shards
+
+ROWS = [("a", "cat"), ("b", "dog"), ("sub/c", "cat"), ("sub/d", "dog")]
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "cache"))
+
+
+def opened(path: Path, hold: bool = True, task: str = "classification", **section: Any) -> Any:
+    return open_data(task, Data(val_fraction=0.5, **section), path, hold_out=hold)
+
+
+def found(samples: Samples) -> list[tuple[str, int]]:
+    """The shard and member of each image, and its class."""
+    names = [samples.name(i).rpartition("/data/")[2] for i in range(len(samples))]
+    return [(name, int(target)) for name, target in zip(names, samples.targets, strict=True)]
+
+
+def refusal(path: Path, task: str = "classification") -> str:
+    with pytest.raises(ConvsmithError) as caught:
+        opened(path, task=task)
+    return str(caught.value)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def test_the_samples_of_a_shard_are_images_with_classes(data: Path) -> None:
+    folder = opened(write_shards(data, {"s.tar": ROWS}) / "s.tar", hold=False)
+    assert folder.classes == ("cat", "dog")
+    names = ["a.png", "b.png", "sub/c.png", "sub/d.png"]
+    assert found(folder.train) == [(f"s.tar: {name}", i % 2) for i, name in enumerate(names)]
+    assert folder.train.read(1)[0].getpixel((0, 0)) == (1, 100, 50)
+
+
+def test_every_member_reads_as_the_bytes_that_were_written(data: Path) -> None:
+    members = labelled(*ROWS)
+    (data).mkdir()
+    (data / "s.tar").write_bytes(tar(members))
+    train = opened(data, hold=False).train
+    contents = [train.contents(i)[0] for i in range(len(train))]
+    assert [it.read() for it in contents] == [members[f"{key}.png"] for key, _ in ROWS]
+    with contents[2].open() as file:
+        assert (file.seek(0, os.SEEK_END), file.read(), file.seek(-4, os.SEEK_CUR)) == (len(png()), b"", len(png()) - 4)
+        assert file.read(10) == members["sub/c.png"][-4:]
+
+
+@pytest.mark.parametrize(
+    ("label", "member"),
+    [
+        (b" cat\n", "cls"),
+        (b"\xef\xbb\xbfcat", "cls"),
+        (b'{"label": "cat"}', "json"),
+        (b'{"width": 3, "class": "cat"}', "JSON"),
+        (b'{"class_name": "cat"}', "json"),
+    ],
+)
+def test_a_label_is_text_or_a_key_of_json(data: Path, label: bytes, member: str) -> None:
+    data.mkdir()
+    (data / "s.tar").write_bytes(tar({"a.jpg": png(), f"a.{member}": label, "b.cls": b"dog", "b.PNG": png()}))
+    assert opened(data, hold=False).classes == ("cat", "dog")
+
+
+def test_whole_numbers_are_classes_in_their_order(data: Path) -> None:
+    folder = opened(write_shards(data, {"s.tar": [("a", "10"), ("b", "9"), ("c", "2")]}), hold=False)
+    assert (folder.classes, folder.train.targets.tolist()) == (("2", "9", "10"), [2, 1, 0])
+
+
+def test_whole_numbers_are_named_by_a_file_beside_the_shards(data: Path) -> None:
+    write_shards(data, {"s.tar": [("a", "1"), ("b", "0")]})
+    (data / "classes.txt").write_text("dog\ncat\n")
+    folder = opened(data, hold=False)
+    assert (folder.classes, folder.train.targets.tolist()) == (("dog", "cat"), [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("dog\n", "s.tar: a.png has the label 1, and"),
+        ("dog\ncat\nbird\n", "no training images for `bird`"),
+        ("dog\ndog\n", "the class name `dog` stands twice"),
+    ],
+)
+def test_names_that_do_not_fit_the_numbers_are_refused(data: Path, names: str, message: str) -> None:
+    write_shards(data, {"s.tar": [("a", "1"), ("b", "0")]})
+    (data / "classes.txt").write_text(names)
+    assert message in refusal(data)
+
+
+def test_thousands_of_classes_may_be_named(data: Path) -> None:
+    write_shards(data, {"s.tar": [(f"k{i}", str(i)) for i in range(1000)]})
+    (data / "classes.txt").write_text("".join(f"class {i}\n" for i in range(1000)))
+    assert len(opened(data, hold=False).classes) == 1000
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train/0.tar", "val/0.tar"),
+        ("training/0.tar", "valid/0.tar"),
+        ("train-0.tar", "val-0.tar"),
+        ("imagenet1k-train-0000.tar", "imagenet1k-validation-00.tar"),
+        ("Train_0.tar", "VAL_0.tar"),
+    ],
+)
+def test_the_split_is_in_the_folder_or_in_the_name(data: Path, names: tuple[str, str]) -> None:
+    folder = opened(write_shards(data, {names[0]: ROWS, names[1]: ROWS[:2]}))
+    assert (len(folder.train), len(folder.val)) == (4, 2)
+    assert folder.notes == ()
+
+
+def test_shards_of_a_test_are_left_out_with_a_note(data: Path) -> None:
+    folder = opened(write_shards(data, {"train-0.tar": ROWS, "val-0.tar": ROWS, "test-0.tar": ROWS[:3]}))
+    assert "left out: 3 samples of the split `test`" in folder.notes
+
+
+def test_without_a_split_a_share_of_each_class_is_held_out_with_a_note(data: Path) -> None:
+    folder = opened(write_shards(data, {"s.tar": ROWS}))
+    assert (sorted(folder.train.targets), sorted(folder.val.targets)) == ([0, 1], [0, 1])
+    assert "held out 2 of 4 images" in folder.notes[0]
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{train,val}-{000..002}.tar", "*.tar", "", "{train-*,val-00{0..2}}.tar", "t*-00?.tar"]
+)
+def test_a_pattern_names_several_shards(data: Path, pattern: str) -> None:
+    splits = [f"{split}-{i:03}.tar" for split in ("train", "val") for i in range(3)]
+    write_shards(data, {name: [(f"{name[:-4]}{key}", label) for key, label in ROWS[:2]] for name in splits})
+    folder = opened(data / pattern, hold=False)
+    assert len(folder.train) == 6
+    assert len(folder.val) == (0 if pattern.startswith("t") else 6)
+    assert folder.root == data
+
+
+@pytest.mark.parametrize(
+    ("pattern", "texts"),
+    [
+        ("a.tar", ["a.tar"]),
+        ("{08..11}", ["08", "09", "10", "11"]),
+        ("{8..11}", ["8", "9", "10", "11"]),
+        ("{2..0}", ["2", "1", "0"]),
+        ("{a,b}{0..1}", ["a0", "a1", "b0", "b1"]),
+        ("{a}", ["a"]),
+        ("{a,b{1..2}}c", ["ac", "b1c", "b2c"]),
+        ("{a", ["{a"]),
+        ("a}", ["a}"]),
+    ],
+)
+def test_braces_are_those_of_a_shell(pattern: str, texts: list[str]) -> None:
+    assert expand_braces(pattern) == texts
+
+
+def test_braces_of_a_million_files_and_more_are_refused() -> None:
+    for pattern in ("{0..999999999}", "{0..1000000}", "{0..9999}{0..9999}", "{0..99}" * 20):
+        with pytest.raises(ConvsmithError, match="names more than 1,000,000 files"):
+            expand_braces(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("s-{0..2}.tar", "there is no DATA/s-1.tar: DATA/s-{0..2}.tar names it"),
+        ("x-*.tar", "no file matches DATA/x-*.tar"),
+        ("{s-0,s-0}.tar", "names DATA/s-0.tar twice"),
+    ],
+)
+def test_a_pattern_that_does_not_fit_is_refused(data: Path, pattern: str, message: str) -> None:
+    write_shards(data, {"s-0.tar": ROWS, "s-2.tar": ROWS})
+    assert message.replace("DATA", str(data)) in refusal(data / pattern)
+
+
+def test_only_shards_and_nothing_else_are_known(data: Path) -> None:
+    write_shards(data, {"a.tar": ROWS, "beside/a.tar": ROWS, "beside/train/x/y.tar": ROWS})
+    write_files(data / "classes", "cat/a.png", "dog/b.png", "backup.tar")
+    assert all(is_known(data / name) for name in ("a.tar", "*.tar", "{a,b}.tar"))
+    assert not any(is_known(data / name) for name in ("", "beside", "classes", "classes/cat", "none.tar", "{a,b}.png"))
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a.cls": b"cat"}, "holds a sample `a` of `.cls`"),
+        ({"a.png": png(), "a.v2.png": png(), "a.cls": b"1"}, "holds a sample `a` of `.png`, `.v2.png`, `.cls`"),
+        ({"a.png": png(), "b.png": png(), "a.cls": b"1"}, "holds a sample `a` of `.cls`"),
+        ([("a.png", png()), ("a.png", png())], "holds `a.png` twice"),
+        ({"a.png": png()}, "1 sample without a label, such as DATA/s.tar: a.png"),
+        ({"a.png": png(), "a.cls": b" \n"}, "`a.cls` in DATA/s.tar is empty"),
+        ({"a.png": png(), "a.cls": b"\xff"}, "`a.cls` in DATA/s.tar is not UTF-8"),
+        ({"a.png": png(), "a.cls": b"a\0"}, "`a.cls` in DATA/s.tar is not text"),
+        ({"a.png": png(), "a.cls": b"x" * 2000}, "`a.cls` in DATA/s.tar has 2,000 bytes"),
+        ({"a.png": png(), "a.json": b"{"}, "`a.json` in DATA/s.tar is not JSON"),
+        ({"a.png": png(), "a.json": b"[" * 99999}, "`a.json` in DATA/s.tar is not JSON"),
+        ({"a.png": png(), "a.json": b'{"label": 1' + b"0" * 9999 + b"}"}, "`a.json` in DATA/s.tar is not JSON"),
+        ({"a.png": png(), "a.json": b'{"label": 0.5}'}, "1 sample without a label"),
+        ({"a.png": png(), "a.json": b'{"label": true}'}, "1 sample without a label"),
+        ({"a.png": png(), "a.cls": b"cat"}, "only one class in DATA: `cat`"),
+        ({"a.txt": b"text"}, "holds a sample `a` of `.txt`"),
+        ({"a": b"text", ".b.png": png(), "__MACOSX/a.png": png()}, "no samples in DATA/s.tar"),
+        ({}, "no samples in DATA/s.tar"),
+    ],
+)
+def test_what_is_not_a_sample_is_refused_with_shard_and_member(data: Path, members: Any, message: str) -> None:
+    data.mkdir()
+    (data / "s.tar").write_bytes(tar(members))
+    assert message.replace("DATA", str(data)) in refusal(data)
+
+
+def test_members_that_are_not_used_are_told(data: Path) -> None:
+    data.mkdir()
+    members = labelled(*ROWS) | {"sub/d.txt": b"words", "sub/d.caption.txt": b"", "README": b""}
+    (data / "s.tar").write_bytes(tar(members))
+    assert opened(data).notes[0] == "left out, not images: 1 .txt, 1 .caption.txt, 1 without a key"
+
+
+def test_a_split_that_some_shards_lack_is_refused(data: Path) -> None:
+    write_shards(data, {"train-0.tar": ROWS, "more-0.tar": ROWS})
+    assert f"1 of 2 shards say no split, such as {data}/more-0.tar" in refusal(data)
+
+
+def test_shards_to_validate_on_alone_are_refused(data: Path) -> None:
+    assert "none of the shards" in refusal(write_shards(data, {"val-0.tar": ROWS}))
+
+
+def test_a_compressed_shard_is_refused_in_words(data: Path) -> None:
+    import gzip
+
+    data.mkdir()
+    (data / "s.tar.gz").write_bytes(gzip.compress(tar(labelled(*ROWS))))
+    for path in (data, data / "s.tar.gz"):
+        assert f"{data}/s.tar.gz is not a plain tar archive: it is compressed (gzip)" in refusal(path)
+
+
+def test_an_image_that_cannot_be_read_is_named_by_shard_and_member(data: Path) -> None:
+    data.mkdir()
+    (data / "s.tar").write_bytes(tar({"a.png": b"text", "a.cls": b"cat", "b.png": png(), "b.cls": b"dog"}))
+    train = opened(data, hold=False).train
+    for read in (train.read, lambda i: train.look(i, True), lambda i: train.look(i, False)):
+        with pytest.raises(ImageError, match=rf"cannot read {data}/s\.tar: a\.png: it is not an image"):
+            read(0)
+
+
+# The index
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The shards that are read from now on."""
+    read: list[Path] = []
+
+    def find(path: Path, number: int) -> Found:
+        read.append(path)
+        return find_samples(path, number)
+
+    monkeypatch.setattr(shard_index, "find_samples", find)
+    return read
+
+
+def test_the_index_is_made_once_and_again_when_a_shard_changes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shards(data, {"train-0.tar": ROWS, "val-0.tar": ROWS})
+    read = reads(monkeypatch)
+    first = opened(data)
+    assert [path.name for path in read] == ["train-0.tar", "val-0.tar"]
+    again = opened(data)
+    assert len(read) == 2
+    assert (found(again.train), data_digest(again)) == (found(first.train), data_digest(first))
+    write_shards(data, {"val-0.tar": ROWS[:2]})
+    assert len(opened(data).val) == 2
+    assert len(read) == 4
+
+
+def test_an_index_that_cannot_be_kept_is_made_each_time(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    write_shards(data, {"s.tar": ROWS})
+    assert len(opened(data, hold=False).train) == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\x93NUMPY"])
+def test_an_index_that_is_damaged_is_made_again(data: Path, tmp_path: Path, damage: bytes) -> None:
+    write_shards(data, {"s.tar": ROWS})
+    opened(data)
+    kept = [path for path in (tmp_path / "cache").rglob("*") if path.suffix in (".npy", ".json")]
+    assert len(kept) == 8
+    for path in kept:
+        path.write_bytes(damage)
+        assert len(opened(data, hold=False).train) == 4
+
+
+def test_shards_are_read_in_several_processes_to_the_same_index(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shards(data, {f"{i}.tar": [(f"{i}{key}", label) for key, label in ROWS] for i in range(5)})
+    paths = ShardPaths(data, tuple(sorted(data.iterdir())), ("",) * 5)
+    alone = shard_index._read(paths, 0)
+    monkeypatch.setattr(shard_index, "available_cores", lambda: 2)
+    shared = shard_index._read(paths, 2**40)
+    for one, other in ((alone.images, shared.images), (alone.masks, shared.masks)):
+        assert one.places.tolist() == other.places.tolist()
+        assert (one.buffer.tobytes(), one.offsets.tolist()) == (other.buffer.tobytes(), other.offsets.tolist())
+    assert (alone.labels.tolist(), alone.names) == (shared.labels.tolist(), shared.names)
+
+
+def test_a_shard_that_changes_while_it_is_used_is_a_bad_file(data: Path) -> None:
+    train = opened(write_shards(data, {"s.tar": ROWS}), hold=False).train
+    write_shards(data, {"s.tar": ROWS[::-1]})
+    with pytest.raises(ImageError, match=r"s\.tar: a\.png: its shard has changed since its index was made"):
+        train.read(0)
+
+
+def test_the_digest_is_the_same_elsewhere_and_changes_with_a_label(data: Path, tmp_path: Path) -> None:
+    here, there = (write_shards(tmp_path / place, {"s.tar": ROWS}) for place in ("here", "there"))
+    assert data_digest(opened(here)) == data_digest(opened(there))
+    write_shards(there, {"s.tar": [*ROWS[:3], ("sub/d", "cat")]})
+    assert data_digest(opened(here)) != data_digest(opened(there))
+
+
+def test_samples_are_selected_and_go_to_other_processes(data: Path) -> None:
+    train = opened(write_shards(data, {"s.tar": ROWS}), hold=False).train
+    chosen = pickle.loads(pickle.dumps(train.select([2, 0])))
+    assert found(chosen) == [found(train)[2], found(train)[0]]
+    assert chosen.names.tolist() == train.names[[2, 0]].tolist()
+    assert chosen.stats.tolist() == train.stats[[2, 0]].tolist()
+    assert np.array_equal(train.select(np.arange(1, 3)).read(0)[0], train.read(1)[0])
+
+
+# Judging
+
+
+@pytest.mark.parametrize(
+    ("shards", "judged"), [(("train", "val", "test"), "val"), (("train", "test"), "test"), (("train",), "train")]
+)
+def test_a_model_is_judged_by_val_or_test_or_all(data: Path, shards: tuple[str, ...], judged: str) -> None:
+    write_shards(data, {f"{split}-0.tar": [(split, "cat"), (f"{split}2", "dog")] for split in shards})
+    samples, is_part = find_opener("classification", data).labelled(data, Data(), ["dog", "cat"])
+    assert (found(samples)[0], is_part) == ((f"{judged}-0.tar: {judged}.png", 1), judged != "train")
+
+
+def test_a_label_that_the_model_lacks_is_named_with_its_sample(data: Path) -> None:
+    write_shards(data, {"s.tar": ROWS})
+    with pytest.raises(ConvsmithError, match=r"s\.tar: b\.png has the label `dog`, which the model lacks"):
+        find_opener("classification", data).labelled(data, Data(), ["cat", "bird"])
+
+
+# Masks
+
+
+@pytest.mark.parametrize(
+    "names", [("jpg", "png"), ("png", "mask.png"), ("webp", "seg.png"), ("image.png", "label.png")]
+)
+def test_samples_with_masks_are_for_segmentation(data: Path, names: tuple[str, str]) -> None:
+    data.mkdir()
+    (data / "classes.txt").write_text("sky\nroad\n")
+    for split in ("train", "val"):
+        members = {f"{key}.{end}": it for key in "ab" for end, it in zip(names, (png(), plain(1)), strict=True)}
+        (data / f"{split}.tar").write_bytes(tar(members))
+    assert task_of(data) == "segmentation"
+    folder = opened(data, task="segmentation")
+    assert (folder.classes, len(folder.train), len(folder.val)) == (("sky", "road"), 2, 2)
+    assert folder.val.read(0)[1].tolist() == [[1] * 6] * 4
+    samples, is_part = find_opener("segmentation", data).labelled(data, Data(), ("sky", "road"))
+    assert (len(samples), is_part) == (2, True)
+
+
+def test_a_mask_that_lacks_or_cannot_be_read_is_named(data: Path) -> None:
+    data.mkdir()
+    (data / "classes.txt").write_text("sky\nroad\n")
+    (data / "s.tar").write_bytes(tar({"a.jpg": png(), "a.png": b"text", "b.jpg": png(), "b.png": plain(0)}))
+    with pytest.raises(ImageError, match=rf"its mask {data}/s\.tar: a\.png: it is not an image"):
+        opened(data, hold=False, task="segmentation").train.read(0)
+    (data / "s.tar").write_bytes(tar({"a.jpg": png(), "a.png": plain(0), "b.jpg": png()}))
+    assert f"1 sample without a mask, such as {data}/s.tar: b.jpg" in refusal(data, "segmentation")
+
+
+def test_what_has_labels_and_masks_is_for_both(data: Path) -> None:
+    data.mkdir()
+    (data / "classes.txt").write_text("sky\nroad\n")
+    members = {f"{key}.{end}": it for key in "ab" for end, it in (("jpg", png()), ("png", plain(0)))}
+    labels = {"a.cls": b"0", "b.json": json.dumps({"label": 1}).encode()}
+    (data / "s.tar").write_bytes(tar(dict(sorted((members | labels).items()))))
+    assert task_of(data) == "classification"
+    assert len(opened(data, hold=False).train) == len(opened(data, hold=False, task="segmentation").train) == 2
+
+
+def test_a_folder_of_images_is_left_to_its_own_source(data: Path) -> None:
+    assert not is_known(write_noise(data, 4))

@@ -1,0 +1,44 @@
+"""The package webdataset reads our shards, and we read its."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convsmith.data.open_data import open_data
+from convsmith.data.pack import pack
+from convsmith.recipe.schema import Data
+from tests.data.folders import png, write_noise
+
+webdataset: Any = pytest.importorskip("webdataset")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "cache"))
+
+
+def test_it_reads_ours(tmp_path: Path) -> None:
+    data = open_data("classification", Data(), write_noise(tmp_path / "data", 20))
+    pack(data, tmp_path / "out", 20_000)
+    urls = sorted(map(str, tmp_path.glob("out/train-*.tar")))
+    assert len(urls) > 1
+    samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8").to_tuple("png", "cls"))
+    read = [data.train.read(i) for i in range(len(data.train))]
+    expected = {(np.asarray(image).tobytes(), target) for image, target in read}
+    assert {(image.tobytes(), target) for image, target in samples} == expected
+
+
+@pytest.mark.parametrize("label", ["cls", "json"])
+def test_we_read_its(tmp_path: Path, label: str) -> None:
+    (tmp_path / "data").mkdir()
+    with webdataset.ShardWriter(str(tmp_path / "data/train-%06d.tar"), maxcount=4, verbose=0) as sink:
+        for i in range(10):
+            target = {"label": i % 3} if label == "json" else i % 3
+            sink.write({"__key__": f"folder/{i:04}", "png": png((i, 0, 0)), label: target})
+    train = open_data("classification", Data(), tmp_path / "data" / "train-{000000..000002}.tar", hold_out=False).train
+    assert train.targets.tolist() == [i % 3 for i in range(10)]
+    assert [train.read(i)[0].getpixel((0, 0)) for i in range(10)] == [(i, 0, 0) for i in range(10)]
