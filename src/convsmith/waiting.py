@@ -146,7 +146,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 class NotAFile(OSError):
-    """What stands in place of a file could be waited for: it is a pipe, a socket or a device."""
+    """A pipe, a socket or a device stands in place of a file, and could be waited for."""
 
 
 def read_file(path: Path) -> bytes:
