@@ -17,6 +17,8 @@ from convsmith.errors import (
     install_command,
     missing_package,
     of_system,
+    printable,
+    quoted,
     require_extra,
     upgrade_command,
 )
@@ -98,3 +100,12 @@ def test_what_could_not_be_done_comes_first_and_the_file_once() -> None:
 
 def test_a_word_as_long_as_a_book_is_compared_with_nothing() -> None:
     assert did_you_mean("sgd" * 100_000, ["sgd", "sgd" * 100_000]) == ""
+
+
+def test_printable_text_can_be_written_as_utf8_and_shows_the_odd_bytes() -> None:
+    assert printable(os.fsencode("größe/") + b"\xff.jpg") == "größe/\\udcff.jpg"
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "`a`"), (3, "`a`, `b`, `c`"), (5, "`a`, `b`, `c` and 2 more")])
+def test_quoted_names_are_cut_with_how_many_more_there_are(count: int, said: str) -> None:
+    assert quoted("abcde"[:count], limit=3) == said

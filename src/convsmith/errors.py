@@ -7,6 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from convsmith.extras import extra_of
 
@@ -104,6 +105,18 @@ def plain(word: str) -> str:
 def counted(number: int, noun: str) -> str:
     """`number` of what `noun` names, with an s if it is not one: `1 image`, `2 images`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def printable(path: Path | bytes | str) -> str:
+    r"""The path as text that any terminal, log and JSON file can hold: bytes that are not UTF-8 become `\udcXX`."""
+    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def quoted(names: Iterable[str], limit: int = 10) -> str:
+    """The names in backquotes, the first `limit` of them, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(f"`{printable(name)}`" for name in names[:limit]) + more
 
 
 PUBLISHED = False

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.data.index import Index, IndexBuilder, printable
+from convsmith.data.index import Index, IndexBuilder
 from tests.data.folders import path_of
 
 file_names = st.one_of(
@@ -91,7 +91,3 @@ def test_digest_is_the_same_under_another_root() -> None:
 @pytest.mark.parametrize("other", [[(b"a", 0), (b"c", 1)], [(b"a", 0), (b"b", 0)], [(b"ab", 0), (b"", 1)], [(b"a", 0)]])
 def test_digest_changes_with_any_name_or_target(other: list[tuple[bytes, int]]) -> None:
     assert packed([(b"a", 0), (b"b", 1)]).digest() != packed(other).digest()
-
-
-def test_printable_text_can_be_written_as_utf8_and_shows_the_odd_bytes() -> None:
-    assert printable(os.fsencode("größe/") + b"\xff.jpg") == "größe/\\udcff.jpg"

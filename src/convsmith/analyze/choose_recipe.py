@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.task import find_task
 from convsmith.data.dataset import Samples
-from convsmith.data.index import printable
-from convsmith.data.layout import quoted
 from convsmith.data.mask_search import find_masks, masks_as_classes, named_pairs
 from convsmith.data.open_data import open_data
 from convsmith.data.scan import images_below, list_folder
 from convsmith.data.source import task_of
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable, quoted
 from convsmith.models.registry import named_weights
 from convsmith.models.weights.published import weights
 from convsmith.recipe.load import load_recipe

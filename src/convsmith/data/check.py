@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.decode import ImageError, ImageTooLarge
 from convsmith.data.dataset import DataSet, Samples
-from convsmith.data.index import printable
 from convsmith.data.look import PIXELS, ROW, Looks, look_at
 from convsmith.data.processes import in_processes
+from convsmith.errors import printable
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
 from convsmith.spec import Preprocessing

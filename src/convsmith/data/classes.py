@@ -6,9 +6,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from convsmith.data.index import printable
-from convsmith.data.layout import quoted
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable, quoted
 
 CLASSES_FILE = "classes.txt"
 """Names the classes of numbered targets: one on each line, 0 first."""

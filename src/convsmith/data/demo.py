@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.bundle.decode import ImageError, read_image
-from convsmith.data.index import printable
 from convsmith.data.split import split_files
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 
 VAL_FRACTION = 0.2
 

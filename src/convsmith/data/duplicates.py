@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from convsmith.data.contents import Content
 from convsmith.data.dataset import DataSet, Samples
-from convsmith.data.index import printable
 from convsmith.data.look import Looks
-from convsmith.errors import counted
+from convsmith.errors import counted, printable
 
 _COMPARED = 256  # pairs, byte by byte; of compressed pictures the look has never been wrong
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from convsmith.data.image_data import ImageData
-from convsmith.data.index import Index, IndexBuilder, printable
-from convsmith.data.layout import class_folders, find_layout, quoted
+from convsmith.data.index import Index, IndexBuilder
+from convsmith.data.layout import class_folders, find_layout
 from convsmith.data.nesting import Inside, check_nesting, inside_of
 from convsmith.data.remedies import remedy_for
 from convsmith.data.scan import held, images_below, leave_out_outputs, list_folder, others_note
 from convsmith.data.split import split_files
-from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
 
 
 def open_image_folder(root: Path, val_fraction: float | None) -> ImageData:

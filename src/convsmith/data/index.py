@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -102,8 +101,3 @@ class IndexBuilder:
     def build(self) -> Index:
         """The index of all files added, in the order of adding."""
         return Index(self._files.build(), np.frombuffer(self._targets, np.int64))
-
-
-def printable(path: Path | bytes | str) -> str:
-    r"""The path as text that any terminal, log and JSON file can hold: bytes that are not UTF-8 become `\udcXX`."""
-    return os.fsdecode(path).encode("utf-8", "backslashreplace").decode("utf-8")

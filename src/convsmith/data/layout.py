@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from convsmith.data.index import printable
 from convsmith.data.remedies import remedy_for
 from convsmith.data.scan import Listing, held, leave_out_outputs, list_folder
-from convsmith.errors import ConvsmithError, counted, did_you_mean
+from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 
 _MISNAMED_VAL = ("valid", "validation", "test")
 TRAIN_LIKE = frozenset({"train", "training"})
@@ -114,13 +112,6 @@ def class_folders(root: Path, split: str, listing: Listing) -> dict[str, str]:
             )
         folders[label] = f"{split}/{name}" if split else name
     return dict(sorted(folders.items()))
-
-
-def quoted(names: Iterable[str], limit: int = 10) -> str:
-    """The names in backquotes, the first `limit` of them, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(f"`{printable(name)}`" for name in names[:limit]) + more
 
 
 def _refuse_misnamed_val(root: Path, names: set[str]) -> None:

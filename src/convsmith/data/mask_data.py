@@ -15,7 +15,6 @@ from convsmith.data.contents import Contents
 from convsmith.data.dataset import Findings, Reader, Split
 from convsmith.data.duplicates import duplicates
 from convsmith.data.label_sets import Colours
-from convsmith.data.layout import quoted
 from convsmith.data.look import Looks
 from convsmith.data.mask_contents import refuse_colours_without_table, unknown_classes
 from convsmith.data.mask_file import MaskRules
@@ -24,7 +23,7 @@ from convsmith.data.mask_size import check_val_size
 from convsmith.data.pairs import PairIndex
 from convsmith.data.pixel_counts import count_pixels
 from convsmith.data.pixel_facts import count_of, require_pixels, shares, unseen_classes
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, quoted
 from convsmith.recipe.augmentation import Augment
 from convsmith.recipe.mask_data import Masks, check_class_names, check_fit
 from convsmith.spec import Preprocessing

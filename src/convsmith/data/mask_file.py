@@ -12,7 +12,7 @@ from PIL import Image
 
 from convsmith.bundle.decode import ImageError, decode_rgb, open_image, turn_upright
 from convsmith.data.contents import Content
-from convsmith.data.index import printable
+from convsmith.errors import printable
 from convsmith.recipe.mask_data import MAX_VALUE
 from convsmith.spec import IGNORED
 

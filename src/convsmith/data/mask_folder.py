@@ -6,13 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 from convsmith.data.dataset import Split
-from convsmith.data.index import printable
 from convsmith.data.mask_data import MaskData, make_mask_data
 from convsmith.data.mask_pairs import Pair, find_pairs, find_tree
 from convsmith.data.pairs import pack_paths
 from convsmith.data.scan import list_folder, others_note
 from convsmith.data.split import split_files
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 from convsmith.recipe.mask_data import Masks
 
 _MISNAMED_VAL = ("valid", "validation", "test")

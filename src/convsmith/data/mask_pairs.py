@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from convsmith.data.index import printable
-from convsmith.data.layout import quoted
 from convsmith.data.mask_layouts import Tree, own_tree, trees_of
 from convsmith.data.mask_search import find_masks
 from convsmith.data.scan import images_below, list_folder
-from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
 from convsmith.recipe.mask_data import LIST_SUFFIXES, Masks
 
 Pair = tuple[bytes, bytes]

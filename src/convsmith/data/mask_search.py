@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from convsmith.bundle.decode import ImageError, open_image, read_bytes
-from convsmith.data.index import printable
 from convsmith.data.scan import images_below, list_folder
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 
 _TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
 _PARTS = frozenset((*_TRAIN, *_VAL, *_TEST))

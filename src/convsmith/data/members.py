@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.contents import Content
-from convsmith.data.index import printable
 from convsmith.data.shard_paths import ShardPaths
 from convsmith.data.shard_samples import Packed
+from convsmith.errors import printable
 from convsmith.waiting import open_file
 
 

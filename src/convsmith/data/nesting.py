@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from convsmith.data.index import printable
-from convsmith.data.layout import HELD_OUT_LIKE, SPLIT_LIKE, TRAIN_LIKE, quoted
-from convsmith.errors import ConvsmithError
+from convsmith.data.layout import HELD_OUT_LIKE, SPLIT_LIKE, TRAIN_LIKE
+from convsmith.errors import ConvsmithError, printable, quoted
 
 _SHOWN = 3  # names in a note
 

@@ -8,8 +8,7 @@ from typing import Literal
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.bundle.format import MANIFEST
-from convsmith.data.index import printable
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 from convsmith.waiting import answer_of
 
 _MARKS = (  # all files of a line are there

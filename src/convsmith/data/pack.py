@@ -18,10 +18,9 @@ from PIL import Image
 from convsmith.bundle.decode import open_header
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet, Samples
-from convsmith.data.index import printable
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.data.tar_members import BLOCK
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
 from convsmith.storage import new_directory

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.decode import ImageError
-from convsmith.data.layout import quoted
 from convsmith.data.look import Looks
 from convsmith.data.mask_file import pixels_in
 from convsmith.data.pairs import PairIndex
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, quoted
 from convsmith.recipe.mask_data import Masks
 from convsmith.spec import IGNORED
 

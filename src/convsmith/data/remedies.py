@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from convsmith.data.index import printable
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 
 _URL = re.compile(r"(?:^|/)((?:https?|s3|gs|az|abfss?|hf|ftp|file):/+[^/].*)")
 _PICTURES = (

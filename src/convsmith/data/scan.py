@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES
-from convsmith.data.index import printable
 from convsmith.data.outputs import is_output
 from convsmith.data.remedies import refuse_what_is_no_folder
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 from convsmith.waiting import answer_of
 
 _NOT_DATA = frozenset(  # folders that systems and trackers make beside images, and in some cases copies of those

@@ -13,8 +13,7 @@ from PIL import Image
 from convsmith.bundle.segmentation import voc_colours
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.demo import digit_pictures
-from convsmith.data.index import printable
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 from convsmith.randomness import Stream, counter_generator
 from convsmith.spec import Size
 

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.data.index import printable
 from convsmith.data.processes import in_processes
 from convsmith.data.shard_paths import ShardPaths
 from convsmith.data.shard_samples import PLACE, Found, Packed, find_samples, join
-from convsmith.errors import ConvsmithError, counted, of_system
+from convsmith.errors import ConvsmithError, counted, of_system, printable
 from convsmith.machine import available_cores, cache_folder
 from convsmith.storage import locked_file, new_directory
 from convsmith.waiting import answer_of, reading_in_time

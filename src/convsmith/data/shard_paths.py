@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from convsmith.data.index import printable
-from convsmith.data.layout import TRAIN_LIKE, quoted
+from convsmith.data.layout import TRAIN_LIKE
 from convsmith.data.scan import is_hidden, is_no_data
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable, quoted
 
 ENDING = re.compile(r"\.(tar|tar\.\w{2,4}|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 """The ends of the names of shards; those that are compressed are refused in words."""

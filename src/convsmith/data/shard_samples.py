@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.files import select_texts
-from convsmith.data.index import printable
-from convsmith.data.layout import quoted
 from convsmith.data.scan import is_hidden
 from convsmith.data.tar_members import Archive, Member
-from convsmith.errors import ConvsmithError, of_system
+from convsmith.errors import ConvsmithError, of_system, printable, quoted
 from convsmith.waiting import open_file
 
 PLACE = np.dtype([("shard", np.int32), ("offset", np.int64), ("size", np.uint32)])

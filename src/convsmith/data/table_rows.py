@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convsmith.data.index import printable
-from convsmith.data.layout import quoted
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable, quoted
 
 _JSON = (".jsonl", ".ndjson")
 ENDINGS = (".csv", ".tsv", *_JSON)

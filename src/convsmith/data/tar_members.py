@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, NamedTuple, NoReturn
 
-from convsmith.data.index import printable
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 from convsmith.waiting import answer_of
 
 BLOCK = 512

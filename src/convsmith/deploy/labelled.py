@@ -16,10 +16,9 @@ from convsmith.bundle.preprocess import read_and_preprocess
 from convsmith.bundle.task import find_task, judging_metric
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import Samples
-from convsmith.data.layout import quoted
 from convsmith.data.open_data import data_of_bundle
 from convsmith.deploy.judging import Labelled
-from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.errors import ConvsmithError, did_you_mean, quoted
 from convsmith.randomness import Stream, counter_generator
 
 logger = logging.getLogger(__name__)

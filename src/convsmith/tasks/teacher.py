@@ -14,8 +14,7 @@ from torch import Tensor
 
 from convsmith.bundle.format import TaskName, bundle_folder, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime
-from convsmith.data.layout import quoted
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, quoted
 from convsmith.models.base import VisionModel
 from convsmith.models.registry import backbone_of, create_trained_model, named_weights
 from convsmith.models.weights.class_names import fit_head_to_classes, rows_of

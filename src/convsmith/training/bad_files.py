@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convsmith.data.check import BadFile
-from convsmith.data.index import printable
-from convsmith.errors import ConvsmithError, counted
+from convsmith.errors import ConvsmithError, counted, printable
 from convsmith.recipe.schema import Data
 from convsmith.storage import write_file
 

@@ -10,11 +10,10 @@ import numpy as np
 from convsmith.bundle.decode import max_pixels
 from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, mark_too_large, positions_of_changed
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
-from convsmith.data.index import printable
 from convsmith.data.look import Looks
 from convsmith.data.record import LookRecord
 from convsmith.data.sampler import used_samples
-from convsmith.errors import ConvsmithError, counted
+from convsmith.errors import ConvsmithError, counted, printable
 from convsmith.machine import available_cores
 from convsmith.recipe.schema import Recipe
 from convsmith.training.parallel.distributed import broadcast, gather

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from convsmith.bundle.task import find_task
-from convsmith.data.index import printable
 from convsmith.data.loader import Batch
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 from convsmith.training.evaluation import NotFinite, evaluate
 from convsmith.training.memory import OutOfMemory
 from convsmith.training.parts import Parts

@@ -18,14 +18,13 @@ from convsmith.data.contents import Content
 from convsmith.data.dataset import DataSet, Samples, Split
 from convsmith.data.files import Files, FilesBuilder
 from convsmith.data.image_data import ImageData
-from convsmith.data.index import Index, printable
-from convsmith.data.layout import quoted
+from convsmith.data.index import Index
 from convsmith.data.mask_contents import refuse_ignored_class
 from convsmith.data.mask_data import MaskedPart, class_values, make_mask_data
 from convsmith.data.source import Opener, Source
 from convsmith.data.split import hold_out
 from convsmith.data.table_rows import ENDINGS, cell_of, find_column, read_rows, require_column
-from convsmith.errors import ConvsmithError, counted, did_you_mean
+from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
 

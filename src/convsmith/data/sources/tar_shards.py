@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from convsmith.data.classes import CLASSES_FILE, read_class_names, require_classes
 from convsmith.data.dataset import DataSet, Samples, Split
 from convsmith.data.image_data import ImageData
-from convsmith.data.index import Index, printable
-from convsmith.data.layout import quoted
+from convsmith.data.index import Index
 from convsmith.data.mask_contents import refuse_ignored_class
 from convsmith.data.mask_data import MaskedPart, class_values, make_mask_data
 from convsmith.data.members import Members
@@ -24,7 +23,7 @@ from convsmith.data.shard_paths import ShardPaths, are_shards, find_shards, no_s
 from convsmith.data.shard_samples import LABEL_KEYS, Found, Packed
 from convsmith.data.source import Opener, Source
 from convsmith.data.split import hold_out
-from convsmith.errors import ConvsmithError, counted, did_you_mean
+from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 from convsmith.recipe.mask_data import Masks, check_names
 from convsmith.recipe.schema import Data
 
