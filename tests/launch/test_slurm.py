@@ -188,9 +188,9 @@ def run_task(folder: Path, main: str, *words: str, **told: str) -> subprocess.Co
         (folder / "convsmith" / name).touch()
     (folder / "convsmith" / "cli" / "main.py").write_text(main)
     code = (
-        "import sys; from convsmith.launch.slurm import Task; "
+        "import sys; from convsmith.launch.slurm import SlurmTask; "
         "[sys.modules.pop(it) for it in list(sys.modules) if it.startswith('convsmith')]; "
-        f"sys.path.insert(0, {str(folder)!r}); Task({words}, 1, 1, 3)()"
+        f"sys.path.insert(0, {str(folder)!r}); SlurmTask({words}, 1, 1, 3)()"
     )
     one = {"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_LOCALID": "0", "SLURM_JOB_ID": "12"}
     environment = {**os.environ, **one, "SLURM_LAUNCH_NODE_IPADDR": "127.0.0.1", "PATH": str(folder), **told}

@@ -99,7 +99,7 @@ def submit(commands: Sequence[Sequence[str]], resources: Resources, folder: Path
         text.replace(folder / f"{job}{_SCRIPT}")
     jobs = [f"{job}_{i}" for i in range(len(commands))] if len(commands) > 1 else [job]
     for name, arguments in zip(jobs, commands, strict=True):
-        task = Task(tuple(arguments), resources.processes, resources.cpus, resources.max_requeues)
+        task = SlurmTask(tuple(arguments), resources.processes, resources.cpus, resources.max_requeues)
         written = folder / f".{name}.pkl"
         DelayedSubmission(task).dump(written)
         written.replace(folder / f"{name}_submitted.pkl")  # the job waits a minute for it
@@ -155,7 +155,7 @@ def _refuse_second_job(folder: Path, commands: Sequence[Sequence[str]], environm
 
 
 @dataclass(frozen=True)
-class Task:
+class SlurmTask:
     """Work of each process of a job: run a command, and queue the job again if it has to begin anew before the end.
 
     Attributes:
@@ -221,6 +221,9 @@ class Task:
             return f"job {job} cannot be requeued: {asked.stderr.strip()}; {again}"
         print(f"job {job} is requeued", file=sys.stderr)
         return None
+
+
+Task = SlurmTask  # as jobs that wait in a queue since before know it
 
 
 def _exit(number: int, _frame: FrameType | None) -> NoReturn:
