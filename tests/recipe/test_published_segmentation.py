@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from convsmith.data.mask_layouts import LAYOUTS
+from convsmith.models.base import VisionModel
 from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.objective import CrossEntropy, Ohem, PixelLoss
@@ -68,6 +70,13 @@ RECIPES = {
         "hrnet_w48_seg-pascal_context_59-ssld"
     ),
 }
+
+
+@cache
+def model_of(name: str) -> VisionModel:
+    """The model without memory, of any number of classes: that and its options change no parameter's name."""
+    with torch.device("meta"):
+        return create_model(name)
 
 
 def test_every_experiment_has_a_recipe() -> None:
@@ -163,8 +172,7 @@ def test_how_images_are_judged(pair: tuple[dict[str, Any], Recipe]) -> None:
 
 def test_the_head_learns_ten_times_as_fast_where_the_experiment_says_so(pair: tuple[dict[str, Any], Recipe]) -> None:
     entry, recipe = pair
-    with torch.device("meta"):
-        model = create_model(recipe.model.name, num_classes=entry["num_classes"], **recipe.model.options)
+    model = model_of(recipe.model.name)
     words = entry.get("nonbackbone_keywords", [])
     names = [name for name, _ in model.named_parameters()]
     groups = {group.lr_scale: set(group.names) for group in parameter_groups(model, recipe.optimizer)}
@@ -220,8 +228,7 @@ def test_convnext_decays_its_stages_by_their_number(name: str) -> None:
     """As get_num_layer_stage_wise of mmcv_custom/layer_decay_optimizer_constructor.py."""
     layers = CONVNEXT[name][3] + 2
     recipe = load_recipe(name)
-    with torch.device("meta"):
-        model = create_model(recipe.model.name, num_classes=150)
+    model = model_of(recipe.model.name)
     scales = {it: group.lr_scale for group in parameter_groups(model, recipe.optimizer) for it in group.names}
     for parameter, scale in scales.items():
         part, _, rest = parameter.removeprefix("backbone.").partition(".")
@@ -232,9 +239,7 @@ def test_convnext_decays_its_stages_by_their_number(name: str) -> None:
 def test_convnext_decays_its_stages_as_published() -> None:
     """The official function's groups for a ConvNeXt-T, `stage_wise`."""
     recipe = load_recipe("convnext_tiny_upernet-ade20k")
-    with torch.device("meta"):
-        model = create_model(recipe.model.name, num_classes=150)
-    groups = parameter_groups(model, recipe.optimizer)
+    groups = parameter_groups(model_of(recipe.model.name), recipe.optimizer)
     found = {name: (group.lr_scale, group.weight_decay > 0) for group in groups for name in group.names}
     for name, (_, scale, decayed) in DECAY["params"].items():
         if name in found:
