@@ -20,7 +20,7 @@ from convsmith.models.families.resnet import BasicBlock, Bottleneck, ResNet
 from convsmith.models.families.upernet import UPerNet
 from convsmith.models.layers import DropBlock, DropPath
 from convsmith.models.registry import create_model, list_models
-from tests.models.golden import filled_state_dict
+from tests.models.golden import filled
 
 # A name, or a name and an option that adds layers to it.
 ALL = sorted({*list_models(), "resnet50 se"})
@@ -84,10 +84,8 @@ def without_memory(name: str, **options: Any) -> VisionModel:
 
 
 def live(name: str, **options: Any) -> VisionModel:
-    """A model with no branch near zero, so that an error in any of them shows in the logits."""
-    model = build(name, num_classes=5, **options)
-    model.load_state_dict(filled_state_dict([(key, list(value.shape)) for key, value in model.state_dict().items()]))
-    return model.eval()
+    """The model as `filled` makes it, for five classes."""
+    return filled(lambda: build(name, num_classes=5, **options))
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,26 @@ def ours(name: str) -> VisionModel:
 
 def official(name: str) -> VisionModel:
     """Our model with the weights that the golden file was made with, in evaluation mode."""
-    model = ours(name)
-    load_weights(model, filled_state_dict(golden(name)["keys"]))
+    model = not_initialised(lambda: ours(name))
+    report = load_weights(model, filled_state_dict(golden(name)["keys"]))
+    assert not report.missing
+    return model.eval()
+
+
+def not_initialised(build: Callable[[], VisionModel]) -> VisionModel:
+    """A model whose weights are still to come, without the time that random ones take; buffers are zero."""
+    with torch.device("meta"):
+        model = build()
+    model.to_empty(device="cpu")
+    for buffer in model.buffers():
+        buffer.zero_()
+    return model
+
+
+def filled(build: Callable[[], VisionModel]) -> VisionModel:
+    """A model in evaluation mode with no branch near zero, so that an error in any of them shows in the logits."""
+    model = not_initialised(build)
+    model.load_state_dict(filled_state_dict([(key, list(value.shape)) for key, value in model.state_dict().items()]))
     return model.eval()
 
 

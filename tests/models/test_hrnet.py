@@ -17,18 +17,14 @@ from convsmith.models.families.hrnet import HighResolutionModule, HRNetBackbone
 from convsmith.models.registry import create_model
 from convsmith.models.weights.load import load_weights
 from convsmith.spec import Preprocess
-from tests.models.golden import filled_state_dict
+from tests.models.golden import filled
 
 TRACED = ("hrnet_w18", "hrnet_w18_ocr")  # for the tracer, the plain segmentation head has nothing new
 
 
 def live(name: str, num_classes: int = 5, **options: Any) -> VisionModel:
-    """A small model with no branch near zero, so that an error in any of them shows in the logits."""
-    with torch.device("meta"):
-        model = create_model(name, num_classes=num_classes, **options)
-    keys = [(key, list(value.shape)) for key, value in model.state_dict().items()]
-    model.load_state_dict(filled_state_dict(keys), assign=True)
-    return model.eval()
+    """A small model as `filled` makes it."""
+    return filled(lambda: create_model(name, num_classes=num_classes, **options))
 
 
 @cache
