@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -20,13 +19,8 @@ from convsmith.errors import ConvsmithError
 from convsmith.models import registry
 from convsmith.training import trainer
 from convsmith.training.observers.base import Observer
+from tests.forked import CONTEXT
 from tests.training.tiny_model import TinyNet
-
-# The server imports torch once; what it forks has not computed anything, so that gloo and autograd are as in a new
-# process.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.training.ranks", "convsmith.training.parallel.sharding"])
-
 
 Started = list[tuple[ForkServerProcess, Connection]]
 
@@ -43,8 +37,8 @@ def start_ranks(count: int, function: Callable[..., Any], *arguments: Any) -> St
         port = free.getsockname()[1]
     started = []
     for rank in range(count):
-        ours, theirs = _CONTEXT.Pipe(duplex=False)
-        process = _CONTEXT.Process(target=_be_rank, args=(theirs, rank, count, port, function, arguments))
+        ours, theirs = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=_be_rank, args=(theirs, rank, count, port, function, arguments))
         process.start()
         theirs.close()
         started.append((process, ours))

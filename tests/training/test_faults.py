@@ -34,13 +34,6 @@ RECIPE = (
 )
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    assert run_ranks(1, train_tiny, digits, out, ()) == ["finished"]
-    return out
-
-
 class KillInEvaluation(Observer):
     """Ends this process after the first images of the second evaluation."""
 
@@ -65,21 +58,19 @@ def train_and_die_while_a_checkpoint_is_written(data: Path, out: Path, step: int
         return train_tiny(data, out, ())
 
 
-def test_a_run_killed_in_an_evaluation_goes_on_to_the_same_bytes(
-    uninterrupted: Path, digits: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_in_an_evaluation_goes_on_to_the_same_bytes(alone: Path, digits: Path, tmp_path: Path) -> None:
     assert run_ranks(1, train_tiny, digits, tmp_path, (), KillInEvaluation()) == ["exit code -9"]
     assert run_ranks(1, train_tiny, digits, tmp_path, ()) == ["finished"]
-    assert_same_run(uninterrupted, tmp_path)
+    assert_same_run(alone, tmp_path)
 
 
 def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_to_the_same_bytes(
-    uninterrupted: Path, digits: Path, tmp_path: Path
+    alone: Path, digits: Path, tmp_path: Path
 ) -> None:
     assert run_ranks(1, train_and_die_while_a_checkpoint_is_written, digits, tmp_path, 8) == ["exit code -9"]
     assert list(tmp_path.glob("checkpoints/.convsmith-new.step-00000008.*"))
     assert run_ranks(1, train_tiny, digits, tmp_path, ()) == ["finished"]
-    assert_same_run(uninterrupted, tmp_path)
+    assert_same_run(alone, tmp_path)
 
 
 @pytest.mark.slow

@@ -37,17 +37,10 @@ def disk(tmp_path: Path) -> Iterator[Mount]:
         pass
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "uninterrupted"
-    assert run_ranks(1, train_tiny, digits, out, ()) == ["finished"]
-    return out
-
-
 def test_a_disk_that_fills_up_ends_the_run_which_goes_on_to_the_same_bytes(
-    uninterrupted: Path, digits: Path, disk: Mount
+    alone: Path, digits: Path, disk: Mount
 ) -> None:
-    files = [file for file in uninterrupted.rglob("*") if file.is_file() and "last" not in file.parts]
+    files = [file for file in alone.rglob("*") if file.is_file() and "last" not in file.parts]
     pages = sum(-(-file.stat().st_size // PAGE) for file in files)
     out = disk(f"size={pages * PAGE}") / "run"  # a checkpoint is written before the third newest goes
     (told,) = run_ranks(1, train_tiny, digits, out, ())
@@ -56,7 +49,7 @@ def test_a_disk_that_fills_up_ends_the_run_which_goes_on_to_the_same_bytes(
     assert list(out.glob("checkpoints/step-*"))
     disk("remount,size=100m")
     assert run_ranks(1, train_tiny, digits, out, ()) == ["finished"]
-    assert_same_run(uninterrupted, out)
+    assert_same_run(alone, out)
 
 
 def test_a_disk_that_is_read_only_is_an_error_and_the_run_stays_as_it_was(digits: Path, disk: Mount) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,30 +15,31 @@ from safetensors.torch import load_file
 import convsmith as cs
 from convsmith.training.observers.base import Observer
 from convsmith.training.train import TrainingInterrupted
+from tests.forked import Command
 from tests.training.conftest import SMALL
 
 RECIPE = (*SMALL, "schedule.epochs=6", "ema.decay=0.9", "checkpoint.every_steps=2", "batch.per_device=4")
 
 
-def start(data: Path, out: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "convsmith.cli.main", "train", "digits", "--data", str(data), "--out", str(out)]
-    return subprocess.Popen([*command, *RECIPE, *overrides], text=True, stderr=subprocess.PIPE)
+def start(data: Path, out: Path, *overrides: str) -> Command:
+    words = ("train", "digits", "--data", str(data), "--out", str(out), *RECIPE, *overrides)
+    return Command(*words, errors=out.with_suffix(".errors"))
 
 
 def finish(data: Path, out: Path, *overrides: str) -> str:
     process = start(data, out, *overrides)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+    errors = process.finish()
+    assert process.poll() == 0, errors
     return errors
 
 
-def wait_for_step(process: subprocess.Popen[str], out: Path, step: int) -> None:
+def wait_for_step(process: Command | subprocess.Popen[str], out: Path, step: int) -> None:
     """Until a checkpoint of at least `step` is there, and the training still runs."""
     while process.poll() is None:
         if any(int(path.name[5:]) >= step for path in out.glob("checkpoints/step-*")):
             return
         time.sleep(0.005)
-    pytest.fail(f"the training ended first: {process.communicate()[1]}")
+    pytest.fail(f"the training ended first: {(out / 'log.txt').read_text()}")
 
 
 def assert_same_run(one: Path, two: Path) -> None:
@@ -78,8 +78,8 @@ def test_a_killed_run_goes_on_bit_for_bit_with_any_number_of_workers(
     out = tmp_path / "killed"
     with start(digits, out, "data.workers=1") as process:
         wait_for_step(process, out, 8)
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
+        process.send_signal(signal.SIGKILL)
+    assert process.poll() == -signal.SIGKILL
     assert not (out / "bundle").exists()
     finish(digits, out, f"data.workers={workers}")
     assert_same_run(uninterrupted, out)
@@ -95,8 +95,8 @@ def test_a_signal_saves_says_how_to_go_on_and_exits(
     with start(digits, out, "checkpoint.every_steps=null") as process:
         wait_for_step(process, out, 6)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+        errors = process.finish(timeout=60)
+    assert process.poll() == code
     assert f"stopped by {number.name} after step" in errors
     assert "The same command goes on from there" in errors
     assert "Traceback" not in errors
@@ -110,7 +110,7 @@ def test_a_torn_newest_checkpoint_is_passed_over_and_the_result_is_the_same(
     out = tmp_path / "torn"
     with start(digits, out) as process:
         wait_for_step(process, out, 14)
-        process.kill()
+        process.send_signal(signal.SIGKILL)
     newest = max(out.glob("checkpoints/step-*"))
     model = newest / "model.safetensors"
     model.write_bytes(model.read_bytes()[:-100])

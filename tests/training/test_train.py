@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 import convsmith as cs
 from convsmith.training.observers.base import Observer
+from tests.forked import CONTEXT
 from tests.training.conftest import SMALL
+from tests.training.ranks import run_ranks
 
 
 @pytest.fixture(scope="module")
@@ -142,18 +144,27 @@ def test_resume_never_refuses_a_directory_that_holds_a_run(run: cs.Run, digits: 
         cs.train(cs.load_recipe("digits", SMALL), digits, run.path, resume="never")
 
 
+def hold(run: Path, held: Path) -> None:
+    with cs.Run(run).lock():
+        held.touch()
+        signal.pause()
+
+
 def test_a_directory_in_use_is_not_trained_into_twice(digits: Path, tmp_path: Path) -> None:
-    hold = (
-        "import sys, pathlib, convsmith as cs\n"
-        "with cs.Run(pathlib.Path(sys.argv[1])).lock(): print('held', flush=True), input()"
-    )
-    command = [sys.executable, "-c", hold, str(tmp_path / "run")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(cs.ConvsmithError, match="another process is training"):
-            cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "run")
-        holder.kill()
+    holder = CONTEXT.Process(target=hold, args=(tmp_path / "run", tmp_path / "held"))
+    holder.start()
+    while not (tmp_path / "held").exists():
+        assert holder.is_alive()
+        time.sleep(0.01)
+    with pytest.raises(cs.ConvsmithError, match="another process is training"):
+        cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "run")
+    holder.kill()
+    holder.join()
+
+
+def take(run: Path) -> None:
+    with cs.Run(run).lock():
+        pass
 
 
 def test_a_directory_in_use_is_not_trained_into_twice_after_a_checkpoint_either(digits: Path, tmp_path: Path) -> None:
@@ -164,9 +175,7 @@ def test_a_directory_in_use_is_not_trained_into_twice_after_a_checkpoint_either(
 
         def progress(self, phase: str, done: int, total: int) -> None:
             if phase == "train" and done == 4 * 8:
-                hold = "import sys, pathlib, convsmith as cs\nwith cs.Run(pathlib.Path(sys.argv[1])).lock(): pass"
-                command = [sys.executable, "-c", hold, str(tmp_path / "run")]
-                refused.append(subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False).stderr)
+                refused.extend(run_ranks(1, take, tmp_path / "run"))
 
     recipe = cs.load_recipe("digits", [*SMALL, "checkpoint.every_steps=2"])
     cs.train(recipe, digits, tmp_path / "run", observers=[Second()])

@@ -1,0 +1,69 @@
+"""Processes that begin with torch loaded, which takes longer than most tests: forked from one that only has that.
+
+It has computed nothing, so that gloo, autograd and signals are as in a process that was started by hand.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["tests.training.ranks", "convsmith.training.train", "convsmith.training.parallel.sharding", "torch._dynamo"]
+)
+
+
+class Command:
+    """A running `convsmith WORDS`.
+
+    Args:
+        words: of the command line.
+        errors: the file that its standard error goes to.
+    """
+
+    def __init__(self, *words: str, errors: Path) -> None:
+        self._errors = errors
+        self._process = CONTEXT.Process(target=_be_command, args=(words, errors))
+        self._process.start()
+
+    def poll(self) -> int | None:
+        """What it ended with: minus the number of the signal that ended it; None while it runs."""
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal the process."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, number)
+
+    def finish(self, timeout: float = 300) -> str:
+        """Wait for the end; what it wrote to standard error."""
+        self._process.join(timeout)
+        assert self.poll() is not None, "it does not end"
+        return self._errors.read_text("utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._process.kill()
+        self._process.join()
+
+
+def _be_command(words: tuple[str, ...], errors: Path) -> None:
+    from convsmith.cli.main import main
+
+    for stream, file in ((1, os.devnull), (2, errors)):
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        os.dup2(descriptor, stream)
+        os.close(descriptor)
+    sys.argv = ["convsmith", *words]
+    main()
