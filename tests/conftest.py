@@ -63,11 +63,11 @@ def torch_free_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
     shutil.copytree(REPOSITORY / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
-    subprocess.run([interpreter, "-m", "venv", folder / "venv"], check=True)
+    subprocess.run([interpreter, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
-    install = subprocess.run(
-        [python, "-m", "pip", "install", "--quiet", f"{source}[serve]"], capture_output=True, text=True, check=False
-    )
+    pip = [sys.executable, "-m", "pip", "--python", python, "--quiet"]
+    command = [*pip, "install", "--no-compile", f"{source}[serve]"]
+    install = subprocess.run(command, capture_output=True, text=True, check=False)
     assert install.returncode == 0, install.stderr
     return python
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from convsmith import machine
 from convsmith.cli.plan import plan
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.plan import make_plan
 from convsmith.tasks.bfloat16 import has_bfloat16
 
 SMALL = ["batch.size=64", "optimizer.lr=0.1", "schedule.epochs=4", "schedule.warmup_epochs=1"]
@@ -69,15 +67,6 @@ def test_a_batch_that_cannot_be_divided_is_an_error() -> None:
 
 def test_help_has_an_example() -> None:
     assert "Example: convsmith plan" in run("--help")
-
-
-def test_without_torch_the_models_part_is_null_and_a_note_says_so(torch_free_python: Path) -> None:
-    program = "import typer; from convsmith.cli.plan import plan; typer.run(plan)"
-    words = ["resnet50-in1k", "--num-samples", "1281167", "--devices", "8", "--json", "schedule.epochs=1"]
-    result = subprocess.run([torch_free_python, "-c", program, *words], capture_output=True, text=True, check=True)
-    expected = make_plan(load_recipe("resnet50-in1k", ["schedule.epochs=1"]), 1281167, devices=8)
-    assert json.loads(result.stdout) == expected.to_dict()
-    assert result.stderr == "torch is not installed: groups, parameters, GMACs and memory are left out\n"
 
 
 @pytest.mark.parametrize("words", [["digits"], ["digits", "--devices", "2", "batch.size=64"]])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from convsmith.recipe.load import load_recipe
+from convsmith.recipe.plan import make_plan
 from tests.colours import picture
 from tests.serve.running import post, served_by_command
 from tests.stripes import stripes_png, write_stripes
@@ -41,7 +43,7 @@ def test_every_module_without_torch_is_imported(torch_free_python: Path) -> None
 
 @pytest.mark.parametrize(
     "words",
-    [["recipes", "show", "resnet50-in1k-v2"], ["plan", "digits", "--num-samples", "1000", "--json"], ["doctor"]],
+    [["recipes", "show", "resnet50-in1k-v2"], ["doctor"]],
     ids=lambda words: words[0],
 )
 def test_the_commands_without_torch_run(torch_free_python: Path, words: list[str]) -> None:
@@ -49,6 +51,15 @@ def test_the_commands_without_torch_run(torch_free_python: Path, words: list[str
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout
+
+
+def test_a_plan_has_null_for_the_models_part_and_a_note_says_so(torch_free_python: Path) -> None:
+    words = ["resnet50-in1k", "--num-samples", "1281167", "--devices", "8", "--json", "schedule.epochs=1"]
+    command = [torch_free_python, "-m", "convsmith", "plan", *words]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = make_plan(load_recipe("resnet50-in1k", ["schedule.epochs=1"]), 1281167, devices=8)
+    assert json.loads(result.stdout) == expected.to_dict()
+    assert result.stderr == "torch is not installed: groups, parameters, GMACs and memory are left out\n"
 
 
 def test_the_python_interface_predicts(torch_free_python: Path, colour_bundle: Path, tmp_path: Path) -> None:
