@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
 from importlib.resources import files
 from itertools import pairwise
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from convsmith.models.registry import backbone_of, create_model, list_models, named_weights
 from convsmith.models.weights.published import PRETRAINED, list_weights
@@ -74,10 +77,19 @@ class TestEach:
         assert weights in [name for pattern in patterns for name in list_weights(pattern)]
 
 
-MODELS = {(model.name, repr(model.options)): name for name in list_recipes() for model in [load_recipe(name).model]}
+def each_model_with_options() -> Iterator[ParameterSet]:
+    """A recipe of each; quick is the first size of a model that has options of these names."""
+    known: set[tuple[str, ...]] = set()
+    for name in list_recipes():
+        model = load_recipe(name).model
+        of_any_size = re.sub(r"_w\d+|\d+|_(tiny|small|base|large|xlarge)", "", model.name)
+        kind, whole = (of_any_size, *sorted(model.options)), (model.name, repr(model.options))
+        if model.options and whole not in known:
+            yield pytest.param(name, marks=pytest.mark.slow if kind in known else ())
+        known |= {kind, whole}
 
 
-@pytest.mark.parametrize("name", MODELS.values())
+@pytest.mark.parametrize("name", each_model_with_options())
 def test_the_model_takes_the_recipes_options(name: str) -> None:
     model = load_recipe(name).model
     with torch.device("meta"):
