@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from convsmith.analyze.profile import Bound, StepProfile, profile_training, what_bounds, what_to_try
+from convsmith.analyze.profile import Bound, StepProfile, parts_of_step, profile_training, what_bounds, what_to_try
 from convsmith.analyze.profile_events import DATA, OPTIMIZER, REST, Times, gather_times, module_spans
 from convsmith.cli.main import main
 from convsmith.errors import ConvsmithError
@@ -131,6 +131,16 @@ def test_the_hooks_are_gone_after_the_profile() -> None:
         assert model._forward_hooks
     assert not model._forward_hooks
     assert not model._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    ("computed", "waited", "parts"),
+    [(4.0, 1.0, (4.0, 1.0, 5.0)), (12.0, 1.0, (10.0, 0.0, 0.0)), (4.0, 8.0, (4.0, 6.0, 0.0))],
+)
+def test_a_step_is_computing_then_waiting_for_data_and_what_is_left_is_the_hosts(
+    computed: float, waited: float, parts: tuple[float, float, float]
+) -> None:
+    assert parts_of_step(10.0, computed, waited) == parts
 
 
 @pytest.mark.parametrize(

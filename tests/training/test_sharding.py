@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 import convsmith as cs
 from convsmith.launch.world import World
+from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.observers.base import Observer
 from convsmith.training.parallel.distributed import joined
 from convsmith.training.parallel.sharding import _blocks
 from convsmith.training.parallel.shares import kept, shared_out
+from convsmith.training.resume import share_checkpoint
 from tests.training.ranks import TINY, At, run_ranks, train_tiny
 from tests.training.test_distributed import STEPS, assert_close_runs
 from tests.training.test_interrupted import assert_same_run, figures
@@ -79,6 +81,12 @@ def test_blocks_of_a_chain_are_gathered_one_by_one_and_norms_with_the_model() ->
     assert list(_blocks(model)) == list(model.layer1)
     chain = nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Linear(8, 4))
     assert list(_blocks(nn.ModuleDict({"chain": chain, "head": nn.Linear(8, 4)}))) == [chain[0], chain[3]]
+
+
+@pytest.mark.parametrize("given", [None, Checkpoint(Path("step-00000001"), {}, {})])
+def test_who_has_looked_for_a_checkpoint_reads_it_no_second_time(given: Checkpoint | None, tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    assert share_checkpoint(World(sharded=True), cs.Run(tmp_path), given) is given
 
 
 def flip_a_byte_at_the_end(path: Path) -> None:

@@ -169,9 +169,7 @@ def profile_training(
     times = gather_times(profiler.events(), device.type == "cuda")
     profiler.export_chrome_trace(str(out / "trace.json"))
     kinds = {path: type(module).__name__ for path, module in stepper.parts.model.named_modules()}
-    computing = min(times.seconds / PROFILED_STEPS, seconds)
-    waiting = min(waited, seconds - computing)  # on a GPU, a wait while it still computes costs nothing
-    host = seconds - computing - waiting
+    computing, waiting, host = parts_of_step(seconds, times.seconds / PROFILED_STEPS, waited)
     bound = what_bounds(computing, waiting, host)
     precision = pick_precision(recipe.precision, device)
     result = StepProfile(
@@ -193,6 +191,19 @@ def profile_training(
     )
     write_file(out / "profile.json", json.dumps(result.to_dict()) + "\n")
     return result
+
+
+def parts_of_step(seconds: float, computed: float, waited: float) -> tuple[float, float, float]:
+    """The seconds of a step in which its device computes, in which only data are waited for, and of the host.
+
+    Args:
+        seconds: of the step.
+        computed: of the device in it, which the profiler may have slowed down.
+        waited: for data; on a GPU, a wait while it still computes costs nothing.
+    """
+    computing = min(computed, seconds)
+    waiting = min(waited, seconds - computing)
+    return computing, waiting, seconds - computing - waiting
 
 
 def what_bounds(device: float, data: float, host: float) -> Bound:
