@@ -19,7 +19,8 @@ from convsmith.models.weights.load import load_weights
 from convsmith.spec import Preprocess
 from tests.models.golden import filled
 
-TRACED = ("hrnet_w18", "hrnet_w18_ocr")  # for the tracer, the plain segmentation head has nothing new
+# the heads of the others have nothing new for the tracer
+TRACED = ("hrnet_w18_ocr", pytest.param("hrnet_w18", marks=pytest.mark.slow))
 
 
 def live(name: str, num_classes: int = 5, **options: Any) -> VisionModel:
