@@ -58,17 +58,17 @@ def test_an_export_is_proved_with_the_pixels_of_256_images_of_224x224_and_at_lea
     assert images_to_compare(size) == count
 
 
-@pytest.mark.parametrize("batch", [1, 3, 5])
-def test_the_onnx_file_takes_any_batch_of_bytes_and_says_what_torch_says(batch: int) -> None:
+def test_the_onnx_file_takes_any_batch_of_bytes_and_says_what_torch_says() -> None:
     exact = inference_model(lively_model(), Preprocess(resize=32, crop=32))
-    exported = OnnxRuntime(export_onnx(exact, (32, 32))).run(images(batch).numpy())
-    with torch.inference_mode():
-        expected = exact(images(batch)).numpy()
-    np.testing.assert_allclose(exported, expected, atol=1e-4)
+    runtime = OnnxRuntime(export_onnx(exact, (32, 32)))
+    for batch in map(images, (1, 3, 5)):
+        with torch.inference_mode():
+            expected = exact(batch).numpy()
+        np.testing.assert_allclose(runtime.run(batch.numpy()), expected, atol=1e-4)
 
 
 def test_exporting_leaves_the_model_as_it_was() -> None:
-    model = lively_model().to(memory_format=torch.channels_last)
+    model = TinyNet().to(memory_format=torch.channels_last)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     export_onnx(inference_model(model, Preprocess(resize=32, crop=32)), (32, 32))
     assert model.training
@@ -86,7 +86,7 @@ def test_a_wrong_normalisation_is_caught_and_nothing_is_written(
     )
     recipe = load_recipe("digits").model_copy(update={"preprocess": right})
     with pytest.raises(ConvsmithError, match="does not say what the trained one says"):
-        make_bundle(tmp_path / "bundle", lively_model(), recipe, labels=LABELS, metrics={}, images=[images()])
+        make_bundle(tmp_path / "bundle", TinyNet(), recipe, labels=LABELS, metrics={}, images=[images()])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -122,28 +122,28 @@ def test_a_model_whose_answers_are_not_finite_is_not_proved() -> None:
         measure_parity(exact, lambda batch: np.zeros((len(batch), 10), np.float32), [images()])
 
 
-def test_a_bundles_onnx_file_says_what_it_is(tmp_path: Path) -> None:
-    recipe = load_recipe("cifar_resnet20-cifar10")
-    make_bundle(tmp_path / "bundle", lively_model(), recipe, labels=LABELS, metrics={}, images=[images()])
-    file = onnx.load(tmp_path / "bundle" / "model.onnx")
+CIFAR = load_recipe("cifar_resnet20-cifar10")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "bundle"
+    make_bundle(folder, lively_model(), CIFAR, labels=LABELS, metrics={"top1": 0.5}, images=[images()])
+    return folder
+
+
+def test_a_bundles_onnx_file_says_what_it_is(bundle: Path) -> None:
+    file = onnx.load(bundle / "model.onnx")
     said = {entry.key: entry.value for entry in file.metadata_props}
     assert tuple(json.loads(said["labels"])) == LABELS
-    assert json.loads(said["preprocess"]) == recipe.preprocess.model_dump(mode="json")
+    assert json.loads(said["preprocess"]) == CIFAR.preprocess.model_dump(mode="json")
     assert file.ir_version == 9
     batches = [value.type.tensor_type.shape.dim[0].dim_param for value in (*file.graph.input, *file.graph.output)]
     assert batches == ["batch", "batch"]
 
 
-def test_a_bundle_states_the_parity_that_was_measured(tmp_path: Path) -> None:
-    make_bundle(
-        tmp_path / "bundle",
-        lively_model(),
-        load_recipe("digits"),
-        labels=LABELS,
-        metrics={"top1": 0.5},
-        images=[images()],
-    )
-    manifest = load(tmp_path / "bundle").manifest
+def test_a_bundle_states_the_parity_that_was_measured(bundle: Path) -> None:
+    manifest = load(bundle).manifest
     assert manifest.parity["images"] == 8
     assert 0 <= manifest.parity["mean_abs_diff"] <= manifest.parity["max_abs_diff"] < 1e-3
     assert manifest.model == {"name": "cifar_resnet20", "options": {}, "params": 269722}
