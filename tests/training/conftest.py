@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.training.ranks import run_ranks, train_tiny
+from tests.training.tiny_model import name_tiny
 
 # ResNet-20 on 16x16 digits: six steps an epoch, each some milliseconds.
 SMALL = (
@@ -41,3 +43,11 @@ def alone(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "alone"
     assert run_ranks(1, train_tiny, digits, out, ()) == ["finished"]
     return out
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Iterator[None]:
+    """Lets recipes name the network `tiny`."""
+    with pytest.MonkeyPatch.context() as patch:
+        name_tiny(patch)
+        yield

@@ -12,6 +12,10 @@ from convsmith.training.bad_files import BadFiles, most_bad
 from convsmith.training.run import differences
 from tests.training.conftest import SMALL
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
+WORDS = (*SMALL, "model.name=tiny")
+
 
 @pytest.fixture
 def data(digits: Path, tmp_path: Path) -> Path:
@@ -30,13 +34,13 @@ def with_many_good_images(root: Path) -> None:
 
 def test_a_bad_file_is_named_before_the_first_step(data: Path, tmp_path: Path) -> None:
     with pytest.raises(cs.ConvsmithError, match=r"1 of 68 images cannot be used:\n.*train/1/03.png"):
-        cs.train(cs.load_recipe("digits", SMALL), data, tmp_path / "run")
+        cs.train(cs.load_recipe("digits", WORDS), data, tmp_path / "run")
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
 def test_skip_lists_the_bad_file_in_the_run_directory_and_trains_on(data: Path, tmp_path: Path) -> None:
     with_many_good_images(data)
-    recipe = cs.load_recipe("digits", [*SMALL, "data.on_error=skip", "schedule.epochs=1", "schedule.warmup_epochs=0"])
+    recipe = cs.load_recipe("digits", [*WORDS, "data.on_error=skip", "schedule.epochs=1", "schedule.warmup_epochs=0"])
     run = cs.train(recipe, data, tmp_path / "run")
     (line,) = (run.path / "bad_files.txt").read_text().splitlines()
     assert line.startswith(str(data / "train" / "1" / "03.png\t"))
@@ -45,7 +49,7 @@ def test_skip_lists_the_bad_file_in_the_run_directory_and_trains_on(data: Path, 
 
 def test_following_the_advice_to_skip_goes_on_in_the_same_directory(data: Path, tmp_path: Path) -> None:
     with_many_good_images(data)
-    one_epoch = [*SMALL, "schedule.epochs=1", "schedule.warmup_epochs=0"]
+    one_epoch = [*WORDS, "schedule.epochs=1", "schedule.warmup_epochs=0"]
     with pytest.raises(cs.ConvsmithError, match=r"set data.on_error=skip"):
         cs.train(cs.load_recipe("digits", one_epoch), data, tmp_path / "run")
     run = cs.train(cs.load_recipe("digits", [*one_epoch, "data.on_error=skip"]), data, tmp_path / "run")
@@ -65,7 +69,7 @@ def test_a_validation_split_without_one_readable_image_is_an_error(digits: Path,
     for path in data.glob("val/*/*"):
         path.write_bytes(b"")
     with pytest.raises(cs.ConvsmithError, match="none of the 20 images of `val`"):
-        cs.train(cs.load_recipe("digits", [*SMALL, "data.on_error=skip"]), data, tmp_path / "run")
+        cs.train(cs.load_recipe("digits", [*WORDS, "data.on_error=skip"]), data, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_more_bad_files_than_allowed_stop_the_run_without_a_word_of_skipping(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(cs.ConvsmithError, match=r"(?s)1 of 68 images.*train/1/03.png.*set data.max_bad=1"):
-        cs.train(cs.load_recipe("digits", [*SMALL, "data.on_error=skip", "data.max_bad=0"]), data, tmp_path / "run")
+        cs.train(cs.load_recipe("digits", [*WORDS, "data.on_error=skip", "data.max_bad=0"]), data, tmp_path / "run")
     assert "left out" not in caplog.text
 
 
@@ -94,7 +98,7 @@ def test_skip_leaves_a_bad_validation_image_out_of_the_figures(digits: Path, tmp
     data = shutil.copytree(digits, tmp_path / "data")
     with_many_good_images(data)
     (data / "val" / "0" / "13.png").write_bytes(b"")
-    recipe = cs.load_recipe("digits", [*SMALL, "data.on_error=skip", "schedule.epochs=1", "schedule.warmup_epochs=0"])
+    recipe = cs.load_recipe("digits", [*WORDS, "data.on_error=skip", "schedule.epochs=1", "schedule.warmup_epochs=0"])
     run = cs.train(recipe, data, tmp_path / "run")
     reported = run.metrics[-1]["top1"] * 19
     assert reported == pytest.approx(round(reported))

@@ -11,11 +11,13 @@ import convsmith as cs
 from convsmith.recipe.extra_phase import extra_rate, with_extra_phase
 from tests.training.conftest import SMALL
 
-WORDS = (*SMALL, "schedule.epochs=1", "checkpoint.keep=9")
+pytestmark = pytest.mark.usefixtures("tiny")
+
+WORDS = (*SMALL, "model.name=tiny", "schedule.epochs=1", "checkpoint.keep=9")
 
 
 @pytest.fixture(scope="module")
-def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
+def run(tiny: None, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
     return cs.train(cs.load_recipe("digits", WORDS), digits, tmp_path_factory.mktemp("runs") / "run")
 
 

@@ -10,11 +10,13 @@ import pytest
 import convsmith as cs
 from tests.training.conftest import SMALL
 
-WORDS = (*SMALL, "checkpoint.keep=9")  # three epochs of six steps
+pytestmark = pytest.mark.usefixtures("tiny")
+
+WORDS = (*SMALL, "model.name=tiny", "checkpoint.keep=9")  # three epochs of six steps
 
 
 @pytest.fixture(scope="module")
-def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
+def run(tiny: None, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
     return cs.train(cs.load_recipe("digits", WORDS), digits, tmp_path_factory.mktemp("runs") / "run")
 
 

@@ -211,10 +211,10 @@ def test_a_record_that_cannot_be_read_ends_no_training(
     assert "cannot be reached" in said(caplog)[0]
 
 
-@pytest.mark.usefixtures("short_times")
+@pytest.mark.usefixtures("short_times", "tiny")
 def test_a_training_whose_service_hangs_has_the_same_result(digits: Path, service: Service, tmp_path: Path) -> None:
     service.answers.clear()
-    recipe = cs.load_recipe("digits", SMALL)
+    recipe = cs.load_recipe("digits", [*SMALL, "model.name=tiny"])
     runs = [cs.train(recipe, digits, tmp_path / name, observers=them) for name, them in (("a", [service]), ("b", []))]
     weights = [(run.checkpoints / "last" / "model.safetensors").read_bytes() for run in runs]
     assert weights[0] == weights[1]

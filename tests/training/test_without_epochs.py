@@ -13,8 +13,12 @@ from convsmith.analyze.lr_finder import find_lr
 from convsmith.models.registry import create_trained_model
 from convsmith.training.observers.base import Observer, Record
 from tests.training.conftest import SMALL
+from tests.training.tiny_model import TinyNet
 
-NO_EPOCHS = (*SMALL, "model.name=cifar_resnet20", "schedule.epochs=0")
+pytestmark = pytest.mark.usefixtures("tiny")
+
+NO_EPOCHS = (*SMALL, "model.name=tiny", "schedule.epochs=0")
+RESNET = "model.name=cifar_resnet20"
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +26,14 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights that tell four classes apart."""
     torch.manual_seed(3)
     file = tmp_path_factory.mktemp("weights") / "official.pth"
+    torch.save(TinyNet(num_classes=4).state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def resnet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Those of a network that is published, and large enough to become smaller as INT8."""
+    file = tmp_path_factory.mktemp("weights") / "resnet.pth"
     torch.save(cs.create_model("cifar_resnet20", num_classes=4).state_dict(), file)
     return file
 
@@ -40,7 +52,7 @@ class Killer(Observer):
 def test_the_bundle_has_the_weights_that_were_started_from(official: Path, digits: Path, tmp_path: Path) -> None:
     recipe = keeping(official, "precision=fp32")
     run = cs.train(recipe, digits, tmp_path / "run")
-    model = create_trained_model("cifar_resnet20", 4, official).eval()
+    model = create_trained_model("tiny", 4, official).eval()
     image = digits / "val/2/12.png"
     pixels = torch.from_numpy(cs.load(run.bundle).preprocess(image))[None]
     mean, std = (torch.tensor(v)[:, None, None] for v in (recipe.preprocess.mean, recipe.preprocess.std))
@@ -81,8 +93,8 @@ def test_without_validation_they_are_packed_as_they_are(official: Path, digits: 
     assert cs.load(run.bundle).labels == ("0", "1", "2", "3")
 
 
-def test_it_is_quantized_like_any_other_run(official: Path, digits: Path, tmp_path: Path) -> None:
-    run = cs.train(keeping(official), digits, tmp_path / "run")
+def test_it_is_quantized_like_any_other_run(resnet: Path, digits: Path, tmp_path: Path) -> None:
+    run = cs.train(keeping(resnet, RESNET), digits, tmp_path / "run")
     report = cs.quantize(run.path, digits, tmp_path / "int8", max_drop=100)
     assert report.int8_model.bytes < report.float_model.bytes
 
@@ -95,8 +107,8 @@ def test_random_weights_are_no_result(digits: Path, tmp_path: Path) -> None:
 
 def test_nor_is_a_random_head(digits: Path, tmp_path: Path) -> None:
     file = tmp_path / "ten.pth"
-    torch.save(cs.create_model("cifar_resnet20", num_classes=10).state_dict(), file)
-    with pytest.raises(cs.ConvsmithError, match="gives `cifar_resnet20` no head for num_classes=4"):
+    torch.save(TinyNet(num_classes=10).state_dict(), file)
+    with pytest.raises(cs.ConvsmithError, match="gives `tiny` no head for num_classes=4"):
         cs.train(keeping(file), digits, tmp_path / "run")
 
 
@@ -118,9 +130,9 @@ def test_batches_of_one_image_are_planned_without_asking_whether_they_could_be_l
 
 
 def test_published_weights_that_were_measured_otherwise_are_told(
-    official: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    resnet: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("convsmith.models.registry.resolve", lambda *_: official)
-    recipe = keeping(Path("cifar_resnet20.akamaster"))
+    monkeypatch.setattr("convsmith.models.registry.resolve", lambda *_: resnet)
+    recipe = keeping(Path("cifar_resnet20.akamaster"), RESNET)
     cs.train(recipe, digits, tmp_path / "run")
     assert "cifar_resnet20.akamaster was measured with another `preprocess` than the recipe's" in caplog.text
