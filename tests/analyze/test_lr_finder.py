@@ -15,6 +15,9 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from tests.training.conftest import SMALL
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
+TINY = (*SMALL, "model.name=tiny")
 RATES = np.geomspace(1e-5, 1, 101).tolist()
 
 
@@ -82,11 +85,11 @@ def test_rates_that_do_not_grow_and_too_few_steps_are_refused(
 
 
 @pytest.fixture(scope="module")
-def found(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RangeTest, Path]:
+def found(tiny: None, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RangeTest, Path]:
     out = tmp_path_factory.mktemp("out")
     # four times the recipe's batch of the scaling, and more steps than the training has
     scaled = ("optimizer.lr_scaling=linear", "optimizer.lr_batch=2", "optimizer.weight_decay_end=1e-3")
-    return find_lr(load_recipe("digits", (*SMALL, *scaled)), digits, out, start=1e-5, end=1, steps=20), out
+    return find_lr(load_recipe("digits", (*TINY, *scaled)), digits, out, start=1e-5, end=1, steps=20), out
 
 
 def test_it_leaves_its_figures_and_a_plot_and_nothing_else(found: tuple[RangeTest, Path]) -> None:
@@ -103,7 +106,7 @@ def test_rates_grow_by_a_constant_factor_from_the_first_to_the_last(found: tuple
 
 def test_its_steps_are_those_of_the_training(digits: Path, tmp_path: Path) -> None:
     """The first loss is that of the untrained model on the training's first batch, whatever the rates are."""
-    recipe = load_recipe("digits", SMALL)
+    recipe = load_recipe("digits", TINY)
     first = find_lr(recipe, digits, tmp_path / "a", start=1e-4, end=1e-2, steps=20)
     second = find_lr(recipe, digits, tmp_path / "b", start=1e-5, end=1e-3, steps=20)
     assert first.loss[0] == second.loss[0]
@@ -113,13 +116,13 @@ def test_its_steps_are_those_of_the_training(digits: Path, tmp_path: Path) -> No
 def test_scaling_to_the_batch_is_that_of_the_recipe(digits: Path, tmp_path: Path) -> None:
     """Rates are values of optimizer.lr: where the recipe multiplies it by 4, a fourth of it does the same."""
     scaled = ("optimizer.lr_scaling=linear", "optimizer.lr_batch=2")
-    plain = find_lr(load_recipe("digits", SMALL), digits, tmp_path / "a", start=4e-5, end=4e-2, steps=20)
-    fourth = find_lr(load_recipe("digits", (*SMALL, *scaled)), digits, tmp_path / "b", start=1e-5, end=1e-2, steps=20)
+    plain = find_lr(load_recipe("digits", TINY), digits, tmp_path / "a", start=4e-5, end=4e-2, steps=20)
+    fourth = find_lr(load_recipe("digits", (*TINY, *scaled)), digits, tmp_path / "b", start=1e-5, end=1e-2, steps=20)
     assert fourth.loss == pytest.approx(plain.loss, rel=1e-3)
 
 
 def test_a_folder_that_holds_a_run_is_refused(digits: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").touch()
     with pytest.raises(ConvsmithError, match="holds a run"):
-        find_lr(load_recipe("digits", SMALL), digits, tmp_path)
+        find_lr(load_recipe("digits", TINY), digits, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]

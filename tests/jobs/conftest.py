@@ -1,3 +1,3 @@
-from tests.training.conftest import digits
+from tests.training.conftest import digits, tiny
 
-__all__ = ["digits"]
+__all__ = ["digits", "tiny"]

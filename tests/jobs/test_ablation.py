@@ -22,7 +22,9 @@ from convsmith.training.run import Run
 from convsmith.training.train import TrainingInterrupted
 from tests.training.conftest import SMALL
 
-WORDS = (*SMALL, "schedule.epochs=2")
+pytestmark = pytest.mark.usefixtures("tiny")
+
+WORDS = (*SMALL, "model.name=tiny", "schedule.epochs=2")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def times(run: Path) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def stopped(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+def stopped(tiny: None, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     folder = tmp_path_factory.mktemp("ladder")
     (folder / "smooth.yaml").write_text("extends: digits\nloss: {label_smoothing: 0.1}")
     (folder / "tiny.yaml").write_text("description: a | b\nsteps: [digits, smooth.yaml]")
@@ -146,7 +148,11 @@ def test_a_step_that_fails_is_noted_and_the_others_are_trained(digits: Path, tmp
     (tmp_path / "hot.yaml").write_text("extends: digits\noptimizer: {lr: 1.0e+30}")
     (tmp_path / "cold.yaml").write_text("extends: digits\noptimizer: {lr: 0.01}")
     (tmp_path / "tiny.yaml").write_text("description: d\nsteps: [hot.yaml, cold.yaml]")
-    words = [*(word for word in SMALL if not word.startswith(("optimizer.lr", "schedule"))), "schedule={epochs: 1}"]
+    words = [
+        "model.name=tiny",
+        *(word for word in SMALL if not word.startswith(("optimizer.lr", "schedule"))),
+        "schedule={epochs: 1}",
+    ]
     command = ["ablate", str(tmp_path / "tiny.yaml"), "--data", str(digits), "--out", str(tmp_path / "out"), *words]
     answer = CliRunner().invoke(app, [*command, "schedule.warmup_epochs=0"])
     assert answer.exit_code == 1
