@@ -15,7 +15,15 @@ from typing import Self
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["tests.training.ranks", "convsmith.training.train", "convsmith.training.parallel.sharding", "torch._dynamo"]
+    [
+        "tests.training.ranks",
+        "convsmith.training.train",
+        "convsmith.training.parallel.sharding",
+        "convsmith.data.augment.transform",
+        "convsmith.deploy.bundle",
+        "torch._dynamo",
+        "torch.utils.tensorboard.summary",
+    ]
 )
 
 

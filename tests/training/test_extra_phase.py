@@ -29,7 +29,7 @@ TOTAL = FIRST + 3 * 2  # and three of 6, the last batch of each filled up
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     name_tiny_segmenter(monkeypatch)
-    monkeypatch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
+    monkeypatch.setattr("convsmith.deploy.bundle.make_bundle", lambda *args, **kwargs: None)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def whole(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cs
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as monkeypatch:
         name_tiny_segmenter(monkeypatch)
-        monkeypatch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
+        monkeypatch.setattr("convsmith.deploy.bundle.make_bundle", lambda *args, **kwargs: None)
         yield cs.train(two_phases(folder), scenes, folder / "run")
 
 

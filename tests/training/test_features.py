@@ -60,7 +60,7 @@ def seen(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     one_epoch = ("schedule.epochs=1", "schedule.warmup_epochs=0", "precision=bf16", "ema.decay=0.9", "ema.warmup=none")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("convsmith.training.train.Trainer", note_model)
-        patch.setattr("convsmith.training.pack.make_bundle", note_shipped)
+        patch.setattr("convsmith.deploy.bundle.make_bundle", note_shipped)
         cs.train(cs.load_recipe("digits", [*SMALL, *one_epoch]), digits, noted.path)
     return noted
 
@@ -117,7 +117,7 @@ def test_a_bundle_holds_the_trained_weights_where_those_are_judged(
     name_tiny(monkeypatch)
     shipped: dict[str, Tensor] = {}
     monkeypatch.setattr(
-        "convsmith.training.pack.make_bundle", lambda path, model, *args, **kwargs: shipped.update(model.state_dict())
+        "convsmith.deploy.bundle.make_bundle", lambda path, model, *args, **kwargs: shipped.update(model.state_dict())
     )
     recipe = cs.load_recipe("digits", [*SMALL, "model.name=tiny", "ema.decay=0.9", "ema.judged=false"])
     run = cs.train(recipe, digits, tmp_path / "run")

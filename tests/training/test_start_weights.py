@@ -32,7 +32,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare a training the export."""
-    monkeypatch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
+    monkeypatch.setattr("convsmith.deploy.bundle.make_bundle", lambda *args, **kwargs: None)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def taught(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with an average."""
     with pytest.MonkeyPatch.context() as patch:
         name_tiny(patch)
-        patch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
+        patch.setattr("convsmith.deploy.bundle.make_bundle", lambda *args, **kwargs: None)
         return cs.train(cs.load_recipe("digits", [*TINY, "ema.decay=0.5"]), digits, tmp_path_factory.mktemp("run")).path
 
 

@@ -128,7 +128,7 @@ def test_a_bundle_is_proved_by_what_the_model_sees(
 def test_early_stopping_counts_validations_not_epochs(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
+    monkeypatch.setattr("convsmith.deploy.bundle.make_bundle", lambda *args, **kwargs: None)
     overrides = ("schedule.epochs=12", "eval_every=2", "early_stopping={patience: 2, min_delta: 1}")
     run = cs.train(scenes_recipe(tmp_path, *overrides), scenes, tmp_path / "run")
     assert [line["epoch"] for line in reported(run)] == [2, 4, 6]
@@ -187,7 +187,7 @@ def test_a_classifier_is_refused_before_the_first_step(scenes: Path, tmp_path: P
 def test_a_run_does_not_go_on_with_other_class_names(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convsmith.training.pack.make_bundle", lambda *args, **kwargs: None)
+    monkeypatch.setattr("convsmith.deploy.bundle.make_bundle", lambda *args, **kwargs: None)
     root = shutil.copytree(scenes, tmp_path / "data")
     recipe = scenes_recipe(tmp_path, "schedule.epochs=1")
     cs.train(recipe, root, tmp_path / "run")

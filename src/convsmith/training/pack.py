@@ -13,7 +13,6 @@ from torch import Tensor
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.task import find_task
 from convsmith.data.dataset import DataSet, Split
-from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
@@ -30,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 def pack(session: Session) -> None:
     """Write the bundle of the best epoch's weights, the last one's without validation; averaged where those count."""
+    from convsmith.deploy.bundle import make_bundle  # with the exporter, which most processes of a training do not need
+
     recipe, dataset, run, progress = session.recipe, session.dataset, session.run, session.progress
     assert progress.best is not None
     assert progress.best_step is not None

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from convsmith.bundle.predictor import load
-from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.parity import Tolerance
 from convsmith.errors import ConvsmithError
 from convsmith.models.layers import Normalize
@@ -77,6 +76,8 @@ def _problem(session: Session) -> ConvsmithError | None:
 
 
 def _rehearse(session: Session, folder: Path) -> None:
+    from convsmith.deploy.bundle import make_bundle  # with the exporter, which few trainings need before their end
+
     recipe, dataset = session.recipe, session.dataset
     _save_after_a_step(recipe, session.plan, folder)
     bundle = folder / "bundle"
