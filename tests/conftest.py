@@ -65,7 +65,7 @@ def torch_free_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
         shutil.copy(REPOSITORY / name, source)
     subprocess.run([interpreter, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet"]
     command = [*pip, "install", "--no-compile", f"{source}[serve]"]
     install = subprocess.run(command, capture_output=True, text=True, check=False)
     assert install.returncode == 0, install.stderr

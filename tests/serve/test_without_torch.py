@@ -55,7 +55,7 @@ def test_the_commands_without_torch_run(torch_free_python: Path, words: list[str
 
 def test_a_plan_has_null_for_the_models_part_and_a_note_says_so(torch_free_python: Path) -> None:
     words = ["resnet50-in1k", "--num-samples", "1281167", "--devices", "8", "--json", "schedule.epochs=1"]
-    command = [torch_free_python, "-m", "convsmith", "plan", *words]
+    command = [str(torch_free_python), "-m", "convsmith", "plan", *words]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     expected = make_plan(load_recipe("resnet50-in1k", ["schedule.epochs=1"]), 1281167, devices=8)
     assert json.loads(result.stdout) == expected.to_dict()
