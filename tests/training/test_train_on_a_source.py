@@ -73,8 +73,8 @@ def test_a_killed_run_goes_on_bit_for_bit_with_another_number_of_workers(
     out = tmp_path / "run"
     with start(data, out, "data.window=8", "data.workers=1") as process:
         wait_for_step(process, out, 8)
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
+        process.send_signal(signal.SIGKILL)
+    assert process.poll() == -signal.SIGKILL
     finish(data, out, "data.window=8", "data.workers=3")
     assert_same_run(run.path, out)
 
