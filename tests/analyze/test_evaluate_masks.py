@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from convsmith.analyze.evaluate import evaluate_bundle
-from convsmith.bundle.predictor import load
+from convsmith.bundle.predictor import Bundle, load
+from convsmith.bundle.segmentation import Segmentation
 from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.digest import data_digest
 from convsmith.data.mask_folder import open_mask_folder
@@ -46,7 +47,8 @@ def trained_on(tmp_path: Path, data: Path, val_fraction: float = 0.1, **masks: A
 
 def test_the_figures_are_those_of_the_predicted_masks(pixel_bundle: Path, data: Path) -> None:
     spoil(data / "masks" / "val" / "0.png")
-    bundle, expected = load(pixel_bundle), SegmentationResults(3, boundary=True)
+    bundle: Bundle[Segmentation] = load(pixel_bundle)
+    expected = SegmentationResults(3, boundary=True)
     for i in range(len(VAL)):
         true = np.asarray(Image.open(data / f"masks/val/{i}.png"))
         expected.update(bundle.predict(data / f"images/val/{i}.png").mask, true)

@@ -59,7 +59,7 @@ def exit_code(child: int) -> int | None:
 def fork_that_predicts(bundle: Bundle) -> int:
     child = os.fork()
     if child == 0:
-        os._exit(0 if bundle.predict(picture("blue")).label == "blue" else 1)
+        os._exit(0 if bundle.predict(picture("blue")).to_dict()["label"] == "blue" else 1)
     return child
 
 

@@ -80,7 +80,7 @@ def test_many_threads_at_once_get_their_own_answers() -> None:
 
 @pytest.mark.parametrize("runtime", ["openvino", "openvino-bf16", "onnxruntime", None])
 def test_a_bundle_in_onnx_is_loaded_into_the_runtime_of_ones_choice(colour_bundle: Path, runtime: str | None) -> None:
-    assert load(colour_bundle, threads=1, runtime=runtime).predict(picture("green")).label == "green"
+    assert load(colour_bundle, threads=1, runtime=runtime).predict(picture("green")).to_dict()["label"] == "green"
 
 
 def test_a_runtime_that_is_not_there_is_one_clear_error(colour_bundle: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_pool_of_processes_predicts(colour_bundle: Path, tmp_path: Path, metho
         (tmp_path / f"{colour}.png").write_bytes(picture(colour))
     with multiprocessing.get_context(method).Pool(1) as pool:
         answers = pool.map(load(colour_bundle, threads=1).predict, [tmp_path / f"{colour}.png" for colour in LABELS])
-    assert [answer.label for answer in answers] == list(LABELS)
+    assert [answer.to_dict()["label"] for answer in answers] == list(LABELS)
 
 
 def test_a_relative_path_leads_to_the_same_folder_from_elsewhere(

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convsmith.bundle.predictor import load
+from convsmith.bundle.predictor import Bundle, load
+from convsmith.bundle.segmentation import Segmentation
 from convsmith.cli.main import main
 from tests.stripes import stripes, stripes_mask, stripes_png, write_pixel_bundle
 
@@ -63,7 +64,8 @@ def test_the_mask_is_a_png_of_classes_with_their_colours(pixel_bundle: Path, pho
 def test_the_overlay_is_the_image_under_the_colours(pixel_bundle: Path, photos: Path) -> None:
     predict(pixel_bundle, photos, "--out", "masks")
     pixels = stripes(*SCENES["b.png"])
-    expected = load(pixel_bundle).predict(pixels).overlay(pixels)
+    bundle: Bundle[Segmentation] = load(pixel_bundle)
+    expected = bundle.predict(pixels).overlay(pixels)
     with Image.open("masks/b.overlay.jpg") as image:
         assert image.format == "JPEG"
         assert np.abs(np.asarray(image, np.float32) - expected).mean() < 3

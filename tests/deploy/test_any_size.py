@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convsmith.bundle.predictor import load
+from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.bundle.segmentation import Segmentation
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.deploy.parity import TOLERANCE, Tolerance, measure_parity
@@ -190,7 +191,7 @@ def test_a_bundle_of_a_segmentation_model_takes_any_size_and_has_its_colours(tmp
         images=[images(1, 20, 33), images(1, 9, 14)],
         colours=colours,
     )
-    bundle = load(tmp_path / "bundle")
+    bundle: Bundle[Segmentation] = load(tmp_path / "bundle")
     assert (bundle.manifest.task, bundle.manifest.colours) == ("segmentation", tuple(colours))
     assert bundle.manifest.parity["images"] == 2
     assert bundle.predict(np.zeros((13, 70, 3), np.uint8)).mask.shape == (13, 70)

@@ -61,7 +61,7 @@ def test_a_format_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "a-tenth" in list_formats()
     files = export_files("a-tenth", COLOURS)
     bundle = write_colour_bundle(tmp_path / "bundle", files, format="a-tenth")
-    assert open_bundle(bundle, threads=1).predict(picture("blue")).label == "blue"
+    assert open_bundle(bundle, threads=1).predict(picture("blue")).to_dict()["label"] == "blue"
 
 
 @pytest.mark.parametrize("name", list_formats())

@@ -80,7 +80,7 @@ def test_torch_gets_as_many_images_right_as_the_official_code(
 def test_the_bundle_gives_every_image_the_class_that_torch_gives(
     bundle: Path, val: Path, torch_answers: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> None:
-    opened = cs.load(bundle)
+    opened: cs.Bundle[cs.Classification] = cs.load(bundle)
     index = open_labelled_folder(val, CLASSES)
     answers = opened.predict_many(path_of(index, i) for i in range(len(index)))
     assert [answer.class_id for answer in answers if not isinstance(answer, Exception)] == torch_answers[0].tolist()

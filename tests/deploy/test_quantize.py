@@ -15,8 +15,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from convsmith.bundle.classification import Classification
 from convsmith.bundle.format import MODEL, read_files, read_manifest, read_model
-from convsmith.bundle.predictor import load
+from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.cli.main import main
@@ -240,7 +241,8 @@ def test_dynamic_says_what_it_does_not_cover(
     assert "the 2 convolutions stay in float" in printed
     assert "the logits of an image vary a little with the others" in printed
     assert kernels(content(tmp_path / "int8"))["Conv"] + kernels(content(tmp_path / "int8"))["FusedConv"] == 2
-    exact, integer = load(bundle), load(tmp_path / "int8")
+    exact: Bundle[Classification] = load(bundle)
+    integer: Bundle[Classification] = load(tmp_path / "int8")
     image = np.asarray(Image.open(next((data / "val" / "3").iterdir())).convert("RGB"))
     np.testing.assert_allclose(exact.predict(image).logits, integer.predict(image).logits, atol=0.3)
 
@@ -361,7 +363,7 @@ def test_an_int8_bundle_runs_in_openvino_without_an_export(bundle: Path, data: P
     with pytest.raises(ConvsmithError, match=r'not exported to openvino: .*\n.*runtime="openvino"'):
         export(tmp_path / "int8", "openvino", tmp_path / "out", data)
     image = Image.open(next((data / "val" / "3").iterdir())).convert("RGB")
-    assert load(tmp_path / "int8", runtime="openvino").predict(image).label == "3"
+    assert load(tmp_path / "int8", runtime="openvino").predict(image).to_dict()["label"] == "3"
 
 
 @pytest.mark.parametrize(("layers", "needed"), [(1, 1), (2, 1), (3, 2), (3, 3), (20, 1), (20, 11), (20, 19), (20, 20)])

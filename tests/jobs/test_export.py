@@ -63,7 +63,7 @@ def test_a_bundle_becomes_a_bundle_with_its_proof(tmp_path: Path, colour_bundle:
     assert (manifest.parity["made_of"], manifest.parity["images"]) == ("onnx", 12)
     assert manifest.parity["top1"] == manifest.parity["trained_top1"] == manifest.parity["top1_agreement"] == 1.0
     assert (manifest.labels, manifest.preprocess) == (before.labels, before.preprocess)
-    assert cs.load(tmp_path / "out").predict(picture("green")).label == "green"
+    assert cs.load(tmp_path / "out").predict(picture("green")).to_dict()["label"] == "green"
     assert evaluate_bundle(tmp_path / "out", data).top1 == 1.0
 
 

@@ -266,8 +266,8 @@ def test_a_recipe_trains_it_goes_on_with_it_and_predicts_with_its_bundle(
     recipe = cs.load_recipe("digits", [*SMALL, *larger, f"model.name={name}", *one_epoch])
     run = cs.train(recipe, digits, tmp_path / "run")
     image = next((digits / "val" / "2").iterdir())
-    prediction = cs.load(run.bundle).predict(image)
-    assert {label.label for label in prediction.top(4)} == {"0", "1", "2", "3"}
+    bundle: cs.Bundle[cs.Classification] = cs.load(run.bundle)
+    assert {label.label for label in bundle.predict(image).top(4)} == {"0", "1", "2", "3"}
 
     whole = load_file(run.checkpoints / "step-00000006" / "ema.safetensors")
     shutil.rmtree(run.bundle)

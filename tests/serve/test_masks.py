@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convsmith.bundle.predictor import load
-from convsmith.bundle.segmentation import from_runs
+from convsmith.bundle.predictor import Bundle, load
+from convsmith.bundle.segmentation import Segmentation, from_runs
 from convsmith.bundle.tasks.segmentation import JPEG, PNG
 from convsmith.serve.answers import JSON
 from convsmith.serve.app import create_app
@@ -76,7 +76,8 @@ def test_png_has_the_classes_as_pixels_and_their_colours_as_palette(masks_url: s
     image = Image.open(io.BytesIO(answer.content))
     assert (image.format, image.mode) == ("PNG", "P")
     assert np.array_equal(np.asarray(image), stripes_mask(*SCENE, size=SIZE))
-    assert answer.content == load(pixel_bundle).predict(stripes(*SCENE, size=SIZE)).index_png()
+    bundle: Bundle[Segmentation] = load(pixel_bundle)
+    assert answer.content == bundle.predict(stripes(*SCENE, size=SIZE)).index_png()
 
 
 def test_jpeg_shows_the_colours_over_the_image(masks_url: str, pixel_bundle: Path) -> None:
@@ -84,7 +85,8 @@ def test_jpeg_shows_the_colours_over_the_image(masks_url: str, pixel_bundle: Pat
     assert (answer.status_code, answer.headers["content-type"]) == (200, JPEG)
     shown = np.asarray(Image.open(io.BytesIO(answer.content)), np.float32)
     pixels = stripes(*SCENE, size=SIZE)
-    expected = load(pixel_bundle).predict(pixels).overlay(pixels)
+    bundle: Bundle[Segmentation] = load(pixel_bundle)
+    expected = bundle.predict(pixels).overlay(pixels)
     assert np.abs(shown - expected).mean() < 12
 
 

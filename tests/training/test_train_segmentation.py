@@ -89,7 +89,8 @@ def photo(scenes: Path) -> bytes:
 @pytest.fixture(scope="module")
 def mask(run: cs.Run, photo: bytes) -> NDArray[np.uint8]:
     """What the bundle says of the photo; all classes are in it."""
-    mask: NDArray[np.uint8] = cs.load(run.bundle).predict(photo).mask
+    bundle: cs.Bundle[cs.Segmentation] = cs.load(run.bundle)
+    mask = bundle.predict(photo).mask
     assert set(np.unique(mask)) == {0, 1, 2}
     return mask
 

@@ -58,7 +58,8 @@ def test_the_bundle_has_the_weights_that_were_started_from(official: Path, digit
     mean, std = (torch.tensor(v)[:, None, None] for v in (recipe.preprocess.mean, recipe.preprocess.std))
     with torch.no_grad():
         logits = model((pixels / 255 - mean) / std)[0]
-    assert cs.load(run.bundle).predict(image).logits == pytest.approx(logits.numpy(), abs=1e-4)
+    bundle: cs.Bundle[cs.Classification] = cs.load(run.bundle)
+    assert bundle.predict(image).logits == pytest.approx(logits.numpy(), abs=1e-4)
 
 
 def test_they_are_evaluated_once(official: Path, digits: Path, tmp_path: Path) -> None:

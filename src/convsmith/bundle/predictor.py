@@ -28,18 +28,19 @@ from convsmith.errors import ConvsmithError
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
-    A = TypeVar("A", bound=Answer, default=Any)
+    A_co = TypeVar("A_co", bound=Answer, default=Answer, covariant=True)
 else:
     from typing import TypeVar
 
-    A = TypeVar("A")
+    A_co = TypeVar("A_co", covariant=True)
 _Input = tuple[NDArray[np.uint8] | ImageError, str]  # of the model, or why there is none; and what errors call it
 
 
-def load(path: str | Path, threads: int | None = None, runtime: str | None = None) -> Bundle[Any]:
+def load(path: str | Path, threads: int | None = None, runtime: str | None = None) -> Bundle[A_co]:
     """Open a bundle, verify all of it and run it once.
 
-    What it answers is known once it is opened: `bundle: Bundle[Classification] = load(...)` tells a type checker.
+    What it answers is known once it is opened: `bundle: Bundle[Classification] = load(...)` tells a type checker,
+    which else knows of an answer what all of them have, `to_dict`.
 
     Args:
         path: the bundle's folder, or the run directory that it is in.
@@ -58,14 +59,14 @@ def load(path: str | Path, threads: int | None = None, runtime: str | None = Non
     return Bundle(directory, manifest, model, opener=(load, (directory.resolve(), threads, runtime)))
 
 
-Opener = tuple[Callable[..., "Bundle[Any]"], tuple[Hashable, ...]]
+Opener = tuple[Callable[..., "Bundle"], tuple[Hashable, ...]]
 """A function of a module and its arguments, which open a bundle again."""
 
 
-class Bundle(Generic[A]):
+class Bundle(Generic[A_co]):
     """A verified bundle, ready to predict; safe to use from several threads, and across `os.fork`.
 
-    `A` is the type of its answers, by its task: `Classification` or `Segmentation`.
+    `A_co` is the type of its answers, by its task: `Classification` or `Segmentation`.
 
     What is pickled or copied is the way to open it again: a process that gets it loads the folder of that path.
 
@@ -99,7 +100,7 @@ class Bundle(Generic[A]):
         """
         return read_and_preprocess(image, self.manifest.preprocess, name)
 
-    def predict(self, image: ImageSource, name: str = "image") -> A:
+    def predict(self, image: ImageSource, name: str = "image") -> A_co:
         """Answer one image: a `Classification`, or a `Segmentation`, by the bundle's task.
 
         Args:
@@ -112,7 +113,7 @@ class Bundle(Generic[A]):
         """
         return self.predict_preprocessed(self.preprocess(image, name), name)
 
-    def predict_preprocessed(self, image: NDArray[np.uint8], name: str = "image") -> A:
+    def predict_preprocessed(self, image: NDArray[np.uint8], name: str = "image") -> A_co:
         """`predict` of what `preprocess` returned.
 
         Raises:
@@ -123,7 +124,7 @@ class Bundle(Generic[A]):
             raise said
         return self._answer(said)
 
-    def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[A | ImageError]:
+    def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[A_co | ImageError]:
         """Predict images in batches; yields an answer for each, in order, as `predict` does, or an `ImageError`.
 
         A few threads decode up to two batches ahead while the model runs, so memory does not grow with the number
@@ -136,7 +137,7 @@ class Bundle(Generic[A]):
 
     def read_and_predict(
         self, images: Iterable[ImageSource], batch_size: int = 32
-    ) -> Iterator[tuple[A | ImageError, NDArray[np.uint8] | ImageError]]:
+    ) -> Iterator[tuple[A_co | ImageError, NDArray[np.uint8] | ImageError]]:
         """Yield the answers of `predict_many`, and beside each what `preprocess` returned or raised."""
         if is_one_image(images) or not isinstance(images, Iterable):
             raise ConvsmithError(
@@ -154,7 +155,7 @@ class Bundle(Generic[A]):
         except ImageError as error:
             return error, named[1]
 
-    def _answers(self, inputs: Sequence[_Input]) -> Iterator[tuple[A | ImageError, NDArray[np.uint8] | ImageError]]:
+    def _answers(self, inputs: Sequence[_Input]) -> Iterator[tuple[A_co | ImageError, NDArray[np.uint8] | ImageError]]:
         good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
         said = iter(self._ask(*zip(*good, strict=True)) if good else ())
         for image, _ in inputs:
@@ -164,15 +165,15 @@ class Bundle(Generic[A]):
     def _ask(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Said | ImageError]:
         return self.task.ask(self.logits, images, names, self.manifest.preprocess, len(self.labels))
 
-    def _answer(self, said: Said) -> A:
-        return cast(A, self.task.answer(said, self.labels, self.manifest.colours))
+    def _answer(self, said: Said) -> A_co:
+        return cast(A_co, self.task.answer(said, self.labels, self.manifest.colours))
 
-    def looking(self, **changes: Any) -> Bundle[A]:
+    def looking(self, **changes: Any) -> Bundle[A_co]:
         """Call `with_preprocess` by its former name; it warns."""
         warnings.warn("Bundle.looking is now Bundle.with_preprocess", DeprecationWarning, stacklevel=2)
         return self.with_preprocess(**changes)
 
-    def with_preprocess(self, **changes: Any) -> Bundle[A]:
+    def with_preprocess(self, **changes: Any) -> Bundle[A_co]:
         """Make a bundle that looks at images otherwise: `scales`, `flip` and the other keys of `preprocess`.
 
         Raises:
