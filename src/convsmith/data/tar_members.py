@@ -123,7 +123,8 @@ class Archive:
         kind = next((kind for start, kind in _COMPRESSED.items() if head.startswith(start)), None)
         if kind is not None:
             why = f"it is compressed ({kind}), and images are read from any place in it"
-            self._fail("is not a plain tar archive", why, f"Unpack it to a plain .tar{_UNPACKING.get(kind, '')}.")
+            plain = f" Shards are made plain by `{_UNPACKING[kind]}`." if kind in _UNPACKING else ""
+            self._fail("is not a plain tar archive", why, f"Unpack the archive and give the folder.{plain}")
         self._fail("is not a tar archive" if head else "is empty", "", _MAKE_AGAIN)
 
     def _number(self, field: bytes, offset: int) -> int:
@@ -182,7 +183,7 @@ class Archive:
         raise ConvsmithError(f"{printable(self.name)} {what}", why, fix)
 
 
-_UNPACKING = {"gzip": ", by `gunzip`", "bzip2": ", by `bunzip2`", "xz": ", by `unxz`", "zstd": ", by `unzstd`"}
+_UNPACKING = {"gzip": "gunzip", "bzip2": "bunzip2", "xz": "unxz", "zstd": "unzstd"}
 
 
 def _is_sum_right(header: bytes) -> bool:

@@ -169,7 +169,7 @@ class _Labels:
             raise ConvsmithError(
                 f"{counted(len(without), 'sample')} without a label, such as {self.shards.sample(int(without[0]))}",
                 f"it is text in a .cls beside the image, or in a .json under one of {quoted(LABEL_KEYS)}",
-                "Write it, or name a recipe for segmentation where the samples have masks; `convsmith data pack` "
+                "Write it; or unpack the archive; or name a recipe for segmentation, for masks. `convsmith data pack` "
                 "writes shards of a folder of images.",
             )
 
