@@ -14,7 +14,7 @@ import pytest
 from tests.training.conftest import SMALL
 from tests.training.test_interrupted import assert_same_run, wait_for_step
 
-RECIPE = (*SMALL, "precision=fp32", "batch.per_device=4", "checkpoint.every_steps=2", "eval=false", "ema.decay=0.9")
+RECIPE = (*SMALL, "batch.per_device=4", "checkpoint.every_steps=2", "eval=false", "ema.decay=0.9")
 
 
 def start(data: Path, out: Path, *words: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:

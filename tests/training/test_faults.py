@@ -26,7 +26,6 @@ LONG = ("schedule.epochs=100", "data.workers=1")
 RECIPE = (
     *SMALL,
     "schedule.epochs=80",
-    "precision=fp32",
     "batch.per_device=4",
     "ema.decay=0.9",
     "checkpoint.every_steps=2",

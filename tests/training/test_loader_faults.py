@@ -16,7 +16,7 @@ from tests.training.test_interrupted import wait_for_step
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")]
 
-RECIPE = (*SMALL, "precision=fp32", "batch.per_device=4", "checkpoint.every_steps=2", "data.workers=2")
+RECIPE = (*SMALL, "batch.per_device=4", "checkpoint.every_steps=2", "data.workers=2")
 READ_ONLY = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o ro tmpfs /dev/shm && exec "$@"', "sh")
 
 
