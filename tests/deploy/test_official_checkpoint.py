@@ -86,6 +86,7 @@ def test_the_bundle_gives_every_image_the_class_that_torch_gives(
     assert [answer.class_id for answer in answers if not isinstance(answer, Exception)] == torch_answers[0].tolist()
 
 
+@pytest.mark.slow  # a second pass of the same bundle over the same images; other data show what evaluate counts
 def test_evaluate_counts_the_same(
     bundle: Path, val: Path, torch_answers: tuple[NDArray[np.int64], NDArray[np.int64]]
 ) -> None:

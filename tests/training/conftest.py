@@ -11,8 +11,7 @@ from sklearn.datasets import load_digits
 from tests.training.ranks import run_ranks, train_tiny
 from tests.training.tiny_model import name_tiny
 
-# ResNet-20 on 16x16 digits: six steps an epoch, each some milliseconds; in bf16, which `auto` may choose, some tenths of
-# a second.
+# ResNet-20 on 16x16 digits: six steps an epoch, each some milliseconds, but tenths of a second in bf16.
 SMALL = (
     "model.num_classes=null",
     "augment.random_crop.size=16",

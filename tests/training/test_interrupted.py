@@ -18,7 +18,7 @@ from convsmith.training.train import TrainingInterrupted
 from tests.forked import Command
 from tests.training.conftest import SMALL
 
-RECIPE = (*SMALL, "schedule.epochs=6", "ema.decay=0.9", "checkpoint.every_steps=2", "batch.per_device=4")
+RECIPE = (*SMALL, "schedule.epochs=4", "ema.decay=0.9", "checkpoint.every_steps=2", "batch.per_device=4")
 
 
 def start(data: Path, out: Path, *overrides: str) -> Command:

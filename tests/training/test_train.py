@@ -16,10 +16,14 @@ from tests.forked import CONTEXT
 from tests.training.conftest import SMALL
 from tests.training.ranks import run_ranks
 
+pytestmark = pytest.mark.usefixtures("tiny")
+
+WORDS = (*SMALL, "model.name=tiny")
+
 
 @pytest.fixture(scope="module")
-def run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
-    return cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path_factory.mktemp("runs") / "run")
+def run(tiny: None, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> cs.Run:
+    return cs.train(cs.load_recipe("digits", WORDS), digits, tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_a_run_holds_everything_that_the_design_names(run: cs.Run) -> None:
@@ -91,7 +95,7 @@ def test_training_a_finished_run_again_changes_nothing(run: cs.Run, digits: Path
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*.safetensors")}
     before[run.bundle / "model.onnx"] = (run.bundle / "model.onnx").stat().st_mtime_ns
     lines = run.metrics
-    cs.train(cs.load_recipe("digits", SMALL), digits, run.path)
+    cs.train(cs.load_recipe("digits", WORDS), digits, run.path)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert run.metrics == lines
 
@@ -99,7 +103,7 @@ def test_training_a_finished_run_again_changes_nothing(run: cs.Run, digits: Path
 def test_a_bundle_that_was_lost_is_made_again_without_training(run: cs.Run, digits: Path, tmp_path: Path) -> None:
     copy = cs.Run(shutil.copytree(run.path, tmp_path / "copy", symlinks=True))
     shutil.rmtree(copy.bundle)
-    cs.train(cs.load_recipe("digits", SMALL), digits, copy.path)
+    cs.train(cs.load_recipe("digits", WORDS), digits, copy.path)
     assert cs.load(copy.bundle).manifest.metrics == cs.load(run.bundle).manifest.metrics
 
 
@@ -112,7 +116,7 @@ def test_a_bundle_that_is_damaged_is_made_again_without_training(
     copy = cs.Run(shutil.copytree(run.path, tmp_path / "copy", symlinks=True))
     content = (copy.bundle / damage).read_bytes()
     (copy.bundle / damage).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    cs.train(cs.load_recipe("digits", SMALL), digits, copy.path)
+    cs.train(cs.load_recipe("digits", WORDS), digits, copy.path)
     assert packed == [copy.bundle]
     assert "is packed again" in (copy.path / "log.txt").read_text()
 
@@ -121,14 +125,14 @@ def test_another_recipe_in_the_directory_of_a_run_is_an_error_that_says_what_can
     run: cs.Run, digits: Path
 ) -> None:
     with pytest.raises(cs.ConvsmithError, match=r"finished run of another recipe: these keys differ: ") as caught:
-        cs.train(cs.load_recipe("digits", [*SMALL, "optimizer.lr=0.5", "schedule.epochs=9"]), digits, run.path)
+        cs.train(cs.load_recipe("digits", [*WORDS, "optimizer.lr=0.5", "schedule.epochs=9"]), digits, run.path)
     assert caught.value.why == "these keys differ: optimizer.lr, schedule.epochs"
     assert f"--out: with --finetune {run.path}" in caught.value.fix
     assert "optimizer.lr=0.02 schedule.epochs=3" in caught.value.fix
 
 
 def test_a_run_goes_on_with_another_compile(run: cs.Run, digits: Path) -> None:
-    cs.train(cs.load_recipe("digits", [*SMALL, "compile=false"]), digits, run.path)
+    cs.train(cs.load_recipe("digits", [*WORDS, "compile=false"]), digits, run.path)
     assert run.recipe.compile is False
 
 
@@ -136,12 +140,12 @@ def test_a_run_does_not_go_on_with_other_data(run: cs.Run, digits: Path, tmp_pat
     other = shutil.copytree(digits, tmp_path / "other")
     (other / "train" / "0" / "00.png").rename(other / "train" / "0" / "renamed.png")
     with pytest.raises(cs.ConvsmithError, match="does not hold the data that this run began with"):
-        cs.train(cs.load_recipe("digits", SMALL), other, run.path)
+        cs.train(cs.load_recipe("digits", WORDS), other, run.path)
 
 
 def test_resume_never_refuses_a_directory_that_holds_a_run(run: cs.Run, digits: Path) -> None:
     with pytest.raises(cs.ConvsmithError, match="holds a run already"):
-        cs.train(cs.load_recipe("digits", SMALL), digits, run.path, resume="never")
+        cs.train(cs.load_recipe("digits", WORDS), digits, run.path, resume="never")
 
 
 def hold(run: Path, held: Path) -> None:
@@ -157,7 +161,7 @@ def test_a_directory_in_use_is_not_trained_into_twice(digits: Path, tmp_path: Pa
         assert holder.is_alive()
         time.sleep(0.01)
     with pytest.raises(cs.ConvsmithError, match="another process is training"):
-        cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "run")
+        cs.train(cs.load_recipe("digits", WORDS), digits, tmp_path / "run")
     holder.kill()
     holder.join()
 
@@ -177,7 +181,7 @@ def test_a_directory_in_use_is_not_trained_into_twice_after_a_checkpoint_either(
             if phase == "train" and done == 4 * 8:
                 refused.extend(run_ranks(1, take, tmp_path / "run"))
 
-    recipe = cs.load_recipe("digits", [*SMALL, "checkpoint.every_steps=2"])
+    recipe = cs.load_recipe("digits", [*WORDS, "checkpoint.every_steps=2"])
     cs.train(recipe, digits, tmp_path / "run", observers=[Second()])
     assert "another process is training into" in refused[0]
 
@@ -190,7 +194,7 @@ def test_a_run_that_another_process_has_taken_over_writes_no_more(digits: Path, 
             if phase == "train" and done == 9 * 8:
                 (tmp_path / "run" / ".holder").write_text("process 1 of another machine")
 
-    recipe = cs.load_recipe("digits", [*SMALL, "checkpoint.every_steps=2"])
+    recipe = cs.load_recipe("digits", [*WORDS, "checkpoint.every_steps=2"])
     with pytest.raises(cs.ConvsmithError, match=r"training into .* now: process 1 of another machine"):
         cs.train(recipe, digits, tmp_path / "run", observers=[TakeOver()])
     assert max((tmp_path / "run").glob("checkpoints/step-*")).name == "step-00000008"
@@ -204,13 +208,13 @@ def test_a_recipe_for_another_number_of_classes_is_an_error(digits: Path, tmp_pa
 def test_a_run_directory_that_cannot_be_written_is_an_error(digits: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(cs.ConvsmithError, match="cannot be written"):
-        cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "file" / "run")
+        cs.train(cs.load_recipe("digits", WORDS), digits, tmp_path / "file" / "run")
 
 
 def test_evaluate_on_a_folder_that_training_split_judges_only_the_held_out_images(digits: Path, tmp_path: Path) -> None:
     data = shutil.copytree(digits / "train", tmp_path / "data")
     recipe = cs.load_recipe(
-        "digits", [*SMALL, "schedule.epochs=1", "schedule.warmup_epochs=0", "data.val_fraction=0.25"]
+        "digits", [*WORDS, "schedule.epochs=1", "schedule.warmup_epochs=0", "data.val_fraction=0.25"]
     )
     run = cs.train(recipe, data, tmp_path / "run")
     evaluation = cs.evaluate(run.bundle, data)
@@ -225,7 +229,7 @@ def test_a_run_that_lost_its_checkpoints_is_not_trained_over(run: cs.Run, digits
     copy = cs.Run(shutil.copytree(run.path, tmp_path / "copy", symlinks=True))
     shutil.rmtree(copy.checkpoints)
     with pytest.raises(cs.ConvsmithError, match="holds a bundle, but no checkpoints"):
-        cs.train(cs.load_recipe("digits", SMALL), digits, copy.path)
+        cs.train(cs.load_recipe("digits", WORDS), digits, copy.path)
 
 
 def test_files_of_the_user_in_the_run_directory_are_left_alone(tmp_path: Path) -> None:
