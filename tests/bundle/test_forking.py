@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -107,3 +108,18 @@ def test_a_fork_in_the_midst_of_a_run_of_the_same_thread_does_not_wait_for_itsel
             with no_fork():
                 os._exit(0)
         assert exit_code(child) == 0
+
+
+def test_a_bundle_that_its_parent_left_to_the_garbage_holds_no_child(colour_bundle: Path) -> None:
+    gc.disable()
+    try:
+        cycle: list[object] = [load(colour_bundle, threads=2)]
+        cycle.append(cycle)
+        del cycle
+        child = os.fork()
+        if not child:
+            gc.collect()
+            os._exit(0)
+    finally:
+        gc.enable()
+    assert exit_code(child) == 0

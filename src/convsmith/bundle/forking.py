@@ -7,6 +7,7 @@ until it is over. The runtimes' own threads are not copied either: in the child 
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -57,6 +58,7 @@ no_fork = _gate.no_fork
 
 def _after_in_child() -> None:
     _gate.__init__()  # type: ignore[misc]  # none of the threads that wait or are inside is here
+    gc.freeze()  # a runtime that is freed waits for its threads, which are not here either
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
