@@ -105,13 +105,14 @@ def test_formats_that_were_not_asked_for_are_refused() -> None:
         decode_image(content.getvalue())
 
 
-def test_running_out_of_memory_is_an_image_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", ["eight_bit_rgb", "decode_jpeg"])
+def test_running_out_of_memory_is_an_image_error(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def exhausted(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(decode, "eight_bit_rgb", exhausted)
+    monkeypatch.setattr(decode, step, exhausted)
     with pytest.raises(ImageError, match="memory"):
-        decode_image(SEEDS[0])
+        decode_image(SEEDS[0 if step == "decode_jpeg" else -1])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

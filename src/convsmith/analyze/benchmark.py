@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import decode_rgb, read_bytes
+from convsmith.bundle.decode import decode_rgb, read_bytes, size_of
 from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
 from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
 from convsmith.bundle.predictor import Bundle
@@ -183,7 +183,7 @@ class _Inputs:
         self._manifest = manifest
         pictures = [(content, decode_rgb(content)) for content in files]
         if not find_task(manifest.task).one_size:  # only images of one size make a batch
-            pictures = [pair for pair in pictures if pair[1].size == pictures[0][1].size]
+            pictures = [pair for pair in pictures if size_of(pair[1]) == size_of(pictures[0][1])]
         self._files, self._pictures = zip(*pictures, strict=True)
         self._inputs = [self._prepared(picture) for picture in self._pictures]
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from convsmith.allocation import keep_freed_memory
 from convsmith.errors import install_command
 from convsmith.machine import available_cores, cache_folder
 from convsmith.processor import has_bfloat16, instructions, native_target
@@ -67,6 +68,7 @@ def examine(root: Path = Path("/"), runs: Path = Path("runs")) -> Findings:
         "threads": _set("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
         or "as libraries choose",
         "memory": _memory(root),
+        "allocator": "glibc, keeps what is freed" if keep_freed_memory() else "as it is, or as the environment says",
         "/dev/shm": _told(shm),
         "disk": ", ".join(f"{name} {_told(room)}" for name, (_, room) in disks.items()),
         "cache": f"{_short(cache)}: {_content(cache / 'weights')}",

@@ -21,6 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from convsmith.bundle import tiff
 from convsmith.bundle.colours import eight_bit_rgb
 from convsmith.bundle.image_error import ImageError, ImageTooLarge, NoAnswer
+from convsmith.bundle.jpeg import decode_jpeg
 from convsmith.bundle.png_texts import without_large_texts
 from convsmith.bundle.signatures import kind_of
 from convsmith.bundle.structure import count_pieces
@@ -57,6 +58,10 @@ _TRANSPOSE = {
 _LYING = frozenset((5, 6, 7, 8))  # orientations that swap width and height
 
 
+Picture = Image.Image | NDArray[np.uint8]
+"""An upright Pillow image of mode RGB, or RGB pixels [H, W, 3] that may be written to."""
+
+
 def decode_image(data: bytes, name: str = "image") -> NDArray[np.uint8]:
     """RGB pixels [H, W, 3] in 0 to 255 of a JPEG (or MPO), PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC (first frame).
 
@@ -80,10 +85,18 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return decode_image(read_bytes(path), str(path))
 
 
-def decode_rgb(data: bytes, name: str = "image") -> Image.Image:
-    """`decode_image` as a Pillow image of mode RGB, which saves a copy where Pillow goes on with it."""
+def decode_rgb(data: bytes, name: str = "image") -> Picture:
+    """`decode_image` as what its decoder gives, which saves a copy."""
     with open_image(data, name) as image:
-        return to_rgb(image, name)
+        pixels = decode_jpeg(data, image)
+        if pixels is None:
+            return to_rgb(image, name)
+        return pixels if _orientation(image) not in _TRANSPOSE else turn_upright(image, Image.fromarray(pixels))
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    """Width and height."""
+    return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
 
 
 @contextmanager

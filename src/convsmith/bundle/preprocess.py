@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import MAX_PIXELS, ImageError, ImageTooLarge, decode_rgb, read_bytes, read_stream, to_rgb
+from convsmith.bundle.decode import (
+    MAX_PIXELS,
+    ImageError,
+    ImageTooLarge,
+    Picture,
+    decode_rgb,
+    read_bytes,
+    read_stream,
+    to_rgb,
+)
 from convsmith.spec import Preprocess, Preprocessing
 
 ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
@@ -33,7 +42,7 @@ def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "im
     """
     name = name_of(image, name)
     if isinstance(image, str | os.PathLike):
-        rgb: Image.Image | NDArray[np.uint8] = decode_rgb(read_bytes(Path(image)), name)
+        rgb: Picture = decode_rgb(read_bytes(Path(image)), name)
     elif isinstance(image, bytes | bytearray | memoryview):
         rgb = decode_rgb(bytes(image), name)
     elif isinstance(image, Image.Image):
@@ -48,7 +57,7 @@ def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "im
     return as_input(rgb, spec, name)
 
 
-def as_input(rgb: NDArray[np.uint8] | Image.Image, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
+def as_input(rgb: Picture, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
     """Make the input of `read_and_preprocess` of RGB pixels [H, W, 3] or of an upright Pillow image of mode RGB."""
     if isinstance(spec, Preprocess):
         return preprocess(rgb, spec, name)
@@ -70,7 +79,7 @@ def name_of(image: object, otherwise: str) -> str:
     return known if isinstance(known, str) and known else otherwise
 
 
-def preprocess(image: NDArray[np.uint8] | Image.Image, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:
+def preprocess(image: Picture, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:
     """The model's input [3, crop, crop] in 0 to 255, from RGB pixels [H, W, 3] or a Pillow image of mode RGB.
 
     `spec.method` names one of the three rules that published accuracies were measured with, each equal to the last bit

@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from convsmith import __version__
+from convsmith.allocation import keep_freed_memory
 from convsmith.cli import (
     ablate,
     benchmark,
@@ -102,6 +103,7 @@ _debug = False
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what the user can put right is two lines on standard error and exit code 2."""
     open_closed_streams()
+    keep_freed_memory()
     with output_that_may_be_lost("stderr"):
         escape_what_cannot_be_printed()
         try:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor
 
+    from convsmith.bundle.decode import Picture
     from convsmith.data.contents import Content
     from convsmith.data.look import Looks, Seen
     from convsmith.recipe.augmentation import Augment
@@ -43,8 +43,8 @@ class Samples(Protocol):
     def contents(self, i: int) -> tuple[Content, ...]:
         """The image of sample i, and where it has one its mask."""
 
-    def read(self, i: int) -> tuple[Image.Image, Any]:
-        """The image of sample i as Pillow RGB, upright, and its target: its class, or the classes of its pixels.
+    def read(self, i: int) -> tuple[Picture, Any]:
+        """The image of sample i, upright, and its target: its class, or the classes of its pixels.
 
         The latter are uint8 `[H, W]`, 255 where they do not count. ImageError, which names it, if it cannot be read.
         """

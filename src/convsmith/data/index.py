@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from convsmith.bundle.decode import decode_image, decode_rgb
+from convsmith.bundle.decode import Picture, decode_image, decode_rgb
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.files import FilesBuilder
 from convsmith.data.look import Seen
@@ -50,8 +49,8 @@ class Index:
         """Image i alone."""
         return (self.images[i],)
 
-    def read(self, i: int) -> tuple[Image.Image, int]:
-        """Image i as Pillow RGB, upright, and its class number. ImageError, which names it, if it cannot be read."""
+    def read(self, i: int) -> tuple[Picture, int]:
+        """Image i, upright, and its class number. ImageError, which names it, if it cannot be read."""
         image = self.images[i]
         return decode_rgb(image.read(), image.name), self.target(i)
 

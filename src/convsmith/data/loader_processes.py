@@ -19,6 +19,7 @@ from torch import Tensor
 from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset
 
+from convsmith.allocation import keep_freed_memory
 from convsmith.data.stopped import stopped_are_killed, stopped_error
 from convsmith.errors import ConvsmithError, of_system
 from convsmith.machine import end_with
@@ -194,6 +195,7 @@ def _begin_worker(_worker: int) -> None:
     assert main_process is not None
     assert main_process.pid is not None
     end_with(main_process.pid)
+    keep_freed_memory()  # a process that is not forked has not inherited it
     _leave_signals_to(main_process.pid)
 
 

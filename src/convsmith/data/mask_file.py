@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import ImageError, decode_rgb, open_image, turn_upright
+from convsmith.bundle.decode import ImageError, Picture, decode_rgb, open_image, size_of, turn_upright
 from convsmith.data.contents import Content
 from convsmith.errors import printable
 from convsmith.recipe.mask_data import MAX_VALUE
@@ -120,8 +120,8 @@ def decode_mask(data: bytes, rules: MaskRules, name: str = "mask") -> NDArray[np
         return rules.classes_of(_pixels(image, name), name)
 
 
-def read_pair(image: Content, mask: Content, rules: MaskRules) -> tuple[Image.Image, NDArray[np.uint8]]:
-    """An image as Pillow RGB, upright, and the classes of its pixels, uint8 `[H, W]`, 255 where they do not count.
+def read_pair(image: Content, mask: Content, rules: MaskRules) -> tuple[Picture, NDArray[np.uint8]]:
+    """An image, upright, and the classes of its pixels, uint8 `[H, W]`, 255 where they do not count.
 
     Raises:
         ImageError: one of them cannot be read, or they differ in size; it names the image, and the mask where that is
@@ -132,7 +132,7 @@ def read_pair(image: Content, mask: Content, rules: MaskRules) -> tuple[Image.Im
         classes = read_mask(mask, rules)
     except ImageError as error:
         raise _mask_at_fault(image, mask, error) from error
-    _check_sizes(image, picture.size, mask, classes.shape[::-1])
+    _check_sizes(image, size_of(picture), mask, classes.shape[::-1])
     return picture, classes
 
 

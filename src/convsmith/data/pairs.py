@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convsmith.bundle.decode import Picture
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.files import Files, FilesBuilder
 from convsmith.data.look import Seen
@@ -52,8 +53,8 @@ class PairIndex:
         """Image i and its mask."""
         return self.images[i], self.masks[i]
 
-    def read(self, i: int) -> tuple[Image.Image, NDArray[np.uint8]]:
-        """Image i as Pillow RGB, upright, and the classes of its pixels, uint8 `[H, W]`, 255 where they do not count.
+    def read(self, i: int) -> tuple[Picture, NDArray[np.uint8]]:
+        """Image i, upright, and the classes of its pixels, uint8 `[H, W]`, 255 where they do not count.
 
         Raises:
             ImageError: one of the two cannot be read, or they do not fit.

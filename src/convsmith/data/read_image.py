@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from convsmith.bundle.decode import Picture
 from convsmith.bundle.preprocess import as_input
 from convsmith.data.augment.transform import train_transform
 from convsmith.data.index import Index
@@ -52,11 +52,13 @@ class ValidationImages:
         return torch.from_numpy(as_input(picture, self.preprocess)), torch.tensor(target)
 
 
-def pixels_of(picture: Image.Image) -> NDArray[np.uint8]:
-    """The pixels of an RGB image, uint8 `[H, W, 3]`, that may be written to.
+def pixels_of(picture: Picture) -> NDArray[np.uint8]:
+    """The pixels of an image, uint8 `[H, W, 3]`, that may be written to.
 
     Pillow hands out copies; strip by strip they are small, or the largest images would be held four times.
     """
+    if isinstance(picture, np.ndarray):
+        return picture
     width, height = picture.size
     if height <= _STRIP:
         return np.array(picture)

@@ -48,5 +48,6 @@ class ValidationPairs:
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if a file is bad or they do not fit, or if the image is too large to be judged by."""
         picture, mask = self.pairs.read(i)
-        check_val_size(picture.height, picture.width, self.preprocess, self.num_classes, self.pairs.name(i))
+        height, width = mask.shape
+        check_val_size(height, width, self.preprocess, self.num_classes, self.pairs.name(i))
         return torch.from_numpy(pixels_of(picture)).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)

@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
+from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
 from convsmith.data.outputs import refuse_output_in_data
@@ -86,6 +87,7 @@ def train(
         PeerLost: another process has ended, or has not answered in time; the same call of all goes on.
         TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
     """
+    keep_freed_memory()
     run = Run(Path(out))
     refuse_output_in_data(run.path, Path(data))
     with (
