@@ -1,0 +1,135 @@
+"""JPEGs are decoded to the same pixels, to the last bit, whether Pillow does it or not."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.random import RandomState
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from convsmith.bundle.decode import ImageError, decode_image
+from convsmith.bundle.jpeg import decode_jpeg
+
+SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0", "4:1:1"]
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "progressive": {"progressive": True},
+    "optimized": {"optimize": True},
+    "low-quality": {"quality": 5},
+    "best-quality": {"quality": 100},
+    "restart-blocks": {"restart_marker_blocks": 3},
+    "restart-rows": {"restart_marker_rows": 1},
+    "kept-rgb": {"keep_rgb": True},
+    "profile": {"icc_profile": bytes(70_000)},
+}
+SIZES = [(1, 1), (7, 5), (8, 8), (17, 33), (64, 48), (333, 201)]
+
+
+def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    noise = RandomState(width * height).randint(0, 256, (height, width, 3), np.uint8)
+    smooth = Image.fromarray(noise).resize((max(1, width // 3), max(1, height // 3))).resize((width, height))
+    return Image.blend(smooth, Image.fromarray(noise), 0.2).convert(mode)
+
+
+def jpeg(image: Image.Image, **options: Any) -> bytes:
+    content = io.BytesIO()
+    image.save(content, "JPEG", **options)
+    return content.getvalue()
+
+
+def by_pillow(data: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+def is_decoded_without_pillow(data: bytes) -> bool:
+    with Image.open(io.BytesIO(data)) as image:
+        return decode_jpeg(data, image) is not None
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_pixels_of_every_ordinary_kind_are_pillows(sampling: str, kind: str, size: tuple[int, int]) -> None:
+    options = KINDS[kind] if kind == "kept-rgb" else {"subsampling": sampling, **KINDS[kind]}
+    data = jpeg(picture(*size), **options)
+    assert is_decoded_without_pillow(data)
+    assert np.array_equal(decode_image(data), by_pillow(data))
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_grey_becomes_rgb(size: tuple[int, int]) -> None:
+    data = jpeg(picture(*size, "L"))
+    assert is_decoded_without_pillow(data)
+    assert np.array_equal(decode_image(data), by_pillow(data))
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_the_orientation_is_applied(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = jpeg(picture(40, 24), exif=exif)
+    assert np.array_equal(decode_image(data), by_pillow(data))
+
+
+def test_the_first_picture_of_several_is_meant() -> None:
+    content = io.BytesIO()
+    picture(40, 24).save(content, "MPO", save_all=True, append_images=[picture(24, 40)])
+    assert is_decoded_without_pillow(content.getvalue())
+    assert np.array_equal(decode_image(content.getvalue()), by_pillow(content.getvalue()))
+
+
+def test_cmyk_is_left_to_pillow() -> None:
+    data = jpeg(picture(40, 24, "CMYK"))
+    assert not is_decoded_without_pillow(data)
+    assert np.array_equal(decode_image(data), by_pillow(data))
+
+
+def test_sampling_that_is_refused_is_left_to_pillow() -> None:
+    data = bytearray(jpeg(picture(64, 64), subsampling="4:2:0"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 14] = 0x21  # the first chroma component, of two columns, beside a second one of one
+    assert not is_decoded_without_pillow(bytes(data))
+
+
+def test_pixels_may_be_written_to() -> None:
+    decode_image(jpeg(picture(8, 8)))[0, 0] = 1
+
+
+def test_photos_are_pillows_to_the_last_bit(test_data: Path) -> None:
+    with tarfile.open(test_data / "data" / "imagenet-samples.tar") as archive:
+        files = [archive.extractfile(member) for member in archive if member.name.lower().endswith((".jpg", ".jpeg"))]
+        contents = [file.read() for file in files[:40] if file]
+    assert len(contents) == 40
+    assert all(np.array_equal(decode_image(content), by_pillow(content)) for content in contents)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(2, 5000), st.integers(0, 7), st.sampled_from(["flip", "cut"]))
+def test_damaged_files_are_read_or_refused_as_by_pillow_alone(place: int, bit: int, damage: str) -> None:
+    data = bytearray(jpeg(picture(64, 48)))
+    place %= len(data)
+    if damage == "cut":
+        del data[place:]
+    else:
+        data[place] ^= 1 << bit
+    with patch("convsmith.bundle.decode.decode_jpeg", return_value=None):
+        expected = outcome(bytes(data))
+    assert outcome(bytes(data)) == expected
+
+
+def outcome(data: bytes) -> str:
+    try:
+        pixels = decode_image(data)
+    except ImageError as error:
+        return f"{error.what} {error.why}"
+    return f"{pixels.shape} {pixels.tobytes().hex()}"
