@@ -261,7 +261,7 @@ def test_a_pair_is_a_picture_and_its_classes(tmp_path: Path) -> None:
     pair = write(tmp_path, Image.new("L", (3, 2), 200), [[0, 1, 2], [3, 4, 255]])
     read_mask_of(*contents(pair), FIVE)
     picture, classes = read_pair(*contents(pair), FIVE)
-    assert (picture.mode, picture.size) == ("RGB", (3, 2))
+    assert np.asarray(picture).tolist() == [[[200] * 3] * 3] * 2
     assert classes.tolist() == [[0, 1, 2], [3, 4, 255]]
 
 

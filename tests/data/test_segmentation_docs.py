@@ -27,7 +27,7 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     lines = capsys.readouterr().out.splitlines()
     assert lines[1:3] == ["3", "2"]
     assert lines[3].endswith("images/train/0001.jpg it is empty")
-    assert lines[4].startswith("(40, 32) (32, 40) [")
+    assert lines[4].startswith("(32, 40, 3) (32, 40) [")
 
 
 def test_the_example_of_a_section_is_one() -> None:
