@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from convsmith.bundle.decode import size_of
 from convsmith.cli.main import app
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.open_data import open_data
@@ -121,8 +122,8 @@ def test_larger_images_are_resized_with_their_masks_and_smaller_ones_are_not(tmp
     (data / "masks/train/a.png").write_bytes(mask_png(mask))
     packed(data, tmp_path / "out", "--resize", "10")
     read = [opened(tmp_path / "out", "masks").train.read(i) for i in range(2)]
-    large, small = sorted(read, key=lambda pair: -pair[0].width)
-    assert (large[0].size, small[0].size) == ((15, 10), (6, 4))
+    large, small = sorted(read, key=lambda pair: -size_of(pair[0])[0])
+    assert (size_of(large[0]), size_of(small[0])) == ((15, 10), (6, 4))
     assert large[1].tolist() == [[0] * 7 + [1] * 8] * 10
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convsmith.bundle.decode import as_pillow
 from convsmith.data.open_data import open_data
 from convsmith.data.pack import pack
 from convsmith.recipe.schema import Data
@@ -41,4 +42,4 @@ def test_we_read_its(tmp_path: Path, label: str) -> None:
             sink.write({"__key__": f"folder/{i:04}", "png": png((i, 0, 0)), label: target})
     train = open_data("classification", Data(), tmp_path / "data" / "train-{000000..000002}.tar", hold_out=False).train
     assert train.targets.tolist() == [i % 3 for i in range(10)]
-    assert [train.read(i)[0].getpixel((0, 0)) for i in range(10)] == [(i, 0, 0) for i in range(10)]
+    assert [as_pillow(train.read(i)[0]).getpixel((0, 0)) for i in range(10)] == [(i, 0, 0) for i in range(10)]

@@ -94,6 +94,11 @@ def decode_rgb(data: bytes, name: str = "image") -> Picture:
         return pixels if _orientation(image) not in _TRANSPOSE else turn_upright(image, Image.fromarray(pixels))
 
 
+def as_pillow(picture: Picture) -> Image.Image:
+    """The picture as a Pillow image of mode RGB."""
+    return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+
+
 def size_of(picture: Picture) -> tuple[int, int]:
     """Width and height."""
     return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])

@@ -15,6 +15,7 @@ from convsmith.bundle.decode import (
     ImageError,
     ImageTooLarge,
     Picture,
+    as_pillow,
     decode_rgb,
     read_bytes,
     read_stream,
@@ -96,7 +97,7 @@ def preprocess(image: Picture, spec: Preprocess, name: str = "image") -> NDArray
     Raises:
         ImageTooLarge: a strip so long and thin that the resized image would have more than `MAX_PIXELS` pixels.
     """
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture = as_pillow(image)
     resampling = _RESAMPLING[spec.interpolation]
     if spec.method == "resize_then_crop":
         picture = _resize_then_crop(picture, spec, resampling, name)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convsmith.bundle.decode import open_header
+from convsmith.bundle.decode import as_pillow, open_header
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.outputs import refuse_output_in_data
@@ -152,7 +152,7 @@ def _encode(samples: Samples, i: int, resize: int | None) -> tuple[str, Parts]:
     parts: Parts = {}
     target = samples.read(i)[1] if masks else None
     if resize is not None and min(width, height) > resize:
-        pixels = samples.read(i)[0]
+        pixels = as_pillow(samples.read(i)[0])
         factor = resize / min(pixels.size)
         size = (round(pixels.width * factor), round(pixels.height * factor))
         kind = "JPEG" if kind in _LOSSY else "PNG"
