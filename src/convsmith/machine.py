@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from convsmith import system
+
 _ROOT = Path("/")
-_PR_SET_PDEATHSIG = 1
 _GPUS = ("dev/nvidiactl", "dev/kfd", "dev/dxg")  # of NVIDIA's driver, AMD's, and Windows' for Linux
 
 
@@ -24,21 +23,7 @@ def available_cores(root: Path = _ROOT) -> int:
     Args:
         root: where `/proc` and the mount points of the control groups are looked up.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, min([cores, *map(int, _quotas(root))]))
-
-
-def end_with(parent: int) -> None:
-    """Let this process be killed when the thread that started it ends, whatever it waits for; only Linux can do that.
-
-    Args:
-        parent: the number of that thread's process, in case that has ended already.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(0)
+    return max(1, min([system.cores(), *map(int, _quotas(root))]))
 
 
 @contextmanager
@@ -72,7 +57,7 @@ def cache_folder() -> Path:
 
 def memory(root: Path = _ROOT) -> int:
     """Bytes of memory that this machine has, or that its container may use."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    machine = system.memory()
     try:
         return min(machine, int((root / "sys/fs/cgroup/memory.max").read_text()))
     except (OSError, ValueError):  # no such file, or "max": no limit
@@ -98,10 +83,10 @@ def _quotas(root: Path) -> Iterator[float]:
     groups = _groups(root)
     for line in _lines(root / "proc/self/mountinfo"):
         place, _, kind = line.partition(" - ")
-        system, _, options = (*kind.split(), "", "", "")[:3]
-        controller = "cpu" if system == "cgroup" and "cpu" in options.split(",") else ""
+        file_system, _, options = (*kind.split(), "", "", "")[:3]
+        controller = "cpu" if file_system == "cgroup" and "cpu" in options.split(",") else ""
         fields = place.split()
-        if (system != "cgroup2" and not controller) or controller not in groups or len(fields) < 5:
+        if (file_system != "cgroup2" and not controller) or controller not in groups or len(fields) < 5:
             continue
         shown, mount_point = fields[3:5]  # of a container, often only its own group is mounted
         own = PurePosixPath(groups[controller])

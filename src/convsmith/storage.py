@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from convsmith.system import FOLDERS_OPEN, flush, lock
 from convsmith.waiting import open_file
 
 TEMPORARY = ".convsmith-new."
@@ -163,6 +164,9 @@ def _exchange(one: Path, other: Path) -> bool:
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
     """Hold a folder in the block, and whether that is so: False where another process holds it, or nothing can."""
+    if folder.is_dir() and not FOLDERS_OPEN:
+        yield False
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         yield _hold(descriptor)
@@ -173,12 +177,9 @@ def _locked(folder: Path) -> Iterator[bool]:
 def _hold(descriptor: int) -> bool:
     """Hold an open file or folder until it is closed, and whether that is so."""
     try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (ModuleNotFoundError, OSError):
+        return lock(descriptor)
+    except OSError:
         return False
-    return True
 
 
 @contextmanager
@@ -188,16 +189,14 @@ def locked_file(path: Path) -> Iterator[None]:
     Where files cannot be locked, or this one cannot be made, nothing waits.
     """
     try:
-        import fcntl
-
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")
-    except (ModuleNotFoundError, OSError):
+    except OSError:
         yield
         return
     with file:
         with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock(file.fileno(), wait=True)
         yield
 
 
@@ -268,12 +267,3 @@ def clear_leftovers(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def flush(path: Path) -> None:
-    """Return when a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

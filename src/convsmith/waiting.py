@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from convsmith.errors import ConvsmithError
+from convsmith.system import at_fork
 
 T = TypeVar("T")
 
@@ -141,8 +142,7 @@ def _outcome(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
 
 _this_thread = threading.local()
 _idle: list[_Reader] = []
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_idle.clear)  # which has none of their threads
+at_fork(after_in_child=_idle.clear)  # which has none of their threads
 
 
 class NotAFile(OSError):

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from convsmith.allocation import keep_freed_memory
 from convsmith.data.stopped import stopped_are_killed, stopped_error
 from convsmith.errors import ConvsmithError, of_system
-from convsmith.machine import end_with
+from convsmith.system import KILL, end_with, signals
 from convsmith.waiting import reading_in_time
 
 Loaded = TypeVar("Loaded", bound=Iterable[Any])
@@ -48,7 +48,7 @@ def loader(
         num_workers=workers,
         persistent_workers=persistent,
         collate_fn=_into_shared_memory if workers else _as_it_is,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.cuda.is_available() or torch.xpu.is_available(),
         worker_init_fn=_begin_worker,
         # fork starts at once, shares the index for nothing and needs no `__main__` guard in scripts. Workers run
         # Pillow, and torch on one thread, which wait for nothing that other threads here (torch's, onnxruntime's,
@@ -167,14 +167,14 @@ def _death_of(process: BaseProcess) -> ConvsmithError:
     if -code == getattr(signal, "SIGBUS", None):  # it had written where there is no room
         return _shared_memory_error(f"process {process.pid} {ended}")
     why, fix = "", "Set data.workers=0 to see what it is."
-    if -code == signal.SIGKILL:
+    if -code == KILL:
         why, fix = "the system does that when memory is full", "Set data.workers to a smaller number, or free memory."
     told = ConvsmithError(
         f"a process that loads images has died (pid {process.pid}): it {ended}",
         why,
         f"{fix} The same command goes on from the last checkpoint.",
     )
-    told.exit_code = 128 + signal.SIGKILL
+    told.exit_code = 128 + KILL
     return told
 
 
@@ -204,10 +204,8 @@ def _leave_signals_to(main_process: int) -> None:
 
     Only the main process itself may end a worker by SIGTERM, as it does when it exits with a loader still running.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGUSR1"):  # not on Windows
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in signals("SIGINT", "SIGUSR1", "SIGHUP"):
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_wait_for_the_end, args=(main_process,), daemon=True).start()

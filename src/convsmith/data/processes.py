@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from convsmith.data.stopped import stopped_are_killed, stopped_error
 from convsmith.errors import ConvsmithError
-from convsmith.machine import end_with
+from convsmith.system import end_with, signals
 from convsmith.waiting import reading_in_time
 
 T = TypeVar("T")
@@ -154,5 +154,5 @@ def _block_signals() -> set[signal.Signals] | None:
     """Block them in this thread, and so in what it starts; what was blocked before. None on Windows."""
     if not hasattr(signal, "pthread_sigmask"):
         return None
-    asking = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP}
+    asking = signals("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
     return {signal.Signals(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, asking)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from convsmith.system import KILL
 from convsmith.waiting import NotAnswering, read_timeout
 
 _EVERY = 0.5  # seconds
@@ -40,7 +40,7 @@ def stopped_are_killed(processes: Sequence[_Process]) -> Iterator[set[int]]:
             for pid in [pid for pid, times in found.items() if times * _EVERY >= seconds]:
                 killed.add(pid)
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, KILL)
 
     if seconds is not None:
         threading.Thread(target=watch, args=(seconds,), name="stopped", daemon=True).start()

@@ -17,6 +17,7 @@ from types import FrameType
 
 from convsmith.errors import ConvsmithError
 from convsmith.launch.report import FOLDER_VARIABLE, OUT_OF_MEMORY, PEER_LOST, Report, reports
+from convsmith.system import kill_all_of, signals
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ PATIENCE = 120
 
 _AFTER_A_FAILURE = 30  # seconds that the others have to end when one has failed
 _OF_THE_SILENT = 3  # and those have that the others waited for in vain
-_SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGQUIT")  # not all of them are there on Windows
+_SIGNALS = signals("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGQUIT")
 
 _Process = subprocess.Popen[bytes]
 
@@ -124,10 +125,7 @@ def _wait(started: Sequence[_Process], came: Sequence[signal.Signals]) -> tuple[
 def _kill(process: _Process) -> None:
     """End the process and all that it has started; one that waits for a dead disk may be left behind."""
     with suppress(ProcessLookupError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
+        kill_all_of(process)
     with suppress(subprocess.TimeoutExpired):
         process.wait(5)
 
@@ -151,8 +149,7 @@ def _passing_on(started: Sequence[_Process]) -> Iterator[list[signal.Signals]]:
         for process in started:
             process.send_signal(number)
 
-    numbers = [signal.Signals[name] for name in _SIGNALS if hasattr(signal, name)]
-    before = {it: signal.signal(it, pass_on) for it in numbers if signal.getsignal(it) != signal.SIG_IGN}
+    before = {it: signal.signal(it, pass_on) for it in _SIGNALS if signal.getsignal(it) != signal.SIG_IGN}
     try:
         yield came
     finally:

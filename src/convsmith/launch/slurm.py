@@ -27,8 +27,9 @@ from uuid import uuid4
 from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.report import OUT_OF_MEMORY
 from convsmith.launch.sbatch_options import sbatch_environment
+from convsmith.system import lock, signals
 
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = signals("SIGTERM", "SIGUSR1")
 _SCRIPT = "_submission.sh"
 _PORTS = range(20_000, 30_000)  # below those that a system gives to clients
 
@@ -126,11 +127,9 @@ def _sbatch(text: Path, environment: Mapping[str, str]) -> str:
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Make the folder, and let no other process queue a job of it in the block."""
-    import fcntl
-
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (folder / ".lock").open("w") as file:
+        lock(file.fileno(), wait=True)
         yield
 
 
@@ -185,7 +184,7 @@ class SlurmTask:
         finally:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_IGN)  # it ends now, and a signal would only change the exit code
-        if code == 128 + signal.SIGUSR1:
+        if code in [128 + number for number in signals("SIGUSR1")]:
             # not as a failure, which would end the others at once
             sys.exit(self._requeue() if os.environ["RANK"] == "0" else 0)
         if code == OUT_OF_MEMORY:  # begun again, all take smaller passes; the others wait for this one

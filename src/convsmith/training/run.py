@@ -23,6 +23,7 @@ from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import clear_leftovers, write_file
+from convsmith.system import lock
 from convsmith.training.records import read_records
 from convsmith.waiting import read_file
 
@@ -103,7 +104,7 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory for this process; the lock ends with the process, however it ends. Not on Windows.
+        """Hold the directory for this process; the lock ends with the process, however it ends.
 
         The holder is named in the file `.holder`, for `check_holder`.
 
@@ -115,13 +116,9 @@ class Run:
             file = (self.path / ".lock").open("a+")
         with file:
             try:
-                import fcntl
-
-                # Unlike flock, not shared with loader workers, which outlive a killed trainer by some seconds; but it
-                # ends as soon as this process closes the file, however it was opened: so nothing else may open it.
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except ModuleNotFoundError:
-                pass  # Windows, where nothing keeps a second process out
+                # Not shared with loader workers, which outlive a killed trainer by some seconds; but it ends as soon as
+                # this process closes the file, however it was opened: so nothing else may open it.
+                lock(file.fileno(), of_process=True)
             except OSError as error:
                 raise ConvsmithError(
                     f"another process is training into {self.path}",

@@ -11,12 +11,16 @@ from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any
 
+from convsmith.system import signals
+
 logger = logging.getLogger(__name__)
 
-_SIGNALS = [signal.SIGINT, signal.SIGTERM]
-if hasattr(signal, "SIGUSR1"):  # not on Windows
-    _SIGNALS.append(signal.SIGUSR1)  # what schedulers such as Slurm send before the time is up
-    _SIGNALS.append(signal.SIGHUP)  # the terminal is closed, or the connection to it lost
+_SIGNALS = signals(
+    "SIGINT",
+    "SIGTERM",
+    "SIGUSR1",  # what schedulers such as Slurm send before the time is up
+    "SIGHUP",  # the terminal is closed, or the connection to it lost
+)
 
 _PATIENCE = 1  # seconds that the last words may take
 

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from convsmith import system
 from convsmith.errors import ConvsmithError
 from convsmith.models.weights.patience import Patience, TooLate
 from convsmith.progress import ProgressCallback, no_progress
-from convsmith.storage import flush, sha256_of
+from convsmith.storage import sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def download(
                 return file
             _fetch(url, part, sha256, progress=progress, patience=patience, max_bytes=max_bytes)
             part.replace(file)
-            flush(file.parent)
+            system.flush(file.parent)
     except TooLate as error:
         raise _failed(url, file, f"it was not all here within {within:g} seconds", part) from error
     except urllib.error.HTTPError as error:
@@ -217,17 +218,12 @@ def _chunks(response: http.client.HTTPResponse, patience: Patience) -> Iterator[
 
 @contextmanager
 def _only_one(lock: Path, patience: Patience) -> Iterator[None]:
-    """Let one process (and thread) in at a time; the lock ends with its holder, however that ends. Not on Windows."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        yield
-        return
+    """Let one process (and thread) in at a time; the lock ends with its holder, however that ends."""
     with lock.open("w") as file:
         waited = False
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                system.lock(file.fileno())
                 break
             except BlockingIOError:
                 if not waited:
