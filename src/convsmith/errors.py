@@ -12,7 +12,7 @@ from pathlib import Path
 from convsmith.extras import extra_of
 
 _LONGEST_WORD = 200
-_OPTIONS = re.compile(r"(?<!\S)--(out|shard|max-drop|images|method)\b(?!-)")
+_OPTIONS = re.compile(r"(?<!\S)--(out|shard|max-drop|images|method|device|runtime)\b(?!-)")
 
 
 class ConvsmithError(Exception):

@@ -12,6 +12,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.jobs.export import export
 from convsmith.spec import Preprocess
 from tests.colours import LABELS, colour_model, picture, write_colour_bundle
+from tests.fake_devices import CPU, CUDA, Providers
 from tests.stripes import write_stripes
 
 STAGES = ["decode", "preprocess", "inference", "all"]
@@ -42,6 +43,14 @@ def test_each_stage_of_each_runtime_and_batch_has_its_figures(colour_bundle: Pat
 def test_a_bundle_is_measured_in_its_own_runtime(pixel_bundle: Path) -> None:
     report = benchmark([pixel_bundle], (), [2], seconds=0.01)
     assert {(row.format, row.runtime) for row in report.rows} == {("onnx", "onnx")}
+
+
+def test_a_row_says_which_device_ran(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Providers(monkeypatch, [CUDA, CPU])
+    rows = benchmark([colour_bundle], ["onnxruntime", "torch"], [1], seconds=0.01, device="gpu").rows
+    assert {(row.where, row.device) for row in rows} == {("onnxruntime on cuda", "cuda")}
+    with pytest.raises(ConvsmithError, match="there is no device `cudaa`"):
+        benchmark([colour_bundle], device="cudaa")
 
 
 def test_torch_is_the_architecture_in_eager_mode(tmp_path: Path) -> None:

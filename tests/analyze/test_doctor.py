@@ -10,6 +10,7 @@ import pytest
 
 from convsmith.analyze import doctor
 from convsmith.analyze.doctor import PACKAGES, examine
+from tests.fake_devices import CPU, CUDA, TENSORRT, Providers
 
 
 @pytest.fixture
@@ -113,6 +114,20 @@ def test_a_gpu_that_torch_cannot_use_is_said(
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     assert examine(machine).facts["devices"] == f"NVIDIA H200 (143771 MiB, driver 570.86), CPU; {built}"
     assert ("so the GPU stays idle" in advice(machine)) == idle
+
+
+def test_the_providers_of_onnxruntime_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    Providers(monkeypatch, [TENSORRT, CUDA, CPU])
+    assert examine().facts["inference"] == f"cuda ({CUDA}, {TENSORRT}), cpu ({CPU})"
+
+
+@pytest.mark.parametrize(("listed", "idle"), [([CPU], True), ([CUDA, CPU], False)])
+def test_a_gpu_that_onnxruntime_cannot_use_is_said(
+    listed: list[str], idle: bool, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Providers(monkeypatch, listed)
+    monkeypatch.setattr(doctor, "_gpus", lambda root: iter(["NVIDIA H200"]))
+    assert ("prediction leaves the GPU unused" in advice(machine)) == idle
 
 
 def test_a_full_disk_and_a_small_shared_memory_are_said(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

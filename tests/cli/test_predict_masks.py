@@ -80,6 +80,7 @@ def test_the_json_has_the_area_of_each_class(pixel_bundle: Path, photos: Path) -
             {"class_id": 0, "label": "red", "pixels": 108, "share": 0.8},
             {"class_id": 1, "label": "green", "pixels": 27, "share": 0.2},
         ],
+        "meta": {"runtime": "onnxruntime", "device": "cpu", "provider": "CPUExecutionProvider"},
     }
 
 

@@ -48,7 +48,7 @@ def test_the_answer_is_json_where_nothing_else_is_asked_for(masks_url: str, acce
 
 def test_json_has_the_size_the_areas_and_the_runs(masks_url: str) -> None:
     answer = ask(masks_url, JSON).json()
-    assert answer.keys() == {"size", "classes", "runs"}
+    assert answer.keys() == {"size", "classes", "runs", "meta"}
     assert answer["size"] == [9, 25]
     assert answer["classes"] == [
         {"class_id": 0, "label": "red", "pixels": 135, "share": 0.6},
@@ -78,6 +78,7 @@ def test_png_has_the_classes_as_pixels_and_their_colours_as_palette(masks_url: s
     assert np.array_equal(np.asarray(image), stripes_mask(*SCENE, size=SIZE))
     bundle: Bundle[Segmentation] = load(pixel_bundle)
     assert answer.content == bundle.predict(stripes(*SCENE, size=SIZE)).index_png()
+    assert (answer.headers["x-device"], answer.headers["x-runtime"]) == ("cpu", "onnxruntime")
 
 
 def test_jpeg_shows_the_colours_over_the_image(masks_url: str, pixel_bundle: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from convsmith.bundle.predictor import load
 from convsmith.serve.app import create_app
 from tests.colours import LABELS, picture
+from tests.fake_devices import CPU, CUDA, Providers
 from tests.serve.running import PATIENCE, post, served
 
 
@@ -124,10 +125,27 @@ def test_the_printed_curl_line_works(url: str, tmp_path: Path) -> None:
     assert '"label":"blue"' in output
 
 
-@pytest.mark.parametrize(("path", "status"), [("/healthz", "alive"), ("/readyz", "ready")])
-def test_a_server_that_is_up_says_so(url: str, path: str, status: str) -> None:
+HERE = {"runtime": "onnxruntime", "device": "cpu", "provider": "CPUExecutionProvider"}
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/healthz", {"status": "alive"}), ("/readyz", {"status": "ready", **HERE})]
+)
+def test_a_server_that_is_up_says_so(url: str, path: str, expected: dict[str, str]) -> None:
     answer = httpx.get(url + path)
-    assert (answer.status_code, answer.json()) == (200, {"status": status})
+    assert (answer.status_code, answer.json()) == (200, expected)
+
+
+def test_an_answer_says_what_ran(url: str) -> None:
+    assert post(url, picture("red")).json()["meta"] == HERE
+
+
+def test_a_server_runs_on_the_device_that_is_asked_for(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Providers(monkeypatch, [CUDA, CPU])
+    with served(create_app(colour_bundle, device="cuda")) as (_, url):
+        on_cuda = {"runtime": "onnxruntime", "device": "cuda", "provider": CUDA}
+        assert httpx.get(f"{url}/readyz").json() == {"status": "ready", **on_cuda}
+        assert post(url, picture("red")).json()["meta"] == on_cuda
 
 
 def test_openapi_describes_the_upload(url: str) -> None:

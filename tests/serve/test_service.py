@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.errors import ConvsmithError
-from convsmith.serve import service
+from convsmith.serve import app, service
 from convsmith.serve.app import create_app
 from convsmith.serve.service import share_cores
 from tests.colours import picture, write_colour_bundle
@@ -115,12 +115,12 @@ def test_until_the_model_is_loaded_the_server_is_alive_but_not_ready(
 ) -> None:
     loading, go_on = threading.Event(), threading.Event()
 
-    def slow_load(path: Path, threads: int) -> Bundle:
+    def slow_load(path: Path, threads: int, *where: str | None) -> Bundle:
         loading.set()
         assert go_on.wait(PATIENCE)
         return load(path, threads)
 
-    monkeypatch.setattr(service, "load", slow_load)
+    monkeypatch.setattr(app, "load", slow_load)
     with served(create_app(colour_bundle), wait=False) as (_, url):
         assert loading.wait(PATIENCE)
         assert httpx.get(f"{url}/healthz").status_code == 200

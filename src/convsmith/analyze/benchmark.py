@@ -17,14 +17,15 @@ from PIL import Image
 
 from convsmith.bundle.decode import decode_rgb, read_bytes, size_of
 from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
-from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
+from convsmith.bundle.open_runtime import check_place
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import Runtime
 from convsmith.bundle.task import find_task
 from convsmith.data.scan import images_below
-from convsmith.deploy.format import open_files, refuse_code
+from convsmith.deploy.format import open_model, refuse_code
 from convsmith.deploy.speed import first_input
+from convsmith.devices import RUNTIMES, Place
 from convsmith.errors import ConvsmithError, counted, did_you_mean, require_extra
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
@@ -48,6 +49,7 @@ class Timing:
         runs: how often it was measured.
         p50, p90, p99: percentiles.
         images_per_second: at the mean.
+        device: what the runtime computed on.
     """
 
     bundle: str
@@ -60,6 +62,12 @@ class Timing:
     p90: float
     p99: float
     images_per_second: float
+    device: str = "cpu"
+
+    @property
+    def where(self) -> str:
+        """The runtime, and its device if that is not the CPU."""
+        return self.runtime if self.device == "cpu" else f"{self.runtime} on {self.device}"
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,7 @@ def benchmark(
     batches: Sequence[int] = (1, 8, 32),
     *,
     images: str | Path | None = None,
+    device: str = "auto",
     threads: int | None = None,
     seconds: float = 3.0,
     allow_code: bool = False,
@@ -98,12 +107,12 @@ def benchmark(
 
     Args:
         bundles: their folders, of any format, or the run directories that they are in.
-        runtimes: `onnxruntime`, `openvino`, `openvino-bf16`, and `torch`, which is the architecture in eager mode with
-            random weights, because a bundle has no torch model and weights do not change how long it takes; empty:
-            each bundle's own.
+        runtimes: of `RUNTIMES`, and `torch`, which is the architecture in eager mode on the CPU with random weights,
+            because a bundle has no torch model and weights do not change how long it takes; empty: each bundle's own.
         batches: images at a time.
         images: a folder of image files, taken in turn; None makes a photo-like JPEG of 500x375 pixels.
-        threads: of the runtimes; None takes all cores of this process.
+        device: what the runtimes run on, as `load` takes it; a row says what it came to.
+        threads: of the runtimes on the CPU; None takes all cores of this process.
         seconds: for each row, after a warm-up; at least ten runs.
         allow_code: run bundles that may hold code, such as TorchScript, with the rights of this process.
         progress: called with the bundle and its runtime, and how many of the batch sizes are measured.
@@ -118,6 +127,7 @@ def benchmark(
                 f"there is no runtime `{name}`{did_you_mean(name, (*RUNTIMES, TORCH))}",
                 fix=f"There are {', '.join((*RUNTIMES, TORCH))}.",
             )
+    check_place(None, device)
     folders = [bundle_folder(Path(place)) for place in bundles]
     if not (allow_code or runtimes):  # the runtimes that have a name open no code
         for path in folders:
@@ -128,7 +138,7 @@ def benchmark(
     left_out: list[str] = []
     for path in folders:
         measured = len(rows)
-        for name, bundle in _opened(path, runtimes, threads, left_out):
+        for name, bundle in _opened(path, runtimes, threads, device, left_out):
             inputs = _Inputs(files, bundle.manifest)
             for done, batch in enumerate(batches):
                 progress(f"{path} in {name}", done, len(batches))
@@ -136,8 +146,9 @@ def benchmark(
                     taken = _times(call, seconds)
                     p50, p90, p99 = (float(value) for value in np.percentile(taken, (50, 90, 99)))
                     speed = 1000 * batch / float(taken.mean())
+                    made, where = bundle.manifest.format, bundle.place.device if bundle.place else "cpu"
                     rows.append(
-                        Timing(str(path), bundle.manifest.format, name, stage, batch, len(taken), p50, p90, p99, speed)
+                        Timing(str(path), made, name, stage, batch, len(taken), p50, p90, p99, speed, device=where)
                     )
         if len(rows) == measured:
             raise ConvsmithError(f"{path} cannot be measured", left_out[-1])
@@ -145,19 +156,19 @@ def benchmark(
     return Benchmark(threads, source, tuple(rows), tuple(left_out))
 
 
-def _opened(path: Path, runtimes: Sequence[str], threads: int, left_out: list[str]) -> Iterator[tuple[str, Bundle]]:
+def _opened(
+    path: Path, runtimes: Sequence[str], threads: int, device: str, left_out: list[str]
+) -> Iterator[tuple[str, Bundle]]:
     """The bundle in each runtime that takes it, one at a time in memory."""
     manifest = read_manifest(path)
     files = read_files(path, manifest)
     for name in runtimes or (manifest.format,):
         try:
             if name == TORCH:
-                runtime: Runtime = _eager(manifest, threads)
-            elif name in RUNTIMES:
-                runtime = open_runtime(files, manifest.format, threads, name)
+                model, place = _eager(manifest, threads), Place(TORCH, "cpu", TORCH)
             else:
-                runtime = open_files(name, files, threads)
-            yield name, Bundle(path, manifest, runtime)
+                model, place = open_model(files, manifest, threads, name if runtimes else None, device)
+            yield name, Bundle(path, manifest, model, place=place)
         except ConvsmithError as error:
             left_out.append(f"{path} in {name}: {error.what}: {error.why}")
 

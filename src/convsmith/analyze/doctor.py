@@ -1,4 +1,4 @@
-"""Findings on this machine: all that convsmith uses, and what is slow or lacks. Imports no torch and no runtime."""
+"""Findings on this machine: all that convsmith uses, and what is slow or lacks. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from convsmith.allocation import keep_freed_memory
+from convsmith.devices import WAYS
 from convsmith.errors import install_command
 from convsmith.machine import available_cores, cache_folder
 from convsmith.processor import has_bfloat16, instructions, native_target
+from convsmith.system import open_files
 
 PACKAGES = (
     "torch", "torchvision", "timm", "safetensors", "onnx", "onnxruntime", "openvino", "numpy", "pillow", "pydantic",
@@ -54,7 +56,7 @@ def examine(root: Path = Path("/"), runs: Path = Path("runs")) -> Findings:
     """
     there = {name: it for name in PACKAGES if (it := _version(name))}
     gpus, built_for = list(_gpus(root)), _torch_is_built_for() if "torch" in there else ()
-    bfloat16 = has_bfloat16(root / "proc/cpuinfo")
+    providers, bfloat16 = _providers(), has_bfloat16(root / "proc/cpuinfo")
     shm, cache = _usage(root / "dev/shm"), cache_folder()
     rooms = {"here": Path(), "runs": runs, "cache": cache}
     disks = {name: (_existing(path), _usage(_existing(path))) for name, path in rooms.items()}
@@ -63,6 +65,7 @@ def examine(root: Path = Path("/"), runs: Path = Path("runs")) -> Findings:
         "packages": ", ".join(f"{name} {it}" for name, it in there.items()),
         "not installed": ", ".join(name for name in PACKAGES if name not in there) or "-",
         "devices": ", ".join([*gpus, "CPU"]) + (f"; torch for {' and '.join(built_for)}" if "torch" in there else ""),
+        "inference": ", ".join(f"{device} ({', '.join(names)})" for device, names in providers.items()),
         "processor": f"{available_cores(root)} of {os.cpu_count()} cores, {instructions()}",
         "precision": _precision(bfloat16),
         "threads": _set("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
@@ -74,7 +77,12 @@ def examine(root: Path = Path("/"), runs: Path = Path("runs")) -> Findings:
         "cache": f"{_short(cache)}: {_content(cache / 'weights')}",
         "environment": _set(*sorted(name for name in os.environ if name.startswith("CONVSMITH_"))) or "-",
     }
-    advice = [*_packages_advice(there, gpus, built_for), *_processor_advice(root, bfloat16), *_files_advice()]
+    advice = [
+        *_packages_advice(there, gpus, built_for),
+        *_inference_advice(gpus, providers),
+        *_processor_advice(root, bfloat16),
+        *_files_advice(),
+    ]
     if shm and shm[0] < _SMALL_SHM:
         advice.append(
             f"/dev/shm has {_size(shm[0])} free, and loader processes pass images through it: start the container with "
@@ -114,6 +122,14 @@ def _packages_advice(there: dict[str, str], gpus: list[str], built_for: tuple[st
         yield f"onnxruntime hides the providers of {others[0]}, since both are installed: keep one of them"
 
 
+def _inference_advice(gpus: list[str], providers: dict[str, list[str]]) -> Iterator[str]:
+    if any("NVIDIA" in name for name in gpus) and "cuda" not in providers:
+        yield (
+            "onnxruntime runs models on the CPU alone, so prediction leaves the GPU unused: pip uninstall onnxruntime, "
+            "then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+        )
+
+
 def _processor_advice(root: Path, bfloat16: bool) -> Iterator[str]:
     cores = available_cores(root)
     threads = os.environ.get("OMP_NUM_THREADS", "")
@@ -126,12 +142,9 @@ def _processor_advice(root: Path, bfloat16: bool) -> Iterator[str]:
 
 
 def _files_advice() -> Iterator[str]:
-    with suppress(ImportError):  # Windows has no such limit
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if 0 <= limit < _FEW_FILES:
-            yield f"only {limit:,} files may be open at once: ulimit -n 65536"
+    limit = open_files()
+    if limit is not None and limit < _FEW_FILES:
+        yield f"only {limit:,} files may be open at once: ulimit -n 65536"
 
 
 def _version(package: str) -> str | None:
@@ -146,6 +159,18 @@ def _requires(package: str) -> list[str]:
         return requires(package) or []
     except PackageNotFoundError:
         return []
+
+
+def _providers() -> dict[str, list[str]]:
+    """The providers of onnxruntime by device, as far as `predict` and `serve` use them."""
+    import onnxruntime
+
+    listed = onnxruntime.get_available_providers()
+    found: dict[str, list[str]] = {}
+    for way in WAYS:
+        if way.engine == "onnxruntime" and way.place.provider in listed:
+            found.setdefault(way.place.device, []).append(way.place.provider)
+    return found
 
 
 def _torch_is_built_for() -> tuple[str, ...]:

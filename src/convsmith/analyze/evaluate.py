@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ def evaluate_bundle(
     boundary: bool = False,
     preprocess: Mapping[str, Any] | None = None,
     allow_code: bool = False,
+    device: str = "auto",
+    runtime: str | None = None,
     looking: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Judge a bundle by labelled images: of a classifier, in folders named like its labels; of segmentation, by masks.
@@ -39,6 +42,8 @@ def evaluate_bundle(
         boundary: of segmentation, measure Boundary IoU too.
         preprocess: of segmentation, other keys than the bundle's own, see `Bundle.with_preprocess`.
         allow_code: run a bundle that may hold code, such as TorchScript, with the rights of this process.
+        device: what the model runs on, as `load` takes it.
+        runtime: what runs it, likewise; None: that of its format.
         looking: the former name of `preprocess`; it warns.
 
     Raises:
@@ -48,7 +53,7 @@ def evaluate_bundle(
     if looking is not None:
         warnings.warn("evaluate(looking=...) is now preprocess=...", DeprecationWarning, stacklevel=2)
         preprocess = looking
-    opened = open_bundle(Path(bundle), allow_code=allow_code)
+    opened = open_bundle(Path(bundle), None, runtime, device, allow_code=allow_code)
     if preprocess:
         opened = opened.with_preprocess(**preprocess)
     num_classes = len(opened.labels)
@@ -70,4 +75,5 @@ def evaluate_bundle(
         classes=results.by_class(num_classes),
         confusion=tuple(map(tuple, results.confusion_matrix(num_classes).tolist())),
         unreadable=tuple(unreadable),
+        meta=asdict(opened.place) if opened.place else {},
     )

@@ -61,7 +61,7 @@ class StepProfile:
     """Times of the steps of a training, in seconds of a step.
 
     Attributes:
-        device: `cpu` or `cuda`.
+        device: `cpu`, `cuda`, `xpu` or `mps`.
         precision: that of the forward pass.
         workers: processes that load data.
         batch: images of a step.
@@ -163,10 +163,11 @@ def profile_training(
     batches.seconds = 0.0
     seconds = take(steps) / steps
     waited = batches.seconds / steps
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    on_device = {"cuda": [ProfilerActivity.CUDA], "xpu": [ProfilerActivity.XPU]}.get(device.type, [])
+    activities = [ProfilerActivity.CPU, *on_device]
     with module_spans(stepper.parts.model), torch_profile(activities=activities) as profiler:
         take(PROFILED_STEPS)
-    times = gather_times(profiler.events(), device.type == "cuda")
+    times = gather_times(profiler.events(), bool(on_device))
     profiler.export_chrome_trace(str(out / "trace.json"))
     kinds = {path: type(module).__name__ for path, module in stepper.parts.model.named_modules()}
     computing, waiting, host = parts_of_step(seconds, times.seconds / PROFILED_STEPS, waited)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,8 @@ class Classification:
         self.probabilities: NDArray[np.float64] = powers / powers.sum()
         """Softmax of the logits, [K]; they sum to 1."""
         self._labels = labels
+        self.meta: Mapping[str, str] = {}
+        """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
 
     @property
     def class_id(self) -> int:
@@ -67,9 +70,9 @@ class Classification:
         return [Label(int(i), self._labels[i], float(self.probabilities[i])) for i in highest]
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
-        """`{"class_id", "label", "score", "top": [{"class_id", "label", "score"}, ...]}`, ready for JSON."""
+        """`{"class_id", "label", "score", "top": [{"class_id", "label", "score"}, ...], "meta"}`, ready for JSON."""
         ranked = [vars(label) for label in self.top(top)]
-        return {**ranked[0], "top": ranked}
+        return {**ranked[0], "top": ranked, **({"meta": dict(self.meta)} if self.meta else {})}
 
     def __repr__(self) -> str:
         return f"Classification({self.label!r}, class_id={self.class_id}, score={self.score:.4f})"

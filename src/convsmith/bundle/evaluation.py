@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -26,6 +26,7 @@ class Evaluation:
             right) and `pixels` (how many it truly has; where it is 0, its other figures mean nothing).
         confusion: counts [K][K] of images or pixels, rows true and columns predicted.
         unreadable: one line for each image that was left out.
+        meta: what ran: `runtime`, `device` and `provider`.
     """
 
     images: int
@@ -36,6 +37,7 @@ class Evaluation:
     classes: Mapping[str, tuple[float | None, ...]]
     confusion: tuple[tuple[int, ...], ...]
     unreadable: tuple[str, ...]
+    meta: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values; figures, of all and of each class, by their names."""
@@ -48,6 +50,7 @@ class Evaluation:
             **self.classes,
             "confusion": self.confusion,
             "unreadable": self.unreadable,
+            "meta": self.meta,
         }
 
     def __getattr__(self, name: str) -> Any:

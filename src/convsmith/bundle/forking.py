@@ -8,11 +8,12 @@ until it is over. The runtimes' own threads are not copied either: in the child 
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from convsmith.system import at_fork
 
 _FALLING_ASLEEP = 0.001  # seconds after which the threads of a runtime spin no longer, and hold no lock
 
@@ -54,12 +55,25 @@ class _Gate:
 
 _gate = _Gate()
 no_fork = _gate.no_fork
+_device_in_use = _device_lost = False
+
+
+def use_device() -> None:
+    """Note that this process computes on something else than a CPU, which no process that is forked from it can do."""
+    global _device_in_use
+    _device_in_use = True
+
+
+def device_is_lost() -> bool:
+    """Whether this process was forked from one that computed on a device."""
+    return _device_lost
 
 
 def _after_in_child() -> None:
+    global _device_lost
     _gate.__init__()  # type: ignore[misc]  # none of the threads that wait or are inside is here
     gc.freeze()  # a runtime that is freed waits for its threads, which are not here either
+    _device_lost = _device_lost or _device_in_use
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(before=_gate.before_fork, after_in_parent=_gate.after_fork, after_in_child=_after_in_child)
+at_fork(before=_gate.before_fork, after_in_parent=_gate.after_fork, after_in_child=_after_in_child)

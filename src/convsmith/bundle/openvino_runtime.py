@@ -1,20 +1,19 @@
-"""Runs an ONNX model, or one of OpenVINO's own format, with OpenVINO on this CPU. Needs no torch."""
+"""Runs an ONNX model, or one of OpenVINO's own format, with OpenVINO. Needs no torch."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.onnx_content import check_onnx
 from convsmith.bundle.runtime import INPUT, OUTPUT
+from convsmith.devices import ON_CPU, Way
 from convsmith.errors import ConvsmithError, require_extra
 from convsmith.machine import available_cores
 
 _REPEATING = (b"<body", b"<port_map", b"<then_", b"<else_")  # elements of TensorIterator, Loop and If
-
-Precision = Literal["f32", "bf16"]
 
 
 class OpenVinoRuntime:
@@ -25,29 +24,26 @@ class OpenVinoRuntime:
     Args:
         model: an ONNX model as `OnnxRuntime` takes it, or the XML of OpenVINO's format.
         weights: what belongs to the XML; None with ONNX.
-        threads: how many threads one call may use; None takes all cores of this process.
-        precision: what float layers compute in. Left to itself OpenVINO takes bf16 where the CPU has it, which is no
-            longer what was proved.
+        threads: how many threads one call may use on the CPU; None takes all cores of this process.
+        way: the device, and what float layers compute in. Left to itself OpenVINO takes bf16 where the CPU has it,
+            which is no longer what was proved.
 
     Raises:
         ConvsmithError: openvino is not installed or cannot read the model, or its input and output are others.
     """
 
     def __init__(
-        self, model: bytes, weights: bytes | None = None, threads: int | None = None, precision: Precision = "f32"
+        self, model: bytes, weights: bytes | None = None, threads: int | None = None, way: Way = ON_CPU["openvino"]
     ) -> None:
         try:
             import openvino
         except ModuleNotFoundError as error:
             raise require_extra("openvino", "running a model with OpenVINO") from error
-        threads = threads or available_cores()
-        streams = max(1, available_cores() // threads)
-        settings = {
-            "NUM_STREAMS": streams,  # with one, all callers would share the threads of one call
-            "INFERENCE_NUM_THREADS": streams * threads,
-            "INFERENCE_PRECISION_HINT": precision,
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        settings: dict[str, Any] = {**way.options, "PERFORMANCE_HINT": "LATENCY"}
+        if way.on_cpu:
+            threads = threads or available_cores()
+            streams = max(1, available_cores() // threads)  # with one, all callers would share the threads of one call
+            settings |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams * threads}
         core = openvino.Core()
         try:
             if weights is None:
@@ -55,7 +51,9 @@ class OpenVinoRuntime:
             elif any(mark in model for mark in _REPEATING):
                 raise ValueError("it has an operator with a graph of its own, which may never end")
             network = core.read_model(model) if weights is None else core.read_model(model, weights)
-            self._network = core.compile_model(network, "CPU", settings)
+            if way.one_image:
+                network.reshape([1, *list(network.inputs[0].partial_shape)[1:]])
+            self._network = core.compile_model(network, way.place.provider, settings)
         except (RuntimeError, ValueError) as error:
             raise ConvsmithError("OpenVINO cannot load the model", _last_line(error)) from error
         inputs, outputs = _ports(self._network.inputs, INPUT), _ports(self._network.outputs, OUTPUT)
@@ -66,10 +64,13 @@ class OpenVinoRuntime:
             )
         shape = self._network.inputs[0].partial_shape
         self._sides = [side.get_length() if side.is_static else None for side in shape]
+        self._one_image = way.one_image
         self._idle: list[Any] = []
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, K], or [N, K, H, W], of images [N, 3, H, W] in 0 to 255."""
+        if self._one_image and len(images) > 1:
+            return np.concatenate([self.run(image[None]) for image in images])
         if any(fixed not in (None, side) for fixed, side in zip(self._sides, images.shape, strict=True)):
             # OpenVINO would answer with no logits at all, or with those of something else
             raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", "its size is another")
@@ -96,3 +97,12 @@ def _ports(ports: Any, wanted: str) -> list[tuple[str, str]]:
 def _last_line(error: Exception) -> str:
     """The cause in an error of OpenVINO; the lines before it say where in OpenVINO's code."""
     return str(error).strip().split("\n")[-1]
+
+
+def openvino_devices() -> list[str]:
+    """The devices that OpenVINO sees, by its own names; none where it is not installed."""
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        return []
+    return list(openvino.Core().available_devices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, cast
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from convsmith.bundle.forking import no_fork
+from convsmith.bundle.forking import device_is_lost, no_fork
 from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
 from convsmith.bundle.image_error import ImageError
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
@@ -23,6 +24,7 @@ from convsmith.bundle.read_ahead import read_ahead
 from convsmith.bundle.runtime import Runtime
 from convsmith.bundle.task import Answer, Said, find_task
 from convsmith.complaints import first_problem
+from convsmith.devices import Place
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ else:
 _Input = tuple[NDArray[np.uint8] | ImageError, str]  # of the model, or why there is none; and what errors call it
 
 
-def load(path: str | Path, threads: int | None = None, runtime: str | None = None) -> Bundle[A_co]:
+def load(
+    path: str | Path, threads: int | None = None, runtime: str | None = None, device: str = "auto"
+) -> Bundle[A_co]:
     """Open a bundle, verify all of it and run it once.
 
     What it answers is known once it is opened: `bundle: Bundle[Classification] = load(...)` tells a type checker,
@@ -44,20 +48,26 @@ def load(path: str | Path, threads: int | None = None, runtime: str | None = Non
 
     Args:
         path: the bundle's folder, or the run directory that it is in.
-        threads: how many threads inference may use; None takes all cores of this process.
+        threads: how many threads inference may use on the CPU; None takes all cores of this process.
         runtime: what runs the model, one of `RUNTIMES`; None takes onnxruntime for ONNX, and OpenVINO in float32 for
             its own format.
+        device: what it runs on, one of `DEVICES`, with `:1` for the second of its kind; `auto` takes the strongest that
+            the installed packages have. What is not there, or answers otherwise than the CPU, is passed over with a
+            line in the log; the bundle's `place` says what it came to.
 
     Raises:
-        ConvsmithError: not a bundle, a damaged one, one of a newer format, one that needs torch, or a model that does
-            not fit its manifest.
+        ConvsmithError: not a bundle, a damaged one, one of a newer format, one that needs torch, a model that does not
+            fit its manifest, or there is no such runtime or device.
     """
     directory = bundle_folder(Path(path))
     manifest = read_manifest(directory)
     warn_of_sums_cut_off(directory, manifest)
-    model = open_runtime(read_files(directory, manifest), manifest.format, threads, runtime)
-    return Bundle(directory, manifest, model, opener=(load, (directory.resolve(), threads, runtime)))
+    files, size = read_files(directory, manifest), manifest.only_size
+    model, place = open_runtime(files, manifest.format, threads, runtime, device, size=size)
+    return Bundle(directory, manifest, model, (load, (directory.resolve(), threads, runtime, device)), place)
 
+
+_left_behind: list[Runtime] = []  # whose threads are another process's: to let go of one would wait for them for ever
 
 Opener = tuple[Callable[..., "Bundle"], tuple[Hashable, ...]]
 """A function of a module and its arguments, which open a bundle again."""
@@ -75,11 +85,19 @@ class Bundle(Generic[A_co]):
         manifest: what `bundle.json` says.
         labels: name of each class, in the order of the logits.
         task: what kind of answers it gives.
+        place: runtime and device; its answers have them in their `meta`. None where whoever made it knows.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, runtime: Runtime, opener: Opener | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        runtime: Runtime,
+        opener: Opener | None = None,
+        place: Place | None = None,
+    ) -> None:
         self.path, self.manifest, self.labels = path, manifest, manifest.labels
-        self.task = find_task(manifest.task)
+        self.task, self.place = find_task(manifest.task), place
         self._runtime, self._opener = runtime, opener
         size = manifest.only_size or (64, 64)
         shape = self.logits(np.zeros((1, 3, *size), np.uint8)).shape[1:]
@@ -90,8 +108,18 @@ class Bundle(Generic[A_co]):
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, K] of preprocessed images [N, 3, crop, crop]; for segmentation [N, K, H, W] of [N, 3, H, W]."""
+        if device_is_lost() and self.place is not None and self.place.device != "cpu":
+            self._open_again()
         with no_fork():
             return self._runtime.run(images)
+
+    def _open_again(self) -> None:
+        """Run on the CPU: in a process that was forked, no device answers."""
+        if self._opener is not None:
+            function, arguments = self._opener
+            again = function(*arguments)
+            _left_behind.append(self._runtime)
+            self._runtime, self.place = again._runtime, again.place
 
     def preprocess(self, image: ImageSource, name: str = "image") -> NDArray[np.uint8]:
         """The model's input [3, crop, crop] from an image of any kind that `predict` takes.
@@ -166,7 +194,9 @@ class Bundle(Generic[A_co]):
         return self.task.ask(self.logits, images, names, self.manifest.preprocess, len(self.labels))
 
     def _answer(self, said: Said) -> A_co:
-        return cast(A_co, self.task.answer(said, self.labels, self.manifest.colours))
+        answer = self.task.answer(said, self.labels, self.manifest.colours)
+        answer.meta = asdict(self.place) if self.place else {}
+        return cast(A_co, answer)
 
     def looking(self, **changes: Any) -> Bundle[A_co]:
         """Call `with_preprocess` by its former name; it warns."""
@@ -189,7 +219,7 @@ class Bundle(Generic[A_co]):
             reason = first_problem(error, type(spec)) if isinstance(error, ValidationError) else str(error)
             raise ConvsmithError("images cannot be looked at so", reason) from error
         manifest = self.manifest.model_copy(update={"preprocess": changed})
-        return Bundle(self.path, manifest, self._runtime, self._opener)
+        return Bundle(self.path, manifest, self._runtime, self._opener, self.place)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._opener is None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.onnx_content import check_onnx
+from convsmith.devices import ON_CPU, Way
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 
 if TYPE_CHECKING:
-    from onnxruntime import SessionOptions
+    from onnxruntime import InferenceSession, SessionOptions
 
 INPUT, OUTPUT = "images", "logits"
 
@@ -34,20 +39,21 @@ class OnnxRuntime:
     Args:
         model: an ONNX model with the input `images` (uint8 [N, 3, H, W]) and the output `logits` (float32 [N, K], or
             [N, K, H, W]).
-        threads: how many threads one call may use; None takes all cores of this process.
+        threads: how many threads one call may use on the CPU; None takes all cores of this process.
+        way: the execution provider.
 
     Raises:
-        ConvsmithError: onnxruntime cannot read the model, its input and output are others, or it would do more than
-            compute.
+        ConvsmithError: onnxruntime cannot read the model, its input and output are others, it would do more than
+            compute, or the provider does not take it.
     """
 
-    def __init__(self, model: bytes, threads: int | None = None) -> None:
-        import onnxruntime
-
+    def __init__(self, model: bytes, threads: int | None = None, way: Way = ON_CPU["onnxruntime"]) -> None:
+        self._one_image = way.one_image
+        self._turn = threading.Lock() if way.one_call else contextlib.nullcontext()
         options = session_options(threads or available_cores())
         try:
             check_onnx(model)
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = _session(model, options, way)
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise ConvsmithError("onnxruntime cannot load the model", str(error)) from error
         inputs = [(value.name, value.type) for value in self._session.get_inputs()]
@@ -60,12 +66,47 @@ class OnnxRuntime:
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, K], or [N, K, H, W], of images [N, 3, H, W] in 0 to 255."""
+        batches = [image[None] for image in images] if self._one_image else [images]
         try:
-            outputs: list[Any] = self._session.run([OUTPUT], {INPUT: images})
+            with self._turn:
+                logits: list[NDArray[np.float32]] = [self._session.run([OUTPUT], {INPUT: it})[0] for it in batches]
         except Exception as error:  # see above
             raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", str(error)) from error
-        logits: NDArray[np.float32] = outputs[0]
-        return logits
+        return np.concatenate(logits) if self._one_image else logits[0]
+
+
+def _session(model: bytes, options: SessionOptions, way: Way) -> InferenceSession:
+    """A session on the provider of a way; a RuntimeError where another one would compute in its place."""
+    import onnxruntime
+
+    provider = way.place.provider
+    if way.on_cpu:
+        return onnxruntime.InferenceSession(model, options, providers=[provider])
+    if way.one_image:
+        options.add_free_dimension_override_by_name("batch", 1)
+    if way.one_call:
+        options.enable_mem_pattern = False  # DirectML's calls come one after another, and it reuses no pattern
+    with _silent():
+        if way.place.device.startswith("cuda"):
+            onnxruntime.preload_dlls()  # of the packages that onnxruntime-gpu[cuda,cudnn] brings
+        providers = [(provider, dict(way.options)), *way.helpers, ON_CPU["onnxruntime"].place.provider]
+        session = onnxruntime.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    if provider not in session.get_providers()[:1]:
+        raise RuntimeError(f"it does not start: its libraries, or the driver, are missing or do not fit {way.package}")
+    return session
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Print nothing of what onnxruntime says while it looks for the libraries of a device: the outcome counts."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        onnxruntime.set_default_logger_severity(2)  # its default
 
 
 def session_options(threads: int) -> SessionOptions:

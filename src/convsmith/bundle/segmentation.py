@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ class Segmentation:
         self.mask = mask
         """The class of each pixel, uint8 [H, W]."""
         self.labels = labels
+        self.meta: Mapping[str, str] = {}
+        """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
         self._colours = voc_colours(len(labels)) if colours is None else colours
         self._pixels = np.array(Image.fromarray(mask).histogram()[: len(labels)])  # bincount needs 8 bytes a pixel
 
@@ -48,11 +50,13 @@ class Segmentation:
         """`{"size": [H, W], "classes": [{"class_id", "label", "pixels", "share"}, ...]}`, ready for JSON.
 
         Classes that the image does not show are left out; the largest comes first. `runs` adds the mask itself:
-        `"runs"`, see `to_runs`.
+        `"runs"`, see `to_runs`. A bundle's answer has its `"meta"` too.
         """
         answer: dict[str, Any] = {"size": list(self.mask.shape), "classes": [self._entry(i) for i in self._largest()]}
         if runs:
             answer["runs"] = to_runs(self.mask)
+        if self.meta:
+            answer["meta"] = dict(self.meta)
         return answer
 
     def index_png(self) -> bytes:

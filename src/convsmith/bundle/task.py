@@ -30,6 +30,9 @@ Colours = Sequence[tuple[int, int, int]]
 class Answer(Protocol):
     """The result of `Bundle.predict`; each task has an own type."""
 
+    meta: Mapping[str, str]
+    """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
+
     def to_dict(self) -> dict[str, Any]:
         """The answer, ready for JSON."""
 

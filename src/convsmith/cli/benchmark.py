@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convsmith.cli.options import AllowCode, AsJson
+from convsmith.cli.options import AllowCode, AsJson, DeviceName
 from convsmith.cli.text import for_terminal
+from convsmith.devices import RUNTIMES
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
@@ -20,8 +21,14 @@ def benchmark(
     *,
     runtimes: Annotated[
         str | None,
-        typer.Option(help="Of onnxruntime, openvino, openvino-bf16, torch, with commas.  [default: each bundle's own]"),
+        typer.Option(
+            "--runtime",
+            "--runtimes",
+            metavar="NAMES",
+            help=f"Of {', '.join(RUNTIMES)}, torch, with commas.  [default: each bundle's own]",
+        ),
     ] = None,
+    device: DeviceName = "auto",
     batch: Annotated[str, typer.Option(help="Images at a time, with commas.")] = "1,8,32",
     images: Annotated[Path | None, typer.Option(help="Folder of images.  [default: a made-up photo, 500x375]")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of each runtime.  [default: all cores]")] = None,
@@ -34,9 +41,9 @@ def benchmark(
     torch is the bundle's architecture in eager mode, with random weights. Compare what one call printed: other calls
     met another machine, or the same one when it had other things to do.
 
-    Example: convsmith benchmark runs/photos/bundle --runtimes onnxruntime,openvino,torch --batch 1,8
+    Example: convsmith benchmark runs/photos/bundle --runtime onnxruntime,openvino,torch --batch 1,8
 
-    Example: convsmith benchmark exports/* --images photos/ --json
+    Example: convsmith benchmark exports/* --images photos/ --device cuda --json
     """
     import json
     import sys
@@ -50,6 +57,7 @@ def benchmark(
             [name.strip() for name in runtimes.split(",")] if runtimes else (),
             _batches(batch),
             images=images,
+            device=device,
             threads=threads,
             seconds=seconds,
             allow_code=allow_code,
@@ -85,7 +93,7 @@ def print_report(report: Benchmark) -> None:
         times = (f"{value:.2f}" for value in (row.p50, row.p90, row.p99))
         name = escape(for_terminal(row.bundle))
         speed = f"{row.images_per_second:,.1f}"
-        table.add_row(name, row.runtime, str(row.batch), row.stage, *times, speed, str(row.runs))
+        table.add_row(name, row.where, str(row.batch), row.stage, *times, speed, str(row.runs))
     print_table(table)
     print(f"threads: {report.threads} for inference, 1 for decoding and preprocessing; times are of a whole batch")
     print(f"images: {for_terminal(report.images)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from convsmith.cli.options import AllowCode, AsJson
+from convsmith.cli.options import AllowCode, AsJson, DeviceName, RuntimeName
 from convsmith.cli.text import for_terminal
 from convsmith.errors import counted
 
@@ -34,6 +34,8 @@ def evaluate(
     ],
     batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
     boundary_iou: Annotated[bool, typer.Option("--boundary-iou", help="Of masks, measure the boundaries too.")] = False,
+    device: DeviceName = "auto",
+    runtime: RuntimeName = None,
     allow_code: AllowCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -42,6 +44,8 @@ def evaluate(
     Example: convsmith evaluate runs/photos/bundle --data photos/
 
     Example: convsmith evaluate runs/streets/bundle --data streets/ flip=true scales=[0.75,1,1.25]
+
+    Example: convsmith evaluate runs/photos/bundle --data photos/ --device cuda --runtime tensorrt
     """
     import json
     import sys
@@ -61,6 +65,8 @@ def evaluate(
             boundary=boundary_iou,
             preprocess=override_layer(changes or ()).values,
             allow_code=allow_code,
+            device=device,
+            runtime=runtime,
         )
     manifest = read_manifest(bundle_folder(bundle))
     if manifest.data_digest and not report.is_part:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from convsmith.devices import DEVICES, RUNTIMES
 from convsmith.training.observers.trackers import list_trackers
 
 if TYPE_CHECKING:
@@ -69,6 +70,16 @@ Offline = Annotated[
     typer.Option(
         "--offline", envvar="CONVSMITH_OFFLINE", callback=_stay_offline, help="Use what is here; never the network."
     ),
+]
+DeviceName = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help=f"What runs the model: {', '.join(DEVICES)}; cuda:1 is the second GPU."
+    ),
+]
+RuntimeName = Annotated[
+    str | None,
+    typer.Option("--runtime", metavar="NAME", help=f"One of {', '.join(RUNTIMES)}.  [default: by the bundle's format]"),
 ]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run bundles that may hold code, such as TorchScript.")]
 

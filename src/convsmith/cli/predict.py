@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from convsmith.cli.options import BundleDirectory
+from convsmith.cli.options import BundleDirectory, DeviceName, RuntimeName
 from convsmith.cli.text import for_terminal
 from convsmith.errors import ConvsmithError
 
@@ -47,6 +47,8 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Folder for masks and overlays of a segmentation.  [default: predictions]")
     ] = None,
+    device: DeviceName = "auto",
+    runtime: RuntimeName = None,
 ) -> None:
     """Say what is on images. A bad file is one line on standard error and exit code 1; the others are predicted.
 
@@ -56,6 +58,8 @@ def predict(
     Example: convsmith predict runs/photos/bundle holiday/ cat.jpg --top 3
 
     Example: convsmith predict runs/streets/bundle street.jpg --out masks/
+
+    Example: convsmith predict runs/photos/bundle holiday/ --device cuda --json
     """
     import sys
     import warnings
@@ -69,7 +73,7 @@ def predict(
     if as_json and output not in (None, Output.JSONL):
         raise ConvsmithError(f"--json and --format {output} exclude each other")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
-    model = load(bundle)
+    model = load(bundle, runtime=runtime, device=device)
     complaints = 0
 
     def complain(name: str, reason: str) -> None:

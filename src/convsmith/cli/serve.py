@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from convsmith.cli.options import BundleDirectory
+from convsmith.cli.options import BundleDirectory, DeviceName, RuntimeName
 
 
 def serve(
@@ -23,10 +23,12 @@ def serve(
     drain_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds to serve on after SIGTERM, with /readyz at 503 already.")
     ] = 5,
+    device: DeviceName = "auto",
+    runtime: RuntimeName = None,
 ) -> None:
     """Answer POST /predict over HTTP until Ctrl-C, SIGTERM or SIGHUP.
 
-    Example: convsmith serve runs/photos/bundle --port 8000
+    Example: convsmith serve runs/photos/bundle --port 8000 --device cpu
     """
     import warnings
 
@@ -44,4 +46,6 @@ def serve(
             threads=threads,
             max_pixels=max_pixels,
             drain_seconds=drain_seconds,
+            device=device,
+            runtime=runtime,
         )

@@ -5,6 +5,7 @@ Its name is that of the file, with `-` for `_`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,16 +15,19 @@ from typing import TYPE_CHECKING
 
 from convsmith.bundle.format import Manifest, bundle_folder, newer_bundle, read_files, read_manifest
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
-from convsmith.bundle.open_runtime import RUNTIMES, open_runtime
+from convsmith.bundle.open_runtime import check_place, open_runtime, takes
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import Runtime
 from convsmith.deploy.formats import list_formats
 from convsmith.deploy.parity import FLOAT32, INT8, ONE_LEVEL, Tolerance
+from convsmith.devices import Place
 from convsmith.errors import ConvsmithError, did_you_mean, require_extra
 from convsmith.spec import Size
 
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import nn
+
+logger = logging.getLogger(__name__)
 
 Files = Mapping[str, bytes]
 """Content by name."""
@@ -84,6 +88,7 @@ class Format:
         needs_model: it is made of the torch model, so the ONNX file does not do.
         is_code: its file is, or may hold, instructions that run with the rights of the process.
         add: makes what else belongs to the artefact of its manifest, once it is proved.
+        device: what its runtime computes on, as `--device` calls it.
     """
 
     summary: str
@@ -95,6 +100,7 @@ class Format:
     needs_model: bool = False
     is_code: bool = False
     add: Callable[[Manifest], Files] | None = None
+    device: str = "cpu"
 
     def tolerance_for(self, source: Exportable) -> Tolerance:
         """`tolerance`, or a level where the source rounds while it runs, and ties are rounded otherwise here."""
@@ -175,8 +181,37 @@ def refuse_code(path: Path, file_format: str) -> None:
         )
 
 
+def open_model(
+    files: Files, manifest: Manifest, threads: int | None = None, runtime: str | None = None, device: str = "auto"
+) -> tuple[Runtime, Place]:
+    """The model of a bundle of any format, and where it runs.
+
+    Args:
+        files: content by name.
+        manifest: says what they are.
+        threads: of one call on the CPU.
+        runtime: one of `RUNTIMES`; None: that of the format.
+        device: one of `DEVICES`; a format that has one device only stays there, with a line in the log.
+
+    Raises:
+        ConvsmithError: as `open_runtime` and `open_files` do.
+    """
+    name = manifest.format
+    if runtime is not None or takes(name):
+        return open_runtime(files, name, threads, runtime, device, size=manifest.only_size)
+    place = Place(name, find_format(name).device, name)
+    if check_place(None, device) not in ("auto", place.device):
+        logger.warning("the device %s is not used: a %s file runs on %s", device, name, place.device)
+    return open_files(name, files, threads), place
+
+
 def open_bundle(
-    path: Path, threads: int | None = None, runtime: str | None = None, *, allow_code: bool = False
+    path: Path,
+    threads: int | None = None,
+    runtime: str | None = None,
+    device: str = "auto",
+    *,
+    allow_code: bool = False,
 ) -> Bundle:
     """A bundle of any format, or that of a run directory, verified as `load` does.
 
@@ -187,20 +222,16 @@ def open_bundle(
     manifest = read_manifest(path)
     if runtime is None and manifest.format not in list_formats():
         raise newer_bundle(path, f"its format is `{manifest.format}`, not known here", manifest.created_with)
-    if not allow_code and runtime not in RUNTIMES:
+    if not allow_code and runtime is None:
         refuse_code(path, manifest.format)
     warn_of_sums_cut_off(path, manifest)
-    files = read_files(path, manifest)
-    model = (
-        open_runtime(files, manifest.format, threads, runtime)
-        if runtime in RUNTIMES
-        else open_files(manifest.format, files, threads)
-    )
-    return Bundle(path, manifest, model, opener=(_open_again, (path.resolve(), threads, runtime, allow_code)))
+    model, place = open_model(read_files(path, manifest), manifest, threads, runtime, device)
+    opener = (_open_again, (path.resolve(), threads, runtime, device, allow_code))
+    return Bundle(path, manifest, model, opener, place)
 
 
-def _open_again(path: Path, threads: int | None, runtime: str | None, allow_code: bool) -> Bundle:
-    return open_bundle(path, threads, runtime, allow_code=allow_code)
+def _open_again(path: Path, threads: int | None, runtime: str | None, device: str, allow_code: bool) -> Bundle:
+    return open_bundle(path, threads, runtime, device, allow_code=allow_code)
 
 
 def _missing(name: str, chosen: Format, error: ModuleNotFoundError) -> ConvsmithError:

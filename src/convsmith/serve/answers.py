@@ -36,7 +36,8 @@ def answer(bundle: Bundle, content: bytes, accept: str, top: int | None) -> Resp
     prediction = bundle.predict_preprocessed(pixels, name)
     if kind == JSON:
         return JSONResponse(task.to_json(prediction, top))
-    return Response(task.draw(prediction, pixels, kind), media_type=kind)
+    ran = {f"X-{name.title()}": value for name, value in prediction.meta.items()}
+    return Response(task.draw(prediction, pixels, kind), media_type=kind, headers=ran)
 
 
 def accepted(accept: str, offered: Sequence[str]) -> str:

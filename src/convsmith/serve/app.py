@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Union
@@ -12,6 +14,8 @@ from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
 from convsmith.bundle.budget import served_pixels
+from convsmith.bundle.open_runtime import check_place
+from convsmith.bundle.predictor import load
 from convsmith.bundle.task import find_task
 from convsmith.bundle.tasks import list_tasks
 from convsmith.serve.answers import answer
@@ -44,6 +48,14 @@ class Status(BaseModel):
     status: str
 
 
+class Ready(Status):
+    """That predictions are answered, and what computes them."""
+
+    runtime: str
+    device: str
+    provider: str
+
+
 def create_app(
     bundle_path: Path,
     *,
@@ -52,6 +64,8 @@ def create_app(
     threads: int | None = None,
     max_waiting: int = 64,
     max_pixels: int | None = None,
+    device: str = "auto",
+    runtime: str | None = None,
 ) -> FastAPI:
     """An ASGI application that serves a bundle; it loads while it already answers `/healthz`.
 
@@ -62,12 +76,20 @@ def create_app(
         threads: threads of the model for each; None: the cores divided by the workers.
         max_waiting: further requests that may wait; others are answered 503.
         max_pixels: largest image; None: 25 million pixels, or what CONVSMITH_MAX_PIXELS says.
+        device: what the model runs on, as `load` takes it.
+        runtime: what runs it, likewise.
 
     Raises:
-        ConvsmithError: workers and threads need more cores than there are, or so many pixels are never decoded.
+        ConvsmithError: workers and threads need more cores than there are, so many pixels are never decoded, or no
+            device or runtime is called so.
     """
+    check_place(runtime, device)
+    workers, threads = share_cores(workers, threads)
     service = Service(
-        bundle_path, *share_cores(workers, threads), max_waiting=max_waiting, max_pixels=served_pixels(max_pixels)
+        partial(load, bundle_path, threads, runtime, device),
+        workers,
+        max_waiting=max_waiting,
+        max_pixels=served_pixels(max_pixels),
     )
     tasks = [find_task(name) for name in list_tasks()]
 
@@ -123,10 +145,11 @@ def create_app(
 
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", responses={503: _ERRORS[503]})
-    async def readyz() -> Status:
-        """Whether the model is loaded, has run, and takes requests."""
-        service.check_ready()
-        return Status(status="ready")
+    async def readyz() -> Ready:
+        """Whether the model is loaded, has run, and takes requests; and where it runs."""
+        place = service.ready().place
+        assert place is not None
+        return Ready(status="ready", **asdict(place))
 
     @app.head("/openapi.json", include_in_schema=False)
     @app.get("/openapi.json", include_in_schema=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import signal
 import socket
 import sys
@@ -24,6 +23,7 @@ from convsmith.serve.app import MEGABYTE, create_app
 from convsmith.serve.connection import Connection, Crowd
 from convsmith.serve.log import LOGGING
 from convsmith.serve.service import Service
+from convsmith.system import open_files, signals
 
 DRAIN_SECONDS = 5.0  # after SIGTERM, which an orchestrator sends while it still tells its load balancers
 FINISH_SECONDS = 15
@@ -103,8 +103,8 @@ def make_server(app: FastAPI, on_ready: Callable[[], None] = lambda: None, drain
 
 def most_connections() -> int:
     """How many connections leave enough file descriptors for their uploads and the rest."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors == resource.RLIM_INFINITY:
+    descriptors = open_files()
+    if descriptors is None:
         return MOST_CONNECTIONS
     return max(1, min(MOST_CONNECTIONS, (descriptors - OWN_FILES) // 2))
 
@@ -128,6 +128,8 @@ def serve(
     threads: int | None = None,
     max_pixels: int | None = None,
     drain_seconds: float = DRAIN_SECONDS,
+    device: str = "auto",
+    runtime: str | None = None,
 ) -> None:
     """Serve a bundle, or that of a run, until SIGTERM, SIGHUP or Ctrl-C; then finish the requests in flight and return.
 
@@ -139,21 +141,32 @@ def serve(
     """
     bundle_path = bundle_folder(bundle_path)
     labels = read_manifest(bundle_path).labels
-    app = create_app(bundle_path, max_bytes=max_bytes, workers=workers, threads=threads, max_pixels=max_pixels)
+    app = create_app(
+        bundle_path,
+        max_bytes=max_bytes,
+        workers=workers,
+        threads=threads,
+        max_pixels=max_pixels,
+        device=device,
+        runtime=runtime,
+    )
     listener = listen(host, port)
     port = listener.getsockname()[1]
 
     def announce() -> None:
-        print(f"Serving {bundle_path} ({len(labels)} classes) at {_url(host, port)}, until Ctrl-C. Try:")
+        place = app.state.service.bundle.place
+        where = f"{len(labels)} classes, on {place.device} by {place.runtime}"
+        print(f"Serving {bundle_path} ({where}) at {_url(host, port)}, until Ctrl-C. Try:")
         print(f"  curl -F image=@photo.jpg {_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/predict")
         sys.stdout.flush()
 
     server = make_server(app, announce, drain_seconds)
     # uvicorn raises a signal again once it has stopped: an orderly end either way
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # `nohup` ignores it
-        signal.signal(signal.SIGHUP, server.handle_exit)
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
+    for number in signals("SIGHUP"):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores it
+            signal.signal(number, server.handle_exit)
+    for number in signals("SIGUSR1", "SIGUSR2"):
         signal.signal(number, signal.SIG_IGN)  # with other servers they open logs again
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])

@@ -7,14 +7,13 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from fastapi import Request
 
 from convsmith.bundle.budget import weigh
 from convsmith.bundle.decode import ImageError, ImageTooLarge, NoAnswer, read_stream
-from convsmith.bundle.predictor import Bundle, load
+from convsmith.bundle.predictor import Bundle
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.serve.problems import Problem
@@ -32,9 +31,8 @@ class Service:
     """Answers requests from one event loop.
 
     Args:
-        bundle_path: the bundle's folder.
+        open_bundle: loads the model.
         workers: how many images are decoded and predicted at the same time.
-        threads: how many threads the model may use for each.
         max_waiting: how many more requests may be in the house; others get 503, and already those of
             large images where a quarter as many of these wait.
         max_pixels: how much work a decoded image may be, in pixels of an ordinary one.
@@ -49,8 +47,8 @@ class Service:
         active: requests that are waiting or running.
     """
 
-    def __init__(self, bundle_path: Path, workers: int, threads: int, *, max_waiting: int, max_pixels: int) -> None:
-        self._path, self._threads = bundle_path, threads
+    def __init__(self, open_bundle: Callable[[], Bundle], workers: int, *, max_waiting: int, max_pixels: int) -> None:
+        self._open_bundle = open_bundle
         self._limit, self._max_large, self._max_pixels = workers + max_waiting, max_waiting // 4, max_pixels
         self._turns = Turns(workers)
         self._pool = ThreadPoolExecutor(2, "weigh")
@@ -73,7 +71,7 @@ class Service:
 
     async def _load(self) -> None:
         try:
-            self.bundle = await asyncio.get_running_loop().run_in_executor(self._pool, load, self._path, self._threads)
+            self.bundle = await asyncio.get_running_loop().run_in_executor(self._pool, self._open_bundle)
         except Exception as error:
             self.failure = error
             if not self.failure_is_told:
@@ -84,11 +82,11 @@ class Service:
         if self.failure:
             raise _unavailable("the model cannot be loaded; the server's log says why")
 
-    def check_ready(self) -> None:
-        """A `Problem` of status 503 if no predictions are to be sent here: not yet, or not any more."""
+    def ready(self) -> Bundle:
+        """The bundle; a `Problem` of status 503 if no predictions are to be sent here: not yet, or not any more."""
         if self.leaving:
             raise _unavailable("the server is stopping")
-        self.loaded()
+        return self.loaded()
 
     def loaded(self) -> Bundle:
         """The bundle; a `Problem` of status 503 if there is none, if no new work is taken, or if there is too much."""

@@ -92,7 +92,7 @@ def _rehearse(session: Session, folder: Path) -> None:
         float_tolerance=_NO_WRONG_OPERATOR,
         int8_tolerance=Tolerance(),
     )
-    load(bundle)  # which runs it once
+    load(bundle, device="cpu")  # which runs it once
 
 
 def _save_after_a_step(recipe: Recipe, plan: Plan, folder: Path) -> None:

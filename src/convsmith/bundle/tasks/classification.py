@@ -15,6 +15,7 @@ from convsmith.bundle.evaluation import Evaluation
 from convsmith.bundle.image_error import ImageError, NoAnswer
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.task import Colours, Results, Said, Table
+from convsmith.devices import Place
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocess, Preprocessing, Size
 
@@ -33,6 +34,7 @@ class ClassAnswer(ClassScore):
     """The most probable class, and the `top` ones in order."""
 
     top: list[ClassScore]
+    meta: Place
 
 
 class ClassificationTask:

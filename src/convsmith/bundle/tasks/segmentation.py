@@ -18,6 +18,7 @@ from convsmith.bundle.segment import allowed_sizes, first_look, segment
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.bundle.task import Colours, Results, Said, Table
+from convsmith.devices import Place
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocessing, Size, WholeImage, whole_image
 
@@ -41,6 +42,7 @@ class MaskAnswer(BaseModel):
     size: tuple[int, int] = Field(description="Height and width.")
     classes: list[ClassArea] = Field(description="Those that the image shows, the largest first.")
     runs: list[tuple[int, int]] = Field(description="[class_id, length] of pixels in a row, row after row.")
+    meta: Place
 
 
 class SegmentationTask:

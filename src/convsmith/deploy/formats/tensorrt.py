@@ -91,5 +91,11 @@ def _need_gpu() -> None:
 
 
 FORMAT = Format(  # on a GPU float32 means TF32, whose products have 11 bits
-    "an engine for this machine's NVIDIA GPU", _export, _open, extra="tensorrt", tolerance=FLOAT16, is_code=True
+    "an engine for this machine's NVIDIA GPU",
+    _export,
+    _open,
+    extra="tensorrt",
+    tolerance=FLOAT16,
+    is_code=True,
+    device="cuda",
 )
