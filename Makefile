@@ -4,7 +4,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo demo-seg test test-slow clean
+.PHONY: demo demo-seg test test-slow test-gpu clean
 
 demo: .venv/installed
 	$(BIN)/convsmith demo
@@ -24,6 +24,10 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
+
+# for a machine with a GPU, and packages of torch and onnxruntime that know it: about ten minutes
+test-gpu: .venv/installed
+	$(BIN)/pytest -m gpu tests/gpu
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

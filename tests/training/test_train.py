@@ -6,11 +6,13 @@ import json
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import convsmith as cs
+from convsmith.devices import ACCELERATORS
 from convsmith.training.observers.base import Observer
 from tests.forked import CONTEXT
 from tests.training.conftest import SMALL
@@ -30,6 +32,15 @@ def test_a_run_holds_everything_that_the_design_names(run: cs.Run) -> None:
     names = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
     written = {"recipe.yaml", "plan.json", "metrics.jsonl", "log.txt", "data_check.npz"}
     assert names == {*written, "checkpoints", "bundle", "tensorboard"}
+
+
+def test_what_a_device_does_not_compute_alike_each_time_is_said_before_the_first_step(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ACCELERATORS, "cpu", replace(ACCELERATORS["cpu"], varies="this or that may differ"))
+    cs.train(cs.load_recipe("digits", [*WORDS, "schedule.epochs=1"]), digits, tmp_path / "run")
+    log = (tmp_path / "run/log.txt").read_text()
+    assert log.partition("step 0 of")[0].count("on cpu, this or that may differ") == 1
 
 
 def test_the_last_and_the_best_checkpoint_are_links_to_steps(run: cs.Run) -> None:

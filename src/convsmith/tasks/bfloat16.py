@@ -10,4 +10,8 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         native: bool = torch.cuda.is_bf16_supported(including_emulation=False)
         return native
+    if device.type == "xpu":
+        return torch.xpu.is_bf16_supported(including_emulation=False)
+    if device.type == "mps":  # no faster there
+        return False
     return any(there and name.endswith("bf16") for name, there in torch.cpu.get_capabilities().items())

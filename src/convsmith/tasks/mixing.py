@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Beta
 
+from convsmith.devices import ACCELERATORS
 from convsmith.recipe.augmentation import Mixing
 
 Box = tuple[int, int, int, int]
@@ -76,7 +77,7 @@ def draw_mix(mixing: Mixing, images: Tensor) -> Mix | None:
 
 def _permutation(count: int, device: torch.device) -> Tensor:
     """A permutation of 0 to count - 1, on the device without waiting for it."""
-    return torch.randperm(count, pin_memory=device.type == "cuda").to(device, non_blocking=True)
+    return torch.randperm(count, pin_memory=ACCELERATORS[device.type].queues).to(device, non_blocking=True)
 
 
 def cutmix_box(height: int, width: int, lam: float, centre_y: int, centre_x: int) -> Box:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from convsmith.data.loader import Batch
+from convsmith.devices import ACCELERATORS
 from convsmith.training.memory import is_out_of_memory
 from convsmith.training.parallel.distributed import broadcast
 from convsmith.training.parts import Parts
@@ -61,6 +62,8 @@ def pays_to_compile(session: Session, parts: Parts) -> bool:
     recipe, plan = session.recipe, session.plan
     if recipe.compile != "auto":
         return recipe.compile
+    if not ACCELERATORS[parts.device.type].compiles:
+        return False
     # What changes with the epoch would be compiled again each time.
     changes = recipe.model.drop_path or recipe.model.drop_block or recipe.freeze
     talks = recipe.model.sync_batch_norm  # to processes that try nothing

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from convsmith.devices import ACCELERATORS
 from convsmith.errors import ConvsmithError
 
 STEPS = 5
@@ -49,7 +51,7 @@ class LossWatch:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._unread: tuple[Tensor, torch.cuda.Event] | None = None
+        self._unread: tuple[Tensor, Any] | None = None
         self._bad = False
         self.steps = 0
         self.layer: str | None = None
@@ -64,13 +66,14 @@ class LossWatch:
             loss: a scalar.
             again: does the same forward pass once more; None if this process cannot do that alone.
         """
-        if loss.device.type != "cpu":
+        if ACCELERATORS[loss.device.type].queues:
             if self._unread is not None:
                 is_finite, there = self._unread
                 there.synchronize()
                 self._bad |= not bool(is_finite)
             # Read with the next pass, which is queued behind it by then; `bool` of a loss would wait for all that is.
-            self._unread = torch.empty((), dtype=torch.bool, pin_memory=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event = torch.get_device_module(loss.device).Event()
+            self._unread = torch.empty((), dtype=torch.bool, pin_memory=True), event
             self._unread[0].copy_(loss.isfinite(), non_blocking=True)
             self._unread[1].record()
         elif not bool(loss.isfinite()):

@@ -11,6 +11,7 @@ from convsmith.launch.report import OUT_OF_MEMORY
 from convsmith.recipe.plan import Plan
 from convsmith.training.memory import OutOfMemory, depends_on_batch, smaller_batch
 from convsmith.training.model_plan import replan
+from convsmith.training.precision import free_memory
 from convsmith.training.run import limit_forward_batch
 from convsmith.training.session import Session
 from convsmith.training.stepper import Stepper
@@ -49,8 +50,7 @@ def advance_in_memory(stepper: Stepper) -> None:
         stepper.undo_passes()
         for buffer, value in zip(buffers, before, strict=True):
             buffer.copy_(value)
-        if stepper.parts.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free_memory(stepper.parts.device)
         if session.progress.compiled:
             torch.compiler.reset()  # else it compiles for batches of any size, which a resume does not
         logger.warning(

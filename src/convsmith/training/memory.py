@@ -45,6 +45,9 @@ _SIGNS = (
     "DefaultCPUAllocator: ",
     "CUDA out of memory",
     "CUDA error: out of memory",
+    "MPS backend out of memory",
+    "UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY",  # of Intel's GPUs
+    "UR_RESULT_ERROR_OUT_OF_RESOURCES",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "could not create a primitive",  # oneDNN, whose kernels are made when they are first used

@@ -15,6 +15,7 @@ from convsmith.bundle.task import find_task
 from convsmith.data.dataset import Samples, Split, num_samples
 from convsmith.data.loader import Batch, default_workers, train_loader, val_loader
 from convsmith.data.sampler import StepSampler, Windows, used_samples
+from convsmith.devices import ACCELERATORS
 from convsmith.launch.world import World
 from convsmith.models.layers import Normalize
 from convsmith.randomness import Stream, counter_seed
@@ -85,6 +86,8 @@ def make_parts(session: Session) -> Parts:
     batch = f"{plan.effective_batch} = {devices}{plan.per_device_batch} x {plan.accumulation}"
     logger.info("%s: %s", dataset.root, images)
     logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
+    if varies := ACCELERATORS[device.type].varies:
+        logger.info("on %s, %s", device.type, varies)
     logger.info("step %d of %d", progress.step, plan.total_steps)
     return Parts(
         model=model,

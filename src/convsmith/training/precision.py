@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
 
 from convsmith import machine
+from convsmith.devices import ACCELERATORS, Accelerator
 from convsmith.errors import ConvsmithError
 from convsmith.tasks.bfloat16 import has_bfloat16
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
+IS_THERE: dict[str, Callable[[], bool]] = {
+    "cuda": lambda: torch.cuda.is_available(),
+    "xpu": lambda: torch.xpu.is_available(),
+    "mps": lambda: torch.backends.mps.is_available(),
+    "cpu": lambda: True,
+}
+"""Whether torch has each of `ACCELERATORS` here."""
+
+
+def accelerator(together: bool = False) -> Accelerator:
+    """The kind of device that a training computes on: the first of `ACCELERATORS` that torch has here.
+
+    Args:
+        together: several processes train, so that it must be one on which they can talk.
+    """
+    return next(it for name, it in ACCELERATORS.items() if IS_THERE[name]() and (it.group or not together))
+
+
 def pick_device() -> torch.device:
-    """The GPU of this process where there is one, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("cpu")
+    """The device of this process: its GPU where there is one, else the CPU."""
+    name = accelerator(torch.distributed.is_initialized()).name
+    if name in ("cpu", "mps"):  # there is one only
+        return torch.device(name)
+    return torch.device(name, torch.get_device_module(name).current_device())
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """The type of sums over many steps: float64 where the device has it."""
+    return torch.float64 if ACCELERATORS[device.type].double else torch.float32
 
 
 def pick_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
@@ -37,7 +63,7 @@ def pick_precision(wanted: Literal["auto", "fp32", "bf16", "fp16"], device: torc
         return wanted
     if has_bfloat16(device):
         return "bf16"
-    if device.type == "cpu":
+    if device.type != "cuda":
         return "fp32"
     return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
 
@@ -58,12 +84,20 @@ def set_up(device: torch.device) -> None:
 
 def wait_for(device: torch.device) -> None:
     """Wait until a device has computed what it was given, so that a clock may be read; a CPU computes at once."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize()
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back the memory that torch keeps of a device for later; on a CPU it keeps none."""
+    if device.type != "cpu":
+        torch.get_device_module(device).empty_cache()
 
 
 def device_memory(device: torch.device) -> int:
     """Bytes of memory of the device: a GPU's; for the CPU the machine's, or the container's where that is less."""
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return machine.memory()
+    if device.type == "cpu":
+        return machine.memory()
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory()
+    return int(torch.get_device_module(device).get_device_properties(device).total_memory)

@@ -21,7 +21,7 @@ from convsmith.training.parallel.distributed import gather, rest_before_fork
 from convsmith.training.parallel.replicas import Replicas
 from convsmith.training.parallel.shares import load_whole, total_norm
 from convsmith.training.parts import Parts
-from convsmith.training.precision import autocast
+from convsmith.training.precision import autocast, sum_dtype
 from convsmith.training.session import Session
 from convsmith.training.update.ema import Ema, decay_after
 from convsmith.training.update.gradients import GradientNorm
@@ -54,7 +54,8 @@ class Stepper:
         if checkpoint:
             self._restore(checkpoint)
         # The sum stays on the device: reading it every step would make the loop wait.
-        self.loss_sum = torch.tensor(progress.loss_sums[session.world.rank], dtype=torch.float64, device=parts.device)
+        own_sum = progress.loss_sums[session.world.rank]
+        self.loss_sum = torch.tensor(own_sum, dtype=sum_dtype(parts.device), device=parts.device)
         self.gradients = GradientNorm(recipe.clip_grad_norm, progress.norm_sum, parts.device)
         self.watch = LossWatch(parts.model)
         self._each_epoch = EachEpoch(parts.model, recipe, plan)

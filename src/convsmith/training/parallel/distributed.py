@@ -25,6 +25,7 @@ from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.report import PEER_LOST
 from convsmith.launch.world import TIMEOUT, World
 from convsmith.training.parallel.rendezvous import PeerLost, interface_error, meet
+from convsmith.training.precision import accelerator
 from convsmith.training.signals import StopRequest
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 @contextmanager
 def joined(timeout: timedelta = TIMEOUT, sharded: bool = False) -> Iterator[World]:
-    """Train together with the processes that a launcher started beside this one: NCCL between GPUs, gloo between CPUs.
+    """Train together with the processes that a launcher started beside this one: gloo between CPUs, NCCL between GPUs.
 
     The GPU of this process becomes the current device. A process whose launcher dies ends too: it would go on unseen.
 
@@ -66,10 +67,11 @@ def joined(timeout: timedelta = TIMEOUT, sharded: bool = False) -> Iterator[Worl
 
 def _connect(world: World, store: Store | None) -> None:
     """Make the group of all processes, with the GPU of this one, if there is one, as the current device."""
-    backend = "gloo"
-    if torch.cuda.is_available():
-        torch.cuda.set_device(own_gpu(world, torch.cuda.device_count()))
-        backend = "cpu:gloo,cuda:nccl"
+    kind, backend = accelerator(together=True), "gloo"
+    gpus = torch.get_device_module(kind.name)
+    if kind.name != "cpu":
+        gpus.set_device(own_gpu(world, gpus.device_count()))
+        backend = f"cpu:gloo,{kind.name}:{kind.group}"
     if store is None:
         dist.init_process_group(backend, timeout=world.timeout)
     else:
@@ -77,8 +79,8 @@ def _connect(world: World, store: Store | None) -> None:
             dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=world.timeout)
         except RuntimeError as error:
             raise interface_error(str(error).splitlines()[0]) from error
-    if torch.cuda.is_available():
-        refuse_shared_gpus(gather(world, str(torch.cuda.get_device_properties().uuid)))
+    if kind.name != "cpu":
+        refuse_shared_gpus(gather(world, str(gpus.get_device_properties().uuid)))
 
 
 def own_gpu(world: World, seen: int) -> int:

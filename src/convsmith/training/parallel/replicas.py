@@ -46,7 +46,7 @@ class Replicas:
         self._wrapped = None  # two of them at once would each reduce the gradients
         device = learning[0].device
         self._wrapped = DistributedDataParallel(
-            _Learner(self._forward), device_ids=[device.index] if device.type == "cuda" else None
+            _Learner(self._forward), device_ids=None if device.type == "cpu" else [device.index]
         )
         # DDP chooses the order of its messages after the first backward pass, and of three numbers or more the order of
         # their sum depends on that. So that a resumed run adds like one that never stopped, let that pass be this one.

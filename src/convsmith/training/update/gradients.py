@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from convsmith.training.parallel.shares import total_norm
+from convsmith.training.precision import sum_dtype
 
 EVERY = 16
 """Steps from one measurement to the next: it takes a pass over all gradients, which clipping makes in each step."""
@@ -23,7 +24,7 @@ class GradientNorm:
     def __init__(self, clip: float | None, total: float, device: torch.device) -> None:
         self._clip = clip
         self._every = EVERY if clip is None else 1
-        self._total = torch.tensor(total, dtype=torch.float64, device=device)
+        self._total = torch.tensor(total, dtype=sum_dtype(device), device=device)
 
     def measure(
         self, model: nn.Module, step_of_epoch: int, scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer

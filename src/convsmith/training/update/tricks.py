@@ -48,7 +48,7 @@ def prepare(model: VisionModel, recipe: Recipe) -> None:
 
 def synchronise_batch_norm(model: VisionModel, device: torch.device) -> VisionModel:
     """The model with BatchNorms that see the batches of all processes; torch has them for GPUs only."""
-    if torch.distributed.is_initialized() and device.type == "cuda":
+    if torch.distributed.is_initialized() and device.type != "cpu":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-any-return,no-untyped-call]
     logger.info("BatchNorm is not synchronised: there are no other GPUs to do that with")
     return model
