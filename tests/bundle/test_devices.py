@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from convsmith.bundle import forking, open_runtime, openvino_runtime
+from convsmith.bundle.classification import Classification
 from convsmith.bundle.openvino_runtime import OpenVinoRuntime
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.runtime import OnnxRuntime
@@ -53,7 +54,7 @@ def test_the_device_that_is_asked_for_runs(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, device: str, listed: list[str], provider: str
 ) -> None:
     Providers(monkeypatch, listed)
-    bundle = load(colour_bundle, device=device)
+    bundle: Bundle[Classification] = load(colour_bundle, device=device)
     assert bundle.place is not None
     assert (bundle.place.runtime, bundle.place.provider) == ("onnxruntime", provider)
     assert [bundle.predict(picture(colour)).label for colour in LABELS] == list(LABELS)
@@ -79,7 +80,7 @@ def test_providers_get_their_options_and_leave_the_rest_to_the_cpu(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, device: str, runtime: str | None, expected: list[Any]
 ) -> None:
     providers = Providers(monkeypatch, ALL)
-    bundle = load(colour_bundle, runtime=runtime, device=device)
+    bundle: Bundle[Classification] = load(colour_bundle, runtime=runtime, device=device)
     assert providers.asked[0] == expected
     assert bundle.place == Place(runtime or "onnxruntime", device, expected[0][0])
 
@@ -99,7 +100,7 @@ def test_a_device_that_no_package_has_is_passed_over_with_one_line(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, device: str
 ) -> None:
     Providers(monkeypatch, [CPU])
-    bundle = load(colour_bundle, device=device)
+    bundle: Bundle[Classification] = load(colour_bundle, device=device)
     assert bundle.place == Place("onnxruntime", "cpu", CPU)
     (line,) = caplog.messages
     assert line.startswith(f"{device} is not used (onnxruntime has no ")
@@ -140,7 +141,7 @@ def test_a_device_that_answers_otherwise_than_the_cpu_is_not_used(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     Providers(monkeypatch, [CUDA, CPU], changed=lambda logits: logits[:, ::-1] * 2)
-    bundle = load(colour_bundle, device="cuda")
+    bundle: Bundle[Classification] = load(colour_bundle, device="cuda")
     assert bundle.predict(picture("blue")).label == "blue"
     assert bundle.place == Place("onnxruntime", "cpu", CPU)
     assert "its logits are not those of the CPU" in caplog.text
@@ -201,7 +202,7 @@ def test_a_device_of_one_call_serves_threads_one_after_another(
         return logits
 
     providers = Providers(monkeypatch, [DIRECTML, CPU], changed=changed)
-    bundle = load(colour_bundle)
+    bundle: Bundle[Classification] = load(colour_bundle)
     threads = [threading.Thread(target=bundle.predict, args=(picture("red"),)) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -227,7 +228,7 @@ def test_a_device_of_one_image_gets_them_one_by_one(monkeypatch: pytest.MonkeyPa
 
 def test_a_pickled_bundle_keeps_its_device_and_runtime(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Providers(monkeypatch, ALL)
-    bundle = load(colour_bundle, runtime="tensorrt", device="cuda:1")
+    bundle: Bundle[Classification] = load(colour_bundle, runtime="tensorrt", device="cuda:1")
     again: Bundle = pickle.loads(pickle.dumps(bundle))
     assert again.place == bundle.place == Place("tensorrt", "cuda:1", TENSORRT)
 
@@ -238,7 +239,7 @@ def test_a_forked_process_goes_on_with_the_cpu_since_no_device_survives_that(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Providers(monkeypatch, [CUDA, CPU])
-    bundle = load(colour_bundle)
+    bundle: Bundle[Classification] = load(colour_bundle)
     assert bundle.predict(picture("red")).meta["device"] == "cuda"
     child = os.fork()
     if child == 0:
@@ -281,7 +282,7 @@ def intel(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 def test_openvino_runs_on_intels_gpu_and_npu(
     colour_bundle: Path, intel: list[tuple[str, dict[str, Any]]], device: str, provider: str
 ) -> None:
-    bundle = load(colour_bundle, runtime="openvino", device=device)
+    bundle: Bundle[Classification] = load(colour_bundle, runtime="openvino", device=device)
     assert bundle.place is not None
     assert (bundle.place.runtime, bundle.place.provider) == ("openvino", provider)
     assert intel[0][0] == provider

@@ -59,8 +59,8 @@ def test_benchmark_takes_a_runtime_by_either_name(colour_bundle: Path, capsys: p
 def test_a_device_that_there_is_none_of_is_an_error_with_a_suggestion(
     colour_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    words = {"predict": [photos], "evaluate": ["--data", photos], "serve": ["--port", "0"]}.get(command, [])
-    assert run(command, colour_bundle, *words, "--device", "cudda") == 2
+    more: dict[str, list[str | Path]] = {"predict": [photos], "evaluate": ["--data", photos], "serve": ["--port", "0"]}
+    assert run(command, colour_bundle, *more.get(command, []), "--device", "cudda") == 2
     error = capsys.readouterr().err
     assert "there is no device `cudda`; did you mean `cuda`?" in error
     assert "cpu" in error

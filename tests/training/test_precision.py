@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -47,8 +49,8 @@ def test_autocast_computes_in_the_precision(precision: str, dtype: torch.dtype) 
 
 def let_there_be(patch: pytest.MonkeyPatch, *names: str) -> None:
     """Let torch have these devices, each as number 1 of its kind."""
-    for name in module.IS_THERE:
-        patch.setitem(module.IS_THERE, name, lambda name=name: name in (*names, "cpu"))
+    for kind in module.IS_THERE:
+        patch.setitem(module.IS_THERE, kind, partial((*names, "cpu").__contains__, kind))
     for name in ("cuda", "xpu"):
         patch.setattr(torch.get_device_module(name), "current_device", lambda: 1)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Union
@@ -86,7 +85,7 @@ def create_app(
     check_place(runtime, device)
     workers, threads = share_cores(workers, threads)
     service = Service(
-        partial(load, bundle_path, threads, runtime, device),
+        lambda: load(bundle_path, threads, runtime, device),
         workers,
         max_waiting=max_waiting,
         max_pixels=served_pixels(max_pixels),
