@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from importlib.resources import files
 from itertools import pairwise
 
 import pytest
 import torch
-from _pytest.mark import ParameterSet
 
 from convsmith.models.registry import backbone_of, create_model, list_models, named_weights
 from convsmith.models.weights.published import PRETRAINED, list_weights
@@ -17,6 +15,7 @@ from convsmith.recipe.layers import file_layers
 from convsmith.recipe.load import load_recipe, resolve
 from convsmith.recipe.optimization import MultiStep, Sgd
 from convsmith.recipe.packaged import list_recipes
+from convsmith.recipe.schema import Model
 from convsmith.spec import Preprocess
 
 LIBRARY = files("convsmith.recipe") / "library"
@@ -77,23 +76,26 @@ class TestEach:
         assert weights in [name for pattern in patterns for name in list_weights(pattern)]
 
 
-def each_model_with_options() -> Iterator[ParameterSet]:
-    """A recipe of each; quick is the first size of a model that has options of these names."""
-    known: set[tuple[str, ...]] = set()
+def models_with_options() -> dict[tuple[str, ...], list[Model]]:
+    """The models of the recipes, each once, by what they are of any size and the names of their options."""
+    found: dict[tuple[str, ...], list[Model]] = {}
     for name in list_recipes():
         model = load_recipe(name).model
         of_any_size = re.sub(r"_w\d+|\d+|_(tiny|small|base|large|xlarge)", "", model.name)
-        kind, whole = (of_any_size, *sorted(model.options)), (model.name, repr(model.options))
-        if model.options and whole not in known:
-            yield pytest.param(name, marks=pytest.mark.slow if kind in known else ())
-        known |= {kind, whole}
+        alike = found.setdefault((of_any_size, *sorted(model.options)), [])
+        if model.options and (model.name, model.options) not in [(it.name, it.options) for it in alike]:
+            alike.append(model)
+    return found
 
 
-@pytest.mark.parametrize("name", each_model_with_options())
-def test_the_model_takes_the_recipes_options(name: str) -> None:
-    model = load_recipe(name).model
-    with torch.device("meta"):
-        assert create_model(model.name, num_classes=model.num_classes or 2, **model.options)
+@pytest.mark.parametrize(
+    "which", [slice(1), pytest.param(slice(1, None), marks=pytest.mark.slow)], ids=["one size", "the others"]
+)
+def test_models_take_the_recipes_options(which: slice) -> None:
+    for alike in models_with_options().values():
+        for model in alike[which]:
+            with torch.device("meta"):
+                assert create_model(model.name, num_classes=model.num_classes or 2, **model.options)
 
 
 LADDERS = {"resnet50-ladder-*": "resnet50-in1k", "cifar10-ladder-*": "cifar10-baseline"}
