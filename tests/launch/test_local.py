@@ -128,5 +128,5 @@ def test_an_error_of_all_processes_is_shown_once_and_not_tried_again(digits: Pat
     assert errors == (
         "error: batch.size=4 cannot be divided over 1 x 2 devices with batch.per_device=4: "
         "it must be a multiple of 8\n"
-        "The nearest possible: batch.size=8.\n"
+        "The nearest possible: batch.size=8; or set batch.per_device=auto.\n"
     )

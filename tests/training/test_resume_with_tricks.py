@@ -57,7 +57,7 @@ class Killer(Observer):
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     name_tiny(monkeypatch)
-    monkeypatch.setattr("convsmith.deploy.bundle.make_bundle", lambda *args, **kwargs: None)
+    monkeypatch.setattr("convsmith.training.train.pack", lambda *_: None)
 
 
 def test_a_run_does_not_go_on_with_another_teacher(digits: Path, tmp_path: Path) -> None:
