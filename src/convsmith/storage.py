@@ -67,7 +67,7 @@ def write_file(path: Path, content: str | bytes) -> None:
     temporary = _temporary_for(path)
     try:
         with temporary.open("xb") as file:
-            _hold(file.fileno())
+            hold(file.fileno())
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -169,13 +169,13 @@ def _locked(folder: Path) -> Iterator[bool]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield _hold(descriptor)
+        yield hold(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _hold(descriptor: int) -> bool:
-    """Hold an open file or folder until it is closed, and whether that is so."""
+def hold(descriptor: int) -> bool:
+    """Hold an open file or folder until it is closed. Returns whether that is so."""
     try:
         return lock(descriptor)
     except OSError:

@@ -335,7 +335,7 @@ def test_a_run_of_the_former_default_directory_is_pointed_out(
         ("labels.xlsx", "Save the table as CSV, with a column `image` of paths and a column `label`"),
         ("train.parquet", "write each as a JPEG or PNG into a folder of its class"),
         ("https://example.com/photos.zip", "Download and unpack it, then give the folder."),
-        ("s3://bucket/photos", "s3:/bucket/photos is an address on a network: data is a folder of this machine"),
+        ("ftp://bucket/photos", "ftp:/bucket/photos is an address on a network: data is a folder of this machine"),
     ],
 )
 @pytest.mark.parametrize("named", [False, True])

@@ -275,9 +275,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The shards that are read from now on."""
     read: list[Path] = []
 
-    def find(path: Path, number: int) -> Found:
-        read.append(path)
-        return find_samples(path, number)
+    def find(shards: ShardPaths, number: int) -> Found:
+        read.append(shards.paths[number])
+        return find_samples(shards, number)
 
     monkeypatch.setattr(shard_index, "find_samples", find)
     return read

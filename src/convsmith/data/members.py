@@ -19,7 +19,6 @@ from convsmith.data.contents import Content
 from convsmith.data.shard_paths import ShardPaths
 from convsmith.data.shard_samples import Packed
 from convsmith.errors import printable
-from convsmith.waiting import open_file
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ class Members:
     def __getitem__(self, i: int) -> Content:
         if not 0 <= i < len(self):
             raise IndexError(f"member {i} of {len(self)}")
-        path = self.paths.paths[self.packed.places["shard"][i]]
-        return Content(f"{path}: {printable(self.packed.name(i))}", lambda: self._open(i))
+        shard = self.paths.name(self.packed.places["shard"][i])
+        return Content(f"{shard}: {printable(self.packed.name(i))}", lambda: self._open(i))
 
     def _open(self, i: int) -> IO[bytes]:
         shard, offset, size = self.packed.places[i].tolist()
-        file = open_file(self.paths.paths[shard])
+        file = self.paths.open(shard)
         status = os.fstat(file.fileno())
         if (status.st_size, status.st_mtime_ns) != tuple(self.shard_stats[shard].tolist()):
             file.close()
@@ -81,6 +80,14 @@ class Members:
         """The number of the shard of each."""
         shards: NDArray[np.int32] = self.packed.places["shard"]
         return shards
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the shards that they lie in, and not all others."""
+        used, numbers = np.unique(self.packed.places["shard"], return_inverse=True)
+        places = self.packed.places.copy()
+        places["shard"] = numbers
+        packed = Packed(places, self.packed.buffer, self.packed.offsets)
+        return Members, (self.paths.select(used.tolist()), self.shard_stats[used], packed)
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Members:
         """The members at `indices`, in that order."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -41,7 +40,7 @@ def index_of(shards: ShardPaths) -> tuple[Found, NDArray[np.int64]]:
     Raises:
         ConvsmithError: a shard cannot be read, or is not what it should be.
     """
-    stats = _stats(shards.paths)
+    stats = _stats(shards)
     texts = [str(path) for path in shards.paths]
     name = hashlib.sha256("\0".join([str(_VERSION), *texts]).encode("utf-8", "surrogateescape")).hexdigest()
     folder = cache_folder() / "shards" / name[:32]
@@ -59,12 +58,14 @@ def index_of(shards: ShardPaths) -> tuple[Found, NDArray[np.int64]]:
     return found, stats
 
 
-def _stats(paths: Sequence[Path]) -> NDArray[np.int64]:
-    def ask() -> list[os.stat_result]:
-        return [path.stat() for path in paths]
-
+def _stats(shards: ShardPaths) -> NDArray[np.int64]:
+    if shards.files:
+        return np.array([file[1:] for file in shards.files], np.int64)
     try:
-        found = answer_of(ask, f"one of {len(paths)} shards from {paths[0]} on")
+        found = answer_of(
+            lambda: [path.stat() for path in shards.paths],
+            f"one of the shards from {shards.name(0)} on",
+        )
     except OSError as error:
         raise of_system(error) from error
     return np.array([(status.st_size, status.st_mtime_ns) for status in found], np.int64).reshape(-1, 2)
@@ -74,11 +75,10 @@ def _read(shards: ShardPaths, size: int) -> Found:
     """Read the samples from the shards."""
     total, last = len(shards.paths), time.monotonic()
     processes = min(available_cores(), total, size // _BYTES_OF_A_PROCESS)
-    numbered = list(enumerate(shards.paths))
     if processes > 1:
-        found: Iterator[Found] = in_processes(find_samples, numbered, lambda it: it[::-1], processes)
+        found: Iterator[Found] = in_processes(find_samples, range(total), lambda number: (shards, number), processes)
     else:
-        found = (reading_in_time(partial(find_samples, path, number)) for number, path in numbered)
+        found = (reading_in_time(partial(find_samples, shards, number)) for number in range(total))
     logger.info("reading what is in %s", counted(total, "shard"))
     parts: list[Found] = []
     with closing(found):  # type: ignore[type-var]
@@ -90,7 +90,7 @@ def _read(shards: ShardPaths, size: int) -> Found:
     joined = join(parts)
     if not len(joined):
         raise ConvsmithError(
-            f"no samples in {printable(shards.paths[0])}" + (f" and {total - 1} more shards" if total > 1 else ""),
+            f"no samples in {printable(shards.name(0))}" + (f" and {total - 1} more shards" if total > 1 else ""),
             "there is no image in it",
             "Unpack it to see what it holds; `convsmith data pack` writes shards of a folder of images.",
         )

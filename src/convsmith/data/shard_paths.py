@@ -10,10 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
+from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.layout import TRAIN_LIKE
+from convsmith.data.remote import RemoteFile, ask, list_files, match_files, open_copy, place_of, read_text_file, url_of
 from convsmith.data.scan import is_hidden, is_no_data
 from convsmith.errors import ConvsmithError, printable, quoted
+from convsmith.storage import write_file
+from convsmith.waiting import open_file
 
 ENDING = re.compile(r"\.(tar|tar\.\w{2,4}|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 """The ends of the names of shards; those that are compressed are refused in words."""
@@ -32,11 +37,30 @@ class ShardPaths:
         root: the folder that all of them lie in, at some depth.
         paths: of each, as an absolute path.
         splits: `train`, `val` or `test` of each; `""` where neither its name nor its folder says it.
+        files: what the paths are copies of, where they lie elsewhere; else empty.
     """
 
     root: Path
     paths: tuple[Path, ...]
     splits: tuple[str, ...]
+    files: tuple[RemoteFile, ...] = ()
+
+    def name(self, number: int) -> str:
+        """A shard in messages."""
+        return self.files[number].url if self.files else str(self.paths[number])
+
+    def open(self, number: int) -> IO[bytes]:
+        """Open a shard for reading. OSError, or a ConvsmithError for one elsewhere that cannot be copied."""
+        return open_copy(self.files[number]) if self.files else open_file(self.paths[number])
+
+    def select(self, numbers: Sequence[int]) -> ShardPaths:
+        """Some of them."""
+        return ShardPaths(
+            self.root,
+            tuple(self.paths[number] for number in numbers),
+            tuple(self.splits[number] for number in numbers),
+            tuple(self.files[number] for number in numbers) if self.files else (),
+        )
 
     def names(self) -> list[str]:
         """The path of each below the root, with / between folders."""
@@ -45,6 +69,8 @@ class ShardPaths:
 
 def are_shards(given: Path) -> bool:
     """Whether a path is a shard, a pattern of shards, or a folder of shards and nothing else."""
+    if (url := url_of(given)) is not None:
+        return _ends_as_shard(url) or "." not in given.name
     with suppress(OSError):
         if given.is_dir():
             return bool(_in_folder(given))
@@ -61,11 +87,18 @@ def find_shards(given: Path) -> ShardPaths:
     Raises:
         ConvsmithError: one of them is not there, is named twice, or says no split though others do.
     """
-    given = given.absolute()
-    paths = _in_folder(given) if given.is_dir() else list(_expanded(given))
+    files: tuple[RemoteFile, ...] = ()
+    if (url := url_of(given)) is not None:
+        files = tuple(ask(_elsewhere(url)))
+        paths = [place_of(file.url) for file in files]
+    else:
+        given = given.absolute()
+        paths = _in_folder(given) if given.is_dir() else list(_expanded(given))
     if twice := next((path for i, path in enumerate(paths) if path in paths[:i]), None) if len(paths) < 100 else None:
         raise ConvsmithError(f"{printable(given)} names {printable(twice)} twice", "", "Name each shard once.")
     root = given if given.is_dir() else _root_of(paths)
+    if files:
+        _copy_classes(files[0], root)
     splits = [_split_of(path.relative_to(root)) for path in paths]
     if without := [path for path, split in zip(paths, splits, strict=True) if any(splits) and not split]:
         raise ConvsmithError(
@@ -73,7 +106,29 @@ def find_shards(given: Path) -> ShardPaths:
             "others are of train, val or test, by their name or folder",
             "Rename them, such as to train-0000.tar, or move them elsewhere.",
         )
-    return ShardPaths(root, tuple(paths), tuple(splits))
+    return ShardPaths(root, tuple(paths), tuple(splits), files)
+
+
+def _elsewhere(url: str) -> list[str]:
+    """The addresses of the shards that one means."""
+    if _ends_as_shard(url):
+        found = [it for one in expand_braces(url) for it in (match_files(one) if glob.has_magic(one) else [one])]
+    else:
+        found = list_files(url, _ends_as_shard)
+    if not found:
+        raise ConvsmithError(f"no shards at {printable(url)}", "", "Check the address.")
+    return found
+
+
+def _copy_classes(file: RemoteFile, root: Path) -> None:
+    """Copy the names of the classes beside shards, or remove a copy where there are none any more."""
+    depth = len(place_of(file.url).relative_to(root).parts)
+    content = read_text_file("/".join([*file.url.split("/")[:-depth], CLASSES_FILE]))
+    if content is None:
+        (root / CLASSES_FILE).unlink(missing_ok=True)
+    else:
+        root.mkdir(parents=True, exist_ok=True)
+        write_file(root / CLASSES_FILE, content)
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.files import select_texts
 from convsmith.data.scan import is_hidden
+from convsmith.data.shard_paths import ShardPaths
 from convsmith.data.tar_members import Archive, Member
 from convsmith.errors import ConvsmithError, of_system, printable, quoted
-from convsmith.waiting import open_file
 
 PLACE = np.dtype([("shard", np.int32), ("offset", np.int64), ("size", np.uint32)])
 """Where the bytes of a member are: the number of its shard, and where in it. An offset of -1: there is none."""
@@ -85,19 +84,20 @@ class Found:
         return len(self.labels)
 
 
-def find_samples(path: Path, number: int) -> Found:
+def find_samples(shards: ShardPaths, number: int) -> Found:
     """Read which samples a shard holds; the bytes of its images are not read.
 
     Args:
-        path: of the shard.
-        number: what its places say which shard it is.
+        shards: where they are.
+        number: which of them, as its places say.
 
     Raises:
         ConvsmithError: it is not a plain tar archive, or holds what is not a sample; it names shard and member.
     """
+    name = shards.name(number)
     try:
-        with open_file(path) as file:
-            archive = Archive(file, file.seek(0, 2), str(path))
+        with shards.open(number) as file:
+            archive = Archive(file, file.seek(0, 2), name)
             found = _Builder(number)
             for members in _by_key(archive, found):
                 found.add(_sample(archive, members))
@@ -106,7 +106,7 @@ def find_samples(path: Path, number: int) -> Found:
                         archive, f"holds names of more than {_MOST_TEXT:,} bytes", "", "Make smaller shards."
                     )
     except OSError as error:
-        raise of_system(error, f"cannot read {printable(path)}") from error
+        raise of_system(error, f"cannot read {printable(name)}") from error
     return found.build()
 
 
