@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
-from convsmith.analyze import choose_recipe as module
+from convsmith.analyze import pick_recipe as module
 from convsmith.analyze.choose_recipe import choose_recipe
 from convsmith.analyze.chosen import choose_for_run
+from convsmith.analyze.pick_recipe import pick_recipe
+from convsmith.analyze.recipe_table import FASTER, PHOTOS, SCENES, SMALL_PHOTOS, Row
 from convsmith.bundle import decode
 from convsmith.cli.main import main
 from convsmith.data.image_folder import open_image_folder
 from convsmith.errors import ConvsmithError
-from convsmith.models.weights.published import Weights
-from convsmith.recipe.load import load_recipe
+from convsmith.models.registry import fetch_weights
+from convsmith.models.weights import published
+from convsmith.recipe.load import load_recipe, recipe_to_yaml
 from convsmith.recipe.schema import Recipe
 from convsmith.training.run import Run
+from tests.conftest import REPOSITORY
+
+TABLES = {"photos": PHOTOS, "small photos": SMALL_PHOTOS, "scenes": SCENES}
 
 
 @pytest.fixture(autouse=True)
-def weights_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(Weights, "download", lambda self: tmp_path / "weights")
+def on_a_cpu_with_weights_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "fetch_weights", lambda given, model: None)
+    monkeypatch.setattr(module, "pick_device", lambda: torch.device("cpu"))
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(given: str, model: str) -> None:
+        raise ConvsmithError("cannot download it", "no connection", "Put it there.")
+
+    monkeypatch.setattr(module, "fetch_weights", refuse)
 
 
 def photos(root: Path, side: int, **counts: int) -> Path:
@@ -38,60 +55,156 @@ def photos(root: Path, side: int, **counts: int) -> Path:
 
 def test_few_photos_get_pretrained_weights(tmp_path: Path) -> None:
     choice = choose_recipe(photos(tmp_path / "photos", 50, cat=6, dog=4))
-    assert (choice.recipe, choice.overrides) == ("finetune-small", ())
+    assert (choice.recipe, choice.overrides) == ("finetune-mobilenet", ("schedule.epochs=100",))
     assert choice.reasons[0] == "8 training images in 2 classes of 3 to 5"  # one of each class is held out
     assert "50 pixels" in choice.reasons[1]
+    assert choice.reasons[2] == "fewer than 300 images: 100 epochs, for enough steps"
+    assert choice.reasons[4] == "it starts from torchvision/mobilenet_v3_large.IMAGENET1K_V2 (bsd-3-clause)"
 
 
-def test_few_photos_are_trained_from_scratch_where_no_weights_can_be_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("images", [10, 500, 3000, 20_000, 1_000_000])
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_any_number_of_images_starts_from_pretrained_weights(
+    images: int, table: str, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: Weights) -> Path:
-        raise ConvsmithError("cannot download it", "no connection")
+    monkeypatch.setattr(module, "pick_device", lambda: torch.device(device))
+    picked = pick_recipe(TABLES[table], images, ())
+    assert load_recipe(picked.recipe, picked.words).model.weights is not None
 
-    monkeypatch.setattr(Weights, "download", refuse)
+
+@pytest.mark.parametrize(
+    ("images", "recipe"), [(4999, "finetune-convnext_tiny"), (5000, "finetune-convnext_tiny-many")]
+)
+def test_a_gpu_gets_a_strong_network(images: int, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "pick_device", lambda: torch.device("cuda"))
+    picked = pick_recipe(PHOTOS, images, ())
+    assert picked.recipe == recipe
+    assert f"a GPU: a strong network, by {recipe}" in picked.reasons
+
+
+def rows() -> list[Row]:
+    return [row for table in TABLES.values() for row in table]
+
+
+def test_each_recipe_of_the_table_is_one_that_its_words_fit() -> None:
+    for line in {line for row in rows() for line in (*row.cpu, *row.gpu, row.scratch)}:
+        recipe, *words = line.split()
+        assert load_recipe(recipe, words)
+    for recipe in {*FASTER, *FASTER.values()}:
+        assert load_recipe(recipe).model.weights is not None
+
+
+def test_the_docs_name_every_recipe_of_the_table() -> None:
+    page = (REPOSITORY / "docs" / "training.md").read_text(encoding="utf-8")
+    missing = {line.split()[0] for row in rows() for line in (*row.cpu, *row.gpu, row.scratch)}
+    assert {recipe for recipe in missing if f"`{recipe}`" not in page} == set()
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_photos_are_trained_from_scratch_where_no_weights_can_be_had(tmp_path: Path) -> None:
     choice = choose_recipe(photos(tmp_path / "photos", 50, cat=6, dog=4))
     assert choice.recipe == "resnet18-folder"
-    assert any("cannot download it (no connection)" in reason for reason in choice.reasons)
+    said = "from random weights, in place of finetune-mobilenet: cannot download it: no connection. Put it there."
+    assert said in choice.reasons
 
 
-@pytest.mark.parametrize(("very_few", "few", "batch", "epochs"), [(9, 99, 16, 120), (8, 9, 32, 60), (8, 8, 64, 60)])
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize(
+    ("images", "batch", "epochs"), [(299, 16, 120), (999, 16, 120), (4999, 32, 60), (5000, 64, 60)]
+)
 def test_from_scratch_fewer_photos_come_in_smaller_batches_at_the_rate_that_belongs_to_them(
-    very_few: int, few: int, batch: int, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: int, batch: int, epochs: int
 ) -> None:
-    def refuse(self: Weights) -> Path:
-        raise ConvsmithError("cannot download it", "no connection")
-
-    monkeypatch.setattr(Weights, "download", refuse)
-    monkeypatch.setattr(module, "VERY_FEW_IMAGES", very_few)
-    monkeypatch.setattr(module, "FEW_IMAGES", few)
-    choice = choose_recipe(photos(tmp_path / "photos", 50, cat=5, dog=5))  # one of each is held out
-    chosen, usual = load_recipe(choice.recipe, choice.overrides), load_recipe("resnet18-folder")
+    picked = pick_recipe(PHOTOS, images, ())
+    chosen, usual = load_recipe(picked.recipe, picked.words), load_recipe("resnet18-folder")
     assert (chosen.batch.size, chosen.schedule.epochs) == (batch, epochs)
     assert chosen.optimizer.lr / chosen.batch.size == usual.optimizer.lr / usual.batch.size
 
 
-def test_many_photos_are_trained_from_scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FEW_IMAGES", 8)
-    assert choose_recipe(photos(tmp_path / "photos", 50, cat=6, dog=4)).recipe == "resnet18-folder"
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of both caches, which are empty, where the network is not to be used."""
+    monkeypatch.setattr(module, "fetch_weights", fetch_weights)
+    for variable, value in {"TORCH_HOME": tmp_path, "CONVSMITH_CACHE": tmp_path, "CONVSMITH_OFFLINE": "1"}.items():
+        monkeypatch.setenv(variable, str(value))
+    return tmp_path
 
 
-def test_many_photos_with_rare_classes_get_the_recipe_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FEW_IMAGES", 8)
+def test_without_a_network_one_line_says_which_file_to_fetch_and_where_to_put_it(offline: Path) -> None:
+    picked = pick_recipe(PHOTOS, 100, ())
+    assert picked.recipe == "resnet18-folder"
+    (line,) = [reason for reason in picked.reasons if "finetune-mobilenet" in reason]
+    assert "https://download.pytorch.org/models/mobilenet_v3_large-5c1a4163.pth" in line
+    assert line.endswith(f"put it at {offline / 'hub' / 'checkpoints' / 'mobilenet_v3_large-5c1a4163.pth'}")
+    assert "\n" not in line
+
+
+@pytest.mark.usefixtures("offline")
+def test_weights_that_are_here_are_taken_where_those_of_the_first_choice_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = published.weights("resnet18.tv_v1").model_copy(update={"sha256": hashlib.sha256(b"weights").hexdigest()})
+    here.path.parent.mkdir()
+    here.path.write_bytes(b"weights")
+    monkeypatch.setattr(published, "_published", lambda: {here.name: here})
+    picked = pick_recipe(PHOTOS, 100, ())
+    assert picked.recipe == "finetune-small"
+    assert any("would have been finetune-mobilenet: mobilenet_v3_large" in reason for reason in picked.reasons)
+    assert picked.reasons[-1] == "it starts from resnet18.tv_v1 (BSD-3-Clause)"
+
+
+def test_who_wants_random_weights_gets_them() -> None:
+    picked = pick_recipe(PHOTOS, 100, ["model.weights=null"])
+    assert picked.recipe == "resnet18-folder"
+    assert picked.reasons[-1] == "from random weights, as model.weights=null says"
+
+
+def test_another_model_starts_from_its_own_weights() -> None:
+    picked = pick_recipe(PHOTOS, 500, ["model.name=resnet50"])
+    model = load_recipe(picked.recipe, [*picked.words, "model.name=resnet50"]).model
+    assert (model.name, model.weights) == ("resnet50", "pretrained")
+    assert picked.reasons[-1] == "it starts from resnet50.tv_v2 (BSD-3-Clause)"
+
+
+@pytest.mark.parametrize(
+    ("weights", "model"), [("convnext_tiny.fb_in1k", "convnext_tiny"), ("resnet18.pth", "resnet18")]
+)
+def test_named_weights_bring_their_model_and_a_file_is_taken_for_a_resnet18(weights: str, model: str) -> None:
+    picked = pick_recipe(PHOTOS, 500, [f"model.weights={weights}"])
+    assert load_recipe(picked.recipe, picked.words).model.name == model
+
+
+def test_the_weights_of_a_run_bring_its_model(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.path.mkdir()
+    recipe = load_recipe("finetune-convnext_tiny")
+    (run.path / "recipe.yaml").write_text(recipe_to_yaml(recipe))
+    picked = pick_recipe(PHOTOS, 500, [f"model.weights={run.path}"])
+    model = load_recipe(picked.recipe, picked.words).model
+    assert (model.name, model.options) == ("convnext_tiny", recipe.model.options)
+
+
+def test_the_weights_of_a_classifier_bring_a_decoder_for_scenes() -> None:
+    picked = pick_recipe(SCENES, 500, ["model.weights=resnet50.tv_v2"])
+    assert (picked.recipe, picked.words) == ("resnet50_upernet-folder", ())
+
+
+def test_photos_with_rare_classes_get_a_recipe_for_that(tmp_path: Path) -> None:
     choice = choose_recipe(photos(tmp_path / "photos", 50, cat=22, dog=3))
-    assert (choice.recipe, choice.overrides) == ("imbalanced", ())
+    balanced, imbalanced = load_recipe(choice.recipe, choice.overrides), load_recipe("imbalanced")
+    assert choice.recipe == "finetune-mobilenet"
+    assert (balanced.sampling, balanced.metric) == (imbalanced.sampling, imbalanced.metric)
     assert any("10 times" in reason for reason in choice.reasons)
 
 
-def test_other_recipes_are_balanced_as_the_one_for_rare_classes_is(tmp_path: Path) -> None:
-    choice = choose_recipe(photos(tmp_path / "photos", 50, cat=22, dog=3))
-    balanced, imbalanced = load_recipe(choice.recipe, choice.overrides), load_recipe("imbalanced")
-    assert choice.recipe == "finetune-small"
-    assert (balanced.sampling, balanced.metric) == (imbalanced.sampling, imbalanced.metric)
+@pytest.mark.usefixtures("no_weights")
+def test_from_scratch_rare_classes_have_a_recipe_of_their_own(tmp_path: Path) -> None:
+    assert choose_recipe(photos(tmp_path / "photos", 50, cat=22, dog=3)).recipe == "imbalanced"
 
 
 def test_a_class_with_nine_times_as_many_images_is_left_as_it_is(tmp_path: Path) -> None:
-    assert choose_recipe(photos(tmp_path / "photos", 50, cat=20, dog=3)).overrides == ()
+    assert choose_recipe(photos(tmp_path / "photos", 50, cat=20, dog=3)).overrides == ("schedule.epochs=100",)
 
 
 def test_small_pictures_get_a_network_for_small_pictures_of_any_number_of_classes(tmp_path: Path) -> None:
@@ -101,17 +214,19 @@ def test_small_pictures_get_a_network_for_small_pictures_of_any_number_of_classe
     assert recipe.batch.size == 32
 
 
-def test_many_small_pictures_keep_the_recipe_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FEW_IMAGES", 8)
-    choice = choose_recipe(photos(tmp_path / "photos", 40, cat=6, dog=4))
-    assert choice.overrides == ("model.num_classes=null",)
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize("images", [100, 10_000])
+def test_small_pictures_are_of_any_number_of_classes_from_scratch_too(images: int) -> None:
+    picked = pick_recipe(SMALL_PHOTOS, images, ())
+    recipe = load_recipe(picked.recipe, picked.words)
+    assert (recipe.model.name, recipe.model.num_classes, recipe.model.weights) == ("cifar_resnet20", None, None)
 
 
 def test_a_few_pictures_of_another_size_and_damaged_files_do_not_matter(tmp_path: Path) -> None:
     root = photos(tmp_path / "photos", 50, cat=6, dog=6)
     (root / "cat" / "0001.png").write_bytes(b"no image")
     Image.new("L", (10, 10)).save(root / "dog" / "0001.png")
-    assert choose_recipe(root).recipe == "finetune-small"
+    assert choose_recipe(root).recipe == "finetune-mobilenet"
 
 
 def test_images_of_which_none_can_be_read_are_an_error(tmp_path: Path) -> None:
@@ -171,19 +286,14 @@ def test_scenes_keep_the_recipes_weights_where_they_can_be_had(tmp_path: Path) -
     choice = choose_recipe(scenes(tmp_path / "scenes", *[(64, 64)] * 3))
     recipe = load_recipe(choice.recipe, choice.overrides)
     assert recipe.model.weights == load_recipe("hrnet_w18_seg-folder").model.weights is not None
-    assert "the network knows ImageNet, which helps with any number of images" in choice.reasons
+    assert "it starts from hrnet_w18.ms_in1k (MIT)" in choice.reasons
 
 
-def test_scenes_are_trained_from_scratch_where_no_weights_can_be_had(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(self: Weights) -> Path:
-        raise ConvsmithError("cannot download it", "no connection")
-
-    monkeypatch.setattr(Weights, "download", refuse)
+@pytest.mark.usefixtures("no_weights")
+def test_scenes_are_trained_from_scratch_where_no_weights_can_be_had(tmp_path: Path) -> None:
     choice = choose_recipe(scenes(tmp_path / "scenes", *[(64, 64)] * 3))
     assert load_recipe(choice.recipe, choice.overrides).model.weights is None
-    assert "from scratch: no pretrained weights, cannot download it (no connection)" in choice.reasons
+    assert any("in place of hrnet_w18_seg-folder: cannot download it: no" in reason for reason in choice.reasons)
 
 
 def test_masks_without_names_of_their_classes_are_an_error(tmp_path: Path) -> None:
@@ -229,11 +339,11 @@ def test_what_is_wrong_with_masks_that_were_found_says_that_they_were(tmp_path: 
 
 def test_folders_that_are_said_to_be_classes_are(tmp_path: Path) -> None:
     photos(tmp_path, 50, images=6, masks=4)
-    assert choose_recipe(tmp_path, ["model.num_classes=2"]).recipe == "finetune-small"
+    assert choose_recipe(tmp_path, ["model.num_classes=2"]).recipe == "finetune-mobilenet"
 
 
 def test_a_class_called_masks_without_images_beside_it_is_a_class(tmp_path: Path) -> None:
-    assert choose_recipe(photos(tmp_path / "photos", 50, masks=6, hats=4)).recipe == "finetune-small"
+    assert choose_recipe(photos(tmp_path / "photos", 50, masks=6, hats=4)).recipe == "finetune-mobilenet"
 
 
 class Trained(Exception):
@@ -258,10 +368,11 @@ def test_the_command_trains_what_it_chose_and_says_why_and_how_to_name_it(
     photos(Path("some photos"), 50, cat=6, dog=4)
     with pytest.raises(Trained) as caught:
         command("some photos", "seed=7", "--out", "here")
-    assert caught.value.args == (load_recipe("finetune-small", ["seed=7"]), Path("some photos"), Path("here"))
+    recipe = load_recipe("finetune-mobilenet", ["schedule.epochs=100", "seed=7"])
+    assert caught.value.args == (recipe, Path("some photos"), Path("here"))
     *reasons, named = capsys.readouterr().err.splitlines()
     assert reasons == list(choose_recipe(Path("some photos")).reasons)
-    assert named == "so: convsmith train finetune-small --data 'some photos' --out here seed=7"
+    assert named == "so: convsmith train finetune-mobilenet --data 'some photos' --out here schedule.epochs=100 seed=7"
 
 
 def test_the_command_that_would_do_the_same_has_each_key_once(
@@ -320,11 +431,11 @@ def test_a_run_of_the_former_default_directory_is_pointed_out(
     command: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos(Path("cats"), 50, a=3, b=3)
-    Path("runs/finetune-small").mkdir(parents=True)
-    Path("runs/finetune-small/recipe.yaml").write_text("a run")
+    Path("runs/finetune-mobilenet").mkdir(parents=True)
+    Path("runs/finetune-mobilenet/recipe.yaml").write_text("a run")
     with pytest.raises(Trained):
         command("cats")
-    assert "go on with it by --out runs/finetune-small" in capsys.readouterr().err
+    assert "go on with it by --out runs/finetune-mobilenet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -398,7 +509,7 @@ def test_a_run_goes_on_with_the_recipe_that_was_chosen_when_it_began(
 ) -> None:
     data, out = photos(tmp_path / "photos", 50, cat=6, dog=4), tmp_path / "run"
     with monkeypatch.context() as offline:
-        offline.setattr(module, "_why_no_pretrained_weights", lambda recipe: "cannot download it")
+        offline.setattr(module, "why_no_weights", lambda model: ConvsmithError("cannot download it"))
         began = choose_for_run(data, out)
     (out / "checkpoints" / "step-00000001").mkdir()
     assert choose_recipe(data) != began

@@ -85,15 +85,15 @@ def test_twice_the_time_buys_twice_the_epochs() -> None:
 def speed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """Seconds of a step at 224 x 224 pixels of each recipe, in proportion to the pixels, instead of measurements."""
     speeds = {"resnet18-folder": 0.1, "hrnet_w18_seg-folder": 1.0, "resnet18_fcn-folder": 0.3}
-    by_model = {load_recipe(name).model.name: name for name in speeds}
 
     def measured(recipe: Recipe, *_: object, all_stages: bool) -> Pace:
         height, width = recipe.augment.size
-        step = speeds[by_model[recipe.model.name]] * height * width / 224**2
+        name = next(name for name in speeds if load_recipe(name).model.name == recipe.model.name)
+        step = speeds[name] * height * width / 224**2
         return replace(PACE, step=step, usual=recipe.schedule.epochs, fixed=PACE.fixed + 100 * all_stages)
 
     monkeypatch.setattr(module, "measure_pace", measured)
-    monkeypatch.setattr(module, "weights_here", lambda name: ["model.weights=null"])
+    monkeypatch.setattr(module, "why_no_weights", lambda model: None)
     return speeds
 
 
@@ -103,6 +103,7 @@ def fitted(choice: Choice, tmp_path: Path, minutes: float = 5, words: tuple[str,
 
 
 PHOTOS = Choice("resnet18-folder", ("batch.size=32",), ("few images",))
+SCENES = Choice("hrnet_w18_seg-folder", ("model.weights=null", "augment.random_scale_crop.size=[224, 224]"), ("masks",))
 
 
 def test_the_epochs_that_fit_are_set_and_said_with_what_twice_the_time_would_buy(
@@ -129,8 +130,22 @@ def test_images_are_smaller_where_few_epochs_fit(speed: dict[str, float], tmp_pa
 
 
 def test_scenes_get_a_faster_model_before_smaller_crops(speed: dict[str, float], tmp_path: Path) -> None:
-    found, recipe = fitted(Choice("hrnet_w18_seg-folder", ("augment.random_scale_crop.size=[224, 224]",), ()), tmp_path)
+    found, recipe = fitted(SCENES, tmp_path)
     assert (found.recipe, recipe.model.weights, recipe.augment.size) == ("resnet18_fcn-folder", None, (224, 224))
+
+
+def test_a_recipe_that_was_named_is_kept(speed: dict[str, float], tmp_path: Path) -> None:
+    assert fitted(replace(SCENES, reasons=()), tmp_path)[0].recipe == SCENES.recipe
+
+
+def test_a_faster_model_without_weights_is_passed_over(
+    speed: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speed["finetune-convnext_tiny"] = speed["finetune-resnet50"] = speed["finetune-mobilenet"] = 1.5
+    error = ConvsmithError("not here")
+    monkeypatch.setattr(module, "why_no_weights", lambda model: error if "50" in model.name else None)
+    found, recipe = fitted(Choice("finetune-convnext_tiny", (), ("few images",)), tmp_path)
+    assert (found.recipe, recipe.augment.size) == ("finetune-mobilenet", (128, 128))
 
 
 def test_who_says_how_large_images_are_gets_no_other_size(speed: dict[str, float], tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from tests.training.conftest import SMALL
 def short_benchmarks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_SECONDS", 0.001)
+        patch.setenv("CONVSMITH_OFFLINE", "1")  # where a recipe is chosen
         yield
 
 

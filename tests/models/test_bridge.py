@@ -6,6 +6,7 @@ import copy
 import re
 import shutil
 import sys
+import urllib.error
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import convsmith as cs
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.onnx_export import export_onnx, inference_model
 from convsmith.errors import install_command
+from convsmith.models import bridge
 from convsmith.models.base import SegmentationModel, VisionModel
 from convsmith.spec import Preprocess
 from tests.training.conftest import SMALL, digits  # noqa: F401
@@ -319,18 +321,37 @@ def test_a_missing_library_says_what_to_install(library: str, extra: str, monkey
         cs.create_model(f"{library}/resnet18")
 
 
-@pytest.mark.parametrize(
-    ("name", "builder"), [("timm/resnet18", "timm.create_model"), ("torchvision/vgg11", "torchvision.models.get_model")]
-)
-def test_pretrained_weights_without_network_name_the_way_out(
-    name: str, builder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_timms_weights_without_network_name_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*args: Any, **options: Any) -> None:
         raise ConnectionError("no route to the host")
 
-    monkeypatch.setattr(builder, offline)
-    with pytest.raises(cs.ConvsmithError, match=r"cannot be had.*no route to the host\n.*path of a checkpoint file"):
-        cs.create_model(name, weights="pretrained")
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(cs.ConvsmithError, match=r"no route to the host\n.*path of a checkpoint file") as said:
+        cs.create_model("timm/resnet18", weights="pretrained")
+    assert "get https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors by other" in said.value.fix
+
+
+def test_torchvisions_weights_without_network_name_file_and_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*args: Any, **options: Any) -> None:
+        raise urllib.error.URLError("no route to the host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    with pytest.raises(cs.ConvsmithError, match=r"models/vgg11-8a719046\.pth.*no route to the host") as said:
+        cs.create_model("torchvision/vgg11", weights="pretrained")
+    assert said.value.fix.endswith(f"put it at {tmp_path / 'hub' / 'checkpoints' / 'vgg11-8a719046.pth'}")
+
+
+def test_a_file_of_another_digest_is_not_taken_for_torchvisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "hub" / "checkpoints" / "vgg11-8a719046.pth").write_bytes(b"half of it")
+    with pytest.raises(cs.ConvsmithError, match=r"vgg11-8a719046\.pth is not the published file"):
+        cs.create_model("torchvision/vgg11", weights="pretrained")
 
 
 def test_pretrained_weights_are_adapted_to_other_classes_and_channels(
@@ -339,6 +360,7 @@ def test_pretrained_weights_are_adapted_to_other_classes_and_channels(
     published = torchvision.models.shufflenet_v2_x0_5()
     weights = torchvision.models.ShuffleNet_V2_X0_5_Weights
     monkeypatch.setattr(weights, "get_state_dict", lambda self, **options: published.state_dict())
+    monkeypatch.setattr(bridge, "download", lambda *_: None)
     model = cs.create_model("torchvision/shufflenet_v2_x0_5", 5, "pretrained", in_channels=1)
     assert model.num_classes == 5
     own = model.state_dict()
@@ -354,6 +376,7 @@ def offline_torchvision(monkeypatch: pytest.MonkeyPatch, **with_weights: Any) ->
         return build(name, **{**options, **(with_weights if weights else {})})
 
     monkeypatch.setattr("torchvision.models.get_model", without_download)
+    monkeypatch.setattr(bridge, "download", lambda *_: None)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from convsmith.models.registry import backbone_of, create_model, list_models, named_weights
+from convsmith.models.weights.origin import origin_of
 from convsmith.models.weights.published import PRETRAINED, list_weights
 from convsmith.recipe.costs import cost_key, read_costs
 from convsmith.recipe.layers import file_layers
@@ -121,6 +122,34 @@ def test_the_last_step_of_torchvisions_ladder_is_its_new_recipe() -> None:
 
 def test_a_fine_tuning_takes_weights_from_a_file() -> None:
     assert load_recipe("finetune-small", ["model.weights=resnet18.pth"]).model.weights == "resnet18.pth"
+
+
+@pytest.mark.parametrize("name", list_recipes("finetune-*"))
+def test_a_fine_tuning_prepares_images_as_its_weights_ask_and_names_their_licence(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.model.weights == PRETRAINED
+    origin = origin_of(named_weights(PRETRAINED, recipe.model.name), recipe.model.name)
+    assert origin is not None
+    assert recipe.preprocess == origin.preprocessing
+    assert not origin.is_restricted
+    said = (LIBRARY / f"{name}.yaml").read_text(encoding="utf-8") + recipe.source
+    assert str(origin.licence).lower() in said.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("finetune-mobilenet", "torchvision/mobilenet_v3_large.IMAGENET1K_V2"),
+        ("finetune-resnet50", "resnet50.tv_v2"),
+        ("finetune-convnext_tiny", "convnext_tiny.fb_in22k_ft_in1k"),
+    ],
+)
+@pytest.mark.parametrize("many", ["", "-many"])
+def test_a_fine_tuning_starts_from_the_weights_that_it_was_made_for(name: str, weights: str, many: str) -> None:
+    model = load_recipe(f"{name}{many}").model
+    origin = origin_of(named_weights(PRETRAINED, model.name), model.name)
+    assert origin is not None
+    assert origin.name == weights
 
 
 @pytest.mark.parametrize("name", ["cifar_resnet20-cifar10", "cifar_resnet56-cifar10"])

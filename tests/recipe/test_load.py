@@ -103,6 +103,20 @@ def test_a_run_made_too_short_for_its_warmup_keeps_the_warmups_share(caplog: pyt
     assert "schedule.warmup_epochs is 0.0667 instead of 20" in caplog.text
 
 
+@pytest.mark.parametrize(("epochs", "frozen"), [(1, None), (5, 2), (6, 5)])
+def test_frozen_epochs_keep_their_share_of_a_run_that_is_too_short_for_them(
+    epochs: int, frozen: int | None, tmp_path: Path
+) -> None:
+    text = f"{WHOLE}freeze: {{names: backbone, epochs: 5}}\n"
+    freeze = load_recipe(write(tmp_path, whole=text), [f"schedule.epochs={epochs}"]).freeze
+    assert (freeze and freeze.epochs) == frozen
+
+
+def test_frozen_epochs_and_epochs_that_are_given_together_have_to_agree() -> None:
+    with pytest.raises(ConvsmithError, match=r"leaves none of the 2 epochs"):
+        load_recipe("resnet18-folder", ["schedule={epochs: 2, warmup_epochs: 0}", "freeze={names: head, epochs: 2}"])
+
+
 def test_every_packaged_recipe_can_be_tried_for_one_epoch() -> None:
     for name in list_recipes():
         assert load_recipe(name, ["schedule.epochs=1"]).schedule.epochs == 1

@@ -12,6 +12,7 @@ from torch import nn
 import convsmith as cs
 from convsmith.models.base import VisionModel
 from convsmith.recipe.optimization import AdamW, Sgd
+from convsmith.recipe.packaged import list_recipes
 from convsmith.recipe.schema import Recipe
 from convsmith.training.prepare import prepare_training, stepper_at_start
 from convsmith.training.settle import settled
@@ -40,7 +41,13 @@ SEGMENTERS = [
     "torchvision/fcn_resnet50 aux_loss", "torchvision/deeplabv3_mobilenet_v3_large",
     "torchvision/lraspp_mobilenet_v3_large",
 ]  # fmt: skip
-QUICK = {"cifar_resnet20", "timm/mobilenetv3_small_050", "resnet18_fcn"}
+QUICK = {
+    "cifar_resnet20",
+    "timm/mobilenetv3_small_050",
+    "resnet18_fcn",
+    "finetune-mobilenet",
+    "finetune-cifar_resnet20",
+}
 SIDES = {"torchvision/inception_v3": 96, "timm/crossvit_tiny_240": 240} | {
     name: 224
     for name in CLASSIFIERS
@@ -89,16 +96,22 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_one_step_moves_the_head_ten_times_as_fast(recipe: Recipe, data: Path, folder: Path) -> None:
+    scales, head, moved = one_step(recipe, data, folder)
+    assert scales == {1.0, 10.0}
+    assert head <= moved
+
+
+def one_step(recipe: Recipe, data: Path, folder: Path) -> tuple[set[float], set[str], set[str]]:
+    """Scales of the learning rate, the names of the head's weights, and those of all parameters that a step moved."""
     recipe, dataset, plan = prepare_training(recipe, data)
     assert plan.groups is not None
-    assert {group.lr_scale for group in plan.groups} == {1.0, 10.0}
     stepper = stepper_at_start(recipe, plan, dataset, folder)
     model = stepper.parts.model
     assert isinstance(model, VisionModel)
     before = {name: value.clone() for name, value in model.named_parameters()}
     stepper.advance()
     moved = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
-    assert {f"{prefix}weight" for prefix in model.head_prefixes} <= moved
+    return {group.lr_scale for group in plan.groups}, {f"{prefix}weight" for prefix in model.head_prefixes}, moved
 
 
 def pretrained(name: str, folder: Path) -> str:
@@ -116,6 +129,20 @@ def test_fine_tuning_takes_any_classifier(name: str, photos: Path, tmp_path: Pat
     sizes = [f"augment.random_resized_crop.size={side}", f"preprocess.resize={side}", f"preprocess.crop={side}"]
     words = [f"model.name={name}", pretrained(name, tmp_path), *sizes, *ONE_STEP]
     assert_one_step_moves_the_head_ten_times_as_fast(cs.load_recipe("finetune-small", words), photos, tmp_path)
+
+
+@parametrised(list_recipes("finetune-*"))
+def test_each_recipe_for_fine_tuning_takes_a_step_and_begins_with_what_it_does_not_freeze(
+    name: str, photos: Path, tmp_path: Path
+) -> None:
+    recipe = cs.load_recipe(name)
+    side = "augment.random_crop.size=64" if recipe.augment.random_crop else "augment.random_resized_crop.size=64"
+    sizes = [side, "preprocess.resize=64", "preprocess.crop=64"]
+    words = [pretrained(recipe.model.name, tmp_path), *sizes, *ONE_STEP]
+    scales, head, moved = one_step(cs.load_recipe(name, words), photos, tmp_path)
+    assert max(scales) == 10
+    assert head <= moved
+    assert (len(moved) > 2) == (recipe.freeze is None)
 
 
 @parametrised(SEGMENTERS)

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.analyze.pick_recipe import pick_recipe
+from convsmith.analyze.recipe_table import PHOTOS, SCENES, SMALL_PHOTOS, SMALL_SIDE
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.task import find_task
 from convsmith.data.dataset import Samples
@@ -19,20 +21,12 @@ from convsmith.data.open_data import open_data
 from convsmith.data.scan import images_below, list_folder
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError, printable, quoted
-from convsmith.models.registry import named_weights
-from convsmith.models.weights.published import weights
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Data
 
-SMALL_SIDE = 40  # pixels; enlarging such images to 224 shows a network nothing new
-FEW_IMAGES = 5000  # below, features learned elsewhere are worth more than 60 epochs from scratch
-VERY_FEW_IMAGES = 1000  # below, 60 epochs of batches of 64 are fewer than a thousand steps
 IMBALANCE = 10
 SAMPLE = 200
 LARGEST_CROP, SMALLEST_CROP, CROP_STEP = 512, 64, 32  # pixels of a training image for segmentation
-
-FASTER = {"hrnet_w18_seg-folder": "resnet18_fcn-folder"}
-"""For a recipe that is chosen, one that learns faster and less."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +45,16 @@ class Choice:
 
 
 def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
-    """Choose by the task, the number of training images, their size and the balance of the classes.
+    """Choose by the task, the number of training images, their size, the balance of the classes and the device.
 
     Folders of images and of masks of the same names and sizes are for segmentation, any others for classification.
-    Sizes are those of at most `SAMPLE` images, evenly spread over the training images. Pretrained weights that the
-    choice would need are downloaded first; where they cannot be had, it is another one.
+    Sizes are those of at most `SAMPLE` images, evenly spread over the training images. The recipes are those of
+    `recipe_table`: they start from pretrained weights, which are downloaded first. Where these cannot be had, it is
+    another one.
 
     Args:
         data: the folder.
-        overrides: what will be changed besides, of which `data` counts here.
+        overrides: what will be changed besides, of which `data` and `model` count here.
 
     Raises:
         ConvsmithError: it is not a folder of images to learn from, or no image of the sample can be read.
@@ -76,43 +71,23 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
         f"their shorter side has {side:g} pixels, the median of {min(total, SAMPLE)} images",
     ]
     if side <= SMALL_SIDE:
-        recipe, overrides = "cifar_resnet20-cifar10-short", ["model.num_classes=null"]
         reasons.append(f"at most {SMALL_SIDE} pixels: a network for images as small as CIFAR's")
-        if total < FEW_IMAGES:
-            overrides += ["batch.size=32", "optimizer.lr=0.05", "schedule.epochs=30"]
-            reasons.append(f"fewer than {FEW_IMAGES:,} images: smaller batches and more epochs, for enough steps")
-    elif total < FEW_IMAGES and (missing := _why_no_pretrained_weights("finetune-small")) is None:
-        recipe, overrides = "finetune-small", []
-        reasons.append(f"fewer than {FEW_IMAGES:,} images: pretrained weights know more than these can teach")
-    else:
-        recipe, overrides = "resnet18-folder", []
-        if total < FEW_IMAGES:
-            reasons.append(f"from scratch, though fewer than {FEW_IMAGES:,} images: no pretrained weights, {missing}")
-            overrides += _smaller_batches(total)
-            reasons.append("so in smaller batches, for enough steps, at the rate that belongs to them")
-        else:
-            reasons.append(f"{FEW_IMAGES:,} images or more: enough to train from scratch")
+    picked = pick_recipe(SMALL_PHOTOS if side <= SMALL_SIDE else PHOTOS, total, overrides)
+    recipe, words = picked.recipe, list(picked.words)
+    reasons += picked.reasons
     if most >= IMBALANCE * fewest:
         ratio = f"the largest class has {most / fewest:.0f} times the images of the smallest"
         reasons.append(f"{ratio}: each class is drawn and judged alike")
         if recipe == "resnet18-folder":
             recipe = "imbalanced"
         else:
-            overrides += ["sampling.name=balanced", "metric=balanced_accuracy"]
+            words += ["sampling.name=balanced", "metric=balanced_accuracy"]
     reasons.append("every other image is mirrored; where that changes the meaning, add augment.hflip=0")
-    return Choice(recipe, tuple(overrides), tuple(reasons))
-
-
-def _smaller_batches(total: int) -> list[str]:
-    """Changes to `resnet18-folder`, whose rate goes with its batch, so that few images give enough steps."""
-    if total < VERY_FEW_IMAGES:
-        return ["batch.size=16", "optimizer.lr=0.0125", "schedule.epochs=120"]
-    return ["batch.size=32", "optimizer.lr=0.025"]
+    return Choice(recipe, tuple(words), tuple(reasons))
 
 
 def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -> Choice:
-    recipe = "hrnet_w18_seg-folder"
-    section = load_recipe(recipe, [*words, *(word for word in others if word.startswith("data."))]).data
+    section = load_recipe("hrnet_w18_seg-folder", [*words, *(word for word in others if word.startswith("data."))]).data
     try:
         folder = open_data("segmentation", section, data)
     except ConvsmithError as error:
@@ -128,31 +103,11 @@ def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -
         f"they have {size[1]:g} x {size[0]:g} pixels, the median of {min(total, SAMPLE)} images: "
         f"it learns from crops of {width} x {height}",
     ]
-    overrides = [*words, f"augment.random_scale_crop.size=[{height}, {width}]"]
-    if (missing := _why_no_pretrained_weights(recipe)) is None:
-        reasons.append("the network knows ImageNet, which helps with any number of images")
-    else:
-        overrides.append("model.weights=null")
-        reasons.append(f"from scratch: no pretrained weights, {missing}")
+    picked = pick_recipe(SCENES, total, others)
+    reasons += picked.reasons
+    overrides = (*words, f"augment.random_scale_crop.size=[{height}, {width}]", *picked.words)
     reasons.append("every other image is mirrored; where that changes the meaning, add augment.hflip=0")
-    return Choice(recipe, tuple(overrides), tuple(reasons))
-
-
-def weights_here(recipe: str) -> list[str]:
-    """Words that leave out the weights of a recipe where they are neither here nor to be downloaded."""
-    return [] if _why_no_pretrained_weights(recipe) is None else ["model.weights=null"]
-
-
-def _why_no_pretrained_weights(recipe: str) -> str | None:
-    """None once the weights of a recipe are on this machine."""
-    section = load_recipe(recipe).model
-    assert section.weights is not None
-    name = named_weights(section.weights, section.name)
-    try:
-        weights(name).download()
-    except ConvsmithError as error:
-        return f"{error.what} ({error.why})"
-    return None
+    return Choice(picked.recipe, overrides, tuple(reasons))
 
 
 def _sizes(root: Path, samples: Samples) -> NDArray[np.int64]:

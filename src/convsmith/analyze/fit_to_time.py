@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convsmith.analyze.choose_recipe import FASTER, Choice, weights_here
+from convsmith.analyze.choose_recipe import Choice
 from convsmith.analyze.measure_pace import measure_pace
+from convsmith.analyze.pick_recipe import why_no_weights
+from convsmith.analyze.recipe_table import FASTER
 from convsmith.analyze.time_budget import Fit, Pace, enough, fit
 from convsmith.errors import ConvsmithError, counted
 from convsmith.recipe.load import load_recipe
@@ -109,12 +111,13 @@ def _candidates(choice: Choice, overrides: Sequence[str]) -> Iterator[_Candidate
     if any(word.startswith(_SIZES) for word in overrides):
         return
     called = ""
-    if choice.recipe in FASTER:
-        other = FASTER[choice.recipe]
-        kept = [word for word in choice.overrides if not word.startswith("model.weights=")]
-        choice = Choice(other, (*kept, *weights_here(other)), choice.reasons)
-        recipe, called = load_recipe(other, [*choice.overrides, *overrides]), f" of {other}"
-        yield _Candidate(choice, recipe.augment.size, called)
+    other = choice
+    while (faster := _faster(other)) is not None:
+        other = replace(other, recipe=faster)
+        small = load_recipe(faster, [*other.overrides, *overrides])
+        if why_no_weights(small.model) is None:
+            choice, recipe, called = other, small, f" of {faster}"
+            yield _Candidate(choice, recipe.augment.size, called)
     sizes = {recipe.augment.size}
     for scale in _SCALES[1:]:
         height, width = (max(_LEAST, round(scale * side / _STEP) * _STEP) for side in recipe.augment.size)
@@ -123,6 +126,12 @@ def _candidates(choice: Choice, overrides: Sequence[str]) -> Iterator[_Candidate
         sizes.add((height, width))
         words = (*choice.overrides, *_resize(recipe, height, width))
         yield _Candidate(replace(choice, overrides=words), (height, width), f"{called} at {height} x {width} pixels")
+
+
+def _faster(choice: Choice) -> str | None:
+    """The recipe that learns faster, unless the user named the recipe, for which there is no reason, or the model."""
+    is_open = choice.reasons and not any(word.startswith("model.name=") for word in choice.overrides)
+    return FASTER.get(choice.recipe) if is_open else None
 
 
 def _resize(recipe: Recipe, height: int, width: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -19,7 +20,8 @@ from convsmith.models.other_libraries import (
     TorchvisionClassifier,
     TorchvisionSegmentation,
 )
-from convsmith.models.weights.download import OFFLINE, is_offline
+from convsmith.models.weights.bar import download_bar
+from convsmith.models.weights.download import OFFLINE, download, is_offline
 from convsmith.models.weights.hub import keep_hub_offline
 from convsmith.models.weights.load import load_weights
 
@@ -80,12 +82,18 @@ def build(name: str, num_classes: int | None, pretrained: bool, options: Mapping
         raise ConvsmithError(
             f"the weights of `{name}` cannot be had from {library}",
             OFFLINE if is_offline() else str(error).split("\n")[0],
-            f"Where there is a network, `convsmith weights fetch {name}` brings them. Or pass the path of a checkpoint "
-            "file as weights.",
+            f"Where there is a network, `convsmith weights fetch {name}` brings them. Or {_by_hand(library, inner)}"
+            "pass the path of a checkpoint file as weights.",
         ) from error
     except (TypeError, ValueError, AssertionError, KeyError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
         raise ConvsmithError(f"{library} cannot build `{inner}` with {given}", str(error)) from error
+
+
+def _by_hand(library: str, name: str) -> str:
+    """How else to get the weights of a model, where its library says their place on the Hub."""
+    hub = imported(library).models.get_pretrained_cfg(name).hf_hub_id if library == "timm" else None
+    return f"get https://huggingface.co/{hub}/resolve/main/model.safetensors by other means and " if hub else ""
 
 
 def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> BridgedModel:
@@ -98,8 +106,10 @@ def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[st
         raise ConvsmithError(f"timm knows no weights `{name}`", str(error)) from error
     if pretrained and not has_weights:
         raise ConvsmithError(f"timm has no weights of `{name}`", fix="Train it from random initial weights.")
-    if pretrained and is_offline():
-        _stay_offline(None if config.hf_hub_id else config.url)
+    if pretrained and not config.hf_hub_id:
+        _bring(config.url, None)
+    elif pretrained and is_offline():
+        keep_hub_offline()
     # timm leaves out what is None
     model = timm.create_model(
         name, pretrained, num_classes=num_classes, in_chans=None if in_channels == 3 else in_channels, **options
@@ -123,8 +133,8 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
     if pretrained:
         weights_of_name = torchvision_weights(name, tag)
         options["weights"] = weights_of_name.name
-        if is_offline():
-            _stay_offline(weights_of_name.url)
+        digits = re.search("-([0-9a-f]{8,64})[.]", weights_of_name.url)
+        _bring(weights_of_name.url, digits and digits[1])
     else:
         if num_classes is not None:
             options["num_classes"] = num_classes
@@ -175,18 +185,17 @@ def _in_hub_of_torch(url: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(url).name
 
 
-def _stay_offline(url: str | None) -> None:
-    """Keep the libraries from downloading what is not in their caches: the Hub's, or torch's, which has the URL's file.
+def _bring(url: str, sha256: str | None) -> None:
+    """Download a file to where torch looks for it, unless it is there.
+
+    torch itself would wait for ever, begin anew after a break, and not say where the file belongs.
 
     Raises:
-        ConvsmithError: that file is not there.
+        ConvsmithError: it cannot be had.
     """
-    keep_hub_offline()
-    if url is None:
-        return
     file = _in_hub_of_torch(url)
-    if not file.is_file():
-        raise ConvsmithError(f"{file.name} is not here", OFFLINE, f"Get {url} by other means and put it at {file}")
+    with download_bar(file.name) as shown:
+        download(url, file, sha256, shown)
 
 
 def torchvision_weights(name: str, tag: str = "") -> Any:

@@ -24,7 +24,7 @@ from convsmith.errors import ConvsmithError, did_you_mean, plain
 from convsmith.models import families
 from convsmith.models.base import StagedClassifier, VisionModel, check_counts
 from convsmith.models.bridge import build as build_bridged
-from convsmith.models.bridge import called_so, gives_stages, is_bridged, list_bridged
+from convsmith.models.bridge import called_so, fetched, gives_stages, is_bridged, list_bridged
 from convsmith.models.decoder import Decoded, StagedSegmentation, split_options
 from convsmith.models.weights.load import load_weights
 from convsmith.models.weights.published import PRETRAINED, best_published, options_of, resolve
@@ -125,6 +125,18 @@ def named_weights(given: str, name: str) -> str:
         ConvsmithError: no weights of such a model are published.
     """
     return best_published(name, backbone_of(name)) if given == PRETRAINED and name in _builders() else given
+
+
+def fetch_weights(given: str, name: str) -> None:
+    """Bring what `create_model` would load as weights of a model to this machine; a path is taken on trust.
+
+    Raises:
+        ConvsmithError: there are no such weights, or they cannot be had.
+    """
+    if _is_the_librarys_own(given, name):
+        fetched(_decoder_of(name)[0])
+    else:
+        resolve(named_weights(given, name), name, backbone_of(name))
 
 
 def create_model(

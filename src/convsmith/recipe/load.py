@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from convsmith.recipe.idle import refuse_idle
 from convsmith.recipe.layers import COMMAND_LINE, Layer, file_layers, is_path, merge, override_layer
@@ -92,7 +92,7 @@ def _resolve(layers: Sequence[Layer]) -> Resolved:
     for layer in layers:
         inherited, given = given, merge(_without_other_kinds(given, layer.values), layer.values)
         origins |= layer.origins
-        _shorten_warmup(given, inherited, layer.values)
+        _shorten(given, inherited, layer.values)
     origins = {path: origins[path] for path, _ in _walk(given)}  # less what a later layer threw out
 
     def origin(path: str) -> str:
@@ -108,25 +108,35 @@ def _resolve(layers: Sequence[Layer]) -> Resolved:
     return Resolved(recipe, values, {path: origins.get(path, "default") for path in leaves})
 
 
-def _shorten_warmup(given: Mapping[str, Any], inherited: Mapping[str, Any], layer: Mapping[str, Any]) -> None:
-    """Keep a warmup's share of a run that a layer makes too short for it, as one does for a first try."""
+def _shorten(given: dict[str, Any], inherited: Mapping[str, Any], layer: Mapping[str, Any]) -> None:
+    """Keep a warmup's and frozen epochs' share of a run that a layer makes too short, as one does for a first try."""
     now, before, changed = (it.get("schedule") for it in (given, inherited, layer))
     if not (isinstance(now, dict) and isinstance(before, dict) and isinstance(changed, dict)):
         return
-    if "epochs" not in changed or "warmup_epochs" in changed:
+    epochs, usual = changed.get("epochs"), before.get("epochs")
+    if not (_is_positive(epochs) and _is_positive(usual)):
         return
-    given_numbers = (now["epochs"], before.get("epochs"), now.get("warmup_epochs"))
-    numbers = [it for it in given_numbers if isinstance(it, int | float) and it > 0]
-    if len(numbers) < 3:
-        return
-    epochs, usual, warmup = numbers
-    if not epochs <= warmup < usual:
-        return
-    now["warmup_epochs"] = float(f"{warmup * epochs / usual:.3g}")
-    logger.warning(
-        "schedule.warmup_epochs is %g instead of %g, because schedule.epochs is %g instead of %g",
-        now["warmup_epochs"], warmup, epochs, usual,
-    )  # fmt: skip
+    frozen, warmup = given.get("freeze"), now.get("warmup_epochs")
+    if "freeze" not in layer and isinstance(frozen, dict) and _is_too_long(frozen.get("epochs"), epochs, usual):
+        share = int(frozen["epochs"] * epochs / usual)
+        given["freeze"] = {**frozen, "epochs": share} if share else None
+        _warn(f"freeze.epochs is {share}" if share else "freeze is null", frozen["epochs"], epochs, usual)
+    if "warmup_epochs" not in changed and _is_too_long(warmup, epochs, usual):
+        now["warmup_epochs"] = float(f"{warmup * epochs / usual:.3g}")
+        _warn(f"schedule.warmup_epochs is {now['warmup_epochs']:g}", warmup, epochs, usual)
+
+
+def _is_positive(number: Any) -> TypeGuard[float]:
+    return isinstance(number, int | float) and number > 0
+
+
+def _is_too_long(first: Any, epochs: float, usual: float) -> TypeGuard[float]:
+    """Whether so many first epochs fit into the usual run and not into this one."""
+    return _is_positive(first) and epochs <= first < usual
+
+
+def _warn(change: str, before: float, epochs: float, usual: float) -> None:
+    logger.warning("%s instead of %g, because schedule.epochs is %g instead of %g", change, before, epochs, usual)
 
 
 def recipe_to_yaml(recipe: Recipe, origins: Mapping[str, str] | None = None) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import fnmatch
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
 from pathlib import Path, PurePosixPath
@@ -16,6 +14,7 @@ from pydantic import Field
 
 from convsmith.errors import ConvsmithError, did_you_mean
 from convsmith.machine import cache_folder
+from convsmith.models.weights.bar import download_bar
 from convsmith.models.weights.download import download, is_offline, verified
 from convsmith.models.weights.hub import HUB, hub_file
 from convsmith.progress import ProgressCallback
@@ -116,7 +115,7 @@ class Weights(Section):
             )
         if progress:
             return download(self.url, self.path, self.sha256, progress, within=within)
-        with _bar(self.path.name) as shown:
+        with download_bar(self.path.name) as shown:
             return download(self.url, self.path, self.sha256, shown, within=within)
 
 
@@ -210,21 +209,3 @@ def options_of(given: str, model: str) -> dict[str, bool | int]:
 def _is_path(given: str) -> bool:
     path = Path(given)
     return given not in _published() and (path.is_file() or path.parent != Path() or path.suffix in SUFFIXES)
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[ProgressCallback]:
-    from rich import progress as rich_progress
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    columns = (
-        rich_progress.TextColumn(name),
-        rich_progress.BarColumn(),
-        rich_progress.DownloadColumn(),
-        rich_progress.TransferSpeedColumn(),
-        rich_progress.TimeRemainingColumn(),
-    )
-    with rich_progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda _, done, total: bar.update(task, completed=done, total=total)
