@@ -15,6 +15,7 @@ from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import Manifest
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.digest import has_names_of
+from convsmith.data.in_memory import InMemory, open_in_memory
 from convsmith.data.source import find_opener
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data, Recipe
@@ -38,8 +39,8 @@ def open_data(task: str, section: Data, root: Path, *, hold_out: bool = True) ->
     return find_opener(task, root).open(root, section, section.val_fraction if hold_out else None)
 
 
-def data_of_recipe(recipe: Recipe, root: Path) -> DataSet:
-    """The data at a path as a training of the recipe splits them.
+def data_of_recipe(recipe: Recipe, root: Path | InMemory) -> DataSet:
+    """The data at a path, or in memory, as a training of the recipe splits them.
 
     Where the recipe says how many pixels an image may have, or how long a file is waited for, that holds for this
     process and its workers from now on.
@@ -51,6 +52,8 @@ def data_of_recipe(recipe: Recipe, root: Path) -> DataSet:
         os.environ[MAX_PIXELS_VARIABLE] = str(recipe.data.max_pixels)
     if recipe.data.read_timeout is not None:
         os.environ[READ_TIMEOUT_VARIABLE] = str(recipe.data.read_timeout)
+    if isinstance(root, InMemory):
+        return open_in_memory(recipe.task, root, recipe.data, recipe.data.val_fraction if recipe.eval else None)
     if recipe.model.num_classes is None:  # who says how many classes there are has looked at the data
         find_opener(recipe.task, root).doubt(root)
     return open_data(recipe.task, recipe.data, root, hold_out=recipe.eval)

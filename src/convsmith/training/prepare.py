@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convsmith.data.dataset import DataSet
+from convsmith.data.in_memory import InMemory
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
@@ -25,7 +26,7 @@ _ALONE = World()
 
 def prepare_training(
     recipe: Recipe | str | Path,
-    data: str | Path,
+    data: str | Path | InMemory,
     world: World = _ALONE,
     shard: bool = False,
     begun: Recipe | None = None,
@@ -41,7 +42,7 @@ def prepare_training(
         ConvsmithError: something in the recipe or the data must be put right, or is not the same in all processes.
     """
     recipe = settled(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), begun)
-    dataset = data_of_recipe(recipe, Path(data))
+    dataset = data_of_recipe(recipe, data if isinstance(data, InMemory) else Path(data))
     agree(recipe, dataset, shard, world)
     recipe = _with_num_classes(recipe, dataset)
     extra_samples = None if dataset.extra is None else len(dataset.extra)

@@ -12,6 +12,7 @@ from pathlib import Path
 from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
+from convsmith.data.in_memory import InMemory
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT
@@ -55,7 +56,7 @@ class TrainingInterrupted(ConvsmithError):
 
 def train(
     recipe: Recipe | str | Path,
-    data: str | Path,
+    data: str | Path | InMemory,
     out: str | Path,
     resume: str | Path = "auto",
     observers: Sequence[Observer] = (),
@@ -71,7 +72,7 @@ def train(
 
     Args:
         recipe: a recipe, or the name or path of one.
-        data: folder of images, see `open_data`.
+        data: folder of images, see `open_data`, or images in memory.
         out: the run directory. A run of the same recipe that it holds is gone on with, bit for bit as if it had
             never stopped; a finished one is left as it is.
         resume: `never` refuses a directory that holds a run; the folder of a checkpoint is gone on from, see
@@ -89,7 +90,8 @@ def train(
     """
     keep_freed_memory()
     run = Run(Path(out))
-    refuse_output_in_data(run.path, Path(data))
+    if not isinstance(data, InMemory):
+        refuse_output_in_data(run.path, Path(data))
     with (
         joined(peer_timeout, sharded=shard) as world,
         generators_kept(),

@@ -1,0 +1,137 @@
+"""Images that Python holds are data like any others."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.random import RandomState
+from PIL import Image
+from torch.utils.data import Dataset
+
+from convsmith.bundle.decode import ImageError
+from convsmith.data.dataset import DataSet
+from convsmith.data.in_memory import in_memory, open_in_memory
+from convsmith.errors import ConvsmithError
+from convsmith.recipe.mask_data import Masks
+from convsmith.recipe.schema import Data
+
+PIXELS = RandomState(0).randint(0, 256, (12, 10, 14, 3), np.uint8)
+LABELS = ["cat", "dog", "ant"] * 4
+
+
+def opened(data: object, task: str = "classification", section: Data | None = None) -> DataSet:
+    held = in_memory(data)
+    assert held is not None
+    return open_in_memory(task, held, section or Data(), 0.25)
+
+
+def png(pixels: Any) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def pixels_and_labels(dataset: DataSet) -> list[tuple[bytes, str]]:
+    """All training and validation images with their labels, sorted."""
+    parts = [(part, i) for part in (dataset.train, dataset.val) for i in range(len(part))]
+    read = [part.read(i) for part, i in parts]
+    return sorted((np.asarray(picture).tobytes(), dataset.classes[target]) for picture, target in read)
+
+
+class Pairs(Dataset[Any]):
+    """A data set of torch."""
+
+    def __len__(self) -> int:
+        return len(PIXELS)
+
+    def __getitem__(self, i: int) -> tuple[Image.Image, str]:
+        return Image.fromarray(PIXELS[i]), LABELS[i]
+
+
+class Listed(Pairs):
+    """One of torchvision, which lists its targets."""
+
+    classes = ["ant", "cat", "dog"]  # noqa: RUF012
+    targets = [1, 2, 0] * 4
+
+
+KINDS = {
+    "array": (PIXELS, LABELS),
+    "list of arrays": ([*PIXELS], np.array(LABELS)),
+    "tensor": (torch.from_numpy(PIXELS).permute(0, 3, 1, 2), LABELS),
+    "pillow": ([Image.fromarray(pixels) for pixels in PIXELS], tuple(LABELS)),
+    "bytes": ([png(pixels) for pixels in PIXELS], LABELS),
+    "dataset of torch": Pairs(),
+    "dataset of torchvision": Listed(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_images_keeps_its_pixels_and_labels(kind: str) -> None:
+    expected = sorted((pixels.tobytes(), label) for pixels, label in zip(PIXELS, LABELS, strict=True))
+    assert pixels_and_labels(opened(KINDS[kind])) == expected
+
+
+def test_paths_are_read(tmp_path: Path) -> None:
+    for i, pixels in enumerate(PIXELS):
+        (tmp_path / f"{i}.png").write_bytes(png(pixels))
+    dataset = opened(([str(tmp_path / f"{i}.png") for i in range(12)], LABELS))
+    assert pixels_and_labels(dataset) == pixels_and_labels(opened((PIXELS, LABELS)))
+
+
+def test_a_share_of_each_class_is_held_out_the_same_each_time() -> None:
+    first, second = opened((PIXELS, LABELS)), opened((PIXELS, LABELS))
+    assert sorted(first.val.targets.tolist()) == [0, 1, 2]
+    assert first.names_digest == second.names_digest
+
+
+def test_validation_images_may_be_given() -> None:
+    dataset = opened({"train": (PIXELS, LABELS), "val": (PIXELS[:2], ["dog", "ant"])})
+    assert (len(dataset.train), dataset.val.targets.tolist()) == (12, [2, 0])
+
+
+def test_numbers_are_classes_in_their_order() -> None:
+    assert opened((PIXELS, [10, 9, 100] * 4)).classes == ("9", "10", "100")
+
+
+def test_other_pixels_are_other_data() -> None:
+    changed = PIXELS.copy()
+    changed[5, 0, 0, 0] ^= 1
+    assert opened((PIXELS, LABELS)).names_digest != opened((changed, LABELS)).names_digest
+
+
+def test_masks_are_classes_of_pixels() -> None:
+    masks = RandomState(1).randint(0, 3, (12, 10, 14), np.uint8)
+    dataset = opened((PIXELS, masks), "segmentation", Data(masks=Masks(classes=("a", "b", "c"))))
+    read = [part.read(i)[1] for part in (dataset.train, dataset.val) for i in range(len(part))]
+    assert sorted(mask.tobytes() for mask in read) == sorted(mask.tobytes() for mask in masks)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((PIXELS, LABELS[:5]), "there are 12 images, but 5 labels or masks"),
+        ((PIXELS, ["cat"] * 12), "there is one class in memory: cat"),
+        ({"train": (PIXELS, LABELS), "valid": None}, "known are train and val"),
+        ({"train": (PIXELS, LABELS), "val": (PIXELS, ["cow"] * 12)}, "no training image has the label `cow`"),
+        (3, "a int is not data"),
+    ],
+)
+def test_what_is_no_data_says_so(data: object, message: str) -> None:
+    with pytest.raises(ConvsmithError, match=message):
+        opened(data)
+
+
+def test_pixels_of_another_kind_are_a_bad_image() -> None:
+    dataset = opened((PIXELS / 255, LABELS))
+    with pytest.raises(ImageError, match=r"train image \d+: it is an array \[10, 14, 3\] of float64, not uint8"):
+        dataset.train.read(0)
+
+
+def test_a_path_is_not_in_memory() -> None:
+    assert in_memory(Path("photos")) is None
