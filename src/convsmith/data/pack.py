@@ -31,7 +31,7 @@ _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF")
 _QUALITY = 95
 _STEM = re.compile(r"([^/\\]+?)(?:\.\w+)?(?: \(line [^()]*\))?")  # of the name that messages have for an image
 
-Parts = dict[str, bytes]
+Encoded = dict[str, bytes]
 """The members of one sample, by what follows the first dot of their names."""
 
 
@@ -111,7 +111,7 @@ class _Writer:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def add(self, key: str, parts: Parts) -> None:
+    def add(self, key: str, parts: Encoded) -> None:
         """Append a sample, to a new shard where it would make this one too large."""
         size = sum(BLOCK + -(-len(content) // BLOCK) * BLOCK for content in parts.values())
         if self._archive is None or size > self._left:
@@ -127,11 +127,11 @@ class _Writer:
             self._archive.addfile(member, io.BytesIO(content))
 
 
-def _encoded(samples: Samples, resize: int | None) -> Generator[tuple[str, Parts]]:
+def _encoded(samples: Samples, resize: int | None) -> Generator[tuple[str, Encoded]]:
     """The stem of the name and the members of each sample, in the order that they are written in."""
     cores = available_cores()
     with ThreadPoolExecutor(cores) as pool:  # Pillow works without the interpreter's lock
-        waiting: deque[Future[tuple[str, Parts]]] = deque()
+        waiting: deque[Future[tuple[str, Encoded]]] = deque()
         try:
             for i in np.argsort(samples.names, kind="stable").tolist():
                 waiting.append(pool.submit(reading_in_time, lambda i=i: _encode(samples, i, resize)))
@@ -143,13 +143,13 @@ def _encoded(samples: Samples, resize: int | None) -> Generator[tuple[str, Parts
             pool.shutdown(cancel_futures=True)
 
 
-def _encode(samples: Samples, i: int, resize: int | None) -> tuple[str, Parts]:
+def _encode(samples: Samples, i: int, resize: int | None) -> tuple[str, Encoded]:
     image, *masks = samples.contents(i)
     content = image.read()
     with open_header(content, image.name) as picture:
         kind, (width, height) = picture.format or "", picture.size
     ending = _ENDINGS.get(kind, kind.lower())
-    parts: Parts = {}
+    parts: Encoded = {}
     target = samples.read(i)[1] if masks else None
     if resize is not None and min(width, height) > resize:
         pixels = as_pillow(samples.read(i)[0])
