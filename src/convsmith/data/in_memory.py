@@ -26,11 +26,11 @@ from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
 
 _ROOT = Path("images in memory")
-"""What messages call the place that they lie in."""
+"""The place that they lie in, as messages call it."""
 
 
 class Items(Protocol):
-    """Whatever has a length and a thing at each place."""
+    """Things in a fixed order, each found by its place."""
 
     def __len__(self) -> int: ...
 
