@@ -103,7 +103,7 @@ def open_in_memory(task: str, data: InMemory, section: Data, val_fraction: float
         ConvsmithError: they are not data of that task, or not what the section says.
     """
     if task not in _OPENERS:
-        raise ConvsmithError(f"images in memory are no data for {task}", fix="Give a folder or a table.")
+        raise ConvsmithError(f"images in memory cannot be used for {task}", fix="Give a folder or a table.")
     return _OPENERS[task](data, section, val_fraction)
 
 
