@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from convsmith.bundle.format import Manifest
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.spec import Preprocess
 
@@ -78,6 +79,11 @@ def write_colour_bundle(directory: Path, model: bytes | Mapping[str, bytes] | No
     card = Card(model=values.pop("model_info"), **values)
     write_bundle(directory, colour_model() if model is None else model, card)
     return directory
+
+
+def bare_manifest(labels: tuple[str, ...], **more: Any) -> Manifest:
+    """The manifest of a bundle of which nothing else is known."""
+    return Manifest.model_construct(**{"labels": labels, **more})
 
 
 def picture(colour: str, format: str = "PNG", size: tuple[int, int] = (20, 16)) -> bytes:  # noqa: A002

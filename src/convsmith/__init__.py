@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convsmith.bundle.classification import Classification
     from convsmith.bundle.evaluation import Evaluation
     from convsmith.bundle.image_error import ImageError
+    from convsmith.bundle.multilabel import Multilabel
     from convsmith.bundle.predictor import Bundle, load
     from convsmith.bundle.segmentation import Segmentation
     from convsmith.jobs.distil import distil
@@ -40,6 +41,7 @@ _HOME = {
     "Classification": "bundle.classification:Classification",
     "Evaluation": "bundle.evaluation:Evaluation",
     "ImageError": "bundle.image_error:ImageError",
+    "Multilabel": "bundle.multilabel:Multilabel",
     "Plan": "recipe.plan:Plan",
     "Recipe": "recipe.schema:Recipe",
     "Run": "training.run:Run",
@@ -68,6 +70,7 @@ __all__ = [
     "ConvsmithError",
     "Evaluation",
     "ImageError",
+    "Multilabel",
     "Plan",
     "Recipe",
     "Run",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,8 +16,14 @@ from convsmith.bundle.tasks import list_tasks
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Recipe
+from tests.colours import bare_manifest
 
-RECIPES = {"classification": "digits", "segmentation": "digit-scenes"}
+RECIPES = {"classification": "digits", "multilabel": "resnet18-multilabel", "segmentation": "digit-scenes"}
+SAID: dict[str, tuple[Any, Any]] = {
+    "classification": (np.array([0.0, 1, 0]), 1),
+    "multilabel": (np.array([0.0, 1, 0]), np.array([0, 1, 1], np.uint8)),
+    "segmentation": (np.ones((2, 2), np.uint8),) * 2,
+}
 
 
 def test_a_recipe_can_name_each_task_and_no_other() -> None:
@@ -44,9 +50,8 @@ def test_the_usual_metric_of_a_recipe_is_that_of_its_task(name: str) -> None:
 @pytest.mark.parametrize("name", list_tasks())
 def test_the_metrics_of_a_task_are_counted_and_have_a_chance(name: str) -> None:
     task = find_task(name)
-    results = task.new_results(3)
-    shape = task.logits_shape(3, (2, 2))
-    said, target = (np.array([0.0, 1, 0]), 1) if len(shape) == 1 else (np.ones((2, 2), np.uint8),) * 2
+    results = task.new_results(bare_manifest(("a", "b", "c")))
+    said, target = SAID[name]
     results.add([said], [target])
     assert set(task.metrics) <= set(results.compute())
     assert set(task.metrics) == set(results.chance(3))

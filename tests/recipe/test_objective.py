@@ -13,7 +13,7 @@ from tests.recipe.examples import MASKS, WHOLE, error_of, example, write
     ("name", "own"),
     [
         ("cross_entropy", {"label_smoothing": 0}),
-        ("focal", {"label_smoothing": 0, "gamma": 2}),
+        ("focal", {"label_smoothing": 0, "positive_weights": None, "gamma": 2}),
         ("ohem", {"threshold": 0.9, "min_kept": 131072}),
         ("dice", {"cross_entropy": 1}),
         ("lovasz", {"cross_entropy": 1}),

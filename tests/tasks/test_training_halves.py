@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from convsmith.bundle.tasks import list_tasks
-from convsmith.tasks import classification, segmentation
+from convsmith.tasks import classification, multilabel, segmentation
 from convsmith.tasks.base import TaskTraining, find_training
 
-HALVES: dict[str, TaskTraining[Any]] = {"classification": classification, "segmentation": segmentation}  # for mypy
+HALVES: dict[str, TaskTraining[Any]] = {  # for mypy
+    "classification": classification,
+    "multilabel": multilabel,
+    "segmentation": segmentation,
+}
 FUNCTIONS = [name for name, value in vars(TaskTraining).items() if inspect.isfunction(value) and name[0] != "_"]
 
 

@@ -17,6 +17,7 @@ from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.observers.base import Record
 from convsmith.training.signals import StopNow
 from convsmith.training.trainer import Trainer
+from convsmith.training.validation import Validated
 from tests.training.linear_trainer import SIZE, note_groups, stop_during_step, trainer, weights
 
 
@@ -97,7 +98,7 @@ def judged(tmp_path: Path, figures: list[float], *overrides: str) -> Trainer:
     for epoch, figure in enumerate(figures, start=1):
         if not made.state.stopped_early:
             made.state.step = epoch
-            made._judge({"top1": figure, "balanced_accuracy": 1 - figure})
+            made._judge(Validated({"top1": figure, "balanced_accuracy": 1 - figure}))
     return made
 
 
@@ -125,7 +126,7 @@ def judged_with_losses(tmp_path: Path, figures: list[tuple[float, float]], *over
     for epoch, (top1, loss) in enumerate(figures, start=1):
         if not made.state.stopped_early:
             made.state.step = epoch
-            made._judge({"top1": top1, "loss": loss})
+            made._judge(Validated({"top1": top1, "loss": loss}))
     return made
 
 

@@ -22,7 +22,8 @@ from convsmith.data.scan import images_below, list_folder
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError, printable, quoted
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.schema import Data
+from convsmith.recipe.schema import Data, Recipe
+from convsmith.recipe.task_fit import rules_of
 
 IMBALANCE = 10
 SAMPLE = 200
@@ -47,7 +48,8 @@ class Choice:
 def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
     """Choose by the task, the number of training images, their size, the balance of the classes and the device.
 
-    Folders of images and of masks of the same names and sizes are for segmentation, any others for classification.
+    Folders of images and of masks of the same names and sizes are for segmentation, any others for classification,
+    unless the data say otherwise themselves, as a table with several labels in a row does.
     Sizes are those of at most `SAMPLE` images, evenly spread over the training images. The recipes are those of
     `recipe_table`: they start from pretrained weights, which are downloaded first. Where these cannot be had, it is
     another one.
@@ -62,9 +64,10 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
     words = masks_of(data, overrides)
     if words is not None:
         return _choose_for_masks(data, words, overrides)
-    folder = open_data("classification", Data(), data)
+    task: str = task_of(data) or Recipe.model_fields["task"].default
+    folder, rules = open_data(task, Data(), data), rules_of(task)
     total, side = len(folder.train), float(np.median(_sizes(folder.root, folder.train).min(axis=1)))
-    counts = np.bincount(folder.train.targets, minlength=len(folder.classes))
+    counts = folder.count_classes(np.arange(total))
     most, fewest = int(counts.max()), int(counts.min())
     reasons = [
         f"{total:,} training images in {len(folder.classes)} classes of {fewest:,} to {most:,}",
@@ -73,15 +76,15 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
     if side <= SMALL_SIDE:
         reasons.append(f"at most {SMALL_SIDE} pixels: a network for images as small as CIFAR's")
     picked = pick_recipe(SMALL_PHOTOS if side <= SMALL_SIDE else PHOTOS, total, overrides)
-    recipe, words = picked.recipe, list(picked.words)
+    recipe, words = rules.RECIPES.get(picked.recipe, picked.recipe), list(picked.words)
     reasons += picked.reasons
+    if load_recipe(recipe).task != task:
+        words.append(f"task={task}")
     if most >= IMBALANCE * fewest:
-        ratio = f"the largest class has {most / fewest:.0f} times the images of the smallest"
-        reasons.append(f"{ratio}: each class is drawn and judged alike")
-        if recipe == "resnet18-folder":
-            recipe = "imbalanced"
-        else:
-            words += ["sampling.name=balanced", "metric=balanced_accuracy"]
+        ratio, remedy = f"{most / fewest:.0f} times the images of the smallest", rules.UNEVEN
+        reasons.append(f"the largest class has {ratio}: {remedy.words}")
+        words += [] if recipe in remedy.recipes else remedy.changes
+        recipe = remedy.recipes.get(recipe, recipe)
     reasons.append("every other image is mirrored; where that changes the meaning, add augment.hflip=0")
     return Choice(recipe, tuple(words), tuple(reasons))
 
@@ -138,7 +141,7 @@ def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
     if any(word.startswith(("data.masks.images=", "data.masks.masks=", "data.masks.layout=")) for word in overrides):
         return []
     if (task := task_of(data)) is not None:
-        return [] if find_task(task).own_classes else None  # targets that hold classes are masks
+        return [] if find_task(task).pictures else None  # answers that are drawn are masks
     if any(word.startswith("model.num_classes=") for word in overrides):  # classes, as `masks_as_classes` advises
         return None
     found = find_masks(data)

@@ -57,7 +57,7 @@ def evaluate_bundle(
     if preprocess:
         opened = opened.with_preprocess(**preprocess)
     num_classes = len(opened.labels)
-    results, unreadable = opened.task.new_results(num_classes, boundary=boundary), []
+    results, unreadable = opened.task.new_results(opened.manifest, boundary=boundary), []
     judged = judged_by(opened.manifest, Path(data))
     images = LabelledImages(opened.manifest, judged.samples)
     for heard in judge(opened.manifest, [opened.logits], images, batch_size, what="evaluate", progress=progress):

@@ -55,10 +55,10 @@ def prove(
     listening = [_Listening(trained), _Listening(artefact)]
     bundles = [Bundle(Path(), manifest, runtime) for runtime in listening]
     samples, labelled = _samples(manifest, data)
-    results = [bundle.task.new_results(len(bundle.labels)) for bundle in bundles]
+    results = [bundle.task.new_results(manifest) for bundle in bundles]
     count = min(images, len(samples))
     chosen = LabelledImages(manifest, samples.select([i * len(samples) // count for i in range(count)]))
-    parity, read = Parity(), 0
+    parity, read = Parity(bundles[0].task.exclusive), 0
     for runtime in listening:
         runtime.said.clear()  # how each was tried
     for heard in judge(

@@ -15,7 +15,7 @@ from convsmith.bundle.task import find_task
 from convsmith.bundle.tasks import list_tasks
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError, upgrade_command
-from convsmith.spec import Byte, Preprocess, Section, Size, WholeImage
+from convsmith.spec import Byte, Fraction, Preprocess, Section, Size, WholeImage
 from convsmith.storage import seal_holds
 
 FORMAT_VERSION = 1
@@ -52,6 +52,9 @@ class Manifest(Section):
     )
     preprocess: Annotated[Preprocess | WholeImage, Field(discriminator="method")]
     colours: tuple[Colour, ...] | None = Field(None, description="RGB of each class in pictures; null: usual ones.")
+    thresholds: tuple[Fraction, ...] | None = Field(
+        None, description="Of several labels: the probability of each class from which on it is there; null: one half."
+    )
     metrics: dict[str, float] = Field(description="What was measured on the validation data.")
     parity: dict[str, Any] = Field(description="How far the ONNX model's outputs are from the trained model's.")
     recipe: dict[str, Any] = Field(description="The resolved recipe it was trained with.")
@@ -78,6 +81,8 @@ class Manifest(Section):
             raise ValueError("a model for one size needs a window of that size")
         if self.colours is not None and len(self.colours) != len(self.labels):
             raise ValueError(f"there are {len(self.colours)} colours for {len(self.labels)} labels")
+        if self.thresholds is not None and len(self.thresholds) != len(self.labels):
+            raise ValueError(f"there are {len(self.thresholds)} thresholds for {len(self.labels)} labels")
         return self
 
     @field_validator("files")

@@ -194,7 +194,7 @@ class Bundle(Generic[A_co]):
         return self.task.ask(self.logits, images, names, self.manifest.preprocess, len(self.labels))
 
     def _answer(self, said: Said) -> A_co:
-        answer = self.task.answer(said, self.labels, self.manifest.colours)
+        answer = self.task.answer(said, self.manifest)
         answer.meta = asdict(self.place) if self.place else {}
         return cast(A_co, answer)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,11 @@ from convsmith.bundle.image_error import ImageError
 from convsmith.bundle.runtime import Infer
 from convsmith.spec import Preprocessing, Size
 
+if TYPE_CHECKING:
+    from convsmith.bundle.format import Manifest
+
 Said = NDArray[Any]
 """A model's output for one image, as its task counts it: logits `[K]`, or the classes of its pixels `[H, W]`."""
-
-Colours = Sequence[tuple[int, int, int]]
-"""Red, green and blue of each class, 0 to 255."""
 
 
 class Answer(Protocol):
@@ -91,6 +91,9 @@ class Task(Protocol):
     one_size: bool
     """Whether all images come to one size, so that several make a batch."""
 
+    exclusive: bool
+    """Whether classes exclude each other, so that the highest logit counts and no more than differences of logits."""
+
     own_classes: bool
     """Whether targets hold all classes of a model, so that data must have the same classes in the same order."""
 
@@ -136,17 +139,17 @@ class Task(Protocol):
             num_classes: K.
         """
 
-    def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Answer:
-        """The answer that a user gets."""
+    def answer(self, said: Said, manifest: Manifest) -> Answer:
+        """The answer that a user of the bundle gets."""
 
-    def decisions(self, said: Said) -> NDArray[Any]:
+    def decisions(self, said: Said, manifest: Manifest) -> NDArray[Any]:
         """Some numbers for each image, in which two forms of a model are said to agree."""
 
-    def new_results(self, num_classes: int, *, boundary: bool = False) -> Results:
+    def new_results(self, manifest: Manifest, *, boundary: bool = False) -> Results:
         """An empty collection.
 
         Args:
-            num_classes: K.
+            manifest: of the bundle that is judged.
             boundary: measure the boundaries of masks too.
 
         Raises:

@@ -31,6 +31,7 @@ class Card:
         labels: K names in the order of the logits.
         preprocess: how an image becomes the model's input.
         colours: RGB of each of the K classes in pictures; None: usual ones.
+        thresholds: of several labels, the probability of each from which on it is there; None: one half.
         metrics: what was measured on the validation data.
         parity: how far the model is from the one that was trained.
         recipe: the resolved recipe; of files on the maker's machine the bundle keeps the name.
@@ -45,6 +46,7 @@ class Card:
     labels: Sequence[str]
     preprocess: Preprocessing
     colours: Sequence[Colour] | None = None
+    thresholds: Sequence[float] | None = None
     metrics: dict[str, float]
     parity: dict[str, Any]
     recipe: dict[str, Any]

@@ -35,7 +35,7 @@ class Samples(Protocol):
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """The class of each sample, int64 `[N]`; all 0 where samples have no single one."""
+        """A number for each sample, int64 `[N]`: its class, or a hash of its set of classes; 0 where it has a mask."""
 
     def name(self, i: int) -> str:
         """The name of sample i in messages, such as the path of its image."""
@@ -44,9 +44,10 @@ class Samples(Protocol):
         """The image of sample i, and where it has one its mask."""
 
     def read(self, i: int) -> tuple[Picture, Any]:
-        """The image of sample i, upright, and its target: its class, or the classes of its pixels.
+        """The image of sample i, upright, and its target. ImageError, which names it, if it cannot be read.
 
-        The latter are uint8 `[H, W]`, 255 where they do not count. ImageError, which names it, if it cannot be read.
+        The target is its class; or which classes it has, uint8 `[K]` of 0 and 1; or the classes of its pixels, uint8
+        `[H, W]`, 255 where they do not count.
         """
 
     @property

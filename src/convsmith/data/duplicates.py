@@ -17,13 +17,14 @@ _COMPARED = 256  # pairs, byte by byte; of compressed pictures the look has neve
 Pair = tuple[Content, Content]
 
 
-def duplicates(dataset: DataSet, train: Looks, val: Looks) -> list[str]:
+def duplicates(dataset: DataSet, train: Looks, val: Looks, twice: str = "in two classes") -> list[str]:
     """A line for each kind of copies that there are, with how many and an example; empty if there are none.
 
     Args:
         dataset: what was looked at.
         train: the look at its training samples.
         val: the one at its validation samples.
+        twice: what images are that have different targets.
     """
     lines = []
     leaked = _same(_in_both(dataset, train, val))
@@ -33,11 +34,11 @@ def duplicates(dataset: DataSet, train: Looks, val: Looks) -> list[str]:
             f"{len(leaked)} of {counted(len(dataset.val), 'validation image')} {_are(len(leaked))} among the training "
             f"images too, such as {one} and {other}: what the model is judged by it has learned by heart"
         )
-    twice = _same([*_in_two_classes(dataset.train, train), *_in_two_classes(dataset.val, val)])
-    if twice:
-        one, other = (printable(content.name) for content in twice[0])
-        images = f"{counted(len(twice), 'image')} {_are(len(twice))}"
-        lines.append(f"{images} in two classes, such as {one} and {other}")
+    unlike = _same([*_in_two_classes(dataset.train, train), *_in_two_classes(dataset.val, val)])
+    if unlike:
+        one, other = (printable(content.name) for content in unlike[0])
+        images = f"{counted(len(unlike), 'image')} {_are(len(unlike))}"
+        lines.append(f"{images} {twice}, such as {one} and {other}")
     return lines
 
 

@@ -11,12 +11,15 @@ from functools import cached_property
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.contents import Content
 from convsmith.waiting import answer_of
+
+Unit = TypeVar("Unit", np.uint8, np.int32)
 
 _ASKED_AT_ONCE = 256
 # A file system behind a network answers many threads at once; a disk here is asked by one: more would wait for each
@@ -125,13 +128,13 @@ class FilesBuilder:
 
 
 def select_texts(
-    buffer: NDArray[np.uint8], offsets: NDArray[np.int64], chosen: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The texts at `chosen`, int64 `[M]`, of those that lie one after another in a buffer, packed like them."""
+    buffer: NDArray[Unit], offsets: NDArray[np.int64], chosen: NDArray[np.int64]
+) -> tuple[NDArray[Unit], NDArray[np.int64]]:
+    """The texts, or lists of numbers, at `chosen`, int64 `[M]`, of those in a buffer, packed like them."""
     starts = offsets[chosen]
     lengths = offsets[chosen + 1] - starts
     new_offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    new_buffer = np.empty(new_offsets[-1], np.uint8)
+    new_buffer = np.empty(new_offsets[-1], buffer.dtype)
     chunk = 1 << 16  # bounds the memory of the 8-byte gather positions
     for first in range(0, len(chosen), chunk):
         part = slice(first, first + chunk)

@@ -1,4 +1,4 @@
-"""Images, each of one class, as a data set."""
+"""Images, each of one class or of several, as a data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from convsmith.spec import Preprocessing
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set for classification.
+    """A data set for classification, or for several labels.
 
     Attributes:
         root: the folder that it lies in, as an absolute path.
@@ -46,11 +46,15 @@ class ImageData:
 
     def count_classes(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """The images of each class, int64 `[K]`, among the training images at `used`."""
-        return np.bincount(self.train.targets[used], minlength=len(self.classes))
+        labels, targets = self.train.labels, self.train.targets
+        return (
+            np.bincount(targets[used], minlength=len(self.classes)) if labels is None else labels.select(used).counts()
+        )
 
     def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:  # noqa: ARG002  # all
         """The images that are where they must not be twice."""
-        return [], duplicates(self, looks["train"], looks["val"])
+        twice = "in two classes" if self.train.labels is None else "there twice with different labels"
+        return [], duplicates(self, looks["train"], looks["val"], twice)
 
     def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
         """Raise the ImageTooLarge of a strip too long and thin to be resized."""

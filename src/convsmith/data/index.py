@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +14,20 @@ from convsmith.bundle.decode import Picture, decode_image, decode_rgb
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.files import FilesBuilder
 from convsmith.data.look import Seen
+from convsmith.data.packed_labels import PackedLabels
 
 
 class Index:
-    """Images, each with the number of its class: `Samples` of a classification.
+    """Images, each with the number of its class, or with several: `Samples` of whole images.
 
     Args:
         images: where they are.
-        targets: int64 `[N]`, the class number of each.
+        targets: int64 `[N]`, the class number of each; or a hash of its set of classes.
+        labels: those of images that may have several; None: each has one class.
     """
 
-    def __init__(self, images: Contents, targets: NDArray[np.int64]) -> None:
-        self.images, self._targets = images, targets
+    def __init__(self, images: Contents, targets: NDArray[np.int64], labels: PackedLabels | None = None) -> None:
+        self.images, self._targets, self.labels = images, targets, labels
 
     def __len__(self) -> int:
         return len(self._targets)
@@ -34,12 +37,12 @@ class Index:
 
     @property
     def targets(self) -> NDArray[np.int64]:
-        """The class number of each image, int64 `[N]`."""
+        """The number of the class of each image, or a hash of its set of classes, int64 `[N]`."""
         return self._targets
 
-    def target(self, i: int) -> int:
-        """The class number of image i."""
-        return int(self._targets[i])
+    def target(self, i: int) -> Any:
+        """The class number of image i; or which classes it has, 0 or 1, uint8 `[K]`."""
+        return int(self._targets[i]) if self.labels is None else self.labels.row(i)
 
     def name(self, i: int) -> str:
         """The name of image i in messages. IndexError if i is not in 0 to N - 1."""
@@ -49,8 +52,8 @@ class Index:
         """Image i alone."""
         return (self.images[i],)
 
-    def read(self, i: int) -> tuple[Picture, int]:
-        """Image i, upright, and its class number. ImageError, which names it, if it cannot be read."""
+    def read(self, i: int) -> tuple[Picture, Any]:
+        """Image i, upright, and its target. ImageError, which names it, if it cannot be read."""
         image = self.images[i]
         return decode_rgb(image.read(), image.name), self.target(i)
 
@@ -81,7 +84,8 @@ class Index:
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Index:
         """The images at `indices` (int `[M]`, each in 0 to N - 1), in that order."""
-        return Index(self.images.select(indices), self._targets[np.asarray(indices, np.int64)])
+        labels = None if self.labels is None else self.labels.select(indices)
+        return Index(self.images.select(indices), self._targets[np.asarray(indices, np.int64)], labels)
 
 
 class IndexBuilder:

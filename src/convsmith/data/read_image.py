@@ -23,7 +23,10 @@ _STRIP = 1024  # rows
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Reads a file of the index as an augmented image, uint8 `[3, S, S]`, with its class, int64."""
+    """Reads a file of the index as an augmented image, uint8 `[3, S, S]`, with its class, int64, or all of its classes.
+
+    The latter are 0 or 1, uint8 `[K]`.
+    """
 
     index: Index
     augment: Augment
@@ -41,7 +44,7 @@ class TrainingImages:
 
 @dataclass(frozen=True)
 class ValidationImages:
-    """Reads a file of the index as predict and serve do, uint8 `[3, crop, crop]`, with its class, int64."""
+    """Reads a file of the index as predict and serve do, uint8 `[3, crop, crop]`, with its class or classes."""
 
     index: Index
     preprocess: Preprocessing

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from convsmith.errors import ConvsmithError, printable, quoted
 
@@ -17,6 +17,16 @@ _SHOWN = 60
 
 Row = Mapping[str | None, Any]
 """The cells by the name of their column."""
+
+
+class Column(Protocol):
+    """Takes what a table says of each image from the columns that hold it."""
+
+    def find(self, path: Path, row: Row) -> Sequence[str]:
+        """Find the columns by the first row, and return their names. ConvsmithError if they lack."""
+
+    def add(self, path: Path, line: int, row: Row) -> None:
+        """Take in a row. ConvsmithError, which names its line, for what cannot be meant."""
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, Row]]:
@@ -72,17 +82,25 @@ def cell_of(path: Path, line: int, row: Row, column: str) -> str:
         ConvsmithError: it is empty, or of another kind.
     """
     value = row.get(column)
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else "" if value is None else value
-    if not isinstance(text, str) or not _is_plain(text):
-        raise ConvsmithError(
-            f"line {line} of {printable(path)}: `{printable(column)}` is {json.dumps(value)[:_SHOWN]}",
-            "it must be text, or a whole number",
-        )
-    if not text.strip():
+    text = "" if value is None else text_of(path, line, column, value)
+    if not text:
         raise ConvsmithError(
             f"line {line} of {printable(path)} has no `{printable(column)}`", "", "Fill it in, or leave the row out."
         )
+    return text
+
+
+def text_of(path: Path, line: int, column: str, value: object) -> str:
+    """The value of a cell as text without white space around it; a ConvsmithError for other kinds than `cell_of`."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not _is_plain(text):
+        raise ConvsmithError(shown_cell(path, line, column, value), "it must be text, or a whole number")
     return text.strip()
+
+
+def shown_cell(path: Path, line: int, column: str, value: object) -> str:
+    """Where a cell is that holds something else than it must, and what it holds, for an error."""
+    return f"line {line} of {printable(path)}: `{printable(column)}` is {json.dumps(value)[:_SHOWN]}"
 
 
 def find_column(row: Row, usual: Sequence[str]) -> str | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from convsmith.bundle.format import Colour
-from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.bundle.runtime import Infer, OnnxRuntime
+from convsmith.bundle.task import find_task
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.deploy.onnx_description import described
 from convsmith.deploy.onnx_export import export_onnx, inference_model
@@ -23,6 +25,9 @@ from convsmith.processor import instructions
 from convsmith.recipe.schema import Recipe
 
 logger = logging.getLogger(__name__)
+
+_Compare = Callable[[Infer, Iterable[Tensor], Tolerance], dict[str, float]]
+"""Measures how far a file is from the model that was trained."""
 
 _TWICE_DB = 6.0  # of noise: what two roundings, one on either side of the floats, differ by
 
@@ -38,6 +43,7 @@ def make_bundle(
     data_digest: str | None = None,
     colours: Sequence[Colour] | None = None,
     began_with: Mapping[str, str | None] | None = None,
+    tuned: Mapping[str, Any] | None = None,
     float_tolerance: Tolerance = FLOAT32,
     int8_tolerance: Tolerance = INT8,
 ) -> None:
@@ -56,6 +62,7 @@ def make_bundle(
         data_digest: `data_digest` of the data it was trained on.
         colours: RGB of each class in pictures; None: usual ones.
         began_with: name and licence of the published weights that the training began with, if it did.
+        tuned: further keys of the card, that validation images decided.
         float_tolerance: how far the float file may be from the model, or from the model without rounding.
         int8_tolerance: how far the INT8 file may be from the model that was trained for it.
 
@@ -63,18 +70,21 @@ def make_bundle(
         ConvsmithError: the exported model differs from the trained one; nothing is written.
     """
     exact = inference_model(model, recipe.preprocess)
+    compare = partial(measure_parity, exact, exclusive=find_task(recipe.task).exclusive)
     more: dict[str, Any] = {}
+    thresholds = (tuned or {}).get("thresholds")
     rounding = rounding_of(exact)
     if rounding is None:
         onnx = export_onnx(exact, recipe.input_size, any_size=recipe.preprocess.only_size() is None)
-        onnx = described(onnx, recipe.task, labels, recipe.preprocess)
-        parity = measure_parity(exact, OnnxRuntime(onnx).run, images, float_tolerance)
+        onnx = described(onnx, recipe.task, labels, recipe.preprocess, thresholds)
+        parity = compare(OnnxRuntime(onnx).run, images, float_tolerance)
     else:
         made = export_int8(exact, recipe)
-        onnx, images = described(made.content, recipe.task, labels, recipe.preprocess), list(images)
+        onnx = described(made.content, recipe.task, labels, recipe.preprocess, thresholds)
+        images = list(images)
         with rounding.in_form("float"):  # rounding hides what is wrong with normalisation or layers
-            measure_parity(exact, OnnxRuntime(made.float_content).run, images, float_tolerance)
-        parity = _int8_parity(exact, onnx, made.float_content, images, int8_tolerance)
+            compare(OnnxRuntime(made.float_content).run, images, float_tolerance)
+        parity = _int8_parity(compare, onnx, made.float_content, images, int8_tolerance)
         more = {
             "quantization": {
                 "method": "training",
@@ -99,25 +109,26 @@ def make_bundle(
         data_digest=data_digest,
         colours=colours,
         created_with={package: version(package) for package in ("convsmith", "torch", "onnx", "onnxruntime")},
+        **(tuned or {}),
     )
     write_bundle(directory, onnx, card)
 
 
 def _int8_parity(
-    exact: nn.Module, onnx: bytes, float_onnx: bytes, images: Sequence[Tensor], tolerance: Tolerance
+    compare: _Compare, onnx: bytes, float_onnx: bytes, images: Sequence[Tensor], tolerance: Tolerance
 ) -> dict[str, float]:
-    """Compare the INT8 file as `measure_parity` does.
+    """Compare the INT8 file as `compare` does.
 
     A model that has learned little is moved far by any rounding, and one runtime's differs from another's by a level
     here and there: then the file may be as far from the model as two roundings can be that far from the floats.
     """
     run = OnnxRuntime(onnx).run
     try:
-        return measure_parity(exact, run, images, tolerance)
+        return compare(run, images, tolerance)
     except ConvsmithError:
-        moved = measure_parity(exact, OnnxRuntime(float_onnx).run, images, Tolerance())
+        moved = compare(OnnxRuntime(float_onnx).run, images, Tolerance())
         farthest = Tolerance(agreement=2 * moved["top1_agreement"] - 1, snr_db=moved["snr_db"] - _TWICE_DB)
-        parity = measure_parity(exact, run, images, farthest)
+        parity = compare(run, images, farthest)
     logger.warning(
         "rounding moves the model's logits far, to %.1f dB above the noise: it has learned too little for INT8 so far",
         moved["snr_db"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,10 +59,15 @@ def images_to_compare(size: Size) -> int:
 
 
 class Parity:
-    """Gathers how far two forms of a model are apart."""
+    """Gathers how far two forms of a model are apart.
 
-    def __init__(self) -> None:
-        self.images = 0
+    Args:
+        exclusive: whether the highest logit is the answer, and no more than differences of logits count; else each
+            class is there where its logit is above 0.
+    """
+
+    def __init__(self, exclusive: bool = True) -> None:
+        self.images, self._exclusive = 0, exclusive
         self._worst, self._largest = 0.0, 1.0
         self._total = self._values = self._agreeing = self._answers = self._signal = self._noise = 0.0
 
@@ -85,13 +90,19 @@ class Parity:
         self._total += float(difference.sum(dtype=np.float64))
         self._values += difference.size
         with np.errstate(invalid="ignore", over="ignore"):  # of what is not finite, which `figures` refuses
-            # what is added to all logits of a pixel changes nothing
-            signal, noise = (x - x.mean(axis=1, keepdims=True) for x in (expected, expected - exported))
+            signal, noise = (self._counting(x) for x in (expected, expected - exported))
             self._signal += float(np.square(signal).sum(dtype=np.float64))
             self._noise += float(np.square(noise).sum(dtype=np.float64))
-        same = expected.argmax(1) == exported.argmax(1)
+        same = self._answers_of(expected) == self._answers_of(exported)
         self._agreeing += float(same.sum())
         self._answers += same.size
+
+    def _counting(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The part of logits that answers depend on: what is added to all of a pixel changes no highest one."""
+        return logits - logits.mean(axis=1, keepdims=True) if self._exclusive else logits
+
+    def _answers_of(self, logits: NDArray[np.float32]) -> NDArray[Any]:
+        return logits.argmax(1) if self._exclusive else logits > 0
 
     def distance(self) -> dict[str, float]:
         """The logits' `max_abs_diff`, `mean_abs_diff` and `snr_db`, the signal-to-noise ratio: 200 if equal."""
@@ -133,7 +144,12 @@ class Parity:
 
 
 def measure_parity(
-    model: nn.Module, run_exported: Infer, batches: Iterable[Tensor], tolerance: Tolerance = FLOAT32
+    model: nn.Module,
+    run_exported: Infer,
+    batches: Iterable[Tensor],
+    tolerance: Tolerance = FLOAT32,
+    *,
+    exclusive: bool = True,
 ) -> dict[str, float]:
     """Compare a model with its export.
 
@@ -142,6 +158,7 @@ def measure_parity(
         run_exported: the same for arrays, in the artefact's own runtime.
         batches: real images, uint8 [N, 3, H, W]; batches may differ in size.
         tolerance: how far they may be apart.
+        exclusive: see `Parity`.
 
     Returns:
         What `Parity.figures` does.
@@ -151,7 +168,7 @@ def measure_parity(
     """
     from convsmith.deploy.torch_runtime import TorchRuntime
 
-    parity, trained = Parity(), TorchRuntime(model)
+    parity, trained = Parity(exclusive), TorchRuntime(model)
     for batch in batches:
         expected = trained.run(batch.numpy())
         if not np.isfinite(expected).all():

@@ -199,7 +199,9 @@ def quantize_bundle(
             **{name: version(name) for name in ("convsmith", "onnx", "onnxruntime")},
         },
     )
-    write_bundle(Path(out), described(model, manifest.task, manifest.labels, manifest.preprocess), card)
+    write_bundle(
+        Path(out), described(model, manifest.task, manifest.labels, manifest.preprocess, manifest.thresholds), card
+    )
     return report
 
 

@@ -96,7 +96,7 @@ def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progre
             kept += logits[-1].size
         return answer
 
-    groups = [task.new_results(len(manifest.labels)) for _ in range(GROUPS)]
+    groups = [task.new_results(manifest) for _ in range(GROUPS)]
     decisions: list[NDArray[Any]] = []
     progress(what, 0, len(images))
     for heard in judge(manifest, [run], images, what=what, progress=progress):
@@ -104,7 +104,7 @@ def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progre
         (said,) = heard.said
         for i in range(min(GROUPS, len(said))):
             groups[(len(decisions) + i) % GROUPS].add(said[i::GROUPS], heard.targets[i::GROUPS])
-        decisions += map(task.decisions, said)
+        decisions += [task.decisions(one, manifest) for one in said]
     if not decisions:
         raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
     return Outcome(len(decisions), groups[: len(decisions)], logits, decisions)
@@ -117,7 +117,7 @@ def _thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
     """The other's distance from the exact one; both are of the same images."""
-    metric, apart = metric_of(manifest), Parity()
+    metric, apart = metric_of(manifest), Parity(find_task(manifest.task).exclusive)
     for one, two in zip(exact.logits, other.logits, strict=True):
         apart.add(one, two)
     same = [one == two for one, two in zip(exact.decisions, other.decisions, strict=True)]

@@ -93,7 +93,7 @@ def _described(files: Files, manifest: Manifest) -> Files:
     from convsmith.deploy.onnx_description import described
 
     return {
-        name: described(content, manifest.task, manifest.labels, manifest.preprocess)
+        name: described(content, manifest.task, manifest.labels, manifest.preprocess, manifest.thresholds)
         if name.endswith(".onnx")
         else content
         for name, content in files.items()

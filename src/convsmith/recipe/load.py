@@ -12,7 +12,8 @@ from convsmith.recipe.idle import refuse_idle
 from convsmith.recipe.layers import COMMAND_LINE, Layer, file_layers, is_path, merge, override_layer
 from convsmith.recipe.problems import kind_key, kinds_of, sections_of, validate
 from convsmith.recipe.schema import Recipe
-from convsmith.recipe.task_fit import PIXEL_METRICS
+from convsmith.recipe.task_fit import rules_of
+from convsmith.recipe.tasks import list_tasks
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.spec import Section
 
@@ -196,14 +197,14 @@ def _usual_kind(kinds: Mapping[str, type[Section]]) -> str | None:
 def _with_usual_kinds(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values, with its kind in each section that leaves it out, where one kind is the usual one.
 
-    So with the metric, whose usual one is the task's.
+    So with the metric and the loss, whose usual ones are the task's.
     """
-    named = dict(values)
-    if values.get("task") == "segmentation":
-        named.setdefault("metric", PIXEL_METRICS[0])
+    task = values.get("task", Recipe.model_fields["task"].default)
+    rules = rules_of(task) if task in list_tasks() else None
+    named = {"metric": rules.METRICS[0], "loss": {}, **values} if rules else dict(values)
     for key, field in Recipe.model_fields.items():
-        kinds, given = kinds_of(field.annotation), values.get(key)
-        usual, tag = _usual_kind(kinds), kind_key(kinds.values())
+        kinds, given = kinds_of(field.annotation), named.get(key)
+        usual, tag = rules.LOSS if rules and key == "loss" else _usual_kind(kinds), kind_key(kinds.values())
         if usual and isinstance(given, dict) and tag not in given:
             named[key] = {tag: usual, **given}
     return named

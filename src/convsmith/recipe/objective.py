@@ -11,6 +11,7 @@ from convsmith.recipe.unused import refuse_unused
 from convsmith.spec import Count, Fraction, NonNegative, Positive, Section
 
 ClassWeights = Rarity | Annotated[tuple[Positive, ...], Field(min_length=2)]
+PositiveWeights = Literal["counts"] | Annotated[tuple[Positive, ...], Field(min_length=2)]
 
 
 class _Loss(Section):
@@ -23,7 +24,17 @@ class _Loss(Section):
 
 class _SmoothedLoss(_Loss):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Probability spread evenly over all classes."
+        0.0, description="Probability spread evenly over all classes; of several labels, over yes and no of each."
+    )
+
+
+class LabelLoss(_SmoothedLoss):
+    """Base of all losses in which each class may be a question of its own, so that an image can have several."""
+
+    positive_weights: PositiveWeights | None = Field(
+        None,
+        description="Of several labels: weight of each class where it is there, beside 1 where it is not: a list, or "
+        "by `counts` the number of training images without it divided by that of those with it; null: 1.",
     )
 
 
@@ -52,7 +63,7 @@ class CrossEntropy(_SmoothedPixelLoss):
     name: Literal["cross_entropy"] = "cross_entropy"
 
 
-class BinaryCrossEntropy(_SmoothedLoss):
+class BinaryCrossEntropy(LabelLoss):
     """Each class as a question of its own, on the sigmoid of its logit (Wightman et al. 2021, arXiv:2110.00476)."""
 
     name: Literal["binary_cross_entropy"]
@@ -61,11 +72,28 @@ class BinaryCrossEntropy(_SmoothedLoss):
     )
 
 
-class Focal(_SmoothedPixelLoss):
-    """Cross-entropy times (1 - p)^gamma: easy samples count less (Lin et al. 2017, arXiv:1708.02002)."""
+class Focal(_SmoothedPixelLoss, LabelLoss):
+    """Cross-entropy times (1 - p)^gamma: easy samples count less (Lin et al. 2017, arXiv:1708.02002).
+
+    With several labels p is the sigmoid of a logit, else the softmax.
+    """
 
     name: Literal["focal"]
     gamma: NonNegative = 2.0
+
+
+class Asymmetric(LabelLoss):
+    """Binary cross-entropy whose easy terms count less, and less still where a class is not there.
+
+    Ridnik et al. 2020, arXiv:2009.14119; the mean over images and classes.
+    """
+
+    name: Literal["asymmetric"]
+    gamma_positive: NonNegative = Field(1.0, description="Power of 1 - p, where a class is there.")
+    gamma_negative: NonNegative = Field(4.0, description="Power of p, where it is not.")
+    clip: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05, description="Taken from p where a class is not there, so that what is below counts nothing."
+    )
 
 
 class Ohem(PixelLoss):
@@ -108,7 +136,7 @@ class Lovasz(_RegionLoss):
 
 
 Loss = Annotated[
-    CrossEntropy | BinaryCrossEntropy | Focal | Ohem | Dice | Lovasz,
+    CrossEntropy | BinaryCrossEntropy | Focal | Asymmetric | Ohem | Dice | Lovasz,
     Field(discriminator="name", description="What is minimised; `name` says which kind."),
 ]
 

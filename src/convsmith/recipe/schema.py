@@ -5,7 +5,7 @@ Nothing here knows torch: a recipe is checked, printed and planned where torch i
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -15,8 +15,15 @@ from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
 from convsmith.recipe.optimization import EmaRule, Freeze, Optimizer, Ramp, Schedule
 from convsmith.recipe.schedules import total_epochs
-from convsmith.recipe.task_fit import check_task
+from convsmith.recipe.task_fit import check_task, list_metrics
+from convsmith.recipe.tasks import list_tasks
 from convsmith.spec import Count, NonNegative, Positive, Preprocess, Section, Size, WholeImage
+
+if TYPE_CHECKING:
+    TaskName = str
+    MetricName = str
+else:
+    TaskName, MetricName = Literal[tuple(list_tasks())], Literal[tuple(list_metrics())]
 
 
 class Model(Section):
@@ -157,8 +164,8 @@ class Recipe(Section):
 
     description: str = Field(description="One line: what this recipe is for.")
     source: str = Field(description="The paper or official file that the values come from.")
-    task: Literal["classification", "segmentation"] = Field(
-        "classification", description="One class for each image, or one for each pixel."
+    task: TaskName = Field(
+        "classification", description="One class for each image, several labels for each, or one class for each pixel."
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Names every random number of the run.")
     model: Model
@@ -184,12 +191,14 @@ class Recipe(Section):
     quantization_aware: QuantizationAware | None = None
     eval: bool = Field(True, description="Validate; without, the last weights are the result.")
     eval_every: Count = Field(1, description="Epochs from one validation to the next; the last epoch always has one.")
-    metric: Literal["top1", "balanced_accuracy", "miou", "mean_accuracy", "pixel_accuracy", "loss"] = Field(
+    metric: MetricName = Field(
         "top1",
         description="Figure of the validation that chooses the best epoch and that early stopping watches: `top1`, or "
-        "the balanced accuracy, in which each class counts alike, however many images it has; of segmentation `miou` "
-        "(its default), or the accuracy by class or by pixel; of both the `loss`, the cross-entropy, of which less is "
-        "better. Among equals the epoch with the lower loss is better, else the later one.",
+        "the balanced accuracy, in which each class counts alike, however many images it has; of several labels mean "
+        "average precision over classes (`map_macro`, its default) or over all answers, F1 likewise at the best "
+        "thresholds, or the share of images whose labels are all right; of segmentation `miou` (its default), or the "
+        "accuracy by class or by pixel; of all the `loss`, the cross-entropy, of which less is better. Among equals "
+        "the epoch with the lower loss is better, else the later one.",
     )
     clip_grad_norm: Positive | None = Field(None, description="Largest global L2 norm of the gradient.")
     on_divergence: Literal["stop", "rollback"] = Field(

@@ -1,19 +1,53 @@
-"""Which sections of a recipe go with which task."""
+"""Which sections of a recipe go with which task. What depends on the task says a file of `convsmith.recipe.tasks`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
 from convsmith.complaints import either
 from convsmith.recipe.better import LOSS
-from convsmith.recipe.objective import BinaryCrossEntropy, CrossEntropy, Focal, PixelLoss
+from convsmith.recipe.objective import CrossEntropy, LabelLoss
+from convsmith.recipe.tasks import list_tasks
 
 if TYPE_CHECKING:
     from convsmith.recipe.schema import Recipe
 
-IMAGE_METRICS = ("top1", "balanced_accuracy")
-PIXEL_METRICS = ("miou", "mean_accuracy", "pixel_accuracy")
-"""The fractions that may judge a task, and the first one is the usual one; the loss may judge each task too."""
+
+@dataclass(frozen=True)
+class Remedy:
+    """Changes of a recipe that suit some data better.
+
+    Attributes:
+        words: what they are for.
+        changes: as `key=value` words.
+        recipes: packaged recipes that have them, by those that they extend.
+    """
+
+    words: str = ""
+    changes: tuple[str, ...] = ()
+    recipes: Mapping[str, str] = field(default_factory=dict)
+
+
+class TaskRules(Protocol):
+    """The rules that a file of `convsmith.recipe.tasks`, of the task's name, says for its recipes."""
+
+    METRICS: tuple[str, ...]
+    """Fractions that may judge a model, the usual one first; the loss may judge each task too."""
+
+    LOSS: str
+    """The usual name of the loss."""
+
+    RECIPES: Mapping[str, str]
+    """Packaged recipes of the task by those of one class for each image that they extend."""
+
+    UNEVEN: Remedy
+    """What helps where some classes have many more images than others."""
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise a ValueError if a section does nothing for the task, or cannot be had with it."""
 
 
 class Misfit(ValueError):
@@ -24,59 +58,46 @@ class Misfit(ValueError):
         self.keys = keys
 
 
+def rules_of(task: str) -> TaskRules:
+    """The rules for recipes of a task, one of `list_tasks()`."""
+    found: Any = import_module(f"convsmith.recipe.tasks.{task}")
+    rules: TaskRules = found
+    return rules
+
+
+def list_metrics() -> list[str]:
+    """The figures that may judge a model of any task."""
+    return [metric for task in list_tasks() for metric in rules_of(task).METRICS] + [LOSS]
+
+
 def check_task(recipe: Recipe) -> None:
     """ValueError if a section does nothing for the recipe's task, or cannot be had with it."""
-    if recipe.task == "segmentation":
-        _check_segmentation(recipe)
-    else:
-        _check_classification(recipe)
-
-
-def _check_segmentation(recipe: Recipe) -> None:
-    augment = recipe.augment
-    if recipe.preprocess.method != "whole":
+    rules = rules_of(recipe.task)
+    rules.check(recipe)
+    if recipe.metric not in (*rules.METRICS, LOSS):
         raise Misfit(
-            "the task is segmentation (task), so preprocess.method is `whole`: an answer has the size of its image",
-            "preprocess.method", "task",
-        )  # fmt: skip
-    if recipe.metric not in (*PIXEL_METRICS, LOSS):
-        raise Misfit(
-            f"segmentation (task) is judged by metric {either((*PIXEL_METRICS, LOSS))}, not by `{recipe.metric}`",
+            f"{recipe.task} (task) is judged by metric {either((*rules.METRICS, LOSS))}, not by `{recipe.metric}`",
             "metric", "task",
         )  # fmt: skip
-    if not isinstance(recipe.loss, PixelLoss):
-        raise ValueError(f"loss.name `{recipe.loss.name}` is of images, not of pixels (task: segmentation)")
-    unmoved = {
-        "augment.policy": augment.policy,
-        "augment.random_erasing": augment.random_erasing,
-        "augment.efficientnet_crop": augment.efficientnet_crop,
-    }
-    for key, section in unmoved.items():
-        if section is not None:
-            raise ValueError(f"{key} changes images alone, and their masks would not fit (task: segmentation)")
-    if recipe.mixing is not None:
-        raise ValueError("`mixing` is for classification, but task is segmentation: set mixing=null")
-    if recipe.distillation is not None and recipe.distillation.kind == "features":
-        raise ValueError("distillation.kind `features` compares whole images, but task is segmentation")
-    if recipe.sampling.name == "balanced":
-        raise ValueError("sampling.name `balanced` needs one class for each image, but task is segmentation")
 
 
-def _check_classification(recipe: Recipe) -> None:
+def check_images(recipe: Recipe) -> None:
+    """ValueError if a section is of pixels, where the task is of whole images."""
+    task, loss = recipe.task, recipe.loss
     if recipe.preprocess.method == "whole":
-        raise ValueError("preprocess.method `whole` is for segmentation, but task is classification")
-    if recipe.metric not in (*IMAGE_METRICS, LOSS):
-        raise Misfit(
-            f"classification (task) is judged by metric {either((*IMAGE_METRICS, LOSS))}, not by `{recipe.metric}`",
-            "metric", "task",
-        )  # fmt: skip
-    loss = recipe.loss
-    if not isinstance(loss, CrossEntropy | BinaryCrossEntropy | Focal):
-        raise ValueError(f"loss.name `{loss.name}` is of pixels, but task is classification")
+        raise ValueError(f"preprocess.method `whole` is for segmentation, but task is {task}")
+    if not isinstance(loss, CrossEntropy | LabelLoss):
+        raise ValueError(f"loss.name `{loss.name}` is of pixels, but task is {task}")
     for key in ("output_weights", "align_corners"):
         if getattr(loss, key, None) is not None:
-            raise ValueError(f"loss.{key} is for segmentation, but task is classification: put null on it")
+            raise ValueError(f"loss.{key} is for segmentation, but task is {task}: put null on it")
     if recipe.data.masks is not None:
-        raise ValueError("data.masks is for segmentation, but task is classification")
+        raise ValueError(f"data.masks is for segmentation, but task is {task}")
     if recipe.augment.mask_downsample_rate != 1:
-        raise ValueError("augment.mask_downsample_rate is for segmentation, but task is classification")
+        raise ValueError(f"augment.mask_downsample_rate is for segmentation, but task is {task}")
+
+
+def check_one_class(recipe: Recipe) -> None:
+    """ValueError if a section is of several labels, where classes exclude each other."""
+    if getattr(recipe.loss, "positive_weights", None) is not None:
+        raise ValueError(f"loss.positive_weights is for several labels, but task is {recipe.task}: put null on it")

@@ -41,6 +41,9 @@ class ValidationResults(Protocol):
     def compute(self) -> dict[str, float]:
         """The metrics over all batches, and the `loss` where it is measured."""
 
+    def tuned(self) -> dict[str, Any]:
+        """Keys of the bundle that the answers over all batches decide, such as thresholds."""
+
 
 class TaskTraining(Protocol[Model_contra]):
     """How the models of a task learn and are judged meanwhile; nothing is kept from one call to the next."""

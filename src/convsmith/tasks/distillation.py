@@ -37,6 +37,23 @@ def logits_distance(spec: Distillation, student: Tensor, teacher: Tensor) -> Ten
     return divergence(student, teacher, spec.temperature, spec.times_squared_temperature)
 
 
+def label_distance(spec: Distillation, student: Tensor, teacher: Tensor) -> Tensor:
+    """How far logits [N, K] of several labels are from a teacher's, by `spec.kind`, which is `logits` or `hard`.
+
+    Each class is a question of its own with two answers: the KL divergence of the softened sigmoids, or the binary
+    cross-entropy with what the teacher holds for more likely than not; the mean over images and classes.
+    """
+    if spec.kind == "hard":
+        return F.binary_cross_entropy_with_logits(student, (teacher > 0).to(student.dtype))
+    soft, wanted = student / spec.temperature, teacher / spec.temperature
+    answers = (
+        F.logsigmoid(sign * wanted).exp() * (F.logsigmoid(sign * wanted) - F.logsigmoid(sign * soft))
+        for sign in (1, -1)
+    )
+    kl = torch.stack(list(answers)).sum(0).mean()
+    return kl * spec.temperature**2 if spec.times_squared_temperature else kl
+
+
 def pixel_distance(spec: Distillation, student: Tensor, teacher: Tensor, targets: Tensor) -> Tensor:
     """`logits_distance` of the student's pixels that are in the image, 0 if there are none.
 
@@ -103,10 +120,17 @@ class Distiller:
         spec: what is compared, and how.
         teacher: gives features for the kind `features`, else logits.
         student: the model itself, before anything wraps it.
+        distance: compares logits.
     """
 
-    def __init__(self, spec: Distillation, teacher: TeacherFunction, student: ImageClassifier) -> None:
-        self._spec, self._teacher = spec, teacher
+    def __init__(
+        self,
+        spec: Distillation,
+        teacher: TeacherFunction,
+        student: ImageClassifier,
+        distance: Callable[[Distillation, Tensor, Tensor], Tensor] = logits_distance,
+    ) -> None:
+        self._spec, self._teacher, self._distance = spec, teacher, distance
         self._tap = FeatureTap(student) if spec.kind == "features" else None
 
     def __call__(self, model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -129,5 +153,5 @@ class Distiller:
             if self._tap is not None:
                 distance = spec.similarity_weight * similarity_distance(self._tap.take().float(), wanted)
             else:
-                distance = logits_distance(spec, logits.float(), wanted)
+                distance = self._distance(spec, logits.float(), wanted)
         return logits, distance

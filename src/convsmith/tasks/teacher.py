@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convsmith.bundle.format import TaskName, bundle_folder, read_manifest, read_model
+from convsmith.bundle.format import bundle_folder, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.errors import ConvsmithError, quoted
 from convsmith.models.base import VisionModel
@@ -72,7 +72,11 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, classes: Sequenc
     assert spec.weights is not None
     assert recipe.distillation is not None
     weights = named_weights(spec.weights, spec.model)
-    model = _trained(spec.model, weights, spec.options, len(classes), recipe.task)
+    model = _trained(spec.model, weights, spec.options, len(classes))
+    try:
+        find_training(recipe.task).check_model(recipe, model)
+    except ConvsmithError as error:
+        raise ConvsmithError(f"`{spec.model}` is not a model for {recipe.task}", error.why) from error
     fit_head_to_classes(model, weights, classes, trained=True)
     model = model.eval().requires_grad_(False).to(device)
     if recipe.channels_last:
@@ -93,8 +97,8 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, classes: Sequenc
     return teach
 
 
-def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: int, task: TaskName) -> VisionModel:
-    """A model for the task that learned to tell `num_classes` classes."""
+def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: int) -> VisionModel:
+    """A model that learned to tell `num_classes` classes."""
     path = _local(weights)
     if path and path.is_dir():
         raise ConvsmithError(
@@ -102,10 +106,7 @@ def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: i
             "a teacher's weights are a file or a published name",
             f"Of a run, set bundle={weights}, or weights to a file of its checkpoints/best.",
         )
-    model = create_trained_model(name, num_classes, weights, **options)
-    if model.task != task:
-        raise ConvsmithError(f"`{name}` is not a model for {task}")
-    return model
+    return create_trained_model(name, num_classes, weights, **options)
 
 
 def _normalisation_of(model: str, weights: str, recipe: Recipe) -> tuple[Sequence[float], Sequence[float]]:

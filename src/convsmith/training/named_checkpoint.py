@@ -70,5 +70,5 @@ def _with_best_here(run: Run, checkpoint: Checkpoint) -> Checkpoint:
     best = checkpoint.state.get("best_step")
     if best is not None and not step_folder(run.checkpoints, best).is_dir():
         logger.warning("the weights of the best step so far, %d, are not here any more: later ones count", best)
-        checkpoint.state.update(best=None, best_step=None)
+        checkpoint.state.update(best=None, best_step=None, best_tuned={})
     return checkpoint

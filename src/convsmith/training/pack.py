@@ -54,6 +54,7 @@ def pack(session: Session) -> None:
         data_digest=progress.data_digest,
         images=_parity_images(recipe, dataset),
         began_with={"name": origin.name, "licence": origin.licence} if origin else None,
+        tuned=progress.best_tuned,
     )
 
 

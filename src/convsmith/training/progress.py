@@ -47,6 +47,8 @@ class Progress:
     best: dict[str, float] | None = None
     """The validation metrics of the best step."""
     best_step: int | None = None
+    best_tuned: dict[str, Any] = field(default_factory=dict)
+    """Keys of the bundle that the validation of the best step decided."""
     judged: Literal["ema", "model"] | None = None
     """Where both are judged: whose figures were better in the last validation."""
     improved_to: float | None = None

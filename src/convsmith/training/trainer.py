@@ -17,7 +17,7 @@ from convsmith.training.progress import Progress
 from convsmith.training.run import check_holder
 from convsmith.training.session import Session
 from convsmith.training.stepper import Stepper
-from convsmith.training.validation import validate
+from convsmith.training.validation import Validated, validate
 
 logger = logging.getLogger(__name__)
 
@@ -89,12 +89,12 @@ class Trainer:
     def _judge_start(self) -> None:
         """Evaluate, record and save what a run without steps starts from."""
         self.stepper.check_weights()
-        values = validate(self.session, self.parts, self.stepper) if self.session.recipe.eval else {}
-        if values is None:
+        found = validate(self.session, self.parts, self.stepper) if self.session.recipe.eval else Validated()
+        if found is None:
             return
-        if values:
-            self._record("val", values)
-        self._judge(values)
+        if found.figures:
+            self._record("val", found.figures)
+        self._judge(found)
         self._gather()
         self._store()
 
@@ -117,17 +117,17 @@ class Trainer:
         self.stepper.check_weights()
         self.stepper.forget_pass()
         judged = self.session.recipe.eval and self._evaluation_is_due()
-        values = validate(self.session, self.parts, self.stepper) if judged else {}
-        if values is None:
+        found = validate(self.session, self.parts, self.stepper) if judged else Validated()
+        if found is None:
             return
         self._record("train", figures)
-        if values:
-            self._record("val", values)
+        if found.figures:
+            self._record("val", found.figures)
         state.evaluated_step = state.step
         state.train_seconds = state.data_seconds = 0.0
         self.stepper.begin_epoch()
         if judged or not self.session.recipe.eval:
-            self._judge(values)
+            self._judge(found)
         self._gather()
         self._store()
 
@@ -154,11 +154,12 @@ class Trainer:
         epochs_done, _ = self.session.plan.epochs.at(self.state.step)
         return epochs_done % self.session.recipe.eval_every == 0 or self.state.step == self.session.plan.total_steps
 
-    def _judge(self, values: dict[str, float]) -> None:
+    def _judge(self, found: Validated) -> None:
         """Compare with the best so far and decide whether to go on; without metrics the newest is the best."""
         state, stopping, metric = self.state, self.session.recipe.early_stopping, self.session.recipe.metric
+        values = found.figures
         if not state.best or not is_better(metric, state.best, values):
-            state.best, state.best_step = values, state.step
+            state.best, state.best_step, state.best_tuned = values, state.step, found.tuned
         if not stopping:
             return
         if state.improved_to is None or is_better(metric, values, self._improved(), stopping.min_delta):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
@@ -20,7 +22,20 @@ from convsmith.training.stepper import Stepper
 logger = logging.getLogger(__name__)
 
 
-def validate(session: Session, parts: Parts, stepper: Stepper) -> dict[str, float] | None:
+@dataclass(frozen=True)
+class Validated:
+    """What a validation found.
+
+    Attributes:
+        figures: the metrics, by name.
+        tuned: keys of the bundle that the answers decide, see `ValidationResults.tuned`.
+    """
+
+    figures: dict[str, float] = field(default_factory=dict)
+    tuned: dict[str, Any] = field(default_factory=dict)
+
+
+def validate(session: Session, parts: Parts, stepper: Stepper) -> Validated | None:
     """The figures of what the recipe judges; of both, all of them by name besides those of the better one.
 
     Returns:
@@ -39,17 +54,18 @@ def validate(session: Session, parts: Parts, stepper: Stepper) -> dict[str, floa
     if trained is None:
         return None
     metric = session.recipe.metric
-    better = session.progress.judged = "model" if is_better(metric, trained, averaged) else "ema"
+    figures = {"model": trained.figures, "ema": averaged.figures}
+    better = session.progress.judged = "model" if is_better(metric, figures["model"], figures["ema"]) else "ema"
+    own, average = (figures[name][metric] for name in ("model", "ema"))
     logger.info(
         "judged by %s: the %s better (trained weights %.4f, their average %.4f)",
-        metric, "trained weights are" if better == "model" else "average is", trained[metric], averaged[metric],
+        metric, "trained weights are" if better == "model" else "average is", own, average,
     )  # fmt: skip
-    named = {"model": trained, "ema": averaged}
-    each = {f"{name}_{figure}": value for name, values in named.items() for figure, value in values.items()}
-    return {**named[better], **each}
+    each = {f"{name}_{figure}": value for name, values in figures.items() for figure, value in values.items()}
+    return Validated({**figures[better], **each}, (trained if better == "model" else averaged).tuned)
 
 
-def _validate_model(session: Session, parts: Parts, stepper: Stepper, model: nn.Module) -> dict[str, float] | None:
+def _validate_model(session: Session, parts: Parts, stepper: Stepper, model: nn.Module) -> Validated | None:
     """The metrics of one model; see `validate`."""
     world, total, seen = session.world, len(session.dataset.val), 0
 
@@ -80,7 +96,7 @@ def _validate_model(session: Session, parts: Parts, stepper: Stepper, model: nn.
         raise ConvsmithError("no validation image can be read", fix="Repair or replace them.")
     if not all(map(math.isfinite, values.values())):
         raise _diverged(session, "the loss")
-    return values
+    return Validated(values, results.tuned())
 
 
 def _diverged(session: Session, what: str, layer: str | None = None) -> ConvsmithError:

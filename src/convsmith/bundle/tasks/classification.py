@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +11,13 @@ from pydantic import BaseModel
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.classification_metrics import ClassificationResults
 from convsmith.bundle.evaluation import Evaluation
-from convsmith.bundle.image_error import ImageError, NoAnswer
-from convsmith.bundle.runtime import Infer
-from convsmith.bundle.task import Colours, Results, Said, Table
+from convsmith.bundle.square_task import SquareTask
+from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
 from convsmith.errors import ConvsmithError
-from convsmith.spec import Preprocess, Preprocessing, Size
+
+if TYPE_CHECKING:
+    from convsmith.bundle.format import Manifest
 
 _USUAL_TOP, _USUAL_ROWS = 5, 1
 
@@ -37,56 +37,26 @@ class ClassAnswer(ClassScore):
     meta: Place
 
 
-class ClassificationTask:
+class ClassificationTask(SquareTask):
     """A square of each image; the most probable class is the answer."""
 
+    name = "classification"
     metrics: tuple[str, ...] = ("top1", "balanced_accuracy")
-    one_size = True
+    exclusive = True
     own_classes = False
     schema: type[BaseModel] = ClassAnswer
-    pictures: Mapping[str, str] = {}
     listed = True
     csv_columns: tuple[str, ...] = ("rank", "class_id", "label", "score")
 
-    def check(self, spec: Preprocessing, num_classes: int) -> None:  # noqa: ARG002  # any number will do
-        """Raise a ValueError unless a square is cut out."""
-        if not isinstance(spec, Preprocess):
-            raise ValueError(f"the task classification does not go with the preprocessing {spec.method}")
-
-    def check_image(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int, name: str) -> None:
-        """Take it: all are of one size."""
-
-    def first_input(self, image: NDArray[np.uint8], spec: Preprocessing, num_classes: int) -> NDArray[np.uint8]:  # noqa: ARG002
-        """The image, [3, crop, crop]."""
-        return image
-
-    def logits_shape(self, num_classes: int, size: Size) -> tuple[int, ...]:  # noqa: ARG002  # any size
-        """[K]."""
-        return (num_classes,)
-
-    def ask(
-        self,
-        infer: Infer,
-        images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
-        names: Sequence[str],
-        spec: Preprocessing,  # noqa: ARG002  # they are looked at in one way
-        num_classes: int,  # noqa: ARG002
-    ) -> list[Said | ImageError]:
-        """The logits [K] of each image, or that they are not finite."""
-        logits = infer(np.asarray(images))
-        return [
-            row if np.isfinite(row).all() else NoAnswer.of_logits(name) for row, name in zip(logits, names, strict=True)
-        ]
-
-    def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Classification:  # noqa: ARG002
+    def answer(self, said: Said, manifest: Manifest) -> Classification:
         """The classes by probability."""
-        return Classification(said, labels)
+        return Classification(said, manifest.labels)
 
-    def decisions(self, said: Said) -> NDArray[Any]:
+    def decisions(self, said: Said, manifest: Manifest) -> NDArray[Any]:  # noqa: ARG002
         """The class."""
         return np.asarray(said.argmax())
 
-    def new_results(self, num_classes: int, *, boundary: bool = False) -> ClassificationResults:  # noqa: ARG002  # any
+    def new_results(self, manifest: Manifest, *, boundary: bool = False) -> ClassificationResults:  # noqa: ARG002
         """An empty collection; a ConvsmithError for boundaries."""
         if boundary:
             raise ConvsmithError("boundaries are measured of masks", "this bundle is a classifier")
@@ -123,10 +93,6 @@ class ClassificationTask:
         """A row for each class, the most probable first."""
         ranked = enumerate(answer.top(top or _USUAL_ROWS), 1)
         return [(rank, entry.class_id, entry.label, entry.score) for rank, entry in ranked]
-
-    def draw(self, answer: Classification, image: NDArray[np.uint8], media_type: str) -> bytes:  # noqa: ARG002
-        """Nothing: `pictures` is empty."""
-        raise AssertionError(f"a class is not drawn as {media_type}")
 
 
 TASK = ClassificationTask()

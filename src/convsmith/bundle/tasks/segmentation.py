@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,13 @@ from convsmith.bundle.runtime import Infer
 from convsmith.bundle.segment import allowed_sizes, first_look, segment
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.bundle.segmentation_metrics import SegmentationResults
-from convsmith.bundle.task import Colours, Results, Said, Table
+from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocessing, Size, WholeImage, whole_image
+
+if TYPE_CHECKING:
+    from convsmith.bundle.format import Manifest
 
 PNG, JPEG = "image/png", "image/jpeg"
 _ENOUGH = 32  # pixels of a side; some models have a stride that large
@@ -50,6 +53,7 @@ class SegmentationTask:
 
     metrics: tuple[str, ...] = ("miou", "mean_accuracy", "pixel_accuracy")
     one_size = False
+    exclusive = True
     own_classes = True
     schema: type[BaseModel] = MaskAnswer
     pictures: Mapping[str, str] = {PNG: ".png", JPEG: ".overlay.jpg"}
@@ -92,17 +96,17 @@ class SegmentationTask:
 
         return [said(image, name) for image, name in zip(images, names, strict=True)]
 
-    def answer(self, said: Said, labels: tuple[str, ...], colours: Colours | None) -> Segmentation:
+    def answer(self, said: Said, manifest: Manifest) -> Segmentation:
         """The mask."""
-        return Segmentation(said, labels, colours)
+        return Segmentation(said, manifest.labels, manifest.colours)
 
-    def decisions(self, said: Said) -> NDArray[Any]:
+    def decisions(self, said: Said, manifest: Manifest) -> NDArray[Any]:  # noqa: ARG002
         """The classes of each eighth row and column."""
         return said[::_STRIDE, ::_STRIDE].copy()
 
-    def new_results(self, num_classes: int, *, boundary: bool = False) -> SegmentationResults:
+    def new_results(self, manifest: Manifest, *, boundary: bool = False) -> SegmentationResults:
         """An empty collection."""
-        return SegmentationResults(num_classes, boundary)
+        return SegmentationResults(len(manifest.labels), boundary)
 
     def figures(self, results: Results) -> dict[str, float | None]:
         """The metrics, and of boundaries None where they were not measured."""

@@ -2,178 +2,69 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from array import array
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.classes import require_classes
-from convsmith.data.contents import Content
 from convsmith.data.dataset import DataSet, Samples, Split
-from convsmith.data.files import Files, FilesBuilder
+from convsmith.data.files import FilesBuilder
 from convsmith.data.image_data import ImageData
+from convsmith.data.image_table import PATH, SPLIT, TRAIN, WHOLE, ImageTable, Rows, as_path, check_files, read_table
 from convsmith.data.index import Index
 from convsmith.data.mask_contents import refuse_ignored_class
 from convsmith.data.mask_data import MaskedPart, class_values, make_mask_data
+from convsmith.data.packed_labels import rows_to_keep
 from convsmith.data.source import Opener, Source
-from convsmith.data.split import hold_out
-from convsmith.data.table_rows import ENDINGS, cell_of, find_column, read_rows, require_column
-from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
+from convsmith.data.table_labels import LABELS, LabelColumns, class_columns
+from convsmith.data.table_rows import ENDINGS, Row, cell_of, find_column, read_rows, require_column
+from convsmith.errors import ConvsmithError, counted, printable, quoted
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
 
-_PATH = ("image", "path", "file_name", "filename", "image_path", "filepath", "file")
 _LABEL = ("label", "class", "target", "class_name", "category")
 _MASK = ("mask", "mask_path", "segmentation", "annotation")
-_SPLIT = ("split", "part", "subset")
-_WHOLE, _TRAIN, _VAL, _TEST = range(4)  # of a row: no column says its split, or it is of that one
-_SPLITS = {"train": _TRAIN, "training": _TRAIN, "val": _VAL, "valid": _VAL, "validation": _VAL, "test": _TEST}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The `Contents` of files that rows of a table name.
-
-    Attributes:
-        files: the files.
-        lines: where the row of each ends in the table, int64 `[N]`, from 1.
-        table: what the table is called.
-        also: what else tells the rows of this table from those of others.
-    """
-
-    files: Files
-    lines: NDArray[np.int64]
-    table: str
-    also: bytes = b""
-
-    shards: None = None
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, i: int) -> Content:
-        file = self.files[i]
-        return Content(f"{file.name} (line {self.lines[i]} of {self.table})", file.open)
-
-    @property
-    def key(self) -> tuple[NDArray[np.generic], ...]:
-        """The paths below the folder of the table, and what else tells them apart."""
-        return (*self.files.key, np.frombuffer(self.also, np.uint8))
-
-    @property
-    def names(self) -> NDArray[np.uint64]:
-        """A hash of each path."""
-        return self.files.names
-
-    @property
-    def stats(self) -> NDArray[np.int64]:
-        """Size and time of change of each file."""
-        return self.files.stats
-
-    def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Rows:
-        """The rows at `indices`, in that order."""
-        chosen = np.asarray(indices, np.int64)
-        return Rows(self.files.select(chosen), self.lines[chosen], self.table, self.also)
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The images of a table, and what its columns say of them.
-
-    Attributes:
-        path: of the table.
-        images: their files, in the order of the rows.
-        splits: the split of each, int8 `[N]`.
-        notes: lines worth printing.
-    """
-
-    path: Path
-    images: Rows
-    splits: NDArray[np.int8]
-    notes: tuple[str, ...]
-
-    def at(self, *splits: int) -> NDArray[np.int64]:
-        """The numbers of the rows of some splits."""
-        return np.flatnonzero(np.isin(self.splits, splits))
-
-    def parts(self, groups: NDArray[np.int64], val_fraction: float | None) -> tuple[dict[Split, Any], list[str]]:
-        """The numbers of the rows to train on and to validate on, and notes.
-
-        Args:
-            groups: what has to be in both where some is held out, such as the class of each row.
-            val_fraction: see `Opener.open`.
-        """
-        train, val, notes = self.at(_WHOLE, _TRAIN), self.at(_VAL), list(self.notes)
-        if not len(train):
-            raise ConvsmithError(
-                f"{printable(self.path)} has no row to train on", "", "Give some rows the split `train`."
-            )
-        if tests := len(self.at(_TEST)):
-            notes.append(f"left out: {counted(tests, 'row')} of the split `test`")
-        if not len(val) and val_fraction is not None:
-            total, held_out = len(train), hold_out(self.images.names[train], groups[train], val_fraction)
-            train, val = train[~held_out], train[held_out]
-            if not len(val):
-                raise ConvsmithError(
-                    f"no images left for validation in {printable(self.path)}",
-                    "there is one image of each class only",
-                    "Add rows, or give some the split `val`.",
-                )
-            notes.append(
-                f"no rows of the split `val`: held out {len(val)} of {total} images for validation, the same each time"
-            )
-        return {"train": train, "val": val}, notes
-
-    def judged(self) -> tuple[NDArray[np.int64], bool]:
-        """The numbers of the rows to judge a model by, and whether they are of `val`, or else of `test`; else all."""
-        part = next((rows for split in (_VAL, _TEST) if len(rows := self.at(split))), None)
-        return (self.at(_WHOLE, _TRAIN), False) if part is None else (part, True)
-
-    def error(self, row: int, what: str, why: str = "", fix: str = "") -> ConvsmithError:
-        """An error about a row, by its number."""
-        return ConvsmithError(f"line {self.images.lines[row]} of {printable(self.path)} {what}", why, fix)
+_OTHERS = (*PATH, *_LABEL, *_MASK, *SPLIT)
 
 
 class _Labels:
-    """Collects the label of each row."""
+    """Collects the label of each row, as a `Column`."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
         self.of_rows = array("q")
+        self._column = ""
 
-    def add(self, label: str) -> None:
+    def find(self, path: Path, row: Row) -> Sequence[str]:
+        self._column = require_column(path, row, _LABEL)
+        return (self._column,)
+
+    def add(self, path: Path, line: int, row: Row) -> None:
+        label = cell_of(path, line, row, self._column)
         self.of_rows.append(self.numbers.setdefault(unicodedata.normalize("NFC", label), len(self.numbers)))
 
-    def targets(self, table: _Table, rows: NDArray[np.int64], classes: Sequence[str], whose: str) -> Index:
+    def targets(self, table: ImageTable, rows: NDArray[np.int64], classes: Sequence[str], whose: str) -> Index:
         """The images at `rows`, with the position of the label of each among the classes."""
         place = {label: i for i, label in enumerate(classes)}
         numbers = np.array([place.get(label, -1) for label in self.numbers], np.int64)
         targets = numbers[np.asarray(self.of_rows, np.int64)[rows]]
         if (unknown := rows[targets < 0]).size:
             label = list(self.numbers)[self.of_rows[unknown[0]]]
-            raise table.error(
-                int(unknown[0]),
-                f"has the label `{printable(label)}`, which {whose} lacks{did_you_mean(label, classes)}",
-                f"its classes are {quoted(classes)}",
-                "Correct the label, or leave the row out.",
-            )
-        images = table.images.select(rows)
-        return Index(Rows(images.files, images.lines, images.table, "\n".join(classes).encode()), targets)
+            raise table.unknown(int(unknown[0]), label, classes, whose)
+        return Index(table.images_of(rows, classes), targets)
 
 
 def _open_images(path: Path, section: Data, val_fraction: float | None) -> DataSet:
     labels = _Labels()
-    table = _read(path, _LABEL, labels.add)
-    _check_files(table, table.images, section)
+    table = read_table(path, labels)
+    check_files(table, table.images, section)
     of_rows, names = np.asarray(labels.of_rows, np.int64), list(labels.numbers)
     parts, notes = table.parts(of_rows, val_fraction)
-    learned = table.at(_WHOLE, _TRAIN)
+    learned = table.at(WHOLE, TRAIN)
     classes = sorted(names[i] for i in np.unique(of_rows[learned]))
     if len(classes) == 1:
         raise ConvsmithError(
@@ -187,10 +78,83 @@ def _open_images(path: Path, section: Data, val_fraction: float | None) -> DataS
 
 def _labelled_images(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
     labels = _Labels()
-    table = _read(path, _LABEL, labels.add)
-    _check_files(table, table.images, section)
+    table = read_table(path, labels)
+    check_files(table, table.images, section)
     rows, is_part = table.judged()
     return labels.targets(table, rows, classes, "the model"), is_part
+
+
+def _open_several(path: Path, section: Data, val_fraction: float | None) -> DataSet:
+    labels = LabelColumns(_OTHERS)
+    table = read_table(path, labels)
+    check_files(table, table.images, section)
+    every, learned = labels.pack(labels.names), table.at(WHOLE, TRAIN)
+    counts = every.select(learned).counts()
+    classes = labels.names if labels.of_classes else tuple(np.array(labels.names)[counts > 0].tolist())
+    if len(classes) < 2:
+        raise ConvsmithError(
+            f"{printable(path)} has {counted(len(classes), 'label')}",
+            "of several there are two at least",
+            "For one that is there or not, name a column `label` that says which.",
+        )
+    if labels.of_classes and not counts.all():
+        never = quoted(classes[k] for k in np.flatnonzero(counts == 0))
+        raise ConvsmithError(
+            f"{printable(path)} has no image to train on with {never}", "", "Add some, or leave the column out."
+        )
+    parts, notes = table.parts(
+        every.rarest(counts),  # of whole sets most may occur once
+        val_fraction,
+        lambda train, val: rows_to_keep(every.select(train), every.select(val)),
+    )
+    train, val = (_several(table, labels, rows, (classes, "training")) for rows in parts.values())
+    assert val.labels is not None
+    if len(val) and (without := np.flatnonzero(val.labels.counts() == 0)).size:
+        if len(without) == len(classes):
+            raise ConvsmithError(
+                f"no validation image of {printable(path)} has a label", "", "Give some that have the split `val`."
+            )
+        notes.append(f"no validation images for {quoted(classes[k] for k in without)}")
+    return ImageData(path.absolute().parent, classes, train, val, tuple(notes))
+
+
+def _labelled_several(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
+    labels = LabelColumns(_OTHERS)
+    table = read_table(path, labels)
+    check_files(table, table.images, section)
+    if labels.of_classes and (lacking := set(classes) - set(labels.names)):
+        raise ConvsmithError(
+            f"{printable(path)} has no column for {quoted(sorted(lacking))}",
+            f"the model's classes are {quoted(classes)}",
+        )
+    rows, is_part = table.judged()
+    return _several(table, labels, rows, (classes, "the model")), is_part
+
+
+def _several(
+    table: ImageTable, labels: LabelColumns, rows: NDArray[np.int64], known: tuple[Sequence[str], str]
+) -> Index:
+    """The images at `rows` with the labels of each; `known` are the classes, and whose they are."""
+    classes, whose = known
+    if (strange := labels.first_unknown(rows, classes)) is not None:
+        raise table.unknown(*strange, classes, whose)
+    chosen = labels.pack(classes).select(rows)
+    return Index(table.images_of(rows, classes), chosen.hashes(), chosen)
+
+
+class _MaskPaths:
+    """Collects the path of the mask of each row, as a `Column`."""
+
+    def __init__(self, path: Path) -> None:
+        self.builder = FilesBuilder(path.absolute().parent)
+        self._column = ""
+
+    def find(self, path: Path, row: Row) -> Sequence[str]:
+        self._column = require_column(path, row, _MASK)
+        return (self._column,)
+
+    def add(self, path: Path, line: int, row: Row) -> None:
+        self.builder.add(as_path(cell_of(path, line, row, self._column)))
 
 
 def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSet:
@@ -213,66 +177,13 @@ def _labelled_masks(path: Path, section: Data, classes: Sequence[str]) -> tuple[
     return dataset.train, is_part
 
 
-def _read_masks(path: Path, section: Data) -> tuple[_Table, Rows]:
-    builder = FilesBuilder(path.absolute().parent)
-    table = _read(path, _MASK, lambda name: builder.add(_as_path(name)))
-    masks = Rows(builder.build(), table.images.lines, table.images.table)
+def _read_masks(path: Path, section: Data) -> tuple[ImageTable, Rows]:
+    column = _MaskPaths(path)
+    table = read_table(path, column)
+    masks = Rows(column.builder.build(), table.images.lines, table.images.table)
     for files in (table.images, masks):
-        _check_files(table, files, section)
+        check_files(table, files, section)
     return table, masks
-
-
-def _read(path: Path, targets: Sequence[str], add: Callable[[str], None]) -> _Table:
-    """Read all rows; the cell of the first column of `targets` that there is goes to `add`.
-
-    Raises:
-        ConvsmithError: a column is missing, or a row or the table cannot be used; it names the line.
-    """
-    files, lines, splits = FilesBuilder(path.absolute().parent), array("q"), array("b")
-    columns: tuple[str, str, str | None] | None = None
-    notes = []
-    for line, row in read_rows(path):
-        if columns is None:
-            columns = (require_column(path, row, _PATH), require_column(path, row, targets), find_column(row, _SPLIT))
-            others = [str(name) for name in row if name is not None and name not in columns and name.strip()]
-            notes = [f"left out, columns of {path.name} that are not used: {quoted(others)}"] if others else []
-        name, target, split = (cell_of(path, line, row, column) if column else "" for column in columns)
-        if (known := _SPLITS.get(split.casefold()) if columns[2] else _WHOLE) is None:
-            raise ConvsmithError(
-                f"line {line} of {printable(path)} has the split `{printable(split)}`",
-                f"known are {quoted(_SPLITS)}",
-                "Correct it, or leave the row out.",
-            )
-        files.add(_as_path(name))
-        add(target)
-        lines.append(line)
-        splits.append(known)
-    if columns is None:
-        raise ConvsmithError(f"{printable(path)} has no rows", "", "Give a table with a row for each image.")
-    images = Rows(files.build(), np.asarray(lines, np.int64), printable(path.name))
-    return _Table(path, images, np.asarray(splits, np.int8), tuple(notes))
-
-
-def _check_files(table: _Table, rows: Rows, section: Data) -> None:
-    """Refuse files that are named twice, and those that are not there unless bad ones are skipped."""
-    order = np.argsort(rows.names, kind="stable")
-    twice = np.flatnonzero(rows.names[order][1:] == rows.names[order][:-1])
-    if twice.size and rows is table.images:
-        first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
-        raise table.error(second, f"names the same image as line {rows.lines[first]}", "", "Leave one of the rows out.")
-    missing = np.flatnonzero(~rows.stats.any(axis=1))
-    if missing.size and section.on_error != "skip":
-        i = int(missing[0])
-        raise ConvsmithError(
-            f"{len(missing)} of {counted(len(rows), 'file')} that {printable(table.path)} names are missing, such as "
-            f"{printable(rows[i].name)}",
-            "paths are relative to the folder of the table",
-            "Correct the paths, with / between folders, or leave the rows out.",
-        )
-
-
-def _as_path(text: str) -> bytes:
-    return os.fsencode(PurePath(text))  # without a ./ at its start
 
 
 def _recognises(path: Path) -> bool:
@@ -280,13 +191,22 @@ def _recognises(path: Path) -> bool:
 
 
 def _task_of(path: Path) -> str:
-    """Segmentation where there are masks and no labels."""
+    """Classification where there is a label, else segmentation where there are masks, or else several labels."""
     _, row = next(read_rows(path), (0, {}))
-    return "segmentation" if find_column(row, _MASK) and not find_column(row, _LABEL) else "classification"
+    if not find_column(row, _LABEL):
+        if find_column(row, _MASK):
+            return "segmentation"
+        if find_column(row, LABELS) or len(class_columns(row, _OTHERS)) > 1:
+            return "multilabel"
+    return "classification"
 
 
 SOURCE = Source(
     _recognises,
-    {"classification": Opener(_open_images, _labelled_images), "segmentation": Opener(_open_masks, _labelled_masks)},
+    {
+        "classification": Opener(_open_images, _labelled_images),
+        "multilabel": Opener(_open_several, _labelled_several),
+        "segmentation": Opener(_open_masks, _labelled_masks),
+    },
     task_of=_task_of,
 )

@@ -1,0 +1,94 @@
+"""The answer of a model of several labels to one image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.classification import Label
+from convsmith.bundle.image_error import NoAnswer
+from convsmith.bundle.ranking import highest_classes
+from convsmith.errors import ConvsmithError
+
+HALF = 0.5
+"""The threshold of each class where none is known."""
+
+
+class Multilabel:
+    """The classes of one image: each by itself is there or not.
+
+    Args:
+        logits: [K], finite.
+        names: K names.
+        thresholds: the probability of each class from which on it is there, [K]; None: one half for all.
+        name: what an error calls the image.
+
+    Raises:
+        NoAnswer: a logit is infinite or not a number.
+    """
+
+    def __init__(
+        self,
+        logits: NDArray[np.float32],
+        names: tuple[str, ...],
+        thresholds: Sequence[float] | None = None,
+        name: str = "image",
+    ) -> None:
+        if not np.isfinite(logits).all():
+            raise NoAnswer.of_logits(name)
+        self.logits = logits.copy()  # one of a batch would keep all of it in memory
+        """The logits as the model gave them, [K]."""
+        self.probabilities = probabilities_of(logits)
+        """Sigmoid of each logit, [K]."""
+        self.thresholds = thresholds_of(thresholds, len(names))
+        """The probability of each class from which on it is there, [K]."""
+        self._names = names
+        self.meta: Mapping[str, str] = {}
+        """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
+
+    @property
+    def class_ids(self) -> list[int]:
+        """The classes that are there, the most probable first."""
+        there = self.probabilities >= self.thresholds
+        return [i for i in self._ranked(len(self._names)) if there[i]]
+
+    @property
+    def labels(self) -> list[Label]:
+        """The classes that are there, the most probable first; may be empty."""
+        return [self._label(i) for i in self.class_ids]
+
+    def top(self, k: int) -> list[Label]:
+        """The `k` most probable classes, there or not, or all where there are fewer; the most probable first."""
+        if k < 1:
+            raise ConvsmithError(f"cannot list the top {k} classes", "at least one must be asked for")
+        return [self._label(i) for i in self._ranked(k)]
+
+    def to_dict(self, top: int = 5) -> dict[str, Any]:
+        """`{"labels": [...], "top": [...], "meta"}`, the first two of `{"class_id", "label", "score"}`, for JSON."""
+        said = {"labels": [vars(it) for it in self.labels], "top": [vars(it) for it in self.top(top)]}
+        return {**said, **({"meta": dict(self.meta)} if self.meta else {})}
+
+    def _ranked(self, k: int) -> list[int]:
+        return [int(i) for i in highest_classes(self.logits[None], k)[0]]
+
+    def _label(self, i: int) -> Label:
+        return Label(i, self._names[i], float(self.probabilities[i]))
+
+    def __repr__(self) -> str:
+        return f"Multilabel({', '.join(f'{it.label!r}: {it.score:.4f}' for it in self.labels)})"
+
+
+def probabilities_of(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The sigmoid of logits of any shape; predict, serve and evaluate decide by this one."""
+    x = logits.astype(np.float64)
+    small = np.exp(-np.abs(x))  # never overflows
+    probabilities: NDArray[np.float64] = np.where(x < 0, small, 1.0) / (1.0 + small)
+    return probabilities
+
+
+def thresholds_of(given: Sequence[float] | None, num_classes: int) -> NDArray[np.float64]:
+    """The threshold of each class, float64 [K]."""
+    return np.full(num_classes, HALF) if given is None else np.asarray(given, np.float64)

@@ -1,0 +1,28 @@
+"""Recipes for one class of each image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from convsmith.recipe.objective import Asymmetric
+from convsmith.recipe.task_fit import Remedy, check_images, check_one_class
+
+if TYPE_CHECKING:
+    from convsmith.recipe.schema import Recipe
+
+METRICS = ("top1", "balanced_accuracy")
+LOSS = "cross_entropy"
+RECIPES: dict[str, str] = {}
+UNEVEN = Remedy(
+    "each class is drawn and judged alike",
+    ("sampling.name=balanced", "metric=balanced_accuracy"),
+    {"resnet18-folder": "imbalanced"},
+)
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse what is of pixels, or of several labels."""
+    check_images(recipe)
+    check_one_class(recipe)
+    if isinstance(recipe.loss, Asymmetric):
+        raise ValueError("loss.name `asymmetric` is of several labels, but task is classification")
