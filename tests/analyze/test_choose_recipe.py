@@ -58,7 +58,7 @@ def test_few_photos_get_pretrained_weights(tmp_path: Path) -> None:
     assert (choice.recipe, choice.overrides) == ("finetune-mobilenet", ("schedule.epochs=100",))
     assert choice.reasons[0] == "8 training images in 2 classes of 3 to 5"  # one of each class is held out
     assert "50 pixels" in choice.reasons[1]
-    assert choice.reasons[2] == "fewer than 300 images: 100 epochs, for enough steps"
+    assert choice.reasons[2] == "fewer than 300 images: small batches and many epochs, for enough steps"
     assert choice.reasons[4] == "it starts from torchvision/mobilenet_v3_large.IMAGENET1K_V2 (bsd-3-clause)"
 
 

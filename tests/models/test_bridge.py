@@ -326,7 +326,9 @@ def test_timms_weights_without_network_name_the_way_out(monkeypatch: pytest.Monk
         raise ConnectionError("no route to the host")
 
     monkeypatch.setattr("timm.create_model", offline)
-    with pytest.raises(cs.ConvsmithError, match=r"no route to the host\n.*path of a checkpoint file") as said:
+    with pytest.raises(
+        cs.ConvsmithError, match=r"no route to the host\n.*pass the path of that file as weights"
+    ) as said:
         cs.create_model("timm/resnet18", weights="pretrained")
     assert "get https://huggingface.co/timm/resnet18.a1_in1k/resolve/main/model.safetensors by other" in said.value.fix
 

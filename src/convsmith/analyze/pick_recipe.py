@@ -71,7 +71,8 @@ def pick_recipe(table: Sequence[Row], images: int, overrides: Sequence[str]) -> 
         recipe, *changes = line.split()
         model = load_recipe(recipe, [*changes, *words, *own]).model
         if error := why_no_weights(model):
-            missing.append(f"{recipe}: {error.on_command_line}".replace("\n", ". "))
+            called = f"{model.name}, by {recipe}" if said else recipe
+            missing.append(f"{called}: {error.on_command_line}".replace("\n", ". "))
             continue
         kind = "a GPU: a strong network" if has_gpu else "no GPU: a network that learns fast on a CPU"
         reasons.append(f"the model that was asked for, by {recipe}" if said else f"{kind}, by {recipe}")

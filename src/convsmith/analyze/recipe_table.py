@@ -33,7 +33,7 @@ _ON_GPU = ("finetune-convnext_tiny", "finetune-resnet50", "finetune-small")
 PHOTOS = (
     Row(
         300,
-        "100 epochs, for enough steps",
+        "small batches and many epochs, for enough steps",
         ("finetune-mobilenet schedule.epochs=100", "finetune-small schedule.epochs=100"),
         tuple(f"{recipe} schedule.epochs=100" for recipe in _ON_GPU),
         "resnet18-folder batch.size=16 optimizer.lr=0.0125 schedule.epochs=120",
@@ -54,7 +54,7 @@ PHOTOS = (
     ),
     Row(
         math.inf,
-        "large batches and few epochs do",
+        "enough for large batches",
         ("finetune-mobilenet-many", "finetune-small batch.size=128 optimizer.lr=0.02 schedule.epochs=12"),
         (
             "finetune-convnext_tiny-many",
@@ -79,7 +79,7 @@ SMALL_PHOTOS = (
     ),
     Row(
         math.inf,
-        "large batches and few epochs do",
+        "enough for large batches",
         _MANY_SMALL,
         _MANY_SMALL,
         "cifar_resnet20-cifar10-short model.num_classes=null",

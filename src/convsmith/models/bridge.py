@@ -82,8 +82,7 @@ def build(name: str, num_classes: int | None, pretrained: bool, options: Mapping
         raise ConvsmithError(
             f"the weights of `{name}` cannot be had from {library}",
             OFFLINE if is_offline() else str(error).split("\n")[0],
-            f"Where there is a network, `convsmith weights fetch {name}` brings them. Or {_by_hand(library, inner)}"
-            "pass the path of a checkpoint file as weights.",
+            f"Where there is a network, `convsmith weights fetch {name}` brings them. Or {_by_hand(library, inner)}.",
         ) from error
     except (TypeError, ValueError, AssertionError, KeyError) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
@@ -91,9 +90,12 @@ def build(name: str, num_classes: int | None, pretrained: bool, options: Mapping
 
 
 def _by_hand(library: str, name: str) -> str:
-    """How else to get the weights of a model, where its library says their place on the Hub."""
+    """How else to get the weights of a model, with their address where its library says that they are on the Hub."""
     hub = imported(library).models.get_pretrained_cfg(name).hf_hub_id if library == "timm" else None
-    return f"get https://huggingface.co/{hub}/resolve/main/model.safetensors by other means and " if hub else ""
+    if not hub:
+        return "pass the path of a checkpoint file as weights"
+    file = f"https://huggingface.co/{hub}/resolve/main/model.safetensors"
+    return f"get {file} by other means and pass the path of that file as weights"
 
 
 def _timm(name: str, num_classes: int | None, pretrained: bool, options: dict[str, Any]) -> BridgedModel:
