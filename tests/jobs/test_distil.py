@@ -67,8 +67,8 @@ def test_a_run_for_segmentation_teaches_pixels(tmp_path: Path, monkeypatch: pyte
     name_tiny_segmenter(monkeypatch)
     monkeypatch.setattr("convsmith.deploy.speed._SECONDS", 0.0)
     data = write_scenes(tmp_path / "data")
-    teacher = cs.train(scenes_recipe(tmp_path, "schedule.epochs=8"), data, tmp_path / "teacher")
-    words = ["optimizer.lr=0.1", "schedule.epochs=4", "ema=null"]
+    teacher = cs.train(scenes_recipe(tmp_path, "schedule.epochs=1"), data, tmp_path / "teacher")
+    words = ["optimizer.lr=0.1", "schedule.epochs=1", "ema=null"]
     result = distil(teacher.path, "tiny_segmenter", data, tmp_path / "student", words, max_drop=100)
     assert list(result.forms) == ["teacher", "student", "student INT8"]
     assert result.metric == "miou"
