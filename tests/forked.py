@@ -8,7 +8,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -37,7 +40,7 @@ class Command:
 
     def __init__(self, *words: str, errors: Path) -> None:
         self._errors = errors
-        self._process = CONTEXT.Process(target=_be_command, args=(words, errors))
+        self._process = CONTEXT.Process(target=_be_command, args=(words, (os.devnull, os.devnull, errors)))
         self._process.start()
 
     def poll(self) -> int | None:
@@ -66,12 +69,27 @@ class Command:
         self._process.join()
 
 
-def _be_command(words: tuple[str, ...], errors: Path) -> None:
+def run_command(*words: str | bytes | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """`convsmith WORDS`, as `subprocess.run` would run it."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, errors = Path(folder, "out"), Path(folder, "errors")
+        process = CONTEXT.Process(
+            target=_be_command, args=(list(map(os.fsdecode, words)), (os.devnull, out, errors), cwd)
+        )
+        process.start()
+        process.join(300)
+        assert process.exitcode is not None, "it does not end"
+        return subprocess.CompletedProcess(words, process.exitcode, out.read_bytes(), errors.read_bytes())
+
+
+def _be_command(words: Sequence[str], streams: Sequence[Path | str], cwd: Path | None = None) -> None:
     from convsmith.cli.main import main
 
-    for stream, file in ((1, os.devnull), (2, errors)):
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        os.dup2(descriptor, stream)
+    for number, file in enumerate(streams):
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        os.dup2(descriptor, number)
         os.close(descriptor)
+    if cwd:
+        os.chdir(cwd)
     sys.argv = ["convsmith", *words]
     main()

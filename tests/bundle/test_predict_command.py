@@ -15,9 +15,13 @@ import pytest
 
 from convsmith.cli.text import for_terminal
 from tests.colours import LABELS, picture, write_colour_bundle
+from tests.forked import run_command
 
 
 def run(*arguments: str | bytes | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """The command; in a new interpreter where that is to have another environment, or standard input."""
+    if not options.keys() & {"env", "input"}:
+        return run_command("predict", *arguments, **options)
     return subprocess.run(
         [sys.executable, "-m", "convsmith.cli.main", "predict", *arguments], capture_output=True, check=False, **options
     )
@@ -164,7 +168,7 @@ NAMES = ["猫.png", "été.png", "a b.png", 'q"uote,.png', "new\nline.png", "\u2
 
 
 @pytest.mark.parametrize("output", ["table", "jsonl", "csv"])
-@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX"])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_names_of_any_script_are_printed_in_any_locale(
     colour_bundle: Path, tmp_path: Path, output: str, locale: str
 ) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from convsmith.data.digest import data_digest
 from convsmith.data.image_folder import open_image_folder
 from tests.colours import picture, write_colour_bundle
+from tests.forked import run_command
 
 WARNING = "warning: all labelled images of the data are judged, including any that the bundle was trained on\n"
 
@@ -23,10 +23,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 def run(bundle: Path, data: Path, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "convsmith.cli.main", "evaluate", str(bundle), "--data", str(data)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run_command("evaluate", bundle, "--data", data)
     assert result.returncode == exit_code, result.stderr
-    return result
+    return subprocess.CompletedProcess((), exit_code, result.stdout.decode(), result.stderr.decode())
 
 
 def test_a_label_cannot_steer_the_terminal(tmp_path: Path) -> None:
