@@ -17,6 +17,9 @@ from tests.training.test_interrupted import assert_same_run, wait_for_step
 RECIPE = (*SMALL, "batch.per_device=4", "checkpoint.every_steps=2", "eval=false", "ema.decay=0.9")
 
 
+WITH_TRAININGS = pytest.mark.slow  # test_launcher has processes end so that do not train
+
+
 def start(data: Path, out: Path, *words: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     command = [*(launcher or (sys.executable,)), "-m", "convsmith.cli.main", "train", "digits", "--data", str(data)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -69,6 +72,7 @@ def test_a_lost_process_is_started_again_and_the_result_is_that_of_plain_torchru
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@WITH_TRAININGS
 def test_a_lost_process_ends_the_others_and_the_error_names_it(digits: Path, tmp_path: Path) -> None:
     with start(digits, tmp_path, "--devices", "2", "schedule.epochs=999") as process:
         wait_for_step(process, tmp_path, 2)
@@ -80,7 +84,8 @@ def test_a_lost_process_ends_the_others_and_the_error_names_it(digits: Path, tmp
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
-@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])  # the first one holds the store
+@WITH_TRAININGS
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_hangs_is_named_once_the_others_have_waited_for_it(
     digits: Path, tmp_path: Path, rank: int
 ) -> None:
@@ -94,6 +99,7 @@ def test_a_process_that_hangs_is_named_once_the_others_have_waited_for_it(
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@WITH_TRAININGS
 def test_processes_end_with_a_launcher_that_was_killed(digits: Path, tmp_path: Path) -> None:
     with start(digits, tmp_path, "--devices", "2", "schedule.epochs=999") as process:
         wait_for_step(process, tmp_path, 2)
@@ -113,6 +119,7 @@ def read_quietly(pid: int) -> bytes:
         return b""
 
 
+@WITH_TRAININGS
 def test_a_signal_to_the_launcher_stops_all_with_one_message(digits: Path, tmp_path: Path) -> None:
     with start(digits, tmp_path, "--devices", "2", "schedule.epochs=999") as process:
         wait_for_step(process, tmp_path, 2)
