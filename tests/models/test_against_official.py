@@ -34,9 +34,10 @@ HAVE_A_SMALLER_ONE = (
 )
 
 
-def slow_if_large(names: Iterable[str]) -> list[Any]:
-    """The names, those marked of which a smaller model of the family is checked with the quick tests."""
-    return [pytest.param(name, marks=[pytest.mark.slow] if name in HAVE_A_SMALLER_ONE else []) for name in names]
+def slow_if_large(names: Iterable[str], *more: str) -> list[Any]:
+    """The names, those marked of which a smaller model of the family is checked with the quick tests, and `more`."""
+    slow = {*HAVE_A_SMALLER_ONE, *more}
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in slow else []) for name in names]
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
@@ -55,7 +56,8 @@ def test_logits_equal_the_official_ones(name: str) -> None:
         assert_outputs(model(golden_input(record["input_shape"], record.get("input_scale") or 1.0)), record)
 
 
-@pytest.mark.parametrize("name", slow_if_large(OFFICIAL))
+# what counts is the same in both of HRNet's heads
+@pytest.mark.parametrize("name", slow_if_large(OFFICIAL, "seg_hrnet_w48"))
 def test_parameters_and_multiply_adds_are_the_published_ones(name: str) -> None:
     expected = golden(name)
     with torch.device("meta"):
