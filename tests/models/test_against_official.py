@@ -56,7 +56,7 @@ def test_logits_equal_the_official_ones(name: str) -> None:
         assert_outputs(model(golden_input(record["input_shape"], record.get("input_scale") or 1.0)), record)
 
 
-# what counts is the same in both of HRNet's heads
+# test_facts compares what facts.json says of all of them with the same numbers
 @pytest.mark.parametrize("name", slow_if_large(OFFICIAL, "seg_hrnet_w48"))
 def test_parameters_and_multiply_adds_are_the_published_ones(name: str) -> None:
     expected = golden(name)
