@@ -84,6 +84,7 @@ WORDS = {
     "model.options": ["{drop_path: 0.5}", "{features: 8}"],
     "model.weights": ["TEACHER"],
     "model.weights_key": ["model_ema"],
+    "augment.custom": ["tests.data.own_transforms:inverted"],
     "augment.random_resized_crop.size": ["12"],
     "augment.efficientnet_crop.size": ["12"],
     "augment.random_crop.size": ["12"],

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from convsmith.bundle.decode import ImageError
+from convsmith.data.augment.custom import CustomFailed
 from convsmith.data.check import BadFile
 from convsmith.data.dataset import Reader, Samples
+from convsmith.data.index import printable
 from convsmith.data.loader_processes import loader
 from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
@@ -141,6 +143,8 @@ class _Gathered:
         except ImageError as error:
             self.bad.append(BadFile.of(self.samples.name(i), error))
             return False
+        except CustomFailed as error:
+            raise error.on(printable(self.samples.name(i))) from error
         self.images.append(image)
         self.targets.append(target)
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from convsmith.recipe.rarity import Rarity
 from convsmith.recipe.unused import refuse_unused
@@ -231,10 +231,23 @@ class Augment(Section):
         description="Largest whole number that is added to all pixels, or taken from them, in half of the images "
         "(HRNet's; 10 there).",
     )
+    custom: str | None = Field(
+        None,
+        description="A function of yours, as MODULE:FUNCTION: image = function(image, rng), or image, mask = "
+        "function(image, mask, rng), arrays of uint8. It is code, which runs when the recipe is trained.",
+    )
     random_erasing: RandomErasing | None = None
     mask_downsample_rate: Share = Field(
         1.0, description="Height and width of the training mask, relative to the training image (HRNet's)."
     )
+
+    @field_validator("custom")
+    @classmethod
+    def _custom_names_a_function(cls, name: str | None) -> str | None:
+        module, _, function = (name or "a:b").partition(":")
+        if not all(part.isidentifier() for path in (module, function) for part in path.split(".")):
+            raise ValueError(f"custom is `{name}`, which is not MODULE:FUNCTION, such as mytransforms:sharpen")
+        return name
 
     @model_validator(mode="after")
     def _exactly_one_crop(self) -> Augment:

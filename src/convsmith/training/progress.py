@@ -32,6 +32,8 @@ class Progress:
     """Name of each class, in the order of the logits; None where the run is older than this."""
     start_digest: str | None = None
     """Names the file of the weights that were started from; None where there is none, or the run is older than this."""
+    custom_digest: str | None = None
+    """Names the source of the recipe's own function of augmentation, if it has one."""
     step: int = 0
     """Optimizer steps done."""
     loss_sums: list[float] = field(default_factory=lambda: [0.0])

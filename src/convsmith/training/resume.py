@@ -148,6 +148,7 @@ def roll_back(session: Session) -> Checkpoint | None:
         left.lr_factor,
     )
     progress.teacher_digest, progress.start_digest = left.teacher_digest, left.start_digest
+    progress.custom_digest = left.custom_digest
     progress.bad_files = left.bad_files
     session.progress = progress
     _plan_as_begun(session)

@@ -1,10 +1,12 @@
-"""Checks that a run starts, and goes on, from the weights and the teacher that it is of."""
+"""Checks that a run starts, and goes on, from the weights, the teacher and the function of yours that it is of."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import nullcontext, suppress
 
+from convsmith.bundle.task import find_task
+from convsmith.data.augment.custom import custom_digest, try_custom
 from convsmith.errors import ConvsmithError
 from convsmith.models.weights.published import list_weights, weights
 from convsmith.recipe.schema import Recipe
@@ -67,3 +69,21 @@ def check_teacher(session: Session, finished: bool) -> None:
             "Put the file back to go on, or start a new run in another directory with --out.",
         )
     progress.teacher_digest = digest
+
+
+def check_custom(session: Session) -> None:
+    """Try the recipe's own function of augmentation, and warn if the run began with another one of that name.
+
+    Raises:
+        CustomFailed: it cannot be used.
+    """
+    recipe, progress = session.recipe, session.progress
+    name = recipe.augment.custom
+    if name is None:
+        return
+    try_custom(name, recipe.augment.size, find_task(recipe.task).own_classes)
+    digest = custom_digest(name)
+    if progress.custom_digest not in (None, digest):
+        logger.warning("augment.custom: the source of %s has changed since step %d: it augments as it is now",
+                       name, progress.step)  # fmt: skip
+    progress.custom_digest = digest

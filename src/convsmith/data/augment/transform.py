@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from convsmith.data.augment.custom import custom_step
 from convsmith.data.augment.draws import below, uniform
 from convsmith.data.augment.efficientnet_crop import efficientnet_crop
 from convsmith.data.augment.erasing import random_erasing
@@ -42,6 +43,7 @@ def train_transform(augment: Augment, preprocess: Preprocessing) -> Callable[[ND
 
     Raises (the function):
         ImageTooLarge: a strip so thin that a side of it would become longer than `MAX_PIXELS`.
+        CustomFailed: the recipe's own function fails, or cannot be found.
     """
     steps = list(_steps(augment, preprocess))
     return lambda pixels: _augmented(steps, pixels, None).image
@@ -63,6 +65,7 @@ def pair_transform(
 
     Raises (the function):
         ImageTooLarge: a strip so thin that a side of it would become longer than `MAX_PIXELS`.
+        CustomFailed: the recipe's own function fails, or cannot be found.
     """
     of_images_alone = (augment.policy, augment.random_erasing, augment.efficientnet_crop)
     assert not any(of_images_alone)  # the recipe's validator holds it
@@ -106,6 +109,8 @@ def _steps(augment: Augment, preprocess: Preprocessing) -> Iterator[Change]:
         yield _on_image(random_lighting(augment.lighting))
     if augment.brightness_shift:
         yield _on_image(partial(_brightness_shift, augment.brightness_shift))
+    if augment.custom:
+        yield custom_step(augment.custom)
     if augment.random_erasing:
         yield _on_image(random_erasing(augment.random_erasing, preprocess))
 

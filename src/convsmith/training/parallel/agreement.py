@@ -9,6 +9,7 @@ from hashlib import sha256
 from importlib.metadata import version
 
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels
+from convsmith.data.augment.custom import custom_digest
 from convsmith.data.dataset import DataSet
 from convsmith.data.digest import data_digest
 from convsmith.errors import ConvsmithError
@@ -72,6 +73,10 @@ def _digests(recipe: Recipe) -> dict[str, str | None]:
         with suppress(ConvsmithError, OSError):
             digest = teacher_digest(teacher)
         digests[f"distillation.teacher.{'weights' if teacher.bundle is None else 'bundle'}"] = digest
+    if recipe.augment.custom is not None:
+        digests["augment.custom"] = None
+        with suppress(ConvsmithError):  # of a module that is missing here, which is for its trial to say
+            digests["augment.custom"] = custom_digest(recipe.augment.custom)
     return digests
 
 
