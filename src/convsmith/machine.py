@@ -40,6 +40,16 @@ def variables_kept(*names: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def attribute_kept(owner: object, name: str) -> Iterator[None]:
+    """Leave an attribute of an object or a module as it was before the block."""
+    before = getattr(owner, name)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
 def runs_folder() -> Path:
     """Where runs lie that no `--out` places: the folder that CONVSMITH_RUNS names, else `runs`."""
     return Path(os.environ.get("CONVSMITH_RUNS") or "runs").expanduser()

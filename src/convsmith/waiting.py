@@ -9,7 +9,8 @@ import queue
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from queue import SimpleQueue
@@ -114,6 +115,17 @@ def reading_in_time(work: Callable[[], T]) -> T:
     return answer
 
 
+@contextmanager
+def idle_readers_ended() -> Iterator[None]:
+    """End, after a long job in the block, the threads that have read for it and wait for more to do."""
+    try:
+        yield
+    finally:
+        with suppress(IndexError):
+            while True:
+                _idle.pop().end()
+
+
 _EVERY = 1.0  # seconds from one look at the clock to the next
 
 
@@ -121,16 +133,21 @@ class _Reader:
     """A thread that works for others, one after another; a program can end while it waits."""
 
     def __init__(self) -> None:
-        self.asked: SimpleQueue[Callable[[], Any]] = SimpleQueue()
+        self.asked: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self.answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self.name: str | Callable[[], str] = ""
         self.since = math.inf  # when it began to read that; infinite while it does not read
-        threading.Thread(target=self._work, name="read", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="read", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self.asked.put(None)
+        self._thread.join()
 
     def _work(self) -> None:
         _this_thread.reader = self
-        while True:
-            self.answers.put(_outcome(self.asked.get()))
+        while work := self.asked.get():
+            self.answers.put(_outcome(work))
 
 
 def _outcome(work: Callable[[], Any]) -> tuple[Any, BaseException | None]:

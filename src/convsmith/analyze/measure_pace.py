@@ -20,20 +20,20 @@ from convsmith.storage import TEMPORARY
 from convsmith.training.checkpoints.writer import CheckpointWriter
 from convsmith.training.data_check import check_data
 from convsmith.training.evaluation import NotFinite, evaluate
-from convsmith.training.generators import generators_kept
 from convsmith.training.log_file import silence
 from convsmith.training.observers.console import Console
 from convsmith.training.precision import wait_for
 from convsmith.training.prepare import prepare_training, require_steps, stepper_at_start
 from convsmith.training.rehearsal import needs_rehearsal
 from convsmith.training.stepper import Stepper
+from convsmith.training.torch_state import torch_state_kept
 
 _WARM_UP, _FEWEST, _MOST = 3, 3, 50  # steps
 _TIMING = 20.0  # seconds of the benchmark, and of making INT8 graphs
 _PACKING, _PACKING_MODULE = 3.0, 0.04  # seconds of making a bundle, and of each module in it; two cores of a Xeon
 
 
-@generators_kept()
+@torch_state_kept()
 def measure_pace(recipe: Recipe, data: Path, out: Path, patience: float, *, all_stages: bool = False) -> Pace:
     """Look at the data, take the first steps of a training, judge some images and write a checkpoint.
 

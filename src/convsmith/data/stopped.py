@@ -42,12 +42,15 @@ def stopped_are_killed(processes: Sequence[_Process]) -> Iterator[set[int]]:
                 with suppress(ProcessLookupError):
                     os.kill(pid, KILL)
 
+    watcher = threading.Thread(target=watch, args=(seconds,), name="stopped", daemon=True)
     if seconds is not None:
-        threading.Thread(target=watch, args=(seconds,), name="stopped", daemon=True).start()
+        watcher.start()
     try:
         yield killed
     finally:
         over.set()
+        if seconds is not None:
+            watcher.join(_EVERY)
 
 
 def stopped_error(pid: int, doing: str) -> NotAnswering:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -63,11 +64,11 @@ def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts:
     Raises:
         LaunchFailed: one has failed; the message and the exit code are those of the process that failed first.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    variables = {"OMP_NUM_THREADS": str(threads), **os.environ}
     restarts = 0
     while True:
         try:
-            _run(arguments, processes)
+            _run(arguments, processes, variables)
             return
         except LaunchFailed as error:
             if error.exit_code == OUT_OF_MEMORY:
@@ -81,17 +82,17 @@ def launch(arguments: Sequence[str], processes: int, threads: int, max_restarts:
         )
 
 
-def _run(arguments: Sequence[str], processes: int) -> None:
+def _run(arguments: Sequence[str], processes: int, variables: Mapping[str, str]) -> None:
     command = [sys.executable, "-m", "convsmith.cli.main", *arguments]
     started: list[_Process] = []
     with tempfile.TemporaryDirectory(prefix="convsmith-") as folder, _port() as port, _passing_on(started) as came:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("TORCHELASTIC_")}
+        inherited = {name: value for name, value in variables.items() if not name.startswith("TORCHELASTIC_")}
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), FOLDER_VARIABLE: folder}
         for rank in range(processes):
             place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-            variables = {**inherited, **meeting, **{name: str(value) for name, value in place.items()}}
+            environment = {**inherited, **meeting, **{name: str(value) for name, value in place.items()}}
             # in a session of its own, or Ctrl-C would reach it twice
-            started.append(subprocess.Popen(command, env=variables, start_new_session=True))
+            started.append(subprocess.Popen(command, env=environment, start_new_session=True))
         codes, killed = _wait(started, came)
         if any(codes.values()) or killed:
             raise _failed(reports(Path(folder)), codes, killed, came[0] if came else None)
@@ -141,7 +142,10 @@ def _port() -> Iterator[int]:
 
 @contextmanager
 def _passing_on(started: Sequence[_Process]) -> Iterator[list[signal.Signals]]:
-    """Pass signals on to the processes in the block; those that came. A SIGHUP that `nohup` ignores stays ignored."""
+    """Pass signals on to the processes in the block; those that came. A SIGHUP that `nohup` ignores stays ignored.
+
+    Outside the main thread none comes.
+    """
     came: list[signal.Signals] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
@@ -149,7 +153,8 @@ def _passing_on(started: Sequence[_Process]) -> Iterator[list[signal.Signals]]:
         for process in started:
             process.send_signal(number)
 
-    before = {it: signal.signal(it, pass_on) for it in _SIGNALS if signal.getsignal(it) != signal.SIG_IGN}
+    numbers = _SIGNALS if threading.current_thread() is threading.main_thread() else ()  # elsewhere there are no handlers
+    before = {it: signal.signal(it, pass_on) for it in numbers if signal.getsignal(it) != signal.SIG_IGN}
     try:
         yield came
     finally:

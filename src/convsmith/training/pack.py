@@ -18,11 +18,11 @@ from convsmith.errors import ConvsmithError
 from convsmith.models.base import VisionModel
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoints.checkpoint import read_checkpoint, step_folder
-from convsmith.training.generators import generators_kept
 from convsmith.training.model_plan import build_model
 from convsmith.training.run_weights import judged_weights
 from convsmith.training.session import Session
 from convsmith.training.settle import weights_origin
+from convsmith.training.torch_state import torch_state_kept
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def pack(session: Session) -> None:
     )
 
 
-@generators_kept()  # the weights that are drawn first are all replaced
+@torch_state_kept()  # the weights that are drawn first are all replaced
 def trained_model(recipe: Recipe, step: Path) -> VisionModel:
     """The recipe's model with the weights of a step of its checkpoints that are judged and shipped.
 

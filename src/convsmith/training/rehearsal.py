@@ -20,12 +20,12 @@ from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size
 from convsmith.training.checkpoints.checkpoint import save_checkpoint, step_folder
-from convsmith.training.generators import generators_kept
 from convsmith.training.memory import is_out_of_memory
 from convsmith.training.model_plan import build_model
 from convsmith.training.pack import trained_model
 from convsmith.training.parallel.distributed import broadcast
 from convsmith.training.session import Session
+from convsmith.training.torch_state import torch_state_kept
 from convsmith.training.update.ema import Ema
 from convsmith.training.update.tricks import EachEpoch, prepare
 
@@ -64,7 +64,7 @@ def _problem(session: Session) -> ConvsmithError | None:
     start = time.perf_counter()
     logger.info("trying a step of %s and its packing before the training begins", session.recipe.model.name)
     try:
-        with generators_kept(), TemporaryDirectory() as folder:
+        with torch_state_kept(), TemporaryDirectory() as folder:
             _rehearse(session, Path(folder))
     except Exception as error:
         if is_out_of_memory(error):

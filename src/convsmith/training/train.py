@@ -9,6 +9,8 @@ from contextlib import ExitStack, closing, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
+from PIL import Image
+
 from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
@@ -16,7 +18,7 @@ from convsmith.data.in_memory import InMemory
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT
-from convsmith.machine import variables_kept
+from convsmith.machine import attribute_kept, variables_kept
 from convsmith.output import output_that_may_be_lost
 from convsmith.processor import check_target
 from convsmith.recipe.extra_phase import with_extra_phase
@@ -27,7 +29,6 @@ from convsmith.training.compilation import choose_compilation
 from convsmith.training.data_check import check_data
 from convsmith.training.divergence import FACTOR, LOWEST, Diverged
 from convsmith.training.dry_evaluation import try_evaluation
-from convsmith.training.generators import generators_kept
 from convsmith.training.log_file import log_file, silence
 from convsmith.training.memory import OutOfMemory
 from convsmith.training.observers.base import Observer
@@ -43,9 +44,10 @@ from convsmith.training.resume import begin, find_checkpoint, roll_back, share_c
 from convsmith.training.run import Run
 from convsmith.training.session import Session
 from convsmith.training.signals import StopNow
-from convsmith.training.start_checks import check_kept_weights, check_start, check_teacher
+from convsmith.training.start_checks import check_custom, check_kept_weights, check_start, check_teacher
+from convsmith.training.torch_state import torch_state_kept
 from convsmith.training.trainer import Trainer
-from convsmith.waiting import READ_TIMEOUT_VARIABLE
+from convsmith.waiting import READ_TIMEOUT_VARIABLE, idle_readers_ended
 
 logger = logging.getLogger(__name__)
 
@@ -93,9 +95,11 @@ def train(
     if not isinstance(data, InMemory):
         refuse_output_in_data(run.path, Path(data))
     with (
+        idle_readers_ended(),
         joined(peer_timeout, sharded=shard) as world,
-        generators_kept(),
+        torch_state_kept(),
         variables_kept(MAX_PIXELS_VARIABLE, READ_TIMEOUT_VARIABLE),
+        attribute_kept(Image, "MAX_IMAGE_PIXELS"),
         nullcontext() if world.leads else silence(),
     ):
         if shard and not world.sharded:
@@ -181,6 +185,7 @@ def _train(session: Session, checkpoint: Checkpoint | None) -> None:
     if finished:
         logger.info("%s is finished: nothing is left to train", session.run.path)
         return
+    check_custom(session)
     for note in session.dataset.notes:
         logger.info(note)
     with poll.stop:
