@@ -12,7 +12,8 @@ from pathlib import Path
 from convsmith.extras import extra_of
 
 _LONGEST_WORD = 200
-_OPTIONS = re.compile(r"(?<!\S)--(out|shard|max-drop|images|method|device|runtime)\b(?!-)")
+_ARGUMENTS = "out shard max-drop images method device runtime data minutes devices extend resume tracker finetune"
+_OPTIONS = re.compile(rf"(?<!\S)--({_ARGUMENTS.replace(' ', '|')})\b(?!-)( (?=\d))?")
 
 
 class ConvsmithError(Exception):
@@ -41,8 +42,17 @@ class ConvsmithError(Exception):
     def __str__(self) -> str:
         """All of it, with the arguments of Python's functions for options; quoted commands stay as they are."""
         parts = self.on_command_line.split("`")
-        parts[::2] = [_OPTIONS.sub(lambda option: option[1].replace("-", "_") + "=", part) for part in parts[::2]]
+        parts[::2] = [_OPTIONS.sub(_argument, part) for part in parts[::2]]
         return "`".join(parts)
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that a notebook shows: the user can put it right, so where it was found says nothing."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+def _argument(option: re.Match[str]) -> str:
+    """The argument of Python's functions that an option is."""
+    return {"finetune": "weights"}.get(option[1], option[1].replace("-", "_")) + "="
 
 
 def of_system(error: OSError, what: str = "") -> ConvsmithError:

@@ -30,7 +30,7 @@ def output_that_may_be_lost(*names: Name) -> Iterator[None]:
     """Let nothing that becomes of standard output and error end or hold up the block; a warning says what it was.
 
     What cannot be written at once is kept for later, up to 64 kB, and handed over for at most two seconds at the end. A
-    stream without a descriptor, such as a notebook's, stays as it is.
+    stream without a descriptor, and that of a notebook, stays as it is.
 
     Args:
         names: of the streams; both without any.
@@ -48,6 +48,9 @@ def _that_may_be_lost(name: Name) -> Iterator[None]:
         yield
         return
     before = getattr(sys, name)
+    if not isinstance(before, io.TextIOWrapper):  # that of a notebook has a descriptor, and writes elsewhere
+        yield
+        return
     try:
         descriptor = before.fileno()
         send, close = _sender(descriptor)

@@ -153,7 +153,7 @@ def _passing_on(started: Sequence[_Process]) -> Iterator[list[signal.Signals]]:
         for process in started:
             process.send_signal(number)
 
-    numbers = _SIGNALS if threading.current_thread() is threading.main_thread() else ()  # elsewhere there are no handlers
+    numbers = _SIGNALS if threading.current_thread() is threading.main_thread() else ()  # others have none
     before = {it: signal.signal(it, pass_on) for it in numbers if signal.getsignal(it) != signal.SIG_IGN}
     try:
         yield came

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from convsmith.output import say_the_last_words
+from convsmith.progress import notebook, notebook_progress
 from convsmith.training.observers.base import Observer, Record
 
 PLAIN_SECONDS = 10.0
@@ -22,16 +23,17 @@ class _Speed(ProgressColumn):
 
 
 class Console(Observer):
-    """Progress bars on a terminal; elsewhere one plain line every ten seconds. One line for each record.
+    """Progress bars on a terminal and in a notebook; elsewhere one plain line every ten seconds.
 
-    Log messages of the package appear above the bars.
+    There is one line for each record. Log messages of the package appear above the bars.
 
     Args:
-        console: where to write; standard error by default.
+        console: where to write; by default standard error, or in a notebook, which shows that in red, standard output.
     """
 
     def __init__(self, console: RichConsole | None = None) -> None:
-        self._console = console or RichConsole(stderr=True)
+        self._in_notebook = console is None and notebook() is not None
+        self._console = console or RichConsole(stderr=not self._in_notebook, force_jupyter=False)
         self._live = self._console.is_terminal
         columns = (TextColumn("{task.description:9}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
         self._bars = Progress(*columns, _Speed(), TimeRemainingColumn(), TextColumn("left"), console=self._console)
@@ -45,6 +47,9 @@ class Console(Observer):
 
     def progress(self, phase: str, done: int, total: int) -> None:
         """Move the phase's bar, or now and then print a line."""
+        if self._in_notebook:
+            notebook_progress(phase, done, total)
+            return
         if self._live:
             if phase not in self._tasks:
                 self._tasks[phase] = self._bars.add_task(phase, total=total, completed=done)
