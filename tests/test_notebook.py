@@ -27,7 +27,8 @@ class Notebook:
 
     def run(self, code: str, watch: Callable[[Output], None] = lambda _: None) -> list[Output]:
         """The outputs of a cell: what the messages of the kernel say, each with its `kind`."""
-        asked, outputs = self.client.execute(code), []
+        asked = self.client.execute(code)
+        outputs: list[Output] = []
         while True:
             try:
                 message = self.client.get_iopub_msg(timeout=SECONDS)

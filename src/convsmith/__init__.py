@@ -12,17 +12,25 @@ from typing import TYPE_CHECKING, Any
 from convsmith.errors import ConvsmithError, missing_package
 
 if TYPE_CHECKING:
+    from convsmith.analyze.benchmark import benchmark
+    from convsmith.analyze.check_data import check_data
+    from convsmith.analyze.doctor import examine as doctor
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
+    from convsmith.analyze.lr_finder import find_lr as lr_find
+    from convsmith.analyze.profile import profile_training as profile
     from convsmith.bundle.classification import Classification
     from convsmith.bundle.evaluation import Evaluation
     from convsmith.bundle.image_error import ImageError
     from convsmith.bundle.multilabel import Multilabel
     from convsmith.bundle.predictor import Bundle, load
     from convsmith.bundle.segmentation import Segmentation
+    from convsmith.jobs.ablation import ablate
     from convsmith.jobs.distil import distil
     from convsmith.jobs.export import export
     from convsmith.jobs.make import make
+    from convsmith.jobs.predict import Predictions, predict
     from convsmith.jobs.quantize import quantize
+    from convsmith.jobs.train import train
     from convsmith.models.registry import create_model, list_models
     from convsmith.models.weights.load import load_weights
     from convsmith.models.weights.published import Weights, list_weights, weights
@@ -32,7 +40,6 @@ if TYPE_CHECKING:
     from convsmith.recipe.schema import Recipe
     from convsmith.training.model_plan import plan
     from convsmith.training.run import Run
-    from convsmith.training.train import train
 
 __version__ = "0.1.0"
 
@@ -43,12 +50,17 @@ _HOME = {
     "ImageError": "bundle.image_error:ImageError",
     "Multilabel": "bundle.multilabel:Multilabel",
     "Plan": "recipe.plan:Plan",
+    "Predictions": "jobs.predict:Predictions",
     "Recipe": "recipe.schema:Recipe",
     "Run": "training.run:Run",
     "Segmentation": "bundle.segmentation:Segmentation",
     "Weights": "models.weights.published:Weights",
+    "ablate": "jobs.ablation:ablate",
+    "benchmark": "analyze.benchmark:benchmark",
+    "check_data": "analyze.check_data:check_data",
     "create_model": "models.registry:create_model",
     "distil": "jobs.distil:distil",
+    "doctor": "analyze.doctor:examine",
     "evaluate": "analyze.evaluate:evaluate_bundle",
     "export": "jobs.export:export",
     "list_models": "models.registry:list_models",
@@ -57,10 +69,13 @@ _HOME = {
     "load": "bundle.predictor:load",
     "load_recipe": "recipe.load:load_recipe",
     "load_weights": "models.weights.load:load_weights",
+    "lr_find": "analyze.lr_finder:find_lr",
     "make": "jobs.make:make",
     "plan": "training.model_plan:plan",
+    "predict": "jobs.predict:predict",
+    "profile": "analyze.profile:profile_training",
     "quantize": "jobs.quantize:quantize",
-    "train": "training.train:train",
+    "train": "jobs.train:train",
     "weights": "models.weights.published:weights",
 }
 
@@ -72,13 +87,18 @@ __all__ = [
     "ImageError",
     "Multilabel",
     "Plan",
+    "Predictions",
     "Recipe",
     "Run",
     "Segmentation",
     "Weights",
     "__version__",
+    "ablate",
+    "benchmark",
+    "check_data",
     "create_model",
     "distil",
+    "doctor",
     "evaluate",
     "export",
     "list_models",
@@ -87,8 +107,11 @@ __all__ = [
     "load",
     "load_recipe",
     "load_weights",
+    "lr_find",
     "make",
     "plan",
+    "predict",
+    "profile",
     "quantize",
     "train",
     "weights",

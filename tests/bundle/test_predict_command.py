@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from convsmith.cli.text import for_terminal
+from convsmith.words import for_terminal
 from tests.colours import LABELS, picture, write_colour_bundle
 from tests.forked import run_command
 

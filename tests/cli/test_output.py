@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.cli.main import main
-from convsmith.cli.tables import add_figures, add_names, fits, new_table, print_table
+from convsmith.tables import add_figures, add_names, fits, new_table, print_table
 from tests.colours import LABELS, colour_model, picture, write_colour_bundle
 
 NAMES = ("été", "猫", *(f"a class with quite a long name {number}" for number in range(8)))

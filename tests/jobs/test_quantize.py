@@ -17,7 +17,7 @@ import convsmith as cs
 from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import read_manifest, read_model
 from convsmith.cli.main import main
-from convsmith.deploy.quantize import Quantization
+from convsmith.deploy.quantization import Quantization
 from convsmith.deploy.static_int8 import kernels
 from convsmith.jobs.qat import int8_recipe
 from convsmith.recipe.schema import QuantizationAware

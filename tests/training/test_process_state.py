@@ -135,6 +135,7 @@ class _Interrupt(Observer):
 def test_ctrl_c_in_the_main_thread_saves_and_the_same_call_goes_on(
     recipe: cs.Recipe, digits: Path, tmp_path: Path
 ) -> None:
+    recipe = cs.load_recipe("digits", [*WORDS, "checkpoint.every_steps=2"])
     cs.train(recipe, digits, tmp_path / "whole")
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -145,6 +146,7 @@ def test_ctrl_c_in_the_main_thread_saves_and_the_same_call_goes_on(
         signal.signal(signal.SIGINT, before)
     cs.train(recipe, digits, tmp_path / "run")
     assert_same_run(tmp_path / "whole", tmp_path / "run")
+    assert len([*(tmp_path / "run/tensorboard").iterdir()]) == 2
 
 
 def test_a_bundle_predicts_in_several_threads(colour_bundle: Path) -> None:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,12 @@ from convsmith.deploy.speed import first_input
 from convsmith.devices import RUNTIMES, Place
 from convsmith.errors import ConvsmithError, counted, did_you_mean, require_extra
 from convsmith.machine import available_cores
-from convsmith.progress import ProgressCallback, no_progress
+from convsmith.progress import ProgressCallback, notebook_progress
+from convsmith.tables import Tabular, add_figures, add_names, new_table
+from convsmith.words import for_terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 TORCH = "torch"
 _PHOTO = (500, 375)  # width and height of a typical photo of ImageNet
@@ -70,8 +75,8 @@ class Timing:
         return self.runtime if self.device == "cpu" else f"{self.runtime} on {self.device}"
 
 
-@dataclass(frozen=True)
-class Benchmark:
+@dataclass(frozen=True, repr=False)
+class Benchmark(Tabular):
     """Measurements of several bundles on this machine.
 
     Attributes:
@@ -90,6 +95,28 @@ class Benchmark:
         """The fields as JSON values."""
         return asdict(self)
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each bundle, runtime, batch and stage."""
+        return [asdict(row) for row in self.rows]
+
+    def parts(self) -> Iterator[str | Table]:
+        """A table of the rows, and what they are of."""
+        from rich.markup import escape
+
+        table = new_table()
+        add_names(table, "bundle", "runtime")
+        add_figures(table, "batch")
+        add_names(table, "stage")
+        add_figures(table, "p50 ms", "p90 ms", "p99 ms", "images/s", "runs")
+        for row in self.rows:
+            times = (f"{value:.2f}" for value in (row.p50, row.p90, row.p99))
+            name = escape(for_terminal(row.bundle))
+            speed = f"{row.images_per_second:,.1f}"
+            table.add_row(name, row.where, str(row.batch), row.stage, *times, speed, str(row.runs))
+        yield table
+        yield f"threads: {self.threads} for inference, 1 for decoding and preprocessing; times are of a whole batch"
+        yield f"images: {for_terminal(self.images)}"
+
 
 def benchmark(
     bundles: Sequence[str | Path],
@@ -101,7 +128,7 @@ def benchmark(
     threads: int | None = None,
     seconds: float = 3.0,
     allow_code: bool = False,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = notebook_progress,
 ) -> Benchmark:
     """Measure bundles on this machine, one after another in this process.
 
@@ -178,11 +205,11 @@ def _eager(manifest: Manifest, threads: int) -> Runtime:
         from convsmith.deploy.onnx_export import inference_model
         from convsmith.deploy.torch_runtime import TorchRuntime
         from convsmith.models.registry import create_model
-        from convsmith.training.generators import generators_kept
+        from convsmith.training.torch_state import torch_state_kept
     except ModuleNotFoundError as error:
         raise require_extra(str(error.name), f"the runtime {TORCH}", "export") from error
 
-    with generators_kept():
+    with torch_state_kept():
         model = create_model(manifest.model["name"], len(manifest.labels), **manifest.model.get("options", {}))
     return TorchRuntime(inference_model(model, manifest.preprocess), threads)
 

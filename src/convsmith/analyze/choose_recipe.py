@@ -21,7 +21,7 @@ from convsmith.data.open_data import open_data
 from convsmith.data.scan import images_below, list_folder
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError, printable, quoted
-from convsmith.recipe.load import load_recipe
+from convsmith.recipe.load import as_recipe, load_recipe
 from convsmith.recipe.schema import Data, Recipe
 from convsmith.recipe.task_fit import rules_of
 
@@ -169,3 +169,13 @@ def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
                 "are classes, name a recipe.",
             )
     return None
+
+
+def recipe_for_data(data: Path, recipe: Recipe | str | Path | None, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe by which data are read: the one that is named, or one for such data; with changes."""
+    if recipe is not None:
+        return as_recipe(recipe, overrides)
+    of_masks = masks_of(data, overrides)
+    if of_masks is None:
+        return as_recipe("resnet18-folder", overrides)
+    return as_recipe("hrnet_w18_seg-folder", [*of_masks, *overrides])

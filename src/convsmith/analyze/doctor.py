@@ -14,13 +14,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from textwrap import fill
+from typing import Any
 
 from convsmith.allocation import keep_freed_memory
 from convsmith.devices import WAYS
 from convsmith.errors import install_command
-from convsmith.machine import available_cores, cache_folder
+from convsmith.machine import available_cores, cache_folder, runs_folder
 from convsmith.processor import has_bfloat16, instructions, native_target
 from convsmith.system import open_files
+from convsmith.tables import Tabular
+from convsmith.words import for_terminal
 
 PACKAGES = (
     "torch", "torchvision", "timm", "safetensors", "onnx", "onnxruntime", "openvino", "numpy", "pillow", "pydantic",
@@ -32,10 +36,11 @@ _GIB = 2**30
 _SMALL_SHM = _GIB // 2  # a batch of 64 images of 224 pixels takes 10 MB, and each worker has two under way
 _LITTLE_ROOM = 5 * _GIB  # some checkpoints of a large model
 _FEW_FILES = 4096
+_WIDTH = 100  # of a bug report
 
 
-@dataclass(frozen=True)
-class Findings:
+@dataclass(frozen=True, repr=False)
+class Findings(Tabular):
     """Findings on this machine.
 
     Attributes:
@@ -46,19 +51,32 @@ class Findings:
     facts: dict[str, str]
     advice: tuple[str, ...]
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each fact."""
+        return [{"about": name, "fact": fact} for name, fact in self.facts.items()]
 
-def examine(root: Path = Path("/"), runs: Path = Path("runs")) -> Findings:
+    def parts(self) -> Iterator[str]:
+        """One screen: the facts, then the advice."""
+        width = max(map(len, self.facts))
+        for name, fact in self.facts.items():
+            yield fill(f"{name:<{width}}  {for_terminal(fact)}", _WIDTH, subsequent_indent=" " * (width + 2))
+        yield "\nslow or missing here:" if self.advice else "\nnothing is slow or missing here"
+        for line in self.advice:
+            yield fill(f"- {for_terminal(line)}", _WIDTH, subsequent_indent="  ")
+
+
+def examine(root: Path = Path("/"), runs: Path | None = None) -> Findings:
     """Look at packages, devices, processor, memory, disks and cache.
 
     Args:
         root: where `dev`, `proc` and `sys` are looked up.
-        runs: the folder of runs, which need not be there.
+        runs: the folder of runs, which need not be there; None: `runs_folder`.
     """
     there = {name: it for name in PACKAGES if (it := _version(name))}
     gpus, built_for = list(_gpus(root)), _torch_is_built_for() if "torch" in there else ()
     providers, bfloat16 = _providers(), has_bfloat16(root / "proc/cpuinfo")
     shm, cache = _usage(root / "dev/shm"), cache_folder()
-    rooms = {"here": Path(), "runs": runs, "cache": cache}
+    rooms = {"here": Path(), "runs": runs or runs_folder(), "cache": cache}
     disks = {name: (_existing(path), _usage(_existing(path))) for name, path in rooms.items()}
     facts = {
         "convsmith": f"{version('convsmith')}, Python {platform.python_version()}, {platform.platform()}",

@@ -14,14 +14,14 @@ from convsmith.deploy.format import open_bundle
 from convsmith.deploy.judging import judge
 from convsmith.deploy.labelled import LabelledImages
 from convsmith.errors import ConvsmithError
-from convsmith.progress import ProgressCallback, no_progress
+from convsmith.progress import ProgressCallback, notebook_progress
 
 
 def evaluate_bundle(
     bundle: str | Path,
     data: str | Path,
     batch_size: int = 32,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = notebook_progress,
     *,
     boundary: bool = False,
     preprocess: Mapping[str, Any] | None = None,
@@ -76,4 +76,5 @@ def evaluate_bundle(
         confusion=tuple(map(tuple, results.confusion_matrix(num_classes).tolist())),
         unreadable=tuple(unreadable),
         meta=asdict(opened.place) if opened.place else {},
+        task=opened.manifest.task,
     )

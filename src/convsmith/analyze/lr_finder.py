@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,23 +18,27 @@ import numpy as np
 from convsmith.analyze.out_folder import made_out_folder
 from convsmith.analyze.plots import write_plot
 from convsmith.errors import ConvsmithError, counted
-from convsmith.progress import ProgressCallback, no_progress
+from convsmith.progress import ProgressCallback, notebook_progress
+from convsmith.recipe.load import as_recipe, name_of
 from convsmith.recipe.plan import base_lr
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
-from convsmith.training.generators import generators_kept
+from convsmith.tables import Tabular, add_figures, new_table
 from convsmith.training.prepare import prepare_training, require_steps, stepper_at_start
+from convsmith.training.torch_state import torch_state_kept
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from rich.table import Table
 
 SMOOTHING = 0.9  # fastai's 0.98 trails by half of a hundred steps, so by decades of the rate
 DIVERGED = 4.0
 MIN_STEPS = 20
+_SHOWN = 11  # steps in the printed table
 
 
-@dataclass(frozen=True)
-class RangeTest:
+@dataclass(frozen=True, repr=False)
+class RangeTest(Tabular):
     """Measurements of a range test; rates are values of `optimizer.lr`.
 
     Attributes:
@@ -60,17 +64,38 @@ class RangeTest:
         """The fields as JSON values."""
         return asdict(self)
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each step: its rate, loss and smoothed loss."""
+        columns = {"lr": self.lr, "loss": self.loss, "smoothed": self.smoothed}
+        return [dict(zip(columns, step, strict=True)) for step in zip(*columns.values(), strict=True)]
 
-@generators_kept()
+    def parts(self) -> Iterator[str | Table]:
+        """Some of the steps, the suggestion, and what it rests on."""
+        table = new_table()
+        add_figures(table, "optimizer.lr", "loss", "smoothed")
+        for step in sorted({round(i * (len(self.lr) - 1) / (_SHOWN - 1)) for i in range(_SHOWN)}):
+            table.add_row(f"{self.lr[step]:.2g}", f"{self.loss[step]:.4f}", f"{self.smoothed[step]:.4f}")
+        yield table
+        if self.suggestion is None:
+            yield "no suggestion: the smoothed loss never falls"
+        else:
+            yield f"optimizer.lr={self.suggestion:.2g}"
+            yield f"  a tenth of {self.lowest:.2g}, where the smoothed loss is lowest"
+            yield f"  it falls fastest at {self.steepest:.2g}"
+        yield f"  the loss {'diverges at' if self.diverged else 'does not diverge up to'} {self.lr[-1]:.2g}"
+
+
+@torch_state_kept()
 def find_lr(
     recipe: Recipe | str | Path,
     data: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
     *,
     start: float = 1e-6,
     end: float = 10.0,
     steps: int = 100,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = notebook_progress,
 ) -> RangeTest:
     """Take the first steps of a training with rates from `start` to `end`; nothing of the model is kept.
 
@@ -80,7 +105,9 @@ def find_lr(
     Args:
         recipe: a recipe, or the name or path of one.
         data: folder of images, see `open_image_folder`.
-        out: folder for `lr_find.json`, `lr_find.png` and, where bad files are skipped, `bad_files.txt`.
+        out: folder for `lr_find.json`, `lr_find.png` and, where bad files are skipped, `bad_files.txt`; None:
+            `lr-find/RECIPE`.
+        overrides: changes to the recipe.
         start: `optimizer.lr` of the first step.
         end: of the last one.
         steps: most optimizer steps to take.
@@ -94,9 +121,10 @@ def find_lr(
             f"no range test of {counted(steps, 'step')} with rates from {start:g} to {end:g}",
             f"it takes at least {MIN_STEPS} steps, and the rates grow from above 0",
         )
-    recipe, folder, plan = prepare_training(recipe, data)
+    out = Path("lr-find") / name_of(recipe) if out is None else Path(out)
+    recipe, folder, plan = prepare_training(as_recipe(recipe, overrides), data)
     require_steps(recipe)
-    out = made_out_folder(Path(out), Path(data), "a range test")
+    out = made_out_folder(out, Path(data), "a range test")
     rates = np.geomspace(start, end, steps).tolist()
     factor = base_lr(recipe) / recipe.optimizer.lr
     plan = replace(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch.profiler import ProfilerActivity, record_function
 from torch.profiler import profile as torch_profile
@@ -16,20 +16,26 @@ from torch.profiler import profile as torch_profile
 from convsmith.analyze.out_folder import made_out_folder
 from convsmith.analyze.profile_events import DATA, Times, gather_times, module_spans
 from convsmith.data.loader import Batch
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.world import World
-from convsmith.machine import available_cores
-from convsmith.progress import ProgressCallback, no_progress
+from convsmith.machine import available_cores, variables_kept
+from convsmith.progress import ProgressCallback, notebook_progress
+from convsmith.recipe.load import as_recipe, name_of
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
-from convsmith.training.generators import generators_kept
+from convsmith.tables import Tabular, add_figures, add_names, new_table
 from convsmith.training.parts import loader_workers
 from convsmith.training.precision import Precision, pick_device, pick_precision, wait_for
 from convsmith.training.prepare import prepare_training, require_steps, stepper_at_start
+from convsmith.training.torch_state import torch_state_kept
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 PROFILED_STEPS = 3
 WARM_UP_STEPS = 3
+_SHOWN = 15  # operators, and modules, in the printed tables
 _PREFETCHED = 2  # batches that torch's DataLoader lets each worker keep ready
 
 Bound = Literal["data", "host", "device"]
@@ -56,8 +62,8 @@ class TimeShare:
     calls: float
 
 
-@dataclass(frozen=True)
-class StepProfile:
+@dataclass(frozen=True, repr=False)
+class StepProfile(Tabular):
     """Times of the steps of a training, in seconds of a step.
 
     Attributes:
@@ -109,14 +115,43 @@ class StepProfile:
         """The fields as JSON values."""
         return {**asdict(self), "sentence": self.sentence, "images_per_second": self.batch / self.seconds}
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each operator, then for each module; `of` says which it is."""
+        both = {"operator": self.operators, "module": self.modules}
+        return [{"of": of, **asdict(row)} for of, shares in both.items() for row in shares]
 
-@generators_kept()
+    def parts(self) -> Iterator[str | Table]:
+        """Tables of the slowest operators and modules, and what bounds a step."""
+        table = new_table()
+        add_names(table, "operator")
+        add_figures(table, "ms", "share", "calls")
+        for row in self.operators[:_SHOWN]:
+            table.add_row(row.name, f"{1000 * row.seconds:.2f}", f"{row.share:.1%}", f"{row.calls:.0f}")
+        yield table
+        table = new_table()
+        add_names(table, "module", "kind")
+        add_figures(table, "ms", "forward", "backward", "share")
+        for row in self.modules[:_SHOWN]:
+            times = (row.seconds, row.forward, row.seconds - row.forward)
+            table.add_row(row.name, row.kind, *(f"{1000 * it:.2f}" for it in times), f"{row.share:.1%}")
+        yield table
+        speed = f"{self.batch / self.seconds:,.1f} images/s"
+        place = f"{self.device} in {self.precision}, {counted(self.workers, 'loader worker')}"
+        yield f"step:  {1000 * self.seconds:.1f} ms for {counted(self.batch, 'image')}, {speed}; {place}"
+        yield self.sentence
+        yield self.advice
+
+
+@torch_state_kept()
+@variables_kept("KINETO_LOG_LEVEL")
 def profile_training(
     recipe: Recipe | str | Path,
     data: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
     steps: int = 20,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = notebook_progress,
+    *,
+    overrides: Sequence[str] = (),
 ) -> StepProfile:
     """Take the first steps of a training, time some of them, and watch three more with torch.profiler.
 
@@ -127,9 +162,10 @@ def profile_training(
         recipe: a recipe, or the name or path of one.
         data: folder of images, see `open_data`.
         out: folder for `profile.json`, `trace.json`, which chrome://tracing and ui.perfetto.dev show, and, where bad
-            files are skipped, `bad_files.txt`.
+            files are skipped, `bad_files.txt`; None: `profile/RECIPE`.
         steps: how many to time.
         progress: called with how many steps are done, of how many.
+        overrides: changes to the recipe.
 
     Raises:
         ConvsmithError: recipe, data or number cannot be used, or `out` holds a run.
@@ -137,9 +173,10 @@ def profile_training(
     if steps < 1:
         raise ConvsmithError(f"no profile of {steps} steps", "there must be one at least")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it calls a machine without a GPU an error
-    recipe, dataset, plan = prepare_training(recipe, data)
+    out = Path("profile") / name_of(recipe) if out is None else Path(out)
+    recipe, dataset, plan = prepare_training(as_recipe(recipe, overrides), data)
     require_steps(recipe)
-    out = made_out_folder(Path(out), Path(data), "a profile")
+    out = made_out_folder(out, Path(data), "a profile")
     device = pick_device()
     workers = loader_workers(recipe, device, World())
     warm_up = max(WARM_UP_STEPS, -(-workers * _PREFETCHED // plan.accumulation))

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from convsmith.errors import counted
+from convsmith.tables import Tabular, add_figures, add_names, fits, new_table
+from convsmith.words import for_terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from convsmith.bundle.task import Table as ClassTable
+
+_MOST_COLUMNS = 20  # of the confusion
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Tabular):
     """Figures of how much a bundle gets right.
 
     Attributes:
@@ -27,6 +38,7 @@ class Evaluation:
         confusion: counts [K][K] of images or pixels, rows true and columns predicted.
         unreadable: one line for each image that was left out.
         meta: what ran: `runtime`, `device` and `provider`.
+        task: what was asked.
     """
 
     images: int
@@ -38,6 +50,7 @@ class Evaluation:
     confusion: tuple[tuple[int, ...], ...]
     unreadable: tuple[str, ...]
     meta: Mapping[str, str] = field(default_factory=dict)
+    task: str = "classification"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values; figures, of all and of each class, by their names."""
@@ -52,6 +65,42 @@ class Evaluation:
             "unreadable": self.unreadable,
             "meta": self.meta,
         }
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each class."""
+        columns = {"class": self.labels, **self.classes}
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def parts(self) -> Iterator[str | Table]:
+        """The figures over all images, and a table of the classes with as much of the confusion as fits."""
+        from convsmith.bundle.task import find_task
+
+        said = find_task(self.task).tabulate(self)
+        yield "  ".join([counted(self.images, "validation image" if self.held_out else "image"), *said.headline])
+        classes = len(self.labels) if said.confusion else 0
+        shown = classes if classes <= _MOST_COLUMNS else 0
+        while shown and not fits(self._class_table(said, shown)):
+            shown -= 1
+        yield self._class_table(said, shown)
+        if shown:
+            yield "Columns are what the bundle says; --json has all figures."
+        if shown < classes:
+            yield f"What the bundle says has {classes - shown} more columns than fit here; --json has them all."
+        yield from said.remarks
+
+    def _class_table(self, said: ClassTable, shown: int) -> Table:
+        """A line for each class, with the first columns of the confusion."""
+        from rich.markup import escape
+
+        labels = [escape(for_terminal(label)) for label in self.labels]
+        table = new_table()
+        add_names(table, "class")
+        add_figures(table, *said.columns)
+        add_names(table, *labels[:shown])
+        cells = zip(*said.columns.values(), strict=True)
+        for label, row, figures in zip(labels, self.confusion, cells, strict=True):
+            table.add_row(label, *figures, *(str(count) if count else "" for count in row[:shown]))
+        return table
 
     def __getattr__(self, name: str) -> Any:
         """A figure of `figures` or `classes` by its name, such as `top1` or `iou`."""

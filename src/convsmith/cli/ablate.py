@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from convsmith.cli.options import AsJson, DataFolder
-from convsmith.cli.text import for_terminal
-from convsmith.machine import runs_folder
+from convsmith.words import for_terminal
 
 
 def ablate(
@@ -33,16 +32,18 @@ def ablate(
     import sys
 
     from convsmith.jobs.ablation import ablate as run_ladder
+    from convsmith.jobs.ablation import ladder_folder
 
     def announce(name: str, done: int, total: int | None) -> None:
         print(f"step {done + 1} of {total}: {for_terminal(name)}", file=sys.stderr, flush=True)
 
-    folder = out or runs_folder() / f"{Path(ladder).stem}-ladder"
+    folder = out or ladder_folder(ladder)
     result = run_ladder(ladder, data, folder, overrides or (), announce)
     if as_json:
         print(json.dumps(result.to_dict()))
     else:
-        print("\n".join(map(for_terminal, result.to_markdown().split("\n"))))
+        result.print()
+        print()
         for kind in ("md", "json", "png"):
             print(folder / f"ablation.{kind}")
     if result.failed:

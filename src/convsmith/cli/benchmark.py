@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from convsmith.cli.options import AllowCode, AsJson, DeviceName
-from convsmith.cli.text import for_terminal
 from convsmith.devices import RUNTIMES
 from convsmith.errors import ConvsmithError
-
-if TYPE_CHECKING:
-    from convsmith.analyze.benchmark import Benchmark
+from convsmith.words import for_terminal
 
 
 def benchmark(
@@ -68,7 +65,7 @@ def benchmark(
     if as_json:
         print(json.dumps(report.to_dict()))
     else:
-        print_report(report)
+        report.print()
 
 
 def _batches(text: str) -> list[int]:
@@ -76,24 +73,3 @@ def _batches(text: str) -> list[int]:
     if not all(number.strip().isdecimal() and int(number) for number in numbers):
         raise ConvsmithError(f"--batch {text} is not a list of numbers", fix="Such as --batch 1,8,32.")
     return [int(number) for number in numbers]
-
-
-def print_report(report: Benchmark) -> None:
-    """Print a row for each bundle, runtime, batch and stage."""
-    from rich.markup import escape
-
-    from convsmith.cli.tables import add_figures, add_names, new_table, print_table
-
-    table = new_table()
-    add_names(table, "bundle", "runtime")
-    add_figures(table, "batch")
-    add_names(table, "stage")
-    add_figures(table, "p50 ms", "p90 ms", "p99 ms", "images/s", "runs")
-    for row in report.rows:
-        times = (f"{value:.2f}" for value in (row.p50, row.p90, row.p99))
-        name = escape(for_terminal(row.bundle))
-        speed = f"{row.images_per_second:,.1f}"
-        table.add_row(name, row.where, str(row.batch), row.stage, *times, speed, str(row.runs))
-    print_table(table)
-    print(f"threads: {report.threads} for inference, 1 for decoding and preprocessing; times are of a whole batch")
-    print(f"images: {for_terminal(report.images)}")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from convsmith.cli.options import AsJson, Overrides
 from convsmith.errors import ConvsmithError, counted
-
-if TYPE_CHECKING:
-    from convsmith.recipe.schema import Recipe
 
 RecipeOfData = Annotated[
     str | None,
@@ -45,32 +42,15 @@ def check(
 
     from convsmith.analyze.check_data import check_data
     from convsmith.cli.progress import progress_bar
-    from convsmith.cli.text import for_terminal
 
-    checked = _recipe_for(data, recipe, overrides or [])
     with progress_bar() as progress:
-        found = check_data(checked, data, progress)
+        found = check_data(data, recipe, overrides or (), progress)
     if as_json:
         print(json.dumps(found.to_dict()))
     else:
-        for split, count in found.samples.items():
-            sizes = found.sizes[split]
-            span = f", {_pixels(sizes[0])} to {_pixels(sizes[1])} pixels" if sizes else ""
-            print(f"{split + ':':6} {count:,} images{span}")
-        for line in found.notes:
-            print(for_terminal(line))
-        for line in found.warnings:
-            print(f"warning: {for_terminal(line)}")
-        for file in found.bad:
-            print(f"bad:   {for_terminal(file.path)}: {for_terminal(file.told)}")
-        if found.problem:
-            print(f"error: {found.problem}")
+        found.print()
     if not found.usable:
         raise typer.Exit(2)
-
-
-def _pixels(size: tuple[int, int]) -> str:
-    return f"{size[1]} x {size[0]}"
 
 
 @app.command()
@@ -92,15 +72,16 @@ def pack(
     """
     import json
 
+    from convsmith.analyze.choose_recipe import recipe_for_data
     from convsmith.cli.progress import progress_bar
-    from convsmith.cli.text import for_terminal
     from convsmith.data.open_data import open_data
     from convsmith.data.pack import pack as pack_data
     from convsmith.storage import size_of_text
+    from convsmith.words import for_terminal
 
     if (size := size_of_text(shard_size)) is None:
         raise ConvsmithError(f"--shard-size is `{shard_size}`", "it is a number of bytes", "Write it as 1GB or 300MB.")
-    checked = _recipe_for(data, recipe, overrides or [])
+    checked = recipe_for_data(data, recipe, overrides or ())
     dataset = open_data(checked.task, checked.data, data, hold_out=False)
     with progress_bar() as progress:
         packed = pack_data(dataset, out, size, resize, progress)
@@ -112,18 +93,6 @@ def pack(
     for split, count in packed.samples.items():
         print(f"{split + ':':6} {count:,} images in {counted(packed.shards[split], 'shard')}")
     print(f"{out}: {packed.size:,} bytes; convsmith train {out}")
-
-
-def _recipe_for(data: Path, recipe: str | None, words: list[str]) -> Recipe:
-    """The recipe by which data are read: the one that is named, or one for such data."""
-    from convsmith.analyze.choose_recipe import masks_of
-    from convsmith.recipe.load import load_recipe
-
-    if recipe is None:
-        of_masks = masks_of(data, words)
-        recipe = "resnet18-folder" if of_masks is None else "hrnet_w18_seg-folder"
-        words = [*(of_masks or ()), *words]
-    return load_recipe(recipe, words)
 
 
 @demo.command()

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from convsmith.cli.options import AsJson, Offline
-from convsmith.machine import runs_folder
 
 
 def distil(
@@ -38,15 +37,11 @@ def distil(
     import json
 
     from convsmith.cli.progress import progress_bar
-    from convsmith.cli.quantize import print_forms
     from convsmith.jobs.distil import distil as run
 
-    out = out or runs_folder() / f"{student.replace('/', '-')}-distilled"
     with progress_bar() as progress:
         result = run(teacher, student, data, out, overrides or (), max_drop=max_drop, progress=progress)
     if as_json:
         print(json.dumps(result.to_dict()))
-        return
-    print_forms(result.forms, result)
-    print(f"run:    {out}")
-    print(f"bundle: {out / 'bundle-int8'}")
+    else:
+        result.print()

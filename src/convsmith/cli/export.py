@@ -47,7 +47,6 @@ def export(
     import json
 
     from convsmith.cli.progress import progress_bar
-    from convsmith.cli.text import metric_name
     from convsmith.jobs.export import export as export_model
 
     with progress_bar() as progress:
@@ -63,18 +62,9 @@ def export(
             progress=progress,
         )
     if as_json:
-        print(json.dumps(report))
-        return
-    parity = report["parity"]
-    print(f"{out}: {report['format']}, {report['bytes'] / 1e6:.1f} MB, made of the {report['made_of']} model")
-    print(
-        f"on {parity['images']} images: logits differ by {parity['max_abs_diff']:.2g} at most, "
-        f"{parity['mean_abs_diff']:.2g} on average; the same class for {parity['top1_agreement']:.2%}"
-    )
-    for key in parity:
-        metric = key.removeprefix("trained_")
-        if metric != key:
-            print(f"{metric_name(metric)} {parity[metric]:.2%}, of the {report['made_of']} model {parity[key]:.2%}")
+        print(json.dumps(report.to_dict()))
+    else:
+        report.print()
 
 
 def _size(text: str) -> tuple[int, int]:

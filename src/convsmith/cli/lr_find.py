@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from convsmith.cli.options import DataFolder, FiguresAsJson, Overrides, RecipeName
-
-if TYPE_CHECKING:
-    from convsmith.analyze.lr_finder import RangeTest
 
 
 def lr_find(
@@ -45,15 +42,5 @@ def lr_find(
     if as_json:
         print(json.dumps(test.to_dict()))
     else:
-        _print(test, out)
-
-
-def _print(test: RangeTest, out: Path) -> None:
-    if test.suggestion is None:
-        print("no suggestion: the smoothed loss never falls")
-    else:
-        print(f"optimizer.lr={test.suggestion:.2g}")
-        print(f"  a tenth of {test.lowest:.2g}, where the smoothed loss is lowest")
-        print(f"  it falls fastest at {test.steepest:.2g}")
-    print(f"  the loss {'diverges at' if test.diverged else 'does not diverge up to'} {test.lr[-1]:.2g}")
-    print(f"plot: {out / 'lr_find.png'}")
+        test.print()
+        print(f"plot: {out / 'lr_find.png'}")

@@ -36,7 +36,7 @@ from convsmith.cli import (
     weights,
 )
 from convsmith.cli.group import Group
-from convsmith.cli.text import escape_what_cannot_be_printed, for_terminal
+from convsmith.cli.text import escape_what_cannot_be_printed
 from convsmith.errors import ConvsmithError, missing_package, of_system
 from convsmith.launch.report import report
 from convsmith.output import (
@@ -46,6 +46,7 @@ from convsmith.output import (
     say_the_last_words,
 )
 from convsmith.waiting import NotAnswering, answer_of
+from convsmith.words import for_terminal
 
 app = typer.Typer(
     name="convsmith",

@@ -34,10 +34,8 @@ def make(
     import json
 
     from convsmith.analyze.chosen import choose_for_run, run_directory
-    from convsmith.cli import benchmark, evaluate, quantize
-    from convsmith.cli.choice import say_choice
     from convsmith.cli.progress import progress_bar
-    from convsmith.cli.text import for_terminal
+    from convsmith.jobs.choice import say_choice
 
     out, words = out or run_directory(data), overrides or []
     choice = choose_for_run(data, out, words, recipe, minutes, all_stages=True)
@@ -48,14 +46,5 @@ def make(
         made = make_all(data, out, words, recipe=recipe, minutes=minutes, progress=progress)
     if as_json:
         print(json.dumps(made.to_dict()))
-        return
-    evaluate.print_report(made.evaluation, made.task)
-    if made.int8.report:
-        quantize.print_report(made.int8.report, made.int8_bundle)
-    benchmark.print_report(made.benchmark)
-    print(f"\nrecommended: {for_terminal(made.int8.verdict)}")
-    for name, path in (("bundle", made.bundle), ("report", made.report)):
-        print(f"{name + ':':<12} {path}")
-    print("\nNext:")
-    for command in made.commands:
-        print(f"  {for_terminal(command)}")
+    else:
+        made.print()

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from convsmith.cli.options import FactsAsJson
-from convsmith.cli.tables import add_figures, add_names, new_table, print_table
+from convsmith.tables import add_figures, add_names, new_table, print_table
 
 
 def models(

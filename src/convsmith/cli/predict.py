@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from convsmith.cli.options import BundleDirectory, DeviceName, RuntimeName
-from convsmith.cli.text import for_terminal
 from convsmith.errors import ConvsmithError
+from convsmith.words import for_terminal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,10 +64,12 @@ def predict(
     import sys
     import warnings
     from contextlib import nullcontext
+    from functools import partial
 
     from convsmith.bundle.image_error import ImageError
     from convsmith.bundle.predictor import load
-    from convsmith.cli.image_paths import find_images
+    from convsmith.data.image_paths import find_images
+    from convsmith.jobs.predict import answers_to
     from convsmith.output import output_that_may_be_lost
 
     if as_json and output not in (None, Output.JSONL):
@@ -82,7 +84,8 @@ def predict(
         print(f"error: {for_terminal(name)}: {for_terminal(reason)}", file=sys.stderr)
 
     _print_names_as_they_are()
-    images, shown = find_images(paths, complain), Output.JSONL if as_json else output or Output.TABLE
+    images = find_images(paths, complain, partial(print, file=sys.stderr))
+    shown = Output.JSONL if as_json else output or Output.TABLE
     if out is not None and not model.task.pictures:
         raise ConvsmithError("--out is for masks", "this bundle is a classifier, whose answers are printed", "Omit it.")
     with output_that_may_be_lost("stdout") if model.task.pictures else nullcontext():
@@ -91,29 +94,14 @@ def predict(
             folder = out or Path("predictions")
             writers.insert(0, _drawer(model.task, folder))
             images = _outside(folder, images)
-        for name, answer, pixels in _counted(_answers(model, images)):
-            if isinstance(answer, ImageError):
+        for name, answer, pixels in _counted(answers_to(model, images)):
+            if isinstance(answer, ImageError) or isinstance(pixels, ImageError):
                 complain(name, answer.why)
                 continue
             for write in writers:
                 write(name, answer, pixels)
     if complaints:
         raise typer.Exit(1)
-
-
-def _answers(model: Bundle, images: Iterator[tuple[str, Path | bytes]]) -> Iterator[tuple[str, Any, Any]]:
-    """The name of each image, the answer or an ImageError, and what was preprocessed."""
-    from collections import deque
-
-    names: deque[str] = deque()
-
-    def sources() -> Iterator[Path | bytes]:
-        for name, image in images:
-            names.append(name)
-            yield image
-
-    for answer, pixels in model.read_and_predict(sources()):
-        yield names.popleft(), answer, pixels
 
 
 def _outside(folder: Path, images: Iterator[tuple[str, Path | bytes]]) -> Iterator[tuple[str, Path | bytes]]:

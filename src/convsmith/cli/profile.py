@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from convsmith.cli.options import DataFolder, FiguresAsJson, Overrides, RecipeName
-from convsmith.errors import counted
-
-if TYPE_CHECKING:
-    from convsmith.analyze.profile import StepProfile
-
-ROWS = 15
 
 
 def profile(
@@ -46,28 +40,5 @@ def profile(
     if as_json:
         print(json.dumps(result.to_dict()))
     else:
-        _print(result, out)
-
-
-def _print(result: StepProfile, out: Path) -> None:
-    from convsmith.cli.tables import add_figures, add_names, new_table, print_table
-
-    table = new_table()
-    add_names(table, "operator")
-    add_figures(table, "ms", "share", "calls")
-    for row in result.operators[:ROWS]:
-        table.add_row(row.name, f"{1000 * row.seconds:.2f}", f"{row.share:.1%}", f"{row.calls:.0f}")
-    print_table(table)
-    table = new_table()
-    add_names(table, "module", "kind")
-    add_figures(table, "ms", "forward", "backward", "share")
-    for row in result.modules[:ROWS]:
-        times = (row.seconds, row.forward, row.seconds - row.forward)
-        table.add_row(row.name, row.kind, *(f"{1000 * it:.2f}" for it in times), f"{row.share:.1%}")
-    print_table(table)
-    speed = f"{result.batch / result.seconds:,.1f} images/s"
-    place = f"{result.device} in {result.precision}, {counted(result.workers, 'loader worker')}"
-    print(f"step:  {1000 * result.seconds:.1f} ms for {counted(result.batch, 'image')}, {speed}; {place}")
-    print(result.sentence)
-    print(result.advice)
-    print(f"trace: {out / 'trace.json'}")
+        result.print()
+        print(f"trace: {out / 'trace.json'}")

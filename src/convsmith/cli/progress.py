@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from convsmith.cli.text import for_terminal
 from convsmith.progress import ProgressCallback
+from convsmith.words import for_terminal
 
 _SECONDS = 30.0  # between two lines about the same work, where there is no terminal
 

@@ -39,7 +39,7 @@ def list_all(
 
         print(json.dumps([it._asdict() for it in headlines], indent=2))
         return
-    from convsmith.cli.tables import cut_to_terminal
+    from convsmith.tables import cut_to_terminal
 
     width = max(len(it.name) for it in headlines)
     for it in headlines:

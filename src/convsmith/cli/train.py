@@ -9,8 +9,6 @@ from typing import Annotated
 import typer
 
 from convsmith.cli.options import Finetune, Minutes, Offline, Overrides, Shard, TrackerName, complete_recipe
-from convsmith.errors import ConvsmithError
-from convsmith.machine import runs_folder
 from convsmith.output import output_that_may_be_lost, say_the_last_words
 
 
@@ -77,73 +75,32 @@ def train(
 
     Example: convsmith train convnext_large-in1k --data imagenet/ --devices 8 --shard
     """
-    from convsmith.data.remedies import refuse_what_is_no_folder, remedy_for
     from convsmith.launch.world import World
-    from convsmith.recipe.load import load_recipe
-    from convsmith.recipe.yaml_text import write_yaml
 
     world = World.of_environment()
-    if minutes is not None and max(devices, world.size) > 1:
-        raise ConvsmithError(
-            "--minutes goes with one process",
-            "it is measured in one how long steps take",
-            "Leave it out, and set schedule.epochs; `convsmith profile` measures a step.",
-        )
-    if devices > 1 and world.size == 1:
+    if devices > 1 and world.size == 1 and minutes is None:
         _launch(devices, max_restarts)
         return
-    if devices > 1 and (not world.placed or devices != world.local_size):
-        raise ConvsmithError(
-            f"--devices {devices} starts processes, but a launcher has started {world.size} already",
-            "the environment says so (RANK and WORLD_SIZE, or those of mpirun or srun)",
-            "Leave out --devices; for several processes on each machine, let torchrun start them.",
-        )
-    words = overrides or []
-    start = [] if finetune is None else [f"model.weights={write_yaml(finetune)}"]
-    named = None if _is_data(recipe) else recipe
-    if named is None:
-        if data is not None:
-            raise ConvsmithError(
-                f"`{recipe}` and --data {data} are both {'folders' if Path(recipe).is_dir() else 'data'}",
-                fix=f"Drop --data to train on `{recipe}`, or name a recipe in place of `{recipe}`.",
-            )
-        data = Path(recipe)
-    elif data is None and ("://" in recipe or remedy_for([Path(recipe).suffix.lower()])):
-        refuse_what_is_no_folder(Path(recipe))
-    if data is not None and (named is None or minutes is not None):
-        from convsmith.analyze.chosen import choose_for_run, run_directory
-        from convsmith.cli.choice import say_choice
+    from convsmith.jobs.train import train as run_training
 
-        default = run_directory(data) if named is None else runs_folder() / Path(recipe).stem
-        is_new, out = out is None and not default.exists(), out or default
-        choice = choose_for_run(data, out, [*words, *start], named, minutes)
-        recipe, words = choice.recipe, [*choice.overrides, *words]
-        reasons, before = choice.reasons, runs_folder() / recipe
-        if is_new and before != out and (before / "recipe.yaml").exists():
-            reasons += (f"{before} holds a run: if it is of these images, go on with it by --out {before}",)
-        options: dict[str, object] = {"--data": data, "--out": out, "--finetune": finetune, "--tracker": tracker}
-        options |= {"--devices": devices if devices > 1 else None, "--shard": "" if shard else None, "--extend": extend}
-        if world.leads:
-            say_choice(reasons, recipe, words, {k: str(v) for k, v in options.items() if v is not None})
-    checked = load_recipe(recipe, [*words, *start])
-    if data is None:
-        alone = f" To train on the folder of that name, write {recipe}/." if Path(recipe).is_dir() else ""
-        raise ConvsmithError(
-            "--data is missing",
-            f"`{recipe}` is a recipe, and it needs images",
-            f"Add the folder of images with --data.{alone}",
-        )
-    from convsmith.training.log_file import log_file
-    from convsmith.training.observers.tracker import make_tracker
-    from convsmith.training.train import train as run_training
-
-    observers = [make_tracker(tracker)] if tracker else []
-    out = out or runs_folder() / Path(recipe).stem
-    patience = timedelta(seconds=peer_timeout)
     run = run_training(
-        checked, data, out, resume=resume, observers=observers, peer_timeout=patience, shard=shard, extend=extend
+        recipe,
+        data,
+        out,
+        resume,
+        overrides=overrides or (),
+        weights=finetune,
+        devices=devices,
+        tracker=tracker,
+        minutes=minutes,
+        extend=extend,
+        shard=shard,
+        max_restarts=max_restarts,
+        peer_timeout=timedelta(seconds=peer_timeout),
     )
     if world.leads:
+        from convsmith.training.log_file import log_file
+
         with log_file(run.path), output_that_may_be_lost("stdout"):
             print(f"run:    {run.path}")
             print(f"bundle: {run.bundle}")
@@ -154,15 +111,7 @@ def _launch(devices: int, max_restarts: int) -> None:
     """Run this same command in several processes, which find out from their environment that they are those."""
     import sys
 
+    from convsmith.jobs.train import threads_of_each
     from convsmith.launch.local import launch
-    from convsmith.machine import available_cores
 
-    launch(sys.argv[1:], devices, max(1, available_cores() // devices), max_restarts)
-
-
-def _is_data(given: str) -> bool:
-    """Whether it is a folder, or a file of data, and not the name of a recipe, which counts first; a path is none."""
-    from convsmith.data.source import is_known
-    from convsmith.recipe.packaged import list_recipes
-
-    return given not in list_recipes() and (Path(given).is_dir() or is_known(Path(given)))
+    launch(sys.argv[1:], devices, threads_of_each(devices), max_restarts)

@@ -9,8 +9,8 @@ import typer
 
 from convsmith.cli.group import Listing
 from convsmith.cli.options import FactsAsJson, Offline
-from convsmith.cli.tables import add_figures, add_names, new_table, print_table
 from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.tables import add_figures, add_names, new_table, print_table
 
 if TYPE_CHECKING:
     from convsmith.models.weights.origin import Origin

@@ -12,10 +12,9 @@ from convsmith.bundle.decode import ImageError
 from convsmith.data.augment.custom import CustomFailed
 from convsmith.data.check import BadFile
 from convsmith.data.dataset import Reader, Samples
-from convsmith.data.index import printable
 from convsmith.data.loader_processes import loader
 from convsmith.data.sampler import Position, StepSampler
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 from convsmith.machine import available_cores
 from convsmith.randomness import Stream, counter_seed
 

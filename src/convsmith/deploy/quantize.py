@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import onnx
 from onnx import TensorProto
 
 from convsmith.bundle.format import Manifest, read_manifest, read_model
 from convsmith.bundle.write import Card, write_bundle
-from convsmith.deploy.certainty import Interval, score_of_chance
+from convsmith.deploy.certainty import score_of_chance
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
+from convsmith.deploy.forms import form_of
 from convsmith.deploy.judging import Labelled
 from convsmith.deploy.labelled import LabelledImages, balanced_order, metric_of, open_labelled
 from convsmith.deploy.onnx_description import described
 from convsmith.deploy.out import check_out
 from convsmith.deploy.qdq import Graph, is_int8
-from convsmith.deploy.speed import BATCH, Speed, first_input, measure_speed
-from convsmith.deploy.static_int8 import FloatLayer, NoInt8, quantize_static
-from convsmith.deploy.trial import Verdict, compare, run_all
+from convsmith.deploy.quantization import Method, Quantization
+from convsmith.deploy.speed import BATCH, first_input, measure_speed
+from convsmith.deploy.static_int8 import NoInt8, quantize_static
+from convsmith.deploy.trial import compare, run_all
 from convsmith.errors import ConvsmithError, counted
 from convsmith.machine import available_cores
 from convsmith.processor import Target, check_target, instructions
@@ -30,8 +32,6 @@ from convsmith.progress import ProgressCallback, no_progress
 from convsmith.spec import Size
 
 logger = logging.getLogger(__name__)
-
-Method = Literal["static", "dynamic", "qat"]
 
 IMAGES = 512
 """Images to calibrate with, where nothing else is said."""
@@ -44,82 +44,6 @@ _HELD_OUT_PIXELS = 512 * 224 * 224  # fewer of large ones
 _ENOUGH = 100  # images, to calibrate or to judge: with fewer a change of one percent is not seen
 _LOWEST_OPSET = 18  # below, another exporter writes other graphs
 _OTHER_FLOATS = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
-
-
-@dataclass(frozen=True)
-class Form:
-    """The model in one of its forms.
-
-    Attributes:
-        bytes: size of the ONNX file.
-        latency_ms, images_per_second: see `Speed`.
-        metrics: on the validation images, fractions.
-    """
-
-    bytes: int
-    latency_ms: float
-    images_per_second: float
-    metrics: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """The result of bringing a bundle to INT8.
-
-    Attributes:
-        method: `static`, `dynamic`, or `qat`, quantization-aware training.
-        metric: name of the metric that `drop` is of.
-        drop: points that INT8 loses on the validation images; negative where it gains.
-        interval: see `drop_interval`; None of fewer than two images.
-        chance: see `score_of_chance`.
-        images: of the validation data, that both forms were judged by.
-        threads, batch, size: what speed was measured with; height and width of the images.
-        float_model: the model as it was.
-        int8_model: the model as it is.
-        parity: how far the logits of both are from each other.
-        layers: how many layers have weights.
-        target: the processors that the INT8 model is for; None of a training by an older convsmith: `vnni` and `arm`.
-        any_x86: what the form for any x86 lost on the held-out images, where it lost too much.
-        float_layers: those that do not compute on integers, and why.
-        note: what the method does not cover; None where there is nothing to say.
-        seed: chose images to calibrate with, or is the training's; None where there are neither.
-        rule: how ranges were chosen; None where none were.
-        max_drop: what was allowed on the images held out of calibration.
-        calibration_images, held_out_images: what ranges were measured on, and what rule and layers were chosen by.
-        tried: what each rule lost on the held-out images, with all layers in INT8.
-        held_out: what the result loses on them.
-        run: directory of the training.
-    """
-
-    method: Method
-    metric: str
-    drop: float
-    interval: Interval | None
-    chance: float
-    images: int
-    threads: int
-    batch: int
-    size: tuple[int, int]
-    float_model: Form
-    int8_model: Form
-    parity: dict[str, float]
-    layers: int
-    target: Target | None
-    any_x86: Verdict | None = None
-    float_layers: tuple[FloatLayer, ...] = ()
-    note: str | None = None
-    seed: int | None = None
-    rule: str | None = None
-    max_drop: float | None = None
-    calibration_images: int = 0
-    held_out_images: int = 0
-    tried: dict[str, Verdict] = field(default_factory=dict)
-    held_out: Verdict | None = None
-    run: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values."""
-        return asdict(self)
 
 
 def quantize_bundle(
@@ -314,8 +238,3 @@ def _choose(train: LabelledImages, images: int, seed: int) -> tuple[LabelledImag
 def most_held_out(size: Size) -> int:
     """How many images of that height and width choose rule and layers, at most."""
     return min(_HELD_OUT, max(8, _HELD_OUT_PIXELS // (size[0] * size[1])))
-
-
-def form_of(content: bytes, speed: Speed, metrics: dict[str, float]) -> Form:
-    """Figures of an ONNX file."""
-    return Form(len(content), speed.latency_ms, speed.images_per_second, metrics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any
 from convsmith.analyze.plots import write_plot
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
-from convsmith.progress import ProgressCallback, no_progress
+from convsmith.machine import runs_folder
+from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.better import LOSS, gain
 from convsmith.recipe.ladder import Ladder, load_ladder
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import write_file
+from convsmith.tables import Tabular
 from convsmith.training.prepare import prepare_training
 from convsmith.training.run import Run
 from convsmith.training.train import TrainingInterrupted, train
+from convsmith.words import for_terminal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,8 +69,8 @@ class RungResult:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class Ablation:
+@dataclass(frozen=True, repr=False)
+class Ablation(Tabular):
     """The results of a ladder so far.
 
     Attributes:
@@ -93,6 +96,18 @@ class Ablation:
         """The fields as JSON values."""
         return asdict(self)
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each step: its name and changes, its figures where it has finished, and why it failed."""
+        rows = (asdict(row) for row in self.rows)
+        return [
+            {"step": row["step"], "changes": row["changes"], **(row["measured"] or {}), "error": row["error"]}
+            for row in rows
+        ]
+
+    def parts(self) -> Iterator[str]:
+        """The lines of `to_markdown`."""
+        yield from map(for_terminal, self.to_markdown().splitlines())
+
     def to_markdown(self) -> str:
         """A table, with what its figures are."""
         shared = f" All steps with `{' '.join(self.overrides)}`." if self.overrides else ""
@@ -117,9 +132,9 @@ class Ablation:
 def ablate(
     ladder: str | Path,
     data: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
     overrides: Sequence[str] = (),
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = notebook_progress,
 ) -> Ablation:
     """Train each step of a ladder into `out/STEP`, and write `ablation.md`, `.json` and `.png` there after each.
 
@@ -129,7 +144,7 @@ def ablate(
     Args:
         ladder: see `load_ladder`.
         data: folder of images, see `open_image_folder`.
-        out: holds the runs and the results.
+        out: holds the runs and the results; None: `runs/LADDER-ladder`.
         overrides: changes to the recipe of every step.
         progress: called with the name of each step before it is trained, how many are done, and of how many.
 
@@ -137,7 +152,8 @@ def ablate(
         ConvsmithError: something in the ladder, the data or the directory must be put right.
         TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
     """
-    loaded, out = load_ladder(ladder, overrides), Path(out)
+    loaded = load_ladder(ladder, overrides)
+    out = ladder_folder(ladder) if out is None else Path(out)
     metric = _metric(loaded)
     _check_runs(loaded, Path(data), out)
     rows = [RungResult(step.name, step.changes, None) for step in loaded.steps]
@@ -158,6 +174,11 @@ def ablate(
         write_file(out / "ablation.md", result.to_markdown())
         write_plot(out / "ablation.png", partial(_draw, result))
     return result
+
+
+def ladder_folder(ladder: str | Path) -> Path:
+    """Where a ladder goes that names no folder: `runs/LADDER-ladder`, below the folder of runs."""
+    return runs_folder() / f"{Path(ladder).stem}-ladder"
 
 
 def _metric(ladder: Ladder) -> str:

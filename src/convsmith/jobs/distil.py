@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -15,19 +15,24 @@ from convsmith.bundle.format import bundle_folder, read_manifest, read_model
 from convsmith.complaints import first_problem
 from convsmith.data.classes import require_classes
 from convsmith.data.open_data import data_of_recipe
+from convsmith.deploy.forms import Form, form_of, parts_of, records_of
 from convsmith.deploy.labelled import metric_of, open_labelled
 from convsmith.deploy.out import check_out
-from convsmith.deploy.quantize import Form, form_of, quantize_bundle
+from convsmith.deploy.quantize import quantize_bundle
 from convsmith.deploy.speed import BATCH, first_input, measure_speed
 from convsmith.deploy.trial import run_all
 from convsmith.errors import ConvsmithError
-from convsmith.machine import available_cores
-from convsmith.progress import ProgressCallback, no_progress
+from convsmith.machine import available_cores, runs_folder
+from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
+from convsmith.tables import Tabular
 from convsmith.training.run import Run
 from convsmith.training.run_weights import weights_of_run
 from convsmith.training.train import train
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # What a student trains with instead of what its teacher did: its kind of network may be another.
 _OPTIMIZER = {"name": "sgd", "momentum": 0.9, "nesterov": True, "weight_decay": 5e-5}
@@ -38,8 +43,8 @@ _INT8 = "bundle-int8"
 _DISTILLATION = {"kind": "logits", "alpha": 0.9, "temperature": 4.0}
 
 
-@dataclass(frozen=True)
-class Distilled:
+@dataclass(frozen=True, repr=False)
+class Distilled(Tabular):
     """The result of distilling.
 
     Attributes:
@@ -64,16 +69,26 @@ class Distilled:
         """The fields as JSON values."""
         return asdict(self)
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each of the three models."""
+        return records_of(self.forms)
+
+    def parts(self) -> Iterator[str | Table]:
+        """A table of the three, and where the student is."""
+        yield from parts_of(self.forms, self)
+        yield f"run:    {self.run}"
+        yield f"bundle: {Path(self.run) / _INT8}"
+
 
 def distil(
     teacher: str | Path,
     student: str,
     data: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
     overrides: Sequence[str] = (),
     *,
     max_drop: float = 0.1,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = notebook_progress,
 ) -> Distilled:
     """Train a student, make its INT8 form, and measure both beside the teacher on the validation images.
 
@@ -81,7 +96,7 @@ def distil(
         teacher: a run, or its bundle.
         student: name of the model that learns.
         data: what the teacher was trained on, or a folder of the same classes.
-        out: the student's run directory; a run that it holds is gone on with.
+        out: the student's run directory; a run that it holds is gone on with. None: `runs/STUDENT-distilled`.
         overrides: changes to `student_recipe`, such as `schedule.epochs=30`.
         max_drop: see `quantize_bundle`.
         progress: called with what is done after the training.
@@ -90,10 +105,11 @@ def distil(
         ConvsmithError: the teacher cannot teach, or what `train` and `quantize_bundle` raise.
     """
     data, folder = Path(data), bundle_folder(Path(teacher))
+    out = runs_folder() / f"{student.replace('/', '-')}-distilled" if out is None else Path(out)
     recipe = student_recipe(Path(teacher), student, overrides)
     manifest = read_manifest(folder)
     models = {"teacher": read_model(folder, manifest)}
-    check_out(Path(out) / _INT8, (folder,), data)  # before the training, not after it
+    check_out(out / _INT8, (folder,), data)  # before the training, not after it
     require_classes(data, data_of_recipe(recipe, data).classes, manifest.labels)
     run = train(recipe, data, out)
     int8 = run.path / _INT8
@@ -143,6 +159,13 @@ def student_recipe(teacher: Path, student: str, overrides: Sequence[str] = ()) -
         taught = Recipe.model_validate_json(json.dumps(manifest.recipe))
     except ValidationError as error:
         raise ConvsmithError(f"the recipe of {folder} cannot be read", first_problem(error, Recipe)) from error
+    own = taught.augment.custom
+    if own is not None and not any(word.startswith("augment.custom=") for word in overrides):
+        raise ConvsmithError(
+            f"the teacher was trained with a function of somebody's, augment.custom={own}",
+            f"it is code, which does not run because {folder} says so",
+            f"Add augment.custom={own} if you know it, or augment.custom=null.",
+        )
     kept = ("task", "seed", "data", "augment", "preprocess", "batch", "sampling", "ema", "eval", "eval_every", "metric")
     values = {key: value for key, value in taught.model_dump(mode="json").items() if key in kept}
     epochs = taught.schedule.epochs

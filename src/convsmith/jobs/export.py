@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,56 @@ from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
 from convsmith.extras import packages_of
 from convsmith.processor import instructions
-from convsmith.progress import ProgressCallback, no_progress
+from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size, Window
+from convsmith.tables import Tabular
+from convsmith.words import metric_name
+
+
+@dataclass(frozen=True, repr=False)
+class Exported(Tabular):
+    """A model in another format.
+
+    Attributes:
+        format: of the files.
+        path: the folder.
+        bytes: of the files together.
+        made_of: `torch` or `onnx`, the model that it is like.
+        parity: how like, as the manifest states it.
+    """
+
+    format: str
+    path: str
+    bytes: int
+    made_of: str
+    parity: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return asdict(self)
+
+    def __getitem__(self, name: str) -> Any:
+        """A field by its name."""
+        return self.to_dict()[name]
+
+    def records(self) -> list[dict[str, Any]]:
+        """One row, with the figures of the proof."""
+        figures = {name: value for name, value in self.parity.items() if not isinstance(value, dict)}
+        return [{"path": self.path, "format": self.format, "bytes": self.bytes, **figures}]
+
+    def parts(self) -> Iterator[str]:
+        """The files, and how like the trained model they are."""
+        parity = self.parity
+        yield f"{self.path}: {self.format}, {self.bytes / 1e6:.1f} MB, made of the {self.made_of} model"
+        yield (
+            f"on {parity['images']} images: logits differ by {parity['max_abs_diff']:.2g} at most, "
+            f"{parity['mean_abs_diff']:.2g} on average; the same class for {parity['top1_agreement']:.2%}"
+        )
+        for key in parity:
+            metric = key.removeprefix("trained_")
+            if metric != key:
+                yield f"{metric_name(metric)} {parity[metric]:.2%}, of the {self.made_of} model {parity[key]:.2%}"
 
 
 def export(
@@ -36,8 +84,8 @@ def export(
     opset: int | None = None,
     size: Size | None = None,
     images: int | None = None,
-    progress: ProgressCallback = no_progress,
-) -> dict[str, Any]:
+    progress: ProgressCallback = notebook_progress,
+) -> Exported:
     """Export a trained model, prove the artefact in its own runtime on real images, and write it.
 
     Args:
@@ -50,9 +98,6 @@ def export(
             through windows of that size, smaller ones are padded with black.
         images: how many images prove it; None: 256, or fewer large ones.
         progress: called with how many of them are done, of how many.
-
-    Returns:
-        `format`, `path`, `bytes` of the files, `made_of` (`torch` or `onnx`) and `parity`, as the manifest states it.
 
     Raises:
         ConvsmithError: the format cannot be made here or of this, or the artefact says something else than the model;
@@ -79,13 +124,7 @@ def export(
         files = {**files, **chosen.add(manifest.model_copy(update={"parity": parity}))}
     created_with = {**manifest.created_with, **_versions(chosen.extra)}
     write_bundle(out, files, replace(Card.of(manifest), format=file_format, parity=parity, created_with=created_with))
-    return {
-        "format": file_format,
-        "path": str(out),
-        "bytes": sum(len(content) for content in files.values()),
-        "made_of": made_of,
-        "parity": parity,
-    }
+    return Exported(file_format, str(out), sum(len(content) for content in files.values()), made_of, parity)
 
 
 def _described(files: Files, manifest: Manifest) -> Files:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.benchmark import Benchmark, benchmark
 from convsmith.analyze.choose_recipe import Choice
@@ -19,19 +19,25 @@ from convsmith.bundle.format import MANIFEST, read_files, read_manifest
 from convsmith.bundle.task import Task, find_task
 from convsmith.data.digest import has_content_of, has_names_of
 from convsmith.data.open_data import data_of_bundle, judged_by
-from convsmith.deploy.quantize import MAX_DROP, Quantization
+from convsmith.deploy.quantization import Quantization
+from convsmith.deploy.quantize import MAX_DROP
 from convsmith.deploy.static_int8 import NoInt8
 from convsmith.errors import ConvsmithError
 from convsmith.jobs.make_page import page
 from convsmith.jobs.quantize import quantize
 from convsmith.jobs.stages import Stages
-from convsmith.progress import ProgressCallback, no_progress
+from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import beside, sha256_of, write_file
+from convsmith.tables import Tabular
 from convsmith.training.run import Run, differences
 from convsmith.training.settle import settled
 from convsmith.training.train import train
+from convsmith.words import for_terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _BATCHES = (1, 8)  # of images of many sizes 1: they take long
 _SECONDS = 0.5  # of each row of the benchmark
@@ -52,8 +58,8 @@ class Int8:
     recommended: bool
 
 
-@dataclass(frozen=True)
-class Made:
+@dataclass(frozen=True, repr=False)
+class Made(Tabular):
     """A folder of images, and all that was made of it.
 
     Attributes:
@@ -121,6 +127,23 @@ class Made:
             "commands": list(self.commands),
         }
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each stage: what it took."""
+        return [{"stage": name, "seconds": seconds} for name, seconds in self.seconds.items()]
+
+    def parts(self) -> Iterator[str | Table]:
+        """The findings of all stages, what is recommended, and what comes next."""
+        yield from self.evaluation.parts()
+        if self.int8.report:
+            yield from self.int8.report.parts()
+            yield f"bundle: {self.int8_bundle}"
+        yield from self.benchmark.parts()
+        yield f"\nrecommended: {for_terminal(self.int8.verdict)}"
+        for name, path in (("bundle", self.bundle), ("report", self.report)):
+            yield f"{name + ':':<12} {path}"
+        yield "\nNext:"
+        yield from (f"  {for_terminal(command)}" for command in self.commands)
+
 
 def make(
     data: str | Path,
@@ -129,7 +152,7 @@ def make(
     *,
     recipe: str | None = None,
     minutes: float | None = None,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = notebook_progress,
 ) -> Made:
     """Choose a recipe for some images, train it, judge it, make it INT8, time it, and write a report.
 
@@ -159,6 +182,7 @@ def make(
         "evaluate",
         Evaluation,
         lambda: evaluate_bundle(run.bundle, data, progress=progress),
+        holds=lambda it: it.task == checked.task,  # an older convsmith did not say it
     )
     int8_bundle = beside(run.bundle, "-int8")
     int8 = stages.once(

@@ -13,7 +13,8 @@ from convsmith.data.classes import require_classes
 from convsmith.data.open_data import data_of_recipe
 from convsmith.deploy.labelled import open_labelled
 from convsmith.deploy.out import check_out
-from convsmith.deploy.quantize import Quantization, measure, read_float
+from convsmith.deploy.quantization import Quantization
+from convsmith.deploy.quantize import measure, read_float
 from convsmith.deploy.static_int8 import FloatLayer
 from convsmith.errors import ConvsmithError
 from convsmith.processor import Target

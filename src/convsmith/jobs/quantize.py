@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.bundle.format import bundle_folder
-from convsmith.deploy.quantize import Method, Quantization, quantize_bundle
+from convsmith.deploy.quantization import Method, Quantization
+from convsmith.deploy.quantize import quantize_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.processor import Target
-from convsmith.progress import ProgressCallback, no_progress
+from convsmith.progress import ProgressCallback, notebook_progress
+from convsmith.storage import beside
 
 
 def quantize(
     bundle: str | Path,
     data: str | Path,
-    out: str | Path,
+    out: str | Path | None = None,
     overrides: Sequence[str] = (),
     *,
     method: Method = "static",
@@ -24,14 +26,14 @@ def quantize(
     max_drop: float | None = None,
     images: int | None = None,
     seed: int | None = None,
-    progress: ProgressCallback = no_progress,
+    progress: ProgressCallback = notebook_progress,
 ) -> Quantization:
     """Make an INT8 bundle of a float one, and measure both on the validation images.
 
     Args:
         bundle: the float bundle's folder, or a run, which has it inside.
         data: what it was trained on, or a folder of the same classes and layout.
-        out: the new bundle's folder; an older bundle there is replaced.
+        out: the new bundle's folder; an older bundle there is replaced. None: `BUNDLE-int8` beside the other one.
         overrides: with `qat`, changes to `int8_recipe`, such as `schedule.epochs=5`.
         method: `static` for all layers, see `quantize_bundle`; `dynamic`, which needs no images to calibrate, for the
             linear ones; `qat` to train on, see `quantize_by_training`.
@@ -47,6 +49,7 @@ def quantize(
         ConvsmithError: an argument goes with another method, or what the method raises.
     """
     source = bundle_folder(Path(bundle))
+    out = beside(source, "-int8") if out is None else out
     given: dict[str, Any] = {"max_drop": max_drop, "images": images, "seed": seed}
     given = {name: value for name, value in given.items() if value is not None}
     if given and method != "static":

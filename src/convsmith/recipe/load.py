@@ -50,6 +50,31 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return resolve(source, overrides).recipe
 
 
+def as_recipe(recipe: Recipe | str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe itself, or the one of that name or path, with changes.
+
+    Args:
+        recipe: what `load_recipe` takes, or one that is checked.
+        overrides: as for `load_recipe`.
+
+    Raises:
+        ConvsmithError: as `load_recipe` does.
+    """
+    if not isinstance(recipe, Recipe):
+        return load_recipe(recipe, overrides)
+    if not overrides:
+        return recipe
+    layers = [_layer(recipe.model_dump(mode="json"), "recipe"), override_layer(overrides)]
+    changed = _resolve(layers).recipe
+    changed._left_to_weights = _left_to_weights(changed, layers) | (recipe.left_to_weights - set(layers[1].origins))
+    return changed
+
+
+def name_of(recipe: Recipe | str | Path) -> str:
+    """The name of a recipe without folder and ending, as what is made of it is called; without one, its model's."""
+    return recipe.model.name.replace("/", "-") if isinstance(recipe, Recipe) else Path(recipe).stem
+
+
 def recipe_of(values: Mapping[str, Any], name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Check a recipe that is not a file.
 
@@ -61,8 +86,11 @@ def recipe_of(values: Mapping[str, Any], name: str, overrides: Sequence[str] = (
     Raises:
         ConvsmithError: it says what a recipe cannot say.
     """
-    layer = Layer(name, dict(values), dict.fromkeys((path for path, _ in _walk(values)), name))
-    return _resolve([layer, override_layer(overrides)]).recipe
+    return _resolve([_layer(values, name), override_layer(overrides)]).recipe
+
+
+def _layer(values: Mapping[str, Any], name: str) -> Layer:
+    return Layer(name, dict(values), dict.fromkeys((path for path, _ in _walk(values)), name))
 
 
 def resolve(source: str | Path, overrides: Sequence[str] = ()) -> Resolved:

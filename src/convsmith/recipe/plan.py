@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.augmentation import Sampling
 from convsmith.recipe.epochs import Epochs
 from convsmith.recipe.optimization import MultiStep, Schedule
+from convsmith.recipe.plan_table import plan_table
 from convsmith.recipe.schedules import epochs_of, half_cosine, learning_rates, total_epochs
 from convsmith.recipe.schema import Recipe
+from convsmith.tables import Tabular
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +33,8 @@ class Group:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Tabular):
     """A training, in numbers.
 
     effective_batch = world_size x per_device_batch x accumulation, and, where there is no extra phase, total_steps =
@@ -102,6 +108,19 @@ class Plan:
         if self.groups is not None:
             values["groups"] = [{**asdict(group), "names": list(group.names)} for group in self.groups]
         return values
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each optimizer step: its number, epoch, learning rate and weight decay."""
+        decays = self.weight_decay or [None] * len(self.lr)
+        steps = enumerate(zip(self.lr, decays, strict=True))
+        return [
+            {"step": step, "epoch": self.epochs.at(step)[0], "lr": lr, "weight_decay": decay}
+            for step, (lr, decay) in steps
+        ]
+
+    def parts(self) -> Iterator[Table]:
+        """The table of its numbers."""
+        yield plan_table(self)
 
 
 def make_plan(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import yaml
@@ -24,12 +24,19 @@ from convsmith.recipe.schema import Recipe
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import clear_leftovers, write_file
 from convsmith.system import lock
+from convsmith.tables import Tabular, add_figures, new_table
 from convsmith.training.records import read_records
 from convsmith.waiting import read_file
+from convsmith.words import for_terminal, metric_name
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_LEARNED = {"loss": "loss", "lr": "learning rate", "images_per_second": "images/s"}
 
 
-@dataclass(frozen=True)
-class Run:
+@dataclass(frozen=True, repr=False)
+class Run(Tabular):
     """The directory that holds everything about one training."""
 
     path: Path
@@ -55,6 +62,28 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The records of metrics.jsonl, in order."""
         return read_records(self.path / "metrics.jsonl")
+
+    def records(self) -> list[dict[str, Any]]:
+        """The same as `metrics`."""
+        return self.metrics
+
+    def parts(self) -> Iterator[str | Table]:
+        """A row for each epoch: what was learned, and how that was judged; and where the bundle is."""
+        epochs: dict[int, dict[str, float]] = {}
+        for line in self.metrics:
+            if line["split"] in ("train", "val"):
+                prefix = "val_" if line["split"] == "val" else ""
+                figures = {f"{prefix}{name}": value for name, value in line.items() if isinstance(value, float)}
+                epochs.setdefault(line["epoch"], {}).update(figures)
+        judged = {name: None for figures in epochs.values() for name in figures if name.startswith("val_")}
+        table = new_table()
+        add_figures(table, "epoch", *_LEARNED.values(), *(f"validation {metric_name(name[4:])}" for name in judged))
+        for epoch, figures in epochs.items():
+            cells = (figures.get(name) for name in (*_LEARNED, *judged))
+            table.add_row(str(epoch), *("" if value is None else f"{value:.4g}" for value in cells))
+        yield table
+        yield f"run:    {for_terminal(str(self.path))}"
+        yield f"bundle: {for_terminal(str(self.bundle)) if self.bundle.exists() else 'not yet'}"
 
     @property
     def checkpoints(self) -> Path:

@@ -71,7 +71,7 @@ def try_custom(name: str, size: Size, with_mask: bool) -> None:
                 "so a training that goes on would not be the one that was stopped",
                 "Let it draw all random numbers from the generator that it gets, and keep nothing from call to call.",
             )
-        if first_mask is not None and (new := set(first_mask.unique().tolist()) - set(known)):
+        if first_mask is not None and (new := {*first_mask.flatten().tolist()} - {*known}):
             raise CustomFailed(
                 f"augment.custom: `{name}` puts the class {min(new)} into a mask that has only {known}",
                 "classes are not quantities: a mask must not be interpolated",
@@ -163,8 +163,8 @@ def _changed(sample: Sample, function: Callable[..., Any], name: str) -> Sample:
             f"what is learned from is {' and '.join(f'uint8 {[*shape]}' for shape in shapes)}",
             f"It is called as {_form(sample)}, all arrays of NumPy.",
         )
-    image, *masks = (torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in arrays)
-    return Sample(image.permute(2, 0, 1), *(masks or [None]))
+    tensors = [torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in arrays]
+    return Sample(tensors[0].permute(2, 0, 1), tensors[1] if tensors[1:] else None)
 
 
 def _form(sample: Sample) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_IMAGES = 64
+_NUMBERS = count(1)  # of all files that this process opens, be it for one run after another
 
 
 class TensorBoard(Observer):
@@ -32,7 +34,7 @@ class TensorBoard(Observer):
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        self._folder, self._opened = folder, 0
+        self._folder = folder
         self._writer: Any = None
         self._open(step)
 
@@ -40,8 +42,7 @@ class TensorBoard(Observer):
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._opened += 1
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{self._opened}"
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS)}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._writer = RecordWriter((self._folder / name).open("xb"))

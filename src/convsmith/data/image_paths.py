@@ -1,4 +1,4 @@
-"""From what was typed on the command line to images: files, folders, patterns, standard input."""
+"""From what was typed, or named in Python, to images: files, folders, patterns, standard input."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from functools import partial
 from pathlib import Path
 
 from convsmith.bundle.decode import IMAGE_SUFFIXES, MAX_BYTES
-from convsmith.cli.text import for_terminal
 from convsmith.data.outputs import is_output
 from convsmith.data.scan import held, is_hidden, is_no_data
 from convsmith.waiting import answer_of
+from convsmith.words import for_terminal
 
 Complain = Callable[[str, str], None]
 """Takes the name of what is wrong, and the reason."""
 
+Note = Callable[[str], None]
+"""Takes a line that is worth reading."""
 
-def find_images(arguments: Sequence[str], complain: Complain) -> Iterator[tuple[str, Path | bytes]]:
+
+def find_images(arguments: Sequence[str], complain: Complain, note: Note) -> Iterator[tuple[str, Path | bytes]]:
     """Names and images, in order, one folder at a time.
 
     A folder gives the image files in it and below, by name; links to other folders are not followed. Hidden names,
-    and folders that convsmith or a system wrote, are left out, the latter with a note on standard error. A pattern is
+    and folders that convsmith or a system wrote, are left out, the latter with a note. A pattern is
     expanded here where the shell did not. `-` is one image on standard input. Whatever else is typed counts as a
     file, of any name.
     """
@@ -43,12 +46,12 @@ def find_images(arguments: Sequence[str], complain: Complain) -> Iterator[tuple[
             for match in matches:
                 if is_hidden(Path(match).name) or any(is_no_data(part) for part in Path(match).parts):
                     continue
-                yield from _file_or_folder(match, complain)
+                yield from _file_or_folder(match, complain, note)
         else:
-            yield from _file_or_folder(argument, complain)
+            yield from _file_or_folder(argument, complain, note)
 
 
-def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]:
+def _file_or_folder(name: str, complain: Complain, note: Note) -> Iterator[tuple[str, Path]]:
     if not Path(name).is_dir():
         yield name, Path(name)
         return
@@ -60,7 +63,7 @@ def _file_or_folder(name: str, complain: Complain) -> Iterator[tuple[str, Path]]
             maker = "a system" if is_no_data(subfolder.name) else "convsmith" if is_output(subfolder) else None
             if maker:
                 subfolders.remove(subfolder.name)
-                print(f"left out: {for_terminal(str(subfolder))}, which {maker} wrote", file=sys.stderr)
+                note(f"left out: {for_terminal(str(subfolder))}, which {maker} wrote")
         for file in sorted(files):
             if Path(file).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file):
                 found = True

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterable, Mapping
+
+from convsmith.words import for_terminal
 
 
 def say_choice(reasons: Iterable[str], recipe: str, overrides: Iterable[str], options: Mapping[str, str]) -> None:
     """Say on standard error why the recipe was chosen, and what would train the same without a choice."""
-    import shlex
-    import sys
-
-    from convsmith.cli.text import for_terminal
-
     named = [word for pair in options.items() for word in pair if word]
     last = {word.partition("=")[0]: word for word in overrides}.values()  # the last of a key counts
     for line in (*reasons, f"so: {shlex.join(['convsmith', 'train', recipe, *named, *last])}"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convsmith.cli.text import metric_name, points_between, points_lost
+from convsmith.words import metric_name, points_between, points_lost
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""A model in several forms side by side: size, speed, and what they get right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from convsmith.deploy.certainty import is_chance
+from convsmith.deploy.speed import Speed
+from convsmith.spec import Size
+from convsmith.tables import add_figures, add_names, new_table
+from convsmith.words import metric_name
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Form:
+    """The model in one of its forms.
+
+    Attributes:
+        bytes: size of the ONNX file.
+        latency_ms, images_per_second: see `Speed`.
+        metrics: on the validation images, fractions.
+    """
+
+    bytes: int
+    latency_ms: float
+    images_per_second: float
+    metrics: dict[str, float]
+
+
+def form_of(content: bytes, speed: Speed, metrics: dict[str, float]) -> Form:
+    """Figures of an ONNX file."""
+    return Form(len(content), speed.latency_ms, speed.images_per_second, metrics)
+
+
+class Measurement(Protocol):
+    """The conditions that forms were measured in."""
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric."""
+
+    @property
+    def chance(self) -> float:
+        """The metric of chance alone."""
+
+    @property
+    def images(self) -> int:
+        """How many judged it."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of the runtime, for the speed."""
+
+    @property
+    def batch(self) -> int:
+        """Images at a time, for the throughput."""
+
+    @property
+    def size(self) -> Size:
+        """Height and width of the images."""
+
+
+def records_of(forms: Mapping[str, Form]) -> list[dict[str, Any]]:
+    """A row for each form: its name, bytes, speed and metrics."""
+    return [
+        {
+            "model": name,
+            "bytes": form.bytes,
+            "latency_ms": form.latency_ms,
+            "images_per_second": form.images_per_second,
+            **form.metrics,
+        }
+        for name, form in forms.items()
+    ]
+
+
+def parts_of(forms: Mapping[str, Form], by: Measurement) -> Iterator[str | Table]:
+    """A table of the forms; a line that says how that was measured; and a note on each that has learned nothing."""
+    metric = metric_name(by.metric)
+    table = new_table()
+    add_names(table, "model")
+    add_figures(table, "MB", "ms", "images/s", metric)
+    for name, form in forms.items():
+        cells = (f"{form.bytes / 1e6:.2f}", f"{form.latency_ms:.2f}", f"{form.images_per_second:.1f}")
+        table.add_row(name, *cells, f"{form.metrics[by.metric]:.2%}")
+    yield table
+    height, width = by.size
+    yield (
+        f"onnxruntime, {by.threads} threads, images of {height}x{width}; latency of one image, throughput of "
+        f"batches of {by.batch}; {metric} of {by.images} validation images"
+    )
+    for name, form in forms.items():
+        if is_chance(form.metrics[by.metric], by.chance, by.images):
+            yield (
+                f"note: {name} is no better than chance: always naming the most frequent class has "
+                f"{by.chance:.2%}; it has learned nothing that these images show"
+            )
