@@ -120,6 +120,7 @@ def test_any_number_of_images_of_any_size_agree(
 @pytest.mark.parametrize("opset", [12, 18])
 def test_axes_that_are_free_have_names(opset: int) -> None:
     file = onnx.load_from_string(export_onnx(inference_model(live(TinySegmenter), SPEC), (24, 40), True, opset))
+    assert [it.version for it in file.opset_import if not it.domain] == [opset]
     for value in (file.graph.input[0], file.graph.output[0]):
         names = [dimension.dim_param for dimension in value.type.tensor_type.shape.dim]
         assert (names[0], *names[2:]) == ("batch", "height", "width")
