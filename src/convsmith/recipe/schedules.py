@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache, partial
 
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.epochs import Epochs
@@ -77,7 +76,7 @@ def learning_rate(
     total = epochs.total_steps(total_epochs(schedule))
     if not 0 <= step < total:
         raise ValueError(f"the run has steps 0 to {total - 1}, not {step}")
-    return _rate(schedule, base_lr, epochs, _position(schedule, epochs, step))
+    return _rate(schedule, base_lr, epochs, warmup_steps(schedule, steps_per_epoch), _position(schedule, epochs, step))
 
 
 def learning_rates(
@@ -85,8 +84,15 @@ def learning_rates(
 ) -> list[float]:
     """The learning rate of every optimizer step of the run, in order."""
     epochs = epochs_of(schedule, steps_per_epoch, extra_steps)
-    rate = lru_cache(maxsize=1)(partial(_rate, schedule, base_lr, epochs))  # often equal for a whole epoch
-    return [rate(_position(schedule, epochs, step)) for step in range(epochs.total_steps(total_epochs(schedule)))]
+    total, warmup = epochs.total_steps(total_epochs(schedule)), warmup_steps(schedule, steps_per_epoch)
+    if isinstance(schedule, OneCycle) or schedule.by != "epoch":
+        return [_rate(schedule, base_lr, epochs, warmup, _position(schedule, epochs, step)) for step in range(total)]
+    rates: list[float] = []
+    while len(rates) < total:  # an epoch at a time, whose steps have one rate
+        position = _position(schedule, epochs, len(rates))
+        end = position + epochs.length(epochs.at(position)[0]) - schedule.shift
+        rates += [_rate(schedule, base_lr, epochs, warmup, position)] * (end - len(rates))
+    return rates[:total]
 
 
 def epochs_of(schedule: Schedule, steps_per_epoch: int, extra_steps: int | None = None) -> Epochs:
@@ -109,12 +115,11 @@ def _position(schedule: Schedule, epochs: Epochs, step: int) -> int:
     return position - epochs.at(position)[1] if schedule.by == "epoch" else position
 
 
-def _rate(schedule: Schedule, base_lr: float, epochs: Epochs, position: int) -> float:
+def _rate(schedule: Schedule, base_lr: float, epochs: Epochs, warmup: int, position: int) -> float:
     steps_per_epoch = epochs.steps
     steps = schedule.epochs * steps_per_epoch
     if isinstance(schedule, OneCycle):
         return _one_cycle(schedule, base_lr, steps, position)
-    warmup = warmup_steps(schedule, steps_per_epoch)
     if position < warmup:
         if schedule.warmup == "constant":
             return schedule.warmup_lr
