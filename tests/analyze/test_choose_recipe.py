@@ -530,3 +530,27 @@ def test_a_record_of_the_choice_that_cannot_be_read_is_none(text: str, tmp_path:
     out.mkdir()
     (out / "chosen.json").write_text(text)
     assert choose_for_run(data, out) == choose_recipe(data)
+
+
+def labelled_table(root: Path, header: str, labels: tuple[str, ...]) -> Path:
+    """A table of 48 photos, whose rows end in the labels in turn."""
+    folder = photos(root, 50, cat=24, dog=24)
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*.*"))
+    rows = [f"{path},{labels[i % len(labels)]}" for i, path in enumerate(files)]
+    (folder / "photos.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder / "photos.csv"
+
+
+@pytest.mark.parametrize(
+    ("header", "labels"), [("image,labels", ("cat|dog", "dog", "", "cat")), ("image,cat,dog", ("1,1", "0,1", "0,0"))]
+)
+def test_a_table_of_several_labels_gets_a_recipe_for_them(tmp_path: Path, header: str, labels: tuple[str, ...]) -> None:
+    choice = choose_recipe(labelled_table(tmp_path / "photos", header, labels))
+    recipe = load_recipe(choice.recipe, choice.overrides)
+    assert (recipe.task, recipe.loss.name, recipe.metric) == ("multilabel", "binary_cross_entropy", "map_macro")
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_from_scratch_several_labels_have_a_recipe_of_their_own(tmp_path: Path) -> None:
+    choice = choose_recipe(labelled_table(tmp_path / "photos", "image,labels", ("cat|dog", "dog", "", "cat")))
+    assert choice.recipe == "resnet18-multilabel"

@@ -64,6 +64,46 @@ def test_classification_refuses_what_is_of_pixels(classes: Path, override: str, 
     assert message in error_of(classes, [override])
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("preprocess={method: whole}", "preprocess.method `whole` is for segmentation, but task is multilabel"),
+        ("metric=top1", "is judged by metric `map_macro`, `map_micro`, `f1_macro`, `f1_micro`, `subset_accuracy` or"),
+        ("loss={name: cross_entropy}", "loss.name `cross_entropy` lets an image have one class"),
+        ("loss={name: dice}", "loss.name `dice` is of pixels, but task is multilabel"),
+        ("data.masks={}", "data.masks is for segmentation, but task is multilabel"),
+        (
+            "sampling={name: balanced}",
+            "sampling.name `balanced` needs one class for each image, but task is multilabel",
+        ),
+    ],
+)
+def test_several_labels_refuse_what_is_of_pixels_or_of_one_class(classes: Path, override: str, message: str) -> None:
+    assert message in error_of(classes, ["task=multilabel", override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("loss={name: asymmetric}", "loss.name `asymmetric` is of several labels, but task is classification"),
+        ("loss={name: focal, positive_weights: counts}", "loss.positive_weights is for several labels"),
+    ],
+)
+def test_one_class_refuses_what_is_of_several_labels(classes: Path, override: str, message: str) -> None:
+    assert message in error_of(classes, [override])
+
+
+def test_the_task_alone_makes_a_recipe_of_classes_one_of_labels(classes: Path) -> None:
+    recipe = load_recipe(classes, ["task=multilabel"])
+    assert (recipe.loss.name, recipe.metric) == ("binary_cross_entropy", "map_macro")
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "focal", "asymmetric"])
+def test_several_labels_take_every_loss_of_labels(classes: Path, loss: str) -> None:
+    recipe = load_recipe(classes, ["task=multilabel", f"loss={{name: {loss}, positive_weights: counts}}"])
+    assert recipe.loss.name == loss
+
+
 def test_a_metric_of_the_other_task_is_named_with_its_place(masks: Path, classes: Path) -> None:
     assert re.match(
         r"command line and \S+\.yaml:\d+: segmentation \(task\) is judged", error_of(masks, ["metric=top1"])

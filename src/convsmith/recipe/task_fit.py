@@ -44,7 +44,7 @@ class TaskRules(Protocol):
     """Packaged recipes of the task by those of one class for each image that they extend."""
 
     UNEVEN: Remedy
-    """What helps where some classes have many more images than others."""
+    """Changes that help where some classes have many more images than others."""
 
     def check(self, recipe: Recipe) -> None:
         """Raise a ValueError if a section does nothing for the task, or cannot be had with it."""

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Validated:
-    """What a validation found.
+    """The results of a validation.
 
     Attributes:
         figures: the metrics, by name.
