@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from convsmith.analyze import pick_recipe as module
-from convsmith.analyze.choose_recipe import choose_recipe
+from convsmith.analyze.choose_recipe import choose_recipe, recipe_for_data
 from convsmith.analyze.chosen import choose_for_run
 from convsmith.analyze.pick_recipe import pick_recipe
 from convsmith.analyze.recipe_table import FASTER, PHOTOS, SCENES, SMALL_PHOTOS, Row
@@ -554,3 +554,8 @@ def test_a_table_of_several_labels_gets_a_recipe_for_them(tmp_path: Path, header
 def test_from_scratch_several_labels_have_a_recipe_of_their_own(tmp_path: Path) -> None:
     choice = choose_recipe(labelled_table(tmp_path / "photos", "image,labels", ("cat|dog", "dog", "", "cat")))
     assert choice.recipe == "resnet18-multilabel"
+
+
+def test_data_of_several_labels_are_read_by_a_recipe_for_them(tmp_path: Path) -> None:
+    table = labelled_table(tmp_path / "photos", "image,labels", ("cat|dog", "dog", ""))
+    assert recipe_for_data(table, None).task == "multilabel"

@@ -182,3 +182,14 @@ def test_a_killed_pack_leaves_nothing_that_the_next_one_does_not_clear(tmp_path:
     packed(data, tmp_path / "other")
     assert files(tmp_path / "out") == files(tmp_path / "other")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["data", "other", "out"]
+
+
+def test_several_labels_to_an_image_are_not_packed_as_one(tmp_path: Path) -> None:
+    write_noise(tmp_path / "photos", 4)
+    files = [path.relative_to(tmp_path) for path in sorted(tmp_path.glob("photos/*/*/*.png"))]
+    rows = [f"{path},{'cat|dog' if i % 2 else 'dog'},{path.parts[1]}" for i, path in enumerate(files)]
+    (tmp_path / "photos.csv").write_text("\n".join(["image,labels,split", *rows]) + "\n")
+    result = pack(tmp_path / "photos.csv", tmp_path / "out")
+    assert result.exit_code != 0
+    assert "has several labels to an image" in str(result.exception)
+    assert not (tmp_path / "out").exists()

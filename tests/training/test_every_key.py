@@ -36,6 +36,9 @@ compile: false
 """
 MASKS = RECIPE.replace("epochs: 4", "epochs: 2").replace("ema: {decay: 0.5}\n", "") + "compile: false\n"
 
+LABELS = f"{CLASSES}task: multilabel\n"
+DATA = {"classes": "classes", "masks": "masks", "labels": "labels.csv"}
+
 SCHEDULES = ("cosine", "poly", "step", "multi_step", "exponential", "constant")
 
 # What makes a section one of a kind, or be there at all.
@@ -189,7 +192,7 @@ class Bench:
         known = self.done.setdefault((task, *words), [])
         yield from known
         recipe = self.recipe(task, words)
-        for digest in islice(effects(recipe, self.folder / task, self.folder), len(known), None):
+        for digest in islice(effects(recipe, self.folder / DATA[task], self.folder), len(known), None):
             known.append(digest)
             yield digest
 
@@ -201,7 +204,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     for path in list((folder / "classes/train/c0").iterdir())[:2]:
         path.unlink()  # classes of unequal size
     write_scenes(folder / "masks")
-    for task, text in (("classes", CLASSES), ("masks", MASKS)):
+    files = sorted(path.relative_to(folder) for path in folder.glob("classes/*/*/*.png"))
+    rows = [f"{path},{path.parts[2]}|c{i % 4},{path.parts[1]}" for i, path in enumerate(files)]
+    (folder / "labels.csv").write_text("\n".join(["image,labels,split", *rows]) + "\n")
+    for task, text in (("classes", CLASSES), ("masks", MASKS), ("labels", LABELS)):
         (folder / f"{task}.yaml").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         name_tiny(patch)
@@ -242,7 +248,7 @@ def act(bench: Bench, path: str, companions: Sequence[str]) -> list[str]:
     Data or weights that can no longer be read are an effect, too.
     """
     found = []
-    for task, word in product(("classes", "masks"), words_for(path)):
+    for task, word in product(DATA, words_for(path)):
         without = [*context_of(path), *companions]
         try:
             bench.recipe(task, without)

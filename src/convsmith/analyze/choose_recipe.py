@@ -25,6 +25,7 @@ from convsmith.recipe.load import as_recipe, load_recipe
 from convsmith.recipe.schema import Data, Recipe
 from convsmith.recipe.task_fit import rules_of
 
+FROM_SCRATCH = "resnet18-folder"
 IMBALANCE = 10
 SAMPLE = 200
 LARGEST_CROP, SMALLEST_CROP, CROP_STEP = 512, 64, 32  # pixels of a training image for segmentation
@@ -64,7 +65,7 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
     words = masks_of(data, overrides)
     if words is not None:
         return _choose_for_masks(data, words, overrides)
-    task: str = task_of(data) or Recipe.model_fields["task"].default
+    task = _task_without_masks(data)
     folder, rules = open_data(task, Data(), data), rules_of(task)
     total, side = len(folder.train), float(np.median(_sizes(folder.root, folder.train).min(axis=1)))
     counts = folder.count_classes(np.arange(total))
@@ -132,6 +133,12 @@ def _sizes(root: Path, samples: Samples) -> NDArray[np.int64]:
     return np.array(sizes)
 
 
+def _task_without_masks(data: Path) -> str:
+    """The task that data say themselves that they are for, or else the usual one."""
+    usual: str = Recipe.model_fields["task"].default
+    return task_of(data) or usual
+
+
 def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
     """Overrides that describe a folder's masks, as `key=value` words; None where it holds none.
 
@@ -177,5 +184,5 @@ def recipe_for_data(data: Path, recipe: Recipe | str | Path | None, overrides: S
         return as_recipe(recipe, overrides)
     of_masks = masks_of(data, overrides)
     if of_masks is None:
-        return as_recipe("resnet18-folder", overrides)
+        return as_recipe(rules_of(_task_without_masks(data)).RECIPES.get(FROM_SCRATCH, FROM_SCRATCH), overrides)
     return as_recipe("hrnet_w18_seg-folder", [*of_masks, *overrides])

@@ -18,6 +18,7 @@ from PIL import Image
 from convsmith.bundle.decode import as_pillow, open_header
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.image_data import ImageData
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.data.tar_members import BLOCK
 from convsmith.errors import ConvsmithError, printable
@@ -68,11 +69,17 @@ def pack(
 
     Raises:
         ImageError: an image or a mask cannot be read; it names it.
-        ConvsmithError: `out` holds something, or lies among the data.
+        ConvsmithError: `out` holds something, or lies among the data; or images have several labels.
     """
     refuse_output_in_data(out, dataset.root)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConvsmithError(f"{printable(out)} is not empty", "", "Choose another folder, or remove it.")
+    if isinstance(dataset, ImageData) and dataset.train.labels is not None:
+        raise ConvsmithError(
+            f"{printable(dataset.root)} has several labels to an image",
+            "a sample of a shard has one class, or a mask",
+            "Train on the table itself.",
+        )
     names = "".join(f"{name}\n" for name in dataset.classes)
     if names.splitlines() != [name.strip() for name in dataset.classes]:
         raise ConvsmithError(
