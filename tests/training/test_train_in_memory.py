@@ -51,7 +51,7 @@ def test_a_killed_run_goes_on_bit_for_bit_with_another_number_of_workers(held: P
     with training(held, out, "data.workers=2") as process:
         assert process.wait() == 0
     assert_same_run(straight, out)
-    assert cs.load(out).predict(np.load(held)["images"][0]).label in "0123456789"
+    assert cs.load(out).predict(np.load(held)["images"][0]).to_dict()["label"] in "0123456789"
 
 
 def test_a_run_does_not_go_on_with_other_pixels(held: Path, tmp_path: Path) -> None:
