@@ -82,6 +82,7 @@ def test_a_cell_is_interrupted_goes_on_and_a_second_training_follows(notebook: N
     outputs = notebook.run(TRAIN)
     assert not [it for it in outputs if it["kind"] == "error"]
     assert "epoch  12" in texts(outputs, "stdout")
+    assert "\x1b" not in texts(outputs, "stdout")
     assert texts(outputs, "stderr") == ""
 
     outputs = notebook.run("cs.train('digits', data, 'runs/y', overrides=words, resume='never').bundle.is_dir()")

@@ -135,7 +135,7 @@ def _width(console: Console, table: Table) -> int:
 
 
 def _is_limited(console: Console) -> bool:
-    return console.is_terminal or "COLUMNS" in os.environ
+    return console.file.isatty() or "COLUMNS" in os.environ  # rich takes a notebook for a terminal too
 
 
 def _natural(console: Console, renderable: RenderableType) -> int:

@@ -41,6 +41,9 @@ class Run(Tabular):
 
     path: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))  # a text will do as well
+
     @property
     def recipe(self) -> Recipe:
         """The resolved recipe that the run was started with."""

@@ -34,7 +34,7 @@ class Console(Observer):
     def __init__(self, console: RichConsole | None = None) -> None:
         self._in_notebook = console is None and notebook() is not None
         self._console = console or RichConsole(stderr=not self._in_notebook, force_jupyter=False)
-        self._live = self._console.is_terminal
+        self._live = self._console.is_terminal and not self._in_notebook  # where rich sees a terminal
         columns = (TextColumn("{task.description:9}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"))
         self._bars = Progress(*columns, _Speed(), TimeRemainingColumn(), TextColumn("left"), console=self._console)
         self._tasks: dict[str, TaskID] = {}
