@@ -137,10 +137,8 @@ def test_each_recipe_for_fine_tuning_takes_a_step_from_a_file(name: str, photos:
     side = "augment.random_crop.size=64" if recipe.augment.random_crop else "augment.random_resized_crop.size=64"
     sizes = [side, "preprocess.resize=64", "preprocess.crop=64"]
     words = [pretrained(recipe.model.name, tmp_path), *sizes, *ONE_STEP]
-    scales, head, moved = one_step(cs.load_recipe(name, words), photos, tmp_path)
-    assert max(scales) == 10
-    assert head <= moved
-    assert len(moved) > 2
+    _, head, moved = one_step(cs.load_recipe(name, words), photos, tmp_path)
+    assert head < moved
 
 
 @parametrised(SEGMENTERS)

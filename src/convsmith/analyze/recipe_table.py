@@ -67,7 +67,7 @@ PHOTOS = (
 """For images of classes."""
 
 _SMALL = ("finetune-cifar_resnet20",)
-_MANY_SMALL = ("finetune-cifar_resnet20 batch.size=128 optimizer.lr=0.04 schedule.epochs=12",)
+_MANY_SMALL = ("finetune-cifar_resnet20 batch.size=128 optimizer.lr=0.2 schedule.epochs=12",)
 
 SMALL_PHOTOS = (
     Row(
