@@ -144,7 +144,7 @@ def measure(data: Path, out: Path, backbones: list[str], sizes: list[int]) -> No
         weights = (out / f"donor-{backbone}.pth").resolve()
         recipe, words = settings(backbone, images, arm, weights)
         checked = load_recipe(recipe, words)
-        said = hashlib.sha256(checked.model_dump_json().encode()).hexdigest()[:16]
+        said = hashlib.sha256(checked.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]
         key = {"backbone": backbone, "images": images, "arm": arm, "said": said}
         if key in [it["key"] for it in results(file)]:
             continue

@@ -354,8 +354,8 @@ class Trained(Exception):
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
     """`convsmith train` in an empty folder; it raises `Trained` in place of training."""
 
-    def train_nothing(recipe: Recipe, data: Path, out: Path, **_options: object) -> Run:
-        raise Trained(recipe, data, out)
+    def train_nothing(recipe: Recipe, data: str | Path, out: Path, **_options: object) -> Run:
+        raise Trained(recipe, Path(data), out)
 
     monkeypatch.setattr("convsmith.training.train.train", train_nothing)
     monkeypatch.chdir(tmp_path)
