@@ -91,10 +91,10 @@ WAYS = (
         number="device_id",
         helpers=("CUDAExecutionProvider",),
     ),
-    Way(Place("onnxruntime", "coreml", "CoreMLExecutionProvider"), _MLPROGRAM, "onnxruntime, on a Mac"),
+    Way(Place("onnxruntime", "coreml", "CoreMLExecutionProvider"), _MLPROGRAM, "onnxruntime on a Mac"),
     Way(
         Place("onnxruntime", "directml", "DmlExecutionProvider"),
-        package="onnxruntime-directml, on Windows",
+        package="onnxruntime-directml on Windows",
         number="device_id",
         one_call=True,
     ),
@@ -112,8 +112,8 @@ WAYS = (
         one_image=True,
     ),
     Way(Place("onnxruntime", "cpu", "CPUExecutionProvider")),
-    Way(Place("openvino", "xpu", "GPU"), _F32, "openvino, and Intel's driver", "provider"),
-    Way(Place("openvino", "npu", "NPU"), {}, "openvino, and Intel's driver", chosen=False, one_image=True),
+    Way(Place("openvino", "xpu", "GPU"), _F32, "openvino and Intel's driver", "provider"),
+    Way(Place("openvino", "npu", "NPU"), {}, "openvino and Intel's driver", chosen=False, one_image=True),
     Way(Place("openvino", "cpu", "CPU"), _F32),
     Way(Place("openvino-bf16", "cpu", "CPU"), {"INFERENCE_PRECISION_HINT": "bf16"}),
 )

@@ -113,7 +113,7 @@ def test_a_runtime_that_no_package_has_is_passed_over_with_one_line(
     Providers(monkeypatch, [CPU])
     assert load(colour_bundle, runtime="tensorrt").place == Place("onnxruntime", "cpu", CPU)
     (line,) = caplog.messages
-    assert line.startswith("tensorrt is not used (onnxruntime has no TensorrtExecutionProvider here")
+    assert line.startswith("tensorrt is not used (onnxruntime has no TensorrtExecutionProvider, which")
 
 
 def test_auto_says_nothing_of_what_was_never_there(
@@ -310,7 +310,7 @@ def test_without_such_a_device_openvino_stays_on_the_cpu(
     pytest.importorskip("openvino")
     monkeypatch.setattr(open_runtime, "openvino_devices", lambda: ["CPU"])
     assert load(colour_bundle, runtime="openvino", device="npu").place == Place("openvino", "cpu", "CPU")
-    why = "OpenVINO sees no NPU; it takes openvino, and Intel's driver"
+    why = "OpenVINO sees no NPU: it takes openvino and Intel's driver"
     assert caplog.messages == [f"openvino on npu is not used ({why}): the model runs on cpu"]
 
 

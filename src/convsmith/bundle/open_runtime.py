@@ -144,11 +144,11 @@ def _missing(way: Way) -> str:
     if way.engine == "openvino":
         there = {name.partition(".")[0] for name in openvino_devices()}
         has = way.place.provider.partition(".")[0] in there
-        return "" if has else f"OpenVINO sees no {way.place.provider}; it takes {way.package}"
+        return "" if has else f"OpenVINO sees no {way.place.provider}: it takes {way.package}"
     import onnxruntime
 
     has = way.place.provider in onnxruntime.get_available_providers()
-    return "" if has else f"onnxruntime has no {way.place.provider} here; {way.package} has"
+    return "" if has else f"onnxruntime has no {way.place.provider}, which comes with {way.package}"
 
 
 def _compare(model: Runtime, proved: Runtime, size: Size) -> None:
