@@ -15,7 +15,7 @@ from convsmith.analyze import pick_recipe as module
 from convsmith.analyze.choose_recipe import choose_recipe, recipe_for_data
 from convsmith.analyze.chosen import choose_for_run
 from convsmith.analyze.pick_recipe import pick_recipe
-from convsmith.analyze.recipe_table import FASTER, PHOTOS, SCENES, SMALL_PHOTOS, Row
+from convsmith.analyze.recipe_table import FASTER, PHOTOS, SCENES, SMALL_PHOTOS, RecipeRow
 from convsmith.bundle import decode
 from convsmith.cli.main import main
 from convsmith.data.image_folder import open_image_folder
@@ -83,7 +83,7 @@ def test_a_gpu_gets_a_strong_network(images: int, recipe: str, monkeypatch: pyte
     assert f"a GPU: a strong network, by {recipe}" in picked.reasons
 
 
-def rows() -> list[Row]:
+def rows() -> list[RecipeRow]:
     return [row for table in TABLES.values() for row in table]
 
 

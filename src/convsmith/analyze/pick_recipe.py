@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convsmith.analyze.recipe_table import Row, row_for
+from convsmith.analyze.recipe_table import RecipeRow, row_for
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import backbone_of, fetch_weights, named_weights
 from convsmith.models.weights.origin import origin_of
@@ -39,7 +39,7 @@ class Picked:
     reasons: tuple[str, ...]
 
 
-def pick_recipe(table: Sequence[Row], images: int, overrides: Sequence[str]) -> Picked:
+def pick_recipe(table: Sequence[RecipeRow], images: int, overrides: Sequence[str]) -> Picked:
     """The first recipe of the row for so many images and this device whose weights can be had; else that without.
 
     Weights are downloaded where they are not here yet.
@@ -91,16 +91,16 @@ def why_no_weights(model: Model) -> ConvsmithError | None:
     return None
 
 
-def _bound(table: Sequence[Row], row: Row) -> str:
+def _bound(table: Sequence[RecipeRow], row: RecipeRow) -> str:
     return f"fewer than {row.below:,}" if row is not table[-1] else f"{table[-2].below:,} or more"
 
 
-def _without_weights(row: Row, reasons: Sequence[str]) -> Picked:
+def _without_weights(row: RecipeRow, reasons: Sequence[str]) -> Picked:
     recipe, *words = row.scratch.split()
     return Picked(recipe, tuple(words), tuple(reasons))
 
 
-def _said(row: Row, own: Sequence[str]) -> dict[str, Any]:
+def _said(row: RecipeRow, own: Sequence[str]) -> dict[str, Any]:
     """Those of the model's name and weights that the user's words say."""
     resolved = resolve(row.scratch.split()[0], own)
     keys = ("name", "weights")

@@ -10,7 +10,7 @@ SMALL_SIDE = 40  # pixels; enlarging such images to 224 shows a network nothing 
 
 
 @dataclass(frozen=True)
-class Row:
+class RecipeRow:
     """Recipes for data of one size, each as on the command line: its name, and what is changed in it.
 
     Attributes:
@@ -31,28 +31,28 @@ class Row:
 _ON_GPU = ("finetune-convnext_tiny", "finetune-resnet50", "finetune-small")
 
 PHOTOS = (
-    Row(
+    RecipeRow(
         300,
         "small batches and many epochs, for enough steps",
         ("finetune-mobilenet schedule.epochs=100", "finetune-small schedule.epochs=100"),
         tuple(f"{recipe} schedule.epochs=100" for recipe in _ON_GPU),
         "resnet18-folder batch.size=16 optimizer.lr=0.0125 schedule.epochs=120",
     ),
-    Row(
+    RecipeRow(
         1000,
         "small batches and many epochs, for enough steps",
         ("finetune-mobilenet", "finetune-small"),
         _ON_GPU,
         "resnet18-folder batch.size=16 optimizer.lr=0.0125 schedule.epochs=120",
     ),
-    Row(
+    RecipeRow(
         5000,
         "small batches, for enough steps",
         ("finetune-mobilenet", "finetune-small"),
         _ON_GPU,
         "resnet18-folder batch.size=32 optimizer.lr=0.025",
     ),
-    Row(
+    RecipeRow(
         math.inf,
         "enough for large batches",
         ("finetune-mobilenet-many", "finetune-small batch.size=128 optimizer.lr=0.02 schedule.epochs=12"),
@@ -70,14 +70,14 @@ _SMALL = ("finetune-cifar_resnet20",)
 _MANY_SMALL = ("finetune-cifar_resnet20 batch.size=128 optimizer.lr=0.2 schedule.epochs=12",)
 
 SMALL_PHOTOS = (
-    Row(
+    RecipeRow(
         5000,
         "small batches and more epochs, for enough steps",
         _SMALL,
         _SMALL,
         "cifar_resnet20-cifar10-short model.num_classes=null batch.size=32 optimizer.lr=0.05 schedule.epochs=30",
     ),
-    Row(
+    RecipeRow(
         math.inf,
         "enough for large batches",
         _MANY_SMALL,
@@ -90,9 +90,9 @@ SMALL_PHOTOS = (
 _SEGMENTERS = ("convnext_tiny_upernet-folder", "resnet50_upernet-folder", "hrnet_w18_seg-folder")
 
 SCENES = (
-    Row(500, "100 epochs", ("hrnet_w18_seg-folder",), _SEGMENTERS, "hrnet_w18_seg-folder model.weights=null"),
-    Row(5000, "100 epochs", ("resnet18_fcn-folder",), _SEGMENTERS, "hrnet_w18_seg-folder model.weights=null"),
-    Row(
+    RecipeRow(500, "100 epochs", ("hrnet_w18_seg-folder",), _SEGMENTERS, "hrnet_w18_seg-folder model.weights=null"),
+    RecipeRow(5000, "100 epochs", ("resnet18_fcn-folder",), _SEGMENTERS, "hrnet_w18_seg-folder model.weights=null"),
+    RecipeRow(
         math.inf,
         "30 epochs do",
         ("resnet18_fcn-folder schedule.epochs=30",),
@@ -114,6 +114,6 @@ FASTER = {
 """For a recipe that is chosen, one that learns faster and less."""
 
 
-def row_for(table: Sequence[Row], images: int) -> Row:
+def row_for(table: Sequence[RecipeRow], images: int) -> RecipeRow:
     """The row of a table for so many training images."""
     return next(row for row in table if images < row.below)
