@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-_METRICS = {"top1": "top-1", "top5": "top-5", "miou": "mIoU"}
+_METRICS = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "map_macro": "mAP",
+    "map_micro": "micro mAP",
+    "f1_macro": "F1",
+    "f1_micro": "micro F1",
+    "miou": "mIoU",
+}
 
 
 def metric_name(metric: str) -> str:

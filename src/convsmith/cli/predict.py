@@ -87,7 +87,7 @@ def predict(
     images = find_images(paths, complain, partial(print, file=sys.stderr))
     shown = Output.JSONL if as_json else output or Output.TABLE
     if out is not None and not model.task.pictures:
-        raise ConvsmithError("--out is for masks", "this bundle is a classifier, whose answers are printed", "Omit it.")
+        raise ConvsmithError("--out is for masks", "the answers of this bundle are printed", "Omit it.")
     with output_that_may_be_lost("stdout") if model.task.pictures else nullcontext():
         writers = [_printer(shown, model, top)]
         if model.task.pictures:
