@@ -135,3 +135,48 @@ def test_pixels_of_another_kind_are_a_bad_image() -> None:
 
 def test_a_path_is_not_in_memory() -> None:
     assert in_memory(Path("photos")) is None
+
+
+SEVERAL = [["cat", "dog"], ["dog"], [], ["cat"]] * 3
+MATRIX = np.array([[1, 1], [0, 1], [0, 0], [1, 0]] * 3, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes"),
+    [
+        (SEVERAL, ("cat", "dog")),
+        ([set(labels) for labels in SEVERAL], ("cat", "dog")),
+        (MATRIX, ("0", "1")),
+        (torch.from_numpy(MATRIX), ("0", "1")),
+        (MATRIX.astype(float).tolist(), ("0", "1")),
+    ],
+)
+def test_an_image_may_have_several_labels(targets: Any, classes: tuple[str, ...]) -> None:
+    dataset = opened({"train": (PIXELS, targets), "val": (PIXELS[:4], targets[:4])}, "multilabel")
+    assert dataset.classes == classes
+    assert [dataset.train.read(i)[1].tolist() for i in range(len(PIXELS))] == MATRIX.tolist()
+
+
+def test_a_share_of_each_rarest_label_is_held_out() -> None:
+    dataset = opened((PIXELS, SEVERAL), "multilabel")
+    assert (len(dataset.train), len(dataset.val)) == (8, 4)
+    assert dataset.count_classes(np.arange(8)).min() > 0
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ([[0, 2]] * 12, "neither names nor a 0 or 1 for each class"),
+        ([[0, 1], *[[0, 1, 1]] * 11], "neither names nor a 0 or 1 for each class"),
+        (["cat"] * 12, "the labels of an image in memory are a str"),
+        ([["cat"]] * 12, "fewer than two labels"),
+    ],
+)
+def test_other_targets_are_no_labels(targets: Any, message: str) -> None:
+    with pytest.raises(ConvsmithError, match=message):
+        opened((PIXELS, targets), "multilabel")
+
+
+def test_a_label_of_validation_images_alone_is_named() -> None:
+    with pytest.raises(ConvsmithError, match="no training image has the label `eel`"):
+        opened({"train": (PIXELS, SEVERAL), "val": (PIXELS[:1], [["eel"]])}, "multilabel")

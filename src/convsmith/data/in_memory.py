@@ -18,6 +18,7 @@ from PIL import Image
 from convsmith.data.contents import Content
 from convsmith.data.dataset import DataSet, Split
 from convsmith.data.image_data import ImageData
+from convsmith.data.in_memory_labels import check_labels, labels_of, pack_labels
 from convsmith.data.index import Index
 from convsmith.data.mask_data import make_mask_data
 from convsmith.data.split import hold_out
@@ -44,7 +45,8 @@ class Held:
     Attributes:
         images: paths, bytes of image files, Pillow images, uint8 arrays `[H, W, 3]` or `[H, W]`, or uint8 tensors
             `[3, H, W]` or `[1, H, W]`.
-        targets: labels, as text or numbers, or masks: as images are, of one channel.
+        targets: labels, as text or numbers; of several labels a list of names each, or a row of a matrix `[N, K]` of 0
+            and 1; or masks, as images are, of one channel.
     """
 
     images: Items
@@ -222,7 +224,7 @@ def _file_of(item: Any, name: str) -> IO[bytes]:
 
 def _open_images(data: InMemory, _section: Data, val_fraction: float | None) -> DataSet:
     labels = {split: [_label(target) for target in _each(held.targets)] for split, held in _splits(data)}
-    classes = sorted(set(labels["train"]), key=lambda name: (int(name) if name.isdecimal() else -1, name))
+    classes = sorted(set(labels["train"]), key=_place)
     if len(classes) < 2:
         raise ConvsmithError(f"there is one class in memory: {', '.join(classes)}", "there is nothing to tell apart")
     if unknown := sorted({label for of_split in labels.values() for label in of_split} - set(classes)):
@@ -236,6 +238,18 @@ def _open_images(data: InMemory, _section: Data, val_fraction: float | None) -> 
     train, val = (
         Index(images, targets[split if data.val else "train"][images.numbers]) for split, (images, _) in parts.items()
     )
+    return ImageData(_ROOT, tuple(classes), train, val, notes)
+
+
+def _open_several(data: InMemory, _section: Data, val_fraction: float | None) -> DataSet:
+    labels = {split: labels_of(_each(held.targets)) for split, held in _splits(data)}
+    every = {split: set[str]().union(*of_split) for split, of_split in labels.items()}
+    classes = sorted(every["train"], key=_place)
+    check_labels(classes, every.get("val", set()) - every["train"])
+    packed = {split: pack_labels(of_split, classes) for split, of_split in labels.items()}
+    parts, notes = _parts(data, packed["train"].rarest(packed["train"].counts()), val_fraction)
+    chosen = {split: packed[split if data.val else "train"].select(it.numbers) for split, (it, _) in parts.items()}
+    train, val = (Index(images, chosen[split].hashes(), chosen[split]) for split, (images, _) in parts.items())
     return ImageData(_ROOT, tuple(classes), train, val, notes)
 
 
@@ -267,6 +281,11 @@ def _splits(data: InMemory) -> list[tuple[Split, Held]]:
     return [("train", data.train), *([("val", data.val)] if data.val else [])]  # type: ignore[list-item]
 
 
+def _place(name: str) -> tuple[int, str]:
+    """The place of a class among others: numbers by their value, behind names."""
+    return int(name) if name.isdecimal() else -1, name
+
+
 def _each(items: Items) -> Iterator[Any]:
     return (items[i] for i in range(len(items)))
 
@@ -276,4 +295,4 @@ def _label(target: Any) -> str:
     return target if isinstance(target, str) else str(int(target))
 
 
-_OPENERS = {"classification": _open_images, "segmentation": _open_masks}
+_OPENERS = {"classification": _open_images, "multilabel": _open_several, "segmentation": _open_masks}
