@@ -406,5 +406,74 @@ def test_what_has_labels_and_masks_is_for_both(data: Path) -> None:
     assert len(opened(data, hold=False).train) == len(opened(data, hold=False, task="segmentation").train) == 2
 
 
+# Several labels
+
+
+def write_sets(data: Path, sets: list[object], name: str = "s.tar") -> Path:
+    data.mkdir(exist_ok=True)
+    members = [
+        (f"{i}.{end}", it)
+        for i, labels in enumerate(sets)
+        for end, it in (("png", png()), ("json", json.dumps({"labels": labels}).encode()))
+    ]
+    (data / name).write_bytes(tar(members))
+    return data
+
+
+SETS: list[object] = [["cat"], ["dog", "cat"], [], ["dog", "bird"], [3, "cat"]]
+
+
+def test_a_list_of_labels_is_for_several_labels(data: Path) -> None:
+    write_sets(data, SETS)
+    assert task_of(data) == "multilabel"
+    folder = opened(data, hold=False, task="multilabel")
+    assert folder.classes == ("3", "bird", "cat", "dog")
+    rows = [folder.train.read(i)[1].tolist() for i in range(5)]
+    assert rows == [[0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 0, 1], [1, 0, 1, 0]]
+
+
+def test_names_beside_the_shards_give_the_order_of_several_labels(data: Path) -> None:
+    write_sets(data, SETS[:4])
+    (data / "classes.txt").write_text("dog\ncat\nbird\n")
+    assert opened(data, hold=False, task="multilabel").classes == ("dog", "cat", "bird")
+    (data / "classes.txt").write_text("dog\ncat\nbird\nfish\n")
+    assert "no image to train on with `fish`" in refusal(data, "multilabel")
+
+
+def test_no_class_is_held_out_of_training(data: Path) -> None:
+    folder = opened(write_sets(data, SETS * 3 + [["fish"]]), task="multilabel")
+    assert folder.train.labels.counts().all()
+    assert len(folder.val) > 0
+
+
+@pytest.mark.parametrize("labels", [[""], [0.5], [True], [None], ["a|b"], [["a"]]])
+def test_labels_that_are_none_are_refused(data: Path, labels: list[object]) -> None:
+    assert f"`1.json` in {data}/s.tar has `labels` that are none" in refusal(write_sets(data, [["cat"], labels]))
+
+
+def test_samples_without_a_list_are_refused_where_others_have_one(data: Path) -> None:
+    write_sets(data, SETS)
+    (data / "t.tar").write_bytes(tar({"a.png": png()}))
+    assert f"1 sample without labels, such as {data}/t.tar: a.png" in refusal(data, "multilabel")
+    assert f"6 samples without a label, such as {data}/s.tar: 0.png" in refusal(data)
+
+
+def test_several_labels_judge_a_model(data: Path) -> None:
+    write_sets(write_sets(data, SETS, "train-0.tar"), SETS[:2], "val-0.tar")
+    judge = find_opener("multilabel", data).labelled
+    samples, is_part = judge(data, Data(), ["dog", "cat"])
+    assert ([samples.read(i)[1].tolist() for i in range(2)], is_part) == ([[0, 1], [1, 1]], True)
+    with pytest.raises(ConvsmithError, match=r"val-0\.tar: 1\.png has the label `dog`, which the model lacks"):
+        judge(data, Data(), ["bird", "cat"])
+
+
+def test_the_digest_changes_with_the_name_of_a_class(data: Path, tmp_path: Path) -> None:
+    digests = set()
+    for name in ("cat", "cow"):
+        write_shards(tmp_path / name, {"s.tar": [("a", name), ("b", "dog")]})
+        digests.add(opened(tmp_path / name, hold=False).names_digest)
+    assert len(digests) == 2
+
+
 def test_a_folder_of_images_is_left_to_its_own_source(data: Path) -> None:
     assert not is_known(write_noise(data, 4))

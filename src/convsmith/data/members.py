@@ -29,11 +29,13 @@ class Members:
         paths: the shards.
         shard_stats: size in bytes and time of change in nanoseconds of each shard as it was when its index was made.
         packed: the members.
+        also: what else tells these members from others, such as the names of their classes.
     """
 
     paths: ShardPaths
     shard_stats: NDArray[np.int64]
     packed: Packed
+    also: bytes = b""
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -55,9 +57,15 @@ class Members:
 
     @property
     def key(self) -> tuple[NDArray[np.generic], ...]:
-        """The paths of the shards below their root, and the shard and the name of each member."""
+        """The paths of the shards below their root, the shard and the name of each member, and what else there is."""
         names = np.frombuffer("\0".join(self.paths.names()).encode("utf-8", "surrogateescape"), np.uint8)
-        return names, np.ascontiguousarray(self.packed.places["shard"]), self.packed.buffer, self.packed.offsets
+        return (
+            names,
+            np.ascontiguousarray(self.packed.places["shard"]),
+            self.packed.buffer,
+            self.packed.offsets,
+            np.frombuffer(self.also, np.uint8),
+        )
 
     @property
     def names(self) -> NDArray[np.uint64]:
@@ -87,11 +95,11 @@ class Members:
         places = self.packed.places.copy()
         places["shard"] = numbers
         packed = Packed(places, self.packed.buffer, self.packed.offsets)
-        return Members, (self.paths.select(used.tolist()), self.shard_stats[used], packed)
+        return Members, (self.paths.select(used.tolist()), self.shard_stats[used], packed, self.also)
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Members:
         """The members at `indices`, in that order."""
-        return Members(self.paths, self.shard_stats, self.packed.select(np.asarray(indices, np.int64)))
+        return Members(self.paths, self.shard_stats, self.packed.select(np.asarray(indices, np.int64)), self.also)
 
 
 class _Part(io.RawIOBase):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tarfile
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from PIL import Image
 from convsmith.bundle.decode import as_pillow, open_header
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet, Samples
-from convsmith.data.image_data import ImageData
 from convsmith.data.outputs import refuse_output_in_data
 from convsmith.data.tar_members import BLOCK
 from convsmith.errors import ConvsmithError, printable
@@ -57,8 +57,8 @@ def pack(
     """Write a data set as `OUT/train-000000.tar` ..., `OUT/val-000000.tar` ... and `OUT/classes.txt`.
 
     Samples stand in the order of a hash of their names, so that each shard has some of all classes, and the same data
-    give the same bytes. Images are copied as they are; masks become grey PNG files of class numbers, 255 where pixels
-    do not count. `out` is there at once when all is written, and not before.
+    give the same bytes. Images are copied as they are; several labels become a list in a .json; masks become grey PNG
+    files of class numbers, 255 where pixels do not count. `out` is there at once when all is written, and not before.
 
     Args:
         dataset: what is written: its `train`, and its `val` as far as there is any.
@@ -69,17 +69,11 @@ def pack(
 
     Raises:
         ImageError: an image or a mask cannot be read; it names it.
-        ConvsmithError: `out` holds something, or lies among the data; or images have several labels.
+        ConvsmithError: `out` holds something, or lies among the data.
     """
     refuse_output_in_data(out, dataset.root)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConvsmithError(f"{printable(out)} is not empty", "", "Choose another folder, or remove it.")
-    if isinstance(dataset, ImageData) and dataset.train.labels is not None:
-        raise ConvsmithError(
-            f"{printable(dataset.root)} has several labels to an image",
-            "a sample of a shard has one class, or a mask",
-            "Train on the table itself.",
-        )
     names = "".join(f"{name}\n" for name in dataset.classes)
     if names.splitlines() != [name.strip() for name in dataset.classes]:
         raise ConvsmithError(
@@ -92,7 +86,10 @@ def pack(
     with new_directory(out) as folder:
         (folder / CLASSES_FILE).write_text(names, "utf-8", newline="\n")
         for split, samples in splits.items():
-            with _Writer(folder, split, shard_size) as writer, closing(_encoded(samples, resize)) as encoded:
+            with (
+                _Writer(folder, split, shard_size) as writer,
+                closing(_encoded(samples, resize, dataset.classes)) as encoded,
+            ):
                 for i, (stem, parts) in enumerate(encoded):
                     writer.add(f"{i:08}-{stem}", parts)
                     done += 1
@@ -134,14 +131,16 @@ class _Writer:
             self._archive.addfile(member, io.BytesIO(content))
 
 
-def _encoded(samples: Samples, resize: int | None) -> Generator[tuple[str, Encoded]]:
+def _encoded(samples: Samples, resize: int | None, classes: Sequence[str]) -> Generator[tuple[str, Encoded]]:
     """The stem of the name and the members of each sample, in the order that they are written in."""
-    cores = available_cores()
+    cores, several = available_cores(), bool(len(samples)) and np.ndim(samples.read(0)[1]) == 1
     with ThreadPoolExecutor(cores) as pool:  # Pillow works without the interpreter's lock
         waiting: deque[Future[tuple[str, Encoded]]] = deque()
         try:
             for i in np.argsort(samples.names, kind="stable").tolist():
-                waiting.append(pool.submit(reading_in_time, lambda i=i: _encode(samples, i, resize)))
+                waiting.append(
+                    pool.submit(reading_in_time, lambda i=i: _encode(samples, i, resize, classes if several else ()))
+                )
                 if len(waiting) > 2 * cores:
                     yield waiting.popleft().result()
             while waiting:
@@ -150,14 +149,14 @@ def _encoded(samples: Samples, resize: int | None) -> Generator[tuple[str, Encod
             pool.shutdown(cancel_futures=True)
 
 
-def _encode(samples: Samples, i: int, resize: int | None) -> tuple[str, Encoded]:
+def _encode(samples: Samples, i: int, resize: int | None, names: Sequence[str]) -> tuple[str, Encoded]:
     image, *masks = samples.contents(i)
     content = image.read()
     with open_header(content, image.name) as picture:
         kind, (width, height) = picture.format or "", picture.size
     ending = _ENDINGS.get(kind, kind.lower())
     parts: Encoded = {}
-    target = samples.read(i)[1] if masks else None
+    target = samples.read(i)[1] if masks or names else None
     if resize is not None and min(width, height) > resize:
         pixels = as_pillow(samples.read(i)[0])
         factor = resize / min(pixels.size)
@@ -165,11 +164,14 @@ def _encode(samples: Samples, i: int, resize: int | None) -> tuple[str, Encoded]
         kind = "JPEG" if kind in _LOSSY else "PNG"
         ending = kind.lower().replace("e", "")
         content = _file(pixels.resize(size, Image.Resampling.LANCZOS), kind)
-        if target is not None:
+        if masks and target is not None:
             target = np.asarray(Image.fromarray(target).resize(size, Image.Resampling.NEAREST))
     parts[ending] = content
     if target is None:
         parts["cls"] = str(samples.targets[i]).encode()
+    elif names:
+        labels = [names[k] for k in np.flatnonzero(target).tolist()]
+        parts["json"] = json.dumps({"labels": labels}, ensure_ascii=False).encode()
     else:
         parts["mask.png" if ending == "png" else "png"] = _file(Image.fromarray(target), "PNG")
     match = _STEM.fullmatch(re.split(r"[/\\]", image.name)[-1].rpartition(": ")[2])

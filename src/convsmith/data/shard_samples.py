@@ -22,6 +22,9 @@ from convsmith.errors import ConvsmithError, of_system, printable, quoted
 PLACE = np.dtype([("shard", np.int32), ("offset", np.int64), ("size", np.uint32)])
 """Where the bytes of a member are: the number of its shard, and where in it. An offset of -1: there is none."""
 
+SEVERAL = "|"
+"""Begins the label of a sample that may have several, and stands between them."""
+
 LABEL_KEYS = ("label", "class", "target", "cls", "class_name", "category")
 _MASKS = frozenset(
     ["mask", "masks", "seg", "segmentation", "semantic", "annotation", "annotations", "label", "labels", "gt", "target"]
@@ -261,10 +264,23 @@ def _label(archive: Archive, members: dict[str, Member]) -> str | None:
         facts = json.loads(_text(archive, member, _LONGEST_JSON))
     except (ValueError, RecursionError) as error:
         raise _of(archive, member, "is not JSON", str(error)) from error
-    value = next((facts[key] for key in LABEL_KEYS if key in facts), None) if isinstance(facts, dict) else None
+    if not isinstance(facts, dict):
+        return None
+    value = next((facts[key] for key in LABEL_KEYS if key in facts), None)
+    if value is None and isinstance(facts.get("labels"), list):
+        return _several(archive, member, facts["labels"])
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value.strip() or None if isinstance(value, str) and len(value) <= _LONGEST_LABEL else None
+
+
+def _several(archive: Archive, member: Member, labels: list[object]) -> str:
+    names = sorted({str(label).strip() for label in labels})
+    if any(isinstance(it, bool) or not isinstance(it, str | int) for it in labels) or any(
+        not name or SEVERAL in name for name in names
+    ):
+        raise _of(archive, member, "has `labels` that are none", f"each is text without {SEVERAL}, or a whole number")
+    return SEVERAL + SEVERAL.join(names)
 
 
 def _text(archive: Archive, member: Member, most: int) -> str:
