@@ -154,10 +154,10 @@ def serve(
     port = listener.getsockname()[1]
 
     def announce() -> None:
-        place = app.state.service.bundle.place
-        where = f"{len(labels)} classes, on {place.device} by {place.runtime}"
-        print(f"Serving {bundle_path} ({where}) at {_url(host, port)}, until Ctrl-C. Try:")
+        print(f"Serving {bundle_path} ({len(labels)} classes) at {_url(host, port)}, until Ctrl-C. Try:")
         print(f"  curl -F image=@photo.jpg {_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/predict")
+        place = app.state.service.bundle.place
+        print(f"The model runs on {place.device} by {place.runtime}.")
         sys.stdout.flush()
 
     server = make_server(app, announce, drain_seconds)
