@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch._C import _remove_worker_pids
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from convsmith.allocation import keep_freed_memory
 from convsmith.data.stopped import stopped_are_killed, stopped_error
@@ -66,6 +66,8 @@ class _Answers(Dataset[Any]):
 
     def __getitem__(self, positions: Any) -> Any:
         try:
+            if get_worker_info() is None:  # in the trainer itself, whose main thread is the one to compute
+                return self.batches[positions]
             return reading_in_time(lambda: self.batches[positions])
         except ConvsmithError as error:
             return error
