@@ -48,6 +48,12 @@ def test_a_jpeg_may_hold_64_kib_that_belong_to_no_segment(tmp_path: Path) -> Non
         decode_image(jpeg(jpeg_segment(0xFE) + bytes(65_537)))
 
 
+def test_a_jpeg_may_have_some_thousands_of_segments() -> None:
+    assert decode_image(jpeg(3_900 * jpeg_segment(0xFE))).shape == (64, 64, 3)
+    with pytest.raises(ImageTooLarge, match=r"more than 4,00\d segments"):
+        decode_image(jpeg(4_100 * jpeg_segment(0xFE)))
+
+
 def test_many_chunks_of_a_webp_are_refused() -> None:
     data = webp(4, 4)
     chunks = b"abcd\0\0\0\0" * 10_000

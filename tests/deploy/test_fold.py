@@ -174,6 +174,18 @@ def test_sizes_of_which_only_those_that_an_upsampling_keeps_vary_become_scales(o
     assert Counter(node.op_type for node in model.graph)["Shape"] == left
 
 
+def test_sizes_that_are_constants_stay() -> None:
+    graph = onnx.parser.parse_graph(
+        """g (float[1,4,3,5] x) => (float[1,4,6,10] y) <int64[4] sizes = {1, 4, 6, 10}> {
+            y = Resize <mode: string = "linear"> (x, , , sizes)
+        }"""
+    )
+    model = onnx_ir.from_proto(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)]))
+    fold_constants(model)
+    (resize,) = model.graph
+    assert [it.name for it in resize.inputs if it is not None] == ["x", "sizes"]
+
+
 @pytest.mark.parametrize("any_size", [True, False])
 def test_onnxruntime_takes_upsampling_between_int8_convolutions(any_size: bool) -> None:
     _, content = exported(after_convolution(_Branches()), WholeImage(method="whole"), any_size=any_size)
