@@ -35,6 +35,11 @@ def test_json_is_the_whole_plan() -> None:
     assert printed["params"] == 269722  # of ResNet-20: 0.27 million, He et al. 2015
 
 
+def test_the_order_of_the_samples_is_stated() -> None:
+    words = " ".join(run("digits", "--num-samples", "1437", "data.window=500").split())
+    assert "within windows of 500 images where they lie in tar shards, which are shuffled too" in words
+
+
 def test_a_training_without_epochs_has_no_learning_rate() -> None:
     output = run("digits", "--num-samples", "1437", "schedule.epochs=0")
     assert "0 = 0 epochs x 23" in output

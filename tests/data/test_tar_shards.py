@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convsmith.analyze.chosen import run_directory
 from convsmith.bundle.decode import ImageError
 from convsmith.data import shard_index
 from convsmith.data.dataset import Samples
@@ -20,6 +21,7 @@ from convsmith.data.shard_paths import ShardPaths, expand_braces
 from convsmith.data.shard_samples import Found, find_samples
 from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.layers import override_layer
 from convsmith.recipe.schema import Data
 from tests.data.folders import png, write_files, write_noise
 from tests.data.masks import plain
@@ -196,6 +198,18 @@ def test_braces_of_a_million_files_and_more_are_refused() -> None:
 def test_a_pattern_that_does_not_fit_is_refused(data: Path, pattern: str, message: str) -> None:
     write_shards(data, {"s-0.tar": ROWS, "s-2.tar": ROWS})
     assert message.replace("DATA", str(data)) in refusal(data / pattern)
+
+
+def test_a_pattern_that_the_shell_has_replaced_is_told() -> None:
+    with pytest.raises(ConvsmithError, match=r"`s-001\.tar` is not key=value\nPut a pattern .* in quotes"):
+        override_layer(["s-001.tar"])
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [("photos-{000..012}.tar", "photos"), ("shards/*.tar", "shards"), ("photos.tar", "photos")]
+)
+def test_a_run_is_called_as_what_a_pattern_begins_with(data: Path, given: str, name: str) -> None:
+    assert run_directory(data / given).name == name
 
 
 def test_only_shards_and_nothing_else_are_known(data: Path) -> None:

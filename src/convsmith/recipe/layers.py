@@ -84,9 +84,10 @@ def override_layer(overrides: Sequence[str]) -> Layer:
         dotted, equals, text = word.partition("=")
         keys = dotted.split(".")
         if not equals or len(keys) > MAX_DEPTH or not all(KEY.fullmatch(key) for key in keys):
-            raise ConvsmithError(
-                f"{COMMAND_LINE}: `{word}` is not key=value", fix="Write, for example, schedule.epochs=10."
-            )
+            example = "Write, for example, schedule.epochs=10."
+            if word.endswith(".tar"):  # of a pattern that the shell has replaced by the names of files
+                example = "Put a pattern that names several shards in quotes: 'photos-{000..012}.tar'."
+            raise ConvsmithError(f"{COMMAND_LINE}: `{word}` is not key=value", fix=example)
         if not text.strip():
             raise ConvsmithError(f"{COMMAND_LINE}: `{word}` has no value", fix=f"{dotted}=null switches it off.")
         if dotted == "extends":
