@@ -96,6 +96,12 @@ def test_columns_say_the_task(tmp_path: Path, header: str, row: str, task: str) 
     assert task_of(write_table(tmp_path, f"{header}\n{row}\n")) == task
 
 
+@pytest.mark.parametrize("text", [csv_of(ROWS), ONE_HOT], ids=["cell", "columns"])
+def test_a_recipe_for_one_class_says_what_the_table_is_for(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConvsmithError, match=r"several labels to an image.*\nAdd task=multilabel"):
+        open_data("classification", Data(), write_table(tmp_path, text))
+
+
 def test_columns_of_something_else_than_0_and_1_are_left_out_with_a_note(tmp_path: Path) -> None:
     text = ONE_HOT.replace("eel\n", "eel,by\n").replace("0\n", "0,me\n").replace("1\n", "1,me\n")
     folder = opened(write_table(tmp_path, text))

@@ -40,6 +40,12 @@ class _Labels:
         self._column = ""
 
     def find(self, path: Path, row: Row) -> Sequence[str]:
+        if not find_column(row, _LABEL) and _has_several(row):
+            raise ConvsmithError(
+                f"{printable(path)} has several labels to an image",
+                "the recipe's task is classification, one class for each",
+                "Add task=multilabel, or give each image one `label`.",
+            )
         self._column = require_column(path, row, _LABEL)
         return (self._column,)
 
@@ -196,9 +202,14 @@ def _task_of(path: Path) -> str:
     if not find_column(row, _LABEL):
         if find_column(row, _MASK):
             return "segmentation"
-        if find_column(row, LABELS) or len(class_columns(row, _OTHERS)) > 1:
+        if _has_several(row):
             return "multilabel"
     return "classification"
+
+
+def _has_several(row: Row) -> bool:
+    """Whether a row holds several labels."""
+    return find_column(row, LABELS) is not None or len(class_columns(row, _OTHERS)) > 1
 
 
 SOURCE = Source(
