@@ -25,7 +25,7 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     (photos / "cat" / "1.png").write_bytes(b"")
     (photos / "cat" / "2.png").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    *_, example = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     exec(example, {})
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == ["('cat', 'dog')", "2", "2"]
