@@ -131,7 +131,7 @@ def test_fine_tuning_takes_any_classifier(name: str, photos: Path, tmp_path: Pat
     assert_one_step_moves_the_head_ten_times_as_fast(cs.load_recipe("finetune-small", words), photos, tmp_path)
 
 
-@parametrised(list_recipes("finetune-*"))
+@parametrised([name for name in list_recipes("finetune-*") if cs.load_recipe(name).task == "classification"])
 def test_each_recipe_for_fine_tuning_takes_a_step_from_a_file(name: str, photos: Path, tmp_path: Path) -> None:
     recipe = cs.load_recipe(name)
     side = "augment.random_crop.size=64" if recipe.augment.random_crop else "augment.random_resized_crop.size=64"
