@@ -40,6 +40,10 @@ def test_what_is_written_is_read_back(bundle: Path) -> None:
     assert read_model(bundle, manifest) == colour_model()
 
 
+def test_a_key_that_says_nothing_is_not_written_where_earlier_versions_lack_it(bundle: Path) -> None:
+    assert "thresholds" not in json.loads((bundle / "bundle.json").read_text())
+
+
 def test_a_bundle_is_two_files(bundle: Path) -> None:
     assert sorted(path.name for path in bundle.iterdir()) == ["bundle.json", "model.onnx"]
 

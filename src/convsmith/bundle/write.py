@@ -18,6 +18,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocessing
 from convsmith.storage import new_directory, sealed
 
+_LATER = frozenset({"thresholds"})  # left out where they say nothing, since an earlier convsmith refuses keys it lacks
 _FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation.teacher`
 
 
@@ -77,7 +78,7 @@ def write_bundle(directory: Path, model: bytes | Mapping[str, bytes], card: Card
     files = {MODEL: model} if isinstance(model, bytes) else model
     values = {
         "format_version": FORMAT_VERSION,
-        **vars(card),
+        **{key: value for key, value in vars(card).items() if value is not None or key not in _LATER},
         "preprocess": card.preprocess.model_dump(mode="json"),
         "recipe": _without_folders(card.recipe),
         "files": {
