@@ -70,6 +70,7 @@ def test_a_lost_process_ends_the_others_and_the_error_names_it(launched: Callabl
 ONCE = """
 first = not (folder / "again").exists()
 if rank == 1 and first:
+    wait_for("0.starts")
     (folder / "again").touch()
     {}
 if first:
