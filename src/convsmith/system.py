@@ -89,6 +89,12 @@ def open_files() -> int | None:
     return None if limit == resource.RLIM_INFINITY else limit
 
 
+def will_need(descriptor: int, start: int, length: int) -> None:
+    """Let the system read a part of an open file ahead, where it can."""
+    if hasattr(os, "posix_fadvise"):  # not on macOS
+        os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_WILLNEED)
+
+
 def lock(descriptor: int, *, wait: bool = False, of_process: bool = False) -> bool:
     """Lock an open file or folder until it is closed, and whether that is so: False where nothing can be locked.
 

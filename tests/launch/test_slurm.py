@@ -236,7 +236,7 @@ def test_a_job_whose_time_is_up_queues_again_by_its_first_process(
 
 def test_data_that_are_not_there_are_missed_before_the_job_waits_its_turn(tmp_path: Path) -> None:
     words = ["launch", "slurm", "digits", "--data", str(tmp_path / "images"), "--out", str(tmp_path / "run")]
-    with pytest.raises(ConvsmithError, match="the job would fail at once\nName the data with --data"):
+    with pytest.raises(ConvsmithError, match="the job would fail at once\nName the data with data="):
         CliRunner().invoke(app, words, catch_exceptions=False)
 
 

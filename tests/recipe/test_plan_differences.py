@@ -45,6 +45,7 @@ MAY_CHANGE = {
     "sampling": {"sampler", *EPOCH},
     "schedule": {"total_steps", "lr", "weight_decay", "extra"},
     "seed": {"sampler"},
+    "task": {"loss"},
 }
 
 

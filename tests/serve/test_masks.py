@@ -146,12 +146,12 @@ def test_what_is_not_an_image_is_415(masks_url: str) -> None:
     assert_problem(ask(masks_url, PNG, b"hello"), 415)
 
 
-def test_openapi_describes_both_answers_and_the_forms_of_a_mask(masks_url: str) -> None:
+def test_openapi_describes_all_answers_and_the_forms_of_a_mask(masks_url: str) -> None:
     description = httpx.get(f"{masks_url}/openapi.json").json()
     responses = description["paths"]["/predict"]["post"]["responses"]
     assert responses["200"]["content"].keys() == {JSON, PNG, JPEG}
     named = {option["$ref"].rpartition("/")[2] for option in responses["200"]["content"][JSON]["schema"]["anyOf"]}
-    assert named == {"ClassAnswer", "MaskAnswer"}
+    assert named == {"ClassAnswer", "LabelsAnswer", "MaskAnswer"}
     assert named < description["components"]["schemas"].keys()
     assert "406" in responses
 

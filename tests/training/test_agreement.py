@@ -56,8 +56,8 @@ DIFFERENT: dict[str, tuple[Given, Given]] = {
     "model.weights": (Given(), Given(("model.weights=a.safetensors",))),
     "content of distillation.teacher.weights": key(TEACH % "a.safetensors", TEACH % "b.safetensors"),
     "content of distillation.teacher.bundle": key(BUNDLE % "bundle-a", BUNDLE % "bundle-b"),
-    "file names of --data": (Given(), Given(data="one-less")),
-    "content of --data": (Given(), Given(data="repainted")),
+    "file names of data=": (Given(), Given(data="one-less")),
+    "content of data=": (Given(), Given(data="repainted")),
     "shard=": (Given(), Given(shard=True)),
     "version of torch": (Given(), Given(version="2.0.0")),
 }

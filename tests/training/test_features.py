@@ -245,7 +245,9 @@ def test_where_both_are_judged_the_better_counts_and_both_are_told(
     good, bad = {"top1": 0.75, "loss": 1.0}, {"top1": 0.5, "loss": 2.0}
     of_model, of_ema = (good, bad) if better == "model" else (bad, good)
     monkeypatch.setattr(
-        validation, "_validate_model", lambda *given: of_model if given[-1] is made.parts.model else of_ema
+        validation,
+        "_validate_model",
+        lambda *given: validation.Validated(of_model if given[-1] is made.parts.model else of_ema),
     )
     made.fit()
     told = notes.records[-1].values

@@ -19,6 +19,7 @@ from convsmith.data.contents import Content
 from convsmith.data.shard_paths import ShardPaths
 from convsmith.data.shard_samples import Packed
 from convsmith.errors import printable
+from convsmith.system import will_need
 
 _AHEAD = 2**21  # bytes
 
@@ -55,9 +56,8 @@ class Members:
         if (status.st_size, status.st_mtime_ns) != tuple(self.shard_stats[shard].tolist()):
             file.close()
             raise OSError(errno.ESTALE, "its shard has changed since its index was made")
-        if hasattr(os, "posix_fadvise"):  # not on macOS
-            start = offset - offset % _AHEAD  # what lies around it is needed soon, and a disk gives large pieces faster
-            os.posix_fadvise(file.fileno(), start, _AHEAD, os.POSIX_FADV_WILLNEED)
+        # what lies around it is needed soon, and a disk gives large pieces faster
+        will_need(file.fileno(), offset - offset % _AHEAD, _AHEAD)
         return io.BufferedReader(_Part(file, offset, size))
 
     @property

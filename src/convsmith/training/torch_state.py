@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch.utils.data._utils import signal_handling
 
+from convsmith.system import signals
 from convsmith.training.precision import pick_device
 
 logger = logging.getLogger(__name__)
@@ -45,13 +46,15 @@ def torch_state_kept() -> Iterator[None]:
 @contextmanager
 def _signal_of_children_kept() -> Iterator[None]:
     """Take away the handler that torch's first loader with workers would leave to the whole process."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGCHLD"):
+    of_children = signals("SIGCHLD")
+    if threading.current_thread() is not threading.main_thread() or not of_children:
         yield  # elsewhere none is set
         return
-    handler, is_set = signal.getsignal(signal.SIGCHLD), signal_handling._SIGCHLD_handler_set
+    (number,) = of_children
+    handler, is_set = signal.getsignal(number), signal_handling._SIGCHLD_handler_set
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGCHLD) is not handler:
-            signal.signal(signal.SIGCHLD, handler)
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
             signal_handling._SIGCHLD_handler_set = is_set
