@@ -102,7 +102,9 @@ def test_sampling_that_is_refused_is_left_to_pillow() -> None:
 
 
 def test_pixels_may_be_written_to() -> None:
-    decode_image(jpeg(picture(8, 8)))[0, 0] = 1
+    pixels = decode_image(jpeg(picture(8, 8)))
+    pixels[0, 0] = 1
+    assert pixels[0, 0].tolist() == [1, 1, 1]
 
 
 def test_photos_are_pillows_to_the_last_bit(test_data: Path) -> None:
