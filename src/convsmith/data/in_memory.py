@@ -152,28 +152,42 @@ def _targets_of(data: Any) -> Items:
 
 
 @dataclass(frozen=True)
-class _Pictures:
-    """`Contents` of images that Python holds."""
+class _All:
+    """All that there are of a split, each named by its kind and number."""
 
     items: Items
-    numbers: NDArray[np.int64]
     kind: str
-    shards: None = None
 
-    @classmethod
-    def all_of(cls, items: Items, kind: str) -> _Pictures:
-        return cls(items, np.arange(len(items), dtype=np.int64), kind)
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, i: int) -> Content:
-        number = int(self.numbers[i])
+    def content(self, number: int) -> Content:
         item = self.items[number]
         if isinstance(item, str | os.PathLike):
             return Content.of_file(Path(item))
         name = f"{self.kind} {number}"
         return Content(name, lambda: _file_of(item, name))
+
+    @cached_property
+    def stats(self) -> NDArray[np.int64]:
+        """The size, and in place of a time a hash of all bytes: what is held has no other identity."""
+        return np.array([_identity(self.content(i)) for i in range(len(self.items))], np.int64).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """`Contents` of images that Python holds: all bytes are read once, whatever is selected."""
+
+    whole: _All
+    numbers: NDArray[np.int64]
+    shards: None = None
+
+    @classmethod
+    def all_of(cls, items: Items, kind: str) -> _Pictures:
+        return cls(_All(items, kind), np.arange(len(items), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, i: int) -> Content:
+        return self.whole.content(int(self.numbers[i]))
 
     @property
     def key(self) -> tuple[NDArray[np.generic], ...]:
@@ -181,16 +195,15 @@ class _Pictures:
 
     @cached_property
     def names(self) -> NDArray[np.uint64]:
-        digests = (blake2b(f"{self.kind} {number}".encode(), digest_size=8).digest() for number in self.numbers)
+        digests = (blake2b(f"{self.whole.kind} {number}".encode(), digest_size=8).digest() for number in self.numbers)
         return np.frombuffer(b"".join(digests), np.uint64)
 
-    @cached_property
+    @property
     def stats(self) -> NDArray[np.int64]:
-        """The size, and in place of a time a hash of all bytes: what is held has no other identity."""
-        return np.array([_identity(self[i]) for i in range(len(self))], np.int64).reshape(-1, 2)
+        return self.whole.stats[self.numbers]
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> _Pictures:
-        return _Pictures(self.items, self.numbers[np.asarray(indices, np.int64)], self.kind)
+        return _Pictures(self.whole, self.numbers[np.asarray(indices, np.int64)])
 
 
 def _identity(content: Content) -> tuple[int, int]:
