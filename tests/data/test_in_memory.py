@@ -95,6 +95,12 @@ def test_validation_images_may_be_given() -> None:
     assert (len(dataset.train), dataset.val.targets.tolist()) == (12, [2, 0])
 
 
+def test_a_class_of_masks_that_is_to_be_ignored_is_refused() -> None:
+    masks = RandomState(1).randint(0, 3, (12, 10, 14), np.uint8)
+    with pytest.raises(ConvsmithError, match="ignore_index"):
+        opened((PIXELS, masks), "segmentation", Data(masks=Masks(classes=("a", "b", "c"), ignore_index=0)))
+
+
 def test_numbers_are_classes_in_their_order() -> None:
     assert opened((PIXELS, [10, 9, 100] * 4)).classes == ("9", "10", "100")
 

@@ -20,7 +20,7 @@ from convsmith.data.dataset import DataSet, Split
 from convsmith.data.image_data import ImageData
 from convsmith.data.in_memory_labels import check_labels, labels_of, pack_labels
 from convsmith.data.index import Index
-from convsmith.data.mask_data import make_mask_data
+from convsmith.data.mask_data import masks_to_learn
 from convsmith.data.split import hold_out
 from convsmith.errors import ConvsmithError, quoted
 from convsmith.recipe.mask_data import Masks
@@ -268,8 +268,7 @@ def _open_several(data: InMemory, _section: Data, val_fraction: float | None) ->
 
 def _open_masks(data: InMemory, section: Data, val_fraction: float | None) -> DataSet:
     parts, notes = _parts(data, np.zeros(len(data.train.images), np.int64), val_fraction)
-    masks = section.masks or Masks()
-    return make_mask_data(_ROOT, masks, parts, notes)
+    return masks_to_learn(_ROOT, section.masks or Masks(), parts, notes)
 
 
 def _parts(

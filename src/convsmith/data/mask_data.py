@@ -16,7 +16,7 @@ from convsmith.data.dataset import Findings, Reader, Split
 from convsmith.data.duplicates import duplicates
 from convsmith.data.label_sets import Colours
 from convsmith.data.look import Looks
-from convsmith.data.mask_contents import refuse_colours_without_table, unknown_classes
+from convsmith.data.mask_contents import refuse_colours_without_table, refuse_ignored_class, unknown_classes
 from convsmith.data.mask_file import MaskRules
 from convsmith.data.mask_layouts import LAYOUTS
 from convsmith.data.mask_size import check_val_size
@@ -135,6 +135,13 @@ def make_mask_data(root: Path, masks: Masks, parts: Mapping[Split, MaskedPart], 
         tuple(notes),
         masks,
     )
+
+
+def masks_to_learn(root: Path, masks: Masks, parts: Mapping[Split, MaskedPart], notes: Sequence[str]) -> MaskData:
+    """`make_mask_data` of what is trained on. ConvsmithError, too, if the pixels that are to be ignored are a class."""
+    dataset = make_mask_data(root, masks, parts, notes)
+    refuse_ignored_class(masks, class_values(masks, len(dataset.classes)), dataset.train.masks)
+    return dataset
 
 
 def mask_rules(masks: Masks, num_classes: int) -> MaskRules:

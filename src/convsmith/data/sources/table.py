@@ -16,8 +16,7 @@ from convsmith.data.files import FilesBuilder
 from convsmith.data.image_data import ImageData
 from convsmith.data.image_table import PATH, SPLIT, TRAIN, WHOLE, ImageTable, Rows, as_path, check_files, read_table
 from convsmith.data.index import Index
-from convsmith.data.mask_contents import refuse_ignored_class
-from convsmith.data.mask_data import MaskedPart, class_values, make_mask_data
+from convsmith.data.mask_data import MaskedPart, make_mask_data, masks_to_learn
 from convsmith.data.packed_labels import rows_to_keep
 from convsmith.data.source import Opener, Source
 from convsmith.data.table_labels import LABELS, LabelColumns, class_columns
@@ -166,11 +165,8 @@ class _MaskPaths:
 def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSet:
     table, masks = _read_masks(path, section)
     parts, notes = table.parts(np.zeros(len(table.images), np.int64), val_fraction)
-    keys = section.masks or Masks()
     pairs: dict[Split, MaskedPart] = {it: (table.images.select(rows), masks.select(rows)) for it, rows in parts.items()}
-    dataset = make_mask_data(path.absolute().parent, keys, pairs, notes)
-    refuse_ignored_class(keys, class_values(keys, len(dataset.classes)), dataset.train.masks)
-    return dataset
+    return masks_to_learn(path.absolute().parent, section.masks or Masks(), pairs, notes)
 
 
 def _labelled_masks(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import DataSet, Samples, Split
 from convsmith.data.image_data import ImageData
-from convsmith.data.mask_contents import refuse_ignored_class
-from convsmith.data.mask_data import MaskedPart, class_values, make_mask_data
+from convsmith.data.mask_data import MaskedPart, make_mask_data, masks_to_learn
 from convsmith.data.packed_labels import rows_to_keep
 from convsmith.data.shard_labels import ShardLabels, ShardLabelSets
 from convsmith.data.shard_paths import are_shards
@@ -69,11 +68,8 @@ def _labelled_several(path: Path, _section: Data, classes: Sequence[str]) -> tup
 def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSet:
     shards = Shards.at(path)
     parts, notes = shards.parts(np.zeros(len(shards.found), np.int32), val_fraction)
-    keys = section.masks or Masks()
     pairs: dict[Split, MaskedPart] = {split: _pairs(shards, samples) for split, samples in parts.items()}
-    dataset = make_mask_data(shards.paths.root, keys, pairs, notes)
-    refuse_ignored_class(keys, class_values(keys, len(dataset.classes)), dataset.train.masks)
-    return dataset
+    return masks_to_learn(shards.paths.root, section.masks or Masks(), pairs, notes)
 
 
 def _labelled_masks(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
