@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from convsmith.data.contents import Content
 from convsmith.data.dataset import Split
 from convsmith.data.files import Files, FilesBuilder
-from convsmith.data.split import hold_out
+from convsmith.data.split import Keep, hold_out
 from convsmith.data.table_rows import Column, cell_of, find_column, read_rows, require_column
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 from convsmith.recipe.schema import Data
@@ -25,7 +25,6 @@ SPLIT = ("split", "part", "subset")
 WHOLE, TRAIN, _VAL, _TEST = range(4)  # of a row: no column says its split, or it is of that one
 _SPLITS = {"train": TRAIN, "training": TRAIN, "val": _VAL, "valid": _VAL, "validation": _VAL, "test": _TEST}
 
-_Keep = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
 """Gets the numbers of the rows to train on, and of those held out."""
 
 
@@ -96,7 +95,7 @@ class ImageTable:
         return np.flatnonzero(np.isin(self.splits, splits))
 
     def parts(
-        self, groups: NDArray[np.int64], val_fraction: float | None, keep: _Keep | None = None
+        self, groups: NDArray[np.int64], val_fraction: float | None, keep: Keep | None = None
     ) -> tuple[dict[Split, Any], list[str]]:
         """The numbers of the rows to train on and to validate on, and notes.
 
@@ -113,9 +112,8 @@ class ImageTable:
         if tests := len(self.at(_TEST)):
             notes.append(f"left out: {counted(tests, 'row')} of the split `test`")
         if not len(val) and val_fraction is not None:
-            total, held_out = len(train), hold_out(self.images.names[train], groups[train], val_fraction)
-            if keep is not None:
-                held_out[held_out] = ~keep(train[~held_out], train[held_out])
+            spare = None if keep is None else lambda to_train, held: keep(train[to_train], train[held])
+            total, held_out = len(train), hold_out(self.images.names[train], groups[train], val_fraction, spare)
             train, val = train[~held_out], train[held_out]
             if not len(val):
                 raise ConvsmithError(

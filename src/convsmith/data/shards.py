@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from convsmith.data.scan import others_note
 from convsmith.data.shard_index import index_of
 from convsmith.data.shard_paths import ShardPaths, find_shards, no_split
 from convsmith.data.shard_samples import Found, Packed
-from convsmith.data.split import hold_out
+from convsmith.data.split import Keep, hold_out
 from convsmith.errors import ConvsmithError, counted, printable
 
 
@@ -56,7 +56,7 @@ class Shards:
         self,
         groups: NDArray[np.int64] | NDArray[np.int32],
         val_fraction: float | None,
-        keep: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]] | None = None,
+        keep: Keep | None = None,
     ) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
         """The numbers of the samples to train on and to validate on, and notes.
 
@@ -72,9 +72,8 @@ class Shards:
         if not len(val) and val_fraction is not None:
             total = len(train)
             names = self.members(self.found.images.select(train)).names
-            held_out = hold_out(names, groups[train].astype(np.int64), val_fraction)
-            if keep is not None:
-                held_out[np.flatnonzero(held_out)[keep(train[~held_out], train[held_out])]] = False
+            spare = None if keep is None else lambda to_train, held: keep(train[to_train], train[held])
+            held_out = hold_out(names, groups[train].astype(np.int64), val_fraction, spare)
             train, val = train[~held_out], train[held_out]
             if not len(val):
                 raise ConvsmithError(

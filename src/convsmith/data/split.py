@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -26,18 +26,28 @@ def split_files(names: Sequence[bytes], val_fraction: float) -> tuple[list[bytes
     return [name for name in names if name not in held_out], [name for name in names if name in held_out]
 
 
-def hold_out(hashes: NDArray[np.uint64], groups: NDArray[np.int64], val_fraction: float) -> NDArray[np.bool_]:
+Keep = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
+"""From the places of files to train on and of those held out, which of the latter must be trained on after all."""
+
+
+def hold_out(
+    hashes: NDArray[np.uint64], groups: NDArray[np.int64], val_fraction: float, keep: Keep | None = None
+) -> NDArray[np.bool_]:
     """Which of N files go to val, as `split_files` would split each group, bool `[N]`.
 
     Args:
         hashes: the `names` of the files, uint64 `[N]`.
         groups: such as the class of each, int64 `[N]`.
         val_fraction: above 0, below 1.
+        keep: gives back some of them.
     """
     held_out = np.zeros(len(hashes), np.bool_)
     order = np.lexsort((hashes.view(">u8"), groups))  # the bytes of a hash in their order
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         held_out[rows[: _count(len(rows), val_fraction)]] = True
+    if keep is not None:
+        places = np.flatnonzero(held_out)
+        held_out[places[keep(np.flatnonzero(~held_out), places)]] = False
     return held_out
 
 
