@@ -33,7 +33,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.data.scenes import write_digit_scenes
 from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe

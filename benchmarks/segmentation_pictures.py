@@ -17,7 +17,7 @@ from PIL import Image
 
 from convsmith.bundle.predictor import load
 from convsmith.bundle.segmentation import voc_colours
-from convsmith.data.mask_folder import open_mask_folder
+from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.recipe.mask_data import Masks
 from convsmith.spec import IGNORED
 

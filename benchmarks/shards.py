@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from convsmith.data.dataset import DataSet
+from convsmith.data.loading.sampler import Windows, epoch_order
 from convsmith.data.open_data import open_data
-from convsmith.data.pack import pack
-from convsmith.data.sampler import Windows, epoch_order
+from convsmith.data.shards.pack import pack
 from convsmith.recipe.schema import Data
 
 SHARD = 100_000_000  # bytes

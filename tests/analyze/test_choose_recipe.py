@@ -18,7 +18,7 @@ from convsmith.analyze.pick_recipe import pick_recipe
 from convsmith.analyze.recipe_table import FASTER, PHOTOS, SCENES, SMALL_PHOTOS, RecipeRow
 from convsmith.bundle import decode
 from convsmith.cli.main import main
-from convsmith.data.image_folder import open_image_folder
+from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import fetch_weights
 from convsmith.models.weights import published

@@ -15,7 +15,7 @@ from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.digest import data_digest
-from convsmith.data.mask_folder import open_mask_folder
+from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from tests.colours import LABELS, without_answer_on_white

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.data.digest import data_digest
-from convsmith.data.image_folder import open_image_folder
+from convsmith.data.folders.image_folder import open_image_folder
 from tests.colours import picture, write_colour_bundle
 from tests.forked import run_command
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.cli.main import main
-from convsmith.data.mask_folder import open_mask_folder
+from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.recipe.mask_data import Masks
 from tests.cli.test_evaluate import WARNING
 from tests.stripes import write_pixel_bundle, write_stripes

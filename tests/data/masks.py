@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.data.files import Files
-from convsmith.data.mask_data import MaskData
-from convsmith.data.mask_folder import open_mask_folder
-from convsmith.data.pairs import PairIndex
+from convsmith.data.folders.files import Files
+from convsmith.data.masks.mask_data import MaskData
+from convsmith.data.masks.mask_folder import open_mask_folder
+from convsmith.data.masks.pairs import PairIndex
 from convsmith.recipe.mask_data import Masks
 from tests.data.folders import path_of, png
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convsmith.data.check import DECODE_LIMIT, BadFile, check_files, joined, look
+from convsmith.data.checks.check import DECODE_LIMIT, BadFile, check_files, joined, look
 from convsmith.data.index import Index, IndexBuilder
 from tests.data.folders import path_of, png
 

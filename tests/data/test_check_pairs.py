@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from convsmith.bundle.decode import FORMATS
-from convsmith.data.check import DECODE_LIMIT, BadFile, check_files
-from convsmith.data.mask_data import MaskData
+from convsmith.data.checks.check import DECODE_LIMIT, BadFile, check_files
+from convsmith.data.masks.mask_data import MaskData
 from tests.data.folders import path_of, png
 from tests.data.masks import mask_png, opened, plain, write_folders
 

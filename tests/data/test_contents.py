@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.bundle.decode import ImageError
-from convsmith.data.check import check_files
+from convsmith.data.checks.check import check_files
 from convsmith.data.contents import Content
 from convsmith.data.index import Index, IndexBuilder
-from convsmith.data.mask_file import MaskRules
-from convsmith.data.pairs import PairIndex
+from convsmith.data.masks.mask_file import MaskRules
+from convsmith.data.masks.pairs import PairIndex
 from tests.data.folders import png
 from tests.data.masks import plain
 

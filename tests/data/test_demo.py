@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from convsmith.cli import data
 from convsmith.data.demo import write_digits
+from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.image_data import ImageData
-from convsmith.data.image_folder import open_image_folder
 from convsmith.errors import ConvsmithError
 from tests.data.folders import path_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from convsmith.data.digest import data_digest, has_content_of, has_names_of
+from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.image_data import ImageData
-from convsmith.data.image_folder import open_image_folder
 from tests.data.folders import path_of, write_noise
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.data.files import Files
-from convsmith.data.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.folders.files import Files
+from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.index import Index
 from convsmith.errors import ConvsmithError
 from tests.data.folders import path_of, write_files

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from convsmith.bundle.decode import ImageError
 from convsmith.data.dataset import DataSet
-from convsmith.data.in_memory import in_memory, open_in_memory
+from convsmith.data.memory.in_memory import in_memory, open_in_memory
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data

@@ -18,7 +18,7 @@ from convsmith.spec import WholeImage
 READ_ALL = """
 import resource, sys
 from pathlib import Path
-from convsmith.data.mask_folder import open_mask_folder
+from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.recipe.augmentation import Augment, RandomScaleCrop
 from convsmith.recipe.mask_data import Masks
 from convsmith.spec import WholeImage

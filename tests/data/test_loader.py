@@ -10,12 +10,12 @@ from PIL import Image
 from convsmith.bundle.decode import read_image
 from convsmith.bundle.preprocess import preprocess
 from convsmith.data.augment.transform import train_transform
+from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.image_data import ImageData
-from convsmith.data.image_folder import open_image_folder
 from convsmith.data.index import Index
-from convsmith.data.loader import Batch, default_workers, raise_on_bad, train_loader, val_loader
+from convsmith.data.loading.loader import Batch, default_workers, raise_on_bad, train_loader, val_loader
+from convsmith.data.loading.sampler import Position, StepSampler
 from convsmith.data.read_image import TrainingImages, ValidationImages
-from convsmith.data.sampler import Position, StepSampler
 from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.augmentation import (

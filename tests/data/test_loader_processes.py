@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from convsmith.data.contents import Content
-from convsmith.data.loader import Batch, val_loader
+from convsmith.data.loading.loader import Batch, val_loader
 from convsmith.errors import ConvsmithError
 from convsmith.waiting import NotAnswering
 from tests.conftest import REPOSITORY
@@ -27,10 +27,10 @@ COUNT = 200  # more than the processes load ahead
 SCRIPT = """
 import multiprocessing, select, signal, sys
 from pathlib import Path
-from convsmith.data.image_folder import open_image_folder
-from convsmith.data.loader import train_loader
+from convsmith.data.folders.image_folder import open_image_folder
+from convsmith.data.loading.loader import train_loader
 from convsmith.data.read_image import TrainingImages
-from convsmith.data.sampler import StepSampler
+from convsmith.data.loading.sampler import StepSampler
 from convsmith.recipe.augmentation import Augment, Plain, RandomCrop
 from convsmith.spec import Preprocess
 
@@ -102,7 +102,7 @@ def test_a_script_can_end_while_a_loader_is_running(script: subprocess.Popen[str
 
 BLOCKED = """
 import os, sys
-from convsmith.data.loader_processes import loader
+from convsmith.data.loading.loader_processes import loader
 
 class Blocked:
     def __getitem__(self, _):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from convsmith.data.check import check_files
-from convsmith.data.mask_data import MaskData
+from convsmith.data.checks.check import check_files
+from convsmith.data.masks.mask_data import MaskData
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image
 
 from convsmith.bundle.decode import MAX_PIXELS, ImageError, ImageTooLarge
 from convsmith.data.contents import Content
-from convsmith.data.mask_file import MaskRules, decode_mask, read_mask, read_mask_of, read_pair
+from convsmith.data.masks.mask_file import MaskRules, decode_mask, read_mask, read_mask_of, read_pair
 from tests.data.folders import png
 from tests.data.masks import mask_png
 

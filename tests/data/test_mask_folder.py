@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.data.mask_data import mask_rules
-from convsmith.data.mask_file import read_mask
+from convsmith.data.masks.mask_data import mask_rules
+from convsmith.data.masks.mask_file import read_mask
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from tests.data.folders import png, write_files

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convsmith.data.mask_data import mask_rules
-from convsmith.data.mask_file import read_mask
-from convsmith.data.mask_layouts import LAYOUTS, trees_of
+from convsmith.data.masks.mask_data import mask_rules
+from convsmith.data.masks.mask_file import read_mask
+from convsmith.data.masks.mask_layouts import LAYOUTS, trees_of
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import LayoutName, Masks, check_class_names
 from tests.data.folders import write_files

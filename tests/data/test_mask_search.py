@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convsmith.data.mask_data import MaskData
-from convsmith.data.mask_search import find_masks
+from convsmith.data.masks.mask_data import MaskData
+from convsmith.data.masks.mask_search import find_masks
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe

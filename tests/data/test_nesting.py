@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.data.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
 from convsmith.errors import ConvsmithError
 from tests.data.folders import write_files
 

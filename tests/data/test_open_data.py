@@ -11,7 +11,7 @@ import pytest
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels
 from convsmith.bundle.format import read_manifest
 from convsmith.data import sources
-from convsmith.data.check import check_files
+from convsmith.data.checks.check import check_files
 from convsmith.data.digest import data_digest
 from convsmith.data.open_data import data_of_bundle, data_of_recipe, judged_by, open_data
 from convsmith.data.sources import list_sources

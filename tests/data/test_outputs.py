@@ -10,9 +10,9 @@ import pytest
 
 from convsmith.analyze.lr_finder import find_lr
 from convsmith.analyze.profile import profile_training
-from convsmith.data.image_folder import open_image_folder, open_labelled_folder
-from convsmith.data.outputs import refuse_output_in_data
-from convsmith.data.scan import images_below
+from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.folders.outputs import refuse_output_in_data
+from convsmith.data.folders.scan import images_below
 from convsmith.deploy.out import check_out
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.data.mask_file import MaskRules
-from convsmith.data.pairs import PairIndex, pack_paths
+from convsmith.data.masks.mask_file import MaskRules
+from convsmith.data.masks.pairs import PairIndex, pack_paths
 from tests.data.folders import path_of
 from tests.data.masks import mask_of
 from tests.data.test_index import file_names

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from convsmith.bundle.decode import ImageError
-from convsmith.data.pixel_counts import count_pixels
+from convsmith.data.masks.pixel_counts import count_pixels
 from tests.data.masks import mask_of, mask_png, opened, write_folders
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.bundle.decode import ImageError, read_bytes
-from convsmith.data.processes import in_processes
+from convsmith.data.loading.processes import in_processes
 from convsmith.errors import ConvsmithError
 from convsmith.waiting import NotAnswering
 from tests.conftest import REPOSITORY
@@ -64,7 +64,7 @@ def test_the_work_is_done_elsewhere() -> None:
 
 
 def test_a_process_does_not_import_torch() -> None:
-    question = "__import__('convsmith.data.pairs') and 'torch' in __import__('sys').modules"
+    question = "__import__('convsmith.data.masks.pairs') and 'torch' in __import__('sys').modules"
     assert list(in_processes(eval, [question], lambda task: (task,), 1)) == [False]
 
 
@@ -105,7 +105,7 @@ def test_processes_end_with_the_iterator() -> None:
 
 def test_processes_end_when_the_main_one_is_killed(tmp_path: Path) -> None:
     script = (
-        "from convsmith.data.processes import in_processes\n"
+        "from convsmith.data.loading.processes import in_processes\n"
         "from tests.data.test_processes import one, process_of\n"
         "import time\n"
         "answers = in_processes(process_of, range(9), one, 1)\n"
@@ -126,7 +126,7 @@ def test_a_process_that_waits_for_a_file_ends_when_the_main_one_is_killed(tmp_pa
     os.mkfifo(tmp_path / "pipe")
     script = (
         "from pathlib import Path\n"
-        "from convsmith.data.processes import in_processes\n"
+        "from convsmith.data.loading.processes import in_processes\n"
         "from tests.data.test_processes import one, open_pipe\n"
         f"list(in_processes(open_pipe, [Path({str(tmp_path / 'pipe')!r})], one, 1))\n"
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from convsmith.data.check import NOTHING, look
-from convsmith.data.image_folder import open_image_folder
+from convsmith.data.checks.check import NOTHING, look
+from convsmith.data.checks.look import Looks, Seen
+from convsmith.data.checks.record import LookRecord
+from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.index import Index
-from convsmith.data.look import Looks, Seen
-from convsmith.data.record import LookRecord
 from tests.data.folders import path_of, write_noise
 from tests.data.masks import opened, plain, write_folders
 
@@ -87,7 +87,7 @@ def test_several_processes_see_what_one_sees(tmp_path: Path, monkeypatch: pytest
     train = images(write_noise(tmp_path, 200))
     path_of(train, 70).write_bytes(b"text")
     alone = look(train, True, processes=1)
-    monkeypatch.setattr("convsmith.data.check._FILES_OF_A_PROCESS", 1)
+    monkeypatch.setattr("convsmith.data.checks.check._FILES_OF_A_PROCESS", 1)
     together = look(train, True, processes=2)
     assert np.array_equal(alone.rows, together.rows)
     assert _errors(alone) == _errors(together)

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from convsmith.data import remote
 from convsmith.data.open_data import open_data
+from convsmith.data.shards import remote
 from convsmith.data.source import is_known
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.data.sampler import Position, StepSampler, Windows, epoch_order
+from convsmith.data.loading.sampler import Position, StepSampler, Windows, epoch_order
 from convsmith.recipe.augmentation import Balanced, Plain, RepeatedAugmentation, Sampling
 
 ALL = Plain()

@@ -13,8 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.data import sampler
-from convsmith.data.sampler import Indices, StepSampler, class_shares, epoch_samples, used_samples
+from convsmith.data.loading import sampler
+from convsmith.data.loading.sampler import Indices, StepSampler, class_shares, epoch_samples, used_samples
 from convsmith.recipe.augmentation import Balanced, Plain, RepeatedAugmentation, Sampling
 from convsmith.recipe.plan import samples_per_epoch
 

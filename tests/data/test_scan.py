@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.data.image_folder import open_image_folder
-from convsmith.data.scan import images_below
+from convsmith.data.folders.image_folder import open_image_folder
+from convsmith.data.folders.scan import images_below
 from tests.data.folders import write_files
 
 

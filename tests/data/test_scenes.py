@@ -11,9 +11,9 @@ from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
 from convsmith.cli import data
-from convsmith.data.check import check_files
-from convsmith.data.mask_data import MaskData
-from convsmith.data.pixel_counts import count_pixels
+from convsmith.data.checks.check import check_files
+from convsmith.data.masks.mask_data import MaskData
+from convsmith.data.masks.pixel_counts import count_pixels
 from convsmith.data.scenes import write_digit_scenes
 from convsmith.errors import ConvsmithError
 from tests.data.folders import path_of

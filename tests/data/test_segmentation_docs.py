@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from convsmith.data.mask_data import mask_rules
+from convsmith.data.masks.mask_data import mask_rules
 from convsmith.data.scenes import write_digit_scenes
 from convsmith.recipe.mask_data import LayoutName, Masks
 

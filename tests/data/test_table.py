@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from convsmith.bundle.decode import ImageError
 from convsmith.data.dataset import Samples
 from convsmith.data.digest import data_digest
-from convsmith.data.files import FilesBuilder
+from convsmith.data.folders.files import FilesBuilder
 from convsmith.data.open_data import open_data
 from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.data.split import hold_out, split_files

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convsmith.data.tar_members import Archive, Member
+from convsmith.data.shards.tar_members import Archive, Member
 from convsmith.errors import ConvsmithError
 from tests.data.shards import add, tar
 

@@ -13,12 +13,12 @@ import pytest
 
 from convsmith.analyze.chosen import run_directory
 from convsmith.bundle.decode import ImageError
-from convsmith.data import shard_index
 from convsmith.data.dataset import Samples
 from convsmith.data.digest import data_digest
 from convsmith.data.open_data import open_data
-from convsmith.data.shard_paths import ShardPaths, expand_braces
-from convsmith.data.shard_samples import Found, find_samples
+from convsmith.data.shards import shard_index
+from convsmith.data.shards.shard_paths import ShardPaths, expand_braces
+from convsmith.data.shards.shard_samples import Found, find_samples
 from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.layers import override_layer

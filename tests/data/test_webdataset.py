@@ -10,7 +10,7 @@ import pytest
 
 from convsmith.bundle.decode import as_pillow
 from convsmith.data.open_data import open_data
-from convsmith.data.pack import pack
+from convsmith.data.shards.pack import pack
 from convsmith.recipe.schema import Data
 from tests.data.folders import png, write_noise
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 import convsmith as cs
-from convsmith.data.image_folder import open_labelled_folder
-from convsmith.data.loader import val_loader
+from convsmith.data.folders.image_folder import open_labelled_folder
+from convsmith.data.loading.loader import val_loader
 from convsmith.data.read_image import ValidationImages
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.onnx_export import inference_model

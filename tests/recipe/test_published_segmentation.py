@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from convsmith.data.mask_layouts import LAYOUTS
+from convsmith.data.masks.mask_layouts import LAYOUTS
 from convsmith.models.base import VisionModel
 from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe

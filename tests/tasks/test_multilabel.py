@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from convsmith.data.files import FilesBuilder
+from convsmith.data.folders.files import FilesBuilder
 from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index
 from convsmith.data.packed_labels import PackedLabels

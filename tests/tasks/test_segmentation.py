@@ -15,8 +15,8 @@ from torch.nn import functional
 
 from convsmith.bundle.segment import segment
 from convsmith.bundle.segmentation_metrics import SegmentationResults
-from convsmith.data.mask_data import MaskData
-from convsmith.data.mask_folder import open_mask_folder
+from convsmith.data.masks.mask_data import MaskData
+from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.mask_data import Masks

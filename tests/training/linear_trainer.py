@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.launch.world import World
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import Plan, make_plan

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import convsmith as cs
-from convsmith.data.check import BadFile
+from convsmith.data.checks.check import BadFile
 from convsmith.training.bad_files import BadFiles, most_bad
 from convsmith.training.run import differences
 from tests.training.conftest import SMALL

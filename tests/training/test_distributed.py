@@ -17,8 +17,8 @@ from torch import distributed as dist
 from torch import nn
 
 import convsmith as cs
-from convsmith.data.image_folder import open_image_folder
-from convsmith.data.loader import val_loader
+from convsmith.data.folders.image_folder import open_image_folder
+from convsmith.data.loading.loader import val_loader
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
 from convsmith.training.evaluation import evaluate

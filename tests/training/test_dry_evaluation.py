@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import convsmith as cs
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.training.evaluation import NotFinite
 from convsmith.training.memory import OutOfMemory
 from tests.tasks.tiny_segmenter import name_tiny_segmenter

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import convsmith as cs
-from convsmith.data.mask_data import MaskData
+from convsmith.data.masks.mask_data import MaskData
 from convsmith.data.open_data import data_of_recipe
 from convsmith.recipe.schema import Recipe
 from convsmith.training.observers.base import Observer

@@ -10,7 +10,7 @@ import pytest
 import torch
 from rich.console import Console as RichConsole
 
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.training.observers.base import Observer, Record, showing_first
 from convsmith.training.observers.console import PLAIN_SECONDS, Console
 from convsmith.training.observers.jsonl import JsonLines

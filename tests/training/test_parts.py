@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import convsmith as cs
-from convsmith.data.loader import default_workers
+from convsmith.data.loading.loader import default_workers
 from convsmith.launch.world import World
 from convsmith.training.parts import loader_workers
 

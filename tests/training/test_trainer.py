@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.observers.base import Record

@@ -22,7 +22,7 @@ from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
 from convsmith.bundle.runtime import Runtime
 from convsmith.bundle.task import find_task
-from convsmith.data.scan import images_below
+from convsmith.data.folders.scan import images_below
 from convsmith.deploy.format import open_model, refuse_code
 from convsmith.deploy.speed import first_input
 from convsmith.devices import RUNTIMES, Place

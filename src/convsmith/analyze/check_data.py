@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.analyze.choose_recipe import recipe_for_data
-from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, mark_too_large
+from convsmith.data.checks.check import BadFile, bad_files_of, decodes, joined, look, mark_too_large
+from convsmith.data.checks.look import Looks
 from convsmith.data.dataset import Findings, Split, num_samples, splits
-from convsmith.data.look import Looks
+from convsmith.data.loading.sampler import used_samples
 from convsmith.data.open_data import data_of_recipe
-from convsmith.data.sampler import used_samples
 from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.schema import Recipe

@@ -16,9 +16,9 @@ from convsmith.analyze.recipe_table import PHOTOS, SCENES, SMALL_PHOTOS, SMALL_S
 from convsmith.bundle.decode import ImageError
 from convsmith.bundle.task import find_task
 from convsmith.data.dataset import Samples
-from convsmith.data.mask_search import find_masks, masks_as_classes, named_pairs
+from convsmith.data.folders.scan import images_below, list_folder
+from convsmith.data.masks.mask_search import find_masks, masks_as_classes, named_pairs
 from convsmith.data.open_data import open_data
-from convsmith.data.scan import images_below, list_folder
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError, printable, quoted
 from convsmith.recipe.load import as_recipe, load_recipe

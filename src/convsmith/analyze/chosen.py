@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.analyze.choose_recipe import Choice, choose_recipe
-from convsmith.data.outputs import refuse_output_in_data
+from convsmith.data.folders.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
 from convsmith.storage import write_file

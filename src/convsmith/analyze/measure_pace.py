@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from convsmith.analyze.profile import at_least
 from convsmith.analyze.time_budget import Pace
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.deploy.parity import images_to_compare
 from convsmith.deploy.quantize import IMAGES, most_held_out
 from convsmith.recipe.schedules import total_epochs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from convsmith.data.outputs import refuse_output_in_data
+from convsmith.data.folders.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 
 

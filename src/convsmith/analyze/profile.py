@@ -15,7 +15,7 @@ from torch.profiler import profile as torch_profile
 
 from convsmith.analyze.out_folder import made_out_folder
 from convsmith.analyze.profile_events import DATA, Times, gather_times, module_spans
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.errors import ConvsmithError, counted
 from convsmith.launch.world import World
 from convsmith.machine import available_cores, variables_kept

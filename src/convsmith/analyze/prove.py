@@ -12,9 +12,9 @@ from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import Runtime
 from convsmith.data.dataset import Samples
+from convsmith.data.folders.scan import Listing, list_folder
 from convsmith.data.index import IndexBuilder
 from convsmith.data.open_data import judged_by
-from convsmith.data.scan import Listing, list_folder
 from convsmith.data.source import is_known
 from convsmith.deploy.judging import judge
 from convsmith.deploy.labelled import LabelledImages, metric_of

@@ -75,7 +75,7 @@ def pack(
     from convsmith.analyze.choose_recipe import recipe_for_data
     from convsmith.cli.progress import progress_bar
     from convsmith.data.open_data import open_data
-    from convsmith.data.pack import pack as pack_data
+    from convsmith.data.shards.pack import pack as pack_data
     from convsmith.storage import size_of_text
     from convsmith.words import for_terminal
 

@@ -68,7 +68,7 @@ def predict(
 
     from convsmith.bundle.image_error import ImageError
     from convsmith.bundle.predictor import load
-    from convsmith.data.image_paths import find_images
+    from convsmith.data.folders.image_paths import find_images
     from convsmith.jobs.predict import answers_to
     from convsmith.output import output_that_may_be_lost
 

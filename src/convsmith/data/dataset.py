@@ -13,8 +13,8 @@ if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor
 
     from convsmith.bundle.decode import Picture
+    from convsmith.data.checks.look import Looks, Seen
     from convsmith.data.contents import Content
-    from convsmith.data.look import Looks, Seen
     from convsmith.recipe.augmentation import Augment
     from convsmith.spec import Preprocessing
 

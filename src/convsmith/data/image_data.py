@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.preprocess import check_size
+from convsmith.data.checks.duplicates import duplicates
+from convsmith.data.checks.look import Looks
 from convsmith.data.dataset import Findings, Reader, Split
-from convsmith.data.duplicates import duplicates
 from convsmith.data.index import Index
-from convsmith.data.look import Looks
 from convsmith.recipe.augmentation import Augment
 from convsmith.spec import Preprocessing
 

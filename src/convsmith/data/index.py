@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.decode import Picture, decode_image, decode_rgb
+from convsmith.data.checks.look import Seen
 from convsmith.data.contents import Content, Contents, digest_of
-from convsmith.data.files import FilesBuilder
-from convsmith.data.look import Seen
+from convsmith.data.folders.files import FilesBuilder
 from convsmith.data.packed_labels import PackedLabels
 
 

@@ -15,7 +15,7 @@ from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import Manifest
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.digest import has_names_of
-from convsmith.data.in_memory import InMemory, open_in_memory
+from convsmith.data.memory.in_memory import InMemory, open_in_memory
 from convsmith.data.source import find_opener
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data, Recipe

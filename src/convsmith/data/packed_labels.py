@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.data.files import select_texts
+from convsmith.data.folders.files import select_texts
 
 
 @dataclass(frozen=True)

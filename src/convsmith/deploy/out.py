@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from convsmith.bundle.format import MANIFEST, read_manifest
-from convsmith.data.outputs import refuse_output_in_data
+from convsmith.data.folders.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.storage import temporary_prefix
 

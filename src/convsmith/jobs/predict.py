@@ -14,7 +14,7 @@ from convsmith.bundle.image_error import ImageError
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.preprocess import ImageSource, is_one_image
 from convsmith.bundle.task import find_task
-from convsmith.data.image_paths import find_images
+from convsmith.data.folders.image_paths import find_images
 from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.tables import Tabular, add_figures, add_names, new_table

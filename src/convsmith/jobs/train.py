@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from convsmith.data.in_memory import InMemory, in_memory
+from convsmith.data.memory.in_memory import InMemory, in_memory
 from convsmith.errors import ConvsmithError, did_you_mean, missing_package
 from convsmith.jobs.choice import say_choice
 from convsmith.launch.local import launch
@@ -293,7 +293,7 @@ def _is_data(given: str | Path) -> bool:
 
 def _refuse_what_is_no_recipe(given: str) -> None:
     """Raise a ConvsmithError for an address, or a file of a kind that images come in."""
-    from convsmith.data.remedies import refuse_what_is_no_folder, remedy_for
+    from convsmith.data.folders.remedies import refuse_what_is_no_folder, remedy_for
 
     if "://" in given or remedy_for([Path(given).suffix.lower()]):
         refuse_what_is_no_folder(Path(given))

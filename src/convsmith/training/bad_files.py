@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from convsmith.data.check import BadFile
+from convsmith.data.checks.check import BadFile
 from convsmith.errors import ConvsmithError, counted, printable
 from convsmith.recipe.schema import Data
 from convsmith.storage import write_file

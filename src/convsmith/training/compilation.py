@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.devices import ACCELERATORS
 from convsmith.training.memory import is_out_of_memory
 from convsmith.training.parallel.distributed import broadcast

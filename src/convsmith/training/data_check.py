@@ -8,11 +8,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from convsmith.bundle.decode import max_pixels
-from convsmith.data.check import BadFile, bad_files_of, decodes, joined, look, mark_too_large, positions_of_changed
+from convsmith.data.checks.check import (
+    BadFile,
+    bad_files_of,
+    decodes,
+    joined,
+    look,
+    mark_too_large,
+    positions_of_changed,
+)
+from convsmith.data.checks.look import Looks
+from convsmith.data.checks.record import LookRecord
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
-from convsmith.data.look import Looks
-from convsmith.data.record import LookRecord
-from convsmith.data.sampler import used_samples
+from convsmith.data.loading.sampler import used_samples
 from convsmith.errors import ConvsmithError, counted, printable
 from convsmith.machine import available_cores
 from convsmith.recipe.schema import Recipe

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from convsmith.bundle.task import find_task
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.errors import ConvsmithError, printable
 from convsmith.training.evaluation import NotFinite, evaluate
 from convsmith.training.memory import OutOfMemory

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.tasks.base import ValidationResults
 from convsmith.training.divergence import first_non_finite
 from convsmith.training.memory import OutOfMemory, out_of_memory_is_named

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from convsmith.bundle.task import find_task
 from convsmith.data.dataset import Samples, Split, num_samples
-from convsmith.data.loader import Batch, default_workers, train_loader, val_loader
-from convsmith.data.sampler import StepSampler, Windows, used_samples
+from convsmith.data.loading.loader import Batch, default_workers, train_loader, val_loader
+from convsmith.data.loading.sampler import StepSampler, Windows, used_samples
 from convsmith.devices import ACCELERATORS
 from convsmith.launch.world import World
 from convsmith.models.layers import Normalize

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from convsmith.data.dataset import DataSet
-from convsmith.data.in_memory import InMemory
+from convsmith.data.memory.in_memory import InMemory
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from convsmith.data.dataset import DataSet, num_samples
-from convsmith.data.loader import Batch, raise_on_bad
+from convsmith.data.loading.loader import Batch, raise_on_bad
 from convsmith.launch.world import World
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.launch.world import World
 from convsmith.randomness import Stream, counter_seed
 from convsmith.training.checkpoints.checkpoint import Checkpoint

@@ -14,8 +14,8 @@ from PIL import Image
 from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
-from convsmith.data.in_memory import InMemory
-from convsmith.data.outputs import refuse_output_in_data
+from convsmith.data.folders.outputs import refuse_output_in_data
+from convsmith.data.memory.in_memory import InMemory
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT
 from convsmith.machine import attribute_kept, variables_kept

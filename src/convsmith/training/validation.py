@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from convsmith.data.loader import Batch
+from convsmith.data.loading.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.better import is_better
 from convsmith.training.divergence import Diverged

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convsmith.data.dataset import DataSet, Samples
-from convsmith.data.image_folder import open_image_folder, open_labelled_folder
-from convsmith.data.mask_search import refuse_masks_as_classes
+from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.masks.mask_search import refuse_masks_as_classes
 from convsmith.data.source import Opener, Source
 from convsmith.recipe.schema import Data
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import DataSet, Samples
-from convsmith.data.mask_contents import refuse_ignored_class
-from convsmith.data.mask_data import class_values
-from convsmith.data.mask_folder import open_mask_folder
-from convsmith.data.mask_pairs import is_there
+from convsmith.data.masks.mask_contents import refuse_ignored_class
+from convsmith.data.masks.mask_data import class_values
+from convsmith.data.masks.mask_folder import open_mask_folder
+from convsmith.data.masks.mask_pairs import is_there
 from convsmith.data.source import Opener, Source
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data

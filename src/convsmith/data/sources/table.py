@@ -12,15 +12,25 @@ from numpy.typing import NDArray
 
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import DataSet, Samples, Split
-from convsmith.data.files import FilesBuilder
+from convsmith.data.folders.files import FilesBuilder
 from convsmith.data.image_data import ImageData
-from convsmith.data.image_table import PATH, SPLIT, TRAIN, WHOLE, ImageTable, Rows, as_path, check_files, read_table
 from convsmith.data.index import Index
-from convsmith.data.mask_data import MaskedPart, make_mask_data, masks_to_learn
+from convsmith.data.masks.mask_data import MaskedPart, make_mask_data, masks_to_learn
 from convsmith.data.packed_labels import rows_to_keep
 from convsmith.data.source import Opener, Source
-from convsmith.data.table_labels import LABELS, LabelColumns, class_columns
-from convsmith.data.table_rows import ENDINGS, Row, cell_of, find_column, read_rows, require_column
+from convsmith.data.tables.image_table import (
+    PATH,
+    SPLIT,
+    TRAIN,
+    WHOLE,
+    ImageTable,
+    Rows,
+    as_path,
+    check_files,
+    read_table,
+)
+from convsmith.data.tables.table_labels import LABELS, LabelColumns, class_columns
+from convsmith.data.tables.table_rows import ENDINGS, Row, cell_of, find_column, read_rows, require_column
 from convsmith.errors import ConvsmithError, counted, printable, quoted
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import DataSet, Samples, Split
 from convsmith.data.image_data import ImageData
-from convsmith.data.mask_data import MaskedPart, make_mask_data, masks_to_learn
+from convsmith.data.masks.mask_data import MaskedPart, make_mask_data, masks_to_learn
 from convsmith.data.packed_labels import rows_to_keep
-from convsmith.data.shard_labels import ShardLabels, ShardLabelSets
-from convsmith.data.shard_paths import are_shards
-from convsmith.data.shard_samples import SEVERAL
-from convsmith.data.shards import Shards
+from convsmith.data.shards.shard_labels import ShardLabels, ShardLabelSets
+from convsmith.data.shards.shard_paths import are_shards
+from convsmith.data.shards.shard_samples import SEVERAL
+from convsmith.data.shards.shards import Shards
 from convsmith.data.source import Opener, Source
 from convsmith.errors import ConvsmithError, counted, printable, quoted
 from convsmith.recipe.mask_data import Masks

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from convsmith.data.loader import Batch
+    from convsmith.data.loading.loader import Batch
     from convsmith.training.run import Run
 
 

@@ -1,0 +1,1 @@
+"""Looking at every sample before a training step is spent on one."""

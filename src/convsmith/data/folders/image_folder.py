@@ -1,0 +1,148 @@
+"""A folder of class folders as a data set. The rules are in docs/data.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from convsmith.data.folders.layout import class_folders, find_layout
+from convsmith.data.folders.nesting import Inside, check_nesting, inside_of
+from convsmith.data.folders.remedies import remedy_for
+from convsmith.data.folders.scan import held, images_below, leave_out_outputs, list_folder, others_note
+from convsmith.data.image_data import ImageData
+from convsmith.data.index import Index, IndexBuilder
+from convsmith.data.split import split_files
+from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
+
+
+def open_image_folder(root: Path, val_fraction: float | None) -> ImageData:
+    """Read `ROOT/train/CLASS/**` and `ROOT/val/CLASS/**`, or split off the validation part where there is no val.
+
+    Images are not opened here; `check_files` does that.
+
+    Args:
+        root: a folder with `train` and `val`, with `train` alone, or with class folders.
+        val_fraction: share of each class held out where there is no `val`, above 0 and below 1; None for a training
+            without validation, which holds nothing out.
+
+    Returns:
+        The files class by class, sorted by the bytes of their path.
+
+    Raises:
+        ConvsmithError: for every layout that would train on less, or on something else, than is meant.
+    """
+    root = root.absolute()
+    layout = find_layout(root)
+    others = layout.others.copy()
+    train, val = IndexBuilder(root), IndexBuilder(root)
+    empty: dict[str, Counter[str]] = {}
+    nested: dict[str, Inside] = {}
+    without_val: list[str] = []
+    for target, (label, folder) in enumerate(layout.train.items()):
+        beside: Counter[str] = Counter()
+        names = images_below(root, folder, beside)
+        nested[label] = inside_of(folder, names)
+        others += beside
+        if layout.val is None:
+            names, held_out = (names, []) if val_fraction is None else split_files(names, val_fraction)
+        else:
+            held_out = images_below(root, layout.val[label], others) if label in layout.val else []
+        if not names:
+            empty[label] = beside
+        if not held_out:
+            without_val.append(label)
+        train.add(target, names)
+        val.add(target, held_out)
+    if empty:
+        raise _no_images(root, empty)
+    nesting = check_nesting(root, nested)
+    train_index, val_index = train.build(), val.build()
+    if not len(val_index) and val_fraction is not None:
+        raise _nothing_to_validate(root, is_split=layout.val is None)
+    notes = [*layout.notes, *nesting]
+    if others:
+        notes.append(others_note(others))
+    if layout.val is None and val_fraction is not None:
+        total = len(train_index) + len(val_index)
+        notes.append(
+            f"no val folder: held out {len(val_index)} of {total} images for validation, the same ones each time"
+        )
+    if without_val and val_fraction is not None:
+        notes.append(f"no validation images for {quoted(without_val)}")
+    return ImageData(root, tuple(layout.train), train_index, val_index, tuple(notes))
+
+
+def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val") -> Index:
+    """The images of `ROOT/SPLIT/CLASS/**` if there is such a folder, else of `ROOT/CLASS/**`, to evaluate a model.
+
+    Args:
+        root: the folder.
+        classes: the model's labels; a file's target is the position of its class here. Classes without a folder
+            are allowed.
+        split: the name of the part to evaluate.
+
+    Returns:
+        The index, in the order of `classes`, then of the files' paths.
+
+    Raises:
+        ConvsmithError: if the folder is unreadable, holds no images or parts inside the classes, or holds a class that
+            is not in `classes`.
+    """
+    root = root.absolute()
+    listing = list_folder(root)
+    parent = ""
+    if split in listing.folders:
+        parent = split
+        listing = list_folder(root / split)
+    leave_out_outputs(root / parent, listing)
+    folders = class_folders(root, parent, listing)
+    known = frozenset(classes)
+    for label in folders:
+        if label not in known:
+            raise ConvsmithError(
+                f"{printable(root / folders[label])} is not a class of the model" + did_you_mean(label, classes),
+                f"its classes are {quoted(classes)}",
+                f"Pass a folder with a folder `{split}` or with class folders, named as in training.",
+            )
+    builder = IndexBuilder(root)
+    nested: dict[str, Inside] = {}
+    for target, label in enumerate(classes):
+        if label in folders:
+            names = images_below(root, folders[label], Counter())
+            nested[label] = inside_of(folders[label], names)
+            builder.add(target, names)
+    check_nesting(root, nested)
+    index = builder.build()
+    if not len(index):
+        raise ConvsmithError(
+            f"no images in the class folders of {printable(root / parent)}",
+            "",
+            "Check the path of the data.",
+        )
+    return index
+
+
+def _no_images(root: Path, empty: Mapping[str, Counter[str]]) -> ConvsmithError:
+    """The error for class folders without images, by what else they hold."""
+    found = [f"`{printable(label)}` holds {held(others)}" for label, others in empty.items() if others][:3]
+    return ConvsmithError(
+        f"no training images for {quoted(empty)} in {printable(root)}",
+        "; ".join(["each class folder needs at least one", *found]),
+        remedy_for(suffix for others in empty.values() for suffix in others)
+        or "Add images to the folder, or remove it.",
+    )
+
+
+def _nothing_to_validate(root: Path, is_split: bool) -> ConvsmithError:
+    if is_split:
+        return ConvsmithError(
+            f"no images left for validation in {printable(root)}",
+            "every class has one image only",
+            "Add images, or make a folder val beside train.",
+        )
+    return ConvsmithError(
+        f"no images in the class folders of {printable(root / 'val')}",
+        "",
+        "Add images; or remove the folder, to have val split off train.",
+    )

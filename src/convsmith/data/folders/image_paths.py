@@ -1,0 +1,87 @@
+"""From what was typed, or named in Python, to images: files, folders, patterns, standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from convsmith.bundle.decode import IMAGE_SUFFIXES, MAX_BYTES
+from convsmith.data.folders.outputs import is_output
+from convsmith.data.folders.scan import held, is_hidden, is_no_data
+from convsmith.waiting import answer_of
+from convsmith.words import for_terminal
+
+Complain = Callable[[str, str], None]
+"""Takes the name of what is wrong, and the reason."""
+
+Note = Callable[[str], None]
+"""Takes a line that is worth reading."""
+
+
+def find_images(arguments: Sequence[str], complain: Complain, note: Note) -> Iterator[tuple[str, Path | bytes]]:
+    """Names and images, in order, one folder at a time.
+
+    A folder gives the image files in it and below, by name; links to other folders are not followed. Hidden names,
+    and folders that convsmith or a system wrote, are left out, the latter with a note. A pattern is
+    expanded here where the shell did not. `-` is one image on standard input. Whatever else is typed counts as a
+    file, of any name.
+    """
+    for argument in arguments:
+        if argument == "-":
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                complain("-", f"an image file may have {MAX_BYTES // 2**20} MiB")
+            else:
+                yield "-", content
+        elif any(sign in argument for sign in "*?[") and not os.path.lexists(argument):
+            matches = sorted(glob.iglob(argument, recursive=True))  # noqa: PTH207 (Path.glob refuses absolute patterns)
+            if not matches:
+                complain(argument, "no file matches")
+            for match in matches:
+                if is_hidden(Path(match).name) or any(is_no_data(part) for part in Path(match).parts):
+                    continue
+                yield from _file_or_folder(match, complain, note)
+        else:
+            yield from _file_or_folder(argument, complain, note)
+
+
+def _file_or_folder(name: str, complain: Complain, note: Note) -> Iterator[tuple[str, Path]]:
+    if not Path(name).is_dir():
+        yield name, Path(name)
+        return
+    found, others = False, Counter[str]()
+    walk = os.walk(name, onerror=lambda error: complain(str(error.filename), (error.strerror or str(error)).lower()))
+    for folder, subfolders, files in iter(partial(answer_of, partial(next, walk, None), name), None):
+        subfolders[:] = [name for name in sorted(subfolders) if not is_hidden(name)]
+        for subfolder in [Path(folder, name) for name in subfolders]:
+            maker = "a system" if is_no_data(subfolder.name) else "convsmith" if is_output(subfolder) else None
+            if maker:
+                subfolders.remove(subfolder.name)
+                note(f"left out: {for_terminal(str(subfolder))}, which {maker} wrote")
+        for file in sorted(files):
+            if Path(file).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(file):
+                found = True
+                path = Path(folder, file)
+                if answer_of(partial(_is_special, path), str(path)):
+                    complain(str(path), "it is a pipe, a socket or a device")
+                else:
+                    yield str(path), path
+            elif not is_hidden(file):
+                others[Path(file).suffix.lower() or "without extension"] += 1
+    if not found:
+        complain(name, f"no image in this folder{f', but {held(others)}' if others else ''}")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is there, but neither a file nor a folder: it may never answer, and was not asked for by name."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # reading it says why
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -1,0 +1,1 @@
+"""Images that a Python program holds."""

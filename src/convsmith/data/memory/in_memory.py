@@ -1,0 +1,310 @@
+"""Images that a Python program holds, with their labels or masks, as data in place of a path."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from convsmith.data.contents import Content
+from convsmith.data.dataset import DataSet, Split
+from convsmith.data.image_data import ImageData
+from convsmith.data.index import Index
+from convsmith.data.masks.mask_data import masks_to_learn
+from convsmith.data.memory.in_memory_labels import check_labels, labels_of, pack_labels
+from convsmith.data.split import hold_out
+from convsmith.errors import ConvsmithError, quoted
+from convsmith.recipe.mask_data import Masks
+from convsmith.recipe.schema import Data
+
+_ROOT = Path("images in memory")
+"""The place that they lie in, as messages call it."""
+
+
+class Items(Protocol):
+    """Things in a fixed order, each found by its place."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """One split: images, and the label or mask of each.
+
+    Attributes:
+        images: paths, bytes of image files, Pillow images, uint8 arrays `[H, W, 3]` or `[H, W]`, or uint8 tensors
+            `[3, H, W]` or `[1, H, W]`.
+        targets: labels, as text or numbers; of several labels a list of names each, or a row of a matrix `[N, K]` of 0
+            and 1; or masks, as images are, of one channel.
+    """
+
+    images: Items
+    targets: Items
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.targets):
+            raise ConvsmithError(
+                f"there are {len(self.images)} images, but {len(self.targets)} labels or masks",
+                fix="Give one for each image, in the same order.",
+            )
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """A data set that Python holds; without `val`, a share of `train` is held out, the same each time."""
+
+    train: Held
+    val: Held | None = None
+
+    def __str__(self) -> str:
+        return f"{len(self.train.images)} images in memory"
+
+
+def in_memory(data: object) -> InMemory | None:
+    """The data in `(images, targets)`, in an object that gives `(image, target)` at each place, such as a Dataset of
+    torch, or in a mapping of `train` and `val` to either; None if it is a path.
+
+    Raises:
+        ConvsmithError: it is none of these.
+    """
+    if isinstance(data, str | os.PathLike):
+        return None
+    if isinstance(data, InMemory):
+        return data
+    if not isinstance(data, Mapping):
+        return InMemory(_held(data))
+    if "train" not in data or set(data) - {"train", "val"}:
+        raise ConvsmithError(
+            f"the data have the keys {sorted(map(str, data))}", "known are train and val", "Give both, or train alone."
+        )
+    val = data.get("val")
+    return InMemory(_held(data["train"]), None if val is None else _held(val))
+
+
+def open_in_memory(task: str, data: InMemory, section: Data, val_fraction: float | None) -> DataSet:
+    """The splits of images that Python holds.
+
+    Args:
+        task: the name of the task that they are for.
+        data: the images.
+        section: a recipe's `data`.
+        val_fraction: the share to hold out where there are no validation images; None holds nothing out.
+
+    Raises:
+        ConvsmithError: they are not data of that task, or not what the section says.
+    """
+    if task not in _OPENERS:
+        raise ConvsmithError(f"images in memory cannot be used for {task}", fix="Give a folder or a table.")
+    return _OPENERS[task](data, section, val_fraction)
+
+
+def _held(data: object) -> Held:
+    if isinstance(data, Held):
+        return data
+    if isinstance(data, tuple | list) and len(data) == 2 and all(map(_is_items, data)):
+        return Held(*data)
+    if _is_items(data):
+        return Held(_Part(data, 0), _targets_of(data))
+    raise ConvsmithError(
+        f"a {type(data).__name__} is not data",
+        "it has no length, or nothing at each place",
+        "Give a path, (images, labels), or an object whose places are (image, label), such as a Dataset of torch.",
+    )
+
+
+def _is_items(data: object) -> bool:
+    return isinstance(data, Sized) and hasattr(data, "__getitem__") and not isinstance(data, str | bytes | Mapping)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images, or the targets, of an object that gives both at each place."""
+
+    pairs: Any
+    part: int
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, i: int) -> object:
+        return self.pairs[i][self.part]
+
+
+def _targets_of(data: Any) -> Items:
+    """Those that it lists, as torchvision's data sets do, which reads no image; or those of its places."""
+    listed = getattr(data, "targets", None)
+    if listed is not None and _is_items(listed) and len(listed) == len(data):
+        names: Any = getattr(data, "classes", None)
+        numbers = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+        return [names[int(number)] for number in listed] if numbers else listed
+    return _Part(data, 1)
+
+
+@dataclass(frozen=True)
+class _All:
+    """All that there are of a split, each named by its kind and number."""
+
+    items: Items
+    kind: str
+
+    def content(self, number: int) -> Content:
+        item = self.items[number]
+        if isinstance(item, str | os.PathLike):
+            return Content.of_file(Path(item))
+        name = f"{self.kind} {number}"
+        return Content(name, lambda: _file_of(item, name))
+
+    @cached_property
+    def stats(self) -> NDArray[np.int64]:
+        """The size, and in place of a time a hash of all bytes: what is held has no other identity."""
+        return np.array([_identity(self.content(i)) for i in range(len(self.items))], np.int64).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """`Contents` of images that Python holds: all bytes are read once, whatever is selected."""
+
+    whole: _All
+    numbers: NDArray[np.int64]
+    shards: None = None
+
+    @classmethod
+    def all_of(cls, items: Items, kind: str) -> _Pictures:
+        return cls(_All(items, kind), np.arange(len(items), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, i: int) -> Content:
+        return self.whole.content(int(self.numbers[i]))
+
+    @property
+    def key(self) -> tuple[NDArray[np.generic], ...]:
+        return (self.names, self.stats)
+
+    @cached_property
+    def names(self) -> NDArray[np.uint64]:
+        digests = (blake2b(f"{self.whole.kind} {number}".encode(), digest_size=8).digest() for number in self.numbers)
+        return np.frombuffer(b"".join(digests), np.uint64)
+
+    @property
+    def stats(self) -> NDArray[np.int64]:
+        return self.whole.stats[self.numbers]
+
+    def select(self, indices: Sequence[int] | NDArray[np.int64]) -> _Pictures:
+        return _Pictures(self.whole, self.numbers[np.asarray(indices, np.int64)])
+
+
+def _identity(content: Content) -> tuple[int, int]:
+    try:
+        with content.open() as file:
+            data = file.read()
+    except (OSError, ValueError):  # who reads it says what is wrong
+        return 0, 0
+    return len(data), int.from_bytes(blake2b(data, digest_size=8).digest(), "little", signed=True)
+
+
+def _file_of(item: Any, name: str) -> IO[bytes]:
+    """The bytes of an image file with the pixels of an item."""
+    if isinstance(item, bytes | bytearray | memoryview):
+        return io.BytesIO(item)
+    if hasattr(item, "detach"):  # a tensor
+        item = item.detach().cpu().numpy()
+        item = item.transpose(1, 2, 0) if item.ndim == 3 else item
+    if isinstance(item, np.ndarray):
+        item = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
+        if item.dtype != np.uint8 or item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,)):
+            raise ValueError(f"it is an array {list(item.shape)} of {item.dtype}, not uint8 [H, W, 3] or [H, W]")
+        item = Image.fromarray(np.ascontiguousarray(item))
+    if not isinstance(item, Image.Image):
+        raise ValueError(f"{name} is a {type(item).__name__}, not an image")
+    file = io.BytesIO()
+    item.save(file, "PNG", compress_level=0)
+    file.seek(0)
+    return file
+
+
+def _open_images(data: InMemory, _section: Data, val_fraction: float | None) -> DataSet:
+    labels = {split: [_label(target) for target in _each(held.targets)] for split, held in _splits(data)}
+    classes = sorted(set(labels["train"]), key=_place)
+    if len(classes) < 2:
+        raise ConvsmithError(f"there is one class in memory: {', '.join(classes)}", "there is nothing to tell apart")
+    if unknown := sorted({label for of_split in labels.values() for label in of_split} - set(classes)):
+        raise ConvsmithError(
+            f"no training image has the label {quoted(unknown)} of validation images",
+            fix="Leave these out, or give training images of them.",
+        )
+    numbers = {name: number for number, name in enumerate(classes)}
+    targets = {split: np.array([numbers[label] for label in of_split]) for split, of_split in labels.items()}
+    parts, notes = _parts(data, targets["train"], val_fraction)
+    train, val = (
+        Index(images, targets[split if data.val else "train"][images.numbers]) for split, (images, _) in parts.items()
+    )
+    return ImageData(_ROOT, tuple(classes), train, val, notes)
+
+
+def _open_several(data: InMemory, _section: Data, val_fraction: float | None) -> DataSet:
+    labels = {split: labels_of(_each(held.targets)) for split, held in _splits(data)}
+    every = {split: set[str]().union(*of_split) for split, of_split in labels.items()}
+    classes = sorted(every["train"], key=_place)
+    check_labels(classes, every.get("val", set()) - every["train"])
+    packed = {split: pack_labels(of_split, classes) for split, of_split in labels.items()}
+    parts, notes = _parts(data, packed["train"].rarest(packed["train"].counts()), val_fraction)
+    chosen = {split: packed[split if data.val else "train"].select(it.numbers) for split, (it, _) in parts.items()}
+    train, val = (Index(images, chosen[split].hashes(), chosen[split]) for split, (images, _) in parts.items())
+    return ImageData(_ROOT, tuple(classes), train, val, notes)
+
+
+def _open_masks(data: InMemory, section: Data, val_fraction: float | None) -> DataSet:
+    parts, notes = _parts(data, np.zeros(len(data.train.images), np.int64), val_fraction)
+    return masks_to_learn(_ROOT, section.masks or Masks(), parts, notes)
+
+
+def _parts(
+    data: InMemory, groups: NDArray[np.int64], val_fraction: float | None
+) -> tuple[dict[Split, tuple[_Pictures, _Pictures]], tuple[str, ...]]:
+    """Images and masks of `train` and `val`, and notes; where a share is held out, it is one of each group."""
+    parts: dict[Split, tuple[_Pictures, _Pictures]] = {
+        split: (_Pictures.all_of(held.images, f"{split} image"), _Pictures.all_of(held.targets, f"{split} mask"))
+        for split, held in _splits(data)
+    }
+    if "val" in parts:
+        return parts, ()
+    images, masks = parts["train"]
+    held = np.zeros(len(images), np.bool_) if val_fraction is None else hold_out(images.names, groups, val_fraction)
+    chosen: dict[Split, NDArray[np.int64]] = {"train": np.flatnonzero(~held), "val": np.flatnonzero(held)}
+    parts = {split: (images.select(numbers), masks.select(numbers)) for split, numbers in chosen.items()}
+    note = f"held out {held.sum()} of {len(images)} images for validation, the same ones each time"
+    return parts, () if val_fraction is None else (note,)
+
+
+def _splits(data: InMemory) -> list[tuple[Split, Held]]:
+    return [("train", data.train), *([("val", data.val)] if data.val else [])]  # type: ignore[list-item]
+
+
+def _place(name: str) -> tuple[int, str]:
+    """The place of a class among others: numbers by their value, behind names."""
+    return int(name) if name.isdecimal() else -1, name
+
+
+def _each(items: Items) -> Iterator[Any]:
+    return (items[i] for i in range(len(items)))
+
+
+def _label(target: Any) -> str:
+    """The name of a label: of a number its digits."""
+    return target if isinstance(target, str) else str(int(target))
+
+
+_OPENERS = {"classification": _open_images, "multilabel": _open_several, "segmentation": _open_masks}

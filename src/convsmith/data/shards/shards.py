@@ -1,0 +1,102 @@
+"""The samples of tar shards, and which of them are for what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.data.dataset import Split
+from convsmith.data.folders.scan import others_note
+from convsmith.data.shards.members import Members
+from convsmith.data.shards.shard_index import index_of
+from convsmith.data.shards.shard_paths import ShardPaths, find_shards, no_split
+from convsmith.data.shards.shard_samples import Found, Packed
+from convsmith.data.split import Keep, hold_out
+from convsmith.errors import ConvsmithError, counted, printable
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The samples of some shards.
+
+    Attributes:
+        paths: the shards.
+        found: what is in them.
+        stats: size in bytes and time of change of each shard, int64 `[S, 2]`.
+    """
+
+    paths: ShardPaths
+    found: Found
+    stats: NDArray[np.int64]
+
+    @classmethod
+    def at(cls, given: Path) -> Shards:
+        """The shards that a path means."""
+        paths = find_shards(given)
+        return cls(paths, *index_of(paths))
+
+    def members(self, packed: Packed, classes: Sequence[str] = ()) -> Members:
+        """Some of the members, whose targets are positions among the classes."""
+        return Members(self.paths, self.stats, packed, "\n".join(classes).encode())
+
+    def images(self, samples: NDArray[np.int64], classes: Sequence[str]) -> Members:
+        """The images of some samples."""
+        return self.members(self.found.images.select(samples), classes)
+
+    def of_split(self, *splits: str) -> NDArray[np.int64]:
+        """The numbers of the samples of some splits."""
+        wanted = np.array([split in splits for split in self.paths.splits])
+        return np.flatnonzero(wanted[self.found.images.places["shard"]])
+
+    def parts(
+        self,
+        groups: NDArray[np.int64] | NDArray[np.int32],
+        val_fraction: float | None,
+        keep: Keep | None = None,
+    ) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
+        """The numbers of the samples to train on and to validate on, and notes.
+
+        Args:
+            groups: what has to be in both where some is held out, such as the label of each sample.
+            val_fraction: see `Opener.open`.
+            keep: says, of samples to train on and of those held out, which of the latter to train on after all.
+        """
+        train, val = self.learned(), self.of_split("val")
+        notes = [others_note(self.found.others)] if self.found.others else []
+        if tests := len(self.of_split("test")):
+            notes.append(f"left out: {counted(tests, 'sample')} of the split `test`")
+        if not len(val) and val_fraction is not None:
+            total = len(train)
+            names = self.members(self.found.images.select(train)).names
+            spare = None if keep is None else lambda to_train, held: keep(train[to_train], train[held])
+            held_out = hold_out(names, groups[train].astype(np.int64), val_fraction, spare)
+            train, val = train[~held_out], train[held_out]
+            if not len(val):
+                raise ConvsmithError(
+                    f"no images left for validation in {printable(self.paths.root)}",
+                    "there is one image of each class only",
+                    "Add images, or give shards of the split `val`.",
+                )
+            notes.append(
+                f"no shards of the split `val`: held out {len(val)} of {total} images for validation, the same ones"
+            )
+        return {"train": train, "val": val}, notes
+
+    def learned(self) -> NDArray[np.int64]:
+        """The numbers of the samples to train on, before some are held out."""
+        if not len(train := self.of_split("", "train")):
+            raise no_split(self.paths, "train")
+        return train
+
+    def judged(self) -> tuple[NDArray[np.int64], bool]:
+        """The samples to judge a model by: those of `val`, else of `test`, else all; and whether it is a part."""
+        part = next((samples for split in ("val", "test") if len(samples := self.of_split(split))), None)
+        return (self.of_split("", "train"), False) if part is None else (part, True)
+
+    def sample(self, i: int) -> str:
+        """A sample in messages."""
+        return printable(self.members(self.found.images)[i].name)

@@ -1,0 +1,132 @@
+"""Several labels in a row of a table: in one cell, or in a column of 0 and 1 for each class."""
+
+from __future__ import annotations
+
+import unicodedata
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.data.packed_labels import PackedLabels
+from convsmith.data.tables.table_rows import Row, find_column, shown_cell, text_of
+from convsmith.errors import ConvsmithError, printable, quoted
+
+LABELS = ("labels", "classes", "targets", "tags")
+SEPARATOR = "|"
+_NOT_CLASSES = ("weight", "group", "fold", "id", "index", "width", "height")
+_YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
+
+
+class LabelColumns:
+    """Collects the labels of each row, as a `Column`.
+
+    Args:
+        others: names of columns that hold something else, in any case.
+
+    Attributes:
+        of_classes: the columns that are classes; empty where one column holds all labels.
+    """
+
+    def __init__(self, others: Iterable[str]) -> None:
+        self._others = tuple(others)
+        self._column: str | None = None
+        self._numbers: dict[str, int] = {}  # label to number
+        self._rows, self._members = array("q"), array("i")  # pairs of a row and the number of a label
+        self._count = 0
+        self.of_classes: tuple[str, ...] = ()
+
+    def find(self, path: Path, row: Row) -> Sequence[str]:
+        """The column of all labels, or else those of 0 and 1."""
+        self._column = find_column(row, LABELS)
+        if self._column is not None:
+            return (self._column,)
+        self.of_classes = class_columns(row, self._others)
+        if not self.of_classes:
+            raise ConvsmithError(
+                f"{printable(path)} has no labels",
+                f"it has the columns {quoted(name for name in row if name is not None)}",
+                f"Name the column with the labels, with {SEPARATOR} between several, one of {quoted(LABELS)}; or give "
+                "each class a column of 0 and 1.",
+            )
+        for column in self.of_classes:
+            self._number(column)
+        return self.of_classes
+
+    def add(self, path: Path, line: int, row: Row) -> None:
+        """Take in the labels of a row."""
+        found = self._in_cell(path, line, row) if self._column else self._in_columns(path, line, row)
+        for label in set(map(self._number, found)):
+            self._rows.append(self._count)
+            self._members.append(label)
+        self._count += 1
+
+    def _number(self, label: str) -> int:
+        return self._numbers.setdefault(unicodedata.normalize("NFC", label.strip()), len(self._numbers))
+
+    def _in_cell(self, path: Path, line: int, row: Row) -> Iterator[str]:
+        assert self._column is not None
+        value = row.get(self._column)
+        if value is None:
+            raise ConvsmithError(
+                f"line {line} of {printable(path)} has no `{printable(self._column)}`",
+                "",
+                "Where an image has none of the labels, leave the cell empty, or write [] in JSON.",
+            )
+        several = value if isinstance(value, list) else text_of(path, line, self._column, value).split(SEPARATOR)
+        texts = (text_of(path, line, self._column, one) for one in several)
+        return filter(None, texts)
+
+    def _in_columns(self, path: Path, line: int, row: Row) -> Iterator[str]:
+        for column in self.of_classes:
+            there = is_there(row.get(column))
+            if there is None:
+                why = "a column that begins with 0 or 1 is a class, and is 0 or 1 in every row"
+                raise ConvsmithError(
+                    shown_cell(path, line, column, row.get(column)), why, "Correct it, or leave the column out."
+                )
+            if there:
+                yield column
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All labels, sorted by code point."""
+        return tuple(sorted(self._numbers))
+
+    def pack(self, classes: Sequence[str]) -> PackedLabels:
+        """The labels of all rows as positions among the classes; those that are none of them are left out."""
+        rows, members = self._pairs(classes)
+        known = members >= 0
+        return PackedLabels.pack(rows[known], members[known], (self._count, len(classes)))
+
+    def first_unknown(self, rows: NDArray[np.int64], classes: Sequence[str]) -> tuple[int, str] | None:
+        """The first of the rows with a label that is none of the classes, and that label."""
+        pairs, members = self._pairs(classes)
+        strange = np.flatnonzero((members < 0) & np.isin(pairs, rows))
+        if not strange.size:
+            return None
+        return int(pairs[strange[0]]), list(self._numbers)[self._members[strange[0]]]
+
+    def _pairs(self, classes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Row and position among the classes of each label; -1 for one that is none of them."""
+        place = {label: i for i, label in enumerate(classes)}
+        places = np.array([place.get(label, -1) for label in self._numbers], np.int32)
+        return np.asarray(self._rows, np.int64), places[np.asarray(self._members, np.int32)]
+
+
+def class_columns(row: Row, others: Iterable[str]) -> tuple[str, ...]:
+    """The columns that hold 0 or 1 in this row, and are called nothing else that a table may have."""
+    taken = {name.casefold() for name in (*others, *_NOT_CLASSES)}
+    return tuple(
+        name
+        for name, value in row.items()
+        if name is not None and name.strip() and name.strip().casefold() not in taken and is_there(value) is not None
+    )
+
+
+def is_there(value: object) -> bool | None:
+    """Whether a cell says that a class is there; None if it says neither."""
+    text = str(value).strip().casefold()
+    return True if text in _YES else False if text in _NO else None
