@@ -444,7 +444,7 @@ def test_a_run_of_the_former_default_directory_is_pointed_out(
         ("photos.zip", "Unpack the archive and give the folder."),
         ("photos.7z", "Unpack the archive and give the folder."),
         ("labels.xlsx", "Save the table as CSV, with a column `image` of paths and a column `label`"),
-        ("train.parquet", "write each as a JPEG or PNG into a folder of its class"),
+        ("train.tfrecord", "write each as a JPEG or PNG into a folder of its class"),
         ("https://example.com/photos.zip", "Download and unpack it, then give the folder."),
         ("ftp://bucket/photos", "ftp:/bucket/photos is an address on a network: data is a folder of this machine"),
     ],

@@ -115,7 +115,7 @@ def test_a_class_without_images_is_named_with_what_it_holds(
 
 
 @pytest.mark.parametrize(
-    ("name", "fix"), [("train.parquet", "write each as a JPEG"), ("all.zip", "Unpack"), ("labels.csv", "table")]
+    ("name", "fix"), [("train.tfrecord", "write each as a JPEG"), ("all.zip", "Unpack"), ("labels.csv", "table")]
 )
 def test_files_in_place_of_class_folders_are_named(tmp_path: Path, name: str, fix: str) -> None:
     message = refusal(write_files(tmp_path, name))

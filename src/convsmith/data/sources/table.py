@@ -1,4 +1,4 @@
-"""A table with a row for each image: CSV, TSV or JSON Lines. The rules are in docs/data.md."""
+"""A table with a row for each image: CSV, TSV, JSON Lines or Parquet. The rules are in docs/data.md."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ from convsmith.data.tables.image_table import (
     check_files,
     read_table,
 )
+from convsmith.data.tables.table_file import ENDINGS, TableFile
 from convsmith.data.tables.table_labels import LABELS, LabelColumns, class_columns
-from convsmith.data.tables.table_rows import ENDINGS, Row, cell_of, find_column, read_rows, require_column
+from convsmith.data.tables.table_rows import Row, Table, cell_of, find_column, require_column
 from convsmith.errors import ConvsmithError, counted, printable, quoted
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
@@ -48,18 +49,18 @@ class _Labels:
         self.of_rows = array("q")
         self._column = ""
 
-    def find(self, path: Path, row: Row) -> Sequence[str]:
+    def find(self, table: Table, row: Row) -> Sequence[str]:
         if not find_column(row, _LABEL) and _has_several(row):
             raise ConvsmithError(
-                f"{printable(path)} has several labels to an image",
+                f"{printable(table.path)} has several labels to an image",
                 "the recipe's task is classification, one class for each",
                 "Add task=multilabel, or give each image one `label`.",
             )
-        self._column = require_column(path, row, _LABEL)
+        self._column = require_column(table, row, _LABEL)
         return (self._column,)
 
-    def add(self, path: Path, line: int, row: Row) -> None:
-        label = cell_of(path, line, row, self._column)
+    def add(self, table: Table, number: int, row: Row) -> None:
+        label = cell_of(table, number, row, self._column)
         self.of_rows.append(self.numbers.setdefault(unicodedata.normalize("NFC", label), len(self.numbers)))
 
     def targets(self, table: ImageTable, rows: NDArray[np.int64], classes: Sequence[str], whose: str) -> Index:
@@ -75,7 +76,7 @@ class _Labels:
 
 def _open_images(path: Path, section: Data, val_fraction: float | None) -> DataSet:
     labels = _Labels()
-    table = read_table(path, labels)
+    table = read_table(TableFile(path), labels)
     check_files(table, table.images, section)
     of_rows, names = np.asarray(labels.of_rows, np.int64), list(labels.numbers)
     parts, notes = table.parts(of_rows, val_fraction)
@@ -93,7 +94,7 @@ def _open_images(path: Path, section: Data, val_fraction: float | None) -> DataS
 
 def _labelled_images(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
     labels = _Labels()
-    table = read_table(path, labels)
+    table = read_table(TableFile(path), labels)
     check_files(table, table.images, section)
     rows, is_part = table.judged()
     return labels.targets(table, rows, classes, "the model"), is_part
@@ -101,7 +102,7 @@ def _labelled_images(path: Path, section: Data, classes: Sequence[str]) -> tuple
 
 def _open_several(path: Path, section: Data, val_fraction: float | None) -> DataSet:
     labels = LabelColumns(_OTHERS)
-    table = read_table(path, labels)
+    table = read_table(TableFile(path), labels)
     check_files(table, table.images, section)
     every, learned = labels.pack(labels.names), table.at(WHOLE, TRAIN)
     counts = every.select(learned).counts()
@@ -135,7 +136,7 @@ def _open_several(path: Path, section: Data, val_fraction: float | None) -> Data
 
 def _labelled_several(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
     labels = LabelColumns(_OTHERS)
-    table = read_table(path, labels)
+    table = read_table(TableFile(path), labels)
     check_files(table, table.images, section)
     if labels.of_classes and (lacking := set(classes) - set(labels.names)):
         raise ConvsmithError(
@@ -164,12 +165,12 @@ class _MaskPaths:
         self.builder = FilesBuilder(path.absolute().parent)
         self._column = ""
 
-    def find(self, path: Path, row: Row) -> Sequence[str]:
-        self._column = require_column(path, row, _MASK)
+    def find(self, table: Table, row: Row) -> Sequence[str]:
+        self._column = require_column(table, row, _MASK)
         return (self._column,)
 
-    def add(self, path: Path, line: int, row: Row) -> None:
-        self.builder.add(as_path(cell_of(path, line, row, self._column)))
+    def add(self, table: Table, number: int, row: Row) -> None:
+        self.builder.add(as_path(cell_of(table, number, row, self._column)))
 
 
 def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSet:
@@ -191,8 +192,8 @@ def _labelled_masks(path: Path, section: Data, classes: Sequence[str]) -> tuple[
 
 def _read_masks(path: Path, section: Data) -> tuple[ImageTable, Rows]:
     column = _MaskPaths(path)
-    table = read_table(path, column)
-    masks = Rows(column.builder.build(), table.images.lines, table.images.table)
+    table = read_table(TableFile(path), column)
+    masks = Rows(column.builder.build(), table.images.rows, table.images.table)
     for files in (table.images, masks):
         check_files(table, files, section)
     return table, masks
@@ -204,7 +205,7 @@ def _recognises(path: Path) -> bool:
 
 def _task_of(path: Path) -> str:
     """Classification where there is a label, else segmentation where there are masks, or else several labels."""
-    _, row = next(read_rows(path), (0, {}))
+    row = TableFile(path).first()
     if not find_column(row, _LABEL):
         if find_column(row, _MASK):
             return "segmentation"

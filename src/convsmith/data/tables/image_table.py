@@ -6,7 +6,7 @@ import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from convsmith.data.contents import Content
 from convsmith.data.dataset import Split
 from convsmith.data.folders.files import Files, FilesBuilder
 from convsmith.data.split import Keep, hold_out
-from convsmith.data.tables.table_rows import Column, cell_of, find_column, read_rows, require_column
+from convsmith.data.tables.table_file import TableFile
+from convsmith.data.tables.table_rows import Column, cell_of, find_column, require_column
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 from convsmith.recipe.schema import Data
 
@@ -34,14 +35,14 @@ class Rows:
 
     Attributes:
         files: the files.
-        lines: where the row of each ends in the table, int64 `[N]`, from 1.
-        table: what the table is called.
+        rows: the number of the row of each, int64 `[N]`.
+        table: the table.
         also: what else tells the rows of this table from those of others.
     """
 
     files: Files
-    lines: NDArray[np.int64]
-    table: str
+    rows: NDArray[np.int64]
+    table: TableFile
     also: bytes = b""
 
     shards: None = None
@@ -51,7 +52,7 @@ class Rows:
 
     def __getitem__(self, i: int) -> Content:
         file = self.files[i]
-        return Content(f"{file.name} (line {self.lines[i]} of {self.table})", file.open)
+        return Content(f"{file.name} ({self.table.name_row(int(self.rows[i]))})", file.open)
 
     @property
     def key(self) -> tuple[NDArray[np.generic], ...]:
@@ -71,7 +72,7 @@ class Rows:
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Rows:
         """The rows at `indices`, in that order."""
         chosen = np.asarray(indices, np.int64)
-        return Rows(self.files.select(chosen), self.lines[chosen], self.table, self.also)
+        return Rows(self.files.select(chosen), self.rows[chosen], self.table, self.also)
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,13 @@ class ImageTable:
     """The images of a table, and what its columns say of them.
 
     Attributes:
-        path: of the table.
+        table: the table.
         images: their files, in the order of the rows.
         splits: the split of each, int8 `[N]`.
         notes: lines worth printing.
     """
 
-    path: Path
+    table: TableFile
     images: Rows
     splits: NDArray[np.int8]
     notes: tuple[str, ...]
@@ -107,7 +108,7 @@ class ImageTable:
         train, val, notes = self.at(WHOLE, TRAIN), self.at(_VAL), list(self.notes)
         if not len(train):
             raise ConvsmithError(
-                f"{printable(self.path)} has no row to train on", "", "Give some rows the split `train`."
+                f"{printable(self.table.path)} has no row to train on", "", "Give some rows the split `train`."
             )
         if tests := len(self.at(_TEST)):
             notes.append(f"left out: {counted(tests, 'row')} of the split `test`")
@@ -117,7 +118,7 @@ class ImageTable:
             train, val = train[~held_out], train[held_out]
             if not len(val):
                 raise ConvsmithError(
-                    f"no images left for validation in {printable(self.path)}",
+                    f"no images left for validation in {printable(self.table.path)}",
                     "there is no class of which one image could be spared",
                     "Add rows, or give some the split `val`.",
                 )
@@ -134,7 +135,7 @@ class ImageTable:
     def images_of(self, rows: NDArray[np.int64], classes: Sequence[str]) -> Rows:
         """The images at `rows`, told apart from those of other classes."""
         images = self.images.select(rows)
-        return Rows(images.files, images.lines, images.table, "\n".join(classes).encode())
+        return Rows(images.files, images.rows, images.table, "\n".join(classes).encode())
 
     def unknown(self, row: int, label: str, classes: Sequence[str], whose: str) -> ConvsmithError:
         """The error for a row with a label that is none of the classes."""
@@ -143,39 +144,40 @@ class ImageTable:
 
     def error(self, row: int, what: str, why: str = "", fix: str = "") -> ConvsmithError:
         """An error about a row, by its number."""
-        return ConvsmithError(f"line {self.images.lines[row]} of {printable(self.path)} {what}", why, fix)
+        return ConvsmithError(f"{self.table.at(int(self.images.rows[row]))} {what}", why, fix)
 
 
-def read_table(path: Path, targets: Column) -> ImageTable:
+def read_table(table: TableFile, targets: Column) -> ImageTable:
     """Read all rows, of which `targets` takes what it collects.
 
     Raises:
-        ConvsmithError: a column is missing, or a row or the table cannot be used; it names the line.
+        ConvsmithError: a column is missing, or a row or the table cannot be used; it names the row.
     """
-    files, lines, splits = FilesBuilder(path.absolute().parent), array("q"), array("b")
-    columns: tuple[str, str | None] | None = None
-    notes = []
-    for line, row in read_rows(path):
-        if columns is None:
-            columns = (require_column(path, row, PATH), find_column(row, SPLIT))
-            used = {*columns, *targets.find(path, row)}
-            others = [str(name) for name in row if name is not None and name not in used and name.strip()]
-            notes = [f"left out, columns of {path.name} that are not used: {quoted(others)}"] if others else []
-        name, split = (cell_of(path, line, row, column) if column else "" for column in columns)
-        if (known := _SPLITS.get(split.casefold()) if columns[1] else WHOLE) is None:
-            raise ConvsmithError(
-                f"line {line} of {printable(path)} has the split `{printable(split)}`",
-                f"known are {quoted(_SPLITS)}",
-                "Correct it, or leave the row out.",
-            )
-        files.add(as_path(name))
-        targets.add(path, line, row)
-        lines.append(line)
-        splits.append(known)
-    if columns is None:
-        raise ConvsmithError(f"{printable(path)} has no rows", "", "Give a table with a row for each image.")
-    images = Rows(files.build(), np.asarray(lines, np.int64), printable(path.name))
-    return ImageTable(path, images, np.asarray(splits, np.int8), tuple(notes))
+    first = table.first()
+    if not first:
+        raise ConvsmithError(f"{printable(table.path)} has no rows", "", "Give a table with a row for each image.")
+    path, of_split = require_column(table, first, PATH), find_column(first, SPLIT)
+    used = dict.fromkeys([path, *([of_split] if of_split else []), *targets.find(table, first)])
+    others = [str(name) for name in first if name is not None and name not in used and name.strip()]
+    notes = [f"left out, columns of {table.path.name} that are not used: {quoted(others)}"] if others else []
+    files, rows, splits = FilesBuilder(table.path.absolute().parent), array("q"), array("b")
+    for number, row in table.rows([*used]):
+        files.add(as_path(cell_of(table, number, row, path)))
+        splits.append(_split_of(table, number, cell_of(table, number, row, of_split)) if of_split else WHOLE)
+        targets.add(table, number, row)
+        rows.append(number)
+    images = Rows(files.build(), np.asarray(rows, np.int64), table)
+    return ImageTable(table, images, np.asarray(splits, np.int8), tuple(notes))
+
+
+def _split_of(table: TableFile, number: int, name: str) -> int:
+    if (known := _SPLITS.get(name.casefold())) is None:
+        raise ConvsmithError(
+            f"{table.at(number)} has the split `{printable(name)}`",
+            f"known are {quoted(_SPLITS)}",
+            "Correct it, or leave the row out.",
+        )
+    return known
 
 
 def check_files(table: ImageTable, rows: Rows, section: Data) -> None:
@@ -184,13 +186,18 @@ def check_files(table: ImageTable, rows: Rows, section: Data) -> None:
     twice = np.flatnonzero(rows.names[order][1:] == rows.names[order][:-1])
     if twice.size and rows is table.images:
         first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
-        raise table.error(second, f"names the same image as line {rows.lines[first]}", "", "Leave one of the rows out.")
+        raise table.error(
+            second,
+            f"names the same image as {table.table.name_row(int(rows.rows[first]))}",
+            "",
+            "Leave one of the rows out.",
+        )
     missing = np.flatnonzero(~rows.stats.any(axis=1))
     if missing.size and section.on_error != "skip":
         i = int(missing[0])
         raise ConvsmithError(
-            f"{len(missing)} of {counted(len(rows), 'file')} that {printable(table.path)} names are missing, such as "
-            f"{printable(rows[i].name)}",
+            f"{len(missing)} of {counted(len(rows), 'file')} that {printable(table.table.path)} names are missing, "
+            f"such as {printable(rows[i].name)}",
             "paths are relative to the folder of the table",
             "Correct the paths, with / between folders, or leave the rows out.",
         )

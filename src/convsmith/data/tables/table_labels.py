@@ -5,13 +5,12 @@ from __future__ import annotations
 import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.packed_labels import PackedLabels
-from convsmith.data.tables.table_rows import Row, find_column, shown_cell, text_of
+from convsmith.data.tables.table_rows import Row, Table, find_column, shown_cell, text_of
 from convsmith.errors import ConvsmithError, printable, quoted
 
 LABELS = ("labels", "classes", "targets", "tags")
@@ -38,7 +37,7 @@ class LabelColumns:
         self._count = 0
         self.of_classes: tuple[str, ...] = ()
 
-    def find(self, path: Path, row: Row) -> Sequence[str]:
+    def find(self, table: Table, row: Row) -> Sequence[str]:
         """The column of all labels, or else those of 0 and 1."""
         self._column = find_column(row, LABELS)
         if self._column is not None:
@@ -46,7 +45,7 @@ class LabelColumns:
         self.of_classes = class_columns(row, self._others)
         if not self.of_classes:
             raise ConvsmithError(
-                f"{printable(path)} has no labels",
+                f"{printable(table.path)} has no labels",
                 f"it has the columns {quoted(name for name in row if name is not None)}",
                 f"Name the column with the labels, with {SEPARATOR} between several, one of {quoted(LABELS)}; or give "
                 "each class a column of 0 and 1.",
@@ -55,9 +54,9 @@ class LabelColumns:
             self._number(column)
         return self.of_classes
 
-    def add(self, path: Path, line: int, row: Row) -> None:
+    def add(self, table: Table, number: int, row: Row) -> None:
         """Take in the labels of a row."""
-        found = self._in_cell(path, line, row) if self._column else self._in_columns(path, line, row)
+        found = self._in_cell(table, number, row) if self._column else self._in_columns(table, number, row)
         for label in set(map(self._number, found)):
             self._rows.append(self._count)
             self._members.append(label)
@@ -66,26 +65,26 @@ class LabelColumns:
     def _number(self, label: str) -> int:
         return self._numbers.setdefault(unicodedata.normalize("NFC", label.strip()), len(self._numbers))
 
-    def _in_cell(self, path: Path, line: int, row: Row) -> Iterator[str]:
+    def _in_cell(self, table: Table, number: int, row: Row) -> Iterator[str]:
         assert self._column is not None
         value = row.get(self._column)
         if value is None:
             raise ConvsmithError(
-                f"line {line} of {printable(path)} has no `{printable(self._column)}`",
+                f"{table.at(number)} has no `{printable(self._column)}`",
                 "",
                 "Where an image has none of the labels, leave the cell empty, or write [] in JSON.",
             )
-        several = value if isinstance(value, list) else text_of(path, line, self._column, value).split(SEPARATOR)
-        texts = (text_of(path, line, self._column, one) for one in several)
+        several = value if isinstance(value, list) else text_of(table, number, self._column, value).split(SEPARATOR)
+        texts = (text_of(table, number, self._column, one) for one in several)
         return filter(None, texts)
 
-    def _in_columns(self, path: Path, line: int, row: Row) -> Iterator[str]:
+    def _in_columns(self, table: Table, number: int, row: Row) -> Iterator[str]:
         for column in self.of_classes:
             there = is_there(row.get(column))
             if there is None:
                 why = "a column that begins with 0 or 1 is a class, and is 0 or 1 in every row"
                 raise ConvsmithError(
-                    shown_cell(path, line, column, row.get(column)), why, "Correct it, or leave the column out."
+                    shown_cell(table, number, column, row.get(column)), why, "Correct it, or leave the column out."
                 )
             if there:
                 yield column

@@ -1,0 +1,95 @@
+"""A table in a file: CSV with commas, semicolons or tabs, JSON Lines, or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from convsmith.data.tables.parquet_rows import first_parquet_row, parquet_rows
+from convsmith.data.tables.table_rows import Row
+from convsmith.errors import ConvsmithError, printable
+
+_JSON, _PARQUET = (".jsonl", ".ndjson"), (".parquet", ".pq")
+ENDINGS = (".csv", ".tsv", *_JSON, *_PARQUET)
+_LONGEST = 2**20  # characters of a line of JSON, and of the first line of others
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A `Table` in a file. A row is numbered by the line that it ends in, from 1; in Parquet by its place, from 0."""
+
+    path: Path
+
+    def at(self, number: int) -> str:
+        """The row of a number, with the path of the file."""
+        return f"{self._word} {number} of {printable(self.path)}"
+
+    def name_row(self, number: int) -> str:
+        """The row of a number, with the name of the file."""
+        return f"{self._word} {number} of {printable(self.path.name)}"
+
+    @property
+    def _word(self) -> str:
+        return "row" if _is_parquet(self.path) else "line"
+
+    def first(self) -> Row:
+        """The first row; empty where there is none."""
+        if _is_parquet(self.path):
+            return first_parquet_row(self.path)
+        return next(_text_rows(self.path), (0, {}))[1]
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+        """Each row, with its number; of Parquet only the columns are read.
+
+        Raises:
+            ConvsmithError: the file cannot be read, is not UTF-8, or has a line that is not a row.
+        """
+        return parquet_rows(self.path, columns) if _is_parquet(self.path) else _text_rows(self.path)
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() in _PARQUET
+
+
+def _text_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    line = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() in _JSON:
+                yield from _objects(path, iter(lambda: file.readline(_LONGEST), ""))
+                return
+            head = file.readline(_LONGEST)
+            file.seek(0)
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
+            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+            for row in reader:
+                line = reader.line_num
+                if None in row:
+                    raise ConvsmithError(
+                        f"line {line} of {printable(path)} has more cells than the first line",
+                        "",
+                        'Put cells that hold the separator into "quotes".',
+                    )
+                yield line, row
+    except UnicodeDecodeError as error:
+        raise ConvsmithError(f"{printable(path)} is not UTF-8", "", "Save it as UTF-8.") from error
+    except csv.Error as error:
+        raise ConvsmithError(f"cannot read {printable(path)} behind line {line}", str(error)) from error
+    except OSError as error:
+        raise ConvsmithError(f"cannot read {printable(path)}", error.strerror or str(error)) from error
+
+
+def _objects(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Row]]:
+    for number, text in enumerate(lines, 1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ConvsmithError(f"line {number} of {printable(path)} is not JSON", str(error)) from error
+        if not isinstance(row, dict):
+            raise ConvsmithError(f"line {number} of {printable(path)} is not an object", "a row is {...}")
+        yield number, row
