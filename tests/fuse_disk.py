@@ -1,6 +1,7 @@
 """A file system in user space that shows a folder, and can stop answering: what a dead mount is.
 
-It needs Linux and root, and speaks the protocol of /dev/fuse, as far as reading needs it: /usr/include/linux/fuse.h.
+It needs Linux and root, and speaks the protocol of /dev/fuse, as far as reading and writing files need it:
+/usr/include/linux/fuse.h.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from pathlib import Path
 
 import pytest
 
-READ_ONLY = 1  # of mount(2)
+MOUNT_READ_ONLY = 1  # of mount(2)
 ASYNC_READ = 1  # as libfuse has it, so that a process that waits for content can be killed
-LOOKUP, FORGET, GETATTR, OPEN, READ, STATFS, RELEASE = 1, 2, 3, 14, 15, 17, 18
-FLUSH, INIT, OPENDIR, READDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = 25, 26, 27, 28, 29, 36, 42
+LOOKUP, FORGET, GETATTR, SETATTR, READLINK, SYMLINK, MKDIR, UNLINK, RMDIR, RENAME = 1, 2, 3, 4, 5, 6, 9, 10, 11, 12
+OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, INIT = 14, 15, 16, 17, 18, 20, 26
+OPENDIR, READDIR, RELEASEDIR, FSYNCDIR, CREATE, INTERRUPT, BATCH_FORGET, RENAME2 = 27, 28, 29, 30, 35, 36, 42, 45
+SETS_SIZE = 8  # of the bits that say what SETATTR sets
 UNANSWERED = (FORGET, INTERRUPT, BATCH_FORGET)
 
 
@@ -43,16 +46,17 @@ class Disk:
 
 
 @contextmanager
-def fuse_disk(shown: Path, place: Path, silent: str = "") -> Iterator[Disk]:
+def fuse_disk(shown: Path, place: Path, silent: str = "", *, writable: bool = False) -> Iterator[Disk]:
     """A disk with the files of a folder, of which the contents of those of one name are never given.
 
     Args:
         shown: the folder.
         place: where the disk is seen; it is made.
         silent: the name.
+        writable: whether files can be written to it, which then lie in the folder.
     """
     place.mkdir()
-    words = [sys.executable, "-m", "tests.fuse_disk", str(shown), str(place), silent]
+    words = [sys.executable, "-m", "tests.fuse_disk", str(shown), str(place), silent, "writable" * writable]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -65,11 +69,11 @@ def fuse_disk(shown: Path, place: Path, silent: str = "") -> Iterator[Disk]:
             subprocess.run(["umount", "-l", place], capture_output=True, check=False)
 
 
-def _mount(place: str) -> int:
+def _mount(place: str, flags: int) -> int:
     device = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={device},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}".encode()
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"convsmith-test", os.fsencode(place), b"fuse", READ_ONLY, options):
+    if libc.mount(b"convsmith-test", os.fsencode(place), b"fuse", flags, options):
         raise OSError(ctypes.get_errno(), "cannot mount")
     return device
 
@@ -87,10 +91,15 @@ class _Nodes:
         return struct.pack("<QQQQII", self.paths.index(path, 1), 0, 0, 0, 0, 0) + attributes
 
     def attributes(self, path: Path) -> bytes:
-        it = path.stat()
+        it = path.lstat()
         times = (int(it.st_atime), int(it.st_mtime), int(it.st_ctime))
         parts = (0, it.st_mtime_ns % 10**9, 0, it.st_mode, it.st_nlink, it.st_uid, it.st_gid, 0, 4096, 0)
         return struct.pack("<6Q10I", it.st_ino, it.st_size, it.st_blocks, *times, *parts)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Rename a file, or a folder with all that is known below it."""
+        old.replace(new)
+        self.paths = [new / it.relative_to(old) if it.is_relative_to(old) else it for it in self.paths]
 
 
 def _answer(nodes: _Nodes, opcode: int, path: Path, body: bytes) -> bytes:
@@ -117,10 +126,47 @@ def _answer(nodes: _Nodes, opcode: int, path: Path, body: bytes) -> bytes:
             listed += entry
         return listed
     if opcode == STATFS:
-        return bytes(80)
-    if opcode in (RELEASE, RELEASEDIR, FLUSH):
+        it = os.statvfs(path)
+        blocks = (it.f_blocks, it.f_bfree, it.f_bavail, it.f_files, it.f_ffree)
+        return struct.pack("<5Q4I24x", *blocks, it.f_bsize, it.f_namemax, it.f_frsize, 0)
+    if opcode in (RELEASE, RELEASEDIR, FSYNC, FSYNCDIR):
         return b""
-    raise OSError(errno.ENOSYS, "not needed to read")
+    return _answer_to_change(nodes, opcode, path, body)
+
+
+def _answer_to_change(nodes: _Nodes, opcode: int, path: Path, body: bytes) -> bytes:
+    names = {CREATE: 16, MKDIR: 8, UNLINK: 0, RMDIR: 0, SYMLINK: 0, RENAME: 8, RENAME2: 16}  # where they begin
+    first, second = (*body[names.get(opcode, 0) :].split(b"\0"), b"")[:2]
+    named = path / os.fsdecode(first) if opcode in names else path
+    if opcode == CREATE:
+        os.close(os.open(named, os.O_CREAT | os.O_WRONLY, 0o644))
+        return nodes.entry(named) + struct.pack("<QII", 0, 0, 0)
+    if opcode == MKDIR:
+        named.mkdir()
+        return nodes.entry(named)
+    if opcode == SYMLINK:
+        named.symlink_to(os.fsdecode(second))
+        return nodes.entry(named)
+    if opcode == READLINK:
+        return os.fsencode(path.readlink())
+    if opcode == WRITE:
+        _, offset, size = struct.unpack_from("<QQI", body)
+        with path.open("r+b") as file:
+            file.seek(offset)
+            file.write(body[40 : 40 + size])
+        return struct.pack("<II", size, 0)
+    if opcode == SETATTR:
+        sets, _, _, size = struct.unpack_from("<IIQQ", body)
+        if sets & SETS_SIZE:
+            os.truncate(path, size)
+        return struct.pack("<QII", 0, 0, 0) + nodes.attributes(path)
+    if opcode in (UNLINK, RMDIR):
+        named.unlink() if opcode == UNLINK else named.rmdir()
+        return b""
+    if opcode in (RENAME, RENAME2) and not (opcode == RENAME2 and struct.unpack_from("<QI", body)[1]):
+        nodes.rename(named, nodes.paths[struct.unpack_from("<Q", body)[0]] / os.fsdecode(second))
+        return b""
+    raise OSError(errno.ENOSYS, "not needed")  # FLUSH, above all: a process that ends would wait for its answer
 
 
 def _serve(device: int, root: Path, silent: str) -> None:
@@ -139,7 +185,7 @@ def _serve(device: int, root: Path, silent: str) -> None:
 
 
 if __name__ == "__main__":
-    shown, place, silent = sys.argv[1:]
-    device = _mount(place)
+    shown, place, silent, writable = sys.argv[1:]
+    device = _mount(place, 0 if writable else MOUNT_READ_ONLY)
     print("mounted", flush=True)
     _serve(device, Path(shown), silent)

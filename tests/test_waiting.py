@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from convsmith import waiting
 from convsmith.errors import ConvsmithError
-from convsmith.waiting import NotAnswering, answer_of, open_file, read_timeout, reading_in_time
+from convsmith.waiting import NotAnswering, answer_of, disk_watched, open_file, read_timeout, reading_in_time
 
 
 @pytest.fixture
@@ -99,3 +100,25 @@ def test_a_pipe_is_not_opened_as_a_file(pipe: Path) -> None:
 def test_what_is_not_a_file_is_not_opened(place: str, error: type[OSError]) -> None:
     with pytest.raises(error):
         open_file(Path(place))
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_disk_that_falls_silent_is_given_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up, back = list[str](), threading.Event()
+    monkeypatch.setattr(waiting, "_EVERY", 0.01)
+    monkeypatch.setattr(waiting, "_give_up", lambda error: given_up.append(error.what))
+    monkeypatch.setattr("shutil.disk_usage", lambda _folder: back.wait())
+    with disk_watched(tmp_path):
+        back.wait(1)
+    back.set()
+    assert given_up == [f"{tmp_path} has not answered for 0.2 seconds"]
+
+
+@pytest.mark.usefixtures("hurry")
+def test_a_disk_that_answers_is_not_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up = list[NotAnswering]()
+    monkeypatch.setattr(waiting, "_EVERY", 0.01)
+    monkeypatch.setattr(waiting, "_give_up", given_up.append)
+    with disk_watched(tmp_path), disk_watched(tmp_path / "not there yet"):
+        threading.Event().wait(0.5)
+    assert not given_up

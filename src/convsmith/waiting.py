@@ -1,11 +1,13 @@
-"""Reading that comes to an end: what a pipe, or a disk that is gone, never answers is given up and named."""
+"""Waiting that comes to an end: what a pipe, or a disk that is gone, never answers is given up and named."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 import queue
+import shutil
 import stat
 import threading
 import time
@@ -18,6 +20,8 @@ from typing import Any, TypeVar
 
 from convsmith.errors import ConvsmithError
 from convsmith.system import at_fork
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -125,6 +129,48 @@ def idle_readers_ended() -> Iterator[None]:
             while True:
                 _idle.pop().end()
 
+
+@contextmanager
+def disk_watched(folder: Path) -> Iterator[None]:
+    """Ask the disk of a folder again and again in the block; one that is silent for `read_timeout` is given up.
+
+    What writes to such a disk waits for ever, and no error can be raised there. So a process that `end_by` has been
+    called in ends; any other logs a warning that says what it waits for.
+
+    Args:
+        folder: asked about as soon as it exists.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_EVERY):
+            try:
+                with suppress(OSError):  # which those say that need the folder
+                    answer_of(lambda: shutil.disk_usage(folder), str(folder))
+            except NotAnswering as error:
+                _give_up(error)
+                return
+
+    watcher = threading.Thread(target=watch, name="disk", daemon=True)
+    if read_timeout() is not None:
+        watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def end_by(end: Callable[[NotAnswering], None]) -> None:
+    """Let `end`, which is called in another thread, end this process when a disk is given up that it writes to."""
+    global _give_up
+    _give_up = end
+
+
+def _warn(error: NotAnswering) -> None:
+    logger.warning("%s: %s", error.what, error.why)
+
+
+_give_up: Callable[[NotAnswering], None] = _warn
 
 _EVERY = 1.0  # seconds from one look at the clock to the next
 

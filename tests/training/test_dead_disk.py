@@ -1,4 +1,4 @@
-"""Commands whose data lie on a disk that stops answering, as a network's does whose server is gone."""
+"""Commands whose data, or run, lie on a disk that stops answering, as a network's does whose server is gone."""
 
 from __future__ import annotations
 
@@ -122,3 +122,22 @@ def test_a_training_whose_disk_dies_names_a_file_and_goes_on_when_it_is_back(
 
 def newest_step(run: Path) -> int:
     return max(int(path.name[5:]) for path in run.glob("checkpoints/step-*"))
+
+
+def test_a_training_whose_run_directory_dies_names_it_and_goes_on_when_it_is_back(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with fuse_disk(tmp_path / "runs", tmp_path / "disk", writable=True) as disk:
+        run = disk.path / "run"
+        words = ["train", "digits", "--data", str(digits), "--out", str(run), *SMALL]
+        words += ["precision=fp32", "checkpoint.every_steps=2", "schedule.epochs=200", "data.read_timeout=3"]
+        with begin(*words) as process, ExitStack() as stack:
+            wait_for_step(process, run, 4)
+            disk.die()
+            stack.callback(disk.revive)
+            _, errors = process.communicate(timeout=90)
+        assert f"error: {run} has not answered for 3 seconds" in errors
+        assert process.returncode == 3
+        going_on = begin(*words)
+        wait_for_step(going_on, run, newest_step(run) + 2)
+        going_on.terminate()
+        assert going_on.wait(60) == 143

@@ -45,7 +45,7 @@ from convsmith.output import (
     output_that_may_be_lost,
     say_the_last_words,
 )
-from convsmith.waiting import NotAnswering, answer_of
+from convsmith.waiting import NotAnswering, answer_of, end_by
 from convsmith.words import for_terminal
 
 app = typer.Typer(
@@ -105,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what the user can put right is two lines on standard error and exit code 2."""
     open_closed_streams()
     keep_freed_memory()
+    end_by(_end_at_once)
     with output_that_may_be_lost("stderr"):
         escape_what_cannot_be_printed()
         try:
@@ -117,10 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             known = _known(error)
             if _debug or known is None:
                 raise
-            if not report(known):
-                print("\n".join(map(for_terminal, f"error: {known.on_command_line}".split("\n"))), file=sys.stderr)
             if isinstance(known, NotAnswering):
-                _end_at_once(known.exit_code)
+                _end_at_once(known)
+            _tell(known)
             sys.exit(known.exit_code)
 
 
@@ -137,12 +137,18 @@ def _wait_for_paths(words: Sequence[str]) -> None:
     answer_of(ask, lambda: asked)
 
 
-def _end_at_once(code: int) -> NoReturn:
+def _tell(error: ConvsmithError) -> None:
+    if not report(error):
+        print("\n".join(map(for_terminal, f"error: {error.on_command_line}".split("\n"))), file=sys.stderr)
+
+
+def _end_at_once(error: NotAnswering) -> NoReturn:
     """End without waiting for the threads and processes of this one, which may themselves wait for a disk for ever."""
+    _tell(error)
     with suppress(OSError):
         sys.stdout.flush()
     say_the_last_words("stderr")
-    os._exit(code)
+    os._exit(error.exit_code)
 
 
 def _known(error: ConvsmithError | ImportError | MemoryError | OSError | RuntimeError) -> ConvsmithError | None:

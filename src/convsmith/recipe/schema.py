@@ -101,8 +101,8 @@ class Data(Section):
     )
     read_timeout: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
         None,
-        description="Seconds that a file, or a loader process that is stopped, is waited for before that ends the "
-        "training; 0: for ever; null: what the environment variable CONVSMITH_READ_TIMEOUT says, or else 120.",
+        description="Seconds that a file, the run directory, or a stopped loader process is waited for before that "
+        "ends the training; 0: for ever; null: what the environment variable CONVSMITH_READ_TIMEOUT says, or else 120.",
     )
     last_batch: Literal["wrap", "drop"] = Field(
         "wrap",

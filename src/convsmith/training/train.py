@@ -47,7 +47,7 @@ from convsmith.training.signals import StopNow
 from convsmith.training.start_checks import check_custom, check_kept_weights, check_start, check_teacher
 from convsmith.training.torch_state import torch_state_kept
 from convsmith.training.trainer import Trainer
-from convsmith.waiting import READ_TIMEOUT_VARIABLE, idle_readers_ended
+from convsmith.waiting import READ_TIMEOUT_VARIABLE, disk_watched, idle_readers_ended
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +128,7 @@ def train(
             run.system_errors_are_told(),
             run.lock(),
             log_file(run.path),
+            disk_watched(run.path),
             output_that_may_be_lost("stderr"),
             closing(Console()) as console,
         ):
