@@ -227,6 +227,32 @@ def test_in_channels_sets_the_image_channels_and_others_are_refused(name: str) -
         model(torch.empty(2, 3, 64, 64, device="meta"))
 
 
+def slowly(*names: str) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("channels", [1, 4, 5])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("timm/test_resnet", "timm/test_vit", "torchvision/squeezenet1_1"),
+        *("timm/fastvit_t8",),  # sees the image in two convolutions
+        *slowly("timm/crossvit_tiny_240", "timm/hrnet_w18_small", "timm/convnext_atto", "timm/efficientnet_b0"),
+        *slowly("timm/inception_v3", "timm/resnest14d", "timm/swin_tiny_patch4_window7_224", "torchvision/vit_b_16"),
+        *slowly("torchvision/googlenet", "torchvision/inception_v3", "torchvision/densenet121"),
+        *slowly("torchvision/regnet_y_400mf", "torchvision/fcn_resnet50", "torchvision/lraspp_mobilenet_v3_large"),
+    ],
+)
+def test_weights_for_rgb_are_adapted_to_other_channels(name: str, channels: int) -> None:
+    model = cs.create_model(name, 5, in_channels=channels).eval()
+    report = cs.load_weights(model, cs.create_model(name, 5).state_dict())
+    assert f"{model.input_layer}.weight" in report.reshaped
+    assert not report.missing
+    side = {"timm/crossvit_tiny_240": 240}.get(name, 299 if "inception" in name else 224)
+    with torch.inference_mode():
+        assert outputs(model, torch.randn(1, channels, side, side))[-1].isfinite().all()
+
+
 @pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "torchvision/vit_b_32"])
 def test_a_size_that_the_library_refuses_is_an_error_with_its_reason(name: str) -> None:
     with pytest.raises(cs.ConvsmithError, match=r"does not take images of 96x64 pixels.*224"):

@@ -16,7 +16,18 @@ from convsmith.models.families.convnext import ConvNeXt
 from convsmith.models.families.hrnet import HRNetBackbone
 from convsmith.models.families.resnet import ResNet
 from convsmith.models.families.upernet import UPerNet
-from tests.models.every import SMALLEST, build, computed_models, images, maps, shared, smallest_models, without_memory
+from convsmith.models.weights.load import load_weights
+from tests.models.every import (
+    SMALLEST,
+    assert_same,
+    build,
+    computed_models,
+    images,
+    maps,
+    shared,
+    smallest_models,
+    without_memory,
+)
 from tests.models.golden import golden
 
 # Layer ids
@@ -91,6 +102,26 @@ def test_images_of_any_channels_and_size_become_logits(name: str, channels: int)
     ]
     expected: list[tuple[int, ...]] = [(2, 7, *size) for size in sizes] or [(2, 7)]
     assert [tuple(logits.shape) for logits in output] == expected
+
+
+@computed_models
+def test_weights_for_rgb_answer_grey_images_alike_through_one_channel(name: str) -> None:
+    model, grey = build(name, num_classes=5, in_channels=1).eval(), images()[:, :1]
+    report = load_weights(model, shared(name).state_dict())
+    assert report.reshaped == (f"{model.input_layer}.weight",)
+    with torch.inference_mode():
+        assert_same(model(grey), shared(name)(grey.expand(-1, 3, -1, -1)))
+
+
+@computed_models
+@pytest.mark.parametrize("channels", [4, 5])
+def test_weights_for_rgb_serve_more_channels(name: str, channels: int) -> None:
+    model = build(name, num_classes=5, in_channels=channels).eval()
+    load_weights(model, shared(name).state_dict())
+    first, given = (it.state_dict()[f"{model.input_layer}.weight"] for it in (model, shared(name)))
+    assert torch.equal(first, given.repeat(1, 2, 1, 1)[:, :channels] * (3 / channels))
+    with torch.inference_mode():
+        assert all(it.isfinite().all() for it in maps(model(images().repeat(1, 2, 1, 1)[:, :channels])))
 
 
 def strides_of_logits(model: VisionModel) -> list[int]:

@@ -157,6 +157,8 @@ def _torchvision(name: str, num_classes: int | None, pretrained: bool, options: 
     if num_classes not in (None, bridged.num_classes):
         bridged.reset_head(num_classes)
     if in_channels != 3:
+        if hasattr(model, "transform_input"):
+            model.transform_input = False  # of GoogLeNet and Inception, which take red, green and blue apart for it
         bridged.widen_input(in_channels)
         if pretrained:
             load_weights(bridged, weights)

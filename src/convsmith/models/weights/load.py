@@ -58,7 +58,7 @@ def load_weights(
 
     - A head for another number of classes is dropped; the model keeps its own.
     - A first convolution for RGB is summed for 1 channel; for more it is repeated and scaled by 3 / C, which keeps the
-      size of its sums.
+      size of its sums (timm's `adapt_input_conv`).
     - A classifier, or its backbone alone, gives a segmentation model of ours its backbone, as one with another head
       does. The layers of the head are then reported as missing and keep their initial values.
     - So does the head of a model whose file has none.
@@ -95,7 +95,7 @@ def load_weights(
     new_head, other_head = around_backbone(state, own)
     for name in other_head:
         del state[name]
-    reshaped = _reshape(state, own, f"{model.input_layer}.weight", where)
+    reshaped = _reshape(state, own, model.in_channels, where)
     dropped = _drop_head(state, own, model.heads, where)
     wrong_shape = [name for name in own if name in state and state[name].shape != own[name].shape]
     if wrong_shape:
@@ -178,8 +178,11 @@ def _tell(
         )
 
 
-def _reshape(state: dict[str, Tensor], own: Mapping[str, Tensor], input_weight: str, where: str) -> tuple[str, ...]:
-    """Bring entries of `state` to the shapes of `own` where that needs no guess; their names."""
+def _reshape(state: dict[str, Tensor], own: Mapping[str, Tensor], channels: int, where: str) -> tuple[str, ...]:
+    """Bring entries of `state` to the shapes of `own` where that needs no guess; their names.
+
+    Some networks see the image in several convolutions: each that is for RGB becomes one for `channels`.
+    """
     reshaped = []
     for name in own.keys() & state.keys():
         given, wanted = state[name], own[name].shape
@@ -188,8 +191,7 @@ def _reshape(state: dict[str, Tensor], own: Mapping[str, Tensor], input_weight: 
         if _without_trailing_ones(given.shape) == _without_trailing_ones(wanted):
             # [C, 1, 1] for [C], and the 1x1 convolution that a linear layer is.
             state[name] = given.reshape(wanted)
-        elif name == input_weight and given.shape[1:2] == (3,) and given[:, :1].shape == own[name][:, :1].shape:
-            channels = wanted[1]
+        elif given.ndim == 4 and given.shape[1] == 3 and wanted == (len(given), channels, *given.shape[2:]):
             repeated = given.repeat(1, -(-channels // 3), 1, 1)[:, :channels] * (3 / channels)
             state[name] = given.sum(1, keepdim=True) if channels == 1 else repeated
             how = "summed" if channels == 1 else f"repeated and scaled by 3/{channels}"
