@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from convsmith.cli.main import app
@@ -23,9 +26,12 @@ def photos(tmp_path: Path) -> Path:
 
 def test_a_good_folder_is_told_in_numbers(photos: Path) -> None:
     result = check(photos)
-    assert result.stdout.splitlines() == [
-        "train: 6 images, 10 x 8 to 10 x 8 pixels",
-        "val:   2 images, 10 x 8 to 10 x 8 pixels",
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert lines[:2] == ["train: 6 images, 10 x 8 pixels, PNG RGB", "val: 2 images, 10 x 8 pixels, PNG RGB"]
+    assert [line for line in lines if line.startswith(("class", "c0", "c1"))] == [
+        "class train images val images",
+        "c0 3 1",
+        "c1 3 1",
     ]
     assert result.exit_code == 0
 
@@ -42,6 +48,76 @@ def test_copies_are_a_warning(photos: Path) -> None:
     result = check(photos)
     assert "warning: 1 of 2 validation images is among the training images too" in result.stdout
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("copy", ["train/c0/copy.png", "val/c1/copy.png"], ids=["leaked", "two classes"])
+def test_copies_are_an_error_where_the_check_is_strict(photos: Path, copy: str) -> None:
+    shutil.copy(photos / "val/c0/0006.png", photos / copy)
+    result = check(photos, "--strict")
+    assert "error: 1 " in result.stdout
+    assert "warning" not in result.stdout
+    assert result.exit_code == 2
+
+
+def test_a_strict_check_of_data_without_copies_passes(photos: Path) -> None:
+    assert check(photos, "--strict").exit_code == 0
+
+
+def test_both_names_of_copies_are_in_json(photos: Path) -> None:
+    shutil.copy(photos / "val/c0/0006.png", photos / "train/c0/copy.png")
+    (copies,) = json.loads(check(photos, "--json").stdout)["copies"]
+    assert copies["pairs"] == [[f"{photos}/val/c0/0006.png", f"{photos}/train/c0/copy.png"]]
+
+
+def test_sizes_and_kinds_of_files_are_told(photos: Path) -> None:
+    Image.effect_noise((40, 30), 80).save(photos / "train/c0/large.jpg")
+    Image.effect_noise((20, 10), 80).save(photos / "train/c1/other.jpg")
+    first, *_ = check(photos).stdout.splitlines()
+    assert first == "train: 8 images, 10 x 8 to 40 x 30 pixels (median 10 x 8), 6 PNG RGB, 2 JPEG L"
+
+
+def test_of_many_classes_the_largest_and_the_smallest_are_shown(tmp_path: Path) -> None:
+    write_noise(tmp_path, 30, classes=30)
+    Image.effect_noise((10, 8), 80).save(tmp_path / "train/c29/more.png")
+    stdout = check(tmp_path).stdout
+    found = [line.split()[0] for line in stdout.splitlines() if line.startswith(" c") and line[2].isdigit()]
+    assert (len(found), found[0]) == (20, "c29")
+    assert "10 classes between" in stdout
+
+
+def test_names_of_classes_do_not_steer_the_terminal(photos: Path) -> None:
+    for split in ("train", "val"):
+        (photos / split / "c0").rename(photos / split / "[red]\x1bx")
+    assert "[red]\\x1bx" in check(photos).stdout
+
+
+def cut_off_jpeg() -> bytes:
+    """A JPEG whose second half is missing, but for its end, so that decoders make it up."""
+    data = io.BytesIO()
+    Image.effect_noise((10, 8), 80).save(data, "JPEG", quality=100)
+    return data.getvalue()[:-60] + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("make", "sign"),
+    [
+        (lambda path: Image.new("RGB", (10, 8), (9, 9, 9)).save(path), "all of one colour"),
+        (lambda path: Image.effect_noise((600, 8), 80).save(path), "far longer and thinner than the others"),
+        (lambda path: Image.effect_noise((1, 1), 80).save(path), "tiny beside the others"),
+        (lambda path: path.write_bytes(cut_off_jpeg()), "a part of it is made up"),
+    ],
+    ids=["plain", "thin", "tiny", "cut off"],
+)
+def test_a_file_that_is_hardly_a_picture_is_suspicious(photos: Path, make: Callable[[Path], object], sign: str) -> None:
+    make(photos / "train/c0/odd.png")
+    result = check(photos)
+    assert sign in result.stdout
+    assert f"such as {photos}/train/c0/odd.png" in result.stdout
+    assert result.exit_code == 0
+
+
+def test_strips_are_not_suspicious_among_their_like(tmp_path: Path) -> None:
+    assert "warning" not in check(write_noise(tmp_path, 6, size=(300, 8))).stdout
 
 
 def test_masks_are_judged_as_in_training(tmp_path: Path) -> None:

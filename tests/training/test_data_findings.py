@@ -181,7 +181,7 @@ def test_copies_of_one_size_and_ends_that_differ_in_the_middle_are_no_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = write_noise(tmp_path / "data", 6)
-    for split, level in (("train", 1), ("val", 2)):
+    for split, level in (("train", 100), ("val", 200)):
         pixels = np.zeros((100, 100, 3), np.uint8)
         pixels[50, 50] = level
         Image.fromarray(pixels).save(data / split / "c0" / "big.bmp")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.choose_recipe import recipe_for_data
+from convsmith.analyze.data_tables import class_table
 from convsmith.data.checks.check import BadFile, bad_files_of, decodes, joined, look, mark_too_large
+from convsmith.data.checks.copies import Copies
+from convsmith.data.checks.facts import Size, SplitFacts, Suspects, split_facts, suspects
 from convsmith.data.checks.look import Looks
 from convsmith.data.dataset import Findings, Split, num_samples, splits
 from convsmith.data.loading.sampler import used_samples
@@ -19,6 +21,9 @@ from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.schema import Recipe
 from convsmith.tables import Tabular
 from convsmith.words import for_terminal
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,41 +37,57 @@ class DataCheck(Tabular):
         bad: samples that cannot be used.
         notes: lines worth reading.
         warnings: what is probably not meant.
+        copies: images that are where they must not be twice: in training and validation, or in two classes.
+        suspicious: images that can be read, but are probably not what was meant.
+        facts: sizes, kinds of files, and counts of the classes of each split.
+        counted: what is counted of the classes: `images`, or `pixels` of masks.
+        strict: whether copies are an error.
         problem: why nothing can be learned from it, or judged by it, as it is; None if it can.
     """
 
     classes: tuple[str, ...]
     samples: dict[Split, int]
-    sizes: dict[Split, tuple[tuple[int, int], tuple[int, int]] | None]
+    sizes: dict[Split, tuple[Size, Size] | None]
     bad: tuple[BadFile, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    copies: tuple[Copies, ...]
+    suspicious: tuple[Suspects, ...]
+    facts: dict[Split, SplitFacts]
+    counted: str
+    strict: bool
     problem: str | None
 
     @property
     def usable(self) -> bool:
-        """Whether a training that skips nothing would begin."""
-        return not self.bad and self.problem is None
+        """Whether a training that skips nothing would begin, and where the check is strict, there are no copies."""
+        return not self.bad and self.problem is None and not (self.strict and self.copies)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
         return asdict(self)
 
     def records(self) -> list[dict[str, Any]]:
-        """A row for each split: its samples, and the smallest and the largest size."""
+        """A row for each split: its samples, and the smallest, the median and the largest size."""
         return [
-            {"split": split, "samples": count, "smallest": sizes and sizes[0], "largest": sizes and sizes[1]}
-            for (split, count), sizes in zip(self.samples.items(), self.sizes.values(), strict=True)
+            {
+                "split": split,
+                "samples": facts.images,
+                "smallest": facts.sizes and facts.sizes.smallest,
+                "median": facts.sizes and facts.sizes.median,
+                "largest": facts.sizes and facts.sizes.largest,
+            }
+            for split, facts in self.facts.items()
         ]
 
-    def parts(self) -> Iterator[str]:
-        """The splits, and what is worth reading, doubtful, bad and wrong."""
-        for split, count in self.samples.items():
-            sizes = self.sizes[split]
-            span = f", {_pixels(sizes[0])} to {_pixels(sizes[1])} pixels" if sizes else ""
-            yield f"{split + ':':6} {count:,} images{span}"
+    def parts(self) -> Iterator[str | Table]:
+        """The splits and their classes, and what is worth reading, doubtful, bad and wrong."""
+        yield from (f"{split + ':':6} {facts}" for split, facts in self.facts.items())
+        yield class_table(self.classes, self.facts, self.counted)
         yield from map(for_terminal, self.notes)
-        yield from (f"warning: {for_terminal(line)}" for line in self.warnings)
+        yield from (f"warning: {for_terminal(str(line))}" for line in (*self.warnings, *self.suspicious))
+        kind = "error" if self.strict else "warning"
+        yield from (f"{kind}: {for_terminal(str(line))}" for line in self.copies)
         yield from (f"bad:   {for_terminal(file.path)}: {for_terminal(file.told)}" for file in self.bad)
         if self.problem:
             yield f"error: {self.problem}"
@@ -77,6 +98,8 @@ def check_data(
     recipe: Recipe | str | Path | None = None,
     overrides: Sequence[str] = (),
     progress: ProgressCallback = notebook_progress,
+    *,
+    strict: bool = False,
 ) -> DataCheck:
     """Look at every sample as a training of the recipe does before its first step.
 
@@ -86,6 +109,7 @@ def check_data(
             such a folder.
         overrides: changes to the recipe.
         progress: called with how many samples are done, of how many.
+        strict: images that are in training and validation, or in two classes, make the data unusable.
 
     Raises:
         ConvsmithError: the folder cannot be opened as such data.
@@ -104,28 +128,24 @@ def check_data(
         looks[split] = look(samples, decode, joined(*looks.values()), progress=tell)
     mark_too_large(dataset, checked.preprocess, looks["val"])
     bad = [file for split, samples in parts.items() for file in bad_files_of(samples, looks[split])]
-    told: Findings = [], []
+    told = Findings([], [])
     problem = None
     try:
         told = dataset.findings(looks, used_samples(checked.sampling, dataset.train.targets, checked.seed))
     except ConvsmithError as error:
         problem = str(error)
+    facts = split_facts(dataset, looks)
     return DataCheck(
         classes=dataset.classes,
         samples={split: len(samples) for split, samples in parts.items()},
-        sizes={split: _sizes(looks[split]) for split in parts},
+        sizes={split: it.sizes and (it.sizes.smallest, it.sizes.largest) for split, it in facts.items()},
         bad=tuple(bad),
-        notes=(*dataset.notes, *told[0]),
-        warnings=tuple(told[1]),
+        notes=(*dataset.notes, *told.notes),
+        warnings=tuple(told.warnings),
+        copies=tuple(told.copies),
+        suspicious=tuple(suspects(dataset, looks)),
+        facts=facts,
+        counted=dataset.counted,
+        strict=strict,
         problem=problem,
     )
-
-
-def _pixels(size: tuple[int, int]) -> str:
-    return f"{size[1]} x {size[0]}"
-
-
-def _sizes(looks: Looks) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    good = looks.rows[looks.rows["height"] > 0]
-    sizes = sorted(set(zip(good["height"].tolist(), good["width"].tolist(), strict=True)), key=math.prod)
-    return (sizes[0], sizes[-1]) if sizes else None

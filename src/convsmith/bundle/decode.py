@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,22 @@ Picture = Image.Image | NDArray[np.uint8]
 """An upright Pillow image of mode RGB, or RGB pixels [H, W, 3] that may be written to."""
 
 
+class Header(NamedTuple):
+    """What the header of an image file tells.
+
+    Attributes:
+        width: in pixels, of the upright image; an orientation that stands behind the pixels of a PNG is not known.
+        height: likewise.
+        format: one of the `FORMATS`, MPO or HEIF.
+        mode: Pillow's, such as RGB, L for grey, or P for a palette.
+    """
+
+    width: int
+    height: int
+    format: str
+    mode: str
+
+
 def decode_image(data: bytes, name: str = "image") -> NDArray[np.uint8]:
     """RGB pixels [H, W, 3] in 0 to 255 of a JPEG (or MPO), PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC (first frame).
 
@@ -92,6 +108,12 @@ def decode_rgb(data: bytes, name: str = "image") -> Picture:
         if pixels is None:
             return to_rgb(image, name)
         return pixels if _orientation(image) not in _TRANSPOSE else turn_upright(image, Image.fromarray(pixels))
+
+
+def format_and_mode(data: bytes, name: str = "image") -> tuple[str, str]:
+    """One of the `FORMATS`, MPO or HEIF, and Pillow's mode, of the content of an image that can be read."""
+    with _opened(io.BytesIO(data), name) as image:
+        return str(image.format), image.mode
 
 
 def as_pillow(picture: Picture) -> Image.Image:
@@ -139,14 +161,18 @@ def check_header(path: Path) -> tuple[int, int]:
 
     def check() -> tuple[int, int]:
         with open_file(path) as file:
-            return check_open_header(file, str(path))
+            return read_open_header(file, str(path))[:2]
 
     with file_errors(path):
         return answer_of(check, str(path))
 
 
-def check_open_header(file: IO[bytes], name: str) -> tuple[int, int]:
-    """`check_header` of an open file that can be wound back; one of the file system is not read as a whole."""
+def read_open_header(file: IO[bytes], name: str) -> Header:
+    """The header of an open file that can be wound back; one of the file system is not read as a whole.
+
+    Raises:
+        ImageError: what `read_image` would raise, as far as the size and the header of the file tell.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if not size:
@@ -160,7 +186,8 @@ def check_open_header(file: IO[bytes], name: str) -> tuple[int, int]:
         _check_header(image, name)
         # Pillow itself turns TIFFs, and would decode the pixels of a PNG to look for an orientation behind them.
         asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-        return image.size[::-1] if asks and _orientation(image) in _LYING else image.size
+        size = image.size[::-1] if asks and _orientation(image) in _LYING else image.size
+        return Header(*size, str(image.format), image.mode)
 
 
 @contextmanager

@@ -25,3 +25,12 @@ def decode_jpeg(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:
     except ValueError:
         return None
     return pixels if pixels.shape[1::-1] == image.size else None
+
+
+def is_garbled(data: bytes) -> bool:
+    """Whether a JPEG that Pillow reads is cut off or damaged, so that a part of its pixels is made up."""
+    try:
+        simplejpeg.decode_jpeg(data, "RGB")
+    except ValueError as error:
+        return str(error).startswith(("Corrupt JPEG data", "Premature end"))
+    return False

@@ -27,12 +27,16 @@ def check(
     overrides: Overrides = None,
     *,
     recipe: RecipeOfData = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Images twice, across splits or classes, are an error.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Look at every image and mask, as a training does before its first step, and say what is wrong.
 
-    Images that cannot be read, the pixels of each class in masks, copies across splits and classes, and validation
-    images too large to be judged by. The exit code is 2 if a training would refuse the data.
+    Counts of classes, sizes and kinds of files, images that cannot be read or look broken, the pixels of each class in
+    masks, copies across splits and classes, and validation images too large to be judged by. The exit code is 2 if a
+    training would refuse the data, and with --strict if there are such copies.
 
     Example: convsmith data check photos/
 
@@ -44,7 +48,7 @@ def check(
     from convsmith.cli.progress import progress_bar
 
     with progress_bar() as progress:
-        found = check_data(data, recipe, overrides or (), progress)
+        found = check_data(data, recipe, overrides or (), progress, strict=strict)
     if as_json:
         print(json.dumps(found.to_dict()))
     else:

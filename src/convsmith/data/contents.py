@@ -14,7 +14,7 @@ from typing import IO, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import check_open_header, file_errors, read_open
+from convsmith.bundle.decode import Header, file_errors, read_open, read_open_header
 from convsmith.waiting import answer_of, open_file
 
 T = TypeVar("T")
@@ -49,8 +49,12 @@ class Content:
 
     def check_header(self) -> tuple[int, int]:
         """The width and height of the image that it is, see `check_header`. ImageError as far as its header tells."""
+        return self.header()[:2]
+
+    def header(self) -> Header:
+        """The header of the image that it is. ImageError as far as that tells."""
         with file_errors(self.name):
-            return self._of_open(lambda file: check_open_header(file, self.name))
+            return self._of_open(lambda file: read_open_header(file, self.name))
 
     def hash_of_ends(self) -> int:
         """A 64-bit hash of the size and of the first and last 4 KiB. OSError or ValueError if it cannot be read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor
 
     from convsmith.bundle.decode import Picture
+    from convsmith.data.checks.copies import Copies
     from convsmith.data.checks.look import Looks, Seen
     from convsmith.data.contents import Content
     from convsmith.recipe.augmentation import Augment
@@ -24,8 +25,19 @@ Split = Literal["train", "val", "extra"]
 Reader = Callable[[int], "tuple[Tensor, Tensor]"]
 """From a sample's number to its image, uint8 `[3, H, W]`, and its target; raises an ImageError for bad files."""
 
-Findings = tuple[list[str], list[str]]
-"""Lines worth printing about a data set, and warnings."""
+
+class Findings(NamedTuple):
+    """Facts about a data set, in words.
+
+    Attributes:
+        notes: lines worth printing.
+        warnings: what is probably not meant.
+        copies: images that are where they must not be twice.
+    """
+
+    notes: Sequence[str]
+    warnings: Sequence[str]
+    copies: Sequence[Copies] = ()
 
 
 class Samples(Protocol):
@@ -110,8 +122,15 @@ class DataSet(Protocol):
     def count_classes(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """How often each class is in the samples of `train` at `used`, int64 `[K]`: images, or pixels of masks."""
 
+    @property
+    def counted(self) -> Literal["images", "pixels"]:
+        """The nouns for the numbers of `class_counts`."""
+
+    def class_counts(self, split: Split, looks: Looks) -> NDArray[np.int64]:
+        """How often each class is in a split, int64 `[K]`: images, or pixels of the masks that a look saw."""
+
     def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:
-        """Facts that a look at all samples tells before the first step: lines worth printing, and warnings.
+        """Facts that a look at all samples tells before the first step.
 
         Args:
             looks: at each split.

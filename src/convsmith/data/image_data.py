@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ class ImageData:
 
     extra: None = None  # the second phase of a training learns from `train` again
     colours: None = None
+    counted: Literal["images"] = "images"
 
     @property
     def names_digest(self) -> str:
@@ -46,15 +48,16 @@ class ImageData:
 
     def count_classes(self, used: NDArray[np.int64]) -> NDArray[np.int64]:
         """The images of each class, int64 `[K]`, among the training images at `used`."""
-        labels, targets = self.train.labels, self.train.targets
-        return (
-            np.bincount(targets[used], minlength=len(self.classes)) if labels is None else labels.select(used).counts()
-        )
+        return self._counts(self.train.select(used))
+
+    def class_counts(self, split: Split, looks: Looks) -> NDArray[np.int64]:  # noqa: ARG002  # all images have classes
+        """The images of each class in a split, int64 `[K]`."""
+        return self._counts(self._index(split))
 
     def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:  # noqa: ARG002  # all
         """The images that are where they must not be twice."""
         twice = "in two classes" if self.train.labels is None else "there twice with different labels"
-        return [], duplicates(self, looks["train"], looks["val"], twice)
+        return Findings([], [], duplicates(self, looks["train"], looks["val"], twice))
 
     def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
         """Raise the ImageTooLarge of a strip too long and thin to be resized."""
@@ -71,6 +74,10 @@ class ImageData:
         from convsmith.data.read_image import ValidationImages
 
         return ValidationImages(self._index(split), preprocess)
+
+    def _counts(self, index: Index) -> NDArray[np.int64]:
+        labels = index.labels
+        return np.bincount(index.targets, minlength=len(self.classes)) if labels is None else labels.counts()
 
     def _index(self, split: Split) -> Index:
         return self.val if split == "val" else self.train

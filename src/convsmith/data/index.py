@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import Picture, decode_image, decode_rgb
+from convsmith.bundle.decode import Picture, decode_rgb
 from convsmith.data.checks.look import Seen
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.folders.files import FilesBuilder
@@ -75,8 +75,12 @@ class Index:
     def look(self, i: int, decode: bool) -> Seen:
         """The size of image i, or an ImageError if it cannot be read: all of it, or its header."""
         image = self.images[i]
-        width, height = decode_image(image.read(), image.name).shape[1::-1] if decode else image.check_header()
-        return Seen(height, width, (image.hash_of_ends(),))
+        if not decode:
+            header = image.header()
+            return Seen(header.height, header.width, (image.hash_of_ends(),), header[2:])
+        data = image.read()
+        picture = decode_rgb(data, image.name)
+        return Seen.closely(data, picture, (image.hash_of_ends(),))
 
     def digest(self) -> str:
         """SHA-256 of what names the images, and of the targets, in their order: names them wherever they lie."""

@@ -17,6 +17,7 @@ from convsmith.data.checks.check import (
     mark_too_large,
     positions_of_changed,
 )
+from convsmith.data.checks.facts import short_facts
 from convsmith.data.checks.look import Looks
 from convsmith.data.checks.record import LookRecord
 from convsmith.data.dataset import DataSet, Samples, Split, num_samples, splits
@@ -85,11 +86,11 @@ def check_data(session: Session) -> list[int]:
 def _tell_findings(recipe: Recipe, dataset: DataSet, looks: dict[Split, Looks]) -> None:
     """Say what is worth knowing of the data, or raise a ConvsmithError if no training can come of them."""
     used = used_samples(recipe.sampling, dataset.train.targets, recipe.seed)
-    notes, warnings = dataset.findings(looks, used)
-    for note in notes:
-        logger.info(note)
-    for warning in warnings:
-        logger.warning(warning)
+    for found in (short_facts(dataset, looks), dataset.findings(looks, used)):
+        for note in found.notes:
+            logger.info(note)
+        for warning in (*found.warnings, *found.copies):
+            logger.warning(warning)
 
 
 def _extremes(val: Looks) -> list[int]:

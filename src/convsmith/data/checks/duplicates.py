@@ -1,4 +1,4 @@
-"""The same image twice, where it must not be: in training and validation, or in two classes."""
+"""The same bytes twice, where they must not be: in training and validation, or in two classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.data.checks.copies import Copies, Names
 from convsmith.data.checks.look import Looks
+from convsmith.data.checks.names import MOST_NAMED
 from convsmith.data.contents import Content
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.errors import counted, printable
@@ -17,8 +19,8 @@ _COMPARED = 256  # pairs, byte by byte; of compressed pictures the look has neve
 Pair = tuple[Content, Content]
 
 
-def duplicates(dataset: DataSet, train: Looks, val: Looks, twice: str = "in two classes") -> list[str]:
-    """A line for each kind of copies that there are, with how many and an example; empty if there are none.
+def duplicates(dataset: DataSet, train: Looks, val: Looks, twice: str = "in two classes") -> list[Copies]:
+    """Each kind of copies that there are; empty if there are none.
 
     Args:
         dataset: what was looked at.
@@ -26,20 +28,21 @@ def duplicates(dataset: DataSet, train: Looks, val: Looks, twice: str = "in two 
         val: the one at its validation samples.
         twice: what images are that have different targets.
     """
-    lines = []
+    found = []
     leaked = _same(_in_both(dataset, train, val))
     if leaked:
-        one, other = (printable(content.name) for content in leaked[0])
-        lines.append(
+        pairs = _names(leaked)
+        told = (
             f"{len(leaked)} of {counted(len(dataset.val), 'validation image')} {_are(len(leaked))} among the training "
-            f"images too, such as {one} and {other}: what the model is judged by it has learned by heart"
+            f"images too, such as {' and '.join(pairs[0])}: what the model is judged by it has learned by heart"
         )
+        found.append(Copies(told, len(leaked), pairs))
     unlike = _same([*_in_two_classes(dataset.train, train), *_in_two_classes(dataset.val, val)])
     if unlike:
-        one, other = (printable(content.name) for content in unlike[0])
-        images = f"{counted(len(unlike), 'image')} {_are(len(unlike))}"
-        lines.append(f"{images} {twice}, such as {one} and {other}")
-    return lines
+        pairs = _names(unlike)
+        told = f"{counted(len(unlike), 'image')} {_are(len(unlike))} {twice}, such as {' and '.join(pairs[0])}"
+        found.append(Copies(told, len(unlike), pairs))
+    return found
 
 
 def _in_both(dataset: DataSet, train: Looks, val: Looks) -> Iterator[Pair]:
@@ -70,6 +73,10 @@ def _same(pairs: Iterator[Pair] | Sequence[Pair]) -> list[Pair]:
     """Those that hold the same bytes, as far as they are compared."""
     found = list(pairs)
     return [pair for k, pair in enumerate(found) if k >= _COMPARED or pair[0].equals(pair[1])]
+
+
+def _names(pairs: Sequence[Pair]) -> tuple[Names, ...]:
+    return tuple((printable(one.name), printable(other.name)) for one, other in pairs[:MOST_NAMED])
 
 
 def _are(number: int) -> str:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.decode import ImageError, Picture, format_and_mode, size_of
+from convsmith.bundle.jpeg import is_garbled
+from convsmith.data.checks.kinds import kind_number
+from convsmith.data.checks.signs import signs_of
 
 ROW = np.dtype(
     [
@@ -17,6 +21,8 @@ ROW = np.dtype(
         ("content", np.uint64, (2,)),  # of the size and both ends of each file
         ("height", np.int32),  # of the upright image; 0 where it cannot be used
         ("width", np.int32),
+        ("kind", np.uint8),  # of the image's file, see `kind_name`
+        ("signs", np.uint8),  # of a picture that is none, see `signs`; 0 where it was not decoded
     ]
 )
 PIXELS = np.dtype([("name", np.uint64), ("target", np.uint8), ("count", np.int64)])
@@ -30,13 +36,29 @@ class Seen:
         height: of the upright image in pixels.
         width: of it.
         content: the `hash_of_ends` of image and mask.
+        kind: format and mode of the image's file, such as `("JPEG", "RGB")`.
+        picture: the image, where it was decoded.
+        garbled: whether a part of it is made up, since its file is damaged.
         pixels: of a mask: how many there are of each class, int64 `[256]`, 255 being those that do not count.
     """
 
     height: int
     width: int
     content: tuple[int, ...]
+    kind: tuple[str, str]
+    picture: Picture | None = None
+    garbled: bool = False
     pixels: NDArray[np.int64] | None = None
+
+    @classmethod
+    def closely(
+        cls, data: bytes, picture: Picture, content: tuple[int, ...], pixels: NDArray[np.int64] | None = None
+    ) -> Self:
+        """The facts about a sample whose image was decoded from these bytes."""
+        width, height = size_of(picture)
+        kind = format_and_mode(data)
+        garbled = kind[0] in ("JPEG", "MPO") and isinstance(picture, Image) and is_garbled(data)  # else it is an array
+        return cls(height, width, content, kind, picture, garbled, pixels)
 
 
 class Visible(Protocol):
@@ -91,6 +113,9 @@ def look_at(samples: Visible, decode: bool, named: NDArray[np.void]) -> Looks:
             continue
         rows["height"][i], rows["width"][i] = seen.height, seen.width
         rows["content"][i, : len(seen.content)] = seen.content
+        rows["kind"][i] = kind_number(*seen.kind)
+        if seen.picture is not None:
+            rows["signs"][i] = signs_of(seen.picture, seen.garbled)
         if seen.pixels is not None:
             pixels += [(rows["name"][i], target, seen.pixels[target]) for target in np.flatnonzero(seen.pixels)]
     return Looks(rows, np.array(pixels, PIXELS), bad)

@@ -14,7 +14,7 @@ from convsmith.data.checks.check import NOTHING
 from convsmith.data.checks.look import PIXELS, ROW, Looks
 from convsmith.storage import write_file
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)

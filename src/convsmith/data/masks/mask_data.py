@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,8 @@ class MaskData:
     notes: tuple[str, ...]
     masks: Masks
 
+    counted: Literal["pixels"] = "pixels"
+
     @property
     def names_digest(self) -> str:
         """Names the files, their classes and the split, wherever the folder lies; nothing is read."""
@@ -78,6 +81,10 @@ class MaskData:
         """The pixels of each class, int64 `[K]`, in the masks of the training pairs at `used`."""
         return count_pixels(self.train.select(used), len(self.classes))
 
+    def class_counts(self, split: Split, looks: Looks) -> NDArray[np.int64]:  # noqa: ARG002  # the look has all of it
+        """The pixels of each class in the masks of a split, int64 `[K]`, as a look saw them."""
+        return count_of(looks)[: len(self.classes)]
+
     def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:
         """The pixels of each class, classes without any, and images that are in training and validation."""
         pixels = {"training": count_of(looks["train"], used), "validation": count_of(looks["val"])}
@@ -85,7 +92,7 @@ class MaskData:
         if len(self.val):
             require_pixels(self.val, pixels["validation"], self.classes, self.masks)
         notes = [shares(kind, counted, self.classes) for kind, counted in pixels.items() if counted.any()]
-        return notes, [*([unseen] if unseen else []), *duplicates(self, looks["train"], looks["val"])]
+        return Findings(notes, [unseen] if unseen else [], duplicates(self, looks["train"], looks["val"]))
 
     def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
         """Raise the ImageTooLarge of an image that the model may not look at, or whose answer cannot be held."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,13 +82,15 @@ class PairIndex:
 
         With `decode` the image is read as a whole, else its header; the mask is read either way.
         """
+        image, mask = self.contents(i)
         if decode:
-            _, mask = self.read(i)
-        else:
-            mask = read_mask_of(self.images[i], self.masks[i], self.rules)
-        height, width = mask.shape
-        content = tuple(part.hash_of_ends() for part in self.contents(i))
-        return Seen(height, width, content, np.array(Image.fromarray(mask).histogram()))
+            data = image.read()
+            picture, classes = read_pair(Content(image.name, lambda: io.BytesIO(data)), mask, self.rules)
+            return Seen.closely(data, picture, (image.hash_of_ends(), mask.hash_of_ends()), _histogram(classes))
+        classes = read_mask_of(image, mask, self.rules)
+        height, width = classes.shape
+        content = image.hash_of_ends(), mask.hash_of_ends()
+        return Seen(height, width, content, image.header()[2:], pixels=_histogram(classes))
 
     def digest(self) -> str:
         """SHA-256 of what names images and masks in their order: names the pairs wherever they lie."""
@@ -97,6 +100,11 @@ class PairIndex:
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> PairIndex:
         """The pairs at `indices` (int `[M]`, each in 0 to N - 1), in that order."""
         return PairIndex(self.images.select(indices), self.masks.select(indices), self.rules)
+
+
+def _histogram(classes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The pixels of each value, int64 `[256]`."""
+    return np.array(Image.fromarray(classes).histogram())
 
 
 def pack_paths(root: Path, pairs: Iterable[tuple[bytes, bytes]]) -> tuple[Files, Files]:
