@@ -63,7 +63,7 @@ Picture = Image.Image | NDArray[np.uint8]
 
 
 class Header(NamedTuple):
-    """What the header of an image file tells.
+    """Facts in the header of an image file.
 
     Attributes:
         width: in pixels, of the upright image; an orientation that stands behind the pixels of a PNG is not known.
