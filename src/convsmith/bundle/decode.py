@@ -186,8 +186,8 @@ def read_open_header(file: IO[bytes], name: str) -> Header:
         _check_header(image, name)
         # Pillow itself turns TIFFs, and would decode the pixels of a PNG to look for an orientation behind them.
         asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
-        size = image.size[::-1] if asks and _orientation(image) in _LYING else image.size
-        return Header(*size, str(image.format), image.mode)
+        width, height = image.size[::-1] if asks and _orientation(image) in _LYING else image.size
+        return Header(width, height, str(image.format), image.mode)
 
 
 @contextmanager
