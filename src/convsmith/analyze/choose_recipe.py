@@ -28,6 +28,7 @@ from convsmith.recipe.task_fit import rules_of
 FROM_SCRATCH = "resnet18-folder"
 IMBALANCE = 10
 SAMPLE = 200
+_WHERE = {f"data.masks.{key}" for key in ("images", "masks", "layout", "images_dir", "masks_dir", "mask_suffix")}
 LARGEST_CROP, SMALLEST_CROP, CROP_STEP = 512, 64, 32  # pixels of a training image for segmentation
 
 
@@ -145,7 +146,7 @@ def masks_of(data: Path, overrides: Sequence[str]) -> list[str] | None:
     Raises:
         ConvsmithError: there may be masks, but it is not certain where.
     """
-    if any(word.startswith(("data.masks.images=", "data.masks.masks=", "data.masks.layout=")) for word in overrides):
+    if any(word.partition("=")[0] in _WHERE for word in overrides):
         return []
     if (task := task_of(data)) is not None:
         return [] if find_task(task).pictures else None  # answers that are drawn are masks

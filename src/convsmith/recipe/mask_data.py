@@ -46,6 +46,19 @@ class Masks(Section):
         "mask have in common. What else names begin or end with goes beside it, as in photos/PART/*_rgb.",
     )
     masks: str = Field("masks/PART/*", description="Of `folders`: where masks are, as in labels/PART/*_mask.")
+    images_dir: str | None = Field(
+        None,
+        description="Of `folders`, short for `images`: the folder of the images, as in photos for photos/PART/* or "
+        "photos/*; a . is the data folder itself.",
+    )
+    masks_dir: str | None = Field(
+        None, description="Of `folders`, short for `masks`: the folder of the masks; it may be that of the images."
+    )
+    mask_suffix: str | None = Field(
+        None,
+        description="Of `folders`: what the names of masks have behind those of their images, as in _mask, .tif or "
+        "_mask.png. Without masks_dir, the masks are sought beside the images of images_dir.",
+    )
     train: str = Field(
         "train",
         description="The part to train on: its name, or a list file (.lst, .txt) in the data folder with an image and "
@@ -92,9 +105,24 @@ class Masks(Section):
     def _patterns_name_files(cls, pattern: str) -> str:
         folder, _, name = pattern.rpartition("/")
         steps = folder.split("/")
-        if name.count("*") != 1 or "*" in folder or not all(steps) or {".", ".."} & set(steps):
+        if name.count("*") != 1 or "*" in folder or {".", ".."} & set(steps) or (folder and not all(steps)):
             raise ValueError(f"{pattern!r} is not a pattern of files in the data folder: such as img/PART/*")
         return pattern
+
+    @field_validator("images_dir", "masks_dir")
+    @classmethod
+    def _folders_lie_in_the_data(cls, folder: str | None) -> str | None:
+        steps = [step for step in (folder or "").rstrip("/").split("/") if step != "."]
+        if folder is not None and ("*" in folder or not folder or folder.startswith("/") or ".." in steps):
+            raise ValueError(f"{folder!r} is not a folder in the data folder: such as photos, or . for itself")
+        return None if folder is None else "/".join(steps) or "."
+
+    @field_validator("mask_suffix")
+    @classmethod
+    def _suffix_is_of_names(cls, suffix: str | None) -> str | None:
+        if suffix is not None and (not suffix or set("/*") & set(suffix)):
+            raise ValueError(f"{suffix!r} is not the end of a name: such as _mask, .tif or _mask.png")
+        return suffix
 
     @field_validator("classes")
     @classmethod
@@ -119,13 +147,38 @@ class Masks(Section):
 
     @model_validator(mode="after")
     def _keys_agree(self) -> Masks:
-        of_folders = ("images", "masks", "label_map", "classes", "colours")
+        short = ("images_dir", "masks_dir", "mask_suffix")
+        of_folders = ("images", "masks", "label_map", "classes", "colours", *short)
         refuse_unused(self, "layout", dict.fromkeys(of_folders, "folders"))
-        if ("PART" in self.images) != ("PART" in self.masks):
+        for key, pattern in zip(short, ("images", "masks", "masks"), strict=True):
+            default = type(self).model_fields[pattern].default
+            if getattr(self, key) is not None and getattr(self, pattern) != default:
+                raise ValueError(f"{key} and {pattern} say the same: leave one of them out")
+        if ("PART" in self.image_pattern) != ("PART" in self.mask_pattern):
             raise ValueError("images and masks must both say where the name of a part stands (PART), or neither")
+        if self.image_pattern == self.mask_pattern and "." in self.image_pattern.rpartition("*")[2]:
+            raise ValueError(f"{self.image_pattern!r} would be both an image and its mask")
         if self.classes is not None:
             check_fit(self, len(self.classes))
         return self
+
+    @property
+    def image_pattern(self) -> str:
+        """Where images are, as `images` says it, or `images_dir`."""
+        return self.images if self.images_dir is None else _files_in(self.images_dir)
+
+    @property
+    def mask_pattern(self) -> str:
+        """Where masks are, as `masks` says it, or `masks_dir` and `mask_suffix`."""
+        beside = self.images_dir if self.mask_suffix is not None else None
+        folder = self.masks_dir or beside
+        return (self.masks if folder is None else _files_in(folder)) + (self.mask_suffix or "")
+
+
+def _files_in(folder: str) -> str:
+    """The pattern of the files in a folder of the data folder, with the parts in it unless it says where they are."""
+    above = "" if folder == "." else f"{folder}/"
+    return f"{above}*" if "PART" in folder else f"{above}PART/*"
 
 
 def check_class_names(names: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -53,12 +53,12 @@ class Listing:
     others: Counter[str] = field(default_factory=Counter)  # what is neither, by kind
 
 
-def list_folder(directory: Path) -> Listing:
+def list_folder(directory: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> Listing:
     """The entries of one folder. ConvsmithError if it is missing, a file, or not readable, or does not answer.
 
     Names that start with a dot, and `__MACOSX`, are skipped; folders that systems make are among the others. Links are
-    followed; one that leads nowhere counts as a
-    file, so that a broken link to an image becomes a bad file with a name instead of a silent gap.
+    followed; one that leads nowhere counts as a file, so that a broken link to an image becomes a bad file with a name
+    instead of a silent gap. Names of images end in one of the `suffixes`, in any case.
     """
     listing = Listing()
     try:
@@ -72,7 +72,7 @@ def list_folder(directory: Path) -> Listing:
                     listing.others[f"`{printable(name)}`"] += 1
                 elif kind == "folder":
                     listing.folders.append(name)
-                elif kind == "file" and suffix in IMAGE_SUFFIXES:
+                elif kind == "file" and suffix in suffixes:
                     listing.images.append(name)
                 elif kind == "file":
                     listing.others[printable(suffix) or "without extension"] += 1
@@ -93,14 +93,16 @@ def leave_out_outputs(directory: Path, listing: Listing) -> None:
         listing.others[f"`{printable(name)}` ({_OURS})"] += 1
 
 
-def images_below(root: Path, folder: str, others: Counter[str]) -> list[bytes]:
+def images_below(
+    root: Path, folder: str, others: Counter[str], suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> list[bytes]:
     """All images in `root/folder` at any depth, as paths relative to `root`, sorted by their bytes.
 
     Each real folder is read once, and none that lies above is entered again, so links cannot make a loop.
     Files that are not images are added to `others`, by kind, and so are folders that convsmith wrote.
     """
     found: list[bytes] = []
-    visited = {_identity(above) for above in _folders_above(root, root / folder)}
+    visited = {_identity(above) for above in _folders_above(root, root / folder)} - {_identity(root / folder)}
     pending = [folder]
     while pending:
         relative = pending.pop()
@@ -109,12 +111,13 @@ def images_below(root: Path, folder: str, others: Counter[str]) -> list[bytes]:
         if identity in visited:
             continue
         visited.add(identity)
-        listing = list_folder(directory)
+        listing = list_folder(directory, suffixes)
         if (listing.others[".json"] or listing.others[".txt"]) and is_output(directory):
             others[_OURS] += 1
             continue
-        found += [os.fsencode(f"{relative}/{name}") for name in listing.images]
-        pending += [f"{relative}/{name}" for name in reversed(listing.folders)]
+        above = f"{relative}/" if relative else ""
+        found += [os.fsencode(above + name) for name in listing.images]
+        pending += [above + name for name in reversed(listing.folders)]
         others.update(listing.others)
     return sorted(found)
 

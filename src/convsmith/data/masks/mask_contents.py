@@ -10,7 +10,8 @@ import numpy as np
 
 from convsmith.bundle.decode import ImageError
 from convsmith.data.contents import Contents
-from convsmith.data.masks.mask_file import Colour, colours_of, is_of_colours, pixels_in
+from convsmith.data.masks.mask_file import colours_of
+from convsmith.data.masks.mask_pixels import Colour, is_of_colours, pixels_in
 from convsmith.errors import ConvsmithError, counted, printable
 from convsmith.recipe.mask_data import MAX_CLASSES, Masks
 from convsmith.spec import IGNORED

@@ -8,19 +8,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from convsmith.bundle.decode import ImageError, Picture, decode_rgb, open_image, size_of, turn_upright
+from convsmith.bundle.decode import ImageError, Picture, decode_rgb, size_of
 from convsmith.data.contents import Content
+from convsmith.data.masks.mask_pixels import Colour, decode_pixels, unusable
 from convsmith.errors import printable
 from convsmith.recipe.mask_data import MAX_VALUE
 from convsmith.spec import IGNORED
 
-Colour = tuple[int, int, int]
 _NO_CLASS = -1
 _BLOCK = 1 << 18  # pixels looked up at once, which bounds the memory for their positions in the table
 _SHOWN = 5  # values or colours that an error names
-_CONVERT = "Save it as PNG; what was a JPEG file has lost values, and must be made anew."
 _RESIZE = "Make it as large as the image, by nearest and no other interpolation, or find out whose mask it is."
 _TURN = "Turn the mask, or take the orientation out of the image."
 _CORRECT = "Correct the mask, or set data.masks.label_map, ignore_index, colours or others."
@@ -64,7 +62,7 @@ class MaskRules:
             ImageError: colours without a table, or what is not a class; it names the mask and the first of them.
         """
         if pixels.ndim == 3 and self._codes is None:
-            raise _unusable(
+            raise unusable(
                 name,
                 "it is an RGB picture, and data.masks.colours does not say which colour is which value",
                 f"It holds {_shown(colours_of(pixels), 2 * _SHOWN)}: set data.masks.colours, or save it in grey.",
@@ -73,9 +71,9 @@ class MaskRules:
         classes = np.empty(len(flat), np.uint8)
         for first in range(0, len(flat), _BLOCK):
             block = flat[first : first + _BLOCK]
-            found = self._classes[self._values_of(block) if block.ndim == 2 else block]
+            found = self._classes[self._values_of(block) if block.ndim == 2 else _within(block)]
             if (wrong := found < 0).any():
-                raise _unusable(name, self._what_is_wrong(block[wrong]), _CORRECT)
+                raise unusable(name, self._what_is_wrong(block[wrong]), _CORRECT)
             classes[first : first + _BLOCK] = found
         return classes.reshape(pixels.shape[:2])
 
@@ -102,10 +100,10 @@ def read_mask(mask: Content, rules: MaskRules) -> NDArray[np.uint8]:
 
 
 def decode_mask(data: bytes, rules: MaskRules, name: str = "mask") -> NDArray[np.uint8]:
-    """The class of each pixel, uint8 `[H, W]`, 255 where it does not count, of a PNG file.
+    """The class of each pixel, uint8 `[H, W]`, 255 where it does not count, of a PNG, TIFF, BMP or NPY file.
 
-    Grey of 1 to 16 bits and palettes are values; the colours of a palette mean nothing. RGB is looked up in the rules'
-    colours; an alpha channel has to be opaque. An EXIF orientation of the mask's own is applied, as to images.
+    Grey and palettes are values; the colours of a palette mean nothing. RGB is looked up in the rules' colours; an
+    alpha channel has to be opaque. An EXIF orientation of the mask's own is applied, as to images.
 
     Args:
         data: the whole file.
@@ -113,11 +111,10 @@ def decode_mask(data: bytes, rules: MaskRules, name: str = "mask") -> NDArray[np
         name: what an error calls it.
 
     Raises:
-        ImageTooLarge: more than `decode.MAX_PIXELS` pixels.
-        ImageError: not a PNG, damaged, or with values or colours that are not a class.
+        ImageTooLarge: more than `decode.max_pixels()` pixels.
+        ImageError: not such a file, damaged, or with values or colours that are not a class.
     """
-    with open_image(data, name) as image:
-        return rules.classes_of(_pixels(image, name), name)
+    return rules.classes_of(decode_pixels(data, name), name)
 
 
 def read_pair(image: Content, mask: Content, rules: MaskRules) -> tuple[Picture, NDArray[np.uint8]]:
@@ -147,40 +144,17 @@ def read_mask_of(image: Content, mask: Content, rules: MaskRules) -> NDArray[np.
     return classes
 
 
-def pixels_in(mask: Content) -> NDArray[Any]:
-    """Values uint8 or uint16 `[H, W]`, or colours uint8 `[H, W, 3]`, of a mask. ImageError as in `read_mask`."""
-    with open_image(mask.read(), mask.name) as image:
-        return _pixels(image, mask.name)
-
-
-def is_of_colours(mask: Content) -> bool:
-    """Whether a mask is RGB, by its header. ImageError where it is not an image."""
-    with open_image(mask.read(), mask.name) as image:
-        return image.mode in ("RGB", "RGBA")
-
-
 def colours_of(pixels: NDArray[np.uint8]) -> list[Colour]:
     """The different colours in `[..., 3]`, sorted."""
     codes = np.unique(_codes(pixels.reshape(-1, 3))).tolist()
     return [(code >> 16, code >> 8 & 255, code & 255) for code in codes]
 
 
-def _pixels(image: Image.Image, name: str) -> NDArray[Any]:
-    """Values uint8 or uint16 `[H, W]`, or colours uint8 `[H, W, 3]`, upright."""
-    if image.format != "PNG":
-        raise _unusable(name, f"it is a {image.format} file, and only PNG is sure to keep each value", _CONVERT)
-    mode = image.mode
-    tiles: Any = getattr(image, "tile", [])
-    raw = str(tiles[0].args) if tiles else ""  # the mode in the file, such as L;4 for grey of 4 bits
-    pixels = np.asarray(turn_upright(image, image))
-    if mode in ("LA", "RGBA"):
-        if pixels[..., -1].min() < 255:
-            raise _unusable(name, "parts of it are transparent", "Save it without an alpha channel.")
-        pixels = pixels[..., 0] if mode == "LA" else pixels[..., :3]
-    if ";16" in raw and not mode.startswith("I"):
-        raise _unusable(name, "it has colours of 16 bits", "Save it in grey, or with 8 bits for each colour.")
-    spread = {"L;2": 85, "L;4": 17}.get(raw, 1)  # Pillow spreads few bits over 0 to 255
-    return pixels.astype(np.uint8) if mode == "1" else pixels // np.uint8(spread) if spread > 1 else pixels
+def _within(values: NDArray[Any]) -> NDArray[Any]:
+    """Whole numbers of any size, those that no mask has as one that is no class."""
+    if values.dtype in (np.uint8, np.uint16):
+        return values
+    return np.where((values < 0) | (values > MAX_VALUE), MAX_VALUE + 1, values).astype(np.int64)
 
 
 def _shown(found: Sequence[int] | Sequence[Colour], limit: int = _SHOWN) -> str:
@@ -213,7 +187,3 @@ def _check_sizes(image: Content, size: tuple[int, ...], mask: Content, mask_size
 
 def _mask_at_fault(image: Content, mask: Content, error: ImageError) -> ImageError:
     return ImageError(f"cannot use {image.name}", f"its mask {printable(mask.name)}: {error.why}", error.fix)
-
-
-def _unusable(name: str, why: str, fix: str = "") -> ImageError:
-    return ImageError(f"cannot read {name}", why, fix)

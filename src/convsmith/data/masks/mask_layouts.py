@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.masks import label_sets
 from convsmith.data.masks.label_sets import LabelSet
 from convsmith.recipe.mask_data import LayoutName, Masks
@@ -20,10 +21,12 @@ class Tree:
         images: folder of the images.
         masks: folder of the masks.
         image_end: what the names of images end in, before the extension.
-        mask_end: what the names of masks end in, before `.png`.
+        mask_end: what the names of masks end in, before the extension.
         image_start: what the names of images begin with.
         mask_start: what the names of masks begin with.
         ids: file that lists the part's names, one a line; empty where the folders hold one part only.
+        image_kind: the only extension of images, such as `.tif`; empty: any of an image.
+        mask_kind: the only extension of masks; empty: any of a mask.
     """
 
     images: str
@@ -33,6 +36,8 @@ class Tree:
     ids: str = ""
     image_start: str = ""
     mask_start: str = ""
+    image_kind: str = ""
+    mask_kind: str = ""
 
     def of(self, part: str) -> Tree:
         """The tree of one part."""
@@ -48,9 +53,14 @@ class Tree:
         return replace(self, **dict(zip(("images", "masks"), folders, strict=True)))
 
     def __str__(self) -> str:
-        images = f"{self.images}/**/{self.image_start}*{self.image_end}.*"
-        found = f"{images} with {self.masks}/**/{self.mask_start}*{self.mask_end}.png"
+        images = f"{_in(self.images)}**/{self.image_start}*{self.image_end}{self.image_kind or '.*'}"
+        found = f"{images} with {_in(self.masks)}**/{self.mask_start}*{self.mask_end}{self.mask_kind or '.png'}"
         return f"{found} for the names in {self.ids}" if self.ids else found
+
+
+def _in(folder: str) -> str:
+    """What stands before the name of a file in a folder."""
+    return f"{folder}/" if folder else ""
 
 
 FOLDERS = Tree("images/{part}", "masks/{part}")
@@ -70,6 +80,8 @@ class MaskLayout:
     labels: LabelSet | None = None
     folder_of: Mapping[str, str] = field(default_factory=dict)
 
+
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".dib", ".npy")  # in any case
 
 _PASCAL_CONTEXT = (
     Tree("JPEGImages", "SegmentationClassContext", ids="ImageSets/SegmentationContext/{part}.txt"),
@@ -128,8 +140,18 @@ def trees_of(masks: Masks, part: str) -> list[Tree]:
 
 def own_tree(masks: Masks) -> Tree:
     """The tree of the layout `folders`."""
-    images, _, image_name = masks.images.replace("PART", "{part}").rpartition("/")
-    folder, _, mask_name = masks.masks.replace("PART", "{part}").rpartition("/")
-    image_start, _, image_end = image_name.partition("*")
-    mask_start, _, mask_end = mask_name.partition("*")
-    return Tree(images, folder, image_end, mask_end, image_start=image_start, mask_start=mask_start)
+    (images, *image_name), (folder, *mask_name) = (
+        _pattern(pattern, suffixes)
+        for pattern, suffixes in ((masks.image_pattern, IMAGE_SUFFIXES), (masks.mask_pattern, MASK_SUFFIXES))
+    )
+    (image_start, image_end, image_kind), (mask_start, mask_end, mask_kind) = image_name, mask_name
+    return Tree(images, folder, image_end, mask_end, "", image_start, mask_start, image_kind, mask_kind)
+
+
+def _pattern(pattern: str, suffixes: Collection[str]) -> tuple[str, str, str, str]:
+    """The folder of a pattern of files, what their names begin and end with, and their extension, where it says one."""
+    folder, _, name = pattern.replace("PART", "{part}").rpartition("/")
+    start, _, end = name.partition("*")
+    stem, dot, extension = end.rpartition(".")
+    kind = (dot + extension).lower()
+    return (folder, start, stem, kind) if kind in suffixes else (folder, start, end, "")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.folders.scan import images_below, list_folder
-from convsmith.data.masks.mask_layouts import Tree, own_tree, trees_of
+from convsmith.data.masks.mask_layouts import MASK_SUFFIXES, Tree, own_tree, trees_of
 from convsmith.data.masks.mask_search import find_masks
 from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
 from convsmith.recipe.mask_data import LIST_SUFFIXES, Masks
@@ -16,7 +17,7 @@ from convsmith.recipe.mask_data import LIST_SUFFIXES, Masks
 Pair = tuple[bytes, bytes]
 """Image and mask as paths relative to the data folder, as the file system spells them."""
 
-MASK_SUFFIX = b".png"  # in any case
+_BESIDE = (".npy", ".png")  # a mask beside an image of the same name: the first kind that there is
 _PART_LIKE = frozenset({"training", "val", "valid", "validation", "test", "testing"})
 
 
@@ -34,6 +35,7 @@ def find_pairs(root: Path, masks: Masks, parts: str, others: Counter[str]) -> li
     Raises:
         ConvsmithError: a part or a list is not there or empty, an image has no mask, or a mask no image.
     """
+    _require_folders(root, masks)
     pairs: list[Pair] = []
     for part in map(str.strip, parts.split("+")):
         if part.endswith(LIST_SUFFIXES):
@@ -64,7 +66,7 @@ def find_tree(root: Path, masks: Masks, part: str) -> Tree | None:
     if there:
         return next((tree for tree in there if (root / tree.masks).is_dir()), there[0])
     whole = own_tree(masks).whole
-    if masks.layout == "folders" and part == "train" and whole.images and (root / whole.images).is_dir():
+    if masks.layout == "folders" and part == "train" and (root / whole.images).is_dir():
         folders = {name.casefold() for name in list_folder(root / whole.images).folders}
         return None if folders & _PART_LIKE else whole
     return None
@@ -82,13 +84,14 @@ def _folder_pairs(root: Path, tree: Tree, others: Counter[str]) -> list[Pair]:
         raise _empty(root / tree.images, "no images")
     if without := [name for key, name in images.items() if key not in masks]:
         above, slash, last = _key(without[0], tree.images, tree.image_start, tree.image_end).rpartition(b"/")
-        wanted = os.fsencode(f"{tree.masks}/") + above + slash + os.fsencode(tree.mask_start) + last
-        wanted += os.fsencode(tree.mask_end) + MASK_SUFFIX
+        wanted = _inside(tree.masks) + above + slash + os.fsencode(tree.mask_start) + last
+        wanted += os.fsencode(tree.mask_end + (tree.mask_kind or ".png"))
         raise ConvsmithError(
             f"{len(without)} of {len(images)} images in {printable(root / tree.images)} have no mask: "
             + quoted(map(printable, without)),
             f"the mask of the first would be {printable(wanted)}",
-            "A mask is a PNG file with the name of its image. Add the masks, or move the images elsewhere.",
+            "A mask is a PNG, TIFF, BMP or NPY file with the name of its image, and what data.masks.mask_suffix says. "
+            "Add the masks, or move the images elsewhere.",
         )
     if surplus := [name for key, name in masks.items() if key not in images]:
         raise ConvsmithError(
@@ -102,25 +105,47 @@ def _folder_pairs(root: Path, tree: Tree, others: Counter[str]) -> list[Pair]:
 
 def _images(root: Path, tree: Tree, others: Counter[str]) -> dict[bytes, bytes]:
     """The images by what each has in common with its mask."""
-    names = images_below(root, tree.images, others)
+    kinds = (tree.image_kind,) if tree.image_kind else IMAGE_SUFFIXES
+    names = _files(root, tree.images, tree.masks, (others, kinds))
     if tree.images == tree.masks:
-        names = [name for name in names if not _is_named(name, tree.mask_start, tree.mask_end)]
+        masks = set(_mask_names(root, tree))
+        names = [name for name in names if name not in masks]
     return _by_key(root, names, (tree.images, tree.image_start, tree.image_end), "two images for one mask")
 
 
 def _masks(root: Path, tree: Tree) -> dict[bytes, bytes]:
     """The masks by what each has in common with its image; files with other endings are none."""
-    names = [
-        name
-        for name in images_below(root, tree.masks, Counter())
-        if name.lower().endswith(MASK_SUFFIX) and _is_named(name, tree.mask_start, tree.mask_end)
-    ]
-    return _by_key(root, names, (tree.masks, tree.mask_start, tree.mask_end), "two masks for one image")
+    return _by_key(
+        root, _mask_names(root, tree), (tree.masks, tree.mask_start, tree.mask_end), "two masks for one image"
+    )
 
 
-def _is_named(name: bytes, start: str, end: str) -> bool:
-    stem = name.rpartition(b"/")[2].rpartition(b".")[0]
-    return stem.startswith(os.fsencode(start)) and stem.endswith(os.fsencode(end))
+def _mask_names(root: Path, tree: Tree) -> list[bytes]:
+    """The files that are called as masks, and not as images beside which they lie."""
+    names = []
+    for name in _files(root, tree.masks, tree.images, (Counter(), MASK_SUFFIXES)):
+        stem, dot, extension = os.fsdecode(name.rpartition(b"/")[2]).rpartition(".")
+        if stem.startswith(tree.mask_start) and stem.endswith(tree.mask_end):
+            names.append((name, (dot + extension).lower()))
+    kinds: Collection[str] = (tree.mask_kind,) if tree.mask_kind else MASK_SUFFIXES
+    beside = (tree.images, tree.image_start, tree.image_end) == (tree.masks, tree.mask_start, tree.mask_end)
+    if beside and not tree.mask_kind:
+        there = {kind for _, kind in names}
+        kinds = [kind for kind in _BESIDE if kind in there][:1]
+    return [name for name, kind in names if kind in kinds]
+
+
+def _files(root: Path, folder: str, other: str, what: tuple[Counter[str], Collection[str]]) -> list[bytes]:
+    """The files in a folder, without those in the other one where that lies in it; `what` as in `images_below`."""
+    names = images_below(root, folder, *what)
+    if other == folder or not _inside(other).startswith(_inside(folder)):
+        return names
+    return [name for name in names if not name.startswith(_inside(other))]
+
+
+def _inside(folder: str) -> bytes:
+    """What the paths of the files in a folder begin with."""
+    return os.fsencode(f"{folder}/" if folder else "")
 
 
 def _by_key(root: Path, names: Iterable[bytes], place: tuple[str, str, str], twice: str) -> dict[bytes, bytes]:
@@ -140,11 +165,10 @@ def _by_key(root: Path, names: Iterable[bytes], place: tuple[str, str, str], twi
 def _named_pairs(root: Path, tree: Tree) -> list[Pair]:
     """The pairs whose names a file lists, one a line."""
     images, masks = _images(root, tree, Counter()), _masks(root, tree)
-    folders = [os.fsencode(f"{folder}/") for folder in (tree.images, tree.masks)]
+    folders = [_inside(folder) for folder in (tree.images, tree.masks)]
     names = [line.strip() for line in _lines(root / tree.ids)]
     pairs = [
-        (images.get(name, folders[0] + name + b".jpg"), masks.get(name, folders[1] + name + MASK_SUFFIX))
-        for name in names
+        (images.get(name, folders[0] + name + b".jpg"), masks.get(name, folders[1] + name + b".png")) for name in names
     ]
     return _existing(root, tree.ids, pairs)
 
@@ -199,7 +223,7 @@ def _lines(path: Path) -> list[bytes]:
 
 def _key(name: bytes, folder: str, start: str, end: str) -> bytes:
     """The part of a path that an image and its mask share: below the folder, without extension, start and end."""
-    above, slash, last = name.rpartition(b".")[0][len(os.fsencode(folder)) + 1 :].rpartition(b"/")
+    above, slash, last = name.rpartition(b".")[0][len(_inside(folder)) :].rpartition(b"/")
     return above + slash + last.removeprefix(os.fsencode(start)).removesuffix(os.fsencode(end))
 
 
@@ -207,6 +231,26 @@ def _empty(path: Path, what: str) -> ConvsmithError:
     return ConvsmithError(
         f"{what} in {printable(path)}", "a part needs at least one pair", "Check the path of the data."
     )
+
+
+def _require_folders(root: Path, masks: Masks) -> None:
+    """Raise a ConvsmithError, which names the key, where a folder is not there that the recipe names."""
+    for key in ("images_dir", "masks_dir", "images", "masks"):
+        said = getattr(masks, key)
+        if said is None or said == Masks.model_fields[key].default:
+            continue
+        folder = said.rpartition("/")[0] if key in ("images", "masks") else said
+        above = folder.partition("PART")[0].rpartition("/")[0] if "PART" in folder else folder
+        if not (root / above).is_dir():
+            there = list_folder(root).folders
+            raise ConvsmithError(
+                f"data.masks.{key} is {printable(said)}, but there is no folder {printable(root / above)}"
+                + did_you_mean(above, there),
+                f"{printable(root)} holds the folders {quoted(there)}"
+                if there
+                else f"{printable(root)} has no folders",
+                f"Set data.masks.{key} to a folder in the data folder.",
+            )
 
 
 def _no_such_part(root: Path, masks: Masks, part: str) -> ConvsmithError:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.decode import ImageError
 from convsmith.data.checks.look import Looks
-from convsmith.data.masks.mask_file import pixels_in
+from convsmith.data.masks.mask_pixels import pixels_in
 from convsmith.data.masks.pairs import PairIndex
 from convsmith.errors import ConvsmithError, quoted
 from convsmith.recipe.mask_data import Masks
