@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from convsmith.analyze.chosen import run_directory
 from convsmith.bundle.decode import ImageError
@@ -398,6 +400,18 @@ def test_samples_with_masks_are_for_segmentation(data: Path, names: tuple[str, s
     assert folder.val.read(0)[1].tolist() == [[1] * 6] * 4
     samples, is_part = find_opener("segmentation", data).labelled(data, Data(), ("sky", "road"))
     assert (len(samples), is_part) == (2, True)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "NPY"])
+def test_the_mask_of_a_sample_may_be_of_each_kind(data: Path, kind: str) -> None:
+    data.mkdir()
+    (data / "classes.txt").write_text("sky\nroad\n")
+    mask, values = io.BytesIO(), np.ones((4, 6), np.uint8)
+    np.save(mask, values) if kind == "NPY" else Image.fromarray(values).save(mask, kind)
+    (data / "s.tar").write_bytes(tar({"a.jpg": png(), f"a.mask.{kind.lower()}": mask.getvalue(), "a.npy": b"features"}))
+    dataset = opened(data, hold=False, task="segmentation")
+    assert dataset.train.read(0)[1].tolist() == values.tolist()
+    assert dataset.notes == ("left out, not images: 1 .npy",)
 
 
 def test_a_mask_that_lacks_or_cannot_be_read_is_named(data: Path) -> None:

@@ -46,7 +46,7 @@ class Held:
         images: paths, bytes of image files, Pillow images, uint8 arrays `[H, W, 3]` or `[H, W]`, or uint8 tensors
             `[3, H, W]` or `[1, H, W]`.
         targets: labels, as text or numbers; of several labels a list of names each, or a row of a matrix `[N, K]` of 0
-            and 1; or masks, as images are, of one channel.
+            and 1; or masks, as images are, of one channel, of whole numbers of any type.
     """
 
     images: Items
@@ -163,7 +163,7 @@ class _All:
         if isinstance(item, str | os.PathLike):
             return Content.of_file(Path(item))
         name = f"{self.kind} {number}"
-        return Content(name, lambda: _file_of(item, name))
+        return Content(name, lambda: (_mask_file_of if self.kind.endswith("mask") else _file_of)(item, name))
 
     @cached_property
     def stats(self) -> NDArray[np.int64]:
@@ -213,6 +213,17 @@ def _identity(content: Content) -> tuple[int, int]:
     except (OSError, ValueError):  # who reads it says what is wrong
         return 0, 0
     return len(data), int.from_bytes(blake2b(data, digest_size=8).digest(), "little", signed=True)
+
+
+def _mask_file_of(item: Any, name: str) -> IO[bytes]:
+    """The bytes of a mask file with the pixels of an item, which may be whole numbers of any type `[H, W]`."""
+    values = item.detach().cpu().numpy() if hasattr(item, "detach") else item
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iub" and values.dtype != np.uint8:
+        file = io.BytesIO()
+        np.save(file, values[0] if values.ndim == 3 and len(values) == 1 else values)
+        file.seek(0)
+        return file
+    return _file_of(item, name)
 
 
 def _file_of(item: Any, name: str) -> IO[bytes]:

@@ -26,7 +26,7 @@ from convsmith.waiting import answer_of, reading_in_time
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _BYTES_OF_A_PROCESS = 2**28  # a process that reads the headers of less takes longer to start
 _EVERY = 10.0  # seconds from one line of progress to the next
 _ARRAYS = ("places", "buffer", "offsets")

@@ -220,7 +220,7 @@ def _by_key(archive: Archive, found: _Builder) -> Iterator[dict[str, Member]]:
             why = f"a sample's name ends at the first dot of the last part: there it is `{printable(key)}`"
             fix = "Write names without further dots, each once."
             raise _refused(archive, f"holds `{printable(key)}.{ending}` twice", why, fix)
-        if ending not in ("cls", "json") and not _is_picture(ending):
+        if ending not in ("cls", "json") and not _is_picture(ending) and not _is_mask(ending):
             found.others[f".{ending}" if len(found.others) < _MOST_KINDS else "of other kinds"] += 1
         members[ending] = member
         if len(members) > _MOST_KINDS:
@@ -233,10 +233,15 @@ def _is_picture(ending: str) -> bool:
     return f".{ending.rpartition('.')[2]}" in IMAGE_SUFFIXES
 
 
+def _is_mask(ending: str) -> bool:
+    """Whether a word before the last part says so, as in mask.png or seg.npy."""
+    name, _, last = ending.rpartition(".")
+    return (last == "npy" or _is_picture(ending)) and bool(set(re.findall("[a-z]+", name)) & _MASKS)
+
+
 def _sample(archive: Archive, members: dict[str, Member]) -> _Sample:
-    pictures = [ending for ending in members if _is_picture(ending)]
-    masks = [ending for ending in pictures if set(re.findall("[a-z]+", ending.rpartition(".")[0])) & _MASKS]
-    images = [ending for ending in pictures if ending not in masks]
+    masks = [ending for ending in members if _is_mask(ending)]
+    images = [ending for ending in members if _is_picture(ending) and ending not in masks]
     if len(images) == 2 and not masks and "png" in images and not all(ending.endswith("png") for ending in images):
         masks, images = ["png"], [ending for ending in images if ending != "png"]
     if len(images) != 1 or len(masks) > 1:
