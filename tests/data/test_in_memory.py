@@ -113,7 +113,7 @@ def test_other_pixels_are_other_data() -> None:
 
 @pytest.mark.parametrize("dtype", [bool, np.int16, np.int64])
 def test_masks_may_be_whole_numbers_of_any_type(dtype: type) -> None:
-    masks = RandomState(1).randint(0, 2, (12, 10, 14)).astype(dtype)
+    masks: Any = RandomState(1).randint(0, 2, (12, 10, 14)).astype(dtype)
     section = Data(masks=Masks(classes=("a", "b")))
     for data in (masks, torch.from_numpy(masks), torch.from_numpy(masks)[:, None]):
         read = {opened((PIXELS, data), "segmentation", section).train.read(i)[1].tobytes() for i in range(9)}
