@@ -53,6 +53,15 @@ def test_any_size_equals_torchvision(
     assert np.array_equal(preprocess(image, spec), by_torchvision(image, spec))
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_resizing_only_what_the_crop_shows_would_give_other_levels(interpolation: Interpolation) -> None:
+    """So all is resized: Pillow rounds where a `box` lies, and its size may turn the order of the two passes around."""
+    image, resampling = Image.fromarray(noise(500, 375)), Image.Resampling[interpolation.upper()]
+    whole = np.asarray(image.resize((341, 256), resampling).crop((58, 16, 282, 240)), int)
+    box = (58 * 500 / 341, 16 * 375 / 256, 282 * 500 / 341, 240 * 375 / 256)
+    assert np.abs(whole - np.asarray(image.resize((224, 224), resampling, box))).max() == 1
+
+
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (333, 501), (257, 256), (225, 224), (224, 301), (100, 90)])
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_the_usual_sizes_equal_torchvision(size: tuple[int, int], interpolation: Interpolation) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import simplejpeg
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from convsmith.data.augment.transform import pair_transform
+from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.data.read_image import pixels_of
 from convsmith.recipe.augmentation import Augment, RandomScaleCrop
+from convsmith.recipe.mask_data import Masks
 from convsmith.spec import WholeImage
 
 READ_ALL = """
@@ -40,6 +45,19 @@ def test_a_photo_of_24_megapixels_is_cropped_at_twice_its_size() -> None:
     image, mask = transform(np.full((4000, 6000, 3), 7, np.uint8), np.ones((4000, 6000), np.uint8))
     assert set(image.flatten().tolist()) == {7}
     assert set(mask.flatten().tolist()) == {1}
+
+
+def test_a_photo_of_25_megapixels_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, mode, name in (("images", "RGB", "photo.jpg"), ("masks", "L", "photo.png")):
+        (tmp_path / kind / "train").mkdir(parents=True)
+        Image.new(mode, (5000, 5000)).save(tmp_path / kind / "train" / name)
+    decoded = Mock(wraps=simplejpeg.decode_jpeg)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", decoded)
+    monkeypatch.setattr(JpegImageFile, "load", Mock(side_effect=AssertionError("Pillow decodes it, too")))
+    folder = open_mask_folder(tmp_path, Masks(classes=("a", "b")), None)
+    crop = RandomScaleCrop(size=(64, 64), scale=(2.0, 2.0))
+    image, mask = folder.training_reader("train", Augment(random_scale_crop=crop), WholeImage(method="whole"))(0)
+    assert (image.shape, mask.shape, decoded.call_count) == ((3, 64, 64), (64, 64), 1)
 
 
 @pytest.mark.parametrize("height", [5, 1024, 1025, 3000])

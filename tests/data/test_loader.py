@@ -266,6 +266,15 @@ def test_raise_on_bad_lets_a_good_batch_pass(own_folder: ImageData) -> None:
     raise_on_bad(in_order(own_folder.train, 1))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_channels_of_a_pixel_are_neighbours(folder: ImageData, workers: int) -> None:
+    for augment in (AUGMENT, EVERYTHING):
+        assert all(
+            batch.images.is_contiguous(memory_format=torch.channels_last)
+            for batch in batches(folder.train, workers=workers, augment=augment)
+        )
+
+
 # Validation
 
 

@@ -58,9 +58,8 @@ class Parts:
     def as_input(self, images: Tensor) -> Tensor:
         """The model's input from uint8 images, on its device and in its layout."""
         images = images.to(self.device, non_blocking=True)
-        if self.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        normalized: Tensor = self.normalize(images)
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        normalized: Tensor = self.normalize(images.contiguous(memory_format=layout))
         return normalized
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2.functional import resized_crop
 
 from convsmith.bundle.preprocess import preprocess
 from convsmith.data.augment.draws import below, uniform
+from convsmith.data.augment.geometry import Sample, cut, resized
 from convsmith.recipe.augmentation import EfficientNetCrop
 from convsmith.spec import Preprocess
 
@@ -35,17 +35,16 @@ def efficientnet_crop(crop: EfficientNetCrop, mode: InterpolationMode) -> Callab
         resize=crop.size + MARGIN, crop=crop.size, method="crop_then_resize", interpolation=crop.interpolation
     )
 
-    def cut(image: Tensor) -> Tensor:
+    def cropped(image: Tensor) -> Tensor:
         height, width = image.shape[1:]
         box = random_box(width, height, crop.area, crop.min_covered, crop.ratio, uniform=uniform, below=below)
         if box is None:
             return torch.from_numpy(preprocess(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), middle))
         left, top, right, bottom = box
-        size = [crop.size, crop.size]
-        part: Tensor = resized_crop(image, top, left, bottom - top, right - left, size, mode, antialias=True)
-        return part
+        part = cut(Sample(image, None), top, left, (bottom - top, right - left))
+        return resized(part, (crop.size, crop.size), mode, antialias=True).image
 
-    return cut
+    return cropped
 
 
 def random_box(

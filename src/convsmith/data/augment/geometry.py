@@ -46,8 +46,9 @@ def resized(sample: Sample, size: Size, mode: InterpolationMode, antialias: bool
     image, mask = sample
     if size == sample.size:
         return sample
+    packed = image[None].contiguous(memory_format=torch.channels_last)  # or torch repacks what it makes
     return Sample(
-        functional.resize(image, list(size), mode, antialias=antialias),
+        functional.resize(packed, list(size), mode, antialias=antialias)[0],
         None if mask is None else functional.resize_mask(mask, list(size)),
     )
 

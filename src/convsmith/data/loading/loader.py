@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from convsmith.bundle.decode import ImageError
 from convsmith.data.augment.custom import CustomFailed
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     """Some samples.
 
     Attributes:
-        images: uint8 `[N, 3, H, W]`.
+        images: uint8 `[N, 3, H, W]`, in the memory layout `torch.channels_last`.
         targets: the task's own, such as the classes, int64 `[N]`.
         bad: the samples that could not be read and are left out, in the order they were met.
     """
@@ -151,4 +151,6 @@ class _Gathered:
     def batch(self) -> Batch:
         if not self.images:
             return Batch(torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), self.bad)
-        return Batch(torch.stack(self.images), torch.stack(self.targets), self.bad)
+        # The channels of a pixel are neighbours, as they were decoded and as convolutions like them: nothing is turned.
+        pixels: Tensor = default_collate([image.permute(1, 2, 0) for image in self.images])
+        return Batch(pixels.permute(0, 3, 1, 2), default_collate(self.targets), self.bad)

@@ -1,0 +1,154 @@
+"""Images a second of the training loader, one worker on one core, beside torchvision's preset and the bare decoder.
+
+    python benchmarks/loading.py PHOTOGRAPHS
+
+PHOTOGRAPHS is a folder of photographs; 100 of them are made 500 x 375 and 2000 x 1500 pixels large. Each way loads them
+with a random resized crop to 224 pixels and a flip, in turn with the others, and once more with the thresholds of the
+C library's allocator left as they are ("default") in place of those that keep freed memory ("kept"), for all ways
+alike. The median of the rounds counts. It takes about four minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import simplejpeg
+import torch
+from PIL import Image, ImageOps
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from convsmith.allocation import keep_freed_memory
+from convsmith.data.loading.loader import train_loader
+from convsmith.data.loading.sampler import StepSampler
+from convsmith.data.open_data import open_data
+from convsmith.recipe.augmentation import Augment, Plain, RandomResizedCrop
+from convsmith.recipe.schema import Data
+from convsmith.spec import Preprocess
+
+SIZES = {(500, 375): 1600, (2000, 1500): 192}  # and how many images are loaded
+BATCH, ROUNDS, PHOTOGRAPHS = 32, 5, 100
+PREPROCESS = Preprocess(resize=256, crop=224)
+
+
+def bare_decoder(folder: Path, count: int) -> Iterable[int]:
+    """Decode bytes that are in memory, which no loader can be faster than."""
+    files = [path.read_bytes() for path in sorted(folder.rglob("*.jpg"))]
+    for first in range(0, count, BATCH):
+        for i in range(first, first + BATCH):
+            simplejpeg.decode_jpeg(files[i % len(files)], "RGB")
+        yield BATCH
+
+
+def torchvision_preset(folder: Path, count: int) -> Iterable[int]:
+    """What the classification reference of torchvision does by default, with Pillow."""
+    steps = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(224, interpolation=transforms.InterpolationMode.BILINEAR, antialias=True),
+            transforms.RandomHorizontalFlip(),
+            transforms.PILToTensor(),
+            transforms.ConvertImageDtype(torch.float),
+            transforms.Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+        ]
+    )
+    images = ImageFolder(str(folder), steps)
+    sampler = torch.utils.data.RandomSampler(images, replacement=True, num_samples=count)
+    loader: Iterable[Any] = torch.utils.data.DataLoader(images, BATCH, sampler=sampler, num_workers=1)
+    for batch, _ in loader:
+        yield len(batch)
+
+
+def ours(folder: Path, count: int, **keys: Any) -> Iterable[int]:
+    """The loader that `convsmith train` has."""
+    data = open_data("classification", Data(**keys), folder, hold_out=False)
+    augment = Augment(random_resized_crop=RandomResizedCrop(size=224), hflip=0.5)
+    sampler = StepSampler(
+        data.train.targets,
+        Plain(),
+        seed=0,
+        effective_batch=BATCH,
+        per_device_batch=BATCH,
+        steps_per_epoch=len(data.train) // BATCH,
+        first_step=0,
+        last_step=count // BATCH,
+    )
+    read = data.training_reader("train", augment, PREPROCESS)
+    for batch in train_loader(data.train, read, sampler, seed=0, attempts=1, workers=1):
+        yield len(batch.images)
+
+
+WAYS: dict[str, Callable[[Path, int], Iterable[int]]] = {
+    "bare decoder": bare_decoder,
+    "torchvision preset": torchvision_preset,
+    "convsmith, exact": ours,
+}
+
+
+def rate(way: str, folder: Path, count: int, keeps_memory: bool) -> float:
+    """Images a second of a way in a process of its own, from the first batch on."""
+    context = get_context("fork")
+    receiving, sending = context.Pipe(duplex=False)
+    child = context.Process(target=_measure, args=(way, folder, count, keeps_memory, sending))
+    child.start()
+    measured: float = receiving.recv()
+    child.join()
+    return measured
+
+
+def _measure(way: str, folder: Path, count: int, keeps_memory: bool, sending: Any) -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(1)
+    if keeps_memory:
+        keep_freed_memory()
+    else:
+        os.environ["MALLOC_TOP_PAD_"] = "131072"  # as it is by default; where it is said, convsmith changes nothing
+    batches = iter(WAYS[way](folder, count))
+    next(batches)
+    start, done = time.perf_counter(), 0
+    for size in batches:
+        done += size
+    sending.send(done / (time.perf_counter() - start))
+
+
+def write_photographs(source: Path, target: Path, size: tuple[int, int]) -> None:
+    """Write photographs of a size, in two classes."""
+    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))[:PHOTOGRAPHS]
+    for i, path in enumerate(paths):
+        place = target / f"c{i % 2}" / f"{i}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        ImageOps.fit(Image.open(path).convert("RGB"), size, Image.Resampling.BICUBIC).save(place, quality=90)
+
+
+def main(photographs: str) -> None:
+    """Print a table for each size."""
+    for size, count in SIZES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            write_photographs(Path(photographs), Path(folder), size)
+            mean = sum(path.stat().st_size for path in Path(folder).rglob("*.jpg")) / PHOTOGRAPHS / 1000
+            print(f"\n{size[0]} x {size[1]}, {mean:.0f} kB on average\n")
+            found: dict[tuple[str, bool], list[float]] = {}
+            for _ in range(ROUNDS):
+                for way in WAYS:
+                    for keeps in (True, False):
+                        found.setdefault((way, keeps), []).append(rate(way, Path(folder), count, keeps))
+        print("| way | images/s, kept | to preset | to decoder | images/s, default | to preset | to decoder |")
+        print("|---|---|---|---|---|---|---|")
+        medians = {key: median(rates) for key, rates in found.items()}
+        for way in WAYS:
+            cells = []
+            for keeps in (True, False):
+                own, preset, bare = (medians[it, keeps] for it in (way, "torchvision preset", "bare decoder"))
+                cells += [f"{own:.0f}", f"{own / preset:.2f}", f"{own / bare:.2f}"]
+            print(f"| {way} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
