@@ -19,6 +19,7 @@ from convsmith.analyze.recipe_table import FASTER, PHOTOS, SCENES, SMALL_PHOTOS,
 from convsmith.bundle import decode
 from convsmith.cli.main import main
 from convsmith.data.folders.image_folder import open_image_folder
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import fetch_weights
 from convsmith.models.weights import published
@@ -456,7 +457,7 @@ def test_what_is_no_folder_is_named_with_what_to_do(
     if "://" not in given:
         Path(given).write_bytes(b"")
     with pytest.raises(ConvsmithError) as caught:
-        open_image_folder(Path(given), 0.1)
+        open_image_folder(Path(given), Share(0.1))
     if not named:
         with pytest.raises(SystemExit, match="2"):
             command(given)

@@ -7,6 +7,7 @@ import pytest
 
 from convsmith.data.digest import data_digest
 from convsmith.data.folders.image_folder import open_image_folder
+from convsmith.data.split import Share
 from tests.colours import picture, write_colour_bundle
 from tests.forked import run_command
 
@@ -54,7 +55,7 @@ def test_a_folder_that_was_split_otherwise_is_judged_with_a_warning(tmp_path: Pa
 
 
 def test_the_folder_that_training_split_is_judged_without_a_warning(tmp_path: Path, photos: Path) -> None:
-    recipe, digest = {"data": {"val_fraction": 0.5}}, data_digest(open_image_folder(photos, 0.5))
+    recipe, digest = {"data": {"val_fraction": 0.5}}, data_digest(open_image_folder(photos, Share(0.5)))
     bundle = write_colour_bundle(tmp_path / "bundle", recipe=recipe, data_digest=digest)
     assert WARNING not in run(bundle, photos).stderr
 

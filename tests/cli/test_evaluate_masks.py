@@ -9,6 +9,7 @@ import pytest
 
 from convsmith.cli.main import main
 from convsmith.data.masks.mask_folder import open_mask_folder
+from convsmith.data.split import Share
 from convsmith.recipe.mask_data import Masks
 from tests.cli.test_evaluate import WARNING
 from tests.stripes import write_pixel_bundle, write_stripes
@@ -44,7 +45,7 @@ def test_validation_images_of_the_training_are_called_so(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_stripes(data, "train", VAL)
-    digest = open_mask_folder(data, Masks(), 0.1).names_digest
+    digest = open_mask_folder(data, Masks(), Share(0.1)).names_digest
     recipe = {"data": {"val_fraction": 0.1, "masks": None}}
     evaluate(write_pixel_bundle(tmp_path / "bundle", recipe=recipe, data_digest=digest), "--data", data)
     shown = capsys.readouterr()

@@ -15,6 +15,7 @@ from convsmith.data.folders.files import Files
 from convsmith.data.masks.mask_data import MaskData
 from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.data.masks.pairs import PairIndex
+from convsmith.data.split import Share
 from convsmith.recipe.mask_data import Masks
 from tests.data.folders import path_of, png
 
@@ -54,7 +55,7 @@ def write_folders(root: Path, *names: str, classes: str = "sky\nroad\ncar\n") ->
 
 def opened(root: Path, val_fraction: float | None = 0.5, **keys: Any) -> MaskData:
     """`open_mask_folder` with these keys of the section."""
-    return open_mask_folder(root, Masks(**keys), val_fraction)
+    return open_mask_folder(root, Masks(**keys), None if val_fraction is None else Share(val_fraction))
 
 
 def mask_of(pairs: PairIndex, i: int) -> Path:

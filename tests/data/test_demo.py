@@ -14,6 +14,7 @@ from convsmith.cli import data
 from convsmith.data.demo import write_digits
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.image_data import ImageData
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from tests.data.folders import path_of
 
@@ -22,7 +23,7 @@ from tests.data.folders import path_of
 def digits(tmp_path_factory: pytest.TempPathFactory) -> ImageData:
     root = tmp_path_factory.mktemp("demo") / "deep" / "digits"
     write_digits(root)
-    return open_image_folder(root, 0.5)
+    return open_image_folder(root, Share(0.5))
 
 
 def content(root: Path) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ import pytest
 from convsmith.data.digest import data_digest, has_content_of, has_names_of
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.image_data import ImageData
+from convsmith.data.split import Share
 from tests.data.folders import path_of, write_noise
 
 
@@ -18,7 +19,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def folder(root: Path) -> ImageData:
-    return open_image_folder(root, 0.5)
+    return open_image_folder(root, Share(0.5))
 
 
 def test_a_copy_elsewhere_and_at_another_time_has_the_same_digest(root: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from convsmith.data.folders.files import Files
 from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.index import Index
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from tests.data.folders import path_of, write_files
 
@@ -25,7 +26,7 @@ def files(index: Index) -> list[tuple[str, int]]:
 
 def refusal(root: Path) -> str:
     with pytest.raises(ConvsmithError) as caught:
-        open_image_folder(root, 0.5)
+        open_image_folder(root, Share(0.5))
     return str(caught.value)
 
 
@@ -33,7 +34,7 @@ def refusal(root: Path) -> str:
 
 
 def test_train_and_val_are_read_as_they_are(tmp_path: Path) -> None:
-    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES), 0.5)
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES), Share(0.5))
     assert folder.classes == ("cat", "dog")
     assert files(folder.train) == [("train/cat/1.png", 0), ("train/cat/2.png", 0), ("train/dog/1.png", 1)]
     assert files(folder.val) == [("val/cat/3.png", 0), ("val/dog/2.png", 1)]
@@ -43,7 +44,7 @@ def test_train_and_val_are_read_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", ["train/", ""])
 def test_without_val_each_class_is_split_and_a_note_says_so(tmp_path: Path, prefix: str) -> None:
     names = [f"{prefix}{label}/{i}.png" for label in ("cat", "dog") for i in range(10)]
-    folder = open_image_folder(write_files(tmp_path, *names), 0.3)
+    folder = open_image_folder(write_files(tmp_path, *names), Share(0.3))
     assert sorted(files(folder.train) + files(folder.val)) == [(name, int("dog" in name)) for name in names]
     assert folder.val.targets.tolist() == [0] * 3 + [1] * 3
     assert folder.notes == ("no val folder: held out 6 of 20 images for validation, the same ones each time",)
@@ -52,7 +53,7 @@ def test_without_val_each_class_is_split_and_a_note_says_so(tmp_path: Path, pref
 def test_a_relative_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_files(tmp_path, *TWO_CLASSES)
     monkeypatch.chdir(tmp_path.parent)
-    assert path_of(open_image_folder(Path(tmp_path.name), 0.5).train, 0) == tmp_path / "train/cat/1.png"
+    assert path_of(open_image_folder(Path(tmp_path.name), Share(0.5)).train, 0) == tmp_path / "train/cat/1.png"
 
 
 @pytest.mark.parametrize("name", ["valid", "validation", "test"])
@@ -71,12 +72,12 @@ def test_a_class_folder_named_like_a_split_is_refused(tmp_path: Path, name: str)
 
 
 def test_folders_beside_train_and_val_are_noted(tmp_path: Path) -> None:
-    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "test/cat/1.png", "masks/1.png"), 0.5)
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "test/cat/1.png", "masks/1.png"), Share(0.5))
     assert folder.notes == (f"left out, beside train and val in {tmp_path}: `masks`, `test`",)
 
 
 def test_images_in_no_class_folder_are_noted(tmp_path: Path) -> None:
-    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "a.jpg", "train/b.jpg", "train/c.JPG"), 0.5)
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "a.jpg", "train/b.jpg", "train/c.JPG"), Share(0.5))
     assert folder.notes == (
         f"left out, in no class folder: 1 image directly in {tmp_path}",
         f"left out, in no class folder: 2 images directly in {tmp_path / 'train'}",
@@ -184,14 +185,14 @@ def test_a_folder_that_may_not_be_read_is_refused(forbidden_folder: Path) -> Non
 
 def test_classes_are_sorted_by_code_point(tmp_path: Path) -> None:
     names = ["b", "a", "B", "10", "9", "é", "猫", "кот", "🐈"]
-    folder = open_image_folder(write_files(tmp_path, *[f"{name}/{i}.png" for name in names for i in "12"]), 0.5)
+    folder = open_image_folder(write_files(tmp_path, *[f"{name}/{i}.png" for name in names for i in "12"]), Share(0.5))
     assert folder.classes == ("10", "9", "B", "a", "b", "é", "кот", "猫", "🐈")
 
 
 def test_decomposed_names_become_composed_labels(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "café")
     write_files(tmp_path, f"train/{decomposed}/1.png", "train/tea/1.png", "val/café/2.png")
-    folder = open_image_folder(tmp_path, 0.5)
+    folder = open_image_folder(tmp_path, Share(0.5))
     assert folder.classes == ("café", "tea")
     assert files(folder.train)[0] == (f"train/{decomposed}/1.png", 0)
     assert files(folder.val) == [("val/café/2.png", 0)]
@@ -218,12 +219,12 @@ def test_an_empty_class_folder_to_split_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extra", [("val/emu/",), ()])
 def test_a_class_without_validation_images_is_noted(tmp_path: Path, extra: tuple[str, ...]) -> None:
-    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "train/emu/1.png", *extra), 0.5)
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "train/emu/1.png", *extra), Share(0.5))
     assert folder.notes == ("no validation images for `emu`",)
 
 
 def test_a_single_image_stays_in_train_and_is_noted(tmp_path: Path) -> None:
-    folder = open_image_folder(write_files(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png"), 0.5)
+    folder = open_image_folder(write_files(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png"), Share(0.5))
     assert files(folder.train)[-1] == ("dog/1.png", 1)
     assert folder.notes[-1] == "no validation images for `dog`"
 
@@ -266,7 +267,7 @@ def test_labelled_folder_can_be_another_split(tmp_path: Path) -> None:
 
 
 def test_labelled_folder_equals_the_validation_part_of_training(tmp_path: Path) -> None:
-    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "val/cat/deep/0.png"), 0.5)
+    folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "val/cat/deep/0.png"), Share(0.5))
     assert open_labelled_folder(tmp_path, folder.classes).digest() == folder.val.digest()
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from convsmith.bundle.decode import ImageError
 from convsmith.data.dataset import DataSet
 from convsmith.data.memory.in_memory import in_memory, open_in_memory
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
@@ -27,7 +28,7 @@ LABELS = ["cat", "dog", "ant"] * 4
 def opened(data: object, task: str = "classification", section: Data | None = None) -> DataSet:
     held = in_memory(data)
     assert held is not None
-    return open_in_memory(task, held, section or Data(), 0.25)
+    return open_in_memory(task, held, section or Data(), Share(0.25))
 
 
 def png(pixels: Any) -> bytes:

@@ -16,6 +16,7 @@ from convsmith.data.index import Index
 from convsmith.data.loading.loader import Batch, default_workers, raise_on_bad, train_loader, val_loader
 from convsmith.data.loading.sampler import Position, StepSampler
 from convsmith.data.read_image import TrainingImages, ValidationImages
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.augmentation import (
@@ -55,13 +56,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 wo
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> ImageData:
     """18 training images of 10x8 pixels in two classes."""
-    return open_image_folder(write_noise(tmp_path_factory.mktemp("noise"), 18), 0.5)
+    return open_image_folder(write_noise(tmp_path_factory.mktemp("noise"), 18), Share(0.5))
 
 
 @pytest.fixture
 def own_folder(tmp_path: Path) -> ImageData:
     """The same, to be damaged by the test."""
-    return open_image_folder(write_noise(tmp_path, 6, size=(8, 8)), 0.5)
+    return open_image_folder(write_noise(tmp_path, 6, size=(8, 8)), Share(0.5))
 
 
 def sampler(index: Index, first: int = 0, last: int = 7, epoch: int = 3, sampling: Sampling = ALL) -> StepSampler:
@@ -227,7 +228,7 @@ def test_skip_without_any_good_file_names_them_all(own_folder: ImageData) -> Non
 
 
 def test_skip_gives_up_after_more_than_one_percent_in_a_row(tmp_path: Path) -> None:
-    train = open_image_folder(write_noise(tmp_path, 300, size=(8, 8)), 0.5).train
+    train = open_image_folder(write_noise(tmp_path, 300, size=(8, 8)), Share(0.5)).train
     damage(train, *range(200))
     batch = in_order(train, 100)
     assert batch.targets.tolist() == [1] * 199

@@ -31,12 +31,13 @@ from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.loading.loader import train_loader
 from convsmith.data.read_image import TrainingImages
 from convsmith.data.loading.sampler import StepSampler
+from convsmith.data.split import Share
 from convsmith.recipe.augmentation import Augment, Plain, RandomCrop
 from convsmith.spec import Preprocess
 
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda *_: print("signal", flush=True))
-index = open_image_folder(Path(sys.argv[1]), 0.5).train
+index = open_image_folder(Path(sys.argv[1]), Share(0.5)).train
 sampler = StepSampler(
     index.targets, Plain(),
     seed=0, effective_batch=2, per_device_batch=2, steps_per_epoch=1, first_step=0, last_step=100,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from tests.data.folders import write_files
 
@@ -17,7 +18,7 @@ def notes(root: Path, *names: str) -> tuple[str, ...]:
 
 def refusal(root: Path, *names: str) -> str:
     with pytest.raises(ConvsmithError) as caught:
-        open_image_folder(write_files(root, *names), 0.5)
+        open_image_folder(write_files(root, *names), Share(0.5))
     return str(caught.value)
 
 

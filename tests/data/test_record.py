@@ -11,6 +11,7 @@ from convsmith.data.checks.look import Looks, Seen
 from convsmith.data.checks.record import LookRecord
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.index import Index
+from convsmith.data.split import Share
 from tests.data.folders import path_of, write_noise
 from tests.data.masks import opened, plain, write_folders
 
@@ -30,7 +31,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def images(root: Path) -> Index:
-    return open_image_folder(root, 0.5).train
+    return open_image_folder(root, Share(0.5)).train
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.folders.scan import images_below
+from convsmith.data.split import Share
 from tests.data.folders import write_files
 
 
@@ -55,12 +56,13 @@ def test_other_files_are_counted_by_extension(tmp_path: Path) -> None:
 
 def test_the_note_names_the_commonest_extensions(tmp_path: Path) -> None:
     write_files(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png", "a/x.txt", "b/y.txt", "z.csv", "b/z")
-    assert open_image_folder(tmp_path, 0.5).notes[0] == "left out, not images: 2 .txt, 1 .csv, 1 without extension"
+    notes = open_image_folder(tmp_path, Share(0.5)).notes
+    assert notes[0] == "left out, not images: 2 .txt, 1 .csv, 1 without extension"
 
 
 def test_the_note_sums_up_rare_extensions(tmp_path: Path) -> None:
     write_files(tmp_path, "a/1.png", "a/2.png", "b/1.png", "b/2.png", *[f"a/x.{i}" for i in range(8)])
-    assert open_image_folder(tmp_path, 0.5).notes[0].endswith(", 3 of other kinds")
+    assert open_image_folder(tmp_path, Share(0.5)).notes[0].endswith(", 3 of other kinds")
 
 
 def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:

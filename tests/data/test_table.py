@@ -18,7 +18,7 @@ from convsmith.data.digest import data_digest
 from convsmith.data.folders.files import FilesBuilder
 from convsmith.data.open_data import open_data
 from convsmith.data.source import find_opener, is_known, task_of
-from convsmith.data.split import hold_out, split_files
+from convsmith.data.split import Share, hold_out, split_files
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data
 from tests.data.folders import write_files
@@ -115,9 +115,9 @@ def test_the_share_held_out_is_that_of_folders(rows: list[tuple[bytes, int]]) ->
         builder.add(name)
     files = builder.build()
     expected = {
-        name for group in range(3) for name in split_files([name for name, its in rows if its == group], 0.3)[1]
+        name for group in range(3) for name in split_files([name for name, its in rows if its == group], Share(0.3))[1]
     }
-    held_out = hold_out(files.names, groups, 0.3) if rows else np.zeros(0, bool)
+    held_out = hold_out(files.names, groups, Share(0.3)) if rows else np.zeros(0, bool)
     assert {name for (name, _), is_out in zip(rows, held_out, strict=True) if is_out} == expected
 
 

@@ -144,6 +144,8 @@ ELSEWHERE = {
     "model.num_classes": "tests/training/test_train.py",
     "model.sync_batch_norm": "tests/training/test_tricks.py",
     "data.val_fraction": "tests/data/test_mask_search.py",
+    "data.fold": "tests/data/test_folds.py",
+    "data.folds": "tests/data/test_folds.py",
     "data.on_error": "tests/training/test_bad_files.py",
     "data.max_bad": "tests/training/test_bad_files.py",
     "data.max_pixels": "tests/bundle/test_decode_damage.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.digest import has_names_of
 from convsmith.data.memory.in_memory import InMemory, open_in_memory
 from convsmith.data.source import find_opener
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data, Recipe
 from convsmith.waiting import READ_TIMEOUT_VARIABLE
@@ -36,7 +38,29 @@ def open_data(task: str, section: Data, root: Path, *, hold_out: bool = True) ->
     Raises:
         ConvsmithError: there are no such data, or they are not what the section says.
     """
-    return find_opener(task, root).open(root, section, section.val_fraction if hold_out else None)
+    opener = find_opener(task, root)
+    return _split(lambda share: opener.open(root, section, share), section, hold_out)
+
+
+def _split(opened: Callable[[Share | None], DataSet], section: Data, hold_out: bool) -> DataSet:
+    """The data set that is opened with what the section holds out."""
+    if not hold_out:
+        return opened(None)
+    if section.folds is None or section.fold is None:
+        if section.folds is not None:
+            raise ConvsmithError(
+                f"data.folds is {section.folds}, but no fold is named",
+                "a training holds one fold out",
+                f"Add data.fold=0, or another up to {section.folds - 1}.",
+            )
+        return opened(Share(section.val_fraction))
+    if len(opened(None).val):
+        raise ConvsmithError(
+            f"data.fold is {section.fold}, but the data have images for validation of their own",
+            "folds are made of images to train on where there are no others",
+            "Leave data.fold and data.folds out, or those images.",
+        )
+    return opened(Share(section.val_fraction, section.fold, section.folds))
 
 
 def data_of_recipe(recipe: Recipe, root: Path | InMemory) -> DataSet:
@@ -53,7 +77,7 @@ def data_of_recipe(recipe: Recipe, root: Path | InMemory) -> DataSet:
     if recipe.data.read_timeout is not None:
         os.environ[READ_TIMEOUT_VARIABLE] = str(recipe.data.read_timeout)
     if isinstance(root, InMemory):
-        return open_in_memory(recipe.task, root, recipe.data, recipe.data.val_fraction if recipe.eval else None)
+        return _split(lambda share: open_in_memory(recipe.task, root, recipe.data, share), recipe.data, recipe.eval)
     if recipe.model.num_classes is None:  # who says how many classes there are has looked at the data
         find_opener(recipe.task, root).doubt(root)
     return open_data(recipe.task, recipe.data, root, hold_out=recipe.eval)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.sources import list_sources
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data
 from convsmith.waiting import answer_of
@@ -27,15 +28,15 @@ class Opener:
     """How a source opens the data of one task. Each call raises a ConvsmithError for what cannot be used as it is.
 
     Attributes:
-        open: gives the splits, from the path, the recipe's `data` section, and the share of `train` to hold out where
-            there are no validation data; None holds nothing out.
+        open: gives the splits, from the path, the recipe's `data` section, and what to hold out of `train` where there
+            are no validation data; None holds nothing out.
         labelled: gives what a trained model is judged by where it has not been trained on these data, and whether
             that is a part of them for validation or test; from the path, the section, and the model's classes, whose
             order numbers the targets.
         doubt: refuses what is more likely to be data of another task; asked before anything has looked at the data.
     """
 
-    open: Callable[[Path, Data, float | None], DataSet]
+    open: Callable[[Path, Data, Share | None], DataSet]
     labelled: Callable[[Path, Data, Sequence[str]], tuple[Samples, bool]]
     doubt: Callable[[Path], None] = no_doubt
 

@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.data.group_split import Groups, give_back, parts_of_groups
 
-def split_files(names: Sequence[bytes], val_fraction: float) -> tuple[list[bytes], list[bytes]]:
+
+@dataclass(frozen=True)
+class Share:
+    """What is held out of the images to train on, where no others are for validation: a share, or one of some folds.
+
+    Attributes:
+        fraction: above 0, below 1; for folds it means nothing.
+        fold: which of the folds, from 0; None where there are none.
+        folds: how many there are.
+    """
+
+    fraction: float
+    fold: int | None = None
+    folds: int = 0
+
+    def __post_init__(self) -> None:
+        if self.fold is None and not 0 < self.fraction < 1:
+            raise ValueError(f"a fraction of {self.fraction} is not between 0 and 1")
+
+    def ranks(self, total: int, before: int) -> NDArray[np.int64]:
+        """Which of the images of a class go to val, by their rank in it: one at least of two, never all.
+
+        Args:
+            total: images of the class.
+            before: images of the classes before it: folds are dealt out through all classes.
+        """
+        if self.fold is None:
+            return np.arange(max(min(round(self.fraction * total), total - 1), min(1, total - 1), 0))
+        return np.arange((self.fold - before) % self.folds, total if total > 1 else 0, self.folds)
+
+
+def split_files(names: Sequence[bytes], share: Share, before: int = 0) -> tuple[list[bytes], list[bytes]]:
     """Split one class's files into (train, val), each in the order of `names`.
 
-    Files are ranked by a hash of their path, and the first `round(val_fraction * N)` go to val: at least one when
+    Files are ranked by a hash of their path, and the first `round(fraction * N)` go to val: at least one when
     there are two, never all. A file's rank does not depend on the others, so adding m files moves at most m of the
-    old ones from one side to the other.
+    old ones from one side to the other. Folds are dealt out in the order of the ranks.
 
     Args:
         names: paths relative to the data folder, each once.
-        val_fraction: above 0, below 1.
+        share: what to hold out.
+        before: see `Share.ranks`.
     """
-    count = _count(len(names), val_fraction)
     ranked = sorted(names, key=lambda name: (blake2b(name, digest_size=8).digest(), name))
-    held_out = set(ranked[:count])
+    held_out = {ranked[rank] for rank in share.ranks(len(names), before)}
     return [name for name in names if name not in held_out], [name for name in names if name in held_out]
 
 
@@ -31,27 +64,36 @@ Keep = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]
 
 
 def hold_out(
-    hashes: NDArray[np.uint64], groups: NDArray[np.int64], val_fraction: float, keep: Keep | None = None
+    hashes: NDArray[np.uint64],
+    strata: NDArray[np.int64],
+    share: Share,
+    keep: Keep | None = None,
+    groups: Groups | None = None,
 ) -> NDArray[np.bool_]:
-    """Which of N files go to val, as `split_files` would split each group, bool `[N]`.
+    """Which of N files go to val, as `split_files` would split each stratum one after another, bool `[N]`.
 
     Args:
         hashes: the `names` of the files, uint64 `[N]`.
-        groups: such as the class of each, int64 `[N]`.
-        val_fraction: above 0, below 1.
+        strata: such as the class of each, int64 `[N]`.
+        share: what to hold out.
         keep: gives back some of them.
+        groups: those that must not be in both.
+
+    Raises:
+        ConvsmithError: there are too few groups.
     """
-    held_out = np.zeros(len(hashes), np.bool_)
-    order = np.lexsort((hashes.view(">u8"), groups))  # the bytes of a hash in their order
-    for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-        held_out[rows[: _count(len(rows), val_fraction)]] = True
+    if groups is not None:
+        held_out = parts_of_groups(groups, strata, share.fraction, share.folds) == (share.fold or 0)
+        give_back(held_out, strata, groups)
+    else:
+        held_out = np.zeros(len(hashes), np.bool_)
+        order = np.lexsort((hashes.view(">u8"), strata))  # the bytes of a hash in their order
+        before = 0
+        for rows in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
+            held_out[rows[share.ranks(len(rows), before)]] = True
+            before += len(rows)
     if keep is not None:
         places = np.flatnonzero(held_out)
-        held_out[places[keep(np.flatnonzero(~held_out), places)]] = False
+        back = places[keep(np.flatnonzero(~held_out), places)]
+        held_out[back if groups is None else np.isin(groups.of, groups.of[back])] = False
     return held_out
-
-
-def _count(total: int, val_fraction: float) -> int:
-    if not 0 < val_fraction < 1:
-        raise ValueError(f"val_fraction is {val_fraction}, not between 0 and 1")
-    return max(min(round(val_fraction * total), total - 1), min(1, total - 1), 0)

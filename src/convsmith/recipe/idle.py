@@ -57,6 +57,8 @@ def _idle(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield key, "eval is false"
         if recipe.data.masks is None or recipe.data.masks.val is None:
             yield "data.val_fraction", "eval is false, so nothing is held out"
+    if recipe.data.folds is not None:
+        yield "data.val_fraction", "data.folds says what is held out"
     if recipe.data.on_error == "error":
         yield "data.max_bad", "data.on_error is error"
     masks = recipe.data.masks

@@ -84,6 +84,11 @@ class Data(Section):
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="Share of each class held out when the folder has no val/ of its own."
     )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="Parts that training images are dealt out into, of which `fold` is held out in place of a share.",
+    )
+    fold: Annotated[int, Field(ge=0)] | None = Field(None, description="The part that is held out, from 0.")
     on_error: Literal["error", "skip"] = Field(
         "error",
         description="A file that cannot be decoded: `error` stops; `skip` replaces it by the next good "
@@ -120,6 +125,14 @@ class Data(Section):
     masks: Masks | None = Field(
         None, description="Of segmentation: where masks lie and what their values mean; null: as in a plain folder."
     )
+
+    @model_validator(mode="after")
+    def _folds_agree(self) -> Data:
+        if self.fold is not None and self.folds is None:
+            raise ValueError("fold names one of some folds: set data.folds, their number")
+        if self.fold is not None and self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold}, but the {self.folds} folds are numbered 0 to {self.folds - 1}")
+        return self
 
 
 class BatchRule(Section):
@@ -254,6 +267,8 @@ class Recipe(Section):
         low, extra = getattr(self.schedule, "min_lr", 0.0), getattr(self.schedule, "extra", None)
         if extra and low > extra.lr:
             raise ValueError(f"schedule.min_lr ({low:g}) is above schedule.extra.lr ({extra.lr:g}), that falls to it")
+        if not self.eval and self.data.folds is not None:
+            raise ValueError("data.folds are for validation, but `eval` is false, so there is none")
         if not self.eval and self.early_stopping:
             raise ValueError("early_stopping.patience counts validations, but `eval` is false, so there are none")
         if not self.eval and self.ema and self.ema.judge == "both":

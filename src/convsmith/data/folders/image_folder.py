@@ -12,19 +12,19 @@ from convsmith.data.folders.remedies import remedy_for
 from convsmith.data.folders.scan import held, images_below, leave_out_outputs, list_folder, others_note
 from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index, IndexBuilder
-from convsmith.data.split import split_files
+from convsmith.data.split import Share, split_files
 from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
 
 
-def open_image_folder(root: Path, val_fraction: float | None) -> ImageData:
+def open_image_folder(root: Path, share: Share | None) -> ImageData:
     """Read `ROOT/train/CLASS/**` and `ROOT/val/CLASS/**`, or split off the validation part where there is no val.
 
     Images are not opened here; `check_files` does that.
 
     Args:
         root: a folder with `train` and `val`, with `train` alone, or with class folders.
-        val_fraction: share of each class held out where there is no `val`, above 0 and below 1; None for a training
-            without validation, which holds nothing out.
+        share: what is held out of each class where there is no `val`; None for a training without validation, which
+            holds nothing out.
 
     Returns:
         The files class by class, sorted by the bytes of their path.
@@ -39,13 +39,15 @@ def open_image_folder(root: Path, val_fraction: float | None) -> ImageData:
     empty: dict[str, Counter[str]] = {}
     nested: dict[str, Inside] = {}
     without_val: list[str] = []
+    seen = 0
     for target, (label, folder) in enumerate(layout.train.items()):
         beside: Counter[str] = Counter()
         names = images_below(root, folder, beside)
         nested[label] = inside_of(folder, names)
         others += beside
         if layout.val is None:
-            names, held_out = (names, []) if val_fraction is None else split_files(names, val_fraction)
+            seen += len(names)
+            names, held_out = (names, []) if share is None else split_files(names, share, seen - len(names))
         else:
             held_out = images_below(root, layout.val[label], others) if label in layout.val else []
         if not names:
@@ -58,17 +60,17 @@ def open_image_folder(root: Path, val_fraction: float | None) -> ImageData:
         raise _no_images(root, empty)
     nesting = check_nesting(root, nested)
     train_index, val_index = train.build(), val.build()
-    if not len(val_index) and val_fraction is not None:
+    if not len(val_index) and share is not None:
         raise _nothing_to_validate(root, is_split=layout.val is None)
     notes = [*layout.notes, *nesting]
     if others:
         notes.append(others_note(others))
-    if layout.val is None and val_fraction is not None:
+    if layout.val is None and share is not None:
         total = len(train_index) + len(val_index)
         notes.append(
             f"no val folder: held out {len(val_index)} of {total} images for validation, the same ones each time"
         )
-    if without_val and val_fraction is not None:
+    if without_val and share is not None:
         notes.append(f"no validation images for {quoted(without_val)}")
     return ImageData(root, tuple(layout.train), train_index, val_index, tuple(notes))
 

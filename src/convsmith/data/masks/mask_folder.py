@@ -10,21 +10,21 @@ from convsmith.data.folders.scan import list_folder, others_note
 from convsmith.data.masks.mask_data import MaskData, make_mask_data
 from convsmith.data.masks.mask_pairs import Pair, find_pairs, find_tree
 from convsmith.data.masks.pairs import pack_paths
-from convsmith.data.split import split_files
+from convsmith.data.split import Share, split_files
 from convsmith.errors import ConvsmithError, printable
 from convsmith.recipe.mask_data import Masks
 
 _MISNAMED_VAL = ("valid", "validation", "test")
 
 
-def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> MaskData:
+def open_mask_folder(root: Path, masks: Masks, share: Share | None) -> MaskData:
     """Find the images and masks of each part, and the classes. Pixels are read for errors only.
 
     Args:
         root: the data folder.
         masks: the recipe's section.
-        val_fraction: share of the training part held out where there is no validation part, above 0 and below 1;
-            None for a training without validation, which holds nothing out.
+        share: what is held out of the training part where there is no validation part; None for a training without
+            validation, which holds nothing out.
 
     Raises:
         ConvsmithError: a part is missing, empty or incomplete, or the classes are not known.
@@ -36,9 +36,9 @@ def open_mask_folder(root: Path, masks: Masks, val_fraction: float | None) -> Ma
     val, notes = [], []
     if masks.val is not None and not _is_left_out(root, masks):
         val = find_pairs(root, masks, masks.val, others)
-    elif val_fraction is not None:
+    elif share is not None:
         total = len(train)
-        train, val = _hold_out(root, train, val_fraction)
+        train, val = _hold_out(root, train, share)
         notes = [f"no part for validation: held out {len(val)} of {total} images, the same ones each time"]
     extra = find_pairs(root, masks, masks.extra, others) if masks.extra is not None else None
     if others:
@@ -62,8 +62,8 @@ def _is_left_out(root: Path, masks: Masks) -> bool:
     return True
 
 
-def _hold_out(root: Path, pairs: list[Pair], val_fraction: float) -> tuple[list[Pair], list[Pair]]:
-    _, held_out = split_files([image for image, _ in pairs], val_fraction)
+def _hold_out(root: Path, pairs: list[Pair], share: Share) -> tuple[list[Pair], list[Pair]]:
+    _, held_out = split_files([image for image, _ in pairs], share)
     chosen = set(held_out)
     if not chosen:
         raise ConvsmithError(

@@ -21,7 +21,8 @@ from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index
 from convsmith.data.masks.mask_data import masks_to_learn
 from convsmith.data.memory.in_memory_labels import check_labels, labels_of, pack_labels
-from convsmith.data.split import hold_out
+from convsmith.data.packed_labels import rows_to_keep
+from convsmith.data.split import Keep, Share, hold_out
 from convsmith.errors import ConvsmithError, quoted
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
@@ -92,21 +93,21 @@ def in_memory(data: object) -> InMemory | None:
     return InMemory(_held(data["train"]), None if val is None else _held(val))
 
 
-def open_in_memory(task: str, data: InMemory, section: Data, val_fraction: float | None) -> DataSet:
+def open_in_memory(task: str, data: InMemory, section: Data, share: Share | None) -> DataSet:
     """The splits of images that Python holds.
 
     Args:
         task: the name of the task that they are for.
         data: the images.
         section: a recipe's `data`.
-        val_fraction: the share to hold out where there are no validation images; None holds nothing out.
+        share: what to hold out where there are no validation images; None holds nothing out.
 
     Raises:
         ConvsmithError: they are not data of that task, or not what the section says.
     """
     if task not in _OPENERS:
         raise ConvsmithError(f"images in memory cannot be used for {task}", fix="Give a folder or a table.")
-    return _OPENERS[task](data, section, val_fraction)
+    return _OPENERS[task](data, section, share)
 
 
 def _held(data: object) -> Held:
@@ -246,7 +247,7 @@ def _file_of(item: Any, name: str) -> IO[bytes]:
     return file
 
 
-def _open_images(data: InMemory, _section: Data, val_fraction: float | None) -> DataSet:
+def _open_images(data: InMemory, _section: Data, share: Share | None) -> DataSet:
     labels = {split: [_label(target) for target in _each(held.targets)] for split, held in _splits(data)}
     classes = sorted(set(labels["train"]), key=_place)
     if len(classes) < 2:
@@ -258,34 +259,39 @@ def _open_images(data: InMemory, _section: Data, val_fraction: float | None) -> 
         )
     numbers = {name: number for number, name in enumerate(classes)}
     targets = {split: np.array([numbers[label] for label in of_split]) for split, of_split in labels.items()}
-    parts, notes = _parts(data, targets["train"], val_fraction)
+    parts, notes = _parts(data, targets["train"], share)
     train, val = (
         Index(images, targets[split if data.val else "train"][images.numbers]) for split, (images, _) in parts.items()
     )
     return ImageData(_ROOT, tuple(classes), train, val, notes)
 
 
-def _open_several(data: InMemory, _section: Data, val_fraction: float | None) -> DataSet:
+def _open_several(data: InMemory, _section: Data, share: Share | None) -> DataSet:
     labels = {split: labels_of(_each(held.targets)) for split, held in _splits(data)}
     every = {split: set[str]().union(*of_split) for split, of_split in labels.items()}
     classes = sorted(every["train"], key=_place)
     check_labels(classes, every.get("val", set()) - every["train"])
     packed = {split: pack_labels(of_split, classes) for split, of_split in labels.items()}
-    parts, notes = _parts(data, packed["train"].rarest(packed["train"].counts()), val_fraction)
+    parts, notes = _parts(
+        data,
+        packed["train"].rarest(packed["train"].counts()),
+        share,
+        lambda train, val: rows_to_keep(packed["train"].select(train), packed["train"].select(val)),
+    )
     chosen = {split: packed[split if data.val else "train"].select(it.numbers) for split, (it, _) in parts.items()}
     train, val = (Index(images, chosen[split].hashes(), chosen[split]) for split, (images, _) in parts.items())
     return ImageData(_ROOT, tuple(classes), train, val, notes)
 
 
-def _open_masks(data: InMemory, section: Data, val_fraction: float | None) -> DataSet:
-    parts, notes = _parts(data, np.zeros(len(data.train.images), np.int64), val_fraction)
+def _open_masks(data: InMemory, section: Data, share: Share | None) -> DataSet:
+    parts, notes = _parts(data, np.zeros(len(data.train.images), np.int64), share)
     return masks_to_learn(_ROOT, section.masks or Masks(), parts, notes)
 
 
 def _parts(
-    data: InMemory, groups: NDArray[np.int64], val_fraction: float | None
+    data: InMemory, strata: NDArray[np.int64], share: Share | None, keep: Keep | None = None
 ) -> tuple[dict[Split, tuple[_Pictures, _Pictures]], tuple[str, ...]]:
-    """Images and masks of `train` and `val`, and notes; where a share is held out, it is one of each group."""
+    """Images and masks of `train` and `val`, and notes; what is held out is so of each stratum; see `hold_out`."""
     parts: dict[Split, tuple[_Pictures, _Pictures]] = {
         split: (_Pictures.all_of(held.images, f"{split} image"), _Pictures.all_of(held.targets, f"{split} mask"))
         for split, held in _splits(data)
@@ -293,11 +299,11 @@ def _parts(
     if "val" in parts:
         return parts, ()
     images, masks = parts["train"]
-    held = np.zeros(len(images), np.bool_) if val_fraction is None else hold_out(images.names, groups, val_fraction)
+    held = np.zeros(len(images), np.bool_) if share is None else hold_out(images.names, strata, share, keep)
     chosen: dict[Split, NDArray[np.int64]] = {"train": np.flatnonzero(~held), "val": np.flatnonzero(held)}
     parts = {split: (images.select(numbers), masks.select(numbers)) for split, numbers in chosen.items()}
     note = f"held out {held.sum()} of {len(images)} images for validation, the same ones each time"
-    return parts, () if val_fraction is None else (note,)
+    return parts, () if share is None else (note,)
 
 
 def _splits(data: InMemory) -> list[tuple[Split, Held]]:

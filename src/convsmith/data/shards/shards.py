@@ -15,7 +15,7 @@ from convsmith.data.shards.members import Members
 from convsmith.data.shards.shard_index import index_of
 from convsmith.data.shards.shard_paths import ShardPaths, find_shards, no_split
 from convsmith.data.shards.shard_samples import Found, Packed
-from convsmith.data.split import Keep, hold_out
+from convsmith.data.split import Keep, Share, hold_out
 from convsmith.errors import ConvsmithError, counted, printable
 
 
@@ -54,26 +54,26 @@ class Shards:
 
     def parts(
         self,
-        groups: NDArray[np.int64] | NDArray[np.int32],
-        val_fraction: float | None,
+        strata: NDArray[np.int64] | NDArray[np.int32],
+        share: Share | None,
         keep: Keep | None = None,
     ) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
         """The numbers of the samples to train on and to validate on, and notes.
 
         Args:
-            groups: what has to be in both where some is held out, such as the label of each sample.
-            val_fraction: see `Opener.open`.
+            strata: what has to be in both where some is held out, such as the label of each sample.
+            share: see `Opener.open`.
             keep: says, of samples to train on and of those held out, which of the latter to train on after all.
         """
         train, val = self.learned(), self.of_split("val")
         notes = [others_note(self.found.others)] if self.found.others else []
         if tests := len(self.of_split("test")):
             notes.append(f"left out: {counted(tests, 'sample')} of the split `test`")
-        if not len(val) and val_fraction is not None:
+        if not len(val) and share is not None:
             total = len(train)
             names = self.members(self.found.images.select(train)).names
             spare = None if keep is None else lambda to_train, held: keep(train[to_train], train[held])
-            held_out = hold_out(names, groups[train].astype(np.int64), val_fraction, spare)
+            held_out = hold_out(names, strata[train].astype(np.int64), share, spare)
             train, val = train[~held_out], train[held_out]
             if not len(val):
                 raise ConvsmithError(

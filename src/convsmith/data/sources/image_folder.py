@@ -9,6 +9,7 @@ from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.masks.mask_search import refuse_masks_as_classes
 from convsmith.data.source import Opener, Source
+from convsmith.data.split import Share
 from convsmith.recipe.schema import Data
 
 
@@ -16,8 +17,8 @@ def _recognises(_root: Path) -> bool:
     return True  # opening says why it is not such a folder
 
 
-def _open(root: Path, _section: Data, val_fraction: float | None) -> DataSet:
-    return open_image_folder(root, val_fraction)
+def _open(root: Path, _section: Data, share: Share | None) -> DataSet:
+    return open_image_folder(root, share)
 
 
 def _labelled(root: Path, _section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:

@@ -12,6 +12,7 @@ from convsmith.data.masks.mask_data import class_values
 from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.data.masks.mask_pairs import is_there
 from convsmith.data.source import Opener, Source
+from convsmith.data.split import Share
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
 
@@ -20,9 +21,9 @@ def _recognises(_root: Path) -> bool:
     return True  # opening says why it is not such a folder
 
 
-def _open(root: Path, section: Data, val_fraction: float | None) -> DataSet:
+def _open(root: Path, section: Data, share: Share | None) -> DataSet:
     masks = section.masks or Masks()
-    folder = open_mask_folder(root, masks, val_fraction)
+    folder = open_mask_folder(root, masks, share)
     refuse_ignored_class(masks, class_values(masks, len(folder.classes)), folder.train.masks)
     return folder
 

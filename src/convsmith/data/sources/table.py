@@ -18,6 +18,7 @@ from convsmith.data.index import Index
 from convsmith.data.masks.mask_data import MaskedPart, make_mask_data, masks_to_learn
 from convsmith.data.packed_labels import rows_to_keep
 from convsmith.data.source import Opener, Source
+from convsmith.data.split import Share
 from convsmith.data.tables.image_table import (
     PATH,
     SPLIT,
@@ -74,12 +75,12 @@ class _Labels:
         return Index(table.images_of(rows, classes), targets)
 
 
-def _open_images(path: Path, section: Data, val_fraction: float | None) -> DataSet:
+def _open_images(path: Path, section: Data, share: Share | None) -> DataSet:
     labels = _Labels()
     table = read_table(TableFile(path), labels)
     check_files(table, table.images, section)
     of_rows, names = np.asarray(labels.of_rows, np.int64), list(labels.numbers)
-    parts, notes = table.parts(of_rows, val_fraction)
+    parts, notes = table.parts(of_rows, share)
     learned = table.at(WHOLE, TRAIN)
     classes = sorted(names[i] for i in np.unique(of_rows[learned]))
     if len(classes) == 1:
@@ -87,7 +88,7 @@ def _open_images(path: Path, section: Data, val_fraction: float | None) -> DataS
             f"only one class in {printable(path)}: {quoted(classes)}", "there is nothing to tell apart"
         )
     train, val = (labels.targets(table, parts[split], classes, "training") for split in ("train", "val"))
-    if val_fraction is not None and (without := set(range(len(classes))) - set(val.targets.tolist())):
+    if share is not None and (without := set(range(len(classes))) - set(val.targets.tolist())):
         notes.append(f"no validation images for {quoted(classes[i] for i in sorted(without))}")
     return ImageData(path.absolute().parent, tuple(classes), train, val, tuple(notes))
 
@@ -100,7 +101,7 @@ def _labelled_images(path: Path, section: Data, classes: Sequence[str]) -> tuple
     return labels.targets(table, rows, classes, "the model"), is_part
 
 
-def _open_several(path: Path, section: Data, val_fraction: float | None) -> DataSet:
+def _open_several(path: Path, section: Data, share: Share | None) -> DataSet:
     labels = LabelColumns(_OTHERS)
     table = read_table(TableFile(path), labels)
     check_files(table, table.images, section)
@@ -120,7 +121,7 @@ def _open_several(path: Path, section: Data, val_fraction: float | None) -> Data
         )
     parts, notes = table.parts(
         every.rarest(counts),  # of whole sets most may occur once
-        val_fraction,
+        share,
         lambda train, val: rows_to_keep(every.select(train), every.select(val)),
     )
     train, val = (_several(table, labels, rows, (classes, "training")) for rows in parts.values())
@@ -173,9 +174,9 @@ class _MaskPaths:
         self.builder.add(as_path(cell_of(table, number, row, self._column)))
 
 
-def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSet:
+def _open_masks(path: Path, section: Data, share: Share | None) -> DataSet:
     table, masks = _read_masks(path, section)
-    parts, notes = table.parts(np.zeros(len(table.images), np.int64), val_fraction)
+    parts, notes = table.parts(np.zeros(len(table.images), np.int64), share)
     pairs: dict[Split, MaskedPart] = {it: (table.images.select(rows), masks.select(rows)) for it, rows in parts.items()}
     return masks_to_learn(path.absolute().parent, section.masks or Masks(), pairs, notes)
 

@@ -18,18 +18,19 @@ from convsmith.data.shards.shard_paths import are_shards
 from convsmith.data.shards.shard_samples import SEVERAL
 from convsmith.data.shards.shards import Shards
 from convsmith.data.source import Opener, Source
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError, counted, printable, quoted
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
 
 
-def _open_images(path: Path, _section: Data, val_fraction: float | None) -> DataSet:
+def _open_images(path: Path, _section: Data, share: Share | None) -> DataSet:
     shards = Shards.at(path)
     labels = ShardLabels.of(shards)
     classes = labels.learned(shards.learned())
-    parts, notes = shards.parts(shards.found.labels, val_fraction)
+    parts, notes = shards.parts(shards.found.labels, share)
     train, val = (labels.targets(parts[split], classes, "training") for split in ("train", "val"))
-    if val_fraction is not None and (without := set(range(len(classes))) - set(np.unique(val.targets).tolist())):
+    if share is not None and (without := set(range(len(classes))) - set(np.unique(val.targets).tolist())):
         notes.append(f"no validation images for {quoted(classes[i] for i in sorted(without))}")
     return ImageData(shards.paths.root, classes, train, val, tuple(notes))
 
@@ -40,14 +41,14 @@ def _labelled_images(path: Path, _section: Data, classes: Sequence[str]) -> tupl
     return ShardLabels.of(shards).targets(samples, classes, "the model"), is_part
 
 
-def _open_several(path: Path, _section: Data, val_fraction: float | None) -> DataSet:
+def _open_several(path: Path, _section: Data, share: Share | None) -> DataSet:
     shards = Shards.at(path)
     sets = ShardLabelSets.of(shards)
     learned = shards.learned()
     classes, every = sets.learned(learned), sets.labels
     parts, notes = shards.parts(
         every.rarest(every.select(learned).counts()),
-        val_fraction,
+        share,
         lambda train, val: rows_to_keep(every.select(train), every.select(val)),
     )
     train, val = (sets.targets(parts[split], classes, "training") for split in ("train", "val"))
@@ -65,9 +66,9 @@ def _labelled_several(path: Path, _section: Data, classes: Sequence[str]) -> tup
     return ShardLabelSets.of(shards).targets(samples, classes, "the model"), is_part
 
 
-def _open_masks(path: Path, section: Data, val_fraction: float | None) -> DataSet:
+def _open_masks(path: Path, section: Data, share: Share | None) -> DataSet:
     shards = Shards.at(path)
-    parts, notes = shards.parts(np.zeros(len(shards.found), np.int32), val_fraction)
+    parts, notes = shards.parts(np.zeros(len(shards.found), np.int32), share)
     pairs: dict[Split, MaskedPart] = {split: _pairs(shards, samples) for split, samples in parts.items()}
     return masks_to_learn(shards.paths.root, section.masks or Masks(), pairs, notes)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from convsmith.data.contents import Content
 from convsmith.data.dataset import Split
 from convsmith.data.folders.files import Files, FilesBuilder
-from convsmith.data.split import Keep, hold_out
+from convsmith.data.split import Keep, Share, hold_out
 from convsmith.data.tables.table_file import TableFile
 from convsmith.data.tables.table_rows import Column, cell_of, find_column, require_column
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
@@ -96,13 +96,13 @@ class ImageTable:
         return np.flatnonzero(np.isin(self.splits, splits))
 
     def parts(
-        self, groups: NDArray[np.int64], val_fraction: float | None, keep: Keep | None = None
+        self, strata: NDArray[np.int64], share: Share | None, keep: Keep | None = None
     ) -> tuple[dict[Split, Any], list[str]]:
         """The numbers of the rows to train on and to validate on, and notes.
 
         Args:
-            groups: what has to be in both where some is held out, such as the class of each row.
-            val_fraction: see `Opener.open`.
+            strata: what has to be in both where some is held out, such as the class of each row.
+            share: see `Opener.open`.
             keep: says which of the rows held out must be trained on after all.
         """
         train, val, notes = self.at(WHOLE, TRAIN), self.at(_VAL), list(self.notes)
@@ -112,9 +112,9 @@ class ImageTable:
             )
         if tests := len(self.at(_TEST)):
             notes.append(f"left out: {counted(tests, 'row')} of the split `test`")
-        if not len(val) and val_fraction is not None:
+        if not len(val) and share is not None:
             spare = None if keep is None else lambda to_train, held: keep(train[to_train], train[held])
-            total, held_out = len(train), hold_out(self.images.names[train], groups[train], val_fraction, spare)
+            total, held_out = len(train), hold_out(self.images.names[train], strata[train], share, spare)
             train, val = train[~held_out], train[held_out]
             if not len(val):
                 raise ConvsmithError(
