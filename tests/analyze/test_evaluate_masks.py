@@ -16,6 +16,7 @@ from convsmith.bundle.segmentation import Segmentation
 from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.digest import data_digest
 from convsmith.data.masks.mask_folder import open_mask_folder
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from tests.colours import LABELS, without_answer_on_white
@@ -40,7 +41,7 @@ def spoil(mask: Path) -> None:
 
 def trained_on(tmp_path: Path, data: Path, val_fraction: float = 0.1, **masks: Any) -> Path:
     """A bundle whose manifest says that it was trained on some data."""
-    digest = data_digest(open_mask_folder(data, Masks(**masks), val_fraction))
+    digest = data_digest(open_mask_folder(data, Masks(**masks), Share(val_fraction)))
     recipe = {"data": {"val_fraction": val_fraction, "masks": masks or None}}
     return write_pixel_bundle(tmp_path / "trained", recipe=recipe, data_digest=digest)
 

@@ -18,7 +18,7 @@ images = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 3)), min_size=1)  
 def held_out(of_images: Images, share: Share) -> list[bool]:
     groups, strata = (np.array(column, np.int64) for column in zip(*of_images, strict=True))
     found = Groups(groups, [f"patient {number}" for number in range(1 + max(groups))])
-    return hold_out(np.zeros(len(groups), np.uint64), strata, share, groups=found).tolist()
+    return list(hold_out(np.zeros(len(groups), np.uint64), strata, share, groups=found))
 
 
 @given(images.filter(lambda of_images: len({group for group, _ in of_images}) > 2), st.floats(0.1, 0.9))

@@ -10,10 +10,12 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from convsmith.bundle.format import read_manifest
 from convsmith.cli.main import app
 from convsmith.errors import ConvsmithError
 from convsmith.jobs.ablation import Ablation, Measured, RungResult, ablate
@@ -25,6 +27,7 @@ from tests.training.conftest import SMALL
 pytestmark = pytest.mark.usefixtures("tiny")
 
 WORDS = (*SMALL, "model.name=tiny", "schedule.epochs=2")
+FOLDS = ("fold-0", "fold-1")
 
 
 @dataclass(frozen=True)
@@ -202,3 +205,61 @@ def test_the_ladder_in_the_documentation_loads(tmp_path: Path) -> None:
     steps = load_ladder(tmp_path / "mine.yaml").steps
     added = [{"augment.policy.name": "trivial_augment"}, {"mixing.mixup_alpha": 0.2}]
     assert [step.changes for step in steps] == [{}, *added]
+
+
+@pytest.fixture(scope="module")
+def folded(tiny: None, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ablation]:
+    folder = tmp_path_factory.mktemp("folds")
+    (folder / "smooth.yaml").write_text("extends: digits\nloss: {label_smoothing: 0.1}")
+    (folder / "mine.yaml").write_text("description: d\nsteps: [digits, smooth.yaml]")
+    words = [word for word in WORDS if not word.startswith("schedule")]
+    words += ["schedule={epochs: 1}", "schedule.warmup_epochs=0", "data.folds=2"]
+    return folder / "out", ablate(folder / "mine.yaml", digits / "train", folder / "out", words)
+
+
+def test_the_figures_over_folds_are_means_with_standard_errors(folded: tuple[Path, Ablation]) -> None:
+    out, result = folded
+    top1 = [
+        [[line["top1"] for line in Run(out / row.step / fold).metrics if line["split"] == "val"][-1] for fold in FOLDS]
+        for row in result.rows
+    ]
+    first, second = (row.measured for row in result.rows)
+    assert first is not None
+    assert second is not None
+    assert first.last == pytest.approx(np.mean(top1[0]))
+    assert first.errors["last"] == pytest.approx(np.std(top1[0], ddof=1) / 2**0.5)
+    gains = np.subtract(top1[1], top1[0])
+    assert (second.gain, second.errors["gain"]) == pytest.approx((gains.mean(), gains.std(ddof=1) / 2**0.5))
+    assert set(first.errors) == {"last", "best"}
+
+
+def test_each_fold_holds_out_other_images(folded: tuple[Path, Ablation]) -> None:
+    out, _ = folded
+    recipes = [Run(out / "digits" / fold).recipe for fold in FOLDS]
+    assert [(recipe.data.fold, recipe.data.folds) for recipe in recipes] == [(0, 2), (1, 2)]
+    digests = {read_manifest(Run(out / "smooth" / fold).bundle).data_digest for fold in FOLDS}
+    assert len(digests) == 2
+
+
+def test_the_table_of_folds_shows_standard_errors() -> None:
+    errors = {"last": 0.01, "best": 0.002, "gain": 0.003, "total_gain": 0.003}
+    rows = (RungResult("step", {}, Measured(2, 0.5, 0.75, 0.1, 0.1, 1234.4, 90.0, errors)),)
+    table = Ablation("mine", "an example", (), "top1", rows).to_markdown()
+    assert table.splitlines()[-1] == (
+        "| step |  | 50.00 ± 1.00 | +10.00 ± 0.30 | +10.00 ± 0.30 | 75.00 ± 0.20 | 1,234 | 90.0 |"
+    )
+    assert "Means over the folds, with one standard error" in table
+
+
+def test_a_recipe_is_a_ladder_of_one_step(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: digits\nseed: 3")
+    ladders = [load_ladder("digits", ["data.folds=4"]), load_ladder(tmp_path / "mine.yaml")]
+    assert [[step.name for step in ladder.steps] for ladder in ladders] == [["digits"], ["mine"]]
+    assert (ladders[0].steps[0].recipe.data.folds, ladders[1].steps[0].recipe.seed) == (4, 3)
+
+
+def test_steps_of_different_folds_are_an_error(digits: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("extends: digits\ndata: {folds: 3}")
+    (tmp_path / "mine.yaml").write_text("description: an example\nsteps: [digits, other.yaml]")
+    with pytest.raises(ConvsmithError, match=r"it has other data\.folds than the first step"):
+        ablate(tmp_path / "mine.yaml", digits, tmp_path / "out")

@@ -12,7 +12,7 @@ from convsmith.words import for_terminal
 
 
 def ablate(
-    ladder: Annotated[str, typer.Argument(help="Name of a packaged ladder, or path of a YAML file.")],
+    ladder: Annotated[str, typer.Argument(help="Name of a packaged ladder or recipe, or path of a YAML file.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the recipe of every step.")
     ] = None,
@@ -26,7 +26,11 @@ def ablate(
     Each step is a run; finished ones are not repeated. Stopped or killed, the same command goes on. A step that fails
     is noted, the next one comes, and the exit code is 1.
 
+    With data.folds, each step is trained with every fold, and the figures are means with standard errors.
+
     Example: convsmith ablate cifar10 --data cifar10/ sampling.fraction=0.1
+
+    Example: convsmith ablate resnet18-folder --data photos/ data.folds=5
     """
     import json
     import sys

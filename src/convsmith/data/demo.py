@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.bundle.decode import ImageError, read_image
-from convsmith.data.split import split_files
+from convsmith.data.split import Share, split_files
 from convsmith.errors import ConvsmithError, printable
 
 VAL_FRACTION = 0.2
@@ -54,7 +54,7 @@ def digit_pictures() -> dict[Path, NDArray[np.uint8]]:
     pictures_by_path: dict[Path, NDArray[np.uint8]] = {}
     for digit in range(10):
         names = [b"%04d.png" % i for i in np.flatnonzero(labels == digit)]
-        for split, chosen in zip(("train", "val"), split_files(names, VAL_FRACTION), strict=True):
+        for split, chosen in zip(("train", "val"), split_files(names, Share(VAL_FRACTION)), strict=True):
             for name in chosen:
                 pictures_by_path[Path(split, str(digit), os.fsdecode(name))] = pictures[int(name[:4])]
     return pictures_by_path

@@ -64,9 +64,10 @@ def parts_of_groups(groups: Groups, strata: NDArray[np.int64], fraction: float, 
     totals = np.append(np.bincount(kind_of), len(of))  # the last stratum is all of them
     room = shares[:, None] * totals
     left = room.copy()
-    hashes = [blake2b(groups.names[i].encode(), digest_size=8).digest() for i in numbers]
+    names = [groups.names[int(i)] for i in numbers]
+    hashes = [blake2b(name.encode(), digest_size=8).digest() for name in names]
     part_of = np.zeros(len(numbers), np.int64)
-    for g in sorted(range(len(numbers)), key=lambda g: (-sizes[g], hashes[g], groups.names[numbers[g]])):
+    for g in sorted(range(len(numbers)), key=lambda g: (-sizes[g], hashes[g], names[g])):
         its = slice(starts[g], starts[g + 1])
         where, many = np.append(members[its], len(kinds)), np.append(counts[its], sizes[g])
         free = ((left[:, where] - many) / room[:, where] * (many / totals[where])).sum(axis=1)

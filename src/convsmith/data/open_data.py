@@ -50,7 +50,7 @@ def _split(opened: Callable[[Share | None], DataSet], section: Data, hold_out: b
         if section.folds is not None:
             raise ConvsmithError(
                 f"data.folds is {section.folds}, but no fold is named",
-                "a training holds one fold out",
+                "a training holds one out; `convsmith ablate` trains each of them",
                 f"Add data.fold=0, or another up to {section.folds - 1}.",
             )
         return opened(Share(section.val_fraction))

@@ -83,6 +83,7 @@ def hold_out(
         ConvsmithError: there are too few groups.
     """
     if groups is not None:
+        held_out: NDArray[np.bool_]
         held_out = parts_of_groups(groups, strata, share.fraction, share.folds) == (share.fold or 0)
         give_back(held_out, strata, groups)
     else:

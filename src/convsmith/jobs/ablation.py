@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import chain
+from math import sqrt
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.plots import write_plot
@@ -17,7 +19,8 @@ from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.better import LOSS, gain
-from convsmith.recipe.ladder import Ladder, load_ladder
+from convsmith.recipe.ladder import Ladder, Rung, load_ladder
+from convsmith.recipe.schema import Recipe
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import write_file
 from convsmith.tables import Tabular
@@ -34,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of the run of one step.
+    """Figures of the run of one step; where it has one for each fold, their means.
 
     Attributes:
         epochs: epochs done.
@@ -43,7 +46,8 @@ class Measured:
         gain: how much better `last` is than that of the step before, None at the first step.
         total_gain: how much better `last` is than that of the first step, None at the first step.
         images_per_second: of training, the median of the epochs.
-        minutes: spent on training steps.
+        minutes: spent on training steps, of all folds together.
+        errors: of folds, the standard error of each of `last`, `best`, `gain` and `total_gain` by its name; else empty.
     """
 
     epochs: int
@@ -53,6 +57,7 @@ class Measured:
     total_gain: float | None
     images_per_second: float
     minutes: float
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,7 @@ class Ablation(Tabular):
             f"# {self.ladder}: {self.description}",
             "",
             f"The {self.metric} on all validation images after the last epoch, and of the best epoch; gains are of the "
-            f"last{', in points' * (scale == 100)}. One run of each step.{shared}",
+            f"last{', in points' * (scale == 100)}. {self._runs()}{shared}",
             "",
             f"| {' | '.join([*header, 'best epoch', 'images/s', 'minutes'])} |",
             "|---|---|--:|--:|--:|--:|--:|--:|",
@@ -127,6 +132,11 @@ class Ablation(Tabular):
         if finished < len(self.rows):
             lines += ["", f"{finished} of {len(self.rows)} steps finished; the same command goes on."]
         return "\n".join(lines) + "\n"
+
+    def _runs(self) -> str:
+        if any(row.measured and row.measured.errors for row in self.rows):
+            return "Means over the folds, with one standard error; that of a gain is of the gains fold by fold."
+        return "One run of each step."
 
 
 def ablate(
@@ -138,11 +148,13 @@ def ablate(
 ) -> Ablation:
     """Train each step of a ladder into `out/STEP`, and write `ablation.md`, `.json` and `.png` there after each.
 
+    Where the recipes say `data.folds` but no `data.fold`, each step is trained with every fold, into `out/STEP/fold-N`.
+
     Runs that are finished are not trained again, one that was stopped goes on. A step whose training fails is noted,
     and the next one comes; the same call tries it again.
 
     Args:
-        ladder: see `load_ladder`.
+        ladder: see `load_ladder`; or a recipe, as the only step.
         data: folder of images, see `open_image_folder`.
         out: holds the runs and the results; None: `runs/LADDER-ladder`.
         overrides: changes to the recipe of every step.
@@ -157,11 +169,13 @@ def ablate(
     metric = _metric(loaded)
     _check_runs(loaded, Path(data), out)
     rows = [RungResult(step.name, step.changes, None) for step in loaded.steps]
+    earlier: list[list[float]] = []  # the metric of each run of each step that has finished
     for number, step in enumerate(loaded.steps):
         progress(step.name, number, len(rows))
         try:
-            run = train(step.recipe, data, out / step.name)
-            rows[number] = RungResult(step.name, step.changes, _measure(run, metric, rows[:number]))
+            runs = [train(recipe, data, folder) for folder, recipe in runs_of(step, out)]
+            rows[number] = RungResult(step.name, step.changes, _measure(runs, metric, earlier))
+            earlier.append([_levels(run, metric)[-1] for run in runs])
         except TrainingInterrupted:
             raise
         except Exception as error:  # whatever it is, the other steps can do without this one
@@ -176,6 +190,17 @@ def ablate(
     return result
 
 
+def runs_of(step: Rung, out: Path) -> list[tuple[Path, Recipe]]:
+    """The folder and the recipe of each run of a step: one, or one for each fold where the recipe names none."""
+    data = step.recipe.data
+    if data.folds is None or data.fold is not None:
+        return [(out / step.name, step.recipe)]
+    recipes = [
+        step.recipe.model_copy(update={"data": data.model_copy(update={"fold": fold})}) for fold in range(data.folds)
+    ]
+    return [(out / step.name / f"fold-{fold}", recipe) for fold, recipe in enumerate(recipes)]
+
+
 def ladder_folder(ladder: str | Path) -> Path:
     """Where a ladder goes that names no folder: `runs/LADDER-ladder`, below the folder of runs."""
     return runs_folder() / f"{Path(ladder).stem}-ladder"
@@ -185,7 +210,7 @@ def _metric(ladder: Ladder) -> str:
     """The metric that judges all steps.
 
     Raises:
-        ConvsmithError: they are not all trained and judged, or not all judged by the same.
+        ConvsmithError: they are not all trained and judged, or not all judged by the same metric in the same folds.
     """
     first = ladder.steps[0]
     metric = first.recipe.metric
@@ -195,6 +220,8 @@ def _metric(ladder: Ladder) -> str:
             raise ConvsmithError(problem, "its `eval` is false", "Add eval=true, or leave it out.")
         if not step.recipe.schedule.epochs:
             raise ConvsmithError(problem, "its schedule.epochs is 0", "Set schedule.epochs.")
+        if len(runs_of(step, Path())) != len(runs_of(ladder.steps[0], Path())):
+            raise ConvsmithError(problem, "it has other data.folds than the first step", "Say them for all steps.")
         if (own := step.recipe.metric) != metric:
             raise ConvsmithError(problem, f"it is judged by {own}, `{first.name}` by {metric}", f"Add metric={metric}.")
     return metric
@@ -202,12 +229,12 @@ def _metric(ladder: Ladder) -> str:
 
 def _check_runs(ladder: Ladder, data: Path, out: Path) -> None:
     """Raise a ConvsmithError for what all steps would fail of: the data, or runs of other recipes in the folder."""
-    data_of_recipe(ladder.steps[0].recipe, data)
-    for step in ladder.steps:
-        if (out / step.name / "recipe.yaml").is_file():
-            run = Run(out / step.name)
-            recipe, _, plan = prepare_training(step.recipe, data, begun=run.recipe)
-            run.check_same(recipe, plan)
+    data_of_recipe(runs_of(ladder.steps[0], out)[0][1], data)
+    for folder, recipe in chain.from_iterable(runs_of(step, out) for step in ladder.steps):
+        if (folder / "recipe.yaml").is_file():
+            run = Run(folder)
+            resolved, _, plan = prepare_training(recipe, data, begun=run.recipe)
+            run.check_same(resolved, plan)
 
 
 def _scale(metric: str) -> int:
@@ -215,21 +242,39 @@ def _scale(metric: str) -> int:
     return 1 if metric == LOSS else 100
 
 
-def _measure(run: Run, metric: str, before: Sequence[RungResult]) -> Measured:
-    """The figures of a finished run, after those of all steps before it."""
-    records = run.metrics
-    epochs = [line for line in records if line["split"] == "train"]
-    values = [line[metric] for line in records if line["split"] == "val"]
-    earlier = [gain(metric, values[-1], row.measured.last) for row in before if row.measured]
+def _measure(runs: Sequence[Run], metric: str, earlier: Sequence[Sequence[float]]) -> Measured:
+    """The figures of the finished runs of a step.
+
+    Args:
+        runs: one, or one of each fold.
+        metric: what is compared.
+        earlier: the last level of each run of each finished step before.
+    """
+    levels = [_levels(run, metric) for run in runs]
+    found = {
+        "last": [of_run[-1] for of_run in levels],
+        "best": [min(of_run) if metric == LOSS else max(of_run) for of_run in levels],
+    }
+    for name, before in (("gain", earlier[-1:]), ("total_gain", earlier[:1])):
+        for of_step in before:
+            found[name] = [gain(metric, *pair) for pair in zip(found["last"], of_step, strict=True)]
+    means = {name: fmean(values) for name, values in found.items()}
+    epochs = [line for run in runs for line in run.metrics if line["split"] == "train"]
     return Measured(
-        epochs=len(epochs),
-        last=values[-1],
-        best=min(values) if metric == LOSS else max(values),
-        gain=earlier[-1] if earlier else None,
-        total_gain=earlier[0] if earlier else None,
+        epochs=len(epochs) // len(runs),
+        last=means["last"],
+        best=means["best"],
+        gain=means.get("gain"),
+        total_gain=means.get("total_gain"),
         images_per_second=median(line["images_per_second"] for line in epochs),
         minutes=sum(line["seconds"] for line in epochs) / 60,
+        errors={name: stdev(values) / sqrt(len(values)) for name, values in found.items() if len(values) > 1},
     )
+
+
+def _levels(run: Run, metric: str) -> list[float]:
+    """The metric after each validation."""
+    return [line[metric] for line in run.metrics if line["split"] == "val"]
 
 
 def _cells(row: RungResult, scale: int) -> list[str]:
@@ -239,9 +284,12 @@ def _cells(row: RungResult, scale: int) -> list[str]:
         failure = (row.error or "").partition("\n")[0].replace("|", "\\|")
         return [*named, f"failed: {failure}" if row.error is not None else "unfinished", "", "", "", "", ""]
     digits = 2 if scale == 100 else 4
-    gains = ["" if gain is None else f"{scale * gain:+.{digits}f}" for gain in (it.gain, it.total_gain)]
-    levels = [f"{scale * level:.{digits}f}" for level in (it.last, it.best)]
-    return [*named, levels[0], *gains, levels[1], f"{it.images_per_second:,.0f}", f"{it.minutes:.1f}"]
+    shown = []
+    for name, sign in (("last", ""), ("gain", "+"), ("total_gain", "+"), ("best", "")):
+        value, error = getattr(it, name), it.errors.get(name)
+        text = "" if value is None else f"{scale * value:{sign}.{digits}f}"
+        shown.append(text if error is None else f"{text} ± {scale * error:.{digits}f}")
+    return [*named, *shown, f"{it.images_per_second:,.0f}", f"{it.minutes:.1f}"]
 
 
 def _draw(ablation: Ablation, axes: Axes) -> None:
@@ -259,7 +307,8 @@ def _draw(ablation: Ablation, axes: Axes) -> None:
             continue
         level, rise = scale * it.last, sign * scale * (it.gain or 0)
         axes.barh(place, rise, left=level - rise, color="tab:green" if (it.gain or 0) > 0 else "tab:red", height=0.5)
-        axes.plot(level, place, "o", color="black", markersize=4)
+        spread = scale * it.errors.get("last", 0)
+        axes.errorbar(level, place, xerr=spread, fmt="o", color="black", markersize=4, capsize=3)
         label = f"{level:.2f}" if it.gain is None else f"{level:.2f} ({scale * it.gain:+.2f})"
         axes.annotate(label, (max(level, level - rise), place), (8, 0), textcoords="offset points", va="center")
     axes.use_sticky_edges = False  # leaves a margin left of the bars too

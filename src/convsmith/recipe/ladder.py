@@ -71,14 +71,19 @@ def load_ladder(source: str | Path, overrides: Sequence[str] = ()) -> Ladder:
     """Read and check a ladder.
 
     Args:
-        source: the name of a packaged ladder, or the path of a YAML file (its name ends in .yaml or has a `/`).
+        source: the name of a packaged ladder, or the path of a YAML file (its name ends in .yaml or has a `/`); or a
+            recipe, as the only step.
         overrides: changes to the recipe of every step, words such as `schedule.epochs=2`.
 
     Raises:
         ConvsmithError: there is no such ladder, or it or one of its recipes says what it cannot.
     """
+    if not is_path(source) and str(source) in packaged():
+        return _of_one(str(source), overrides)
     name, data, folder = _read(source)
     content, lines = read_yaml(data, name)
+    if isinstance(content, dict) and "steps" not in content and {"extends", "model"} & content.keys():
+        return _of_one(str(source), overrides)
     if not isinstance(content, dict):
         raise ConvsmithError(f"{name} is not a ladder", "a ladder is a mapping with `description` and `steps`")
     try:
@@ -100,6 +105,12 @@ def load_ladder(source: str | Path, overrides: Sequence[str] = ()) -> Ladder:
         steps.append(step)
         before = resolved
     return Ladder(Path(name).stem, ladder.description, tuple(steps))
+
+
+def _of_one(source: str, overrides: Sequence[str]) -> Ladder:
+    """A recipe as the only step."""
+    name, recipe = Path(source).stem, resolve(source, overrides).recipe
+    return Ladder(name, recipe.description, (Rung(name, source, recipe, {}),))
 
 
 def _read(source: str | Path) -> tuple[str, bytes, Path]:
