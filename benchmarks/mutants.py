@@ -1,10 +1,12 @@
 """How many small faults the tests notice: one token of the source is changed, and the tests of its room run.
 
     .venv/bin/python benchmarks/mutants.py [--count 100] [--seed 0] [--only src/convsmith/data] [--timeout 300]
+    .venv/bin/python benchmarks/mutants.py --write-map lines.json  # once, then --map lines.json: many times faster
 
 A change turns a comparison, an operator, a constant or a condition. The quick tests of the changed file's room run
-until one fails which passes without the change; those that import the changed module come first. Each survivor
-is printed with its line: either a test is missing, or the change makes no difference that a user could see.
+until one fails which passes without the change; first those that run the changed line, as the map says, then those that
+import the changed module. Each survivor is printed with its line: either a test is missing, or the change makes no
+difference that a user could see. The map needs the package `coverage`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import ast
 import contextlib
 import importlib
+import json
 import multiprocessing
 import os
 import random
@@ -22,7 +25,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -60,9 +64,13 @@ class Mutant:
         source = self.file.read_bytes()
         return source[: self.start] + self.text.encode() + source[self.stop :]
 
+    @property
+    def line(self) -> int:
+        """The number of the line in which it begins."""
+        return self.file.read_bytes().count(b"\n", 0, self.start) + 1
+
     def __str__(self) -> str:
-        source = self.file.read_bytes()
-        line = source.count(b"\n", 0, self.start)
+        source, line = self.file.read_bytes(), self.line - 1
         before, after = source.splitlines()[line].decode().strip(), self.source().splitlines()[line].decode().strip()
         return f"{self.file.relative_to(ROOT)}:{line + 1}\n    {before}\n    {after}"
 
@@ -136,6 +144,45 @@ def tests_of(file: Path) -> list[list[Path]]:
     return [*stages, left]
 
 
+class LinesByTest:
+    """A plugin of pytest that notes which test runs which line, in this process."""
+
+    def __init__(self) -> None:
+        from coverage import Coverage
+
+        self._coverage = Coverage(data_file=None, include=[f"{SOURCE}/*"])
+        self._coverage.start()
+
+    def pytest_runtest_call(self, item: pytest.Item) -> None:
+        """Note the lines of this test's own call."""
+        self._coverage.switch_context(item.nodeid)
+
+    def pytest_runtest_teardown(self) -> None:
+        """Note no lines between tests."""
+        self._coverage.switch_context("")
+
+    def write(self, file: Path) -> None:
+        """Write {file of the source: {line: tests}}, files and tests by their paths in the project."""
+        self._coverage.stop()
+        data, found = self._coverage.get_data(), dict[str, dict[int, list[str]]]()
+        for measured in data.measured_files():
+            lines = {line: sorted(filter(None, tests)) for line, tests in data.contexts_by_lineno(measured).items()}
+            found[str(Path(measured).relative_to(ROOT))] = {line: tests for line, tests in lines.items() if tests}
+        file.write_text(json.dumps(found))
+
+
+def write_map(file: Path) -> None:
+    """Run all quick tests, and write which of them run which line."""
+    plugin = LinesByTest()
+    pytest.main(["-q", "-m", "not slow", "-p", "no:cacheprovider", "--tb=no", str(ROOT / "tests")], [plugin])
+    plugin.write(file)
+
+
+def _of_room(room: str) -> tuple[str, ...]:
+    """How the names of a room's tests begin; those of the ground floor lie in no folder."""
+    return (f"tests/{room}/",) if (ROOT / "tests" / room).is_dir() else ("tests/test_",)
+
+
 def _imports(file: Path) -> re.Pattern[str]:
     """A pattern of lines that import the module of a file by name."""
     module = ".".join(file.relative_to(SOURCE.parent).with_suffix("").parts)
@@ -150,29 +197,40 @@ class Trial:
     Attributes:
         folder: of the copy.
         timeout: seconds of the tests of one change.
+        lines: which tests run which line, as `write_map` writes it.
         sound: tests that pass without a change.
         unsound: tests that fail without one, which prove nothing.
     """
 
     folder: Path
     timeout: float
+    lines: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     sound: set[str] = field(default_factory=set)
     unsound: set[str] = field(default_factory=set)
     _tried: int = 0
+    _breadth: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self._breadth = Counter(test for file in self.lines.values() for tests in file.values() for test in tests)
         shutil.copytree(ROOT / "src", self.folder, ignore=shutil.ignore_patterns("__pycache__"))
 
     def outcome(self, mutant: Mutant) -> str:
         """`caught` by what, `hung` (until the time was up), or `SURVIVED`."""
         end = time.monotonic() + self.timeout
-        for tests in filter(None, tests_of(mutant.file)):
+        for tests in filter(None, [self._run_it(mutant), *tests_of(mutant.file)]):
             while failed := self._fails_with(mutant, tests, end - time.monotonic()):
                 if failed == HUNG or self._is_sound(failed):
                     return failed if failed == HUNG else f"caught by {failed}"
         return "SURVIVED"
 
-    def _fails_with(self, mutant: Mutant, tests: list[Path], timeout: float) -> str | None:
+    def _run_it(self, mutant: Mutant) -> list[str]:
+        """A test of each function that runs the changed line, of the room's; those that run few lines come first."""
+        room, file = mutant.file.relative_to(SOURCE).parts[0], str(mutant.file.relative_to(ROOT))
+        found = [it for it in self.lines.get(file, {}).get(str(mutant.line), []) if it.startswith(_of_room(room))]
+        functions = {test.partition("[")[0]: test for test in found}
+        return sorted(functions.values(), key=self._breadth.__getitem__)
+
+    def _fails_with(self, mutant: Mutant, tests: Sequence[str | Path], timeout: float) -> str | None:
         copy = self.folder / mutant.file.relative_to(ROOT / "src")
         copy.write_bytes(mutant.source())
         self._tried += 1
@@ -228,7 +286,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=Path, default=SOURCE, help="a folder or a file of the source")
     parser.add_argument("--timeout", type=float, default=300, help="seconds of the tests of one change")
+    parser.add_argument("--write-map", type=Path, help="where to write which tests run which line, and no more")
+    parser.add_argument("--map", type=Path, help="what that has written")
     args = parser.parse_args()
+    if args.write_map:
+        write_map(args.write_map)
+        return
     only = args.only.resolve()
     files = [only] if only.is_file() else sorted(only.rglob("*.py"))
     found = [mutant for file in files for mutant in mutants(file)]
@@ -237,7 +300,8 @@ def main() -> None:
         importlib.import_module(name)
     outcomes = []
     with tempfile.TemporaryDirectory() as folder:
-        trial = Trial(Path(folder) / "src", args.timeout)
+        lines = json.loads(args.map.read_text()) if args.map else {}
+        trial = Trial(Path(folder) / "src", args.timeout, lines)
         for number, mutant in enumerate(chosen, start=1):
             began = time.monotonic()
             outcomes.append(trial.outcome(mutant))
