@@ -55,7 +55,12 @@ def test_normalize_is_the_usual_formula() -> None:
 def test_an_export_is_proved_with_the_pixels_of_256_images_of_224x224_and_at_least_8(
     size: tuple[int, int], count: int
 ) -> None:
-    assert images_to_compare(size) == count
+    assert images_to_compare("classification", size) == count
+
+
+@pytest.mark.parametrize("size", [(32, 32), (224, 224), (1024, 2048)])
+def test_8_images_prove_an_export_whose_answers_are_the_classes_of_pixels(size: tuple[int, int]) -> None:
+    assert images_to_compare("segmentation", size) == 8
 
 
 def test_the_onnx_file_takes_any_batch_of_bytes_and_says_what_torch_says() -> None:

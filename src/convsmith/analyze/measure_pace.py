@@ -64,7 +64,7 @@ def measure_pace(recipe: Recipe, data: Path, out: Path, patience: float, *, all_
     image = _image(stepper, patience) if prepared.eval else step / plan.effective_batch / 3
     judged = 2 if prepared.ema and prepared.ema.judge == "both" else 1
     packing = _PACKING + _PACKING_MODULE * len(list(parts.model.modules()))
-    packing += 2 * image * images_to_compare(prepared.input_size)
+    packing += 2 * image * images_to_compare(prepared.task, prepared.input_size)
     after = _stages(image, prepared.input_size, len(dataset.train), len(dataset.val)) if all_stages else 0.0
     checkpoint = _checkpoint(stepper, out)
     del stepper, parts, session

@@ -23,8 +23,10 @@ from onnx import ModelProto
 from torch import Tensor, nn
 
 from convsmith.deploy.fold import fold_constants
+from convsmith.deploy.fuse import fuse_batch_norms
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel
+from convsmith.models.fake_quant import rounding_of
 from convsmith.models.layers import Normalize
 from convsmith.spec import Preprocessing, Size
 
@@ -81,6 +83,9 @@ def export_onnx(model: nn.Module, size: Size, any_size: bool = False, opset: int
 
 
 def _of_program(model: nn.Module, example: Tensor, free: dict[int, Any], opset: int) -> ModelProto:
+    if rounding_of(model) is None:  # whose places are counted in the order of its layers
+        model = copy.deepcopy(model)
+        fuse_batch_norms(model, example[:1])
     with quiet():
         program = torch.onnx.export(
             model,

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.runtime import Infer
+from convsmith.bundle.task import find_task
 from convsmith.errors import ConvsmithError, counted
 from convsmith.spec import Size
 
@@ -49,13 +50,17 @@ ONE_LEVEL = Tolerance(2 / 255, agreement=0.99, snr_db=35.0)
 _MOST_DB = 200.0  # float32 itself has less
 _TINY = 1e-30
 
-_IMAGES = 256
-_PIXELS = _IMAGES * 224 * 224
+_ANSWERS, _LEAST = 256, 8
+_PIXELS = _ANSWERS * 224 * 224
 
 
-def images_to_compare(size: Size) -> int:
-    """How many images of that height and width prove an export in reasonable time."""
-    return min(_IMAGES, max(8, _PIXELS // (size[0] * size[1])))
+def images_to_compare(task: str, size: Size) -> int:
+    """How many images of that height and width prove an export: 256 answers, fewer where that takes too long.
+
+    Each pixel of a segmented image is an answer, so the least number of images, 8, does.
+    """
+    answers = math.prod(find_task(task).logits_shape(1, size))
+    return max(_LEAST, min(_ANSWERS // answers, _PIXELS // math.prod(size)))
 
 
 class Parity:

@@ -111,7 +111,7 @@ def export(
     manifest, source, trained = _open(place, opset, size)
     files = _described(export_files(file_format, source), manifest)
     if images is None:
-        images = images_to_compare(source.size)
+        images = images_to_compare(manifest.task, source.size)
     artefact = open_files(file_format, files)
     figures = prove(
         trained, artefact, manifest, data, tolerance=chosen.tolerance_for(source), images=images, progress=progress

@@ -78,7 +78,7 @@ def _parity_images(recipe: Recipe, dataset: DataSet) -> Iterator[Tensor]:
     split: Split = "val" if len(dataset.val) else "train"
     samples = dataset.val if split == "val" else dataset.train
     read = dataset.validation_reader(split, recipe.preprocess)
-    count = min(images_to_compare(recipe.input_size), len(samples))
+    count = min(images_to_compare(recipe.task, recipe.input_size), len(samples))
     task = find_task(recipe.task)
     for i in range(count):
         try:
