@@ -49,7 +49,7 @@ def bare_decoder(folder: Path, count: int) -> Iterable[int]:
 
 
 def torchvision_preset(folder: Path, count: int) -> Iterable[int]:
-    """What the classification reference of torchvision does by default, with Pillow."""
+    """The default transforms of torchvision's classification reference, with Pillow."""
     steps = transforms.Compose(
         [
             transforms.RandomResizedCrop(224, interpolation=transforms.InterpolationMode.BILINEAR, antialias=True),

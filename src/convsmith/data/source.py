@@ -29,7 +29,7 @@ class Opener:
 
     Attributes:
         open: gives the splits, from the path, the recipe's `data` section, and what to hold out of `train` where there
-            are no validation data; None holds nothing out.
+            are not any for validation; None holds nothing out.
         labelled: gives what a trained model is judged by where it has not been trained on these data, and whether
             that is a part of them for validation or test; from the path, the section, and the model's classes, whose
             order numbers the targets.

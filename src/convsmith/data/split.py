@@ -14,7 +14,7 @@ from convsmith.data.group_split import Groups, give_back, parts_of_groups
 
 @dataclass(frozen=True)
 class Share:
-    """What is held out of the images to train on, where no others are for validation: a share, or one of some folds.
+    """The images held out where none are for validation: a share, or one of some folds.
 
     Attributes:
         fraction: above 0, below 1; for folds it means nothing.

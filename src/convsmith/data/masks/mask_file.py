@@ -151,7 +151,7 @@ def colours_of(pixels: NDArray[np.uint8]) -> list[Colour]:
 
 
 def _within(values: NDArray[Any]) -> NDArray[Any]:
-    """Whole numbers of any size, those that no mask has as one that is no class."""
+    """Whole numbers of any size, those that no mask has as one that is not a class."""
     if values.dtype in (np.uint8, np.uint16):
         return values
     return np.where((values < 0) | (values > MAX_VALUE), MAX_VALUE + 1, values).astype(np.int64)

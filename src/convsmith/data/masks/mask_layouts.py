@@ -59,7 +59,7 @@ class Tree:
 
 
 def _in(folder: str) -> str:
-    """What stands before the name of a file in a folder."""
+    """The path before the name of a file in a folder."""
     return f"{folder}/" if folder else ""
 
 

@@ -144,7 +144,7 @@ def _files(root: Path, folder: str, other: str, what: tuple[Counter[str], Collec
 
 
 def _inside(folder: str) -> bytes:
-    """What the paths of the files in a folder begin with."""
+    """The beginning of the paths of the files in a folder."""
     return os.fsencode(f"{folder}/" if folder else "")
 
 
