@@ -30,6 +30,7 @@ class InMemory:
 
     held: tuple[bytes, ...]
     shards: None = None
+    weights: None = None
 
     def __len__(self) -> int:
         return len(self.held)

@@ -81,7 +81,7 @@ def test_an_image_may_have_a_mask(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"image": NAMES, "label": ["cat", "dog", "cat", None]}, "row 3 of PATH has no `label`"),
-        ({"image": [*NAMES[:3], "a.png"], "label": LABELS}, "row 3 of PATH names the same image as row 0 of photos"),
+        ({"image": [*NAMES[:3], "a.png"], "label": LABELS}, "row 3 of PATH names the same image as row 0 of PATH"),
         ({"image": [*NAMES[:3], "e.png"], "label": LABELS}, "e.png (row 3 of photos.parquet)"),
         ({"image": NAMES, "label": [1.0, 2.0, 1.0, 2.0]}, "row 0 of PATH: `label` is 1.0"),
         ({"image": NAMES, "label": pa.array([0, 1, 0, 1], pa.date32())}, "row 0 of PATH: `label` is"),

@@ -134,7 +134,7 @@ def test_the_share_held_out_is_that_of_folders(rows: list[tuple[bytes, int]]) ->
         ("image,label\na.png,cat,dog\n", "line 2 of TABLE has more cells than the first line"),
         ("image,label,split\na.png,cat,trian\n", "line 2 of TABLE has the split `trian`"),
         ("image,label\na.png,cat\nb.png,cat\n", "only one class"),
-        ("image,label\na.png,cat\nb.png,dog\na.png,dog\n", "line 4 of TABLE names the same image as line 2 of photos"),
+        ("image,label\na.png,cat\nb.png,dog\na.png,dog\n", "line 4 of TABLE names the same image as line 2 of TABLE"),
         ("image,label\na.png,cat\nb.png,dog\nnone.png,dog\n", "1 of 3 files that TABLE names are missing, such as"),
         ("image,label\na.png,cat\nb.png,dog\nnone.png,dog\n", "none.png (line 4 of photos.csv)"),
         ('image,label\na.png,cat\n"b.png,dog\n', "cannot read TABLE behind line 2"),

@@ -119,6 +119,10 @@ class Contents(Protocol):
     def shards(self) -> NDArray[np.int32] | None:
         """The number of the archive that each lies in, int32 `[N]`; None where each lies alone."""
 
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """How often each is drawn beside others, float64 `[N]`, NaN where nothing says it; None where it is of none."""
+
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Contents:
         """Those at `indices`, in that order."""
 

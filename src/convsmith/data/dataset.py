@@ -77,6 +77,10 @@ class Samples(Protocol):
     def shards(self) -> NDArray[np.int32] | None:
         """The number of the archive that each sample lies in, int32 `[N]`; None where each lies alone."""
 
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """How often each is drawn beside others, float64 `[N]`, NaN where nothing says it; None where it is of none."""
+
     def look(self, i: int, decode: bool) -> Seen:
         """Look at sample i, or raise the ImageError that reading it would: at all of it, or at its headers."""
 

@@ -72,6 +72,11 @@ class Index:
         """The number of the archive of each image; None where each lies alone."""
         return self.images.shards
 
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """How often each image is drawn beside others; None where that is of none."""
+        return self.images.weights
+
     def look(self, i: int, decode: bool) -> Seen:
         """The size of image i, or an ImageError if it cannot be read: all of it, or its header."""
         image = self.images[i]

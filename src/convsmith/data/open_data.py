@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,9 @@ from convsmith.bundle.format import Manifest
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.digest import has_names_of
 from convsmith.data.memory.in_memory import InMemory, open_in_memory
-from convsmith.data.source import find_opener
+from convsmith.data.source import SPECIAL_KEYS, find_opener
 from convsmith.data.split import Share
+from convsmith.data.weights import check_weights
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data, Recipe
 from convsmith.waiting import READ_TIMEOUT_VARIABLE
@@ -39,7 +40,17 @@ def open_data(task: str, section: Data, root: Path, *, hold_out: bool = True) ->
         ConvsmithError: there are no such data, or they are not what the section says.
     """
     opener = find_opener(task, root)
+    _refuse_keys(section, opener.keys, root)
     return _split(lambda share: opener.open(root, section, share), section, hold_out)
+
+
+def _refuse_keys(section: Data, known: Sequence[str], where: object) -> None:
+    """Raise a ConvsmithError for keys that say nothing of such data."""
+    for key in SPECIAL_KEYS:
+        if key not in known and getattr(section, key) is not None:
+            raise ConvsmithError(
+                f"data.{key} says nothing of {where}", "it is for other kinds of data", "Leave it out."
+            )
 
 
 def _split(opened: Callable[[Share | None], DataSet], section: Data, hold_out: bool) -> DataSet:
@@ -76,7 +87,14 @@ def data_of_recipe(recipe: Recipe, root: Path | InMemory) -> DataSet:
         os.environ[MAX_PIXELS_VARIABLE] = str(recipe.data.max_pixels)
     if recipe.data.read_timeout is not None:
         os.environ[READ_TIMEOUT_VARIABLE] = str(recipe.data.read_timeout)
+    dataset = _of_recipe(recipe, root)
+    check_weights(recipe, dataset.train)
+    return dataset
+
+
+def _of_recipe(recipe: Recipe, root: Path | InMemory) -> DataSet:
     if isinstance(root, InMemory):
+        _refuse_keys(recipe.data, (), root)
         return _split(lambda share: open_in_memory(recipe.task, root, recipe.data, share), recipe.data, recipe.eval)
     if recipe.model.num_classes is None:  # who says how many classes there are has looked at the data
         find_opener(recipe.task, root).doubt(root)

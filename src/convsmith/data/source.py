@@ -14,6 +14,9 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data
 from convsmith.waiting import answer_of
 
+SPECIAL_KEYS = ("columns", "root")
+"""Keys of a recipe's `data` that are for some sources only; of others they are refused."""
+
 
 def no_doubt(_root: Path) -> None:
     """Take whatever the source recognises for data of the task."""
@@ -33,12 +36,14 @@ class Opener:
         labelled: gives what a trained model is judged by where it has not been trained on these data, and whether
             that is a part of them for validation or test; from the path, the section, and the model's classes, whose
             order numbers the targets.
+        keys: those of the section that only some sources know, and this one does, of `SPECIAL_KEYS`.
         doubt: refuses what is more likely to be data of another task; asked before anything has looked at the data.
     """
 
     open: Callable[[Path, Data, Share | None], DataSet]
     labelled: Callable[[Path, Data, Sequence[str]], tuple[Samples, bool]]
     doubt: Callable[[Path], None] = no_doubt
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

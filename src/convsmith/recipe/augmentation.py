@@ -339,7 +339,13 @@ class Balanced(_Sampling):
         return self
 
 
+class Weighted(_Sampling):
+    """Images drawn with replacement, each in proportion to its weight, which a table has in the column `weight`."""
+
+    name: Literal["weighted"]
+
+
 Sampling = Annotated[
-    Plain | RepeatedAugmentation | Balanced,
+    Plain | RepeatedAugmentation | Balanced | Weighted,
     Field(discriminator="name", description="Which images an epoch is made of; `name` says which kind."),
 ]

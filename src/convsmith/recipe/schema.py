@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from convsmith.processor import Target
 from convsmith.recipe.augmentation import Augment, Mixing, Plain, Sampling
+from convsmith.recipe.columns import Columns
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
 from convsmith.recipe.optimization import EmaRule, Freeze, Optimizer, Ramp, Schedule
@@ -121,6 +122,14 @@ class Data(Section):
     )
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="Loader processes; it changes speed, never results."
+    )
+    columns: Columns | None = Field(
+        None, description="Of tables: the names of columns; null: usual names, see docs/data.md."
+    )
+    root: str | None = Field(
+        None,
+        description="Of tables: the folder that paths are relative to, itself relative to that of the table; null: "
+        "that of the table, or else the one beside it that holds such images.",
     )
     masks: Masks | None = Field(
         None, description="Of segmentation: where masks lie and what their values mean; null: as in a plain folder."

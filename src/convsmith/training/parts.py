@@ -134,6 +134,7 @@ def _training_batches(session: Session, workers: int) -> Iterable[Batch]:
             world_size=session.world.size,
             first_epoch=first_epoch,
             windows=None if samples.shards is None else Windows(samples.shards, recipe.data.window),
+            weights=samples.weights,
         )
         read = dataset.training_reader(split, recipe.augment, recipe.preprocess)
         return train_loader(samples, read, sampler, seed=recipe.seed, attempts=attempts, workers=workers)

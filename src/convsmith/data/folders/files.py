@@ -40,6 +40,7 @@ class Files:
     """
 
     shards: None = None  # each lies alone
+    weights: None = None
 
     def __init__(self, root: Path, buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         self.root = root
@@ -53,9 +54,13 @@ class Files:
 
     def path(self, i: int) -> Path:
         """The path of file i, exact to the byte whatever its encoding. IndexError if i is not in 0 to N - 1."""
+        return self.root / os.fsdecode(self.relative(i))
+
+    def relative(self, i: int) -> bytes:
+        """The path of file i below the root, as the file system spells it. IndexError if i is not in 0 to N - 1."""
         if not 0 <= i < len(self):
             raise IndexError(f"file {i} of {len(self)}")
-        return self.root / os.fsdecode(self._buffer[self._offsets[i] : self._offsets[i + 1]].tobytes())
+        return self._buffer[self._offsets[i] : self._offsets[i + 1]].tobytes()
 
     @property
     def key(self) -> tuple[NDArray[np.generic], ...]:

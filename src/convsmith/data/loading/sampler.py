@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from convsmith.randomness import Stream, counter_generator
-from convsmith.recipe.augmentation import Balanced, RepeatedAugmentation, Sampling
+from convsmith.recipe.augmentation import Balanced, RepeatedAugmentation, Sampling, Weighted
 from convsmith.recipe.plan import samples_per_epoch
 from convsmith.recipe.rarity import rarity
 
@@ -54,7 +54,13 @@ def used_samples(sampling: Sampling, targets: Indices, seed: int) -> Indices:
 
 
 def epoch_samples(
-    sampling: Sampling, targets: Indices, seed: int, epoch: int, windows: Windows | None = None
+    sampling: Sampling,
+    targets: Indices,
+    seed: int,
+    epoch: int,
+    windows: Windows | None = None,
+    *,
+    weights: NDArray[np.float64] | None = None,
 ) -> Indices:
     """The samples of epoch `epoch` in their order, int64 `[N]`, as numbers from 0 to N - 1.
 
@@ -64,8 +70,14 @@ def epoch_samples(
         seed: the recipe's.
         epoch: counted from 0.
         windows: see `epoch_order`; for those that are drawn with replacement they mean nothing.
+        weights: what `Weighted` draws in proportion to, float64 `[N]`, not all 0.
     """
     total = len(targets)
+    if isinstance(sampling, Weighted):
+        assert weights is not None
+        ends = np.cumsum(weights)
+        points = counter_generator(Stream.ORDER, seed, epoch).random_sample(total) * ends[-1]
+        return np.searchsorted(ends, points, side="right").astype(np.int64, copy=False)
     if isinstance(sampling, Balanced):
         generator, sizes = counter_generator(Stream.ORDER, seed, epoch), np.bincount(targets)
         upper = np.cumsum(class_shares(sampling, sizes))
@@ -128,6 +140,7 @@ class StepSampler(Sampler[list[Position]]):
         world_size: number of processes.
         first_epoch: the epoch of step 0: a later one where these samples are for the second phase of a training.
         windows: how samples that lie together are shuffled; None: each lies alone.
+        weights: see `epoch_samples`, of each file.
 
     Attributes:
         used: the files that are trained on at all, see `used_samples`.
@@ -148,6 +161,7 @@ class StepSampler(Sampler[list[Position]]):
         world_size: int = 1,
         first_epoch: int = 0,
         windows: Windows | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         if not len(targets) or steps_per_epoch < 1 or per_device_batch < 1:
             raise ValueError("the samples, steps_per_epoch and per_device_batch must be at least 1")
@@ -160,6 +174,7 @@ class StepSampler(Sampler[list[Position]]):
             raise ValueError(f"steps from {first_step} to {last_step}")
         self.used = used_samples(sampling, targets, seed)
         self.windows = windows and windows._replace(shards=windows.shards[self.used])
+        self.weights = None if weights is None else weights[self.used]
         self.targets, self.sampling, self.seed = targets, sampling, seed
         self.effective_batch, self.per_device_batch = effective_batch, per_device_batch
         self.steps_per_epoch, self.first_step, self.last_step = steps_per_epoch, first_step, last_step
@@ -176,10 +191,13 @@ class StepSampler(Sampler[list[Position]]):
         for step in range(self.first_step, self.last_step):
             if self.first_epoch + step // self.steps_per_epoch != epoch:
                 epoch = self.first_epoch + step // self.steps_per_epoch
-                order = self.used[epoch_samples(self.sampling, used_targets, self.seed, epoch, self.windows)]
+                order = self.used[self._samples_of(epoch, used_targets)]
             first = step % self.steps_per_epoch * self.effective_batch
             for micro_batch in range(self.accumulation):
                 begin = first + micro_batch * self.world_size + self.rank
                 positions = np.arange(begin, first + self.effective_batch, self.world_size * self.accumulation)
                 indices = order.take(positions, mode="wrap")
                 yield [Position(epoch, *pair) for pair in zip(positions.tolist(), indices.tolist(), strict=True)]
+
+    def _samples_of(self, epoch: int, targets: Indices) -> Indices:
+        return epoch_samples(self.sampling, targets, self.seed, epoch, self.windows, weights=self.weights)

@@ -179,6 +179,7 @@ class _Pictures:
     whole: _All
     numbers: NDArray[np.int64]
     shards: None = None
+    weights: None = None
 
     @classmethod
     def all_of(cls, items: Items, kind: str) -> _Pictures:

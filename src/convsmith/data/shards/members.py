@@ -40,6 +40,8 @@ class Members:
     packed: Packed
     also: bytes = b""
 
+    weights: None = None
+
     def __len__(self) -> int:
         return len(self.packed)
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convsmith.data.tables.parquet_rows import first_parquet_row, parquet_rows
-from convsmith.data.tables.table_rows import Row
+from convsmith.data.tables.path_column import PathColumn
+from convsmith.data.tables.table_rows import Kind, Row
 from convsmith.errors import ConvsmithError, printable
+from convsmith.recipe.schema import Data
 
 _JSON, _PARQUET = (".jsonl", ".ndjson"), (".parquet", ".pq")
 ENDINGS = (".csv", ".tsv", *_JSON, *_PARQUET)
@@ -23,13 +25,22 @@ class TableFile:
 
     path: Path
 
+    @property
+    def root(self) -> Path:
+        """The folder of the file."""
+        return self.path.absolute().parent
+
     def at(self, number: int) -> str:
         """The row of a number, with the path of the file."""
         return f"{self._word} {number} of {printable(self.path)}"
 
-    def name_row(self, number: int) -> str:
-        """The row of a number, with the name of the file."""
-        return f"{self._word} {number} of {printable(self.path.name)}"
+    def name_item(self, name: str, number: int) -> str:
+        """A file that a row names."""
+        return f"{name} ({self._word} {number} of {printable(self.path.name)})"
+
+    def pictures(self, kind: Kind, names: Sequence[str], section: Data) -> PathColumn:
+        """Collects the paths of images or masks."""
+        return PathColumn(kind, names, self, section.root)
 
     @property
     def _word(self) -> str:

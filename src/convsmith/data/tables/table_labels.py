@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.packed_labels import PackedLabels
-from convsmith.data.tables.table_rows import Row, Table, find_column, shown_cell, text_of
+from convsmith.data.tables.table_rows import Row, Table, find_named, shown_cell, text_of
 from convsmith.errors import ConvsmithError, printable, quoted
+from convsmith.recipe.columns import Columns
 
 LABELS = ("labels", "classes", "targets", "tags")
 SEPARATOR = "|"
-_NOT_CLASSES = ("weight", "group", "fold", "id", "index", "width", "height")
+_NOT_CLASSES = ("fold", "index", "width", "height")
 _YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
 
 
@@ -23,14 +24,16 @@ class LabelColumns:
     """Collects the labels of each row, as a `Column`.
 
     Args:
+        named: the names of columns that the recipe says.
         others: names of columns that hold something else, in any case.
 
     Attributes:
         of_classes: the columns that are classes; empty where one column holds all labels.
     """
 
-    def __init__(self, others: Iterable[str]) -> None:
-        self._others = tuple(others)
+    def __init__(self, named: Columns, others: Iterable[str]) -> None:
+        said = (named.image, named.label, named.mask, named.split, named.group, named.weight)
+        self._named, self._others = named, (*others, *filter(None, said))
         self._column: str | None = None
         self._numbers: dict[str, int] = {}  # label to number
         self._rows, self._members = array("q"), array("i")  # pairs of a row and the number of a label
@@ -39,7 +42,7 @@ class LabelColumns:
 
     def find(self, table: Table, row: Row) -> Sequence[str]:
         """The column of all labels, or else those of 0 and 1."""
-        self._column = find_column(row, LABELS)
+        self._column = find_named(table, row, self._named.names("labels", LABELS), self._named.labels)
         if self._column is not None:
             return (self._column,)
         self.of_classes = class_columns(row, self._others)

@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.data.contents import Contents
 from convsmith.errors import ConvsmithError, printable, quoted
+from convsmith.recipe.schema import Data
 
 _SHOWN = 60
+
+Kind = Literal["image", "mask"]
 
 Row = Mapping[str | None, Any]
 """The cells by the name of their column."""
@@ -22,8 +29,18 @@ class Table(Protocol):
     def path(self) -> Path:
         """The place that messages call it by."""
 
+    @property
+    def root(self) -> Path:
+        """The folder of the data, as an absolute path, which may hold classes.txt."""
+
     def at(self, number: int) -> str:
         """The row of a number, for messages."""
+
+    def name_item(self, name: str, number: int) -> str:
+        """What is called so in the row of a number, for messages."""
+
+    def pictures(self, kind: Kind, names: Sequence[str], section: Data) -> Pictures:
+        """Collects the images or masks of rows that are read, from the column of one of these names."""
 
     def first(self) -> Row:
         """The first row, with all columns; empty where there is none.
@@ -48,6 +65,13 @@ class Column(Protocol):
 
     def add(self, table: Table, number: int, row: Row) -> None:
         """Take in a row. ConvsmithError, which names it, for what cannot be meant."""
+
+
+class Pictures(Column, Protocol):
+    """Takes where the image or the mask of each row is."""
+
+    def build(self, rows: NDArray[np.int64]) -> Contents:
+        """The images or masks of all rows that were added, by their numbers."""
 
 
 def cell_of(table: Table, number: int, row: Row, column: str) -> str:
@@ -82,6 +106,11 @@ def find_column(row: Row, names: Sequence[str]) -> str | None:
     """The column with the first of some names that there is, in any case."""
     found = {name.strip().casefold(): name for name in row if name is not None}
     return next((found[name.casefold()] for name in names if name.casefold() in found), None)
+
+
+def find_named(table: Table, row: Row, names: Sequence[str], said: str | None) -> str | None:
+    """The column that `find_column` finds, which must be there if the recipe has said its name."""
+    return find_column(row, names) if said is None else require_column(table, row, names)
 
 
 def require_column(table: Table, row: Row, names: Sequence[str]) -> str:
