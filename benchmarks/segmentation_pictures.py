@@ -18,6 +18,7 @@ from PIL import Image
 from convsmith.bundle.predictor import load
 from convsmith.bundle.segmentation import voc_colours
 from convsmith.data.masks.mask_folder import open_mask_folder
+from convsmith.data.split import Share
 from convsmith.recipe.mask_data import Masks
 from convsmith.spec import IGNORED
 
@@ -35,7 +36,7 @@ def main() -> None:
     bundle = load(options.bundle)
     section = bundle.manifest.recipe["data"]
     masks = Masks.model_validate(section["masks"] or {}, strict=False)
-    val = open_mask_folder(options.data, masks, section["val_fraction"]).val
+    val = open_mask_folder(options.data, masks, Share(section["val_fraction"])).val
     palette = np.full((256, 3), 255, np.uint8)
     palette[: len(bundle.labels)] = bundle.manifest.colours or voc_colours(len(bundle.labels))
     palette[IGNORED] = 255

@@ -77,7 +77,8 @@ def epoch_samples(
         assert weights is not None
         ends = np.cumsum(weights)
         points = counter_generator(Stream.ORDER, seed, epoch).random_sample(total) * ends[-1]
-        return np.searchsorted(ends, points, side="right").astype(np.int64, copy=False)
+        picked: Indices = np.searchsorted(ends, points, side="right")
+        return picked
     if isinstance(sampling, Balanced):
         generator, sizes = counter_generator(Stream.ORDER, seed, epoch), np.bincount(targets)
         upper = np.cumsum(class_shares(sampling, sizes))
