@@ -47,4 +47,4 @@ def test_the_example_of_an_augmentation_is_one() -> None:
 def test_every_sampling_in_the_table_is_one() -> None:
     rows = re.findall(r"^\| `(\{name: .*?\})`", PAGE, re.MULTILINE)
     kinds = [TypeAdapter(Sampling).validate_json(json.dumps(yaml.safe_load(row))).name for row in rows]
-    assert kinds == ["plain", "repeated", "balanced"]
+    assert kinds == ["plain", "repeated", "balanced", "weighted"]
