@@ -42,7 +42,7 @@ class TableContents:
 
     @property
     def key(self) -> tuple[NDArray[np.generic], ...]:
-        """What names the items, their weights, and what else tells them apart."""
+        """The names of the items, their weights, and what else tells them apart."""
         weights = () if self.weights is None else (self.weights,)
         return (*self.items.key, *weights, np.frombuffer(self.also, np.uint8))
 

@@ -37,7 +37,7 @@ class Table(Protocol):
         """The row of a number, for messages."""
 
     def name_item(self, name: str, number: int) -> str:
-        """What is called so in the row of a number, for messages."""
+        """The name, in messages, of something in the row of a number."""
 
     def pictures(self, kind: Kind, names: Sequence[str], section: Data) -> Pictures:
         """Collects the images or masks of rows that are read, from the column of one of these names."""
