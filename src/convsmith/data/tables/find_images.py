@@ -76,7 +76,7 @@ def _folders(root: Path) -> list[bytes]:
     try:
         with os.scandir(root) as entries:
             names = [entry.name for entry in entries if entry.is_dir()]
-    except OSError:  # what is missing is told as missing
+    except OSError:  # files that are missing are named later
         return []
     return sorted(os.fsencode(name) for name in names if not is_hidden(name) and not is_no_data(name))
 
