@@ -7,12 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 from typer.testing import CliRunner, Result
 
 from convsmith.cli.main import app
 from tests.data.folders import write_noise
 from tests.data.masks import write_folders
+from tests.data.pictures import picture
 
 
 def check(*words: object) -> Result:
@@ -114,6 +115,55 @@ def test_a_file_that_is_hardly_a_picture_is_suspicious(photos: Path, make: Calla
     assert sign in result.stdout
     assert f"such as {photos}/train/c0/odd.png" in result.stdout
     assert result.exit_code == 0
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    for seed in range(12):
+        path = tmp_path / ("train" if seed < 8 else "val") / f"c{seed % 2}" / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(seed).save(path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image,
+        lambda image: image.resize((40, 30)),
+        lambda image: image.resize((160, 120)),
+        lambda image: image.crop((1, 1, 79, 59)),
+        lambda image: ImageEnhance.Brightness(image).enhance(0.8),
+        lambda image: ImageEnhance.Contrast(image).enhance(0.8),
+    ],
+    ids=["saved anew", "smaller", "larger", "cropped", "darker", "flatter"],
+)
+def test_nearly_the_same_image_in_training_and_validation_is_named_with_its_source(
+    scenes: Path, change: Callable[[Image.Image], Image.Image]
+) -> None:
+    change(picture(3)).save(scenes / "val/c1/again.jpg", quality=70)
+    result = check(scenes, "--strict")
+    pair = f"{scenes}/val/c1/again.jpg and {scenes}/train/c1/3.png"
+    assert f"error: 1 validation image is nearly the same as a training image, such as {pair}" in result.stdout
+    assert result.exit_code == 2
+
+
+def test_nearly_the_same_image_in_two_classes_is_a_warning(scenes: Path) -> None:
+    picture(2).save(scenes / "train/c1/again.jpg")
+    result = check(scenes)
+    assert "warning: 1 image is nearly the same as one with another label" in result.stdout
+    assert result.exit_code == 0
+
+
+def test_nearly_the_same_image_in_one_class_is_worth_a_line_only(scenes: Path) -> None:
+    picture(2).save(scenes / "train/c0/again.jpg")
+    result = check(scenes, "--strict")
+    assert "1 image is nearly the same as another of the same class and split" in result.stdout
+    assert result.exit_code == 0
+
+
+def test_different_pictures_are_not_nearly_the_same(scenes: Path) -> None:
+    assert "nearly" not in check(scenes).stdout
 
 
 def test_strips_are_not_suspicious_among_their_like(tmp_path: Path) -> None:

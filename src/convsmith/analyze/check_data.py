@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.choose_recipe import recipe_for_data
 from convsmith.analyze.data_tables import class_table
-from convsmith.data.checks.check import BadFile, bad_files_of, decodes, joined, look, mark_too_large
+from convsmith.data.checks.check import BadFile, bad_files_of, joined, look, mark_too_large
 from convsmith.data.checks.copies import Copies
 from convsmith.data.checks.facts import Size, SplitFacts, Suspects, split_facts, suspects
 from convsmith.data.checks.look import Looks
+from convsmith.data.checks.near_copies import near_copies
 from convsmith.data.dataset import Findings, Split, num_samples, splits
 from convsmith.data.loading.sampler import used_samples
 from convsmith.data.open_data import data_of_recipe
@@ -37,7 +38,9 @@ class DataCheck(Tabular):
         bad: samples that cannot be used.
         notes: lines worth reading.
         warnings: what is probably not meant.
-        copies: images that are where they must not be twice: in training and validation, or in two classes.
+        copies: images that are where they must not be twice, or nearly the same ones: in training and validation, or in
+            two classes.
+        repeated: images that are there twice, or nearly, in one class of one split.
         suspicious: images that can be read, but are probably not what was meant.
         facts: sizes, kinds of files, and counts of the classes of each split.
         counted: what is counted of the classes: `images`, or `pixels` of masks.
@@ -52,6 +55,7 @@ class DataCheck(Tabular):
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     copies: tuple[Copies, ...]
+    repeated: tuple[Copies, ...]
     suspicious: tuple[Suspects, ...]
     facts: dict[Split, SplitFacts]
     counted: str
@@ -84,7 +88,7 @@ class DataCheck(Tabular):
         """The splits and their classes, and what is worth reading, doubtful, bad and wrong."""
         yield from (f"{split + ':':6} {facts}" for split, facts in self.facts.items())
         yield class_table(self.classes, self.facts, self.counted)
-        yield from map(for_terminal, self.notes)
+        yield from (for_terminal(str(line)) for line in (*self.notes, *self.repeated))
         yield from (f"warning: {for_terminal(str(line))}" for line in (*self.warnings, *self.suspicious))
         kind = "error" if self.strict else "warning"
         yield from (f"{kind}: {for_terminal(str(line))}" for line in self.copies)
@@ -117,7 +121,6 @@ def check_data(
     checked = recipe_for_data(Path(data), recipe, overrides)
     dataset = data_of_recipe(checked, Path(data))
     parts, total = splits(dataset), num_samples(dataset)
-    decode = decodes(dataset.train, dataset.val)
     looks: dict[Split, Looks] = {}
     for split, samples in parts.items():
         seen = sum(len(part.rows) for part in looks.values())
@@ -125,7 +128,7 @@ def check_data(
         def tell(what: str, done: int, _: int | None, seen: int = seen) -> None:
             progress(what, seen + done, total)
 
-        looks[split] = look(samples, decode, joined(*looks.values()), progress=tell)
+        looks[split] = look(samples, True, joined(*looks.values()), with_prints=True, progress=tell)
     mark_too_large(dataset, checked.preprocess, looks["val"])
     bad = [file for split, samples in parts.items() for file in bad_files_of(samples, looks[split])]
     told = Findings([], [])
@@ -134,7 +137,7 @@ def check_data(
         told = dataset.findings(looks, used_samples(checked.sampling, dataset.train.targets, checked.seed))
     except ConvsmithError as error:
         problem = str(error)
-    facts = split_facts(dataset, looks)
+    facts, near = split_facts(dataset, looks), near_copies(dataset, looks)
     return DataCheck(
         classes=dataset.classes,
         samples={split: len(samples) for split, samples in parts.items()},
@@ -142,7 +145,8 @@ def check_data(
         bad=tuple(bad),
         notes=(*dataset.notes, *told.notes),
         warnings=tuple(told.warnings),
-        copies=tuple(told.copies),
+        copies=(*told.copies, *near.copies),
+        repeated=near.repeated,
         suspicious=tuple(suspects(dataset, looks)),
         facts=facts,
         counted=dataset.counted,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.decode import ImageError, ImageTooLarge
 from convsmith.data.checks.look import PIXELS, ROW, Looks, look_at
+from convsmith.data.checks.prints import PRINT
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.loading.processes import in_processes
 from convsmith.errors import printable
@@ -74,6 +75,7 @@ def look(
     known: Looks = NOTHING,
     processes: int | None = None,
     *,
+    with_prints: bool = False,
     progress: ProgressCallback = no_progress,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Looks:
@@ -84,6 +86,7 @@ def look(
         decode: read all of each file, or headers and masks only.
         known: what an earlier look, as deep, told; it counts for files of the same name, size and time.
         processes: how many there may be; None: one for each core.
+        with_prints: take the print of each image too; what is known has to have them, and `decode` has to be true.
         progress: called with how many samples are done, of how many, as work of the name `check`.
         stopping: asked after each part whether to leave it at that.
 
@@ -92,23 +95,28 @@ def look(
     """
     rows = np.zeros(len(samples), ROW)
     rows["name"], rows["stamp"] = samples.names, _stamps(samples.stats)
-    new = _take_over(known.rows, rows)
+    places, new = _take_over(known.rows, rows)
+    prints = np.zeros(len(samples) if with_prints else 0, PRINT)
+    if with_prints and not new.all():
+        prints[~new] = known.prints[places[~new]]
     pixels = [known.pixels[np.isin(known.pixels["name"], rows["name"][~new])]]
     bad: dict[int, ImageError] = {}
     todo = np.flatnonzero(new)
     at_once = _DECODED_AT_ONCE if decode else _OPENED_AT_ONCE
     chunks = [todo[first : first + at_once] for first in range(0, len(todo), at_once)]
     done = len(samples) - len(todo)
-    with closing(_looks(samples, decode, rows, chunks, processes or available_cores())) as found:
+    question = _Question(samples, decode, rows, with_prints)
+    with closing(_looks(question, chunks, processes or available_cores())) as found:
         for chunk, looks in zip(chunks, found, strict=True):
             rows[chunk] = looks.rows
+            prints[chunk if with_prints else []] = looks.prints
             pixels.append(looks.pixels)
             bad |= {int(chunk[i]): error for i, error in looks.bad.items()}
             done += len(chunk)
             progress("check", done, len(samples))
             if stopping():
                 break
-    return Looks(rows, np.concatenate(pixels), bad)
+    return Looks(rows, np.concatenate(pixels), bad, prints)
 
 
 def mark_too_large(dataset: DataSet, preprocess: Preprocessing, val: Looks) -> None:
@@ -129,23 +137,31 @@ def joined(*parts: Looks) -> Looks:
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.pixels for part in parts]),
         {int(start) + i: error for start, part in zip(starts, parts, strict=False) for i, error in part.bad.items()},
+        np.concatenate([part.prints for part in parts]),
     )
 
 
-def _looks(
-    samples: Samples, decode: bool, rows: NDArray[np.void], chunks: list[NDArray[np.int64]], most: int
-) -> Generator[Looks]:
-    def asked(chunk: NDArray[np.int64]) -> tuple[Samples, bool, NDArray[np.void]]:
-        return samples.select(chunk), decode, rows[chunk]
+@dataclass(frozen=True)
+class _Question:
+    samples: Samples
+    decode: bool
+    rows: NDArray[np.void]
+    with_prints: bool
 
-    total = sum(map(len, chunks))
-    size = int(samples.stats[:, :, 0].sum()) * total // max(1, len(samples)) if decode else 0
+    def about(self, chunk: NDArray[np.int64]) -> tuple[Samples, bool, NDArray[np.void], bool]:
+        """The arguments of `look_at` for some of the samples."""
+        return self.samples.select(chunk), self.decode, self.rows[chunk], self.with_prints
+
+
+def _looks(question: _Question, chunks: list[NDArray[np.int64]], most: int) -> Generator[Looks]:
+    samples, total = question.samples, sum(map(len, chunks))
+    size = int(samples.stats[:, :, 0].sum()) * total // max(1, len(samples)) if question.decode else 0
     processes = min(most, len(chunks), max(total // _FILES_OF_A_PROCESS, size // _BYTES_OF_A_PROCESS))
     if processes > 1:
-        yield from in_processes(look_at, chunks, asked, processes)
+        yield from in_processes(look_at, chunks, question.about, processes)
     else:
         for chunk in chunks:
-            yield reading_in_time(partial(look_at, *asked(chunk)))
+            yield reading_in_time(partial(look_at, *question.about(chunk)))
 
 
 def _stamps(stats: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -163,12 +179,12 @@ def positions_of_changed(before: Looks, now: Looks) -> list[int]:
     return np.flatnonzero(found & other & (now.rows["height"] > 0)).tolist()
 
 
-def _take_over(known: NDArray[np.void], rows: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Fill in what is known of files that have not changed; which ones are new."""
+def _take_over(known: NDArray[np.void], rows: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Fill in what is known of files that have not changed; where that is, and which ones are new."""
     places, same = _places(known, rows)
     same &= known["stamp"][places] == rows["stamp"] if len(known) else False
     rows[same] = known[places[same]]
-    return ~same
+    return places, ~same
 
 
 def _places(known: NDArray[np.void], rows: NDArray[np.void]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

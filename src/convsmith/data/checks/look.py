@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
@@ -12,7 +12,8 @@ from PIL.Image import Image
 from convsmith.bundle.decode import ImageError, Picture, format_and_mode, size_of
 from convsmith.bundle.jpeg import is_garbled
 from convsmith.data.checks.kinds import kind_number
-from convsmith.data.checks.signs import signs_of
+from convsmith.data.checks.prints import PRINT, print_of
+from convsmith.data.checks.signs import is_plain, signs_of
 
 ROW = np.dtype(
     [
@@ -86,22 +87,26 @@ class Looks:
         rows: of each sample, of type `ROW`.
         pixels: of each class in each mask that there is any of, of type `PIXELS`.
         bad: position to the error, of samples that cannot be used.
+        prints: of each sample, of type `PRINT`, where they were asked for; else there are none at all.
     """
 
     rows: NDArray[np.void]
     pixels: NDArray[np.void]
     bad: dict[int, ImageError]
+    prints: NDArray[np.void] = field(default_factory=lambda: np.empty(0, PRINT))
 
 
-def look_at(samples: Visible, decode: bool, named: NDArray[np.void]) -> Looks:
+def look_at(samples: Visible, decode: bool, named: NDArray[np.void], with_prints: bool = False) -> Looks:
     """Look at each of a few samples.
 
     Args:
         samples: what is looked at.
         decode: read all of each, or only as much as tells the most.
         named: their rows `[N]`, in which names and stamps are filled in.
+        with_prints: take the print of each image that is decoded.
     """
     rows, pixels, bad = named.copy(), [], {}
+    prints = np.zeros(len(samples) if with_prints else 0, PRINT)
     for i in range(len(samples)):
         try:
             seen = samples.look(i, decode)
@@ -116,6 +121,8 @@ def look_at(samples: Visible, decode: bool, named: NDArray[np.void]) -> Looks:
         rows["kind"][i] = kind_number(*seen.kind)
         if seen.picture is not None:
             rows["signs"][i] = signs_of(seen.picture, seen.garbled)
+            if with_prints and not is_plain(rows["signs"][i]):
+                prints["hash"][i], prints["colours"][i] = print_of(seen.picture)
         if seen.pixels is not None:
             pixels += [(rows["name"][i], target, seen.pixels[target]) for target in np.flatnonzero(seen.pixels)]
-    return Looks(rows, np.array(pixels, PIXELS), bad)
+    return Looks(rows, np.array(pixels, PIXELS), bad, prints)

@@ -30,6 +30,11 @@ def signs_of(picture: Picture, garbled: bool) -> int:
     return _ONE_COLOUR * plain + _GARBLED * garbled
 
 
+def is_plain(signs: int) -> bool:
+    """Whether the pixels are all of one colour."""
+    return bool(signs & _ONE_COLOUR)
+
+
 def suspicious(rows: NDArray[np.void]) -> Mapping[str, NDArray[np.int64]]:
     """The images that are probably not what was meant, by the reason: positions among the rows of looks at them.
 
