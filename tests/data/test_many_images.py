@@ -6,27 +6,25 @@ import tracemalloc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import Picture
 from convsmith.data.checks.check import look
 from convsmith.data.checks.look import Seen
 from convsmith.data.checks.near import Images, find_near
 from convsmith.data.checks.signs import suspicious
-from convsmith.data.contents import Content
+from convsmith.data.dataset import Samples
 
 COUNT = 60_000
 
 
 @dataclass(frozen=True)
 class Imagined:
-    """Samples that are read from nowhere, each of another picture."""
+    """As much of `Samples` as a look needs, with nothing behind it."""
 
     numbers: NDArray[np.int64]
-    shards: None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -46,12 +44,6 @@ class Imagined:
     def name(self, i: int) -> str:
         return f"{self.numbers[i]}.png"
 
-    def contents(self, i: int) -> tuple[Content, ...]:
-        raise NotImplementedError
-
-    def read(self, i: int) -> tuple[Picture, Any]:
-        raise NotImplementedError
-
     def look(self, i: int, decode: bool) -> Seen:
         number = int(self.numbers[i])
         return Seen(480, 640, (number + 1,), ("JPEG", "RGB"))
@@ -70,7 +62,7 @@ def bytes_of_each(do: Callable[[], object]) -> float:
 
 
 def test_a_look_at_many_images_takes_few_bytes_of_each(tmp_path: Path) -> None:
-    samples = Imagined(np.arange(COUNT))
+    samples = cast(Samples, Imagined(np.arange(COUNT)))
     assert bytes_of_each(lambda: suspicious(look(samples, True, processes=1, with_prints=True).rows)) < 300
 
 

@@ -55,10 +55,12 @@ def visit_pairs(hashes: NDArray[np.uint64], radius: int, visit: Visit) -> None:
 def bits_of_difference(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """In how many bits hashes `[P]` differ from others `[P]`."""
     differing = one ^ other
+    counted: NDArray[np.uint8]
     if hasattr(np, "bitwise_count"):
-        counted: NDArray[np.uint8] = np.bitwise_count(differing)
-        return counted
-    return _ONES[differing.view(np.uint8).reshape(-1, 8)].sum(axis=1, dtype=np.uint8)
+        counted = np.bitwise_count(differing)
+    else:  # numpy before 2
+        counted = _ONES[differing.view(np.uint8).reshape(-1, 8)].sum(axis=1, dtype=np.uint8)
+    return counted
 
 
 def _number_of_blocks(count: int, radius: int) -> int:
