@@ -8,16 +8,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import yaml
+
 from convsmith.data.folders.scan import images_below
 from convsmith.data.polygons.annotation_files import check_text, read_text, relative
 from convsmith.data.polygons.found import Found
 from convsmith.data.polygons.outlines import OutlinedImage, Outlines, Part, Shape, refused
 from convsmith.errors import ConvsmithError, counted, printable
-from convsmith.recipe.yaml_text import MAX_BYTES, read_yaml
 
 _ENDINGS = (".yaml", ".yml")
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_LISTS = ".txt"
+_LONGEST = 2**18  # bytes of such a file
 _KEYS: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -39,7 +40,10 @@ def _is_yolo(path: Path) -> bool:
 
 
 def _facts(path: Path) -> Mapping[str, object]:
-    value, _ = read_yaml(read_text(path, MAX_BYTES), str(path))
+    try:
+        value = yaml.safe_load(read_text(path, _LONGEST))  # a recipe's reader has no numbers as keys
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ConvsmithError(f"{printable(path)} is not YAML", str(error), "Correct the file.") from error
     return value if isinstance(value, dict) else {}
 
 
