@@ -31,7 +31,11 @@ def refusal(path: Path, **masks: Any) -> str:
 
 def labelme(root: Path, *shapes: dict[str, Any], name: str = "1", **keys: Any) -> Path:
     write_images(root, f"{name}.jpg")
-    facts = {"version": "5.5.0", "flags": {}, "shapes": [{"label": "cat", "points": POINTS, **it} for it in shapes]}
+    facts: dict[str, Any] = {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": [{"label": "cat", "points": POINTS, **it} for it in shapes],
+    }
     facts |= {"imagePath": f"{Path(name).name}.jpg", "imageData": None, "imageHeight": 4, "imageWidth": 6}
     path = root / f"{name}.json"
     path.write_text(json.dumps(facts | keys))

@@ -35,6 +35,7 @@ class DrawnMasks:
     path: str
 
     shards: None = None
+    weights: None = None
 
     def __len__(self) -> int:
         return len(self.chosen)

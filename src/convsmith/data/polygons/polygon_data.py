@@ -17,7 +17,7 @@ from convsmith.data.polygons.drawn_masks import DrawnMasks
 from convsmith.data.polygons.formats import find_format
 from convsmith.data.polygons.outlines import BACKGROUND, PARTS
 from convsmith.data.polygons.packed_shapes import PackedShapes, ShapesBuilder
-from convsmith.data.split import hold_out
+from convsmith.data.split import Share, hold_out
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 from convsmith.recipe.mask_data import Masks, check_class_names, check_names
 from convsmith.recipe.schema import Data
@@ -48,16 +48,16 @@ class Outlined:
     labels: tuple[str, ...]
     notes: tuple[str, ...]
 
-    def split(self, val_fraction: float | None) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
+    def split(self, share: Share | None) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
         """The numbers of the images to train on and to validate on, and notes."""
         train, val, notes = self._at(_WHOLE, _TRAIN), self._at(_VAL), list(self.notes)
         if not len(train):
             raise ConvsmithError(f"{printable(self.path)} has no images to train on", "", "Give a part called `train`.")
         if tests := len(self._at(_TEST)):
             notes.append(f"left out: {counted(tests, 'image')} of the part `test`")
-        if not len(val) and val_fraction is not None:
+        if not len(val) and share is not None:
             total = len(train)
-            held_out = hold_out(self.images.names[train], np.zeros(total, np.int64), val_fraction)
+            held_out = hold_out(self.images.names[train], np.zeros(total, np.int64), share)
             train, val = train[~held_out], train[held_out]
             if not len(val):
                 why = "there is one image only"
@@ -118,11 +118,11 @@ def classes_of(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels) if any(name.casefold() in BACKGROUND for name in labels) else ("background", *labels)
 
 
-def open_to_learn(path: Path, section: Data, val_fraction: float | None) -> MaskData:
+def open_to_learn(path: Path, section: Data, share: Share | None) -> MaskData:
     """The data set at a path. ConvsmithError as in `open_outlined`, or for classes that cannot be told apart."""
     outlined = open_outlined(path, section)
     classes = classes_of(outlined.labels)
-    chosen, notes = outlined.split(val_fraction)
+    chosen, notes = outlined.split(share)
     parts = {split: outlined.masked(numbers, classes) for split, numbers in chosen.items()}
     return masks_to_learn(outlined.images.root, _named(section, classes), parts, notes)
 

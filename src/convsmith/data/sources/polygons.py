@@ -10,6 +10,7 @@ from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.polygons.formats import find_format
 from convsmith.data.polygons.polygon_data import open_to_judge, open_to_learn
 from convsmith.data.source import Opener, Source
+from convsmith.data.split import Share
 from convsmith.recipe.schema import Data
 
 
@@ -17,8 +18,8 @@ def _recognises(path: Path) -> bool:
     return find_format(path) is not None
 
 
-def _open(path: Path, section: Data, val_fraction: float | None) -> DataSet:
-    return open_to_learn(path, section, val_fraction)
+def _open(path: Path, section: Data, share: Share | None) -> DataSet:
+    return open_to_learn(path, section, share)
 
 
 def _labelled(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
