@@ -54,7 +54,7 @@ def _is_coco(path: Path) -> bool:
 def read(found: Found, images_dir: str | None) -> Outlines:
     """The images and areas in COCO's files.
 
-    Of areas that overlap, the smaller one is above: their order in the file means nothing, and a cup on a table would
+    Where areas overlap, the smaller one is above: their order in the file means nothing, and a cup on a table would
     be lost under it. A crowd does not count where nothing else is.
     """
     labels: list[str] = []

@@ -52,7 +52,7 @@ def _is_cvat(path: Path) -> bool:
 def read(found: Found, images_dir: str | None) -> Outlines:
     """The images and areas in CVAT's files.
 
-    Of areas that overlap, that of the higher `z_order` is above, and of the same the later one, as CVAT shows them.
+    Where areas overlap, that of the higher `z_order` is above, and of the same the later one, as CVAT shows them.
     """
     labels: list[str] = []
     notes: list[str] = []

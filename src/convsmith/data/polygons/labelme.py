@@ -75,7 +75,7 @@ def _is_labelme(path: Path) -> bool:
 def read(found: Found, images_dir: str | None) -> Outlines:
     """The images and areas in labelme's files.
 
-    Of areas that overlap, the later one of the list is above, as labelme itself draws them.
+    Where areas overlap, the later one of the list is above, as labelme itself draws them.
     """
     names = found.root / _NAMES
     labels = [name for name in read_class_names(names, check_names) if name != _IGNORED] if names.is_file() else None

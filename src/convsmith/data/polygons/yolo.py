@@ -50,7 +50,7 @@ def _facts(path: Path) -> Mapping[str, object]:
 def read(found: Found, images_dir: str | None) -> Outlines:
     """The images and areas of a `data.yaml`.
 
-    Of areas that overlap, the smaller one is above, as YOLO's own training has them.
+    Where areas overlap, the smaller one is above, as YOLO's own training has them.
     """
     path = found.files[0][0]
     facts = _facts(path)
