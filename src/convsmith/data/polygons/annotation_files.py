@@ -13,7 +13,7 @@ from convsmith.errors import ConvsmithError, of_system, printable
 from convsmith.waiting import answer_of, open_file
 
 MAX_BYTES = 2**31
-"""Of a file of annotations; COCO's largest has a quarter."""
+"""The most bytes of a file of annotations; COCO's largest has a quarter."""
 
 HEAD = 2**16
 """Bytes at the start of a file that tell what it is."""

@@ -54,7 +54,7 @@ class DrawnMasks:
 
     @property
     def key(self) -> tuple[NDArray[np.generic], ...]:
-        """What the areas are, and the values that they have."""
+        """The areas, and the values that they have."""
         return self.stats, self.values
 
     @property

@@ -103,7 +103,7 @@ def fill_runs(counts: NDArray[np.int64], size: tuple[int, int], by_columns: bool
 
 
 def problem_of(corners: NDArray[np.float64], height: int, width: int) -> str | None:
-    """What is wrong with a polygon in an image of this size, in words; None if nothing is."""
+    """The reason, in words, why a polygon cannot be in an image of this size; None if it can."""
     if len(corners) < 3:
         return f"has a polygon of {len(corners)} corners, and three are the least"
     if not np.isfinite(corners).all():

@@ -12,17 +12,17 @@ from convsmith.data.polygons.outlines import Outlines
 from convsmith.errors import ConvsmithError
 
 
-class Format(NamedTuple):
+class OutlineFormat(NamedTuple):
     """How one format is found at a path, and read."""
 
     find: Callable[[Path], Found | None]
     read: Callable[[Found, str | None], Outlines]
 
 
-_FORMATS = tuple(Format(it.find, it.read) for it in (yolo, coco, cvat, labelme))
+_FORMATS = tuple(OutlineFormat(it.find, it.read) for it in (yolo, coco, cvat, labelme))
 
 
-def find_format(path: Path) -> tuple[Format, Found] | None:
+def find_format(path: Path) -> tuple[OutlineFormat, Found] | None:
     """The format of the annotations at a path, and the files; None where there are none."""
     if not path.is_file() and not path.is_dir():
         return None

@@ -1,4 +1,4 @@
-"""What a file says of images and areas in them, whatever its format."""
+"""Images and areas in them as a file says them, whatever its format."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def classes_of(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def open_to_learn(path: Path, section: Data, share: Share | None) -> MaskData:
-    """The data set at a path. ConvsmithError as in `open_outlined`, or for classes that cannot be told apart."""
+    """The data set at a path. ConvsmithError as in `open_outlined`, or for too few classes, or too many."""
     outlined = open_outlined(path, section)
     classes = classes_of(outlined.labels)
     chosen, notes = outlined.split(share)
