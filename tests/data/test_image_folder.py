@@ -15,6 +15,7 @@ from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from tests.data.folders import path_of, write_files
 
+TRAIN = ("train/cat/1.png", "train/cat/2.png", "train/dog/1.png", "train/dog/2.png")
 TWO_CLASSES = ("train/cat/1.png", "train/cat/2.png", "train/dog/1.png", "val/cat/3.png", "val/dog/2.png")
 
 
@@ -56,10 +57,23 @@ def test_a_relative_root_becomes_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert path_of(open_image_folder(Path(tmp_path.name), Share(0.5)).train, 0) == tmp_path / "train/cat/1.png"
 
 
-@pytest.mark.parametrize("name", ["valid", "validation", "test"])
-def test_train_with_a_misnamed_val_is_refused(tmp_path: Path, name: str) -> None:
-    write_files(tmp_path, "train/cat/1.png", "train/dog/1.png", f"{name}/cat/1.png")
-    assert f"Rename `{name}` to val" in refusal(tmp_path)
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_val_has_other_names(tmp_path: Path, name: str) -> None:
+    folder = open_image_folder(write_files(tmp_path, *TRAIN, f"{name}/cat/1.png", "test/dog/1.png"), Share(0.5))
+    assert [path_of(folder.val, i) for i in range(len(folder.val))] == [tmp_path / name / "cat/1.png"]
+    assert folder.notes[0] == f"left out, beside train and {name} in {tmp_path}: `test`"
+
+
+def test_two_folders_of_validation_images_are_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, *TRAIN, "val/cat/1.png", "valid/cat/1.png")
+    assert f"{tmp_path} has both `val`, `valid`" in refusal(tmp_path)
+
+
+def test_test_images_beside_train_are_not_trained_on_nor_validated_by(tmp_path: Path) -> None:
+    folder = open_image_folder(write_files(tmp_path, *TRAIN, "test/cat/1.png", "test/dog/1.png"), Share(0.5))
+    files = [path_of(part, i).relative_to(tmp_path) for part in (folder.train, folder.val) for i in range(len(part))]
+    assert sorted(map(str, files)) == sorted(TRAIN)
+    assert f"left out, beside train and val in {tmp_path}: `test`" in folder.notes
 
 
 def test_val_without_train_is_refused(tmp_path: Path) -> None:
@@ -253,22 +267,22 @@ def test_long_lists_of_names_are_cut(tmp_path: Path) -> None:
 
 
 def test_labelled_folder_takes_the_classes_in_the_order_of_the_model(tmp_path: Path) -> None:
-    index = open_labelled_folder(write_files(tmp_path, *TWO_CLASSES), ["emu", "dog", "cat"])
+    index, _ = open_labelled_folder(write_files(tmp_path, *TWO_CLASSES), ["emu", "dog", "cat"])
     assert files(index) == [("val/dog/2.png", 1), ("val/cat/3.png", 2)]
 
 
 def test_labelled_folder_without_val_is_taken_whole(tmp_path: Path) -> None:
-    index = open_labelled_folder(write_files(tmp_path, "cat/1.png", "dog/1.png"), ["cat", "dog"])
+    index, _ = open_labelled_folder(write_files(tmp_path, "cat/1.png", "dog/1.png"), ["cat", "dog"])
     assert files(index) == [("cat/1.png", 0), ("dog/1.png", 1)]
 
 
 def test_labelled_folder_can_be_another_split(tmp_path: Path) -> None:
-    assert len(open_labelled_folder(write_files(tmp_path, *TWO_CLASSES), ["cat", "dog"], split="train")) == 3
+    assert len(open_labelled_folder(write_files(tmp_path, *TWO_CLASSES), ["cat", "dog"], "train")[0]) == 3
 
 
 def test_labelled_folder_equals_the_validation_part_of_training(tmp_path: Path) -> None:
     folder = open_image_folder(write_files(tmp_path, *TWO_CLASSES, "val/cat/deep/0.png"), Share(0.5))
-    assert open_labelled_folder(tmp_path, folder.classes).digest() == folder.val.digest()
+    assert open_labelled_folder(tmp_path, folder.classes)[0].digest() == folder.val.digest()
 
 
 @pytest.mark.parametrize("names", [("cat/1.png", "cow/1.png"), ("train/cat/1.png",)])

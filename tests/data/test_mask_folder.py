@@ -164,9 +164,20 @@ def test_the_digest_names_the_extra_part_too(tmp_path: Path) -> None:
     assert opened(tmp_path).names_digest != opened(tmp_path, extra="train+val").names_digest
 
 
-@pytest.mark.parametrize("name", ["valid", "validation", "test"])
-def test_train_with_a_misnamed_val_is_refused(tmp_path: Path, name: str) -> None:
-    assert f"Set data.masks.val={name}" in refusal(write_folders(tmp_path, "train/a", f"{name}/b"))
+@pytest.mark.parametrize("name", ["valid", "validation"])
+def test_val_has_other_names(tmp_path: Path, name: str) -> None:
+    folder = opened(write_folders(tmp_path, "train/a", f"{name}/b", "test/c"))
+    assert [folder.val.name(i) for i in range(len(folder.val))] == [str(tmp_path / f"images/{name}/b.jpg")]
+
+
+def test_two_parts_of_validation_images_are_refused(tmp_path: Path) -> None:
+    assert "has both `val`, `valid`" in refusal(write_folders(tmp_path, "train/a", "val/b", "valid/c"))
+
+
+def test_test_images_beside_train_are_not_trained_on_nor_validated_by(tmp_path: Path) -> None:
+    folder = opened(write_folders(tmp_path, "train/a", "train/b", "test/c"))
+    names = [part.name(i) for part in (folder.train, folder.val) for i in range(len(part))]
+    assert sorted(names) == [str(tmp_path / f"images/train/{name}.jpg") for name in "ab"]
 
 
 def test_a_val_asked_for_by_name_has_to_be_there(tmp_path: Path) -> None:

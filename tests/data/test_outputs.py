@@ -63,7 +63,7 @@ def test_an_image_with_a_file_of_labels_beside_it_is_no_prediction(tmp_path: Pat
 
 def test_a_model_is_judged_beside_its_run(tmp_path: Path) -> None:
     write_files(tmp_path, *PHOTOS, *OUTPUTS["a run"])
-    assert len(open_labelled_folder(tmp_path, ["cat", "dog"])) == 4
+    assert len(open_labelled_folder(tmp_path, ["cat", "dog"])[0]) == 4
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "recipe.yaml", "plan.json", "labels.txt", "1.json"])

@@ -145,7 +145,7 @@ def test_samples_with_the_same_labels_have_the_same_number(tmp_path: Path) -> No
 @pytest.mark.parametrize("order", [("eel", "dog", "cat"), ("cat", "dog", "eel", "fox")])
 def test_a_model_is_judged_in_the_order_of_its_own_classes(tmp_path: Path, order: tuple[str, ...]) -> None:
     path = write_table(tmp_path, csv_of(ROWS))
-    samples, is_part = find_opener("multilabel", path).labelled(path, Data(), order)
+    samples, is_part = find_opener("multilabel", path).labelled(path, Data(), order, None)
     wanted = [[int(name in labels.split("|")) for name in order] for _, labels in ROWS]
     assert ([samples.read(i)[1].tolist() for i in range(4)], is_part) == (wanted, False)
 
@@ -153,13 +153,13 @@ def test_a_model_is_judged_in_the_order_of_its_own_classes(tmp_path: Path, order
 def test_a_label_that_the_model_lacks_is_named_with_its_line(tmp_path: Path) -> None:
     path = write_table(tmp_path, csv_of(ROWS))
     with pytest.raises(ConvsmithError, match=r"line 5 of .* has the label `eel`, which the model lacks"):
-        find_opener("multilabel", path).labelled(path, Data(), ("cat", "dog"))
+        find_opener("multilabel", path).labelled(path, Data(), ("cat", "dog"), None)
 
 
 def test_a_column_that_the_table_lacks_is_not_taken_for_no(tmp_path: Path) -> None:
     path = write_table(tmp_path, ONE_HOT)
     with pytest.raises(ConvsmithError, match="has no column for `fox`"):
-        find_opener("multilabel", path).labelled(path, Data(), ("cat", "dog", "eel", "fox"))
+        find_opener("multilabel", path).labelled(path, Data(), ("cat", "dog", "eel", "fox"), None)
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ def test_the_digest_is_the_same_elsewhere_and_changes_with_a_label(tmp_path: Pat
 def test_a_model_is_judged_by_val_or_test_or_all(tmp_path: Path, splits: tuple[str, ...], judged: list[int]) -> None:
     rows = [(*row, split) for row, split in zip(ROWS, splits, strict=True)]
     path = write_table(tmp_path, csv_of(rows, "image,label,split"))
-    samples, is_part = find_opener("classification", path).labelled(path, Data(), ["dog", "cat"])
+    samples, is_part = find_opener("classification", path).labelled(path, Data(), ["dog", "cat"], None)
     assert is_part == (len(judged) < len(ROWS))
     assert found(samples, tmp_path) == [(ROWS[i][0], int(ROWS[i][1] == "cat")) for i in judged]
 
@@ -217,7 +217,7 @@ def test_a_model_is_judged_by_val_or_test_or_all(tmp_path: Path, splits: tuple[s
 def test_a_label_that_the_model_lacks_is_named_with_its_line(tmp_path: Path) -> None:
     path = write_table(tmp_path, csv_of(ROWS))
     with pytest.raises(ConvsmithError, match=r"line 3 of .* has the label `dog`, which the model lacks"):
-        find_opener("classification", path).labelled(path, Data(), ["cat", "bird"])
+        find_opener("classification", path).labelled(path, Data(), ["cat", "bird"], None)
 
 
 def masks_table(root: Path) -> Path:
@@ -245,9 +245,9 @@ def test_a_mask_at_fault_is_named_with_its_line(tmp_path: Path) -> None:
 def test_a_model_is_judged_by_the_masks_of_val(tmp_path: Path) -> None:
     path = masks_table(tmp_path)
     opener = find_opener("segmentation", path)
-    assert len(opener.labelled(path, Data(), ("sky", "road", "car"))[0]) == 1
+    assert len(opener.labelled(path, Data(), ("sky", "road", "car"), None)[0]) == 1
     with pytest.raises(ConvsmithError, match="has other classes than the bundle"):
-        opener.labelled(path, Data(), ("sky", "road"))
+        opener.labelled(path, Data(), ("sky", "road"), None)
 
 
 def test_only_files_that_are_tables_are_known(tmp_path: Path) -> None:

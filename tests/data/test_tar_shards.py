@@ -372,14 +372,14 @@ def test_samples_are_selected_and_go_to_other_processes(data: Path) -> None:
 )
 def test_a_model_is_judged_by_val_or_test_or_all(data: Path, shards: tuple[str, ...], judged: str) -> None:
     write_shards(data, {f"{split}-0.tar": [(split, "cat"), (f"{split}2", "dog")] for split in shards})
-    samples, is_part = find_opener("classification", data).labelled(data, Data(), ["dog", "cat"])
+    samples, is_part = find_opener("classification", data).labelled(data, Data(), ["dog", "cat"], None)
     assert (found(samples)[0], is_part) == ((f"{judged}-0.tar: {judged}.png", 1), judged != "train")
 
 
 def test_a_label_that_the_model_lacks_is_named_with_its_sample(data: Path) -> None:
     write_shards(data, {"s.tar": ROWS})
     with pytest.raises(ConvsmithError, match=r"s\.tar: b\.png has the label `dog`, which the model lacks"):
-        find_opener("classification", data).labelled(data, Data(), ["cat", "bird"])
+        find_opener("classification", data).labelled(data, Data(), ["cat", "bird"], None)
 
 
 # Masks
@@ -398,7 +398,7 @@ def test_samples_with_masks_are_for_segmentation(data: Path, names: tuple[str, s
     folder = opened(data, task="segmentation")
     assert (folder.classes, len(folder.train), len(folder.val)) == (("sky", "road"), 2, 2)
     assert folder.val.read(0)[1].tolist() == [[1] * 6] * 4
-    samples, is_part = find_opener("segmentation", data).labelled(data, Data(), ("sky", "road"))
+    samples, is_part = find_opener("segmentation", data).labelled(data, Data(), ("sky", "road"), None)
     assert (len(samples), is_part) == (2, True)
 
 
@@ -489,10 +489,10 @@ def test_samples_without_a_list_are_refused_where_others_have_one(data: Path) ->
 def test_several_labels_judge_a_model(data: Path) -> None:
     write_sets(write_sets(data, SETS, "train-0.tar"), SETS[:2], "val-0.tar")
     judge = find_opener("multilabel", data).labelled
-    samples, is_part = judge(data, Data(), ["dog", "cat"])
+    samples, is_part = judge(data, Data(), ["dog", "cat"], None)
     assert ([samples.read(i)[1].tolist() for i in range(2)], is_part) == ([[0, 1], [1, 1]], True)
     with pytest.raises(ConvsmithError, match=r"val-0\.tar: 1\.png has the label `dog`, which the model lacks"):
-        judge(data, Data(), ["bird", "cat"])
+        judge(data, Data(), ["bird", "cat"], None)
 
 
 def test_the_digest_changes_with_the_name_of_a_class(data: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def torch_answers(model: torch.nn.Module, val: Path) -> tuple[NDArray[np.int64],
     preprocess = cs.load_recipe("cifar_resnet20-cifar10").preprocess
     assert isinstance(preprocess, Preprocess)
     exact = inference_model(model, preprocess)
-    index = open_labelled_folder(val, CLASSES)
+    index, _ = open_labelled_folder(val, CLASSES)
     with torch.inference_mode():
         batches = val_loader(index, ValidationImages(index, preprocess), 250, workers=0)
         answers = [exact(batch.images).argmax(1) for batch in batches]
@@ -60,7 +60,7 @@ def torch_answers(model: torch.nn.Module, val: Path) -> tuple[NDArray[np.int64],
 @pytest.fixture(scope="module")
 def bundle(model: torch.nn.Module, val: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = cs.load_recipe("cifar_resnet20-cifar10")
-    index = open_labelled_folder(val, CLASSES)
+    index, _ = open_labelled_folder(val, CLASSES)
     assert isinstance(recipe.preprocess, Preprocess)
     batches = val_loader(index, ValidationImages(index, recipe.preprocess), 50, workers=0)
     images = (batch.images for batch, _ in zip(batches, range(4), strict=False))
@@ -82,7 +82,7 @@ def test_the_bundle_gives_images_the_class_that_torch_gives(
     bundle: Path, val: Path, torch_answers: tuple[NDArray[np.int64], NDArray[np.int64]], step: int
 ) -> None:
     opened: cs.Bundle[cs.Classification] = cs.load(bundle)
-    index = open_labelled_folder(val, CLASSES)
+    index, _ = open_labelled_folder(val, CLASSES)
     answers = opened.predict_many(path_of(index, i) for i in range(0, len(index), step))
     expected = torch_answers[0][::step].tolist()
     assert [answer.class_id for answer in answers if not isinstance(answer, Exception)] == expected

@@ -10,6 +10,7 @@ from typing import Any
 
 from convsmith.bundle.evaluation import Evaluation
 from convsmith.data.open_data import judged_by
+from convsmith.data.parts import Part
 from convsmith.deploy.format import open_bundle
 from convsmith.deploy.judging import judge
 from convsmith.deploy.labelled import LabelledImages
@@ -23,6 +24,7 @@ def evaluate_bundle(
     batch_size: int = 32,
     progress: ProgressCallback = notebook_progress,
     *,
+    split: Part | None = None,
     boundary: bool = False,
     preprocess: Mapping[str, Any] | None = None,
     allow_code: bool = False,
@@ -35,10 +37,13 @@ def evaluate_bundle(
     Args:
         bundle: the bundle's folder, of any format, or the run directory that it is in.
         data: the folder that the bundle was trained on, of which only the validation images are judged, split as in
-            training; or another one, judged by `data/val/LABEL/*` where there is a `val`, else by `data/LABEL/*`; with
-            masks, by its validation part, or by its training part where it has none, at the images' own size.
+            training; or another one, judged by `data/val/LABEL/*` where there is a `val`, else by `data/test/LABEL/*`,
+            else by `data/LABEL/*`; with masks likewise, or by its training part where it has no others, at the images'
+            own size.
         batch_size: images of a classifier in one forward pass; it changes speed, not results.
         progress: called with how many images are done, of how many.
+        split: the part of the data to judge by, in place of the one for validation; no training has learned from
+            `test`.
         boundary: of segmentation, measure Boundary IoU too.
         preprocess: of segmentation, other keys than the bundle's own, see `Bundle.with_preprocess`.
         allow_code: run a bundle that may hold code, such as TorchScript, with the rights of this process.
@@ -58,7 +63,7 @@ def evaluate_bundle(
         opened = opened.with_preprocess(**preprocess)
     num_classes = len(opened.labels)
     results, unreadable = opened.task.new_results(opened.manifest, boundary=boundary), []
-    judged = judged_by(opened.manifest, Path(data))
+    judged = judged_by(opened.manifest, Path(data), split)
     images = LabelledImages(opened.manifest, judged.samples)
     for heard in judge(opened.manifest, [opened.logits], images, batch_size, what="evaluate", progress=progress):
         if heard.targets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,6 +23,10 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(help="The data it was trained on, or a folder with val/CLASS/* or CLASS/*, or with masks.")
     ],
+    split: Annotated[
+        Literal["train", "val", "test"] | None,
+        typer.Option(help="The part of the data to judge by.  [default: val, or what was held out for it]"),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
     boundary_iou: Annotated[bool, typer.Option("--boundary-iou", help="Of masks, measure the boundaries too.")] = False,
     device: DeviceName = "auto",
@@ -33,6 +37,8 @@ def evaluate(
     """Measure a bundle on labelled images: accuracy or IoU, per class, confusion matrix.
 
     Example: convsmith evaluate runs/photos/bundle --data photos/
+
+    Example: convsmith evaluate runs/photos --data photos/ --split test
 
     Example: convsmith evaluate runs/streets/bundle --data streets/ flip=true scales=[0.75,1,1.25]
 
@@ -52,6 +58,7 @@ def evaluate(
             data,
             batch_size,
             progress,
+            split=split,
             boundary=boundary_iou,
             preprocess=override_layer(changes or ()).values,
             allow_code=allow_code,

@@ -17,6 +17,7 @@ from convsmith.bundle.format import Manifest
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.digest import has_names_of
 from convsmith.data.memory.in_memory import InMemory, open_in_memory
+from convsmith.data.parts import Part
 from convsmith.data.source import SPECIAL_KEYS, find_opener
 from convsmith.data.split import Share
 from convsmith.data.weights import check_weights
@@ -132,21 +133,29 @@ class Judged:
     is_part: bool
 
 
-def judged_by(manifest: Manifest, root: Path) -> Judged:
+def judged_by(manifest: Manifest, root: Path, part: Part | None = None) -> Judged:
     """Open the samples that judge a bundle.
 
     For the data that it was trained on these are the validation samples; for others, see `Opener.labelled`.
 
+    Args:
+        manifest: of the bundle.
+        root: where the data are.
+        part: of the data, in place of the one for validation.
+
     Raises:
         ConvsmithError: the data cannot be used, or have classes that are not the bundle's.
     """
+    is_own = False
     if manifest.data_digest is not None:
         with suppress(ConvsmithError):  # what cannot be trained on is not what it was trained on; it may do to judge by
             dataset = data_of_bundle(manifest, root)
-            if len(dataset.val) and has_names_of(dataset, manifest.data_digest):
-                return Judged(dataset.val, held_out=True, is_part=True)
-    samples, is_part = find_opener(manifest.task, root).labelled(root, _section(manifest) or Data(), manifest.labels)
-    return Judged(samples, held_out=False, is_part=is_part)
+            is_own = has_names_of(dataset, manifest.data_digest)
+            if is_own and part != "test" and len(samples := dataset.train if part == "train" else dataset.val):
+                return Judged(samples, held_out=part != "train", is_part=True)
+    opener = find_opener(manifest.task, root)
+    samples, is_part = opener.labelled(root, _section(manifest) or Data(), manifest.labels, part)
+    return Judged(samples, held_out=is_own and part == "test", is_part=is_part)
 
 
 def _section(manifest: Manifest) -> Data | None:

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.parts import Part
 from convsmith.data.sources import list_sources
 from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
@@ -34,14 +35,14 @@ class Opener:
         open: gives the splits, from the path, the recipe's `data` section, and what to hold out of `train` where there
             are not any for validation; None holds nothing out.
         labelled: gives what a trained model is judged by where it has not been trained on these data, and whether
-            that is a part of them for validation or test; from the path, the section, and the model's classes, whose
-            order numbers the targets.
+            that is a part of them; from the path, the section, the model's classes, whose order numbers the targets,
+            and the name of the part, see `part_to_judge`.
         keys: those of the section that only some sources know, and this one does, of `SPECIAL_KEYS`.
         doubt: refuses what is more likely to be data of another task; asked before anything has looked at the data.
     """
 
     open: Callable[[Path, Data, Share | None], DataSet]
-    labelled: Callable[[Path, Data, Sequence[str]], tuple[Samples, bool]]
+    labelled: Callable[[Path, Data, Sequence[str], Part | None], tuple[Samples, bool]]
     doubt: Callable[[Path], None] = no_doubt
     keys: tuple[str, ...] = ()
 

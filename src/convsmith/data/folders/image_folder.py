@@ -12,6 +12,7 @@ from convsmith.data.folders.remedies import remedy_for
 from convsmith.data.folders.scan import held, images_below, leave_out_outputs, list_folder, others_note
 from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index, IndexBuilder
+from convsmith.data.parts import ALL_PARTS, Part, part_to_judge, val_folder
 from convsmith.data.split import Share, split_files
 from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
 
@@ -75,28 +76,30 @@ def open_image_folder(root: Path, share: Share | None) -> ImageData:
     return ImageData(root, tuple(layout.train), train_index, val_index, tuple(notes))
 
 
-def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val") -> Index:
-    """The images of `ROOT/SPLIT/CLASS/**` if there is such a folder, else of `ROOT/CLASS/**`, to evaluate a model.
+def open_labelled_folder(root: Path, classes: Sequence[str], wanted: Part | None = None) -> tuple[Index, bool]:
+    """The images of a part, `ROOT/PART/CLASS/**`, see `part_to_judge`, or else of `ROOT/CLASS/**`, to evaluate a model.
 
     Args:
         root: the folder.
         classes: the model's labels; a file's target is the position of its class here. Classes without a folder
             are allowed.
-        split: the name of the part to evaluate.
+        wanted: the part that was named, if any.
 
     Returns:
-        The index, in the order of `classes`, then of the files' paths.
+        The index, in the order of `classes`, then of the files' paths; and whether it is of a part.
 
     Raises:
-        ConvsmithError: if the folder is unreadable, holds no images or parts inside the classes, or holds a class that
-            is not in `classes`.
+        ConvsmithError: if the folder is unreadable, holds no images or parts inside the classes, has not the wanted
+            part, or holds a class that is not in `classes`.
     """
     root = root.absolute()
     listing = list_folder(root)
-    parent = ""
-    if split in listing.folders:
-        parent = split
-        listing = list_folder(root / split)
+    names = {"train": "train", "val": val_folder(root, listing.folders), "test": "test"}
+    there = {part: name for part in ALL_PARTS if (name := names[part]) in {*listing.folders} - {*classes}}
+    part = part_to_judge(root, wanted, there)
+    parent = "" if part is None else there[part] or ""
+    if parent:
+        listing = list_folder(root / parent)
     leave_out_outputs(root / parent, listing)
     folders = class_folders(root, parent, listing)
     known = frozenset(classes)
@@ -105,7 +108,7 @@ def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val")
             raise ConvsmithError(
                 f"{printable(root / folders[label])} is not a class of the model" + did_you_mean(label, classes),
                 f"its classes are {quoted(classes)}",
-                f"Pass a folder with a folder `{split}` or with class folders, named as in training.",
+                "Pass a folder with a folder `val` or with class folders, named as in training.",
             )
     builder = IndexBuilder(root)
     nested: dict[str, Inside] = {}
@@ -122,7 +125,7 @@ def open_labelled_folder(root: Path, classes: Sequence[str], split: str = "val")
             "",
             "Check the path of the data.",
         )
-    return index
+    return index, part is not None
 
 
 def _no_images(root: Path, empty: Mapping[str, Counter[str]]) -> ConvsmithError:

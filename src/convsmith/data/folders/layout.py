@@ -10,9 +10,9 @@ from pathlib import Path
 
 from convsmith.data.folders.remedies import remedy_for
 from convsmith.data.folders.scan import Listing, held, leave_out_outputs, list_folder
+from convsmith.data.parts import val_folder
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 
-_MISNAMED_VAL = ("valid", "validation", "test")
 TRAIN_LIKE = frozenset({"train", "training"})
 HELD_OUT_LIKE = frozenset({"val", "valid", "validation", "test", "testing"})
 SPLIT_LIKE = TRAIN_LIKE | HELD_OUT_LIKE
@@ -36,7 +36,9 @@ class Layout:
 
 
 def find_layout(root: Path) -> Layout:
-    """Recognise `ROOT/train` with `ROOT/val`, `ROOT/train` alone, or class folders in `ROOT`.
+    """Recognise `ROOT/train` with `ROOT/val`, `valid` or `validation`, `ROOT/train` alone, or class folders in `ROOT`.
+
+    `ROOT/test` is left out beside them.
 
     Raises:
         ConvsmithError: where folders are misnamed, missing, contradictory or unreadable.
@@ -52,13 +54,12 @@ def find_layout(root: Path) -> Layout:
         notes += _stray_images(root, top)
         val = None
     else:
-        if "val" not in names:
-            _refuse_misnamed_val(root, names)
+        val_name = val_folder(root, names)
         notes += _stray_images(root, top)
-        if beside := sorted(names - {"train", "val"}):
-            notes.append(f"left out, beside train and val in {printable(root)}: {quoted(beside)}")
+        if beside := sorted(names - {"train", val_name}):
+            notes.append(f"left out, beside train and {val_name or 'val'} in {printable(root)}: {quoted(beside)}")
         splits: list[dict[str, str]] = []
-        for split in sorted(names & {"train", "val"}):
+        for split in ("train", *([val_name] if val_name else [])):
             listing = list_folder(root / split)
             leave_out_outputs(root / split, listing)
             splits.append(class_folders(root, split, listing))
@@ -67,11 +68,11 @@ def find_layout(root: Path) -> Layout:
         train, val = splits[0], splits[1] if len(splits) == 2 else None
     if len(train) == 1:
         raise _only_one_class(root, *train.values())
-    for label in val or {}:
-        if label not in train:
+    for label in val or ():
+        if val is not None and label not in train:
             raise ConvsmithError(
-                f"{printable(root / 'val')} has the class `{label}`, which {printable(root / 'train')} lacks"
-                + did_you_mean(label, train),
+                f"{printable((root / val[label]).parent)} has the class `{label}`, which "
+                f"{printable(root / 'train')} lacks" + did_you_mean(label, train),
                 "",
                 "Rename the folder, add training images, or remove it.",
             )
@@ -114,20 +115,10 @@ def class_folders(root: Path, split: str, listing: Listing) -> dict[str, str]:
     return dict(sorted(folders.items()))
 
 
-def _refuse_misnamed_val(root: Path, names: set[str]) -> None:
-    for name in _MISNAMED_VAL:
-        if name in names:
-            raise ConvsmithError(
-                f"{printable(root)} has train and `{name}`, but no val",
-                "the folder of validation images must be called val",
-                f"Rename `{name}` to val; or move it elsewhere, to have val split off train.",
-            )
-
-
 def _refuse_splits_without_train(root: Path, names: set[str]) -> None:
-    if "val" in names:
+    if (val := val_folder(root, names)) is not None:
         raise ConvsmithError(
-            f"{printable(root)} has val but no train",
+            f"{printable(root)} has {val} but no train",
             "",
             "Rename the folder of training images to train, or pass the folder that holds both.",
         )

@@ -8,13 +8,12 @@ from pathlib import Path
 from convsmith.data.dataset import Split
 from convsmith.data.folders.scan import list_folder, others_note
 from convsmith.data.masks.mask_data import MaskData, make_mask_data
-from convsmith.data.masks.mask_pairs import Pair, find_pairs, find_tree
+from convsmith.data.masks.mask_pairs import Pair, find_pairs, find_tree, is_there
 from convsmith.data.masks.pairs import pack_paths
+from convsmith.data.parts import VAL_NAMES, Part, val_folder
 from convsmith.data.split import Share, split_files
 from convsmith.errors import ConvsmithError, printable
-from convsmith.recipe.mask_data import Masks
-
-_MISNAMED_VAL = ("valid", "validation", "test")
+from convsmith.recipe.mask_data import LIST_SUFFIXES, Masks
 
 
 def open_mask_folder(root: Path, masks: Masks, share: Share | None) -> MaskData:
@@ -34,8 +33,8 @@ def open_mask_folder(root: Path, masks: Masks, share: Share | None) -> MaskData:
     others: Counter[str] = Counter()
     train = find_pairs(root, masks, masks.train, others)
     val, notes = [], []
-    if masks.val is not None and not _is_left_out(root, masks):
-        val = find_pairs(root, masks, masks.val, others)
+    if (of_val := part_for(root, masks, "val")) is not None:
+        val = find_pairs(root, masks, of_val, others)
     elif share is not None:
         total = len(train)
         train, val = _hold_out(root, train, share)
@@ -48,18 +47,20 @@ def open_mask_folder(root: Path, masks: Masks, share: Share | None) -> MaskData:
     return make_mask_data(root, masks, parts, notes)
 
 
-def _is_left_out(root: Path, masks: Masks) -> bool:
-    """Whether the folders are those of someone who has no validation part, and leaves it to the program."""
-    if masks.layout != "folders" or masks.val != "val" or find_tree(root, masks, masks.val) is not None:
-        return False
-    for name in _MISNAMED_VAL:
-        if find_tree(root, masks, name) is not None:
-            raise ConvsmithError(
-                f"{printable(root)} has train and `{name}`, but no val",
-                "",
-                f"Set data.masks.val={name}; or data.masks.val=null, to hold a share of train out.",
-            )
-    return True
+def part_for(root: Path, masks: Masks, part: Part) -> str | None:
+    """The name, or the list, of a part; None where there is none.
+
+    Folders of someone who has no validation part, and leaves it to the program, may lack `val`, or call it `valid` or
+    `validation`. What is named by the recipe is taken to be there.
+    """
+    if part == "train":
+        return masks.train
+    if part == "test":
+        endings = ("", *LIST_SUFFIXES)
+        return next((name for ending in endings if is_there(root, masks, name := f"test{ending}")), None)
+    if masks.layout != "folders" or masks.val != "val":
+        return masks.val
+    return val_folder(root, [name for name in VAL_NAMES if find_tree(root, masks, name) is not None])
 
 
 def _hold_out(root: Path, pairs: list[Pair], share: Share) -> tuple[list[Pair], list[Pair]]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from convsmith.data.classes import CLASSES_FILE
-from convsmith.data.folders.layout import TRAIN_LIKE
 from convsmith.data.folders.scan import is_hidden, is_no_data
+from convsmith.data.parts import PARTS
 from convsmith.data.shards.remote import (
     RemoteFile,
     ask,
@@ -32,8 +32,6 @@ from convsmith.waiting import open_file
 ENDING = re.compile(r"\.(tar|tar\.\w{2,4}|tgz|tbz2?|txz|tzst)$", re.IGNORECASE)
 """The ends of the names of shards; those that are compressed are refused in words."""
 
-_VAL, _TEST = ("val", "valid", "validation"), ("test", "testing")
-SPLITS = {**dict.fromkeys(TRAIN_LIKE, "train"), **dict.fromkeys(_VAL, "val"), **dict.fromkeys(_TEST, "test")}
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _MOST, _MOST_BRACES = 1_000_000, 20  # files that a pattern names, and braces in it
 
@@ -145,7 +143,7 @@ def _in_folder(folder: Path) -> list[Path]:
     shards, others = _listed(folder)
     for name in others:
         below, deeper = _listed(folder / name)
-        if name.casefold() not in SPLITS or deeper or not below:
+        if name.casefold() not in PARTS or deeper or not below:
             return []
         shards += below
     return shards
@@ -229,7 +227,7 @@ def _root_of(paths: Sequence[Path]) -> Path:
 def _split_of(path: Path) -> str:
     """By its folder, else by a word of its name."""
     words = [*path.parent.parts, *re.split(r"[-_. ]+", path.name)]
-    return next((SPLITS[word.casefold()] for word in words if word.casefold() in SPLITS), "")
+    return next((PARTS[word.casefold()] for word in words if word.casefold() in PARTS), "")
 
 
 def no_split(paths: ShardPaths, split: str) -> ConvsmithError:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from convsmith.data.dataset import Split
 from convsmith.data.folders.scan import others_note
+from convsmith.data.parts import ALL_PARTS, Part, part_to_judge
 from convsmith.data.shards.members import Members
 from convsmith.data.shards.shard_index import index_of
 from convsmith.data.shards.shard_paths import ShardPaths, find_shards, no_split
@@ -92,10 +93,11 @@ class Shards:
             raise no_split(self.paths, "train")
         return train
 
-    def judged(self) -> tuple[NDArray[np.int64], bool]:
-        """The samples to judge a model by: those of `val`, else of `test`, else all; and whether it is a part."""
-        part = next((samples for split in ("val", "test") if len(samples := self.of_split(split))), None)
-        return (self.of_split("", "train"), False) if part is None else (part, True)
+    def judged(self, wanted: Part | None) -> tuple[NDArray[np.int64], bool]:
+        """The samples to judge a model by: those of a part, see `part_to_judge`, or all; and whether it is a part."""
+        there = {part: samples for part in ALL_PARTS if len(samples := self.of_split(part))}
+        part = part_to_judge(self.paths.root, wanted, there)
+        return (self.of_split("", "train"), False) if part is None else (there[part], True)
 
     def sample(self, i: int) -> str:
         """A sample in messages."""

@@ -9,8 +9,9 @@ from convsmith.data.classes import require_classes
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.masks.mask_contents import refuse_ignored_class
 from convsmith.data.masks.mask_data import class_values
-from convsmith.data.masks.mask_folder import open_mask_folder
+from convsmith.data.masks.mask_folder import open_mask_folder, part_for
 from convsmith.data.masks.mask_pairs import is_there
+from convsmith.data.parts import ALL_PARTS, Part, part_to_judge
 from convsmith.data.source import Opener, Source
 from convsmith.data.split import Share
 from convsmith.recipe.mask_data import Masks
@@ -28,15 +29,16 @@ def _open(root: Path, section: Data, share: Share | None) -> DataSet:
     return folder
 
 
-def _labelled(root: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
-    """The validation part, or the training part where there is none."""
+def _labelled(root: Path, section: Data, classes: Sequence[str], wanted: Part | None) -> tuple[Samples, bool]:
+    """The images of a part, see `part_to_judge`; those of training where there is no other."""
     masks = section.masks or Masks()
-    val = masks.val or "val"
-    has_val = is_there(root, masks, val)
-    part = val if has_val else masks.train
-    folder = open_mask_folder(root, masks.model_copy(update={"train": part, "val": None, "extra": None}), None)
+    names = {part: part_for(root, masks, part) for part in ALL_PARTS}
+    there = {part: name for part, name in names.items() if name is not None and is_there(root, masks, name)}
+    part = part_to_judge(root, wanted, there)
+    chosen = there[part] if part is not None else masks.train
+    folder = open_mask_folder(root, masks.model_copy(update={"train": chosen, "val": None, "extra": None}), None)
     require_classes(root, folder.classes, classes)
-    return folder.train, has_val
+    return folder.train, part is not None
 
 
 SOURCE = Source(_recognises, {"segmentation": Opener(_open, _labelled)}, last=True)

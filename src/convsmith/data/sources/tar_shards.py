@@ -13,6 +13,7 @@ from convsmith.data.dataset import DataSet, Samples, Split
 from convsmith.data.image_data import ImageData
 from convsmith.data.masks.mask_data import MaskedPart, make_mask_data, masks_to_learn
 from convsmith.data.packed_labels import rows_to_keep
+from convsmith.data.parts import Part
 from convsmith.data.shards.shard_labels import ShardLabels, ShardLabelSets
 from convsmith.data.shards.shard_paths import are_shards
 from convsmith.data.shards.shard_samples import SEVERAL
@@ -35,9 +36,9 @@ def _open_images(path: Path, _section: Data, share: Share | None) -> DataSet:
     return ImageData(shards.paths.root, classes, train, val, tuple(notes))
 
 
-def _labelled_images(path: Path, _section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
+def _labelled_images(path: Path, _section: Data, classes: Sequence[str], part: Part | None) -> tuple[Samples, bool]:
     shards = Shards.at(path)
-    samples, is_part = shards.judged()
+    samples, is_part = shards.judged(part)
     return ShardLabels.of(shards).targets(samples, classes, "the model"), is_part
 
 
@@ -60,9 +61,9 @@ def _open_several(path: Path, _section: Data, share: Share | None) -> DataSet:
     return ImageData(shards.paths.root, classes, train, val, tuple(notes))
 
 
-def _labelled_several(path: Path, _section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
+def _labelled_several(path: Path, _section: Data, classes: Sequence[str], part: Part | None) -> tuple[Samples, bool]:
     shards = Shards.at(path)
-    samples, is_part = shards.judged()
+    samples, is_part = shards.judged(part)
     return ShardLabelSets.of(shards).targets(samples, classes, "the model"), is_part
 
 
@@ -73,9 +74,9 @@ def _open_masks(path: Path, section: Data, share: Share | None) -> DataSet:
     return masks_to_learn(shards.paths.root, section.masks or Masks(), pairs, notes)
 
 
-def _labelled_masks(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
+def _labelled_masks(path: Path, section: Data, classes: Sequence[str], part: Part | None) -> tuple[Samples, bool]:
     shards = Shards.at(path)
-    samples, is_part = shards.judged()
+    samples, is_part = shards.judged(part)
     pairs: dict[Split, MaskedPart] = {"train": _pairs(shards, samples)}
     pairs["val"] = pairs["train"]
     dataset = make_mask_data(shards.paths.root, section.masks or Masks(), pairs, ())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from convsmith.data.dataset import Split
 from convsmith.data.group_split import Groups
+from convsmith.data.parts import PARTS, Part, part_to_judge
 from convsmith.data.split import Keep, Share, hold_out
 from convsmith.data.tables.extra_columns import GroupColumn, WeightColumn
 from convsmith.data.tables.table_contents import TableContents
@@ -26,7 +27,7 @@ PATH = (
 )
 SPLIT = ("split", "part", "subset")
 WHOLE, TRAIN, _VAL, _TEST = range(4)  # of a row: no column says its split, or it is of that one
-_SPLITS = {"train": TRAIN, "training": TRAIN, "val": _VAL, "valid": _VAL, "validation": _VAL, "test": _TEST}
+_NUMBERS: dict[Part, int] = {"train": TRAIN, "val": _VAL, "test": _TEST}
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,11 @@ class ImageTable:
         both = np.intersect1d(self.groups.of[train], self.groups.of[val])
         return [f"in train and val: the groups {quoted(self.groups.names[i] for i in both)}"] if len(both) else []
 
-    def judged(self) -> tuple[NDArray[np.int64], bool]:
-        """The numbers of the rows to judge a model by, and whether they are of `val`, or else of `test`; else all."""
-        part = next((rows for split in (_VAL, _TEST) if len(rows := self.at(split))), None)
-        return (self.at(WHOLE, TRAIN), False) if part is None else (part, True)
+    def judged(self, wanted: Part | None) -> tuple[NDArray[np.int64], bool]:
+        """The rows to judge a model by: those of a part, see `part_to_judge`, or all; and whether it is a part."""
+        there = {part: rows for part, number in _NUMBERS.items() if len(rows := self.at(number))}
+        part = part_to_judge(self.table.path, wanted, there)
+        return (self.at(WHOLE, TRAIN), False) if part is None else (there[part], True)
 
     def images_of(self, rows: NDArray[np.int64], classes: Sequence[str]) -> TableContents:
         """The images at `rows`, told apart from those of other classes."""
@@ -141,13 +143,13 @@ def read_table(table: Table, targets: Column, section: Data) -> ImageTable:
 
 
 def _split_of(table: Table, number: int, name: str) -> int:
-    if (known := _SPLITS.get(name.casefold())) is None:
+    if (part := PARTS.get(name.casefold())) is None:
         raise ConvsmithError(
             f"{table.at(number)} has the split `{printable(name)}`",
-            f"known are {quoted(_SPLITS)}",
+            f"known are {quoted(PARTS)}",
             "Correct it, or leave the row out.",
         )
-    return known
+    return _NUMBERS[part]
 
 
 def check_files(table: ImageTable, contents: TableContents, section: Data) -> None:

@@ -17,6 +17,7 @@ from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index
 from convsmith.data.masks.mask_data import MaskedPart, make_mask_data, masks_to_learn
 from convsmith.data.packed_labels import rows_to_keep
+from convsmith.data.parts import Part
 from convsmith.data.source import Opener
 from convsmith.data.split import Share
 from convsmith.data.tables.extra_columns import GROUP, WEIGHT
@@ -108,11 +109,13 @@ def _open_images(open_table: OpenTable, path: Path, section: Data, share: Share 
     return ImageData(table.table.root, tuple(classes), train, val, tuple(notes))
 
 
-def _labelled_images(open_table: OpenTable, path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
+def _labelled_images(
+    open_table: OpenTable, path: Path, section: Data, classes: Sequence[str], part: Part | None
+) -> tuple[Samples, bool]:
     labels = _Labels(section.columns or Columns())
     table = read_table(open_table(path), labels, section)
     check_files(table, table.images, section)
-    rows, is_part = table.judged()
+    rows, is_part = table.judged(part)
     return labels.targets(table, rows, classes, "the model"), is_part
 
 
@@ -150,7 +153,9 @@ def _open_several(open_table: OpenTable, path: Path, section: Data, share: Share
     return ImageData(table.table.root, classes, train, val, tuple(notes))
 
 
-def _labelled_several(open_table: OpenTable, path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
+def _labelled_several(
+    open_table: OpenTable, path: Path, section: Data, classes: Sequence[str], part: Part | None
+) -> tuple[Samples, bool]:
     labels = LabelColumns(section.columns or Columns(), _OTHERS)
     table = read_table(open_table(path), labels, section)
     check_files(table, table.images, section)
@@ -159,7 +164,7 @@ def _labelled_several(open_table: OpenTable, path: Path, section: Data, classes:
             f"{printable(path)} has no column for {quoted(sorted(lacking))}",
             f"the model's classes are {quoted(classes)}",
         )
-    rows, is_part = table.judged()
+    rows, is_part = table.judged(part)
     return _several(table, labels, rows, (classes, "the model")), is_part
 
 
@@ -181,9 +186,11 @@ def _open_masks(open_table: OpenTable, path: Path, section: Data, share: Share |
     return masks_to_learn(table.table.root, section.masks or Masks(), pairs, notes)
 
 
-def _labelled_masks(open_table: OpenTable, path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
+def _labelled_masks(
+    open_table: OpenTable, path: Path, section: Data, classes: Sequence[str], part: Part | None
+) -> tuple[Samples, bool]:
     table, masks = _read_masks(open_table(path), section)
-    rows, is_part = table.judged()
+    rows, is_part = table.judged(part)
     pairs: dict[Split, MaskedPart] = {"train": (table.images.select(rows), masks.select(rows))}
     pairs["val"] = pairs["train"]
     dataset = make_mask_data(table.table.root, section.masks or Masks(), pairs, ())
