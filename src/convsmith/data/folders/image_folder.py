@@ -94,10 +94,10 @@ def open_labelled_folder(root: Path, classes: Sequence[str], wanted: Part | None
     """
     root = root.absolute()
     listing = list_folder(root)
-    names = {"train": "train", "val": val_folder(root, listing.folders), "test": "test"}
-    there = {part: name for part in ALL_PARTS if (name := names[part]) in {*listing.folders} - {*classes}}
+    called = {"train": "train", "val": val_folder(root, listing.folders) or "val", "test": "test"}
+    there = {part: name for part in ALL_PARTS if (name := called[part]) in {*listing.folders} - {*classes}}
     part = part_to_judge(root, wanted, there)
-    parent = "" if part is None else there[part] or ""
+    parent = "" if part is None else there[part]
     if parent:
         listing = list_folder(root / parent)
     leave_out_outputs(root / parent, listing)

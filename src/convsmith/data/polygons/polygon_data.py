@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convsmith.data.dataset import Split
 from convsmith.data.folders.files import Files, FilesBuilder
 from convsmith.data.masks.mask_data import MaskData, MaskedPart, make_mask_data, masks_to_learn
+from convsmith.data.parts import Part, part_to_judge
 from convsmith.data.polygons.drawn_masks import DrawnMasks
 from convsmith.data.polygons.formats import find_format
 from convsmith.data.polygons.outlines import BACKGROUND, PARTS
@@ -65,10 +66,12 @@ class Outlined:
             notes.append(f"no part for validation: held out {len(val)} of {total} images, the same ones each time")
         return {"train": train, "val": val}, notes
 
-    def judged(self) -> tuple[NDArray[np.int64], bool]:
-        """The images to judge a model by: those of `val`, else of `test`, else all; and whether it is a part."""
-        part = next((images for split in (_VAL, _TEST) if len(images := self._at(split))), None)
-        return (self._at(_WHOLE, _TRAIN), False) if part is None else (part, True)
+    def judged(self, wanted: Part | None) -> tuple[NDArray[np.int64], bool]:
+        """The images to judge a model by: those of a part, see `part_to_judge`, or all; and whether it is a part."""
+        numbers: dict[Part, int] = {"train": _TRAIN, "val": _VAL, "test": _TEST}
+        there = {part: images for part, number in numbers.items() if len(images := self._at(number))}
+        part = part_to_judge(self.path, wanted, there)
+        return (self._at(_WHOLE, _TRAIN), False) if part is None else (there[part], True)
 
     def _at(self, *parts: int) -> NDArray[np.int64]:
         return np.flatnonzero(np.isin(self.parts, parts))
@@ -127,10 +130,10 @@ def open_to_learn(path: Path, section: Data, share: Share | None) -> MaskData:
     return masks_to_learn(outlined.images.root, _named(section, classes), parts, notes)
 
 
-def open_to_judge(path: Path, section: Data, known: Sequence[str]) -> tuple[MaskData, bool]:
-    """The data set whose `train` judges a model of the classes `known`, and whether it is a part of what there is."""
+def open_to_judge(path: Path, section: Data, known: Sequence[str], wanted: Part | None) -> tuple[MaskData, bool]:
+    """The data set whose `train` judges a model of the classes `known`, see `Opener.labelled`, and if it is a part."""
     outlined = open_outlined(path, section)
-    rows, is_part = outlined.judged()
+    rows, is_part = outlined.judged(wanted)
     masks = section.masks or Masks()
     classes = classes_of(outlined.labels)
     if masks.label_map is None and masks.classes is None:

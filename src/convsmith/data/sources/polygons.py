@@ -7,6 +7,7 @@ from pathlib import Path
 
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.parts import Part
 from convsmith.data.polygons.formats import find_format
 from convsmith.data.polygons.polygon_data import open_to_judge, open_to_learn
 from convsmith.data.source import Opener, Source
@@ -22,8 +23,8 @@ def _open(path: Path, section: Data, share: Share | None) -> DataSet:
     return open_to_learn(path, section, share)
 
 
-def _labelled(path: Path, section: Data, classes: Sequence[str]) -> tuple[Samples, bool]:
-    dataset, is_part = open_to_judge(path, section, classes)
+def _labelled(path: Path, section: Data, classes: Sequence[str], part: Part | None) -> tuple[Samples, bool]:
+    dataset, is_part = open_to_judge(path, section, classes, part)
     require_classes(path, dataset.classes, classes)
     return dataset.train, is_part
 
