@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.choose_recipe import recipe_for_data
-from convsmith.analyze.data_tables import class_table
+from convsmith.analyze.data_tables import class_table, label_table
+from convsmith.analyze.label_errors import LabelErrors, judge_labels
 from convsmith.data.checks.check import BadFile, bad_files_of, joined, look, mark_too_large
 from convsmith.data.checks.copies import Copies
 from convsmith.data.checks.facts import Size, SplitFacts, Suspects, split_facts, suspects
@@ -42,6 +43,7 @@ class DataCheck(Tabular):
             two classes.
         repeated: images that are there twice, or nearly, in one class of one split.
         suspicious: images that can be read, but are probably not what was meant.
+        label_errors: labels that are probably wrong; None where no bundle judged them.
         facts: sizes, kinds of files, and counts of the classes of each split.
         counted: what is counted of the classes: `images`, or `pixels` of masks.
         strict: whether copies are an error.
@@ -57,6 +59,7 @@ class DataCheck(Tabular):
     copies: tuple[Copies, ...]
     repeated: tuple[Copies, ...]
     suspicious: tuple[Suspects, ...]
+    label_errors: LabelErrors | None
     facts: dict[Split, SplitFacts]
     counted: str
     strict: bool
@@ -90,11 +93,19 @@ class DataCheck(Tabular):
         yield class_table(self.classes, self.facts, self.counted)
         yield from (for_terminal(str(line)) for line in (*self.notes, *self.repeated))
         yield from (f"warning: {for_terminal(str(line))}" for line in (*self.warnings, *self.suspicious))
+        if self.label_errors is not None:
+            yield from self._labels(self.label_errors)
         kind = "error" if self.strict else "warning"
         yield from (f"{kind}: {for_terminal(str(line))}" for line in self.copies)
         yield from (f"bad:   {for_terminal(file.path)}: {for_terminal(file.told)}" for file in self.bad)
         if self.problem:
             yield f"error: {self.problem}"
+
+    def _labels(self, found: LabelErrors) -> Iterator[str | Table]:
+        """The labels that are probably wrong, with those that are most certainly so."""
+        yield for_terminal(f"{'warning: ' if found.number else ''}{found}")
+        if found.number:
+            yield label_table(found.errors)
 
 
 def check_data(
@@ -104,6 +115,7 @@ def check_data(
     progress: ProgressCallback = notebook_progress,
     *,
     strict: bool = False,
+    bundles: Sequence[str | Path] = (),
 ) -> DataCheck:
     """Look at every sample as a training of the recipe does before its first step.
 
@@ -113,6 +125,7 @@ def check_data(
             such a folder.
         overrides: changes to the recipe.
         progress: called with how many samples are done, of how many.
+        bundles: bundles or runs that judge the labels of images that they have not learned from.
         strict: images that are in training and validation, or in two classes, make the data unusable.
 
     Raises:
@@ -137,6 +150,10 @@ def check_data(
         told = dataset.findings(looks, used_samples(checked.sampling, dataset.train.targets, checked.seed))
     except ConvsmithError as error:
         problem = str(error)
+    label_errors = None
+    if bundles:
+        label_errors, judging = judge_labels(dataset, Path(data), [Path(bundle) for bundle in bundles], progress)
+        told = told._replace(notes=[*told.notes, *judging])
     facts, near = split_facts(dataset, looks), near_copies(dataset, looks)
     return DataCheck(
         classes=dataset.classes,
@@ -148,6 +165,7 @@ def check_data(
         copies=(*told.copies, *near.copies),
         repeated=near.repeated,
         suspicious=tuple(suspects(dataset, looks)),
+        label_errors=label_errors,
         facts=facts,
         counted=dataset.counted,
         strict=strict,

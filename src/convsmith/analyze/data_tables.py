@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convsmith.analyze.label_errors import LabelError
 from convsmith.data.checks.facts import SplitFacts
 from convsmith.data.dataset import Split
 from convsmith.tables import add_figures, add_names, new_table
@@ -15,6 +16,7 @@ from convsmith.words import for_terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
+_LABELS = 10  # that are probably wrong
 _SHOWN = 20  # classes; of more, as many of the largest and of the smallest as fit
 
 
@@ -57,3 +59,16 @@ def _cell(counts: Sequence[int], number: int, unit: str) -> str:
     if unit == "images":
         return f"{counts[number]:,}"
     return f"{counts[number]:,} ({100 * counts[number] / max(1, sum(counts)):.3g} %)"
+
+
+def label_table(errors: Sequence[LabelError]) -> Table:
+    """A row for each of the first labels that are probably wrong."""
+    from rich.markup import escape
+
+    table = new_table()
+    add_names(table, "image", "label", "probably")
+    add_figures(table, "label", "other")
+    for error in errors[:_LABELS]:
+        words = (escape(for_terminal(word)) for word in (error.name, error.label, error.likely))
+        table.add_row(*words, f"{error.label_probability:.1%}", f"{error.likely_probability:.1%}")
+    return table

@@ -27,6 +27,10 @@ def check(
     overrides: Overrides = None,
     *,
     recipe: RecipeOfData = None,
+    bundle: Annotated[
+        list[Path] | None,
+        typer.Option(help="Bundle or run that judges labels of images it has not learned from; may be repeated."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Images twice, across splits or classes, are an error.")
     ] = False,
@@ -40,6 +44,8 @@ def check(
 
     Example: convsmith data check photos/
 
+    Example: convsmith data check photos/ --bundle runs/photos
+
     Example: convsmith data check streets/ --recipe hrnet_w18_seg-folder data.masks.others=ignore
     """
     import json
@@ -48,7 +54,7 @@ def check(
     from convsmith.cli.progress import progress_bar
 
     with progress_bar() as progress:
-        found = check_data(data, recipe, overrides or (), progress, strict=strict)
+        found = check_data(data, recipe, overrides or (), progress, strict=strict, bundles=bundle or ())
     if as_json:
         print(json.dumps(found.to_dict()))
     else:

@@ -1,0 +1,166 @@
+"""Labels that trained models doubt, of images that these have not learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.analyze.confident_learning import find_label_errors
+from convsmith.analyze.numbered import said_of_each
+from convsmith.bundle.predictor import Bundle
+from convsmith.data.checks.names import MOST_NAMED, all_names
+from convsmith.data.dataset import DataSet
+from convsmith.data.digest import has_names_of
+from convsmith.data.open_data import data_of_bundle
+from convsmith.deploy.format import open_bundle
+from convsmith.errors import ConvsmithError, counted, did_you_mean, quoted
+from convsmith.progress import ProgressCallback
+
+
+@dataclass(frozen=True)
+class LabelError:
+    """A label that is probably wrong.
+
+    Attributes:
+        name: of the image, as printable text.
+        label: the class that it is labelled with.
+        likely: the class that the models see.
+        label_probability: what they give the label, 0 to 1.
+        likely_probability: what they give the other class.
+    """
+
+    name: str
+    label: str
+    likely: str
+    label_probability: float
+    likely_probability: float
+
+
+@dataclass(frozen=True)
+class LabelErrors:
+    """The labels that are probably wrong.
+
+    Attributes:
+        judged: how many images the models could judge, for they had not learned from them.
+        number: how many labels are probably wrong.
+        errors: the most certain of these first, at most `MOST_NAMED`.
+    """
+
+    judged: int
+    number: int
+    errors: tuple[LabelError, ...]
+
+    def __str__(self) -> str:
+        """`2 of 100 labels are probably wrong, such as a.png: cat, probably dog`."""
+        if not self.number:
+            return f"none of {counted(self.judged, 'label')} is probably wrong"
+        first = self.errors[0]
+        are = "is" if self.number == 1 else "are"
+        example = f"{first.name}: `{first.label}`, probably `{first.likely}`"
+        return f"{self.number:,} of {counted(self.judged, 'label')} {are} probably wrong, such as {example}"
+
+
+def judge_labels(
+    dataset: DataSet, data: Path, bundles: Sequence[Path], progress: ProgressCallback
+) -> tuple[LabelErrors, list[str]]:
+    """Find labels that are probably wrong by what trained models say of images that they have not learned from.
+
+    A bundle that was trained on these data judges its validation images; one of other data judges all. So the bundles
+    of a training for each fold judge every image. What several say of an image is averaged.
+
+    Args:
+        dataset: the data, each image of one class.
+        data: where they lie.
+        bundles: folders of bundles or runs, at least one.
+        progress: called with how many images are done, of how many, as work of the name `judge`.
+
+    Returns:
+        The label errors, and a line about each bundle that judged all images.
+
+    Raises:
+        ConvsmithError: a bundle is not for such data, or has learned from all of them.
+    """
+    names = np.concatenate([dataset.train.names, dataset.val.names])
+    order = np.argsort(names)
+    sums, times, notes = np.zeros((len(names), len(dataset.classes)), np.float32), np.zeros(len(names), np.int32), []
+    for path in bundles:
+        bundle = open_bundle(path)
+        own, columns = _own_data(bundle, dataset, data), _columns(bundle, dataset.classes)
+        for samples in (dataset.train, dataset.val) if own is None else (own.val,):
+            places = order[np.searchsorted(names[order], samples.names)]
+            for number, logits in said_of_each(bundle, samples, progress):
+                sums[places[number]] += _softmax(logits[columns])
+                times[places[number]] += 1
+        if own is None:
+            notes.append(
+                f"{path} was trained on other data, as far as its digest tells, and judges all labels; those that it "
+                "has learned from after all seem right to it"
+            )
+    judged = np.flatnonzero(times)
+    labels = np.concatenate([dataset.train.targets, dataset.val.targets])[judged]
+    probabilities = sums[judged] / times[judged, None]
+    return _named(dataset, judged, labels, probabilities), notes
+
+
+def _named(
+    dataset: DataSet, judged: NDArray[np.int64], labels: NDArray[np.int64], probabilities: NDArray[np.float32]
+) -> LabelErrors:
+    found, name = find_label_errors(labels, probabilities), all_names(dataset)
+    errors = []
+    for i in found[:MOST_NAMED].tolist():
+        label, likely = int(labels[i]), int(probabilities[i].argmax())
+        errors.append(
+            LabelError(
+                name(judged[i]),
+                dataset.classes[label],
+                dataset.classes[likely],
+                float(probabilities[i, label]),
+                float(probabilities[i, likely]),
+            )
+        )
+    return LabelErrors(len(judged), len(found), tuple(errors))
+
+
+def _own_data(bundle: Bundle, dataset: DataSet, data: Path) -> DataSet | None:
+    """The data as the training of a bundle split them; None if it was not trained on them."""
+    if not bundle.task.new_results(bundle.manifest).one_answer_each or dataset.counted != "images":
+        raise ConvsmithError(
+            f"{bundle.path} cannot judge labels",
+            "they are judged of images that have one class each",
+            "Leave it out.",
+        )
+    try:
+        own = data_of_bundle(bundle.manifest, data)
+    except ConvsmithError:  # it reads other data
+        return None
+    if not has_names_of(own, bundle.manifest.data_digest):
+        return None
+    if not len(own.val):
+        raise ConvsmithError(
+            f"{bundle.path} cannot judge labels",
+            "it has learned from all of these images",
+            "Give runs that held some out, such as one for each fold: data.folds=5 and data.fold=0 to 4.",
+        )
+    return own
+
+
+def _columns(bundle: Bundle, classes: Sequence[str]) -> list[int]:
+    """Where the classes of the data are among the logits."""
+    for label in classes:
+        if label not in bundle.labels:
+            raise ConvsmithError(
+                f"{bundle.path} cannot judge labels",
+                f"it lacks the class `{label}`{did_you_mean(label, bundle.labels)}",
+                f"Its classes are {quoted(bundle.labels)}.",
+            )
+    return [bundle.labels.index(label) for label in classes]
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shares = np.exp(logits.astype(np.float64) - logits.max())
+    found: NDArray[np.float64] = shares / shares.sum()
+    return found
