@@ -15,8 +15,8 @@ from tests.colours import LABELS, picture, write_colour_bundle
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
-    """Images of a colour each in the folder of its name, 6 for training and 3 for validation, of which one each lies wrong:
-    a blue one is called red."""
+    """Images of one colour in the folder of its name, for training 6 of each, for validation 3; in both a blue one
+    lies among the red ones."""
     for split, count in (("train", 6), ("val", 3)):
         for label in LABELS:
             folder = tmp_path / "data" / split / label
