@@ -102,7 +102,7 @@ def judge_labels(
             )
     judged = np.flatnonzero(times)
     labels = np.concatenate([dataset.train.targets, dataset.val.targets])[judged]
-    probabilities = sums[judged] / times[judged, None]
+    probabilities = sums[judged] / times[judged, None].astype(np.float32)
     return _named(dataset, judged, labels, probabilities), notes
 
 
