@@ -102,8 +102,8 @@ def judge_labels(
             )
     judged = np.flatnonzero(times)
     labels = np.concatenate([dataset.train.targets, dataset.val.targets])[judged]
-    probabilities = sums[judged] / times[judged, None].astype(np.float32)
-    return _named(dataset, judged, labels, probabilities), notes
+    sums /= np.maximum(times, 1)[:, None]
+    return _named(dataset, judged, labels, sums[judged]), notes
 
 
 def _named(
