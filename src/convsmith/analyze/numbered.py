@@ -1,4 +1,4 @@
-"""What a model says of each sample of a data set, by the sample's number."""
+"""Answers of a model to the samples of a data set, by the number of the sample."""
 
 from __future__ import annotations
 
