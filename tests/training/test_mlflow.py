@@ -62,6 +62,15 @@ def run(digits: Path, store: str, tmp_path_factory: pytest.TempPathFactory) -> c
     return cs.train(RECIPE, digits, tmp_path_factory.mktemp("runs") / "four-digits", observers=[MLflow(store)])
 
 
+def test_variables_of_the_process_are_as_they_were_once_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
+    before = dict(os.environ)
+    tracker = MLflow("sqlite://")
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    tracker.close()
+    assert dict(os.environ) == before
+
+
 def _client(store: str) -> MlflowClient:
     from mlflow import MlflowClient
 

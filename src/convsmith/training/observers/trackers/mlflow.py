@@ -49,8 +49,8 @@ class MLflow(Tracker):
 
     def __init__(self, tracking_uri: str | None = None, experiment: str | None = None) -> None:
         super().__init__()
-        for name, value in _DEFAULTS.items():
-            os.environ.setdefault(name, value)
+        self._set = {name: value for name, value in _DEFAULTS.items() if name not in os.environ}
+        os.environ |= self._set
         import mlflow
 
         logging.getLogger("alembic").setLevel(logging.WARNING)  # a new sqlite store is a hundred lines of migrations
@@ -94,6 +94,12 @@ class MLflow(Tracker):
         """Mark the MLflow run as killed."""
         if self._run_id is not None:
             self._client.set_terminated(self._run_id, "KILLED")
+
+    def close(self) -> None:
+        """Disconnect, and leave the process's environment as it was."""
+        super().close()
+        for name in self._set:
+            os.environ.pop(name, None)
 
     def _connect(self, run: Run) -> None:
         from mlflow.entities import Param
