@@ -22,7 +22,7 @@ IGNORED = 255
 class Section(BaseModel):
     """Base of all sections: strict about keys and types, immutable once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class Preprocess(Section):

@@ -7,9 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import convsmith as cs
 from convsmith.cli import main
+from convsmith.cli.group import Group
 from convsmith.errors import install_command
 
 
@@ -91,7 +93,7 @@ def test_links_in_a_circle_are_an_error_of_two_lines(
 ) -> None:
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
-    monkeypatch.setattr(main, "app", lambda args: loop.resolve())
+    monkeypatch.setattr(main, "_with_command_of", lambda words: loop.resolve())
     with pytest.raises(SystemExit):
         main.main([])
     said, remedy = capsys.readouterr().err.splitlines()
@@ -111,3 +113,14 @@ def test_a_missing_extra_says_what_to_install(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)})
     assert result.returncode == 2
     assert install_command("train") in result.stderr
+
+
+def test_the_options_of_the_command_that_is_called_alone_are_read() -> None:
+    chosen = get_command(main._with_command_of(["plan", "--help"]))
+    assert isinstance(chosen, Group)
+    assert list(chosen.commands) == ["plan"]
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["plna"], ["--debug", "plan"]])
+def test_all_commands_are_known_where_none_is_called_first(words: list[str]) -> None:
+    assert main._with_command_of(words) is main.app
