@@ -72,13 +72,13 @@ def load_ladder(source: str | Path, overrides: Sequence[str] = ()) -> Ladder:
 
     Args:
         source: the name of a packaged ladder, or the path of a YAML file (its name ends in .yaml or has a `/`); or a
-            recipe, as the only step.
+            recipe, as the only step. A ladder of the same name counts first.
         overrides: changes to the recipe of every step, words such as `schedule.epochs=2`.
 
     Raises:
         ConvsmithError: there is no such ladder, or it or one of its recipes says what it cannot.
     """
-    if not is_path(source) and str(source) in packaged():
+    if not is_path(source) and str(source) in packaged().keys() - packaged("ladders").keys():
         return _of_one(str(source), overrides)
     name, data, folder = _read(source)
     content, lines = read_yaml(data, name)
