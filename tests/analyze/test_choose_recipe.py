@@ -259,6 +259,13 @@ def scenes(root: Path, *sizes: tuple[int, int]) -> Path:
     return root
 
 
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize(("images", "batch"), [(149, 4), (150, 16)])
+def test_few_images_with_masks_are_learned_from_in_small_batches(images: int, batch: int) -> None:
+    picked = pick_recipe(SCENES, images, [])
+    assert load_recipe(picked.recipe, picked.words).batch.size == batch
+
+
 def test_images_with_masks_get_a_recipe_for_segmentation(tmp_path: Path) -> None:
     choice = choose_recipe(scenes(tmp_path / "scenes", *[(300, 400)] * 10))
     assert choice.recipe == "hrnet_w18_seg-folder"

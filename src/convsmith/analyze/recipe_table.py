@@ -90,6 +90,13 @@ SMALL_PHOTOS = (
 _SEGMENTERS = ("convnext_tiny_upernet-folder", "resnet50_upernet-folder", "hrnet_w18_seg-folder")
 
 SCENES = (
+    RecipeRow(
+        150,
+        "small batches, for enough steps",
+        ("hrnet_w18_seg-folder batch.size=4",),
+        tuple(f"{recipe} batch.size=4" for recipe in _SEGMENTERS),
+        "hrnet_w18_seg-folder model.weights=null batch.size=4",
+    ),
     RecipeRow(500, "100 epochs", ("hrnet_w18_seg-folder",), _SEGMENTERS, "hrnet_w18_seg-folder model.weights=null"),
     RecipeRow(5000, "100 epochs", ("resnet18_fcn-folder",), _SEGMENTERS, "hrnet_w18_seg-folder model.weights=null"),
     RecipeRow(
