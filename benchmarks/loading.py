@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -27,6 +28,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from convsmith.allocation import keep_freed_memory
+from convsmith.data.dataset import Decode
 from convsmith.data.loading.loader import train_loader
 from convsmith.data.loading.sampler import StepSampler
 from convsmith.data.open_data import open_data
@@ -66,9 +68,9 @@ def torchvision_preset(folder: Path, count: int) -> Iterable[int]:
         yield len(batch)
 
 
-def ours(folder: Path, count: int, **keys: Any) -> Iterable[int]:
+def ours(folder: Path, count: int, decode: Decode = "exact") -> Iterable[int]:
     """The loader that `convsmith train` has."""
-    data = open_data("classification", Data(**keys), folder, hold_out=False)
+    data = open_data("classification", Data(), folder, hold_out=False)
     augment = Augment(random_resized_crop=RandomResizedCrop(size=224), hflip=0.5)
     sampler = StepSampler(
         data.train.targets,
@@ -80,7 +82,7 @@ def ours(folder: Path, count: int, **keys: Any) -> Iterable[int]:
         first_step=0,
         last_step=count // BATCH,
     )
-    read = data.training_reader("train", augment, PREPROCESS)
+    read = data.training_reader("train", augment, PREPROCESS, decode)
     for batch in train_loader(data.train, read, sampler, seed=0, attempts=1, workers=1):
         yield len(batch.images)
 
@@ -89,6 +91,7 @@ WAYS: dict[str, Callable[[Path, int], Iterable[int]]] = {
     "bare decoder": bare_decoder,
     "torchvision preset": torchvision_preset,
     "convsmith, exact": ours,
+    "convsmith, scaled": partial(ours, decode="scaled"),
 }
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from convsmith.bundle.preprocess import preprocess
 from convsmith.data.augment import draws
-from convsmith.data.augment.efficientnet_crop import Box, random_box
+from convsmith.data.augment.efficientnet_crop import random_box
 from convsmith.data.augment.transform import train_transform
 from convsmith.recipe.augmentation import Augment, EfficientNetCrop
 from convsmith.spec import Interpolation, Preprocess
@@ -28,7 +28,7 @@ BY_SIZE = pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"{case['in']
 @BY_SIZE
 def test_boxes_are_resnests_given_its_random_numbers(case: dict[str, Any]) -> None:
     numbers = random.Random(case["in"]["python_random_seed"])
-    boxes: list[Box] = []
+    boxes: list[tuple[int, int, int, int]] = []
     while len(boxes) < 40:
         size = case["in"]["width"], case["in"]["height"]
         box = random_box(*size, AREA, LEAST, RATIO, uniform=numbers.random, below=numbers.randrange)

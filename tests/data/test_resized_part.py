@@ -13,8 +13,8 @@ from torchvision.transforms import InterpolationMode
 
 from convsmith.bundle.decode import ImageTooLarge
 from convsmith.data.augment import resized_part as module
-from convsmith.data.augment.geometry import Sample, cut, padded, resized
-from convsmith.data.augment.resized_part import Box, resized_part
+from convsmith.data.augment.geometry import Box, Sample, cut, padded, resized
+from convsmith.data.augment.resized_part import resized_part
 from convsmith.spec import Size
 
 BILINEAR = InterpolationMode.BILINEAR

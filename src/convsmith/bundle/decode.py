@@ -7,7 +7,7 @@ import logging
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from convsmith.bundle import tiff
 from convsmith.bundle.colours import eight_bit_rgb
 from convsmith.bundle.image_error import ImageError, ImageTooLarge, NoAnswer
-from convsmith.bundle.jpeg import decode_jpeg
+from convsmith.bundle.jpeg import decode_jpeg, is_jpeg
 from convsmith.bundle.png_texts import without_large_texts
 from convsmith.bundle.signatures import kind_of
 from convsmith.bundle.structure import count_pieces
@@ -57,6 +57,9 @@ _TRANSPOSE = {
 }
 _LYING = frozenset((5, 6, 7, 8))  # orientations that swap width and height
 
+
+LeastSize = Callable[[tuple[int, int]], tuple[int, int]]
+"""From height and width of an upright image, those in which it would do."""
 
 Picture = Image.Image | NDArray[np.uint8]
 """An upright Pillow image of mode RGB, or RGB pixels [H, W, 3] that may be written to."""
@@ -101,13 +104,24 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return decode_image(read_bytes(path), str(path))
 
 
-def decode_rgb(data: bytes, name: str = "image") -> Picture:
-    """`decode_image` as what its decoder gives, which saves a copy."""
+def decode_rgb(data: bytes, name: str = "image", least: LeastSize | None = None) -> Picture:
+    """`decode_image` as what its decoder gives, which saves a copy.
+
+    Args:
+        data: the whole file.
+        name: what an error calls it.
+        least: asked about a JPEG, which may be decoded smaller then; others are decoded in their own size.
+    """
     with open_image(data, name) as image:
-        pixels = decode_jpeg(data, image)
+        orientation = _orientation(image)
+        size = None
+        if least is not None and is_jpeg(image):
+            size = least(image.size if orientation in _LYING else (image.height, image.width))
+            size = (size[1], size[0]) if orientation in _LYING else size
+        pixels = decode_jpeg(data, image, size)
         if pixels is None:
             return to_rgb(image, name)
-        return pixels if _orientation(image) not in _TRANSPOSE else turn_upright(image, Image.fromarray(pixels))
+        return pixels if orientation not in _TRANSPOSE else turn_upright(image, Image.fromarray(pixels))
 
 
 def format_and_mode(data: bytes, name: str = "image") -> tuple[str, str]:

@@ -8,23 +8,33 @@ from numpy.typing import NDArray
 from PIL import Image
 
 
-def decode_jpeg(data: bytes, image: Image.Image) -> NDArray[np.uint8] | None:
+def is_jpeg(image: Image.Image) -> bool:
+    """Whether an image, as Pillow has opened it, is a JPEG that is read here: CMYK would differ by 1."""
+    return image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L")
+
+
+def decode_jpeg(data: bytes, image: Image.Image, least: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:
     """RGB pixels [H, W, 3], not turned upright, that Pillow would decode too; None where it has to do it itself.
 
-    That is so for other kinds of images, and for CMYK, which differs by one. What is unusual or damaged this decoder
-    refuses, while Pillow reads some of it, or knows what is wrong.
+    That is so for other kinds of images. What is unusual or damaged this decoder refuses, while Pillow reads some of
+    it, or knows what is wrong.
 
     Args:
         data: the whole file.
         image: as Pillow has opened it.
+        least: height and width that suffice: the smallest size from there on that the cosine transform gives in less
+            time, half or less of the whole. None: the whole.
     """
-    if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L"):
+    if not is_jpeg(image):
         return None
+    scaled = {} if least is None else {"min_height": least[0], "min_width": least[1], "min_factor": 2}
     try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", **scaled)
     except ValueError:
         return None
-    return pixels if pixels.shape[1::-1] == image.size else None
+    width, height = image.size
+    low = least or (height, width)
+    return pixels if low[0] <= pixels.shape[0] <= height and low[1] <= pixels.shape[1] <= width else None
 
 
 def is_garbled(data: bytes) -> bool:

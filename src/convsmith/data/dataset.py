@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # evaluate runs where torch is not installed
 Split = Literal["train", "val", "extra"]
 """`extra` is what the second phase of a training learns from, where that is not `train` again."""
 
+Decode = Literal["exact", "scaled"]
+"""Images in their own size, or JPEGs as small as their crops allow."""
+
 Reader = Callable[[int], "tuple[Tensor, Tensor]"]
 """From a sample's number to its image, uint8 `[3, H, W]`, and its target; raises an ImageError for bad files."""
 
@@ -147,7 +150,9 @@ class DataSet(Protocol):
     def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
         """Raise the ImageTooLarge that judging by an image of this size would."""
 
-    def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
+    def training_reader(
+        self, split: Split, augment: Augment, preprocess: Preprocessing, decode: Decode = "exact"
+    ) -> Reader:
         """How a split is read to learn from; random numbers come from torch's default generator."""
 
     def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.preprocess import check_size
 from convsmith.data.checks.duplicates import duplicates
 from convsmith.data.checks.look import Looks
-from convsmith.data.dataset import Findings, Reader, Split
+from convsmith.data.dataset import Decode, Findings, Reader, Split
 from convsmith.data.index import Index
 from convsmith.recipe.augmentation import Augment
 from convsmith.spec import Preprocessing
@@ -63,11 +63,14 @@ class ImageData:
         """Raise the ImageTooLarge of a strip too long and thin to be resized."""
         check_size(width, height, preprocess)
 
-    def training_reader(self, split: Split, augment: Augment, preprocess: Preprocessing) -> Reader:
+    def training_reader(
+        self, split: Split, augment: Augment, preprocess: Preprocessing, decode: Decode = "exact"
+    ) -> Reader:
         """How a split is read to learn from."""
-        from convsmith.data.read_image import TrainingImages  # needs torch, which evaluate does without
+        from convsmith.data.read_image import ScaledImages, TrainingImages  # need torch, which evaluate does without
 
-        return TrainingImages(self._index(split), augment, preprocess)
+        read = ScaledImages if decode == "scaled" else TrainingImages
+        return read(self._index(split), augment, preprocess)
 
     def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
         """How a split is read to be judged by: as in predict and serve."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import Picture, decode_rgb
+from convsmith.bundle.decode import LeastSize, Picture, decode_rgb
 from convsmith.data.checks.look import Seen
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.folders.files import FilesBuilder
@@ -52,10 +52,10 @@ class Index:
         """Image i alone."""
         return (self.images[i],)
 
-    def read(self, i: int) -> tuple[Picture, Any]:
-        """Image i, upright, and its target. ImageError, which names it, if it cannot be read."""
+    def read(self, i: int, least: LeastSize | None = None) -> tuple[Picture, Any]:
+        """Image i, upright, and its target. ImageError, which names it, if it cannot be read; `least` as there."""
         image = self.images[i]
-        return decode_rgb(image.read(), image.name), self.target(i)
+        return decode_rgb(image.read(), image.name, least), self.target(i)
 
     @property
     def names(self) -> NDArray[np.uint64]:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from convsmith.bundle.decode import Picture
 from convsmith.bundle.preprocess import as_input
-from convsmith.data.augment.transform import train_transform
+from convsmith.data.augment.transform import drawn_transform, train_transform
 from convsmith.data.index import Index
 from convsmith.recipe.augmentation import Augment
-from convsmith.spec import Preprocessing
+from convsmith.spec import Preprocessing, Size
 
 _STRIP = 1024  # rows
 
@@ -40,6 +40,35 @@ class TrainingImages:
         """Raises an ImageError if the file is bad."""
         picture, target = self.index.read(i)
         return self._transform(pixels_of(picture)), torch.tensor(target)
+
+
+@dataclass(frozen=True)
+class ScaledImages:
+    """`TrainingImages`, decoded as small as their crops allow."""
+
+    index: Index
+    augment: Augment
+    preprocess: Preprocessing
+
+    @cached_property
+    def _begin(self) -> Callable[[Size], tuple[Size, Callable[[NDArray[np.uint8]], Tensor]]]:
+        return drawn_transform(self.augment, self.preprocess)
+
+    def __call__(self, i: int) -> tuple[Tensor, Tensor]:
+        """Raises an ImageError if the file is bad."""
+        transform: Callable[[NDArray[np.uint8]], Tensor] | None = None
+
+        def least(whole: Size) -> Size:
+            nonlocal transform
+            size, transform = self._begin(whole)
+            return size
+
+        picture, target = self.index.read(i, least)
+        pixels = pixels_of(picture)
+        if transform is None:  # only a JPEG asks
+            least(pixels.shape[:2])
+        assert transform is not None
+        return transform(pixels), torch.tensor(target)
 
 
 @dataclass(frozen=True)

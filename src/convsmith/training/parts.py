@@ -136,7 +136,7 @@ def _training_batches(session: Session, workers: int) -> Iterable[Batch]:
             windows=None if samples.shards is None else Windows(samples.shards, recipe.data.window),
             weights=samples.weights,
         )
-        read = dataset.training_reader(split, recipe.augment, recipe.preprocess)
+        read = dataset.training_reader(split, recipe.augment, recipe.preprocess, recipe.data.decode)
         return train_loader(samples, read, sampler, seed=recipe.seed, attempts=attempts, workers=workers)
 
     if plan.extra is None:

@@ -7,23 +7,21 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
 from convsmith.bundle.preprocess import preprocess
+from convsmith.data.augment.crops import Crop, DrawCrop, crop_of_box, least_size
 from convsmith.data.augment.draws import below, uniform
-from convsmith.data.augment.geometry import Sample, cut, resized
+from convsmith.data.augment.geometry import Box, Sample
 from convsmith.recipe.augmentation import EfficientNetCrop
-from convsmith.spec import Preprocess
-
-Box = tuple[int, int, int, int]
+from convsmith.spec import Preprocess, Size
 
 ATTEMPTS = 10
 MARGIN = 32  # what ResNeSt adds to a size to get the one that its central square is cut out of
 
 
-def efficientnet_crop(crop: EfficientNetCrop, mode: InterpolationMode) -> Callable[[Tensor], Tensor]:
-    """The function from an image, uint8 `[3, H, W]`, to a random part of it, uint8 `[3, S, S]`.
+def efficientnet_crop(crop: EfficientNetCrop, mode: InterpolationMode) -> DrawCrop:
+    """A random part of an image, resized to S x S.
 
     Where there is no box, it is the middle: that of the preprocessing `crop_then_resize` with `resize` = S + 32.
 
@@ -31,20 +29,25 @@ def efficientnet_crop(crop: EfficientNetCrop, mode: InterpolationMode) -> Callab
         crop: size S, ranges and interpolation.
         mode: torchvision's name of the interpolation.
     """
+    size = (crop.size, crop.size)
     middle = Preprocess(
         resize=crop.size + MARGIN, crop=crop.size, method="crop_then_resize", interpolation=crop.interpolation
     )
 
-    def cropped(image: Tensor) -> Tensor:
-        height, width = image.shape[1:]
+    def make_middle(sample: Sample) -> Sample:
+        pixels = np.ascontiguousarray(sample.image.permute(1, 2, 0).numpy())
+        return Sample(torch.from_numpy(preprocess(pixels, middle)), None)
+
+    def draw(whole: Size) -> Crop:
+        height, width = whole
         box = random_box(width, height, crop.area, crop.min_covered, crop.ratio, uniform=uniform, below=below)
         if box is None:
-            return torch.from_numpy(preprocess(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), middle))
+            side = max(1, min(whole) * crop.size // middle.resize)
+            return Crop(least_size(whole, (side, side), size), make_middle)
         left, top, right, bottom = box
-        part = cut(Sample(image, None), top, left, (bottom - top, right - left))
-        return resized(part, (crop.size, crop.size), mode, antialias=True).image
+        return crop_of_box(whole, Box(top, left, bottom - top, right - left), size, mode, antialias=True)
 
-    return cropped
+    return draw
 
 
 def random_box(
@@ -56,7 +59,7 @@ def random_box(
     *,
     uniform: Callable[[], float],
     below: Callable[[int], int],
-) -> Box | None:
+) -> tuple[int, int, int, int] | None:
     """Left, top, right and bottom of a random part of an image; None where the middle is to be taken instead.
 
     Width / height is uniform in `ratio` (not its logarithm), then the height is uniform in what `area` and the image

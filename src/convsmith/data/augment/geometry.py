@@ -31,6 +31,15 @@ class Sample(NamedTuple):
         return height, width
 
 
+class Box(NamedTuple):
+    """A part of an image, in pixels; it may reach over the borders."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
 Change = Callable[[Sample], Sample]
 
 

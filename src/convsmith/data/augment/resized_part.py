@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from torchvision.transforms.v2 import functional
 
 from convsmith.bundle.decode import MAX_PIXELS, ImageTooLarge
 from convsmith.data.augment.draws import below
-from convsmith.data.augment.geometry import Sample, padded
+from convsmith.data.augment.geometry import Box, Sample, padded
 from convsmith.spec import Size
 
 _STRIP = 2**22  # pixels that are resized at a time, which bounds the memory for those that the box does not show
@@ -23,15 +22,6 @@ _REACH = 2  # pixels to either side that an interpolation looks at; times as man
 
 _Place = tuple[range, range]  # rows and columns
 _Resize = Callable[[Tensor, list[int]], Tensor]
-
-
-class Box(NamedTuple):
-    """A part of an image, in pixels; it may reach over the borders."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 def box_anywhere(size: Size, part: Size) -> Box:

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from convsmith.data.augment.crops import DrawCrop, random_crop, random_resized_crop
 from convsmith.data.augment.custom import custom_step
 from convsmith.data.augment.draws import below, uniform
 from convsmith.data.augment.efficientnet_crop import efficientnet_crop
 from convsmith.data.augment.erasing import random_erasing
-from convsmith.data.augment.geometry import Change, Sample, cut, mirrored, resized
+from convsmith.data.augment.geometry import Change, Sample, mirrored
 from convsmith.data.augment.lighting import random_lighting
 from convsmith.data.augment.policies import make_policy
-from convsmith.data.augment.resized_part import box_anywhere, resized_part
 from convsmith.data.augment.scale_crop import random_scale_crop
-from convsmith.recipe.augmentation import Augment, RandomCrop, RandomResizedCrop
+from convsmith.recipe.augmentation import Augment
 from convsmith.spec import Interpolation, Preprocessing, Size
 
 # `nearest` of tensors rounds coordinates otherwise than Pillow, which the validation images are made with.
@@ -47,6 +47,24 @@ def train_transform(augment: Augment, preprocess: Preprocessing) -> Callable[[ND
     """
     steps = list(_steps(augment, preprocess))
     return lambda pixels: _augmented(steps, pixels, None).image
+
+
+def drawn_transform(
+    augment: Augment, preprocess: Preprocessing
+) -> Callable[[Size], tuple[Size, Callable[[NDArray[np.uint8]], Tensor]]]:
+    """`train_transform` in two parts, so that an image may be decoded as small as its crop allows.
+
+    The first takes the height and width of a whole image, and returns the `least` size of its crop, and the second,
+    which takes the image in that size, or a larger one. The crop must be the first step: no policy is before it.
+    """
+    draw = _draw_crop(augment, preprocess)
+    _, *others = _steps(augment, preprocess)
+
+    def begin(whole: Size) -> tuple[Size, Callable[[NDArray[np.uint8]], Tensor]]:
+        crop = draw(whole)
+        return crop.least, lambda pixels: _augmented([crop.make, *others], pixels, None).image
+
+    return begin
 
 
 def pair_transform(
@@ -139,33 +157,15 @@ def _flip(axis: int, probability: float, preprocess: Preprocessing) -> Change:
 def _crop(augment: Augment, preprocess: Preprocessing) -> Change:
     if augment.random_scale_crop:
         return random_scale_crop(augment.random_scale_crop)
+    draw = _draw_crop(augment, preprocess)
+    return lambda sample: draw(sample.size).make(sample)
+
+
+def _draw_crop(augment: Augment, preprocess: Preprocessing) -> DrawCrop:
     if augment.random_crop:
-        return partial(_padded_crop, augment.random_crop, _MODES[preprocess.interpolation], preprocess.filtered)
+        return random_crop(augment.random_crop, _MODES[preprocess.interpolation], preprocess.filtered)
     if crop := augment.efficientnet_crop:
-        return _on_image(efficientnet_crop(crop, _MODES[crop.interpolation]))
-    assert augment.random_resized_crop is not None  # the recipe's validator holds it
-    return _resized_crop(augment.random_resized_crop, augment.size, preprocess.filtered)
-
-
-def _resized_crop(crop: RandomResizedCrop, size: Size, filtered: bool) -> Change:
-    """torchvision's class, which draws the part."""
-    draw, mode = v2.RandomResizedCrop(crop.size, crop.scale, crop.ratio), _MODES[crop.interpolation]
-
-    def cut_and_resized(sample: Sample) -> Sample:
-        box = draw.make_params([sample.image])
-        part = cut(sample, box["top"], box["left"], (box["height"], box["width"]))
-        return resized(part, size, mode, filtered)
-
-    return cut_and_resized
-
-
-def _padded_crop(crop: RandomCrop, mode: InterpolationMode, filtered: bool, sample: Sample) -> Sample:
-    """A square of side `size` at a random place of the image, resized to `size` and padded.
-
-    Written with functions: as v2 classes this and the flip take a fifth of the whole time of a 32x32 image.
-    """
-    height, width = (crop.size * side // min(sample.size) for side in sample.size)
-    room = 2 * crop.padding
-    box = box_anywhere((height + room, width + room), (crop.size, crop.size))
-    box = box._replace(top=box.top - crop.padding, left=box.left - crop.padding)
-    return resized_part(sample, [(height, width)], box, mode, filtered)
+        return efficientnet_crop(crop, _MODES[crop.interpolation])
+    resized_crop = augment.random_resized_crop
+    assert resized_crop is not None  # the recipe's validator holds it
+    return random_resized_crop(resized_crop, augment.size, _MODES[resized_crop.interpolation], preprocess.filtered)

@@ -35,6 +35,8 @@ def check(recipe: Recipe) -> None:
     for key, section in unmoved.items():
         if section is not None:
             raise ValueError(f"{key} changes images alone, and their masks would not fit (task: segmentation)")
+    if recipe.data.decode != "exact":
+        raise ValueError("data.decode `scaled` makes images smaller than their masks (task: segmentation)")
     if recipe.mixing is not None:
         raise ValueError("`mixing` is for classification, but task is segmentation: set mixing=null")
     if recipe.distillation is not None and recipe.distillation.kind == "features":
