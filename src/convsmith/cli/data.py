@@ -105,6 +105,43 @@ def pack(
     print(f"{out}: {packed.size:,} bytes; convsmith train {out}")
 
 
+@app.command()
+def convert(
+    data: Annotated[Path, typer.Argument(help="Images with masks or outlined areas, as `convsmith train` takes them.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; new, or empty.")],
+    overrides: Overrides = None,
+    *,
+    recipe: RecipeOfData = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write images and masks as two folders, images/ and masks/, of whatever a training for segmentation takes.
+
+    The same data give the same bytes. OUT is there when all is written, and not before.
+
+    Example: convsmith data convert annotations.json scenes/
+    """
+    import json
+
+    from convsmith.analyze.choose_recipe import recipe_for_data
+    from convsmith.cli.progress import progress_bar
+    from convsmith.data.masks.convert import convert as convert_data
+    from convsmith.data.open_data import open_data
+    from convsmith.words import for_terminal
+
+    checked = recipe_for_data(data, recipe, overrides or ())
+    dataset = open_data(checked.task, checked.data, data, hold_out=False)
+    with progress_bar() as progress:
+        counts = convert_data(dataset, out, progress)
+    if as_json:
+        print(json.dumps({"path": str(out), "classes": dataset.classes, **counts}))
+        return
+    for line in dataset.notes:
+        print(for_terminal(line))
+    for split, count in counts.items():
+        print(f"{split + ':':6} {counted(count, 'image')} with masks of {len(dataset.classes)} classes")
+    print(f"{out}: convsmith train {out}")
+
+
 @demo.command()
 def digits(
     out: Annotated[Path, typer.Argument(help="Folder to write; new, empty, or holding these digits.")],

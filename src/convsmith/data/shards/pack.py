@@ -19,18 +19,15 @@ from PIL import Image
 from convsmith.bundle.decode import as_pillow, open_header
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet, Samples
-from convsmith.data.folders.outputs import refuse_output_in_data
+from convsmith.data.exporting import ending_of, stem_of, text_of_classes
 from convsmith.data.shards.tar_members import BLOCK
-from convsmith.errors import ConvsmithError, printable
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
 from convsmith.storage import new_directory
 from convsmith.waiting import reading_in_time
 
-_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "HEIF": "heic"}  # others are called as their format
 _LOSSY = ("JPEG", "MPO", "WEBP", "AVIF", "HEIF")
 _QUALITY = 95
-_STEM = re.compile(r"([^/\\]+?)(?:\.\w+)?(?: \(line [^()]*\))?")  # of the name that messages have for an image
 
 Encoded = dict[str, bytes]
 """The members of one sample, by what follows the first dot of their names."""
@@ -71,16 +68,7 @@ def pack(
         ImageError: an image or a mask cannot be read; it names it.
         ConvsmithError: `out` holds something, or lies among the data.
     """
-    refuse_output_in_data(out, dataset.root)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConvsmithError(f"{printable(out)} is not empty", "", "Choose another folder, or remove it.")
-    names = "".join(f"{name}\n" for name in dataset.classes)
-    if names.splitlines() != [name.strip() for name in dataset.classes]:
-        raise ConvsmithError(
-            f"a class of {printable(dataset.root)} has a name of several lines, or with space around it",
-            f"{CLASSES_FILE} has one line for each class",
-            "Rename it.",
-        )
+    names = text_of_classes(dataset, out)
     packed, splits, done = Packed(), {"train": dataset.train, "val": dataset.val}, 0
     total = sum(map(len, splits.values()))
     with new_directory(out) as folder:
@@ -154,7 +142,7 @@ def _encode(samples: Samples, i: int, resize: int | None, names: Sequence[str]) 
     content = image.read()
     with open_header(content, image.name) as picture:
         kind, (width, height) = picture.format or "", picture.size
-    ending = _ENDINGS.get(kind, kind.lower())
+    ending = ending_of(kind)
     parts: Encoded = {}
     target = samples.read(i)[1] if masks or names else None
     if resize is not None and min(width, height) > resize:
@@ -174,8 +162,7 @@ def _encode(samples: Samples, i: int, resize: int | None, names: Sequence[str]) 
         parts["json"] = json.dumps({"labels": labels}, ensure_ascii=False).encode()
     else:
         parts["mask.png" if ending == "png" else "png"] = _file(Image.fromarray(target), "PNG")
-    match = _STEM.fullmatch(re.split(r"[/\\]", image.name)[-1].rpartition(": ")[2])
-    return re.sub(r"[^A-Za-z0-9_]+", "-", match[1] if match else "")[:40], parts
+    return re.sub(r"[^A-Za-z0-9_]+", "-", stem_of(image.name))[:40], parts
 
 
 def _file(picture: Image.Image, kind: str) -> bytes:
