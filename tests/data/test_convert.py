@@ -36,7 +36,10 @@ def converted(*words: object) -> None:
 
 def outlined(root: Path) -> Path:
     names = ("1.jpg", "2.jpg")
-    annotations = [{"segmentation": [SQUARE]}, {"segmentation": [LEFT], "image_id": 2, "category_id": 7}]
+    annotations: list[dict[str, Any]] = [
+        {"segmentation": [SQUARE]},
+        {"segmentation": [LEFT], "image_id": 2, "category_id": 7},
+    ]
     for part in ("train", "val"):
         folder = write_images(root / part, *(f"{part}{name}" for name in names))
         write_coco(folder / "a.json", coco(annotations, [f"{part}{name}" for name in names]))
