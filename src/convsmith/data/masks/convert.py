@@ -86,7 +86,7 @@ class _Writer:
 
 
 def _names(pairs: PairIndex) -> list[str]:
-    """What each pair is called: as its image, with its number where that is no name, or that of another one."""
+    """The name of each pair: that of its image, and its number where that cannot be a name, or is that of another."""
     stems = [stem_of(pairs.name(i)) for i in range(len(pairs))]
     seen: set[str] = set()
     names = []
