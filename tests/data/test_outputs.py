@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from convsmith.analyze.chosen import choose_for_run
 from convsmith.analyze.lr_finder import find_lr
 from convsmith.analyze.profile import profile_training
 from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
@@ -54,6 +55,12 @@ def test_outputs_inside_a_class_are_left_out_too(tmp_path: Path, what: str) -> N
     others: Counter[str] = Counter()
     assert images_below(tmp_path, "cat", others) == [b"cat/1.png"]
     assert others["written by convsmith"] == 1
+
+
+def test_a_choice_kept_for_a_run_beside_the_classes_is_left_out(tmp_path: Path) -> None:
+    write_files(tmp_path, *PHOTOS)
+    choose_for_run(tmp_path, tmp_path / "runs" / "pets")
+    assert open_image_folder(tmp_path, None).classes == ("cat", "dog")
 
 
 def test_an_image_with_a_file_of_labels_beside_it_is_no_prediction(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from convsmith.waiting import answer_of
 _MARKS = (  # all files of a line are there
     (MANIFEST,),
     ("recipe.yaml", "plan.json"),
-    (".lock", "log.txt"),  # a run that has not begun
+    ("chosen.json",),  # a run that has not begun
+    (".lock", "log.txt"),  # another
     ("lr_find.json",),
     ("profile.json", "trace.json"),
     ("ablation.json",),
