@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from convsmith.data.digest import has_names_of
 from convsmith.data.open_data import data_of_bundle
 from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError, counted, did_you_mean, quoted
-from convsmith.progress import ProgressCallback
+from convsmith.progress import ProgressCallback, no_progress
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,22 @@ class LabelErrors:
         return f"{self.number:,} of {counted(self.judged, 'label')} {are} probably wrong, such as {example}"
 
 
+class Predicted(NamedTuple):
+    """Predictions of images that models have not learned from.
+
+    Attributes:
+        judged: the places of these images among those for training and then those for validation, int64 `[M]`.
+        labels: the class of each, int64 `[M]`.
+        probabilities: of each class, float32 `[M, K]`.
+        notes: a line about each bundle that judged all images.
+    """
+
+    judged: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    notes: list[str]
+
+
 def judge_labels(
     dataset: DataSet, data: Path, bundles: Sequence[Path], progress: ProgressCallback
 ) -> tuple[LabelErrors, list[str]]:
@@ -84,6 +101,14 @@ def judge_labels(
     Raises:
         ConvsmithError: a bundle is not for such data, or has learned from all of them.
     """
+    predicted = predict_unseen(dataset, data, bundles, progress)
+    return _named(dataset, predicted), predicted.notes
+
+
+def predict_unseen(
+    dataset: DataSet, data: Path, bundles: Sequence[Path], progress: ProgressCallback = no_progress
+) -> Predicted:
+    """Ask bundles about images that they have not learned from; arguments and errors as of `judge_labels`."""
     names = np.concatenate([dataset.train.names, dataset.val.names])
     order = np.argsort(names)
     sums, times, notes = np.zeros((len(names), len(dataset.classes)), np.float32), np.zeros(len(names), np.int32), []
@@ -101,14 +126,13 @@ def judge_labels(
                 "has learned from after all seem right to it"
             )
     judged = np.flatnonzero(times)
-    labels = np.concatenate([dataset.train.targets, dataset.val.targets])[judged]
     sums /= np.maximum(times, 1)[:, None]
-    return _named(dataset, judged, labels, sums[judged]), notes
+    labels = np.concatenate([dataset.train.targets, dataset.val.targets])[judged]
+    return Predicted(judged, labels, sums[judged], notes)
 
 
-def _named(
-    dataset: DataSet, judged: NDArray[np.int64], labels: NDArray[np.int64], probabilities: NDArray[np.float32]
-) -> LabelErrors:
+def _named(dataset: DataSet, predicted: Predicted) -> LabelErrors:
+    judged, labels, probabilities, _ = predicted
     found, name = find_label_errors(labels, probabilities), all_names(dataset)
     errors = []
     for i in found[:MOST_NAMED].tolist():

@@ -31,6 +31,9 @@ def check(
         list[Path] | None,
         typer.Option(help="Bundle or run that judges labels of images it has not learned from; may be repeated."),
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="File to write a page with pictures to; it needs no network.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Images twice, across splits or classes, are an error.")
     ] = False,
@@ -44,7 +47,7 @@ def check(
 
     Example: convsmith data check photos/
 
-    Example: convsmith data check photos/ --bundle runs/photos
+    Example: convsmith data check photos/ --bundle runs/photos --html photos.html
 
     Example: convsmith data check streets/ --recipe hrnet_w18_seg-folder data.masks.others=ignore
     """
@@ -54,13 +57,43 @@ def check(
     from convsmith.cli.progress import progress_bar
 
     with progress_bar() as progress:
-        found = check_data(data, recipe, overrides or (), progress, strict=strict, bundles=bundle or ())
+        found = check_data(data, recipe, overrides or (), progress, strict=strict, bundles=bundle or (), html=html)
     if as_json:
         print(json.dumps(found.to_dict()))
     else:
         found.print()
     if not found.usable:
         raise typer.Exit(2)
+
+
+@app.command()
+def show(
+    data: Annotated[Path, typer.Argument(help="Images, as `convsmith train` takes them.")],
+    out: Annotated[Path, typer.Argument(help="Picture to write: a .png or .jpg file.")],
+    overrides: Overrides = None,
+    *,
+    recipe: RecipeOfData = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw the first images of a training as it augments them, each with its class, or its mask drawn over it.
+
+    Example: convsmith data show photos/ sheet.png --recipe resnet50-in1k
+
+    Example: convsmith data show streets/ sheet.jpg augment.random_scale_crop.size=256
+    """
+    import json
+
+    from convsmith.analyze.choose_recipe import recipe_for_data
+    from convsmith.analyze.contact_sheet import training_tiles, write_sheet
+    from convsmith.data.open_data import data_of_recipe
+
+    checked = recipe_for_data(data, recipe, overrides or ())
+    tiles = training_tiles(data_of_recipe(checked, data), checked)
+    write_sheet(tiles, out)
+    if as_json:
+        print(json.dumps({"path": str(out), "images": len(tiles), "captions": [tile.caption for tile in tiles]}))
+    else:
+        print(f"{out}: {counted(len(tiles), 'training image')} as they are learned from")
 
 
 @app.command()

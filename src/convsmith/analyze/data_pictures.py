@@ -1,0 +1,46 @@
+"""Small pictures of samples, as URLs that hold them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Set
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from convsmith.bundle.decode import ImageError, as_pillow, decode_rgb
+from convsmith.data.dataset import DataSet, splits
+from convsmith.errors import printable
+
+_SIDE = 160  # pixels
+
+
+def thumbnails(dataset: DataSet, names: Set[str]) -> dict[str, str]:
+    """A picture of each sample that is named, by its printable name, as far as it can be read."""
+    found: dict[str, str] = {}
+    for samples in splits(dataset).values() if names else ():
+        for i in range(len(samples)):
+            name = printable(samples.name(i))
+            if name in names and name not in found:
+                image = samples.contents(i)[0]
+                try:
+                    picture = as_pillow(decode_rgb(image.read(), image.name))
+                except ImageError:
+                    continue
+                found[name] = _url(picture)
+    return found
+
+
+def data_url(pixels: NDArray[np.uint8]) -> str:
+    """A picture of RGB pixels uint8 `[H, W, 3]`."""
+    return _url(Image.fromarray(pixels))
+
+
+def _url(picture: Image.Image) -> str:
+    small = picture.copy()
+    small.thumbnail((_SIDE, _SIDE))
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
