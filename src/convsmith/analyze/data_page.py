@@ -124,7 +124,8 @@ def _labels(found: DataCheck, thumbnails: Mapping[str, str]) -> str:
 
 
 def _table(head: str, rows: Iterable[str]) -> str:
-    return f'<div class="wide" tabindex="0" role="region" aria-label="Table"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<div class="wide" tabindex="0" role="region" aria-label="Table">{table}</div>'
 
 
 def _lines(lines: Sequence[str]) -> str:
