@@ -11,6 +11,7 @@ from convsmith.analyze.data_check import DataCheck
 from convsmith.analyze.data_pictures import data_url
 from convsmith.analyze.data_tables import shown_classes
 from convsmith.data.checks.facts import SplitFacts, in_pixels
+from convsmith.data.dataset import Split
 from convsmith.words import for_terminal
 
 PICTURES = 24  # of each kind, or half as many pairs
@@ -89,7 +90,7 @@ def _verdict(found: DataCheck) -> str:
     return "".join(lines) + _lines(told) or "<p>Nothing is wrong, as far as this look goes.</p>"
 
 
-def _splits(facts: Mapping[str, SplitFacts]) -> str:
+def _splits(facts: Mapping[Split, SplitFacts]) -> str:
     def row(split: str, it: SplitFacts) -> str:
         sizes = [in_pixels(size) for size in it.sizes] if it.sizes else ["", "", ""]
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in it.kinds.items())
