@@ -2,8 +2,8 @@
 
     python benchmarks/label_errors.py CIFAR10/train WORK [IMAGES] [PYTHON]
 
-In some images of CIFAR-10, 5 % of labels are made wrong at random. `cifar_resnet20-cifar10-short` trains on each of 3 folds, so
-that every image is judged by a run that has not learned from it. PYTHON is an interpreter with cleanlab, which is asked
+Some images of CIFAR-10 are taken, 5 % with a random wrong label. `cifar_resnet20-cifar10-short` trains on each of 3 folds,
+so that every image is judged by a run that has not learned from it. PYTHON is an interpreter with cleanlab, which is asked
 about the same probabilities.
 """
 
