@@ -2,9 +2,9 @@
 
     python benchmarks/label_errors.py CIFAR10/train WORK [IMAGES] [PYTHON]
 
-Some images of CIFAR-10 are taken, 5 % with a random wrong label. `cifar_resnet20-cifar10-short` trains on each of 3 folds,
-so that every image is judged by a run that has not learned from it. PYTHON is an interpreter with cleanlab, which is asked
-about the same probabilities.
+Some images of CIFAR-10 are taken, 5 % of them with a random wrong label. The recipe
+`cifar_resnet20-cifar10-short` trains on each of 3 folds, so that every image is judged by a run that has not learned
+from it. PYTHON is an interpreter with cleanlab, which is asked about the same probabilities.
 """
 
 from __future__ import annotations
