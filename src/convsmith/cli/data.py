@@ -79,7 +79,7 @@ def show(
 
     Example: convsmith data show photos/ sheet.png --recipe resnet50-in1k
 
-    Example: convsmith data show streets/ sheet.jpg augment.random_scale_crop.size=256
+    Example: convsmith data show streets/ sheet.jpg augment.hflip=0
     """
     import json
 
