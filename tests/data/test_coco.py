@@ -12,10 +12,11 @@ from pycocotools import mask as coco_masks  # type: ignore[import-untyped]
 from pycocotools.coco import COCO  # type: ignore[import-untyped]
 
 from convsmith.data.open_data import open_data
-from convsmith.data.source import is_known, task_of
+from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data
 from tests.data.folders import png, write_files
+from tests.data.masks import write_folders
 from tests.data.polygons import LEFT, SQUARE, coco, mask, opened, write_coco, write_images
 
 SQUARE_MASK = [[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0]]
@@ -338,6 +339,34 @@ def test_parts_of_other_categories_are_refused(tmp_path: Path) -> None:
     other = [{"id": 1, "name": "cat"}, {"id": 7, "name": "emu"}]
     write_coco(tmp_path / "val.json", coco([{"segmentation": [SQUARE]}], ("2.jpg",), categories=other))
     assert "has other categories than" in refusal(tmp_path)
+
+
+def judged(path: Path, *classes: str) -> tuple[int, bool]:
+    samples, is_part = find_opener("segmentation", path).labelled(path, Data(), classes, None)
+    return len(samples), is_part
+
+
+def test_a_model_is_judged_by_the_classes_that_occur(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", "1.jpg", "2.jpg")
+    write_coco(tmp_path / "train.json", coco([{"segmentation": [SQUARE]}]))
+    write_coco(tmp_path / "val.json", coco([{"segmentation": [SQUARE], "category_id": 7}], ("2.jpg",)))
+    assert judged(tmp_path, "background", "cat", "dog") == (1, True)
+    assert judged(tmp_path / "train.json", "background", "dog", "cat", "emu") == (1, False)
+    classes = ("background", "emu", "cat", "dog")
+    samples, _ = find_opener("segmentation", tmp_path).labelled(tmp_path, Data(), classes, None)
+    assert np.unique(samples.read(0)[1]).tolist() == [0, 3]
+    with pytest.raises(ConvsmithError, match="has areas of the class `dog`, which the model lacks"):
+        judged(tmp_path, "background", "cat")
+
+
+def test_masks_in_files_go_before_outlines_beside_them(tmp_path: Path) -> None:
+    root = write_folders(tmp_path, "a", "b")
+    write_coco(root / "annotations/a.json", coco([{"segmentation": [SQUARE]}], ("a.jpg",)))
+    assert not is_known(root)
+    (root / "masks").rename(root / "labels")
+    assert is_known(root)
+    assert opened(root, masks_dir="labels").classes == ("sky", "road", "car")
+    assert opened(root).classes == ("background", "cat", "dog")
 
 
 def test_folders_and_files_of_other_kinds_are_left_to_others(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ a fifth of a small one. The published figures of COCO are made with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ _FINE = 5  # steps of the outline in a pixel
 _MIDDLE = 2  # of these steps, the one that is crossed in the middle of a pixel
 _AT_ONCE = 2**20  # steps of the outline that are held at once
 _FAR = 1  # times the image's width or height that an outline may reach beyond it
+
+
+Number = TypeVar("Number", np.float64, np.int64)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def fill_polygon(corners: NDArray[np.float64], height: int, width: int) -> Area:
         width: of the image.
     """
     fine = (corners * _FINE + 0.5).astype(np.int64)
-    ends = np.roll(fine, -1, axis=0)
+    ends = _following(fine)
     steps = np.abs(ends - fine).max(axis=1)
     crossings = [np.empty((2, 0), np.int64)]
     groups = np.flatnonzero(np.diff(np.cumsum(steps + 1) // _AT_ONCE)) + 1
@@ -112,7 +116,7 @@ def problem_of(corners: NDArray[np.float64], height: int, width: int) -> str | N
     if beyond.any():
         x, y = corners[beyond.any(axis=1)][0]
         return f"has a corner at x {x:g}, y {y:g}, far outside the image of {width} x {height} pixels"
-    length = np.abs(np.roll(corners, -1, axis=0) - corners).max(axis=1).sum()
+    length = np.abs(_following(corners) - corners).max(axis=1).sum()
     if length > 4 * width * height + 16 * (width + height):
         return f"has an outline of {length:,.0f} pixels, more than an image of {width} x {height} has room for"
     return None
@@ -120,5 +124,10 @@ def problem_of(corners: NDArray[np.float64], height: int, width: int) -> str | N
 
 def area_of(corners: NDArray[np.float64]) -> float:
     """The area in pixels that the corners `[K, 2]` of a polygon enclose."""
-    x, y = corners.T
-    return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+    (x, y), (next_x, next_y) = corners.T, _following(corners).T
+    return float(abs(x @ next_y - y @ next_x) / 2)
+
+
+def _following(corners: NDArray[Number]) -> NDArray[Number]:
+    """The corner behind each, and behind the last the first."""
+    return np.concatenate((corners[1:], corners[:1]))

@@ -102,7 +102,7 @@ class Outlines:
 
 def numbers_of(values: object, what: str) -> array[float]:
     """The numbers in a list of a file. ValueError, which says `what` it is, if it holds anything else."""
-    if not isinstance(values, list) or any(type(value) not in (int, float) for value in values):
+    if not isinstance(values, list) or not {int, float}.issuperset(map(type, values)):
         raise ValueError(f"has {what} that is not a list of numbers")
     try:
         return array("d", values)

@@ -41,4 +41,5 @@ def _labelled(root: Path, section: Data, classes: Sequence[str], wanted: Part | 
     return folder.train, part is not None
 
 
-SOURCE = Source(_recognises, {"segmentation": Opener(_open, _labelled)}, last=True)
+OPENER = Opener(_open, _labelled)
+SOURCE = Source(_recognises, {"segmentation": OPENER}, last=True)

@@ -11,22 +11,35 @@ from convsmith.data.parts import Part
 from convsmith.data.polygons.formats import find_format
 from convsmith.data.polygons.polygon_data import open_to_judge, open_to_learn
 from convsmith.data.source import Opener, Source
+from convsmith.data.sources import mask_folder
 from convsmith.data.split import Share
+from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
 
 
 def _recognises(path: Path) -> bool:
-    return find_format(path) is not None
+    has_masks = (path / "images").is_dir() and (path / "masks").is_dir()
+    return not has_masks and find_format(path) is not None
 
 
 def _open(path: Path, section: Data, share: Share | None) -> DataSet:
+    if _are_files(path, section):
+        return mask_folder.OPENER.open(path, section, share)
     return open_to_learn(path, section, share)
 
 
 def _labelled(path: Path, section: Data, classes: Sequence[str], part: Part | None) -> tuple[Samples, bool]:
+    if _are_files(path, section):
+        return mask_folder.OPENER.labelled(path, section, classes, part)
     dataset, is_part = open_to_judge(path, section, classes, part)
     require_classes(path, dataset.classes, classes)
     return dataset.train, is_part
+
+
+def _are_files(path: Path, section: Data) -> bool:
+    """Whether the recipe says where files of masks are, in a folder that holds outlines, too, as COCO's may."""
+    masks, usual = section.masks or Masks(), Masks()
+    return path.is_dir() and (masks.layout, masks.mask_pattern) != (usual.layout, usual.mask_pattern)
 
 
 def _task_of(_path: Path) -> str:
