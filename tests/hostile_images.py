@@ -71,10 +71,10 @@ def tiff_of_strips(count: int) -> bytes:
     return tiff(1, count, {273: (4, [8] * count), 278: (4, [1]), 279: (3, [1] * count)}, b"\x80")
 
 
-def tiff_of_tiles(count: int) -> bytes:
-    """A column of pixels, each a tile of its own."""
-    tiles = {322: (4, [1]), 323: (4, [1]), 324: (4, [8] * count), 325: (3, [1] * count)}
-    return tiff(1, count, tiles, b"\x80")
+def tiff_of_tiles(count: int, side: int = 1) -> bytes:
+    """A column of pixels, a tile for each `side` of them and as wide."""
+    tiles = {322: (4, [side]), 323: (4, [side]), 324: (4, [8] * count), 325: (3, [1] * count)}
+    return tiff(1, (count - 1) * side + 1, tiles, b"\x80")
 
 
 def jpeg(before: bytes = b"", size: tuple[int, int] = (64, 64)) -> bytes:

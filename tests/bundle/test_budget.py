@@ -11,7 +11,15 @@ from PIL import Image
 from convsmith.bundle.budget import LONGEST_SIDE, SERVED_PIXELS, served_pixels, weigh
 from convsmith.bundle.decode import ImageTooLarge
 from convsmith.errors import ConvsmithError
-from tests.hostile_images import bmp_of_runs, jpeg_of_fill_in_the_scan, png, progressive_jpeg, tiff_of_strips, webp
+from tests.hostile_images import (
+    bmp_of_runs,
+    jpeg_of_fill_in_the_scan,
+    png,
+    progressive_jpeg,
+    tiff_of_strips,
+    tiff_of_tiles,
+    webp,
+)
 
 
 def saved(kind: str, size: tuple[int, int] = (100, 80)) -> bytes:
@@ -37,12 +45,17 @@ def test_an_ordinary_image_weighs_its_pixels(kind: str) -> None:
         lambda: progressive_jpeg(4000, 1000, 150),
         lambda: tiff_of_strips(20_000),
         lambda: jpeg_of_fill_in_the_scan(10_000_000),
+        lambda: tiff_of_tiles(1, side=8000),
     ],
-    ids=["webp", "column", "row", "runs", "many runs", "16 bits", "scans", "strips", "bytes"],
+    ids=["webp", "column", "row", "runs", "many runs", "16 bits", "scans", "strips", "bytes", "tile"],
 )
 def test_a_small_file_that_is_much_work_is_refused(make: Callable[[], bytes]) -> None:
     with pytest.raises(ImageTooLarge, match=r"allowed here|bytes for"):
         weigh(make(), "it", SERVED_PIXELS)
+
+
+def test_the_tiles_of_an_image_weigh_what_is_drawn_of_them() -> None:
+    assert weigh(tiff_of_tiles(3, side=16), "it", SERVED_PIXELS) >= 3 * 16 * 16
 
 
 def test_an_image_is_refused_from_the_first_pixel_over_the_limit() -> None:

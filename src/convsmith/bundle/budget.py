@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels, open_header
 from convsmith.bundle.image_error import ImageTooLarge
@@ -82,4 +83,12 @@ def _weight(image: Image.Image, data: bytes) -> float:
         return _RUNS_WEIGH
     if image.format in ("JPEG", "MPO"):
         return max(1, data.count(b"\xff\xda") / _SCANS_OF_PIXEL)
-    return 2 if ";16" in str(tiles[:1]) and image.mode in ("RGB", "RGBA", "LA") else 1
+    bits = 2 if ";16" in str(tiles[:1]) and image.mode in ("RGB", "RGBA", "LA") else 1
+    return bits * _drawn_in_tiles(image)
+
+
+def _drawn_in_tiles(image: Image.Image) -> float:
+    """How many times its pixels are drawn: the tiles of a TIFF are whole, however little of the last is picture."""
+    tags = getattr(image, "tag_v2", {})
+    sides = (tags.get(ExifTags.Base.TileWidth, 1), tags.get(ExifTags.Base.TileLength, 1))
+    return math.prod(-(-length // side) * side / length for length, side in zip(image.size, sides, strict=True))
