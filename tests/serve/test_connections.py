@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from convsmith.serve.log import Calm
 from convsmith.serve.uploads import Pace
 from tests.colours import picture
 from tests.serve.conftest import MAX_BYTES
-from tests.serve.running import PATIENCE, connect, form, head_of_upload, post, read_answer, served
+from tests.serve.running import PATIENCE, connect, form, head_of_upload, post, read_answer, served, served_by_command
 
 
 def assert_problem_and_end(client: socket.socket, status: int) -> None:
@@ -256,6 +257,17 @@ def test_a_flood_of_warnings_is_one_line_a_second() -> None:
         if calm.filter(record):
             printed.append(record.getMessage())
     assert printed == ["bad request", "bad request (and 999 more)", "bad request (and 999 more)"]
+
+
+def test_a_flood_of_forms_that_cannot_be_read_is_one_line_a_second(colour_bundle: Path) -> None:
+    with served_by_command(colour_bundle, "--drain-seconds", "0") as (process, url):
+        kind = {"Content-Type": "multipart/form-data; boundary=b"}
+        with httpx.Client(base_url=url) as client:
+            began = time.monotonic()
+            assert {client.post("/predict", content=b"no form", headers=kind).status_code for _ in range(99)} == {422}
+            seconds = time.monotonic() - began
+        process.terminate()
+        assert len(process.communicate(timeout=PATIENCE)[1].splitlines()) <= seconds + 2
 
 
 def test_answers_are_not_counted_as_warnings() -> None:

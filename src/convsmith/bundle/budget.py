@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 
 from PIL import ExifTags, Image
 
@@ -89,6 +90,6 @@ def _weight(image: Image.Image, data: bytes) -> float:
 
 def _drawn_in_tiles(image: Image.Image) -> float:
     """How many times its pixels are drawn: the tiles of a TIFF are whole, however little of the last is picture."""
-    tags = getattr(image, "tag_v2", {})
+    tags: Mapping[int, int] = getattr(image, "tag_v2", {})
     sides = (tags.get(ExifTags.Base.TileWidth, 1), tags.get(ExifTags.Base.TileLength, 1))
     return math.prod(-(-length // side) * side / length for length, side in zip(image.size, sides, strict=True))

@@ -39,7 +39,8 @@ def _logging() -> dict[str, Any]:
     config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     config["filters"] = {"calm": {"()": Calm}}
     config["handlers"]["default"]["filters"] = ["calm"]
-    config["loggers"]["asyncio"] = {"handlers": ["default"], "level": "WARNING", "propagate": False}
+    for library in ("asyncio", "python_multipart"):
+        config["loggers"][library] = {"handlers": ["default"], "level": "WARNING", "propagate": False}
     return config
 
 
