@@ -70,7 +70,7 @@ def test_a_search_among_many_hashes_takes_few_bytes_of_each() -> None:
     random = np.random.default_rng(0)
     images = Images(
         hashes=random.integers(0, 2**64, COUNT, dtype=np.uint64),
-        colours=random.integers(0, 256, (COUNT, 48), dtype=np.uint8),
+        features=random.integers(0, 256, (COUNT, 48), dtype=np.uint8),
         judged=np.arange(COUNT) % 5 == 0,
         targets=np.arange(COUNT) % 10,
         contents=np.arange(COUNT, dtype=np.uint64),
@@ -82,7 +82,7 @@ def test_of_many_alike_images_all_are_found() -> None:
     judged, targets = np.array([False] * 300 + [True] * 300), np.array([0, 1, 1] * 200)
     images = Images(
         hashes=np.full(600, 12345, np.uint64),
-        colours=np.zeros((600, 48), np.uint8),
+        features=np.zeros((600, 48), np.uint8),
         judged=judged,
         targets=targets,
         contents=np.arange(600, dtype=np.uint64),
@@ -100,7 +100,7 @@ def test_a_search_among_many_alike_images_takes_no_more() -> None:
     """Such as the frames of a film that stands still."""
     images = Images(
         hashes=np.full(COUNT, 12345, np.uint64),
-        colours=np.random.default_rng(0).integers(0, 256, (1, 48), dtype=np.uint8).repeat(COUNT, axis=0),
+        features=np.random.default_rng(0).integers(0, 256, (1, 48), dtype=np.uint8).repeat(COUNT, axis=0),
         judged=np.arange(COUNT) % 5 == 0,
         targets=np.arange(COUNT) % 10,
         contents=np.arange(COUNT, dtype=np.uint64),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from convsmith.analyze.choose_recipe import recipe_for_data
@@ -10,14 +11,17 @@ from convsmith.analyze.contact_sheet import training_tiles
 from convsmith.analyze.data_check import DataCheck
 from convsmith.analyze.data_page import names_shown, page
 from convsmith.analyze.data_pictures import thumbnails
+from convsmith.analyze.embed import embed, sign_hashes
 from convsmith.analyze.label_errors import judge_labels
 from convsmith.data.checks.check import bad_files_of, joined, look, mark_too_large
 from convsmith.data.checks.facts import split_facts, suspects
 from convsmith.data.checks.look import Looks
-from convsmith.data.checks.near_copies import near_copies
+from convsmith.data.checks.near import EMBEDDINGS, find_near
+from convsmith.data.checks.near_copies import NearCopies, compared_images, name_near, name_outliers
 from convsmith.data.dataset import DataSet, Findings, Split, num_samples, splits
 from convsmith.data.loading.sampler import used_samples
 from convsmith.data.open_data import data_of_recipe
+from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.schema import Recipe
@@ -32,6 +36,7 @@ def check_data(
     *,
     strict: bool = False,
     bundles: Sequence[str | Path] = (),
+    embeddings: str | Path | None = None,
     html: str | Path | None = None,
 ) -> DataCheck:
     """Look at every sample as a training of the recipe does before its first step.
@@ -43,6 +48,7 @@ def check_data(
         overrides: changes to the recipe.
         progress: called with how many samples are done, of how many.
         bundles: bundles or runs that judge the labels of images that they have not learned from.
+        embeddings: the bundle or run of a classifier by which images are compared too.
         html: a file to write a page with pictures to.
         strict: images that are in training and validation, or in two classes, make the data unusable.
 
@@ -72,7 +78,13 @@ def check_data(
     if bundles:
         label_errors, judging = judge_labels(dataset, Path(data), [Path(bundle) for bundle in bundles], progress)
         told = told._replace(notes=[*told.notes, *judging])
-    facts, near = split_facts(dataset, looks), near_copies(dataset, looks)
+    facts, images = split_facts(dataset, looks), compared_images(dataset, looks)
+    near, alike = name_near(dataset, find_near(images), "nearly the same as"), NearCopies((), ())
+    if embeddings is not None:
+        made = embed(open_bundle(Path(embeddings)), [dataset.train, dataset.val], progress)
+        images = replace(images, hashes=sign_hashes(made), features=made)
+        alike = name_near(dataset, find_near(images, EMBEDDINGS), "alike by embedding to")
+    by = "its colours" if embeddings is None else "its embedding"
     found = DataCheck(
         classes=dataset.classes,
         samples={split: len(samples) for split, samples in parts.items()},
@@ -82,6 +94,8 @@ def check_data(
         warnings=tuple(told.warnings),
         copies=(*told.copies, *near.copies),
         repeated=near.repeated,
+        alike=(*alike.copies, *alike.repeated),
+        outliers=name_outliers(dataset, images, f"far from all others of its class by {by}"),
         suspicious=tuple(suspects(dataset, looks)),
         label_errors=label_errors,
         facts=facts,

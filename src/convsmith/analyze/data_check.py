@@ -33,6 +33,8 @@ class DataCheck(Tabular):
         copies: images that are where they must not be twice, or nearly the same ones: in training and validation, or in
             two classes.
         repeated: images that are there twice, or nearly, in one class of one split.
+        alike: images that the embeddings of a bundle hold for nearly the same, likewise; empty without such a bundle.
+        outliers: images that are far from all others of their class; None if there are none.
         suspicious: images that can be read, but are probably not what was meant.
         label_errors: labels that are probably wrong; None where no bundle judged them.
         facts: sizes, kinds of files, and counts of the classes of each split.
@@ -49,6 +51,8 @@ class DataCheck(Tabular):
     warnings: tuple[str, ...]
     copies: tuple[Copies, ...]
     repeated: tuple[Copies, ...]
+    alike: tuple[Copies, ...]
+    outliers: Suspects | None
     suspicious: tuple[Suspects, ...]
     label_errors: LabelErrors | None
     facts: dict[Split, SplitFacts]
@@ -82,7 +86,8 @@ class DataCheck(Tabular):
         """The splits and their classes, and what is worth reading, doubtful, bad and wrong."""
         yield from (f"{split + ':':6} {facts}" for split, facts in self.facts.items())
         yield class_table(self.classes, self.facts, self.counted)
-        yield from (for_terminal(str(line)) for line in (*self.notes, *self.repeated))
+        outliers = [self.outliers] if self.outliers else []
+        yield from (for_terminal(str(line)) for line in (*self.notes, *self.repeated, *self.alike, *outliers))
         yield from (f"warning: {for_terminal(str(line))}" for line in (*self.warnings, *self.suspicious))
         if self.label_errors is not None:
             yield from self._labels(self.label_errors)

@@ -10,7 +10,8 @@ from convsmith.analyze.contact_sheet import Tile
 from convsmith.analyze.data_check import DataCheck
 from convsmith.analyze.data_pictures import data_url
 from convsmith.analyze.data_tables import shown_classes
-from convsmith.data.checks.facts import SplitFacts, in_pixels
+from convsmith.data.checks.copies import Copies
+from convsmith.data.checks.facts import SplitFacts, Suspects, in_pixels
 from convsmith.data.dataset import Split
 from convsmith.words import for_terminal
 
@@ -53,8 +54,9 @@ def page(title: str, found: DataCheck, thumbnails: Mapping[str, str], tiles: Seq
             f"<h3>{_text(f'{it.images:,}: {it.sign}')}</h3>{_grid(it.files, thumbnails)}" for it in found.suspicious
         ),
         "The same image twice": "".join(
-            f"<h3>{_text(str(it))}</h3>{_pairs(it.pairs, thumbnails)}" for it in (*found.copies, *found.repeated)
+            f"<h3>{_text(str(it))}</h3>{_pairs(it.pairs, thumbnails)}" for it in _copies(found)
         ),
+        "Images unlike their class": _outliers(found, thumbnails),
         "Labels that are probably wrong": _labels(found, thumbnails),
         "Images as they are learned from": _figures((data_url(tile.pixels), tile.caption) for tile in tiles),
     }
@@ -74,10 +76,22 @@ def page(title: str, found: DataCheck, thumbnails: Mapping[str, str], tiles: Seq
 
 def names_shown(found: DataCheck) -> set[str]:
     """The names of the images that `page` shows a picture of."""
-    pairs = chain.from_iterable(copies.pairs[: PICTURES // 2] for copies in (*found.copies, *found.repeated))
-    files = chain.from_iterable(suspects.files[:PICTURES] for suspects in found.suspicious)
+    pairs = chain.from_iterable(copies.pairs[: PICTURES // 2] for copies in _copies(found))
+    files = chain.from_iterable(suspects.files[:PICTURES] for suspects in _suspects(found))
     labels = (error.name for error in (found.label_errors.errors[:PICTURES] if found.label_errors else ()))
     return {*chain.from_iterable(pairs), *files, *labels}
+
+
+def _copies(found: DataCheck) -> tuple[Copies, ...]:
+    return (*found.copies, *found.repeated, *found.alike)
+
+
+def _suspects(found: DataCheck) -> tuple[Suspects, ...]:
+    return (*found.suspicious, *([found.outliers] if found.outliers else []))
+
+
+def _outliers(found: DataCheck, thumbnails: Mapping[str, str]) -> str:
+    return f"<p>{_text(str(found.outliers))}</p>{_grid(found.outliers.files, thumbnails)}" if found.outliers else ""
 
 
 def _verdict(found: DataCheck) -> str:

@@ -31,6 +31,9 @@ def check(
         list[Path] | None,
         typer.Option(help="Bundle or run that judges labels of images it has not learned from; may be repeated."),
     ] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="Bundle or run of a classifier by whose last features images are compared too.")
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="File to write a page with pictures to; it needs no network.")
     ] = None,
@@ -57,7 +60,16 @@ def check(
     from convsmith.cli.progress import progress_bar
 
     with progress_bar() as progress:
-        found = check_data(data, recipe, overrides or (), progress, strict=strict, bundles=bundle or (), html=html)
+        found = check_data(
+            data,
+            recipe,
+            overrides or (),
+            progress,
+            strict=strict,
+            bundles=bundle or (),
+            embeddings=embeddings,
+            html=html,
+        )
     if as_json:
         print(json.dumps(found.to_dict()))
     else:

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.checks.hamming import visit_pairs
 
-_RADIUS, _RADIUS_OF_MANY, _MANY = 10, 6, 2_000_000  # bits of hashes; more than these images have the smaller one
-_SURELY, _ALIKE = 2, 0.97  # bits that need no second look, and the correlation of the colours that others must have
+_MANY = 2_000_000  # hashes; more have the smaller radius
+
+
+class Rule(NamedTuple):
+    """When two images are nearly the same.
+
+    Attributes:
+        alike: the correlation that their features must have.
+        surely: in how many bits hashes may differ whatever the features are.
+        radius: in how many bits they may differ at most.
+        radius_of_many: likewise, where there are more than two million of them.
+    """
+
+    alike: float
+    surely: int
+    radius: int = 10
+    radius_of_many: int = 6
+
+
+PRINTS = Rule(alike=0.97, surely=2)
+EMBEDDINGS = Rule(alike=0.96, surely=-1)
 
 
 class Kind(IntEnum):
@@ -30,15 +50,15 @@ class Images:
     """The images that are compared.
 
     Attributes:
-        hashes: perceptual hashes, uint64 `[N]`; 0 where there is none.
-        colours: of a grid, uint8 `[N, C]`.
+        hashes: similar for similar images, uint64 `[N]`; 0 where there is none.
+        features: the colours of a grid, or an embedding, `[N, D]`.
         judged: whether they are for validation, bool `[N]`.
         targets: their classes, int64 `[N]`.
         contents: a hash of their bytes, uint64 `[N]`; the same bytes twice count as `REPEATED` only.
     """
 
     hashes: NDArray[np.uint64]
-    colours: NDArray[np.uint8]
+    features: NDArray[np.generic]
     judged: NDArray[np.bool_]
     targets: NDArray[np.int64]
     contents: NDArray[np.uint64]
@@ -81,15 +101,15 @@ class Nearest:
         return found
 
 
-def find_near(images: Images) -> Nearest:
-    """The nearest image to each that is nearly the same, by the perceptual hash and the colours."""
+def find_near(images: Images, rule: Rule = PRINTS) -> Nearest:
+    """The nearest image to each that is nearly the same, by hashes and features."""
     order, starts = _groups(images)
     firsts = order[starts]  # one stands for all of its group, or a film that stands still would be all pairs
     found = Nearest.of_none(len(images.hashes))
 
     def visit(first: NDArray[np.int64], second: NDArray[np.int64], differ: NDArray[np.uint8]) -> None:
         first, second = firsts[first], firsts[second]
-        near = (differ <= _SURELY) | (_correlation(images.colours, first, second) >= _ALIKE)
+        near = (differ <= rule.surely) | (_correlation(images.features, first, second) >= rule.alike)
         first, second, differ = first[near], second[near], differ[near]
         other = images.contents[first] != images.contents[second]
         leaked = images.judged[first] != images.judged[second]
@@ -99,7 +119,7 @@ def find_near(images: Images) -> Nearest:
             if there.any():
                 found.take(kind, first[there], second[there], differ[there])
 
-    visit_pairs(images.hashes[firsts], _RADIUS if len(firsts) <= _MANY else _RADIUS_OF_MANY, visit)
+    visit_pairs(images.hashes[firsts], rule.radius if len(firsts) <= _MANY else rule.radius_of_many, visit)
     group = np.repeat(np.arange(len(starts)), np.diff([*starts, len(order)]))
     found.spread(firsts[group], order)
     return found
@@ -118,10 +138,10 @@ def _groups(images: Images) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _correlation(
-    colours: NDArray[np.uint8], first: NDArray[np.int64], second: NDArray[np.int64]
+    features: NDArray[np.generic], first: NDArray[np.int64], second: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """The correlation of the colours of two images, float `[P]`: brightness and contrast do not count."""
-    one, other = (colours[places].astype(np.float32) for places in (first, second))
+    """The correlation of the features of two images, float `[P]`; for colours, brightness and contrast do not count."""
+    one, other = (features[places].astype(np.float32) for places in (first, second))
     one, other = (values - values.mean(axis=1, keepdims=True) for values in (one, other))
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     found: NDArray[np.float32] = (one * other).sum(axis=1) / np.maximum(norms, 1e-6)

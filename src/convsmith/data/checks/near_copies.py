@@ -1,4 +1,4 @@
-"""Images that are nearly the same where they must not be, by name."""
+"""Images that are nearly the same where they must not be, or far from all others of their class, by name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from convsmith.data.checks.copies import Copies
+from convsmith.data.checks.facts import Suspects
 from convsmith.data.checks.look import Looks
 from convsmith.data.checks.names import MOST_NAMED, all_names
-from convsmith.data.checks.near import Images, Kind, Nearest, find_near
+from convsmith.data.checks.near import Images, Kind, Nearest
+from convsmith.data.checks.outliers import distances_to_class, find_outliers
 from convsmith.data.dataset import DataSet, Split
 from convsmith.errors import counted
 
@@ -29,18 +31,17 @@ class NearCopies(NamedTuple):
     repeated: tuple[Copies, ...]
 
 
-def near_copies(dataset: DataSet, looks: Mapping[Split, Looks]) -> NearCopies:
-    """The images of training and validation that are nearly the same, by the prints that a look at them took."""
+def compared_images(dataset: DataSet, looks: Mapping[Split, Looks]) -> Images:
+    """The images of training and validation, by the prints that a look at them took."""
     rows = [looks[split].rows for split in _COMPARED]
     prints = [looks[split].prints for split in _COMPARED]
-    images = Images(
+    return Images(
         hashes=np.concatenate([part["hash"] for part in prints]),
-        colours=np.concatenate([part["colours"] for part in prints]),
+        features=np.concatenate([part["colours"] for part in prints]),
         judged=np.repeat([False, True], list(map(len, rows))),
         targets=np.concatenate([dataset.train.targets, dataset.val.targets]),
         contents=np.concatenate([part["content"][:, 0] for part in rows]),
     )
-    return name_near(dataset, find_near(images), "nearly the same as")
 
 
 def name_near(dataset: DataSet, found: Nearest, relation: str) -> NearCopies:
@@ -70,6 +71,21 @@ _OTHER = {
     Kind.UNLIKE: "one with another label",
     Kind.REPEATED: "another of the same class and split",
 }
+
+
+def name_outliers(dataset: DataSet, images: Images, sign: str) -> Suspects | None:
+    """The images that are far from all others of their class, by their features; None if there are none.
+
+    Args:
+        dataset: its training and validation images were compared.
+        images: they themselves.
+        sign: what these are, in words.
+    """
+    there = np.flatnonzero(images.hashes)
+    classes = images.targets[there]
+    found = there[find_outliers(distances_to_class(images.features[there], classes), classes)]
+    name = all_names(dataset)
+    return Suspects(sign, len(found), tuple(map(name, found[:MOST_NAMED]))) if len(found) else None
 
 
 def _are(number: int) -> str:
