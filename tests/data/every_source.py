@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -71,6 +73,18 @@ def shards(root: Path, task: str) -> Path:
     return root / "shards"
 
 
+def hf(root: Path, task: str) -> Path:
+    """A data set of Hugging Face, saved to disk."""
+    columns: dict[str, Any] = {"image": [Image.fromarray(pixels(i)) for i in range(COUNT)]}
+    targets = [target_of(task, i) for i in range(COUNT)]
+    if task == "segmentation":
+        columns["mask"] = [Image.fromarray(np.asarray(target)) for target in targets]
+    else:
+        columns["label" if task == "classification" else "labels"] = targets
+    datasets.Dataset.from_dict(columns).save_to_disk(root / "saved")
+    return root / "saved"
+
+
 def memory(_root: Path, task: str) -> InMemory:
     """What Python holds."""
     return InMemory(Held([pixels(i) for i in range(COUNT)], [target_of(task, i) for i in range(COUNT)]))
@@ -82,6 +96,7 @@ SOURCES: dict[str, tuple[Make, Sequence[str]]] = {
     "jsonl": (jsonl, tuple(RECIPES)),
     "parquet": (parquet_file, tuple(RECIPES)),
     "shards": (shards, tuple(RECIPES)),
+    "hf": (hf, tuple(RECIPES)),
     "memory": (memory, tuple(RECIPES)),
 }
 """How the images get there, and the tasks, by name."""

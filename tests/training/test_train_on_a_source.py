@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import datasets
 import pytest
 
 import convsmith as cs
@@ -32,18 +33,38 @@ def shards(digits: Path, root: Path) -> Path:
     return root / "shards"
 
 
+def hugging_face(digits: Path, root: Path) -> Path:
+    """The digits of the table as a data set that was saved to disk, with its splits."""
+    rows = [line.split(",") for line in table(digits, root).read_text().splitlines()[1:]]
+    names = sorted({label for _, label, _ in rows})
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=names))
+    parts = datasets.DatasetDict()
+    for split, part in (("train", "train"), ("validation", "val")):
+        of_split = [(image, label) for image, label, its in rows if its == part]
+        cells = [{"bytes": Path(image).read_bytes(), "path": None} for image, _ in of_split]
+        columns = {"image": cells, "label": [names.index(label) for _, label in of_split]}
+        parts[split] = datasets.Dataset.from_dict(columns, features=features)
+    parts.save_to_disk(root / "saved")
+    return root / "saved"
+
+
 def without_an_image(data: Path, root: Path) -> Path:
     """The same data in another place, one of which lacks."""
     if data.is_file():
         (root / "other.csv").write_text("".join(data.read_text().splitlines(keepends=True)[:-1]))
         return root / "other.csv"
+    if (data / "dataset_dict.json").is_file():
+        parts = datasets.load_from_disk(str(data))
+        parts["train"] = parts["train"].select(range(1, len(parts["train"])))
+        parts.save_to_disk(root / "other")
+        return root / "other"
     for shard in data.glob("*"):
         (root / shard.name).write_bytes(shard.read_bytes())
     min(root.glob("train-*.tar")).unlink()
     return root
 
 
-@pytest.fixture(scope="module", params=[table, shards], ids=lambda make: make.__name__)
+@pytest.fixture(scope="module", params=[table, shards, hugging_face], ids=lambda make: make.__name__)
 def data(request: pytest.FixtureRequest, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     make: Callable[[Path, Path], Path] = request.param
     root = tmp_path_factory.mktemp("data")

@@ -13,4 +13,8 @@ def _recognises(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and path.is_file()
 
 
-SOURCE = Source(_recognises, openers(TableFile), task_of=lambda path: task_of_row(TableFile(path).first()))
+def _task_of(path: Path) -> str:
+    return task_of_row(TableFile(path).first())
+
+
+SOURCE = Source(_recognises, openers(TableFile, ("columns", "root")), task_of=_task_of)

@@ -130,7 +130,9 @@ def read_table(table: Table, targets: Column, section: Data) -> ImageTable:
     columns: list[Column] = [pictures, groups, weights, targets]
     used = dict.fromkeys([*([of_split] if of_split else []), *(it for one in columns for it in one.find(table, first))])
     others = [str(name) for name in first if name is not None and name not in used and name.strip()]
-    notes = [f"left out, columns of {table.path.name} that are not used: {quoted(others)}"] if others else []
+    notes = [*table.notes]
+    if others:
+        notes.append(f"left out, columns of {table.path.name} that are not used: {quoted(others)}")
     rows, splits = array("q"), array("b")
     for number, row in table.rows([*used]):
         for column in columns:

@@ -31,6 +31,12 @@ def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]
                 number += 1
 
 
+def holds_images(path: Path) -> bool:
+    """Whether a column holds bytes, alone or beside a path: images, and not the names of files."""
+    with _opened(path) as file:
+        return any(map(_is_image, file.schema_arrow.types))
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     try:
@@ -53,3 +59,11 @@ def _is_plain(kind: Any) -> bool:
     if types.is_list(kind) or types.is_large_list(kind):
         return not types.is_floating(kind.value_type) and _is_plain(kind.value_type)
     return not (types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _is_image(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return {field.name for field in kind} == {"bytes", "path"}
+    return bool(types.is_binary(kind) or types.is_large_binary(kind))

@@ -30,16 +30,15 @@ from convsmith.recipe.columns import Columns
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
 
-_LABEL = ("label", "class", "target", "class_name", "category")
-_MASK = ("mask", "mask_path", "segmentation", "annotation")
-_OTHERS = (*PATH, *_LABEL, *_MASK, *SPLIT, *GROUP, *WEIGHT)
+LABEL = ("label", "class", "target", "class_name", "category")
+MASK = ("mask", "mask_path", "segmentation", "annotation")
+_OTHERS = (*PATH, *LABEL, *MASK, *SPLIT, *GROUP, *WEIGHT)
 
 OpenTable = Callable[[Path], Table]
 
 
-def openers(open_table: OpenTable) -> dict[str, Opener]:
-    """How the data of each task are opened in tables."""
-    keys = ("columns", "root")
+def openers(open_table: OpenTable, keys: tuple[str, ...]) -> dict[str, Opener]:
+    """How the data of each task are opened in tables; for the keys see `Opener`."""
     return {
         "classification": Opener(partial(_open_images, open_table), partial(_labelled_images, open_table), keys=keys),
         "multilabel": Opener(partial(_open_several, open_table), partial(_labelled_several, open_table), keys=keys),
@@ -49,8 +48,8 @@ def openers(open_table: OpenTable) -> dict[str, Opener]:
 
 def task_of_row(row: Row) -> str:
     """Classification where there is a label, else segmentation where there are masks, or else several labels."""
-    if not find_column(row, _LABEL):
-        if find_column(row, _MASK):
+    if not find_column(row, LABEL):
+        if find_column(row, MASK):
             return "segmentation"
         if _has_several(row):
             return "multilabel"
@@ -61,7 +60,7 @@ class _Labels:
     """Collects the label of each row, as a `Column`."""
 
     def __init__(self, named: Columns) -> None:
-        self._names = named.names("label", _LABEL)
+        self._names = named.names("label", LABEL)
         self.numbers: dict[str, int] = {}
         self.of_rows = array("q")
         self._column = ""
@@ -77,11 +76,15 @@ class _Labels:
         return (self._column,)
 
     def add(self, table: Table, number: int, row: Row) -> None:
+        if row.get(self._column) in (None, ""):
+            self.of_rows.append(-1)  # a test that is left out need not have one
+            return
         label = cell_of(table, number, row, self._column)
         self.of_rows.append(self.numbers.setdefault(unicodedata.normalize("NFC", label), len(self.numbers)))
 
     def targets(self, table: ImageTable, rows: NDArray[np.int64], classes: Sequence[str], whose: str) -> Index:
         """The images at `rows`, with the position of the label of each among the classes."""
+        self.require(table, rows)
         place = {label: i for i, label in enumerate(classes)}
         numbers = np.array([place.get(label, -1) for label in self.numbers], np.int64)
         targets = numbers[np.asarray(self.of_rows, np.int64)[rows]]
@@ -90,11 +93,18 @@ class _Labels:
             raise table.unknown(int(unknown[0]), label, classes, whose)
         return Index(table.images_of(rows, classes), targets)
 
+    def require(self, table: ImageTable, rows: NDArray[np.int64]) -> None:
+        """Raise a ConvsmithError if one of the rows has no label."""
+        if (without := rows[np.asarray(self.of_rows, np.int64)[rows] < 0]).size:
+            what = f"has no `{printable(self._column)}`"
+            raise table.error(int(without[0]), what, "", "Fill it in, or leave the row out.")
+
 
 def _open_images(open_table: OpenTable, path: Path, section: Data, share: Share | None) -> DataSet:
     labels = _Labels(section.columns or Columns())
     table = read_table(open_table(path), labels, section)
     check_files(table, table.images, section)
+    labels.require(table, table.at(WHOLE, TRAIN))
     of_rows, names = np.asarray(labels.of_rows, np.int64), list(labels.numbers)
     parts, notes = table.parts(of_rows, share)
     learned = table.at(WHOLE, TRAIN)
@@ -199,7 +209,7 @@ def _labelled_masks(
 
 
 def _read_masks(table: Table, section: Data) -> tuple[ImageTable, TableContents]:
-    column = table.pictures("mask", (section.columns or Columns()).names("mask", _MASK), section)
+    column = table.pictures("mask", (section.columns or Columns()).names("mask", MASK), section)
     found = read_table(table, column, section)
     masks = TableContents(column.build(found.images.rows), found.images.rows, table)
     for contents in (found.images, masks):

@@ -24,6 +24,7 @@ class TableFile:
     """A `Table` in a file. A row is numbered by the line that it ends in, from 1; in Parquet by its place, from 0."""
 
     path: Path
+    notes: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:

@@ -30,6 +30,10 @@ class Table(Protocol):
         """The place that messages call it by."""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines worth printing."""
+
+    @property
     def root(self) -> Path:
         """The folder of the data, as an absolute path, which may hold classes.txt."""
 

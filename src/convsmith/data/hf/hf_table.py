@@ -1,0 +1,198 @@
+"""A data set of Hugging Face as a table, whose images are in its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.data.hf.cells import Cells, Column
+from convsmith.data.hf.find_hf import load
+from convsmith.data.parts import ALL_PARTS
+from convsmith.data.tables.image_table import PATH
+from convsmith.data.tables.table_data import LABEL, MASK, task_of_row
+from convsmith.data.tables.table_labels import LABELS
+from convsmith.data.tables.table_rows import Kind, Row, Table, find_column
+from convsmith.errors import ConvsmithError, printable, quoted
+from convsmith.recipe.columns import Columns
+from convsmith.recipe.schema import Data
+
+_AT_ONCE = 1000  # rows
+_SPLIT = "split"
+_OF_MASKS = frozenset((*MASK, *LABEL, *LABELS, "masks", "seg", "gt"))  # names of columns, in lower case
+
+
+@dataclass(frozen=True)
+class HfTable:
+    """A `Table` of data sets one after another, whose rows are numbered through all of them, from 0.
+
+    Attributes:
+        path: what was given.
+        splits: what each is called, `""` where there is but one.
+        parts: the data sets.
+        notes: lines worth printing.
+    """
+
+    path: Path
+    splits: tuple[str, ...]
+    parts: tuple[Any, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def root(self) -> Path:
+        """The folder that it is, or that it lies in."""
+        path = self.path.absolute()
+        return path.parent if path.is_file() else path
+
+    def at(self, number: int) -> str:
+        """The row of a number, counted in its split."""
+        ends = np.cumsum([len(part) for part in self.parts])
+        part = int(np.searchsorted(ends, number, side="right"))
+        of_split = f" of the split `{self.splits[part]}`" if self.splits[part] else ""
+        return f"row {number - int(ends[part]) + len(self.parts[part])}{of_split} of {printable(self.path)}"
+
+    def name_item(self, name: str, number: int) -> str:
+        """The cell of a column in a row."""
+        return f"{name} in {self.at(number)}"
+
+    def pictures(self, kind: Kind, names: Sequence[str], section: Data) -> CellColumn:
+        """The images or masks in cells, of the column with one of these names, or of the only one that may be meant.
+
+        Raises:
+            ConvsmithError: there is none, or several may be meant.
+        """
+        images = self.image_columns()
+        found = find_column(dict.fromkeys(images), names)
+        if found is None and len(names) > 1:
+            of_images = (section.columns or Columns()).names("image", PATH)
+            image = find_column(dict.fromkeys(images), of_images) or _only(
+                it for it in images if it.casefold() not in _OF_MASKS
+            )
+            found = image if kind == "image" else _only(it for it in images if it != image)
+        if found is None:
+            raise ConvsmithError(
+                f"{printable(self.path)} has no column `{printable(names[0])}` of images",
+                f"columns of images are {quoted(images)}" if images else "no column holds images",
+                f"Name one by data.columns.{kind}." if images else "Give a data set of images.",
+            )
+        return CellColumn(found, self)
+
+    def has_label(self) -> bool:
+        """Whether a column names classes."""
+        return find_column(dict.fromkeys(self._plain()), (*LABEL, *LABELS)) is not None
+
+    def first(self) -> Row:
+        """The first row; of images only that they are there."""
+        row = next((row for _, row in self.rows(self._plain())), None)
+        return {} if row is None else dict.fromkeys(self.image_columns()) | dict(row)
+
+    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+        """Each row, with its number; of its columns those that are not images."""
+        number = 0
+        for split, part in zip(self.splits, self.parts, strict=True):
+            wanted = [column for column in columns if column in part.column_names and column in self._plain()]
+            extra = {_SPLIT: split} if split else {}
+            if not wanted:
+                for _ in range(len(part)):
+                    yield number, extra
+                    number += 1
+                continue
+            of_class = {column: part.features[column] for column in wanted}
+            for batch in part.select_columns(wanted).with_format("arrow").iter(_AT_ONCE):
+                for row in batch.to_pylist():
+                    yield number, {**{name: _named(of_class[name], value) for name, value in row.items()}, **extra}
+                    number += 1
+
+    def image_columns(self) -> list[str]:
+        """The columns that hold images."""
+        return [name for name, feature in self.parts[0].features.items() if _is_image(feature)]
+
+    def _plain(self) -> list[str]:
+        """The columns that hold text, numbers, classes, or lists of them."""
+        return [name for name, feature in self.parts[0].features.items() if _is_plain(feature)]
+
+    def column(self, name: str) -> Column:
+        """The images in a column, undecoded."""
+        import datasets
+
+        undecoded = datasets.Image(decode=False)
+        parts = tuple(part.select_columns([name]).cast_column(name, undecoded) for part in self.parts)
+        return Column(name, parts, self.splits)
+
+
+class CellColumn:
+    """Takes a column of images, or of masks, as `Pictures`; it is found by its name, or as the only one that may be it.
+
+    Args:
+        column: the column.
+        table: the table.
+    """
+
+    def __init__(self, column: str, table: HfTable) -> None:
+        self._column, self._table = column, table
+
+    def find(self, table: Table, row: Row) -> Sequence[str]:  # noqa: ARG002 - a `Column`
+        """The column."""
+        return [self._column]
+
+    def add(self, table: Table, number: int, row: Row) -> None:
+        """Nothing: all cells are taken."""
+
+    def build(self, rows: NDArray[np.int64]) -> Cells:
+        """The images of all rows."""
+        return Cells(self._table.column(self._column), rows)
+
+
+def open_hf(path: Path) -> HfTable:
+    """The data set of a path as a table. ConvsmithError if it cannot be opened, or has nothing to train on."""
+    parts, left_out = load(path)
+    there = [part for part in (*ALL_PARTS, None) if part in parts]
+    alone = len(there) == 1 and there[0] in ("train", None)
+    names = ("",) if alone else tuple(part or "" for part in there)
+    notes = (f"left out, splits of {path.name} that are not used: {quoted(left_out)}",) if left_out else ()
+    return HfTable(path, names, tuple(parts[part] for part in there), notes)
+
+
+def task_of_hf(path: Path) -> str:
+    """The task that the data set at a path is for: segmentation, where there are two images in a row and no label."""
+    table = open_hf(path)
+    task = task_of_row({name: value for name, value in table.first().items() if name not in table.image_columns()})
+    return "segmentation" if len(table.image_columns()) > 1 and not table.has_label() else task
+
+
+def _only(names: Iterable[str]) -> str | None:
+    """The only name; None where there are more, or none."""
+    found = [*names]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_image(feature: Any) -> bool:
+    import datasets
+
+    if isinstance(feature, dict):  # what `Image` is in a file that does not say so
+        return set(feature) == {"bytes", "path"} and str(getattr(feature["bytes"], "dtype", "")).endswith("binary")
+    of_bytes = isinstance(feature, datasets.Value) and feature.dtype.endswith("binary")
+    return of_bytes or isinstance(feature, datasets.Image)
+
+
+def _is_plain(feature: Any) -> bool:
+    import datasets
+
+    if isinstance(feature, datasets.List | datasets.LargeList):
+        return _is_plain(feature.feature) and not getattr(feature.feature, "dtype", "").startswith("float")
+    return isinstance(feature, datasets.ClassLabel | datasets.Value) and not feature.dtype.endswith("binary")
+
+
+def _named(feature: Any, value: Any) -> Any:
+    """A value, or those of a list, by the names of classes where it has some; None for -1, which names none."""
+    import datasets
+
+    if isinstance(value, list):
+        return [_named(feature.feature, it) for it in value]
+    if not isinstance(feature, datasets.ClassLabel) or value is None:
+        return value
+    return feature.names[value] if 0 <= value < len(feature.names) else None
