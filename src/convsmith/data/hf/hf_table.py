@@ -88,14 +88,14 @@ class HfTable:
     def first(self) -> Row:
         """The first row; of images only that they are there."""
         row = next((row for _, row in self.rows(self._plain())), None)
-        return {} if row is None else dict.fromkeys(self.image_columns()) | dict(row)
+        return {} if row is None else {**dict.fromkeys(self.image_columns()), **row}
 
     def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
         """Each row, with its number; of its columns those that are not images."""
         number = 0
         for split, part in zip(self.splits, self.parts, strict=True):
             wanted = [column for column in columns if column in part.column_names and column in self._plain()]
-            extra = {_SPLIT: split} if split else {}
+            extra: dict[str | None, Any] = {_SPLIT: split} if split else {}
             if not wanted:
                 for _ in range(len(part)):
                     yield number, extra
