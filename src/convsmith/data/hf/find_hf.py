@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from convsmith.data.parts import PARTS, Part
-from convsmith.data.tables.parquet_rows import holds_images
+from convsmith.data.tables.image_table import PATH
+from convsmith.data.tables.parquet_rows import column_kinds
+from convsmith.data.tables.table_rows import find_column
 from convsmith.errors import ConvsmithError, printable, quoted, require_extra
 from convsmith.machine import cache_folder
 
@@ -87,5 +89,7 @@ def _parquet_in(folder: Path) -> list[Path]:
 
 def _has_images(file: Path) -> bool:
     with suppress(ConvsmithError):  # who opens it says what is wrong
-        return holds_images(file)
+        images, others = column_kinds(file)
+        named = find_column(dict.fromkeys(images), PATH) or not find_column(dict.fromkeys(others), PATH)
+        return bool(images and named)  # else the bytes are thumbnails beside the paths of a table
     return False

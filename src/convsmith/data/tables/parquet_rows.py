@@ -31,10 +31,11 @@ def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]
                 number += 1
 
 
-def holds_images(path: Path) -> bool:
-    """Whether a column holds bytes, alone or beside a path: images, and not the names of files."""
+def column_kinds(path: Path) -> tuple[list[str], list[str]]:
+    """The columns that hold bytes, alone or beside a path, so images and not the names of files; and the others."""
     with _opened(path) as file:
-        return any(map(_is_image, file.schema_arrow.types))
+        kinds = {field.name: _is_image(field.type) for field in file.schema_arrow}
+    return [name for name, of_images in kinds.items() if of_images], [name for name, it in kinds.items() if not it]
 
 
 @contextmanager
