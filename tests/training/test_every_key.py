@@ -153,6 +153,7 @@ ELSEWHERE = {
     "data.columns.split": "tests/data/test_table_columns.py",
     "data.columns.group": "tests/data/test_table_columns.py",
     "data.columns.weight": "tests/data/test_table_columns.py",
+    "data.pattern": "tests/data/test_pattern.py",
     "data.root": "tests/data/test_table_columns.py",
     "data.on_error": "tests/training/test_bad_files.py",
     "data.max_bad": "tests/training/test_bad_files.py",

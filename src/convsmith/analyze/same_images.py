@@ -6,7 +6,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
 from convsmith.training.run import differences
 
-_LOOKING = ("preprocess.", "data.val_fraction", "data.fold", "data.masks")
+_LOOKING = ("preprocess.", "data.val_fraction", "data.fold", "data.pattern", "data.columns", "data.masks")
 
 
 def check_same_images(recipe: Recipe, first: Recipe) -> None:

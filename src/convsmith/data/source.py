@@ -15,7 +15,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data
 from convsmith.waiting import answer_of
 
-SPECIAL_KEYS = ("columns", "root")
+SPECIAL_KEYS = ("columns", "root", "pattern")
 """Keys of a recipe's `data` that are for some sources only; of others they are refused."""
 
 

@@ -5,6 +5,7 @@ Nothing here knows torch: a recipe is checked, printed and planned where torch i
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -128,6 +129,11 @@ class Data(Section):
     workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="Loader processes; it changes speed, never results."
     )
+    pattern: str | None = Field(
+        None,
+        description="Of folders: a regular expression that finds the class in the path of an image, as "
+        r"(?P<label>\w+)_\d+, or a group whose images go to one part alone, as (?P<group>patient\d+); or both.",
+    )
     columns: Columns | None = Field(
         None, description="Of tables: the names of columns; null: usual names, see docs/data.md."
     )
@@ -139,6 +145,18 @@ class Data(Section):
     masks: Masks | None = Field(
         None, description="Of segmentation: where masks lie and what their values mean; null: as in a plain folder."
     )
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_finds_something(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            try:
+                named = re.compile(pattern).groupindex
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
+            if not {"label", "group"} & named.keys() or named.keys() - {"label", "group"}:
+                raise ValueError(f"{pattern!r} must name what it finds, as (?P<label>...), (?P<group>...), or both")
+        return pattern
 
     @model_validator(mode="after")
     def _folds_agree(self) -> Data:

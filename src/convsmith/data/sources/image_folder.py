@@ -7,6 +7,7 @@ from pathlib import Path
 
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.folders.pattern import hold_out_groups, judge_by_name, open_labelled_by_name, says
 from convsmith.data.masks.mask_search import refuse_masks_as_classes
 from convsmith.data.parts import Part
 from convsmith.data.source import Opener, Source
@@ -18,12 +19,20 @@ def _recognises(_root: Path) -> bool:
     return True  # opening says why it is not such a folder
 
 
-def _open(root: Path, _section: Data, share: Share | None) -> DataSet:
-    return open_image_folder(root, share)
+def _open(root: Path, section: Data, share: Share | None) -> DataSet:
+    if section.pattern is None:
+        return open_image_folder(root, share)
+    if says(section.pattern, "label"):
+        return open_labelled_by_name(root, section.pattern, share)
+    return hold_out_groups(open_image_folder(root, None), section.pattern, share)
 
 
-def _labelled(root: Path, _section: Data, classes: Sequence[str], part: Part | None) -> tuple[Samples, bool]:
+def _labelled(root: Path, section: Data, classes: Sequence[str], part: Part | None) -> tuple[Samples, bool]:
+    if section.pattern is not None and says(section.pattern, "label"):
+        return judge_by_name(root, section.pattern, classes, part)
     return open_labelled_folder(root, classes, part)
 
 
-SOURCE = Source(_recognises, {"classification": Opener(_open, _labelled, refuse_masks_as_classes)}, last=True)
+SOURCE = Source(
+    _recognises, {"classification": Opener(_open, _labelled, refuse_masks_as_classes, keys=("pattern",))}, last=True
+)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.folders.pattern import hold_out_groups, says
 from convsmith.data.masks.mask_contents import refuse_ignored_class
 from convsmith.data.masks.mask_data import class_values
 from convsmith.data.masks.mask_folder import open_mask_folder, part_for
@@ -14,6 +15,7 @@ from convsmith.data.masks.mask_pairs import is_there
 from convsmith.data.parts import ALL_PARTS, Part, part_to_judge
 from convsmith.data.source import Opener, Source
 from convsmith.data.split import Share
+from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.schema import Data
 
@@ -23,8 +25,13 @@ def _recognises(_root: Path) -> bool:
 
 
 def _open(root: Path, section: Data, share: Share | None) -> DataSet:
+    if says(section.pattern, "label"):
+        raise ConvsmithError(
+            "data.pattern finds labels, but images with masks have none", "", "Let it find the group alone."
+        )
     masks = section.masks or Masks()
-    folder = open_mask_folder(root, masks, share)
+    folder = open_mask_folder(root, masks, share if section.pattern is None else None)
+    folder = hold_out_groups(folder, section.pattern, share)
     refuse_ignored_class(masks, class_values(masks, len(folder.classes)), folder.train.masks)
     return folder
 
@@ -41,5 +48,5 @@ def _labelled(root: Path, section: Data, classes: Sequence[str], wanted: Part | 
     return folder.train, part is not None
 
 
-OPENER = Opener(_open, _labelled)
+OPENER = Opener(_open, _labelled, keys=("pattern",))
 SOURCE = Source(_recognises, {"segmentation": OPENER}, last=True)
