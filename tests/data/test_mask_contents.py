@@ -86,6 +86,12 @@ def test_more_colours_than_a_mask_has_classes_are_called_smoothed(tmp_path: Path
     assert not pasted(error)
 
 
+def test_masks_that_are_not_opaque_are_not_told_to_set_colours(tmp_path: Path) -> None:
+    with_masks(tmp_path, np.full((2, 4, 6, 4), 128, np.uint8))
+    (bad, *_) = check_files(open_with(tmp_path).train)
+    assert "transparent" in bad.reason
+
+
 def test_a_layout_that_has_no_colours_is_not_told_to_set_them(tmp_path: Path) -> None:
     error = refusal(with_masks(tmp_path, coloured(values(0, 1))), "data.masks.layout=camvid")
     assert "layout `camvid` are grey" in error.fix

@@ -226,3 +226,11 @@ def test_the_validation_loss_is_the_cross_entropy_of_the_pixels_that_count(windo
     logits, targets = torch.from_numpy(of_colours(images)), torch.from_numpy(masks).long()
     expected = functional.cross_entropy(logits, targets, ignore_index=IGNORED)
     assert judged[0].compute()["loss"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_validation_loss_of_logits_too_low_for_windows_is_that_of_chance() -> None:
+    judged = JudgedMasks(CLASSES, WholeImage(method="whole", window=Window(size=(4, 3))))
+    low = np.full((1, CLASSES, 4, 3), -200, np.float32)
+    nothing = torch.zeros(1, 3, 6, 5, dtype=torch.uint8)
+    judged.judge(lambda _images: low, nothing, nothing[:, 0])
+    assert judged.compute()["loss"] == pytest.approx(np.log(CLASSES), rel=1e-5)

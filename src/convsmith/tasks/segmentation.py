@@ -68,16 +68,20 @@ class JudgedMasks(SegmentationResults):
 
 
 def _cross_entropy(planes: list[NDArray[np.float32]], are_logits: bool, mask: NDArray[np.uint8]) -> float:
-    """Minus the logarithm of the share of each pixel's own class, summed over the pixels [h, w] that count."""
+    """Minus the logarithm of the share of each pixel's own class, summed over the pixels [h, w] that count.
+
+    Where exp() of all logits has come to zero, all classes have the same share.
+    """
+    tiny = np.finfo(np.float32).tiny
     highest = reduce(np.maximum, planes) if are_logits else None
     total, own = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)
     for class_id, plane in enumerate(planes):
         powers = plane if highest is None else np.exp(plane - highest)
-        total += powers
+        total += np.maximum(powers, tiny)
         right = mask == class_id
         own[right] = plane[right] if highest is None else (plane - highest)[right]
     if highest is None:
-        own = np.log(np.maximum(own, np.finfo(np.float32).tiny))
+        own = np.log(np.maximum(own, tiny))
     counts = mask != IGNORED
     return float((np.log(total[counts]) - own[counts]).sum(dtype=np.float64))
 

@@ -89,6 +89,8 @@ def refuse_colours_without_table(masks: Masks, files: Contents) -> None:
     except ImageError:  # the check of all files says so
         return
     held = contents_of(files)
+    if not held.colours:  # none can be read, as where they are not opaque; likewise
+        return
     why = f"data.masks.colours does not say which colour is which value; {counted(held.masks, 'mask')} looked at"
     if masks.layout != "folders":
         fix = (
