@@ -21,9 +21,6 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data
 from tests.data.shards import write_shards
 
-pytest.importorskip("fsspec")
-pytest.importorskip("aiohttp")
-
 ROWS = [("a", "cat"), ("b", "dog"), ("c", "cat"), ("d", "dog")]
 
 
