@@ -131,5 +131,5 @@ def digest_of(contents: Contents, targets: NDArray[np.int64]) -> str:
     """SHA-256 of what names the contents, and of a number for each."""
     found = hashlib.sha256()
     for part in (*contents.key, targets):
-        found.update(part.tobytes())
+        found.update(np.ascontiguousarray(part).data)
     return found.hexdigest()

@@ -96,8 +96,8 @@ def _tell_findings(recipe: Recipe, dataset: DataSet, looks: dict[Split, Looks]) 
 def _extremes(val: Looks) -> list[int]:
     pixels = val.rows["height"].astype(np.int64) * val.rows["width"]
     good = np.setdiff1d(np.flatnonzero(pixels), list(val.bad))
-    ordered = good[np.argsort(pixels[good], kind="stable")].tolist()
-    return [ordered[-1], ordered[0]] if ordered else []
+    ordered = good[np.argsort(pixels[good], kind="stable")]
+    return [int(ordered[-1]), int(ordered[0])] if len(ordered) else []
 
 
 def _check_unchanged(dataset: DataSet, before: Looks, looks: dict[Split, Looks]) -> None:

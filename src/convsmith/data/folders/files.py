@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from hashlib import blake2b
@@ -21,6 +21,7 @@ from convsmith.waiting import answer_of
 
 Unit = TypeVar("Unit", np.uint8, np.int32)
 
+_AT_ONCE = 1 << 16  # texts
 _ASKED_AT_ONCE = 256
 # A file system behind a network answers many threads at once; a disk here is asked by one: more would wait for each
 # other, and take four times as long.
@@ -70,20 +71,20 @@ class Files:
     @property
     def names(self) -> NDArray[np.uint64]:
         """A hash of each relative path, uint64 `[N]`."""
-        content, offsets = self._buffer.tobytes(), self._offsets.tolist()
-        hashes = (blake2b(content[begin:end], digest_size=8).digest() for begin, end in pairwise(offsets))
-        return np.frombuffer(b"".join(hashes), np.uint64)
+        hashes = bytearray()  # join would make a list of them first
+        for text in each_text(self._buffer, self._offsets):
+            hashes += blake2b(text, digest_size=8).digest()
+        return np.frombuffer(hashes, np.uint64)
 
     @cached_property
     def stats(self) -> NDArray[np.int64]:
         """Size in bytes and time of change in nanoseconds of each file, int64 `[N, 2]`; 0 where there is none."""
-        root, content, offsets = os.fsencode(self.root), self._buffer.tobytes(), self._offsets.tolist()
-        found = np.zeros((len(self), 2), np.int64)
+        root, found = os.fsencode(self.root), np.zeros((len(self), 2), np.int64)
 
         def ask(first: int) -> None:
-            for i in range(first, min(first + _ASKED_AT_ONCE, len(self))):
+            for i, path in enumerate(each_text(self._buffer, self._offsets[first : first + _ASKED_AT_ONCE + 1]), first):
                 try:
-                    status = os.stat(os.path.join(root, content[offsets[i] : offsets[i + 1]]))  # noqa: PTH116, PTH118 - bytes
+                    status = os.stat(os.path.join(root, path))  # noqa: PTH116, PTH118 - bytes
                 except (OSError, ValueError):  # reading it says why
                     continue
                 found[i] = status.st_size, status.st_mtime_ns
@@ -98,7 +99,8 @@ class Files:
         is_slow = time.perf_counter() - start > _ASKED_AT_ONCE * _SLOW
         with ThreadPoolExecutor(_ASKING if is_slow else 1) as pool:
             try:
-                list(pool.map(ask_in_time, range(_ASKED_AT_ONCE, len(self), _ASKED_AT_ONCE)))
+                for _ in pool.map(ask_in_time, range(_ASKED_AT_ONCE, len(self), _ASKED_AT_ONCE)):
+                    pass
             finally:
                 pool.shutdown(cancel_futures=True)
         return found
@@ -130,6 +132,14 @@ class FilesBuilder:
     def build(self) -> Files:
         """All files added, in the order of adding."""
         return Files(self._root, np.frombuffer(self._buffer, np.uint8), np.frombuffer(self._offsets, np.int64))
+
+
+def each_text(buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Iterator[bytes]:
+    """The texts in a buffer between offsets, int64 `[M + 1]`, without a list of all, which takes ten times as much."""
+    for first in range(0, len(offsets) - 1, _AT_ONCE):
+        part = offsets[first : first + _AT_ONCE + 1]
+        content, places = buffer[part[0] : part[-1]].tobytes(), (part - part[0]).tolist()
+        yield from (content[begin:end] for begin, end in pairwise(places))
 
 
 def select_texts(

@@ -187,12 +187,14 @@ class StepSampler(Sampler[list[Position]]):
         return (self.last_step - self.first_step) * self.accumulation
 
     def __iter__(self) -> Iterator[list[Position]]:
-        used_targets = self.targets[self.used]
+        uses_all = len(self.used) == len(self.targets)  # of millions, copies would count
+        used_targets = self.targets if uses_all else self.targets[self.used]
         epoch, order = -1, self.used
         for step in range(self.first_step, self.last_step):
             if self.first_epoch + step // self.steps_per_epoch != epoch:
                 epoch = self.first_epoch + step // self.steps_per_epoch
-                order = self.used[self._samples_of(epoch, used_targets)]
+                order = self._samples_of(epoch, used_targets)
+                order = order if uses_all else self.used[order]
             first = step % self.steps_per_epoch * self.effective_batch
             for micro_batch in range(self.accumulation):
                 begin = first + micro_batch * self.world_size + self.rank

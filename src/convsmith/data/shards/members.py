@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from itertools import pairwise
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.contents import Content
+from convsmith.data.folders.files import each_text
 from convsmith.data.shards.shard_paths import ShardPaths
 from convsmith.data.shards.shard_samples import Packed
 from convsmith.errors import printable
@@ -78,10 +78,11 @@ class Members:
     def names(self) -> NDArray[np.uint64]:
         """A hash of the shard's path below the root and of the name of each member."""
         shards = [os.fsencode(name) + b"\0" for name in self.paths.names()]
-        content, numbers = self.packed.buffer.tobytes(), self.packed.places["shard"].tolist()
-        spans = zip(numbers, pairwise(self.packed.offsets.tolist()), strict=True)
-        hashes = (blake2b(shards[shard] + content[a:b], digest_size=8).digest() for shard, (a, b) in spans)
-        return np.frombuffer(b"".join(hashes), np.uint64)
+        texts = each_text(self.packed.buffer, self.packed.offsets)
+        hashes = bytearray()
+        for shard, text in zip(self.packed.places["shard"], texts, strict=True):
+            hashes += blake2b(shards[shard] + text, digest_size=8).digest()
+        return np.frombuffer(hashes, np.uint64)
 
     @cached_property
     def stats(self) -> NDArray[np.int64]:
