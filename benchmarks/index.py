@@ -29,7 +29,7 @@ SIZES = {1_281_167: 1000, 14_197_122: 21_841}  # files and classes of ImageNet a
 
 
 def simulated(files: int, classes: int) -> Callable[[Path], Listing]:
-    """What `list_folder` gives of a folder of so many files with ImageNet's names in so many classes."""
+    """Make a stand-in for `list_folder` of so many files with names like those of ImageNet, in so many classes."""
     each, more = divmod(files, classes)
 
     def list_folder(directory: Path, *_: object) -> Listing:
