@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -15,6 +15,9 @@ Side = Annotated[int, Field(ge=1, le=4096)]  # pixels; a typing error must not a
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 Size = tuple[Side, Side]  # height and width
 
+MAX_CHANNELS = 1024
+"""Most channels of an image: a typing error must not ask for a terabyte."""
+
 IGNORED = 255
 """The value of a mask's pixels that count neither in a loss nor in a metric."""
 
@@ -25,7 +28,53 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
 
-class Preprocess(Section):
+class Bands(NamedTuple):
+    """The pixels that are read of an image file.
+
+    Attributes:
+        channels: how many numbers each pixel has.
+        range: the values that become 0 and 255; None: bytes stay as they are, and of 16 bits it is the whole range.
+    """
+
+    channels: int = 3
+    range: tuple[float, float] | None = None
+
+
+RGB = Bands()
+
+
+class _Normalised(Section):
+    """The part of a preprocessing that is about the values of pixels."""
+
+    mean: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=MAX_CHANNELS)] = Field(
+        (0.485, 0.456, 0.406),
+        description="Mean of each channel of images in 0 to 1. Where data.channels is not 3 and these are those of "
+        "red, green and blue, mean and std are measured on training images before the first step.",
+    )
+    std: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=MAX_CHANNELS)] = Field(
+        (0.229, 0.224, 0.225), description="Standard deviation of each channel of images in 0 to 1."
+    )
+    range: tuple[float, float] | None = Field(
+        None,
+        description="Values of image files that become 0 and 255, such as [0, 4095] for 12 bits kept in 16; what is "
+        "beyond them is cut off. null: 8 bits stay as they are, 16 bits are scaled from 0 to 65,535.",
+    )
+
+    @property
+    def bands(self) -> Bands:
+        """The pixels that are read of an image file."""
+        return Bands(len(self.mean), self.range)
+
+    @model_validator(mode="after")
+    def _channels_agree(self) -> Self:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} values, but std has {len(self.std)}: one for each channel")
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError(f"range is [low, high], but {self.range[0]:g} is not below {self.range[1]:g}")
+        return self
+
+
+class Preprocess(_Normalised):
     """How an image becomes the model's input in validation, predict and serve: the same in all three."""
 
     filtered: ClassVar[bool] = True
@@ -44,12 +93,6 @@ class Preprocess(Section):
         "it resizes both sides to `crop`.",
     )
     interpolation: Interpolation = "bilinear"
-    mean: tuple[Fraction, Fraction, Fraction] = Field(
-        (0.485, 0.456, 0.406), description="Per-channel mean of images in 0 to 1."
-    )
-    std: tuple[Positive, Positive, Positive] = Field(
-        (0.229, 0.224, 0.225), description="Per-channel standard deviation of images in 0 to 1."
-    )
 
     def only_size(self, one_size: bool = False) -> Size | None:  # noqa: ARG002  # it always is
         """Height and width of all images that the model sees: the square."""
@@ -93,7 +136,7 @@ class Window(Section):
         return self
 
 
-class WholeImage(Section):
+class WholeImage(_Normalised):
     """How an image of any size and shape is segmented, in validation, predict and serve: the same in all three.
 
     The answer always has the size of the image. Resizing is bilinear without a filter, as in OpenCV.
@@ -124,12 +167,6 @@ class WholeImage(Section):
     window: Window | None = None
     align_corners: bool = Field(
         False, description="Where `base_size` or `scales` resize: how the answers are brought to the image's size."
-    )
-    mean: tuple[Fraction, Fraction, Fraction] = Field(
-        (0.485, 0.456, 0.406), description="Per-channel mean of images in 0 to 1."
-    )
-    std: tuple[Positive, Positive, Positive] = Field(
-        (0.229, 0.224, 0.225), description="Per-channel standard deviation of images in 0 to 1."
     )
 
     def only_size(self, one_size: bool = False) -> Size | None:

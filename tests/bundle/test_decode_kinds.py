@@ -158,10 +158,10 @@ def test_16_bit_colour_keeps_its_high_bytes() -> None:
 
 @pytest.mark.parametrize("alpha", [(), (65535,)])
 @pytest.mark.parametrize("colours", [1, 3])
-def test_12_bits_kept_in_16_of_a_png_are_refused(colours: int, alpha: tuple[int, ...]) -> None:
-    with pytest.raises(ImageError, match="as 12 bits kept in 16"):
-        decode_image(deep_png(*[4095] * colours, *alpha))
-    assert decode_image(deep_png(*[4096] * colours, *alpha)).max() == 16
+def test_an_eighth_of_16_bits_of_a_png_is_refused(colours: int, alpha: tuple[int, ...]) -> None:
+    with pytest.raises(ImageError, match="as fewer bits kept in 16"):
+        decode_image(deep_png(*[8191] * colours, *alpha))
+    assert decode_image(deep_png(*[8192] * colours, *alpha)).max() == 32
 
 
 @pytest.mark.parametrize("values", [np.array([[value]], np.int32) for value in (70000, -1, 40000)])

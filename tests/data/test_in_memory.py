@@ -145,7 +145,10 @@ def test_what_is_no_data_says_so(data: object, message: str) -> None:
 
 def test_pixels_of_another_kind_are_a_bad_image() -> None:
     dataset = opened((PIXELS / 255, LABELS))
-    with pytest.raises(ImageError, match=r"train image \d+: it is an array \[10, 14, 3\] of float64, not uint8"):
+    with pytest.raises(ImageError, match=r"train image \d+: its pixels are numbers of type float64"):
+        dataset.train.read(0)
+    dataset = opened((PIXELS > 9, LABELS))
+    with pytest.raises(ImageError, match=r"train image \d+: it is an array \[10, 14, 3\] of bool, not numbers"):
         dataset.train.read(0)
 
 

@@ -13,9 +13,9 @@ from convsmith.models.base import SegmentationModel
 class TinySegmenter(SegmentationModel):
     heads = ("aux", "head")
 
-    def __init__(self, num_classes: int = 4, features: int = 16) -> None:
+    def __init__(self, num_classes: int = 4, features: int = 16, in_channels: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, features, 3, stride=2, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, features, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(features)
         self.conv2 = nn.Conv2d(features, features, 5, padding=2, bias=False)
         self.bn2 = nn.BatchNorm2d(features)

@@ -27,9 +27,9 @@ class TinyBlock(nn.Module):
 class TinyNet(ImageClassifier):
     heads = ("head",)
 
-    def __init__(self, num_classes: int = 10, drop_path: float = 0.0) -> None:
+    def __init__(self, num_classes: int = 10, drop_path: float = 0.0, in_channels: int = 3) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 8, 3, stride=2, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, 8, 3, stride=2, bias=False)
         self.bn1 = nn.BatchNorm2d(8)
         self.layer1 = Blocks(TinyBlock(drop_path / 2), TinyBlock(drop_path))
         self.head = nn.Linear(8, num_classes)

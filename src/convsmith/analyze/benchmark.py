@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import decode_rgb, read_bytes, size_of
+from convsmith.bundle.bands import decode
+from convsmith.bundle.decode import Picture, read_bytes, size_of
 from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
 from convsmith.bundle.open_runtime import check_place
 from convsmith.bundle.predictor import Bundle
-from convsmith.bundle.preprocess import ImageSource, read_and_preprocess
+from convsmith.bundle.preprocess import as_input
 from convsmith.bundle.runtime import Runtime
 from convsmith.bundle.task import find_task
 from convsmith.data.folders.scan import images_below
@@ -219,7 +220,7 @@ class _Inputs:
 
     def __init__(self, files: Sequence[bytes], manifest: Manifest) -> None:
         self._manifest = manifest
-        pictures = [(content, decode_rgb(content)) for content in files]
+        pictures = [(content, self._decoded(content)) for content in files]
         if not find_task(manifest.task).one_size:  # only images of one size make a batch
             pictures = [pair for pair in pictures if size_of(pair[1]) == size_of(pictures[0][1])]
         self._files, self._pictures = zip(*pictures, strict=True)
@@ -229,14 +230,17 @@ class _Inputs:
         numbers = [i % len(self._files) for i in range(batch)]
         inputs = np.stack([self._inputs[i] for i in numbers])
         return {
-            "decode": lambda: [decode_rgb(self._files[i]) for i in numbers],
+            "decode": lambda: [self._decoded(self._files[i]) for i in numbers],
             "preprocess": lambda: [self._prepared(self._pictures[i]) for i in numbers],
             "inference": lambda: bundle.logits(inputs),
-            "all": lambda: bundle.logits(np.stack([self._prepared(decode_rgb(self._files[i])) for i in numbers])),
+            "all": lambda: bundle.logits(np.stack([self._prepared(self._decoded(self._files[i])) for i in numbers])),
         }
 
-    def _prepared(self, picture: ImageSource) -> NDArray[np.uint8]:
-        return first_input(self._manifest, read_and_preprocess(picture, self._manifest.preprocess))
+    def _decoded(self, content: bytes) -> Picture:
+        return decode(content, bands=self._manifest.preprocess.bands)
+
+    def _prepared(self, picture: Picture) -> NDArray[np.uint8]:
+        return first_input(self._manifest, as_input(picture, self._manifest.preprocess))
 
 
 def _image_files(folder: Path) -> list[bytes]:

@@ -65,7 +65,8 @@ def check_data(
         def tell(what: str, done: int, _: int | None, seen: int = seen) -> None:
             progress(what, seen + done, total)
 
-        looks[split] = look(samples, True, joined(*looks.values()), with_prints=True, progress=tell)
+        known = joined(*looks.values())
+        looks[split] = look(samples, True, known, with_prints=True, bands=checked.bands, progress=tell)
     mark_too_large(dataset, checked.preprocess, looks["val"])
     bad = [file for split, samples in parts.items() for file in bad_files_of(samples, looks[split])]
     told = Findings([], [])
@@ -115,5 +116,5 @@ def _write_page(out: Path, title: str, found: DataCheck, dataset: DataSet, recip
         tiles = []
     except ConvsmithError:  # the findings say what is wrong with them
         tiles = []
-    text = page(title, found, thumbnails(dataset, names_shown(found)), tiles)
+    text = page(title, found, thumbnails(dataset, names_shown(found), recipe.bands), tiles)
     write_file(out, text.encode("utf-8", "backslashreplace"))

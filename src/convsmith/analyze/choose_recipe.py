@@ -21,9 +21,11 @@ from convsmith.data.masks.mask_search import find_masks, masks_as_classes, named
 from convsmith.data.open_data import open_data
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError, printable, quoted
+from convsmith.recipe.channels import colour_steps
 from convsmith.recipe.load import as_recipe, load_recipe
 from convsmith.recipe.schema import Data, Recipe
 from convsmith.recipe.task_fit import rules_of
+from convsmith.spec import Bands
 
 FROM_SCRATCH = "resnet18-folder"
 IMBALANCE = 10
@@ -66,9 +68,9 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
     words = masks_of(data, overrides)
     if words is not None:
         return _choose_for_masks(data, words, overrides)
-    task = _task_without_masks(data)
-    folder, rules = open_data(task, Data(), data), rules_of(task)
-    total, side = len(folder.train), float(np.median(_sizes(folder.root, folder.train).min(axis=1)))
+    task, bands = _task_without_masks(data), _bands(overrides)
+    folder, rules = open_data(task, Data(channels=bands.channels), data), rules_of(task)
+    total, side = len(folder.train), float(np.median(_sizes(folder.root, folder.train, bands).min(axis=1)))
     counts = folder.count_classes(np.arange(total))
     most, fewest = int(counts.max()), int(counts.min())
     reasons = [
@@ -87,12 +89,15 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
         reasons.append(f"the largest class has {ratio}: {remedy.words}")
         words += [] if recipe in remedy.recipes else remedy.changes
         recipe = remedy.recipes.get(recipe, recipe)
+    words += _without_colours(recipe, words, bands.channels)
     reasons.append("every other image is mirrored; where that changes the meaning, add augment.hflip=0")
     return Choice(recipe, tuple(words), tuple(reasons))
 
 
 def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -> Choice:
-    section = load_recipe("hrnet_w18_seg-folder", [*words, *(word for word in others if word.startswith("data."))]).data
+    usual, bands = "hrnet_w18_seg-folder", _bands(others)
+    said = [word for word in others if word.startswith("data.")]
+    section = load_recipe(usual, [*_without_colours(usual, (), bands.channels), *words, *said]).data
     try:
         folder = open_data("segmentation", section, data)
     except ConvsmithError as error:
@@ -100,7 +105,7 @@ def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -
             raise
         taken = f"Taken for images and masks: {shlex.join(words)}; for classes, set model.num_classes."
         raise ConvsmithError(error.what, error.why, f"{error.fix} {taken}") from error
-    total, size = len(folder.train), np.median(_sizes(folder.root, folder.train), axis=0)
+    total, size = len(folder.train), np.median(_sizes(folder.root, folder.train, bands), axis=0)
     crop = [min(LARGEST_CROP, max(SMALLEST_CROP, int(side) // CROP_STEP * CROP_STEP)) for side in size]
     height, width = crop
     reasons = [
@@ -110,17 +115,30 @@ def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -
     ]
     picked = pick_recipe(SCENES, total, others)
     reasons += picked.reasons
-    overrides = (*words, f"augment.random_scale_crop.size=[{height}, {width}]", *picked.words)
+    crop_words = (f"augment.random_scale_crop.size=[{height}, {width}]", *picked.words)
+    overrides = (*words, *crop_words, *_without_colours(picked.recipe, crop_words, bands.channels))
     reasons.append("every other image is mirrored; where that changes the meaning, add augment.hflip=0")
     return Choice(picked.recipe, overrides, tuple(reasons))
 
 
-def _sizes(root: Path, samples: Samples) -> NDArray[np.int64]:
+def _bands(overrides: Sequence[str]) -> Bands:
+    """The pixels that are to be read of an image file, as the user's words say."""
+    words = [word for word in overrides if word.partition("=")[0] in ("data.channels", "preprocess.range")]
+    return load_recipe(FROM_SCRATCH, words).bands
+
+
+def _without_colours(recipe: str, words: Sequence[str], channels: int) -> list[str]:
+    """Words that leave out the steps of a recipe's augmentation that cannot be had with so many channels."""
+    steps = colour_steps(load_recipe(recipe, words).augment, channels)
+    return [word for remedy in steps.values() for word in remedy.split()]
+
+
+def _sizes(root: Path, samples: Samples, bands: Bands) -> NDArray[np.int64]:
     """Height and width in pixels, [N, 2], by the headers of the sample."""
     sizes, errors = [], []
     for i in np.linspace(0, len(samples) - 1, min(len(samples), SAMPLE)).round().astype(int):
         try:
-            width, height = samples.contents(i)[0].check_header()
+            width, height = samples.contents(i)[0].check_header(bands)
             sizes.append((height, width))
         except ImageError as error:  # training names each bad file
             errors.append(error)
@@ -183,7 +201,8 @@ def recipe_for_data(data: Path, recipe: Recipe | str | Path | None, overrides: S
     """The recipe by which data are read: the one that is named, or one for such data; with changes."""
     if recipe is not None:
         return as_recipe(recipe, overrides)
-    of_masks = masks_of(data, overrides)
+    of_masks, channels = masks_of(data, overrides), _bands(overrides).channels
     if of_masks is None:
         return as_recipe(rules_of(_task_without_masks(data)).RECIPES.get(FROM_SCRATCH, FROM_SCRATCH), overrides)
-    return as_recipe("hrnet_w18_seg-folder", [*of_masks, *overrides])
+    usual = "hrnet_w18_seg-folder"
+    return as_recipe(usual, [*_without_colours(usual, (), channels), *of_masks, *overrides])

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from convsmith.bundle.decode import for_eyes
 from convsmith.bundle.segmentation import voc_colours
+from convsmith.data.channel_mean import with_measured_mean
 from convsmith.data.dataset import DataSet
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Recipe
@@ -54,6 +56,7 @@ def training_tiles(dataset: DataSet, recipe: Recipe, count: int = TILES) -> list
     from convsmith.data.loading.loader import raise_on_bad, train_loader
     from convsmith.data.loading.sampler import StepSampler, Windows
 
+    recipe = with_measured_mean(recipe, dataset.train)
     samples, size = dataset.train, min(count, len(dataset.train))
     sampler = StepSampler(
         samples.targets,
@@ -110,7 +113,7 @@ def write_sheet(tiles: Sequence[Tile], out: Path) -> None:
 
 
 def _tile(image: Tensor, target: Tensor, dataset: DataSet) -> Tile:
-    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+    pixels = np.array(for_eyes(image.permute(1, 2, 0).numpy()))
     if target.ndim < 2:  # a class, or 0 and 1 for each class
         members = [int(target)] if target.ndim == 0 else np.flatnonzero(target.numpy()).tolist()
         return Tile(pixels, ", ".join(dataset.classes[member] for member in members) or "none")

@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import ImageError, as_pillow, decode_rgb
+from convsmith.bundle.bands import decode
+from convsmith.bundle.decode import ImageError, as_pillow, for_eyes
 from convsmith.data.dataset import DataSet, splits
 from convsmith.errors import printable
+from convsmith.spec import RGB, Bands
 
 _SIDE = 160  # pixels
 
 
-def thumbnails(dataset: DataSet, names: Set[str]) -> dict[str, str]:
+def thumbnails(dataset: DataSet, names: Set[str], bands: Bands = RGB) -> dict[str, str]:
     """A picture of each sample that is named, by its printable name, as far as it can be read."""
     found: dict[str, str] = {}
     for samples in splits(dataset).values() if names else ():
@@ -26,7 +28,7 @@ def thumbnails(dataset: DataSet, names: Set[str]) -> dict[str, str]:
             if name in names and name not in found:
                 image = samples.contents(i)[0]
                 try:
-                    picture = as_pillow(decode_rgb(image.read(), image.name))
+                    picture = as_pillow(for_eyes(decode(image.read(), image.name, bands)))
                 except ImageError:
                     continue
                 found[name] = _url(picture)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Mapping
 
 from PIL import ExifTags, Image
 
+from convsmith.bundle.bands import measure_array
 from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels, open_header
 from convsmith.bundle.image_error import ImageTooLarge
 from convsmith.bundle.structure import count_pieces
 from convsmith.errors import ConvsmithError
+from convsmith.spec import RGB, Bands
 
 SERVED_PIXELS = 25_000_000  # the largest photos that telephones take by default have 24.5 million
 LONGEST_SIDE = 65_535  # of a JPEG; Pillow needs time and memory for each row, however short
@@ -19,6 +22,7 @@ MOST_PIECES = 16_384
 MOST_BYTES = 16  # a pixel of a JPEG or PNG, and a MiB besides
 BYTES_OF_PIXEL = 17  # of memory while the costliest kind, WebP, is decoded
 
+_COPIES_OF_ARRAY = 4  # of several channels are held at once: as they lie, unpacked, in order, and as bytes
 _RUNS_WEIGH = 16  # Pillow decodes compressed BMPs in Python
 _SCANS_OF_PIXEL = 16  # of a JPEG cost as much as a pixel without them
 _WORK_OF_PIECE = 500  # pixels are decoded while a strip is begun
@@ -43,7 +47,7 @@ def served_pixels(asked: int | None) -> int:
     return asked
 
 
-def weigh(data: bytes, name: str, most: int) -> int:
+def weigh(data: bytes, name: str, most: int, bands: Bands = RGB) -> int:
     """The work of decoding an image, in pixels of an ordinary one, without decoding it.
 
     Args:
@@ -51,16 +55,22 @@ def weigh(data: bytes, name: str, most: int) -> int:
         name: what an error calls it.
         most: work that is allowed; where a pixel costs more than usual, as in 16 bits of several bands, in many scans
             or in a compressed BMP, fewer pixels are.
+        bands: what is to be read of it.
 
     Raises:
         ImageTooLarge: it is more, or a side or the number of pieces is beyond what is served.
         ImageError: the file cannot be read.
     """
-    with open_header(data, name) as image:
-        width, height = image.size
-        is_one_picture = image.format in ("JPEG", "PNG")
-        has_too_many_bytes = is_one_picture and len(data) > 2**20 + MOST_BYTES * width * height
-        weight = 1 if has_too_many_bytes else _weight(image, data)
+    array = measure_array(io.BytesIO(data), name, bands)
+    if array is not None:
+        width, height, has_too_many_bytes = array.width, array.height, False
+        weight = max(1.0, _COPIES_OF_ARRAY * array.bytes / BYTES_OF_PIXEL)
+    else:
+        with open_header(data, name) as image:
+            width, height = image.size
+            is_one_picture = image.format in ("JPEG", "PNG")
+            has_too_many_bytes = is_one_picture and len(data) > 2**20 + MOST_BYTES * width * height
+            weight = 1 if has_too_many_bytes else _weight(image, data)
     pieces = 0 if has_too_many_bytes else count_pieces(data, name)  # looks at every byte
     work = round(width * height * weight)
     if work > most:

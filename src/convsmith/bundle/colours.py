@@ -11,6 +11,7 @@ from convsmith.bundle import tiff
 from convsmith.bundle.image_error import ImageError
 
 _AT_ONCE = 2**20  # pixels
+_DARK = 8  # an image of 16 bits that uses less than this part of its range is taken for one of fewer bits
 
 
 def eight_bit_rgb(image: Image.Image, name: str, is_cut: bool) -> Image.Image:
@@ -25,8 +26,8 @@ def eight_bit_rgb(image: Image.Image, name: str, is_cut: bool) -> Image.Image:
         ImageError: its pixels have no 8-bit meaning, or are not red, green, blue and transparency.
     """
     mode = image.mode
-    if is_cut and np.asarray(image)[..., : 1 if mode == "LA" else 3].max() < 16:
-        raise _too_dark(name, "no value is above 4,095 of 65,535")
+    if is_cut and np.asarray(image)[..., : 1 if mode == "LA" else 3].max() < 256 // _DARK:
+        raise _too_dark(name, f"no value is above {65536 // _DARK - 1:,} of 65,535", 65536 // _DARK - 1)
     if mode == "RGB" and "transparency" not in image.info:
         return image
     if mode == "I" or mode.startswith("I;16"):
@@ -57,8 +58,8 @@ def _from_16_bit(image: Image.Image, name: str) -> Image.Image:
     tags: Any = getattr(image, "tag_v2", {})
     full, highest = tiff.white_of(image), int(values.max())
     full = full if highest <= full else 65535
-    if 0 < highest * 16 <= full:
-        raise _too_dark(name, f"its highest value is {highest:,} of {full:,}")
+    if 0 < highest * _DARK <= full:
+        raise _too_dark(name, f"its highest value is {highest:,} of {full:,}", highest)
     grey = np.empty(values.shape, np.uint8)
     rows = max(1, _AT_ONCE // image.width)  # some at a time: the largest images need every byte
     for top in range(0, image.height, rows):
@@ -75,11 +76,13 @@ def _from_16_bit(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def _too_dark(name: str, seen: str) -> ImageError:
+def _too_dark(name: str, seen: str, highest: int) -> ImageError:
+    white = 2 ** highest.bit_length() - 1
     return ImageError(
         f"cannot read {name}",
-        f"it has 16 bits, but {seen}: as 12 bits kept in 16, of which 8 bits show next to nothing",
-        "Multiply its values by 16; or write 8 bits, as `gdal_translate -ot Byte -scale 0 4095 0 255 IN OUT` does.",
+        f"it has 16 bits, but {seen}: as fewer bits kept in 16, of which 8 bits show next to nothing",
+        f"Train with preprocess.range=[0, {white}]; or write 8 bits, as "
+        f"`gdal_translate -ot Byte -scale 0 {white} 0 255 IN OUT` does.",
     )
 
 

@@ -37,6 +37,7 @@ Image.init()  # or Pillow imports its plugins when the first image is opened, an
 MAX_PIXELS = 64 * 1024 * 1024
 MAX_PIXELS_VARIABLE = "CONVSMITH_MAX_PIXELS"
 MAX_BYTES = 256 * 1024 * 1024
+_BYTES_OF_PIXEL = 4  # which the limit on pixels allows for
 _USUAL_BYTES = 2**20  # read() makes room for all that it may return, so the limit itself would cost a lot for each file
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")  # Pillow's JPEG reads MPO too
 IMAGE_SUFFIXES = frozenset(
@@ -135,6 +136,14 @@ def as_pillow(picture: Picture) -> Image.Image:
     return picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
 
 
+def for_eyes(picture: Picture) -> Picture:
+    """RGB of a picture of any channels, for people: grey where there are fewer than three, else the first three."""
+    if isinstance(picture, Image.Image) or picture.shape[2] == 3:
+        return picture
+    shown = picture[:, :, :3] if picture.shape[2] > 3 else picture[:, :, [0, 0, 0]]
+    return np.ascontiguousarray(shown)
+
+
 def size_of(picture: Picture) -> tuple[int, int]:
     """Width and height."""
     return picture.size if isinstance(picture, Image.Image) else (picture.shape[1], picture.shape[0])
@@ -158,7 +167,7 @@ def open_header(data: bytes, name: str = "image") -> Iterator[Image.Image]:
     """`open_image` without a look at what lies behind the header of a JPEG, which takes its time."""
     if not data:
         raise _empty(name)
-    with _image_errors(name):
+    with image_errors(name):
         count_pieces(data, name)
         with _opened(io.BytesIO(without_large_texts(data)), name) as image:
             _check_header(image, name)
@@ -193,10 +202,10 @@ def read_open_header(file: IO[bytes], name: str) -> Header:
         raise _empty(name)
     if size > MAX_BYTES:
         raise _file_too_large(name)
-    with _mapped(file) as content, _image_errors(name):
+    with mapped(file) as content, image_errors(name):
         count_pieces(content, name, to_pixels=True)
     file.seek(0)
-    with _image_errors(name), _opened(file, name) as image:
+    with image_errors(name), _opened(file, name) as image:
         _check_header(image, name)
         # Pillow itself turns TIFFs, and would decode the pixels of a PNG to look for an orientation behind them.
         asks = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
@@ -205,7 +214,7 @@ def read_open_header(file: IO[bytes], name: str) -> Header:
 
 
 @contextmanager
-def _mapped(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
+def mapped(file: IO[bytes]) -> Iterator[bytes | mmap.mmap]:
     """The bytes of an open file: mapped, or read where it has no number in the file system."""
     try:
         number = file.fileno()
@@ -354,7 +363,7 @@ def _can_read_heif() -> bool:
 
 
 @contextmanager
-def _image_errors(name: str) -> Iterator[None]:
+def image_errors(name: str) -> Iterator[None]:
     """Whatever opening or decoding raises becomes an `ImageError`."""
     try:
         yield
@@ -377,9 +386,17 @@ def file_errors(path: Path | str) -> Iterator[None]:
         raise ImageError(f"cannot read {path}", reason.lower()) from error
 
 
+def check_bytes(width: int, height: int, size: int, name: str) -> None:
+    """Raise an ImageTooLarge for too many pixels, or for too many bytes if each has `size`."""
+    if width * height > max_pixels():
+        raise _too_large(name, f"it has {width} x {height} = {width * height} pixels")
+    if width * height * size > _BYTES_OF_PIXEL * max_pixels():
+        counted = width * height * size // _BYTES_OF_PIXEL
+        raise _too_large(name, f"it has {width} x {height} pixels of {size} bytes, which count as {counted}")
+
+
 def _check_size(image: Image.Image, name: str) -> None:
-    if image.width * image.height > max_pixels():
-        raise _too_large(name, f"it has {image.width} x {image.height} = {image.width * image.height} pixels")
+    check_bytes(image.width, image.height, 1, name)
 
 
 def _check_header(image: Image.Image, name: str) -> None:

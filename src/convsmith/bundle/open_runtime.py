@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _ONNX_FORMATS = ("onnx", "onnx-fp16")
 _ONNX, _OPENVINO = "model.onnx", ("model.xml", "model.bin")
+Shape = tuple[int, int, int]
+"""Channels, height and width."""
 _ANY_SIZE = (64, 64)
 _NOISE = 0.01  # of the logits' power, 20 dB: INT8 in another runtime may differ so far, wrong layers differ by more
 
@@ -35,6 +37,7 @@ def open_runtime(
     device: str = "auto",
     *,
     size: Size | None = None,
+    channels: int = 3,
 ) -> tuple[Runtime, Place]:
     """The model of a bundle's verified files, and where it runs.
 
@@ -49,6 +52,7 @@ def open_runtime(
             where only the other one has the device, that.
         device: one of `DEVICES`, with `:1` for the second of its kind.
         size: height and width of the images that the model takes; None: any.
+        channels: of them.
 
     Raises:
         ConvsmithError: none of these runtimes takes the files, or not the one that is wanted; there is no such device,
@@ -78,7 +82,7 @@ def open_runtime(
     if kind == "auto":  # what was not named, and is not there, is not spoken of
         tried = [way for way in tried if way.on_cpu or way.place.runtime == "tensorrt" or not _missing(way)]
     asked = " on ".join(it for it in (runtime, "" if kind == "auto" else device) if it)
-    return _first(tried, asked, load, size or _ANY_SIZE)
+    return _first(tried, asked, load, (channels, *(size or _ANY_SIZE)))
 
 
 def devices_here() -> list[str]:
@@ -103,14 +107,14 @@ def _engines(files: Mapping[str, bytes], file_format: str) -> tuple[Engine, ...]
     return ("openvino",) if file_format == "openvino" and all(name in files for name in _OPENVINO) else ()
 
 
-def _first(tried: Sequence[Way], asked: str, load: Callable[[Way], Runtime], size: Size) -> tuple[Runtime, Place]:
+def _first(tried: Sequence[Way], asked: str, load: Callable[[Way], Runtime], shape: Shape) -> tuple[Runtime, Place]:
     """The first way that works, of some of which the last is a CPU.
 
     Args:
         tried: in order.
         asked: runtime and device that the user named, in words.
         load: opens the model.
-        size: of the images.
+        shape: of an image.
     """
     passed_over: list[str] = []
     if device_is_lost() and not tried[0].on_cpu:
@@ -125,7 +129,7 @@ def _first(tried: Sequence[Way], asked: str, load: Callable[[Way], Runtime], siz
         else:
             try:
                 model = load(way)
-                _compare(model, load(ON_CPU[way.engine]), size)
+                _compare(model, load(ON_CPU[way.engine]), shape)
             except ConvsmithError as error:
                 passed_over.append(f"{way.place.provider}: {error.why or error.what}")
                 continue
@@ -151,9 +155,9 @@ def _missing(way: Way) -> str:
     return "" if has else f"onnxruntime has no {way.place.provider}, which comes with {way.package}"
 
 
-def _compare(model: Runtime, proved: Runtime, size: Size) -> None:
+def _compare(model: Runtime, proved: Runtime, shape: Shape) -> None:
     """Raise a ConvsmithError unless a model on a device says of an image what the proved one says on the CPU."""
-    noise = np.random.default_rng(0).integers(0, 256, (1, 3, *size), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8)
     expected, given = (it.run(noise).astype(np.float64) for it in (proved, model))
     if not np.isfinite(expected).all():
         return

@@ -62,8 +62,10 @@ def load(
     directory = bundle_folder(Path(path))
     manifest = read_manifest(directory)
     warn_of_sums_cut_off(directory, manifest)
-    files, size = read_files(directory, manifest), manifest.only_size
-    model, place = open_runtime(files, manifest.format, threads, runtime, device, size=size)
+    files, channels = read_files(directory, manifest), manifest.preprocess.bands.channels
+    model, place = open_runtime(
+        files, manifest.format, threads, runtime, device, size=manifest.only_size, channels=channels
+    )
     return Bundle(directory, manifest, model, (load, (directory.resolve(), threads, runtime, device)), place)
 
 
@@ -100,14 +102,14 @@ class Bundle(Generic[A_co]):
         self.task, self.place = find_task(manifest.task), place
         self._runtime, self._opener = runtime, opener
         size = manifest.only_size or (64, 64)
-        shape = self.logits(np.zeros((1, 3, *size), np.uint8)).shape[1:]
+        shape = self.logits(np.zeros((1, manifest.preprocess.bands.channels, *size), np.uint8)).shape[1:]
         if shape != self.task.logits_shape(len(self.labels), size):
             raise ConvsmithError(
                 f"the bundle {path} is damaged", f"its model gives {shape} logits for {len(self.labels)} labels"
             )
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits [N, K] of preprocessed images [N, 3, crop, crop]; for segmentation [N, K, H, W] of [N, 3, H, W]."""
+        """Logits [N, K] of preprocessed images [N, C, crop, crop]; for segmentation [N, K, H, W] of [N, C, H, W]."""
         if device_is_lost() and self.place is not None and self.place.device != "cpu":
             self._open_again()
         with no_fork():
@@ -122,9 +124,9 @@ class Bundle(Generic[A_co]):
             self._runtime, self.place = again._runtime, again.place
 
     def preprocess(self, image: ImageSource, name: str = "image") -> NDArray[np.uint8]:
-        """The model's input [3, crop, crop] from an image of any kind that `predict` takes.
+        """The model's input [C, crop, crop] from an image of any kind that `predict` takes.
 
-        For segmentation, the image as it is, [3, H, W]: `predict` makes the model's inputs of it.
+        For segmentation, the image as it is, [C, H, W]: `predict` makes the model's inputs of it.
         """
         return read_and_preprocess(image, self.manifest.preprocess, name)
 
@@ -132,8 +134,8 @@ class Bundle(Generic[A_co]):
         """Answer one image: a `Classification`, or a `Segmentation`, by the bundle's task.
 
         Args:
-            image: a path, the bytes of an image file, a file open for reading bytes, a Pillow image, or RGB pixels
-                uint8 [H, W, 3].
+            image: a path, the bytes of an image file, a file open for reading bytes, a Pillow image, or pixels uint8
+                [H, W, C], of a model with `preprocess.range` numbers of any type.
             name: what an error calls an image that has no path.
 
         Raises:

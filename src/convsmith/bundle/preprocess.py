@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convsmith.bundle.bands import decode, of_pillow
 from convsmith.bundle.decode import (
     MAX_PIXELS,
     ImageError,
     ImageTooLarge,
     Picture,
     as_pillow,
-    decode_rgb,
     read_bytes,
     read_stream,
-    to_rgb,
 )
-from convsmith.spec import Preprocess, Preprocessing
+from convsmith.bundle.scaling import fitted
+from convsmith.spec import RGB, Bands, Preprocess, Preprocessing
 
-ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[np.uint8]
+ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -33,36 +33,45 @@ _RESAMPLING = {
 
 
 def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
-    """The model's input [3, crop, crop] by `preprocess`, or a `whole` image as it is, [3, H, W].
+    """The model's input [C, crop, crop] by `preprocess`, or a `whole` image as it is, [C, H, W].
 
-    The image is a path, the bytes of an image file, a file open for reading bytes, any Pillow image, or RGB pixels
-    uint8 [H, W, 3]. Errors call it `name` where it has none of its own.
+    The image is a path, the bytes of an image file, a file open for reading bytes, any Pillow image, or an array: RGB
+    pixels uint8 [H, W, 3], or what a file has for a model of other channels or of a range. Errors call it `name` where
+    it has none of its own.
 
     Raises:
         ImageError: it cannot be read.
     """
     name = name_of(image, name)
     if isinstance(image, str | os.PathLike):
-        rgb: Picture = decode_rgb(read_bytes(Path(image)), name)
+        picture: Picture = decode(read_bytes(Path(image)), name, spec.bands)
     elif isinstance(image, bytes | bytearray | memoryview):
-        rgb = decode_rgb(bytes(image), name)
+        picture = decode(bytes(image), name, spec.bands)
     elif isinstance(image, Image.Image):
-        rgb = to_rgb(image, name)
-    elif isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,) and image.size:
-        rgb = image
+        picture = of_pillow(image, name, spec.bands)
+    elif isinstance(image, np.ndarray) and _is_picture(image, spec.bands):
+        picture = image if spec.bands == RGB else fitted(image, name, spec.bands)
     elif not isinstance(image, np.ndarray) and hasattr(image, "read"):
-        rgb = decode_rgb(read_stream(image, name), name)
+        picture = decode(read_stream(image, name), name, spec.bands)
     else:
         kind = f"{image.dtype} array of shape {image.shape}" if isinstance(image, np.ndarray) else type(image)
-        raise ImageError(f"cannot read {name}", f"it is a {kind}", "Pass a path, bytes, or uint8 pixels [H, W, 3].")
-    return as_input(rgb, spec, name)
+        pixels = f"uint8 pixels [H, W, {spec.bands.channels}]"
+        raise ImageError(f"cannot read {name}", f"it is a {kind}", f"Pass a path, bytes, or {pixels}.")
+    return as_input(picture, spec, name)
 
 
-def as_input(rgb: Picture, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
-    """Make the input of `read_and_preprocess` of RGB pixels [H, W, 3] or of an upright Pillow image of mode RGB."""
+def _is_picture(values: NDArray[Any], bands: Bands) -> bool:
+    """Whether an array may be an image."""
+    if bands == RGB:
+        return values.dtype == np.uint8 and values.shape[2:] == (3,) and values.size > 0
+    return values.dtype.kind in "uif" and values.ndim in (2, 3) and values.size > 0
+
+
+def as_input(picture: Picture, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
+    """Make the input of `read_and_preprocess` of what `decode` gives."""
     if isinstance(spec, Preprocess):
-        return preprocess(rgb, spec, name)
-    return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+        return preprocess(picture, spec, name)
+    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
 def is_one_image(value: object) -> bool:
@@ -81,7 +90,7 @@ def name_of(image: object, otherwise: str) -> str:
 
 
 def preprocess(image: Picture, spec: Preprocess, name: str = "image") -> NDArray[np.uint8]:
-    """The model's input [3, crop, crop] in 0 to 255, from RGB pixels [H, W, 3] or a Pillow image of mode RGB.
+    """The model's input [C, crop, crop] in 0 to 255, from pixels [H, W, C] or a Pillow image of mode RGB.
 
     `spec.method` names one of the three rules that published accuracies were measured with, each equal to the last bit
     to its original on Pillow images:
@@ -97,7 +106,12 @@ def preprocess(image: Picture, spec: Preprocess, name: str = "image") -> NDArray
     Raises:
         ImageTooLarge: a strip so long and thin that the resized image would have more than `MAX_PIXELS` pixels.
     """
-    picture = as_pillow(image)
+    if isinstance(image, np.ndarray) and image.shape[2] != 3:  # channel by channel, as Pillow itself resizes RGB
+        return np.concatenate([_preprocess(Image.fromarray(image[:, :, i]), spec, name) for i in range(image.shape[2])])
+    return _preprocess(as_pillow(image), spec, name)
+
+
+def _preprocess(picture: Image.Image, spec: Preprocess, name: str) -> NDArray[np.uint8]:
     resampling = _RESAMPLING[spec.interpolation]
     if spec.method == "resize_then_crop":
         picture = _resize_then_crop(picture, spec, resampling, name)
@@ -105,7 +119,8 @@ def preprocess(image: Picture, spec: Preprocess, name: str = "image") -> NDArray
         if spec.method == "crop_then_resize":  # not by resize's `box`, which rounds otherwise
             picture = picture.crop(_central_square(*picture.size, spec.crop / spec.resize))
         picture = picture.resize((spec.crop, spec.crop), resampling)
-    return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+    pixels = np.asarray(picture)
+    return np.ascontiguousarray(np.atleast_3d(pixels).transpose(2, 0, 1))
 
 
 def _resize_then_crop(picture: Image.Image, spec: Preprocess, resampling: Image.Resampling, name: str) -> Image.Image:

@@ -26,11 +26,11 @@ class Looks:
     """Settings that all looks at an image have in common.
 
     Attributes:
-        planes: the image, uint8 or float32 [3, H, W].
+        planes: the image, uint8 or float32 [C, H, W].
         spec: how it is looked at.
         run: the model.
         num_classes: K.
-        padding: what windows show beyond the border, for each channel.
+        padding: what windows show beyond the border, in each channel or in all.
         name: what an error calls the image.
     """
 
@@ -42,7 +42,7 @@ class Looks:
     name: str
 
     def logits(self, seen: NDArray[Any], window: Window | None) -> Iterator[NDArray[np.float32]]:
-        """The logits [h, w] of one part of the image [3, h, w], class by class: large arrays cost time."""
+        """The logits [h, w] of one part of the image [C, h, w], class by class: large arrays cost time."""
         height, width = seen.shape[1:]
         seen = padded(seen, window, self.padding)
         logits = self._run(seen)
@@ -127,11 +127,11 @@ class Powers:
 
 
 def resized(planes: NDArray[Any], size: Size, rows: slice) -> NDArray[Any]:
-    """Some rows of an image [3, H, W] in another size, [3, rows, size[1]] of the same type; bytes are rounded."""
+    """Some rows of an image [C, H, W] in another size, [C, rows, size[1]] of the same type; bytes are rounded."""
     if planes.shape[1:] == size:
         return planes[:, rows]
     way = Bilinear((planes.shape[1], planes.shape[2]), size)
-    result = np.empty((3, rows.stop - rows.start, size[1]), planes.dtype)
+    result = np.empty((len(planes), rows.stop - rows.start, size[1]), planes.dtype)
     for strip in strips(len(result[0]), size[1]):
         part = way.rows(planes, slice(rows.start + strip.start, rows.start + strip.stop))
         result[:, strip] = np.rint(part, out=part) if planes.dtype == np.uint8 else part
@@ -139,11 +139,11 @@ def resized(planes: NDArray[Any], size: Size, rows: slice) -> NDArray[Any]:
 
 
 def padded(seen: NDArray[Any], window: Window | None, padding: NDArray[Any]) -> NDArray[Any]:
-    """A look [3, h, w], of the window's size where that is filled up at the right and lower border."""
+    """A look [C, h, w], of the window's size where that is filled up at the right and lower border."""
     height, width = seen.shape[1:]
     if window is None or window.border != "pad" or (height, width) == window.size:
         return seen
-    result = np.empty((3, *window.size), seen.dtype)
+    result = np.empty((len(seen), *window.size), seen.dtype)
     result[:] = padding[:, None, None]
     result[:, :height, :width] = seen
     return result

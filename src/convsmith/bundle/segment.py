@@ -31,14 +31,14 @@ MAX_SCORES = 2**29
 def segment(
     image: NDArray[np.uint8], spec: WholeImage, run: Infer, num_classes: int, name: str = "image"
 ) -> NDArray[np.uint8]:
-    """The class of each pixel, [H, W], of RGB pixels [H, W, 3] in 0 to 255.
+    """The class of each pixel, [H, W], of pixels [H, W, C] in 0 to 255.
 
     Between equal scores the lower class wins. Resized images are rounded to bytes, and what windows show beyond the
     border is black. Scores of the image's own size are made for some rows at a time only, and what windows show is kept
     as long as others overlap it, so that a large image costs little more memory than what the model looks at.
 
     Args:
-        run: gets uint8 [1, 3, h, w]; normalisation is part of the model.
+        run: gets uint8 [1, C, h, w]; normalisation is part of the model.
         num_classes: K, at most 255; by it an image is refused before the model runs.
         name: what an error calls the image.
 
@@ -76,7 +76,7 @@ def scored_parts(
     spec: WholeImage,
     run: Infer,
     num_classes: int,
-    padding: Sequence[float] = (0, 0, 0),
+    padding: Sequence[float] = (0,),
     *,
     name: str = "image",
 ) -> Iterator[ScoredPart]:
@@ -85,7 +85,8 @@ def scored_parts(
     Args:
         image: uint8 [H, W, 3], as `segment` takes it; or float32 [H, W, 3] that is normalised, which `run` gets as
             float32, and which is not rounded where it is resized.
-        padding: what windows show beyond the border, for each channel; of a normalised image black is -mean / std.
+        padding: what windows show beyond the border, in each channel or in all; of a normalised image
+            black is -mean / std.
 
     Raises:
         ImageTooLarge, NoAnswer, ConvsmithError: as in `segment`.
@@ -111,7 +112,7 @@ def scored_parts(
 
 
 def first_look(image: NDArray[np.uint8], spec: WholeImage, num_classes: int, name: str = "image") -> NDArray[np.uint8]:
-    """The first look of the model when an image [H, W, 3] is segmented, [3, h, w]: resized, and through a window.
+    """The first look of the model when an image [H, W, C] is segmented, [C, h, w]: resized, and through a window.
 
     Raises:
         ImageTooLarge: as in `segment`.
@@ -120,7 +121,7 @@ def first_look(image: NDArray[np.uint8], spec: WholeImage, num_classes: int, nam
     window = _window(spec, spec.scales[0])
     rows, columns = (parts[0] for parts in spans(size, window))
     seen = resized(_planes(image), size, rows)[..., columns]
-    return np.ascontiguousarray(padded(seen, window, np.zeros(3, np.uint8)))
+    return np.ascontiguousarray(padded(seen, window, np.zeros(1, np.uint8)))
 
 
 def argmax_classes(planes: Iterable[NDArray[np.float32]]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convsmith.bundle.decode import as_pillow, for_eyes
 from convsmith.errors import ConvsmithError
 
 Colour = tuple[int, int, int]  # red, green and blue, 0 to 255
@@ -67,7 +68,7 @@ class Segmentation:
         """The colours of the classes over the photo: RGB uint8 [H, W, 3].
 
         Args:
-            image: the photo, RGB uint8 [H, W, 3].
+            image: the photo, uint8 [H, W, C], of which people see `for_eyes`.
             alpha: 0 shows the photo only, 1 the colours only.
 
         Raises:
@@ -105,7 +106,7 @@ class Segmentation:
             raise ConvsmithError(
                 "the overlay does not fit", f"the mask has the size {self.mask.shape}, the image {image.shape[:2]}"
             )
-        return Image.blend(Image.fromarray(image), self._palette_image().convert("RGB"), alpha)
+        return Image.blend(as_pillow(for_eyes(image)), self._palette_image().convert("RGB"), alpha)
 
 
 def voc_colours(num_classes: int) -> list[Colour]:

@@ -9,18 +9,23 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MANY_PAGES = "has several pages, of which only the first is read: bands of one image have to be in one page"
-MORE_BANDS = "has more bands than red, green and blue, and only those are read"
+MORE_BANDS = "has more bands than red, green and blue, and only those are read: data.channels takes all of them"
 
 _THREE_BANDS = (
     "Write red, green and blue alone, such as with "
     "`gdal_translate -b 1 -b 2 -b 3 -co PHOTOMETRIC=RGB -co ALPHA=NO IN OUT` (1, 2 and 3: your red, green and blue)."
 )
-_EIGHT_BITS = "Write 8 bits, such as with `gdal_translate -ot Byte -scale LOWEST HIGHEST 0 255 IN OUT`."
+_ALL_BANDS = " Or train on all of them with data.channels."
+_EIGHT_BITS = (
+    "Train with preprocess.range=[LOWEST, HIGHEST]; or write 8 bits, such as with "
+    "`gdal_translate -ot Byte -scale LOWEST HIGHEST 0 255 IN OUT`."
+)
 _GREY, _RGB, _YCBCR = (0, 1), 2, 6  # of PhotometricInterpretation
 _UNSPECIFIED = 0  # of ExtraSamples
 _SIGNED, _FLOAT = 2, 3  # of SampleFormat
 _EXTRA_SAMPLES, _SAMPLE_FORMAT, _MAX_SAMPLE_VALUE = 338, 339, 281
-_PREVIEW = 1  # bit of NewSubfileType
+PREVIEW = 1
+"""The bit of NewSubfileType that says so."""
 _BAND_AFTER_BAND = 2  # of PlanarConfiguration
 
 
@@ -35,13 +40,14 @@ def problem_of(tags: Mapping[int, Any]) -> Problem | None:
     """The reason why a TIFF that Pillow reads becomes another picture, as far as its tags tell."""
     bits, kind, bands = _layout(tags)
     grey = tags.get(ExifTags.Base.PhotometricInterpretation, 0) in _GREY
-    if tags.get(ExifTags.Base.NewSubfileType, 0) & _PREVIEW:
+    if tags.get(ExifTags.Base.NewSubfileType, 0) & PREVIEW:
         return Problem(
             "its first picture is the small preview of another one, as in the raw files of cameras",
             "Export the photo itself as JPEG or PNG.",
         )
     if grey and bands - len([extra for extra in _extra(tags) if extra != _UNSPECIFIED]) > 1:
-        return Problem(f"it has {bands} bands and does not say which are red, green and blue", _THREE_BANDS)
+        unclear = f"it has {bands} bands and does not say which are red, green and blue"
+        return Problem(unclear, _THREE_BANDS + _ALL_BANDS)
     if kind == _SIGNED and bits == 8:
         return Problem("its pixels are signed bytes, whose range is not known", _EIGHT_BITS)
     if kind != _FLOAT and bits == 32:
@@ -70,7 +76,7 @@ def why_unknown(file: IO[bytes]) -> Problem:
     what = f"it is a TIFF of {bands} band{'s' * (bands != 1)} of {bits} {numbers}bits (photometric {colours})"
     return problem_of(tags) or Problem(
         f"{what}, which cannot be read; 1 or 3 bands of 8 bits can",
-        _EIGHT_BITS if bits != 8 else _THREE_BANDS,
+        _EIGHT_BITS if bits != 8 else _THREE_BANDS + _ALL_BANDS,
     )
 
 
@@ -106,7 +112,7 @@ def problem_of_alpha(image: Image.Image, pixels: Image.Image) -> Problem | None:
     share = 1 - opaque / sum(alpha)
     return Problem(
         f"its last band counts as transparency, but {share:.0%} of its pixels are not opaque: is it near-infrared?",
-        f"{_THREE_BANDS} If it is transparency, save it as PNG.",
+        f"{_THREE_BANDS}{_ALL_BANDS} If it is transparency, save it as PNG.",
     )
 
 

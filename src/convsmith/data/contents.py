@@ -14,7 +14,9 @@ from typing import IO, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import Header, file_errors, read_open, read_open_header
+from convsmith.bundle.bands import read_header
+from convsmith.bundle.decode import Header, file_errors, read_open
+from convsmith.spec import RGB, Bands
 from convsmith.waiting import answer_of, open_file
 
 T = TypeVar("T")
@@ -47,14 +49,14 @@ class Content:
         with file_errors(self.name):
             return self._of_open(lambda file: read_open(file, self.name))
 
-    def check_header(self) -> tuple[int, int]:
+    def check_header(self, bands: Bands = RGB) -> tuple[int, int]:
         """The width and height of the image that it is, see `check_header`. ImageError as far as its header tells."""
-        return self.header()[:2]
+        return self.header(bands)[:2]
 
-    def header(self) -> Header:
+    def header(self, bands: Bands = RGB) -> Header:
         """The header of the image that it is. ImageError as far as that tells."""
         with file_errors(self.name):
-            return self._of_open(lambda file: read_open_header(file, self.name))
+            return self._of_open(lambda file: read_header(file, self.name, bands))
 
     def hash_of_ends(self) -> int:
         """A 64-bit hash of the size and of the first and last 4 KiB. OSError or ValueError if it cannot be read."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.spec import RGB, Bands
+
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor
 
@@ -26,7 +28,7 @@ Decode = Literal["exact", "scaled"]
 """Images in their own size, or JPEGs as small as their crops allow."""
 
 Reader = Callable[[int], "tuple[Tensor, Tensor]"]
-"""From a sample's number to its image, uint8 `[3, H, W]`, and its target; raises an ImageError for bad files."""
+"""From a sample's number to its image, uint8 `[C, H, W]`, and its target; raises an ImageError for bad files."""
 
 
 class Findings(NamedTuple):
@@ -58,7 +60,7 @@ class Samples(Protocol):
     def contents(self, i: int) -> tuple[Content, ...]:
         """The image of sample i, and where it has one its mask."""
 
-    def read(self, i: int) -> tuple[Picture, Any]:
+    def read(self, i: int, bands: Bands = RGB) -> tuple[Picture, Any]:
         """The image of sample i, upright, and its target. ImageError, which names it, if it cannot be read.
 
         The target is its class; or which classes it has, uint8 `[K]` of 0 and 1; or the classes of its pixels, uint8
@@ -84,7 +86,7 @@ class Samples(Protocol):
     def weights(self) -> NDArray[np.float64] | None:
         """How often each is drawn beside others, float64 `[N]`, NaN where nothing says it; None where it is of none."""
 
-    def look(self, i: int, decode: bool) -> Seen:
+    def look(self, i: int, closely: bool, bands: Bands = RGB) -> Seen:
         """Look at sample i, or raise the ImageError that reading it would: at all of it, or at its headers."""
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Samples:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import LeastSize, Picture, decode_rgb
+from convsmith.bundle.bands import decode
+from convsmith.bundle.decode import LeastSize, Picture
 from convsmith.data.checks.look import Seen
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.folders.files import FilesBuilder
 from convsmith.data.packed_labels import PackedLabels
+from convsmith.spec import RGB, Bands
 
 
 class Index:
@@ -52,10 +54,10 @@ class Index:
         """Image i alone."""
         return (self.images[i],)
 
-    def read(self, i: int, least: LeastSize | None = None) -> tuple[Picture, Any]:
+    def read(self, i: int, bands: Bands = RGB, least: LeastSize | None = None) -> tuple[Picture, Any]:
         """Image i, upright, and its target. ImageError, which names it, if it cannot be read; `least` as there."""
         image = self.images[i]
-        return decode_rgb(image.read(), image.name, least), self.target(i)
+        return decode(image.read(), image.name, bands, least), self.target(i)
 
     @property
     def names(self) -> NDArray[np.uint64]:
@@ -77,15 +79,14 @@ class Index:
         """How often each image is drawn beside others; None where that is of none."""
         return self.images.weights
 
-    def look(self, i: int, decode: bool) -> Seen:
+    def look(self, i: int, closely: bool, bands: Bands = RGB) -> Seen:
         """The size of image i, or an ImageError if it cannot be read: all of it, or its header."""
         image = self.images[i]
-        if not decode:
-            header = image.header()
+        if not closely:
+            header = image.header(bands)
             return Seen(header.height, header.width, (image.hash_of_ends(),), header[2:])
         data = image.read()
-        picture = decode_rgb(data, image.name)
-        return Seen.closely(data, picture, (image.hash_of_ends(),))
+        return Seen.closely(data, decode(data, image.name, bands), (image.hash_of_ends(),), bands)
 
     def digest(self) -> str:
         """SHA-256 of what names the images, and of the targets, in their order: names them wherever they lie."""

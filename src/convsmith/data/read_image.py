@@ -23,7 +23,7 @@ _STRIP = 1024  # rows
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Reads a file of the index as an augmented image, uint8 `[3, S, S]`, with its class, int64, or all of its classes.
+    """Reads a file of the index as an augmented image, uint8 `[C, S, S]`, with its class, int64, or all of its classes.
 
     The latter are 0 or 1, uint8 `[K]`.
     """
@@ -38,7 +38,7 @@ class TrainingImages:
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if the file is bad."""
-        picture, target = self.index.read(i)
+        picture, target = self.index.read(i, self.preprocess.bands)
         return self._transform(pixels_of(picture)), torch.tensor(target)
 
 
@@ -63,7 +63,7 @@ class ScaledImages:
             size, transform = self._begin(whole)
             return size
 
-        picture, target = self.index.read(i, least)
+        picture, target = self.index.read(i, self.preprocess.bands, least)
         pixels = pixels_of(picture)
         if transform is None:  # only a JPEG asks
             least(pixels.shape[:2])
@@ -73,19 +73,19 @@ class ScaledImages:
 
 @dataclass(frozen=True)
 class ValidationImages:
-    """Reads a file of the index as predict and serve do, uint8 `[3, crop, crop]`, with its class or classes."""
+    """Reads a file of the index as predict and serve do, uint8 `[C, crop, crop]`, with its class or classes."""
 
     index: Index
     preprocess: Preprocessing
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if the file is bad."""
-        picture, target = self.index.read(i)
+        picture, target = self.index.read(i, self.preprocess.bands)
         return torch.from_numpy(as_input(picture, self.preprocess)), torch.tensor(target)
 
 
 def pixels_of(picture: Picture) -> NDArray[np.uint8]:
-    """The pixels of an image, uint8 `[H, W, 3]`, that may be written to.
+    """The pixels of an image, uint8 `[H, W, C]`, that may be written to.
 
     Pillow hands out copies; strip by strip they are small, or the largest images would be held four times.
     """

@@ -96,7 +96,7 @@ def make_bundle(
         task=recipe.task,
         model={
             "name": recipe.model.name,
-            "options": recipe.model.options,
+            "options": recipe.model_options,
             "params": sum(parameter.numel() for parameter in model.parameters()),
             **({"weights": dict(began_with)} if began_with else {}),
             **more,

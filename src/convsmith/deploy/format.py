@@ -198,7 +198,8 @@ def open_model(
     """
     name = manifest.format
     if runtime is not None or takes(name):
-        return open_runtime(files, name, threads, runtime, device, size=manifest.only_size)
+        channels = manifest.preprocess.bands.channels
+        return open_runtime(files, name, threads, runtime, device, size=manifest.only_size, channels=channels)
     place = Place(name, find_format(name).device, name)
     if check_place(None, device) not in ("auto", place.device):
         logger.warning("the device %s is not used: a %s file runs on %s", device, name, place.device)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.image_error import ImageError
-from convsmith.bundle.preprocess import read_and_preprocess
+from convsmith.bundle.preprocess import as_input
 from convsmith.bundle.task import find_task, judging_metric
 from convsmith.data.classes import require_classes
 from convsmith.data.dataset import Samples
@@ -56,8 +56,8 @@ class LabelledImages:
             ImageError: it cannot be read, or is too large for the model; it names the image.
         """
         spec, name = self.manifest.preprocess, self.name(i)
-        picture, target = self.samples.read(i)
-        image = read_and_preprocess(picture, spec, name)
+        picture, target = self.samples.read(i, spec.bands)
+        image = as_input(picture, spec, name)
         find_task(self.manifest.task).check_image(image, spec, len(self.manifest.labels), name)
         return image, target if self.classes is None else self.classes[target]
 

@@ -56,7 +56,7 @@ class _FromBytes(nn.Module):
 
 
 def inference_model(model: nn.Module, preprocess: Preprocessing) -> nn.Module:
-    """A copy of `model` for the CPU, in eval mode, that maps uint8 images [N, 3, H, W] to float32 logits.
+    """A copy of `model` for the CPU, in eval mode, that maps uint8 images [N, C, H, W] to float32 logits.
 
     They are [N, K], or [N, K, H, W] of a segmentation model: the prediction, without logits that only training needs.
     """
@@ -77,7 +77,7 @@ def export_onnx(model: nn.Module, size: Size, any_size: bool = False, opset: int
     Raises:
         ConvsmithError: the model computes what an opset before 18 does not have.
     """
-    example, dynamic_shapes = example_of(size, any_size)
+    example, dynamic_shapes = example_of(model, size, any_size)
     make = _of_trace if opset < _FIRST else _of_program
     return _with_named_axes(make(model, example, dynamic_shapes["images"], opset))
 
@@ -156,12 +156,18 @@ def with_fixed_size(onnx_file: bytes, size: Size) -> bytes:
     return bytes(onnx_ir.to_proto(program).SerializeToString())
 
 
-def example_of(size: Size, any_size: bool) -> tuple[Tensor, dict[str, Any]]:
+def example_of(model: nn.Module, size: Size, any_size: bool) -> tuple[Tensor, dict[str, Any]]:
     """Images to trace an `inference_model` with, and which of their dimensions are free, as `torch.export` takes it."""
     free = torch.export.Dim.DYNAMIC
     height, width = _ANY_SIZE if any_size else size
-    example = torch.zeros(2, 3, height, width, dtype=torch.uint8)
+    example = torch.zeros(2, channels_of(model), height, width, dtype=torch.uint8)
     return example, {"images": {0: free, 2: free, 3: free} if any_size else {0: free}}
+
+
+def channels_of(model: nn.Module) -> int:
+    """How many channels the images of an `inference_model` have."""
+    assert isinstance(model, _FromBytes)
+    return model.normalize.scale.shape[1]
 
 
 @contextmanager

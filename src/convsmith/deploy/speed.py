@@ -32,14 +32,14 @@ class Speed:
 
 
 def first_input(manifest: Manifest, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The first input that the model gets of an image [3, H, W]: all of it, or of a bundle for one size a window.
+    """The first input that the model gets of an image [C, H, W]: all of it, or of a bundle for one size a window.
 
     Beyond the image's border it is black, as in `segment`.
     """
     if manifest.only_size is None:
         return image
     height, width = manifest.only_size
-    window = np.zeros((3, height, width), np.uint8)
+    window = np.zeros((len(image), height, width), np.uint8)
     part = image[:, :height, :width]
     window[:, : part.shape[1], : part.shape[2]] = part
     return window
@@ -50,7 +50,7 @@ def measure_speed(models: Mapping[str, bytes], image: NDArray[np.uint8], threads
 
     Args:
         models: ONNX files by name.
-        image: what they are asked, uint8 [3, H, W].
+        image: what they are asked, uint8 [C, H, W].
         threads: of one call.
     """
     runtimes = {name: OnnxRuntime(content, threads) for name, content in models.items()}

@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from convsmith.processor import Target
 from convsmith.recipe.augmentation import Augment, Mixing, Plain, Sampling
+from convsmith.recipe.channels import check_channels
 from convsmith.recipe.columns import Columns
 from convsmith.recipe.mask_data import Masks
 from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
@@ -19,7 +20,7 @@ from convsmith.recipe.optimization import EmaRule, Freeze, Optimizer, Ramp, Sche
 from convsmith.recipe.schedules import total_epochs
 from convsmith.recipe.task_fit import check_task, list_metrics
 from convsmith.recipe.tasks import list_tasks
-from convsmith.spec import Count, NonNegative, Positive, Preprocess, Section, Size, WholeImage
+from convsmith.spec import MAX_CHANNELS, Bands, Count, NonNegative, Positive, Preprocess, Section, Size, WholeImage
 
 if TYPE_CHECKING:
     TaskName = str
@@ -64,8 +65,9 @@ class Model(Section):
         for key in ("name", "num_classes", "weights"):
             if key in options:
                 raise ValueError(f"set model.{key}, not model.options.{key}")
-        if options.get("in_channels", 3) != 3:
-            raise ValueError("images are decoded to RGB, so in_channels is 3")
+        for key in ("in_channels", "in_chans"):
+            if key in options and options[key] is not None:
+                raise ValueError(f"set data.channels, not model.options.{key}")
         return {key: value for key, value in options.items() if value is not None}
 
     @model_validator(mode="after")
@@ -83,6 +85,11 @@ class Model(Section):
 class Data(Section):
     """Where samples come from and what happens to bad ones."""
 
+    channels: Annotated[int, Field(ge=1, le=MAX_CHANNELS)] = Field(
+        3,
+        description="Numbers of each pixel: 3 is RGB, 1 grey, 4 and more the bands of a TIFF or of an array. Weights "
+        "for RGB are adapted. Images of another number are errors; only grey becomes RGB.",
+    )
     val_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="Share of each class held out when the folder has no val/ of its own."
     )
@@ -271,6 +278,25 @@ class Recipe(Section):
         """Keys of preprocessing, joined by dots, that were said before the weights were named: theirs count."""
         return self._left_to_weights
 
+    @property
+    def bands(self) -> Bands:
+        """The pixels that are read of an image file."""
+        return Bands(self.data.channels, self.preprocess.range)
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """Keyword arguments of the model besides its number of classes."""
+        return {**self.model.options, **({"in_channels": self.data.channels} if self.data.channels != 3 else {})}
+
+    @property
+    def mean_is_open(self) -> bool:
+        """Whether mean and standard deviation have still to be measured: those that it has are of RGB."""
+        return len(self.preprocess.mean) != self.data.channels
+
+    def with_mean(self, mean: tuple[float, ...], std: tuple[float, ...]) -> Recipe:
+        """The recipe for images of that mean and standard deviation of each channel."""
+        return self.model_copy(update={"preprocess": self.preprocess.model_copy(update={"mean": mean, "std": std})})
+
     def with_num_classes(self, count: int) -> Recipe:
         """The recipe for a model of so many classes."""
         return self.model_copy(update={"model": self.model.model_copy(update={"num_classes": count})})
@@ -283,6 +309,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _fits_the_task(self) -> Recipe:
         check_task(self)
+        check_channels(self)
         return self
 
     @model_validator(mode="after")

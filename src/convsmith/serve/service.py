@@ -20,6 +20,7 @@ from convsmith.serve.problems import Problem
 from convsmith.serve.turns import MUCH, Turns
 from convsmith.serve.upload import client_left
 from convsmith.serve.uploads import Uploads
+from convsmith.spec import RGB
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -129,7 +130,8 @@ class Service:
         left = asyncio.create_task(client_left(request))
         try:
             # read twice, since those that wait would fill the memory
-            work = await pool(self._pool, lambda: weigh(read_stream(file, name), name, self._max_pixels))
+            bands = self.bundle.manifest.preprocess.bands if self.bundle else RGB
+            work = await pool(self._pool, lambda: weigh(read_stream(file, name), name, self._max_pixels, bands))
             if work > MUCH and self._turns.large_ones_waiting >= self._max_large:
                 raise _unavailable(f"{self._turns.large_ones_waiting} large images are waiting")
             answer = self._turns.submit(lambda: predict(read_stream(file, name)), work, client)

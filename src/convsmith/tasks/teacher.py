@@ -72,7 +72,8 @@ def _model(recipe: Recipe, spec: Teacher, device: torch.device, classes: Sequenc
     assert spec.weights is not None
     assert recipe.distillation is not None
     weights = named_weights(spec.weights, spec.model)
-    model = _trained(spec.model, weights, spec.options, len(classes))
+    channels = {"in_channels": recipe.data.channels} if recipe.data.channels != 3 else {}
+    model = _trained(spec.model, weights, {**spec.options, **channels}, len(classes))
     try:
         find_training(recipe.task).check_model(recipe, model)
     except ConvsmithError as error:
@@ -111,7 +112,9 @@ def _trained(name: str, weights: str, options: Mapping[str, Any], num_classes: i
 
 def _normalisation_of(model: str, weights: str, recipe: Recipe) -> tuple[Sequence[float], Sequence[float]]:
     """Mean and standard deviation of the images that a teacher was trained on."""
-    spec = origin_of(weights, backbone_of(model) or model) or recipe.preprocess
+    spec = origin_of(weights, backbone_of(model) or model)
+    if spec is None or len(spec.mean) != recipe.data.channels:
+        return recipe.preprocess.mean, recipe.preprocess.std
     return spec.mean, spec.std
 
 
@@ -132,6 +135,12 @@ def _bundle(recipe: Recipe, folder: Path, classes: Sequence[str]) -> TeacherFunc
             f"{folder} has {'other classes' if alike else number}",
             f"its classes are {quoted(manifest.labels)}, the student's {quoted(classes)}",
             "Choose a bundle that was trained on the student's classes.",
+        )
+    if manifest.preprocess.bands != recipe.bands:
+        raise ConvsmithError(
+            f"{folder} takes images of other channels or another range",
+            f"it was trained with {manifest.preprocess.bands}, the student is with {recipe.bands}",
+            "Choose a bundle that was trained on the student's images.",
         )
     wanted, given = manifest.only_size, recipe.augment.size
     if wanted not in (None, given):

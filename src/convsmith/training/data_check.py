@@ -25,6 +25,7 @@ from convsmith.data.loading.sampler import used_samples
 from convsmith.errors import ConvsmithError, counted, printable
 from convsmith.machine import available_cores
 from convsmith.recipe.schema import Recipe
+from convsmith.spec import RGB
 from convsmith.training.parallel.distributed import broadcast, gather
 from convsmith.training.session import Session
 
@@ -46,7 +47,8 @@ def check_data(session: Session) -> list[int]:
     """
     recipe, dataset, world, poll = session.recipe, session.dataset, session.world, session.poll
     decode = decodes(dataset.train, dataset.val)
-    rules = f"{decode} {max_pixels()} {len(dataset.classes)} {recipe.data.masks}"
+    bands = recipe.bands
+    rules = f"{decode} {max_pixels()} {len(dataset.classes)} {recipe.data.masks}{f' {bands}' if bands != RGB else ''}"
     record = LookRecord(session.run.path / "data_check.npz", rules)
     before = broadcast(world, record.read())
     looks: dict[Split, Looks] = {}
@@ -63,6 +65,7 @@ def check_data(session: Session) -> list[int]:
             decode,
             known,
             max(1, available_cores() // world.local_size),
+            bands=bands,
             progress=tell,
             stopping=lambda: poll.asked,
         )

@@ -140,7 +140,7 @@ def build_model(recipe: Recipe, weights: str | None = None, classes: Sequence[st
             the head at random where nothing is trained.
     """
     name, count, key = recipe.model.name, recipe.model.num_classes, recipe.model.weights_key
-    options = dict(recipe.model.options)
+    options = recipe.model_options
     if recipe.model.drop_path is not None:
         options["drop_path"] = highest(recipe.model.drop_path)
     file: str | Path | None = weights
@@ -163,7 +163,7 @@ def _check_single_images(model: nn.Module, recipe: Recipe, plan: Plan) -> None:
     EachEpoch(model, recipe, plan).begin(plan.total_epochs - 1)  # a frozen BatchNorm can
     height, width = recipe.augment.size
     try:
-        model(torch.empty(1, 3, height, width))
+        model(torch.empty(1, recipe.data.channels, height, width))
     except ValueError as error:
         raise ConvsmithError(
             f"`{recipe.model.name}` cannot be trained on one image of {height}x{width} pixels at a time",
@@ -172,11 +172,11 @@ def _check_single_images(model: nn.Module, recipe: Recipe, plan: Plan) -> None:
         ) from error
 
 
-def _gmacs(model: nn.Module, size: Size) -> float:
+def _gmacs(model: VisionModel, size: Size) -> float:
     """1e9 multiply-adds of one image's forward pass: convolutions, linear layers and matrix products only."""
     model.eval().requires_grad_(False)  # the counter follows what learns, and fails where a parameter is an input
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(torch.empty(1, 3, *size))
+        model(torch.empty(1, model.in_channels, *size))
     model.requires_grad_(True)
     return float(counter.get_total_flops()) / 2 / 1e9
 
@@ -210,7 +210,7 @@ def _activation_bytes(model: VisionModel, batch: int, size: Size, precision: Pre
     return kept + largest
 
 
-def _saved_bytes(model: nn.Module, batch: int, size: Size, precision: Precision, saved: dict[int, int]) -> int:
+def _saved_bytes(model: VisionModel, batch: int, size: Size, precision: Precision, saved: dict[int, int]) -> int:
     """Bytes that a forward pass keeps for the backward pass, the parameters themselves not counted.
 
     `saved`, by storage, grows while the pass goes on.
@@ -226,7 +226,7 @@ def _saved_bytes(model: nn.Module, batch: int, size: Size, precision: Precision,
 
     # The activations are alike on every device; the CPU's autocast rules stand for all.
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(precision, "cpu"):
-        output = model(torch.empty(batch, 3, *size))
+        output = model(torch.empty(batch, model.in_channels, *size))
     last = output[-1] if isinstance(output, list) else output
     assert last.requires_grad  # holds the graph, and with it the storages whose addresses were counted
     return sum(saved.values())

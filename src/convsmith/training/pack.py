@@ -73,7 +73,7 @@ def trained_model(recipe: Recipe, step: Path) -> VisionModel:
 def _parity_images(recipe: Recipe, dataset: DataSet) -> Iterator[Tensor]:
     """Inputs of the model from validation images, or from training ones without those, evenly of all.
 
-    uint8 [1, 3, H, W] each; where images are segmented, resized and through a window as when they are judged.
+    uint8 [1, C, H, W] each; where images are segmented, resized and through a window as when they are judged.
     """
     split: Split = "val" if len(dataset.val) else "train"
     samples = dataset.val if split == "val" else dataset.train

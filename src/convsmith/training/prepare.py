@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from convsmith.data.channel_mean import with_measured_mean
 from convsmith.data.dataset import DataSet
 from convsmith.data.memory.in_memory import InMemory
 from convsmith.data.open_data import data_of_recipe
@@ -31,7 +32,7 @@ def prepare_training(
     shard: bool = False,
     begun: Recipe | None = None,
 ) -> tuple[Recipe, DataSet, Plan]:
-    """The recipe with the data's number of classes, the data, and the plan of both; nothing is written.
+    """The recipe with what it takes from the data, the data, and the plan of both; nothing is written.
 
     Args:
         recipe, data, shard: those of `train`.
@@ -44,7 +45,7 @@ def prepare_training(
     recipe = settled(recipe if isinstance(recipe, Recipe) else load_recipe(recipe), begun)
     dataset = data_of_recipe(recipe, data if isinstance(data, InMemory) else Path(data))
     agree(recipe, dataset, shard, world)
-    recipe = _with_num_classes(recipe, dataset)
+    recipe = with_measured_mean(_with_num_classes(recipe, dataset), dataset.train)
     extra_samples = None if dataset.extra is None else len(dataset.extra)
     plan = make_plan(recipe, len(dataset.train), *world.grid, extra_samples=extra_samples)
     return recipe, dataset, broadcast(world, plan)  # the memory of another machine may be of another size

@@ -88,7 +88,7 @@ def _rehearse(session: Session, folder: Path) -> None:
         labels=dataset.classes,
         colours=dataset.colours,
         metrics={},
-        images=[_images(1, _size(recipe, recipe.input_size)) for _ in range(2)],
+        images=[_images(1, recipe, recipe.input_size) for _ in range(2)],
         float_tolerance=_NO_WRONG_OPERATOR,
         int8_tolerance=Tolerance(),
     )
@@ -106,7 +106,7 @@ def _save_after_a_step(recipe: Recipe, plan: Plan, folder: Path) -> None:
             # nothing where two images look alike
             module.momentum = 0.5
     normalize = Normalize(recipe.preprocess.mean, recipe.preprocess.std)
-    outputs = model(normalize(_images(2, _size(recipe, recipe.augment.size))))
+    outputs = model(normalize(_images(2, recipe, recipe.augment.size)))
     torch.autograd.backward([output.mean() for output in ([outputs] if isinstance(outputs, Tensor) else outputs)])
     tensors = {"model": model.state_dict()}
     if recipe.ema:
@@ -114,12 +114,12 @@ def _save_after_a_step(recipe: Recipe, plan: Plan, folder: Path) -> None:
     save_checkpoint(folder, 1, tensors, {})
 
 
-def _images(count: int, size: Size) -> Tensor:
-    return torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8)
+def _images(count: int, recipe: Recipe, size: Size) -> Tensor:
+    """Noise of the size of the images, or of a smaller one where any size will do."""
+    return torch.randint(0, 256, (count, recipe.data.channels, *_size(recipe, size)), dtype=torch.uint8)
 
 
 def _size(recipe: Recipe, size: Size) -> Size:
-    """That of the images, or smaller ones where any size will do."""
     return size if recipe.preprocess.only_size() else (min(size[0], _SIDE), min(size[1], _SIDE))
 
 

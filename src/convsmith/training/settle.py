@@ -29,6 +29,8 @@ def settled(recipe: Recipe, begun: Recipe | None = None) -> Recipe:
     Raises:
         ConvsmithError: no weights of its model are published, or the library that has them is missing.
     """
+    if begun and recipe.mean_is_open and begun.bands == recipe.bands:  # measured when the run began
+        recipe = recipe.with_mean(begun.preprocess.mean, begun.preprocess.std)
     if recipe.model.weights is None:
         return recipe
     left = recipe.left_to_weights
@@ -94,6 +96,8 @@ def _taken(recipe: Recipe, origin: Origin, left: frozenset[str]) -> dict[str, An
         else:  # another square, cut out of as much around it
             wanted["resize"] = now.crop * rule.resize // rule.crop
     changes = {f"preprocess.{key}": value for key, value in wanted.items() if getattr(now, key) != value}
+    own = {"range"} if recipe.data.channels == 3 else {"range", "mean", "std"}  # which the images decide
+    left = left - {f"preprocess.{key}" for key in own}
     return {key: value for key, value in (changes | sizes).items() if key in left}
 
 

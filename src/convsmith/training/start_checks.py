@@ -81,7 +81,7 @@ def check_custom(session: Session) -> None:
     name = recipe.augment.custom
     if name is None:
         return
-    try_custom(name, recipe.augment.size, find_task(recipe.task).own_classes)
+    try_custom(name, recipe.augment.size, find_task(recipe.task).own_classes, recipe.data.channels)
     digest = custom_digest(name)
     if progress.custom_digest not in (None, digest):
         logger.warning("augment.custom: the source of %s has changed since step %d: it augments as it is now",

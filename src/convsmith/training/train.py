@@ -107,7 +107,7 @@ def train(
         recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
         recipe = recipe if extend is None else with_extra_phase(recipe, extend)
         begun = None
-        if recipe.left_to_weights:
+        if recipe.left_to_weights or recipe.mean_is_open:
             begun = broadcast(world, run.recipe if world.leads and (run.path / "recipe.yaml").is_file() else None)
         recipe, dataset, plan = prepare_training(recipe, data, world, shard, begun)
         if world.sharded and recipe.quantization_aware:

@@ -37,7 +37,7 @@ class CustomFailed(ConvsmithError):
 def custom_step(name: str) -> Change:
     """The step that calls the function of that name, such as `mymodule:sharpen`.
 
-    It gets the image, uint8 `[H, W, 3]`, its mask, uint8 `[H, W]`, where there is one, and a random generator that is
+    It gets the image, uint8 `[H, W, C]`, its mask, uint8 `[H, W]`, where there is one, and a random generator that is
     seeded for the sample; it returns the image, or both, of the same sizes.
 
     Raises:
@@ -47,7 +47,7 @@ def custom_step(name: str) -> Change:
     return lambda sample: _changed(sample, function, name)
 
 
-def try_custom(name: str, size: Size, with_mask: bool) -> None:
+def try_custom(name: str, size: Size, with_mask: bool, channels: int = 3) -> None:
     """Call the function with noise of that height and width, so that what fails at once fails before the first step.
 
     Raises:
@@ -56,7 +56,7 @@ def try_custom(name: str, size: Size, with_mask: bool) -> None:
     step, noise = custom_step(name), np.random.default_rng(0)
     known = (0, 1, IGNORED)
     for seed in range(_TRIALS):
-        image = torch.from_numpy(noise.integers(0, 256, (3, *size), np.uint8))
+        image = torch.from_numpy(noise.integers(0, 256, (channels, *size), np.uint8))
         mask = torch.from_numpy(noise.choice(np.array(known, np.uint8), size)) if with_mask else None
         twice = []
         for _ in range(2):

@@ -36,9 +36,7 @@ MAX_MAGNITUDE = 10.0
 Colour = tuple[int, int, int]
 
 
-def timm_rand_augment(
-    policy: TimmRandAugment, mean: tuple[float, float, float]
-) -> Callable[[Image.Image], Image.Image]:
+def timm_rand_augment(policy: TimmRandAugment, mean: tuple[float, ...]) -> Callable[[Image.Image], Image.Image]:
     """The function that changes an RGB image by `policy.num_ops` operations, each with `policy.probability`.
 
     Args:

@@ -19,7 +19,7 @@ from convsmith.data.loading.processes import in_processes
 from convsmith.errors import printable
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
-from convsmith.spec import Preprocessing
+from convsmith.spec import RGB, Bands, Preprocessing
 from convsmith.waiting import reading_in_time
 
 DECODE_LIMIT = 2**30
@@ -76,6 +76,7 @@ def look(
     processes: int | None = None,
     *,
     with_prints: bool = False,
+    bands: Bands = RGB,
     progress: ProgressCallback = no_progress,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Looks:
@@ -87,6 +88,7 @@ def look(
         known: what an earlier look, as deep, told; it counts for files of the same name, size and time.
         processes: how many there may be; None: one for each core.
         with_prints: take the print of each image too; what is known has to have them, and `decode` has to be true.
+        bands: what is read of each image.
         progress: called with how many samples are done, of how many, as work of the name `check`.
         stopping: asked after each part whether to leave it at that.
 
@@ -105,7 +107,7 @@ def look(
     at_once = _DECODED_AT_ONCE if decode else _OPENED_AT_ONCE
     chunks = [todo[first : first + at_once] for first in range(0, len(todo), at_once)]
     done = len(samples) - len(todo)
-    question = _Question(samples, decode, rows, with_prints)
+    question = _Question(samples, decode, rows, with_prints, bands)
     with closing(_looks(question, chunks, processes or available_cores())) as found:
         for chunk, looks in zip(chunks, found, strict=True):
             rows[chunk] = looks.rows
@@ -147,10 +149,11 @@ class _Question:
     decode: bool
     rows: NDArray[np.void]
     with_prints: bool
+    bands: Bands
 
-    def about(self, chunk: NDArray[np.int64]) -> tuple[Samples, bool, NDArray[np.void], bool]:
+    def about(self, chunk: NDArray[np.int64]) -> tuple[Samples, bool, NDArray[np.void], bool, Bands]:
         """The arguments of `look_at` for some of the samples."""
-        return self.samples.select(chunk), self.decode, self.rows[chunk], self.with_prints
+        return self.samples.select(chunk), self.decode, self.rows[chunk], self.with_prints, self.bands
 
 
 def _looks(question: _Question, chunks: list[NDArray[np.int64]], most: int) -> Generator[Looks]:

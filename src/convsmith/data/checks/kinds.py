@@ -7,8 +7,11 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-_FORMATS = ("another format", "JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
-_MODES = ("another mode", "RGB", "L", "P", "RGBA", "1", "LA", "CMYK", "I;16", "YCbCr", "LAB", "I", "F", "PA", "RGBX")
+_FORMATS = ("another format", "JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF", "NPY")
+_MODES = (
+    *("another mode", "RGB", "L", "P", "RGBA", "1", "LA", "CMYK", "I;16", "YCbCr", "LAB", "I", "F", "PA", "RGBX"),
+    *("uint8", "uint16", "int16", "float32"),  # arrays
+)
 
 
 def kind_number(image_format: str, mode: str) -> int:

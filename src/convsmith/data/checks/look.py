@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
@@ -9,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from convsmith.bundle.decode import ImageError, Picture, format_and_mode, size_of
+from convsmith.bundle.bands import read_header
+from convsmith.bundle.decode import ImageError, Picture, for_eyes, format_and_mode, size_of
 from convsmith.bundle.jpeg import is_garbled
 from convsmith.data.checks.kinds import kind_number
 from convsmith.data.checks.prints import PRINT, print_of
 from convsmith.data.checks.signs import is_plain, signs_of
+from convsmith.spec import RGB, Bands
 
 ROW = np.dtype(
     [
@@ -53,13 +56,18 @@ class Seen:
 
     @classmethod
     def closely(
-        cls, data: bytes, picture: Picture, content: tuple[int, ...], pixels: NDArray[np.int64] | None = None
+        cls,
+        data: bytes,
+        picture: Picture,
+        content: tuple[int, ...],
+        bands: Bands,
+        pixels: NDArray[np.int64] | None = None,
     ) -> Self:
         """The facts about a sample whose image was decoded from these bytes."""
         width, height = size_of(picture)
-        kind = format_and_mode(data)
+        kind = format_and_mode(data) if bands == RGB else read_header(io.BytesIO(data), "image", bands)[2:]
         garbled = kind[0] in ("JPEG", "MPO") and isinstance(picture, Image) and is_garbled(data)  # else it is an array
-        return cls(height, width, content, kind, picture, garbled, pixels)
+        return cls(height, width, content, kind, for_eyes(picture), garbled, pixels)
 
 
 class Visible(Protocol):
@@ -70,12 +78,13 @@ class Visible(Protocol):
     def name(self, i: int) -> str:
         """The name of sample i in messages."""
 
-    def look(self, i: int, decode: bool) -> Seen:
+    def look(self, i: int, closely: bool, bands: Bands = RGB) -> Seen:
         """Look at sample i, or raise the ImageError that reading it would.
 
         Args:
             i: its number.
-            decode: read all of it, or only as much as tells that.
+            closely: read all of it, or only as much as tells that.
+            bands: what is read of its image.
         """
 
 
@@ -96,7 +105,9 @@ class Looks:
     prints: NDArray[np.void] = field(default_factory=lambda: np.empty(0, PRINT))
 
 
-def look_at(samples: Visible, decode: bool, named: NDArray[np.void], with_prints: bool = False) -> Looks:
+def look_at(
+    samples: Visible, decode: bool, named: NDArray[np.void], with_prints: bool = False, bands: Bands = RGB
+) -> Looks:
     """Look at each of a few samples.
 
     Args:
@@ -104,12 +115,13 @@ def look_at(samples: Visible, decode: bool, named: NDArray[np.void], with_prints
         decode: read all of each, or only as much as tells the most.
         named: their rows `[N]`, in which names and stamps are filled in.
         with_prints: take the print of each image that is decoded.
+        bands: what is read of each image.
     """
     rows, pixels, bad = named.copy(), [], {}
     prints = np.zeros(len(samples) if with_prints else 0, PRINT)
     for i in range(len(samples)):
         try:
-            seen = samples.look(i, decode)
+            seen = samples.look(i, decode, bands)
         except ImageError as error:
             bad[i] = error
             continue

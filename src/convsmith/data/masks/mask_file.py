@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import ImageError, Picture, decode_rgb, size_of
+from convsmith.bundle.bands import decode
+from convsmith.bundle.decode import ImageError, Picture, size_of
 from convsmith.data.contents import Content
 from convsmith.data.masks.mask_pixels import Colour, decode_pixels, unusable
 from convsmith.errors import printable
 from convsmith.recipe.mask_data import MAX_VALUE
-from convsmith.spec import IGNORED
+from convsmith.spec import IGNORED, RGB, Bands
 
 _NO_CLASS = -1
 _BLOCK = 1 << 18  # pixels looked up at once, which bounds the memory for their positions in the table
@@ -117,14 +118,14 @@ def decode_mask(data: bytes, rules: MaskRules, name: str = "mask") -> NDArray[np
     return rules.classes_of(decode_pixels(data, name), name)
 
 
-def read_pair(image: Content, mask: Content, rules: MaskRules) -> tuple[Picture, NDArray[np.uint8]]:
+def read_pair(image: Content, mask: Content, rules: MaskRules, bands: Bands = RGB) -> tuple[Picture, NDArray[np.uint8]]:
     """An image, upright, and the classes of its pixels, uint8 `[H, W]`, 255 where they do not count.
 
     Raises:
         ImageError: one of them cannot be read, or they differ in size; it names the image, and the mask where that is
             at fault.
     """
-    picture = decode_rgb(image.read(), image.name)
+    picture = decode(image.read(), image.name, bands)
     try:
         classes = read_mask(mask, rules)
     except ImageError as error:
@@ -133,9 +134,9 @@ def read_pair(image: Content, mask: Content, rules: MaskRules) -> tuple[Picture,
     return picture, classes
 
 
-def read_mask_of(image: Content, mask: Content, rules: MaskRules) -> NDArray[np.uint8]:
+def read_mask_of(image: Content, mask: Content, rules: MaskRules, bands: Bands = RGB) -> NDArray[np.uint8]:
     """The classes of `read_pair`, or the `ImageError` that it would raise, as far as the header of the image tells."""
-    size = image.check_header()
+    size = image.check_header(bands)
     try:
         classes = read_mask(mask, rules)
     except ImageError as error:

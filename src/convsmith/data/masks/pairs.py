@@ -18,6 +18,7 @@ from convsmith.data.checks.look import Seen
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.folders.files import Files, FilesBuilder
 from convsmith.data.masks.mask_file import MaskRules, read_mask_of, read_pair
+from convsmith.spec import RGB, Bands
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ class PairIndex:
         """Image i and its mask."""
         return self.images[i], self.masks[i]
 
-    def read(self, i: int) -> tuple[Picture, NDArray[np.uint8]]:
+    def read(self, i: int, bands: Bands = RGB) -> tuple[Picture, NDArray[np.uint8]]:
         """Image i, upright, and the classes of its pixels, uint8 `[H, W]`, 255 where they do not count.
 
         Raises:
             ImageError: one of the two cannot be read, or they do not fit.
         """
-        return read_pair(self.images[i], self.masks[i], self.rules)
+        return read_pair(self.images[i], self.masks[i], self.rules, bands)
 
     @property
     def names(self) -> NDArray[np.uint64]:
@@ -82,20 +83,21 @@ class PairIndex:
         """How often each image is drawn beside others; None where that is of none."""
         return self.images.weights
 
-    def look(self, i: int, decode: bool) -> Seen:
+    def look(self, i: int, closely: bool, bands: Bands = RGB) -> Seen:
         """The size of image i and the pixels of its mask, or the ImageError that `read` would raise.
 
-        With `decode` the image is read as a whole, else its header; the mask is read either way.
+        With `closely` the image is read as a whole, else its header; the mask is read either way.
         """
         image, mask = self.contents(i)
-        if decode:
+        if closely:
             data = image.read()
-            picture, classes = read_pair(Content(image.name, lambda: io.BytesIO(data)), mask, self.rules)
-            return Seen.closely(data, picture, (image.hash_of_ends(), mask.hash_of_ends()), _histogram(classes))
-        classes = read_mask_of(image, mask, self.rules)
+            picture, classes = read_pair(Content(image.name, lambda: io.BytesIO(data)), mask, self.rules, bands)
+            content = image.hash_of_ends(), mask.hash_of_ends()
+            return Seen.closely(data, picture, content, bands, _histogram(classes))
+        classes = read_mask_of(image, mask, self.rules, bands)
         height, width = classes.shape
         content = image.hash_of_ends(), mask.hash_of_ends()
-        return Seen(height, width, content, image.header()[2:], pixels=_histogram(classes))
+        return Seen(height, width, content, image.header(bands)[2:], pixels=_histogram(classes))
 
     def digest(self) -> str:
         """SHA-256 of what names images and masks in their order: names the pairs wherever they lie."""

@@ -21,7 +21,7 @@ from convsmith.spec import Preprocessing
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """Reads a pair augmented: uint8 `[3, h, w]` and `[h', w']`."""
+    """Reads a pair augmented: uint8 `[C, h, w]` and `[h', w']`."""
 
     pairs: PairIndex
     augment: Augment
@@ -33,13 +33,13 @@ class TrainingPairs:
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if a file is bad or they do not fit."""
-        picture, mask = self.pairs.read(i)
+        picture, mask = self.pairs.read(i, self.preprocess.bands)
         return self._transform(pixels_of(picture), mask)
 
 
 @dataclass(frozen=True)
 class ValidationPairs:
-    """Reads a pair as it is: uint8 `[3, H, W]` and `[H, W]`."""
+    """Reads a pair as it is: uint8 `[C, H, W]` and `[H, W]`."""
 
     pairs: PairIndex
     preprocess: Preprocessing
@@ -47,7 +47,7 @@ class ValidationPairs:
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if a file is bad or they do not fit, or if the image is too large to be judged by."""
-        picture, mask = self.pairs.read(i)
+        picture, mask = self.pairs.read(i, self.preprocess.bands)
         height, width = mask.shape
         check_val_size(height, width, self.preprocess, self.num_classes, self.pairs.name(i))
         return torch.from_numpy(pixels_of(picture)).permute(2, 0, 1).contiguous(), torch.from_numpy(mask)

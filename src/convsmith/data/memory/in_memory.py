@@ -44,8 +44,8 @@ class Held:
     """One split: images, and the label or mask of each.
 
     Attributes:
-        images: paths, bytes of image files, Pillow images, uint8 arrays `[H, W, 3]` or `[H, W]`, or uint8 tensors
-            `[3, H, W]` or `[1, H, W]`.
+        images: paths, bytes of image files, Pillow images, arrays `[H, W, C]` or `[H, W]`, or tensors `[C, H, W]`: of
+            uint8, or with `preprocess.range` of any numbers.
         targets: labels, as text or numbers; of several labels a list of names each, or a row of a matrix `[N, K]` of 0
             and 1; or masks, as images are, of one channel, of whole numbers of any type.
     """
@@ -221,11 +221,16 @@ def _mask_file_of(item: Any, name: str) -> IO[bytes]:
     """The bytes of a mask file with the pixels of an item, which may be whole numbers of any type `[H, W]`."""
     values = item.detach().cpu().numpy() if hasattr(item, "detach") else item
     if isinstance(values, np.ndarray) and values.dtype.kind in "iub" and values.dtype != np.uint8:
-        file = io.BytesIO()
-        np.save(file, values[0] if values.ndim == 3 and len(values) == 1 else values)
-        file.seek(0)
-        return file
+        return _array_file(values[0] if values.ndim == 3 and len(values) == 1 else values)
     return _file_of(item, name)
+
+
+def _array_file(values: NDArray[Any]) -> IO[bytes]:
+    """The bytes of a file of NumPy."""
+    file = io.BytesIO()
+    np.save(file, values)
+    file.seek(0)
+    return file
 
 
 def _file_of(item: Any, name: str) -> IO[bytes]:
@@ -237,8 +242,10 @@ def _file_of(item: Any, name: str) -> IO[bytes]:
         item = item.transpose(1, 2, 0) if item.ndim == 3 else item
     if isinstance(item, np.ndarray):
         item = item[..., 0] if item.ndim == 3 and item.shape[2] == 1 else item
-        if item.dtype != np.uint8 or item.ndim not in (2, 3) or item.shape[2:] not in ((), (3,)):
-            raise ValueError(f"it is an array {list(item.shape)} of {item.dtype}, not uint8 [H, W, 3] or [H, W]")
+        if item.dtype.kind not in "uif" or item.ndim not in (2, 3):
+            raise ValueError(f"it is an array {list(item.shape)} of {item.dtype}, not numbers [H, W] or [H, W, C]")
+        if item.dtype != np.uint8 or item.shape[2:] not in ((), (3,)):  # data.channels and preprocess.range say more
+            return _array_file(item)
         item = Image.fromarray(np.ascontiguousarray(item))
     if not isinstance(item, Image.Image):
         raise ValueError(f"{name} is a {type(item).__name__}, not an image")

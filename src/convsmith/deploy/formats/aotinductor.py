@@ -20,7 +20,7 @@ def _export(source: Exportable) -> Files:
 
     if shutil.which("g++") is None:
         raise ConvsmithError("AOTInductor needs the compiler g++", "it is not installed here", "apt install g++")
-    example, dynamic_shapes = example_of(source.size, source.any_size)
+    example, dynamic_shapes = example_of(source.trained, source.size, source.any_size)
     with quiet(), tempfile.TemporaryDirectory() as folder, torch.no_grad():
         program = torch.export.export(source.trained, (example,), dynamic_shapes=dynamic_shapes)
         package = torch._inductor.aoti_compile_and_package(program, package_path=f"{folder}/{_FILE}")

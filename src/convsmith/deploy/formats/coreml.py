@@ -1,7 +1,7 @@
 """Core ML, for Apple's machines, on which alone it runs: so it is exported there, where it can be proved.
 
 The package is a zip file in the bundle, which macOS unpacks by a double click. It takes one image at a time, as float32
-[1, 3, H, W] in 0 to 255, because Core ML has no inputs of bytes.
+[1, C, H, W] in 0 to 255, because Core ML has no inputs of bytes.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ def convert(source: Exportable) -> bytes:
     import coremltools
     import torch
 
-    from convsmith.deploy.onnx_export import quiet
+    from convsmith.deploy.onnx_export import channels_of, quiet
 
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        program = torch.export.export(source.trained, (torch.zeros(1, 3, *source.size),)).run_decompositions()
+        example = torch.zeros(1, channels_of(source.trained), *source.size)
+        program = torch.export.export(source.trained, (example,)).run_decompositions()
         model = coremltools.convert(
             program,
             inputs=[coremltools.TensorType(INPUT)],

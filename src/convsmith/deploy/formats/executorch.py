@@ -21,11 +21,11 @@ def _export(source: Exportable) -> Files:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    from convsmith.deploy.onnx_export import quiet
+    from convsmith.deploy.onnx_export import channels_of, quiet
 
     source.require_one_size("ExecuTorch")
     with quiet():
-        example = torch.zeros(1, 3, *source.size, dtype=torch.uint8)
+        example = torch.zeros(1, channels_of(source.trained), *source.size, dtype=torch.uint8)
         program = torch.export.export(source.trained, (example,))
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
         return {_FILE: bytes(lowered.to_executorch().buffer)}

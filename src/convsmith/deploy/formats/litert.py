@@ -41,11 +41,11 @@ def _export(source: Exportable) -> Files:
     import litert_torch
     import torch
 
-    from convsmith.deploy.onnx_export import quiet
+    from convsmith.deploy.onnx_export import channels_of, quiet
 
     source.require_one_size("LiteRT")
     with quiet(), tempfile.TemporaryDirectory() as folder:
-        example = torch.zeros(1, 3, *source.size, dtype=torch.uint8)
+        example = torch.zeros(1, channels_of(source.trained), *source.size, dtype=torch.uint8)
         litert_torch.convert(source.trained, (example,)).export(f"{folder}/{_FILE}")
         return {_FILE: (Path(folder) / _FILE).read_bytes()}
 

@@ -15,7 +15,7 @@ def _export(source: Exportable) -> Files:
 
     from convsmith.deploy.onnx_export import example_of, quiet
 
-    example, dynamic_shapes = example_of(source.size, source.any_size)
+    example, dynamic_shapes = example_of(source.trained, source.size, source.any_size)
     content = io.BytesIO()
     with quiet():
         torch.export.save(torch.export.export(source.trained, (example,), dynamic_shapes=dynamic_shapes), content)

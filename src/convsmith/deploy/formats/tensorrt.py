@@ -57,7 +57,9 @@ def build_engine(tensorrt: Any, source: Exportable) -> bytes:
     if not parser.parse(source.onnx):
         raise ConvsmithError("TensorRT cannot read the ONNX model", str(parser.get_error(0)))
     profile, (height, width) = builder.create_optimization_profile(), source.size
-    profile.set_shape(INPUT, (1, 3, height, width), (8, 3, height, width), (_LARGEST_BATCH, 3, height, width))
+    channels = network.get_input(0).shape[1]
+    smallest, usual, largest = ((batch, channels, height, width) for batch in (1, 8, _LARGEST_BATCH))
+    profile.set_shape(INPUT, smallest, usual, largest)
     config = builder.create_builder_config()
     config.add_optimization_profile(profile)
     engine = builder.build_serialized_network(network, config)

@@ -15,7 +15,7 @@ def _export(source: Exportable) -> Files:
 
     from convsmith.deploy.onnx_export import example_of, quiet
 
-    example, _ = example_of(source.size, source.any_size)
+    example, _ = example_of(source.trained, source.size, source.any_size)
     content = io.BytesIO()
     with quiet(), torch.no_grad():
         traced = torch.jit.trace(source.trained, example, check_trace=False)  # type: ignore[no-untyped-call]

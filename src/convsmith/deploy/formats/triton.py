@@ -34,7 +34,8 @@ def _add(manifest: Manifest) -> Files:
 def _config(manifest: Manifest) -> str:
     """The images' preprocessing and the proof travel as parameters, which Triton hands to clients as they are."""
     spec, size = manifest.preprocess, manifest.only_size or (-1, -1)
-    images, logits = [3, *size], list(find_task(manifest.task).logits_shape(len(manifest.labels), size))
+    images = [spec.bands.channels, *size]
+    logits = list(find_task(manifest.task).logits_shape(len(manifest.labels), size))
     parameters = {
         "task": manifest.task,
         "preprocess": spec.model_dump_json(),

@@ -17,7 +17,7 @@ from convsmith.spec import Interpolation, Preprocess
 _PERMISSIVE = frozenset({"apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0"})
 """Licences, in small letters, that ask for little more than to be named."""
 
-Rgb = tuple[float, float, float]
+Values = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Origin:
 
     name: str
     licence: str | None
-    mean: Rgb
-    std: Rgb
+    mean: Values
+    std: Values
     preprocessing: Preprocess | None
     is_nearest: bool = False
 

@@ -40,7 +40,7 @@ class Observer:
         """The run begins, or goes on: recipe and plan are written down, and metrics.jsonl holds what is done."""
 
     def first_batch(self, images: Tensor) -> None:
-        """The first images that the run trains on, augmented but not yet mixed: uint8 [N, 3, H, W]."""
+        """The first images that the run trains on, augmented but not yet mixed: uint8 [N, C, H, W]."""
 
     def progress(self, phase: str, done: int, total: int) -> None:
         """`done` of `total` images of a phase (`check`, `train`, `evaluate`) are through; called after each batch."""

@@ -61,7 +61,8 @@ class TensorBoard(Observer):
         """Write up to 64 of the images, eight in a row, as the image train/first_batch."""
         from torch.utils.tensorboard.summary import image
 
-        self._write_summary(image("train/first_batch", images[:MAX_IMAGES], dataformats="NCHW"), 0)  # type: ignore[no-untyped-call]
+        shown = images[:MAX_IMAGES, : 3 if images.shape[1] > 2 else 1]  # channels that people see
+        self._write_summary(image("train/first_batch", shown, dataformats="NCHW"), 0)  # type: ignore[no-untyped-call]
 
     def metrics(self, record: Record) -> None:
         """Write each value as the scalar SPLIT/NAME."""
