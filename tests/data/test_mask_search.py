@@ -113,6 +113,28 @@ def test_a_named_recipe_for_classes_refuses_them_with_the_keys(tmp_path: Path, i
     assert len(folder.train) == 2
 
 
+BESIDE = [("*.jpg", "*_mask.png"), ("train/*.jpg", "train/*-seg.png"), ("*.png", "*.labels.png"), ("*.jpg", "*_GT.tif")]
+
+
+@pytest.mark.parametrize(("images", "masks"), BESIDE)
+def test_masks_beside_their_images_are_found(tmp_path: Path, images: str, masks: str) -> None:
+    folder = segmented(write(tmp_path, images, masks))
+    assert len(folder.train) + len(folder.val) == 4
+    with pytest.raises(ConvsmithError, match="holds images and their masks, not two classes"):
+        data_of_recipe(load_recipe("resnet18-folder"), tmp_path)
+
+
+def test_photographs_beside_each_other_are_not_masks(tmp_path: Path) -> None:
+    write(tmp_path / "photos", "*.jpg", "*_photo.png")
+    write(tmp_path / "labels", "*_label.jpg", "none/*.png")
+    random = np.random.default_rng(0)
+    for name in ("1", "1_label", "2", "2_label"):
+        Image.fromarray(random.integers(0, 256, (30, 40, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    assert not find_masks(tmp_path / "photos")
+    assert not find_masks(tmp_path / "labels")
+    assert not find_masks(tmp_path)
+
+
 def test_they_are_two_classes_for_who_says_so(tmp_path: Path) -> None:
     write(tmp_path, "photos/*.jpg", "silhouettes/*.png")
     data = data_of_recipe(load_recipe("resnet18-folder", ["model.num_classes=2"]), tmp_path)

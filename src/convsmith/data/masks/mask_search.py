@@ -23,6 +23,7 @@ _MASKS = (
     "mask masks annotation annotations annot annots ann anns label labels lbl lbls gt gts truth groundtruth seg segs "
     "segmentation segmentations semantic manual target targets matte mattes"
 )
+_MASK_END = re.compile(r"[ ._-](?:" + "|".join(_MASKS.split()) + r")$", re.IGNORECASE)
 _DEFAULTS = (("images/PART/*", "masks/PART/*"), ("images/*", "masks/*"))
 _UNNAMED = 3  # folders side by side that are compared though no name says what they are; more would be classes
 _LOOKED_AT = 3  # pairs whose pixels are compared
@@ -77,7 +78,35 @@ def find_masks(root: Path) -> list[FoundMasks]:
             if names is not None:
                 one = _describe(root, place, pair, names, bool(named))
                 found.setdefault(one.patterns, one)
+    for one in _beside(root):
+        found.setdefault(one.patterns, one)
     return list(found.values())
+
+
+def _beside(root: Path) -> Iterator[FoundMasks]:
+    """Masks beside their images, in `root` or in its part to train on, that are called as them but for an end."""
+    top = list_folder(root)
+    train = next((name for name in top.folders if name.casefold() in _TRAIN), None)
+    for folder in ("", *([train] if train else [])):
+        listing = list_folder(root / folder).images if folder else top.images
+        stems = {Path(name).stem: name for name in listing}
+        ends = Counter(match[0] for stem in stems if (match := _MASK_END.search(stem)))
+        for end, count in ends.most_common(1):
+            images = sorted(stem for stem in stems if not stem.endswith(end))
+            pairs = [stem for stem in images if stem + end in stems]
+            if len(pairs) < _ALIKE * max(len(images), count) or not pairs:
+                continue
+            place = root / folder
+            if all(_is_mask_of(place / stems[stem + end], place / stems[stem], named=True) for stem in _some(pairs)):
+                yield _describe_beside(top.folders, folder, end)
+
+
+def _describe_beside(folders: Sequence[str], train: str, end: str) -> FoundMasks:
+    """The keys for masks beside images in the data folder itself, or in its parts."""
+    parts = [name for name in folders if name.casefold() in _PARTS] if train else []
+    has_test = any(part.casefold() in _TEST for part in parts)
+    val = next((part for part in parts if part.casefold() in _VAL), None if has_test else "val")
+    return FoundMasks((train, train), ("PART/*", f"PART/*{end}"), train or "train", val, named=True)
 
 
 def refuse_masks_as_classes(root: Path) -> None:
@@ -94,6 +123,8 @@ def masks_as_classes(root: Path, found: FoundMasks) -> ConvsmithError:
     """The error for images and masks that would pass for two classes."""
     images, masks = (f"`{printable(folder)}`" for folder in found.folders)
     keys = " ".join(f"'{word}'" for word in found.overrides)
+    patterns = (f"`{pattern}`" for pattern in found.patterns)
+    images, masks = patterns if found.folders[0] == found.folders[1] else (images, masks)  # beside each other
     return ConvsmithError(
         f"{printable(root)} holds images and their masks, not two classes: {images} and {masks}",
         f"their files have the same names and sizes, and those of {masks} hold few values",

@@ -89,8 +89,7 @@ def _images(found: Found, images_dir: str | None, labels: list[str], notes: list
 
 def _folders_of_images(path: Path, root: Path, images_dir: str | None) -> list[str]:
     """Where the images of a file may lie, in folders with the name of its part or above them."""
-    last = path.stem.rpartition("_")[2]  # such as train2017 of instances_train2017
-    words = [last, ""] if part_of(last) else [""]
+    words = [path.stem.rpartition("_")[2], ""]  # such as train2017 of instances_train2017
     if images_dir is not None:
         return [relative(root / images_dir / word, root) for word in words]
     here = path.absolute().parent
