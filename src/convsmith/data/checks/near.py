@@ -30,7 +30,7 @@ class Rule(NamedTuple):
     radius_of_many: int = 6
 
 
-PRINTS = Rule(alike=0.97, surely=2)
+PRINTS = Rule(alike=0.95, surely=2)
 EMBEDDINGS = Rule(alike=0.96, surely=-1)
 
 
