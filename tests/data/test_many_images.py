@@ -16,6 +16,7 @@ from convsmith.data.checks.look import Seen
 from convsmith.data.checks.near import Images, find_near
 from convsmith.data.checks.signs import suspicious
 from convsmith.data.dataset import Samples
+from convsmith.spec import Bands
 
 COUNT = 60_000
 
@@ -44,7 +45,7 @@ class Imagined:
     def name(self, i: int) -> str:
         return f"{self.numbers[i]}.png"
 
-    def look(self, i: int, decode: bool) -> Seen:
+    def look(self, i: int, decode: bool, bands: Bands) -> Seen:
         number = int(self.numbers[i])
         return Seen(480, 640, (number + 1,), ("JPEG", "RGB"))
 
