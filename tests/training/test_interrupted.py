@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -83,6 +84,22 @@ def test_a_killed_run_goes_on_bit_for_bit_with_any_number_of_workers(
     assert not (out / "bundle").exists()
     finish(digits, out, f"data.workers={workers}")
     assert_same_run(uninterrupted, out)
+
+
+@pytest.mark.parametrize("cache", ["disk", pytest.param("memory", marks=pytest.mark.slow)])
+@pytest.mark.skipif(sys.platform != "linux", reason="data.cache is for Linux")
+def test_a_killed_run_that_keeps_decoded_images_goes_on_as_if_it_kept_none(
+    uninterrupted: Path, digits: Path, tmp_path: Path, cache: str
+) -> None:
+    out = tmp_path / "killed"
+    with start(digits, out, "data.workers=1", f"data.cache={cache}") as process:
+        wait_for_step(process, out, 8)
+        process.send_signal(signal.SIGKILL)
+    errors = finish(digits, out, f"data.cache={cache}", "data.workers=2", "data.cache_size=1MB")
+    assert "decoded training images are kept" in errors
+    assert_same_run(uninterrupted, out)
+    kept = list(out.glob("cache/*"))
+    assert [path.stat().st_size <= 1_000_000 for path in kept] == [True] * (cache == "disk")
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,17 @@ Split = Literal["train", "val", "extra"]
 Decode = Literal["exact", "scaled"]
 """Images in their own size, or JPEGs as small as their crops allow."""
 
+Make = Callable[[], NDArray[np.uint8]]
+
+Keep = Callable[[int, Make], NDArray[np.uint8]]
+"""Pixels, uint8 `[H, W, C]`, of a sample by its number: those that were kept of it, or what the function makes."""
+
+
+def keep_nothing(_number: int, make: Make) -> NDArray[np.uint8]:
+    """Make the pixels each time."""
+    return make()
+
+
 Reader = Callable[[int], "tuple[Tensor, Tensor]"]
 """From a sample's number to its image, uint8 `[C, H, W]`, and its target; raises an ImageError for bad files."""
 
@@ -153,9 +164,22 @@ class DataSet(Protocol):
         """Raise the ImageTooLarge that judging by an image of this size would."""
 
     def training_reader(
-        self, split: Split, augment: Augment, preprocess: Preprocessing, decode: Decode = "exact"
+        self,
+        split: Split,
+        augment: Augment,
+        preprocess: Preprocessing,
+        decode: Decode = "exact",
+        keep: Keep = keep_nothing,
     ) -> Reader:
-        """How a split is read to learn from; random numbers come from torch's default generator."""
+        """How a split is read to learn from; random numbers come from torch's default generator.
+
+        Args:
+            split: which.
+            augment: what happens to images.
+            preprocess: what else is known of that.
+            decode: how images are decoded.
+            keep: keeps what is made of each sample before anything is random, by its number in the split.
+        """
 
     def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
         """How a split is read to be judged by."""

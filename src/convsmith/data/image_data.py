@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.preprocess import check_size
 from convsmith.data.checks.duplicates import duplicates
 from convsmith.data.checks.look import Looks
-from convsmith.data.dataset import Decode, Findings, Reader, Split
+from convsmith.data.dataset import Decode, Findings, Keep, Reader, Split, keep_nothing
 from convsmith.data.index import Index
 from convsmith.recipe.augmentation import Augment
 from convsmith.spec import Preprocessing
@@ -64,13 +64,19 @@ class ImageData:
         check_size(width, height, preprocess)
 
     def training_reader(
-        self, split: Split, augment: Augment, preprocess: Preprocessing, decode: Decode = "exact"
+        self,
+        split: Split,
+        augment: Augment,
+        preprocess: Preprocessing,
+        decode: Decode = "exact",
+        keep: Keep = keep_nothing,
     ) -> Reader:
         """How a split is read to learn from."""
         from convsmith.data.read_image import ScaledImages, TrainingImages  # need torch, which evaluate does without
 
-        read = ScaledImages if decode == "scaled" else TrainingImages
-        return read(self._index(split), augment, preprocess)
+        if decode == "scaled":
+            return ScaledImages(self._index(split), augment, preprocess)
+        return TrainingImages(self._index(split), augment, preprocess, keep)
 
     def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
         """How a split is read to be judged by: as in predict and serve."""

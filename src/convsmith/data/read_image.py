@@ -13,7 +13,8 @@ from torch import Tensor
 
 from convsmith.bundle.decode import Picture
 from convsmith.bundle.preprocess import as_input
-from convsmith.data.augment.transform import drawn_transform, train_transform
+from convsmith.data.augment.transform import drawn_transform, resized_first, train_transform
+from convsmith.data.dataset import Keep, keep_nothing
 from convsmith.data.index import Index
 from convsmith.recipe.augmentation import Augment
 from convsmith.spec import Preprocessing, Size
@@ -31,6 +32,7 @@ class TrainingImages:
     index: Index
     augment: Augment
     preprocess: Preprocessing
+    keep: Keep = keep_nothing
 
     @cached_property
     def _transform(self) -> Callable[[NDArray[np.uint8]], Tensor]:
@@ -38,8 +40,13 @@ class TrainingImages:
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if the file is bad."""
-        picture, target = self.index.read(i, self.preprocess.bands)
-        return self._transform(pixels_of(picture)), torch.tensor(target)
+        pixels = self.keep(i, lambda: self._prepared(i))
+        return self._transform(pixels), torch.tensor(self.index.target(i))
+
+    def _prepared(self, i: int) -> NDArray[np.uint8]:
+        """The image before anything is random."""
+        pixels = pixels_of(self.index.read(i, self.preprocess.bands)[0])
+        return pixels if self.keep is keep_nothing else resized_first(pixels, self.augment, self.preprocess)
 
 
 @dataclass(frozen=True)

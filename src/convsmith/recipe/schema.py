@@ -21,6 +21,7 @@ from convsmith.recipe.schedules import total_epochs
 from convsmith.recipe.task_fit import check_task, list_metrics
 from convsmith.recipe.tasks import list_tasks
 from convsmith.spec import MAX_CHANNELS, Bands, Count, NonNegative, Positive, Preprocess, Section, Size, WholeImage
+from convsmith.storage import size_of_text
 
 if TYPE_CHECKING:
     TaskName = str
@@ -123,6 +124,12 @@ class Data(Section):
         description="Training images decoded as they are; or `scaled`: JPEGs in half the size or less, in less time, "
         "where what is cut out stays twice as large as what it becomes. Validation always has them as they are.",
     )
+    cache: Literal["none", "memory", "disk"] = Field(
+        "none",
+        description="Keep decoded training images, as far as `cache_size` allows, in memory or in a file of the run "
+        "directory; it changes speed, never results. For Linux.",
+    )
+    cache_size: str = Field("4GB", description="Most that `cache` may take on each machine, such as 500MB or 64GB.")
     last_batch: Literal["wrap", "drop"] = Field(
         "wrap",
         description="The ragged end of an epoch: `wrap` fills the last batch from the start of the epoch's "
@@ -171,6 +178,19 @@ class Data(Section):
             raise ValueError("fold names one of some folds: set data.folds, their number")
         if self.fold is not None and self.folds is not None and self.fold >= self.folds:
             raise ValueError(f"fold is {self.fold}, but the {self.folds} folds are numbered 0 to {self.folds - 1}")
+        return self
+
+    @field_validator("cache_size")
+    @classmethod
+    def _cache_size_is_a_size(cls, text: str) -> str:
+        if size_of_text(text) is None:
+            raise ValueError(f"cache_size is `{text}`: write it as 500MB or 64GB")
+        return text
+
+    @model_validator(mode="after")
+    def _cached_is_what_was_decoded(self) -> Data:
+        if self.cache != "none" and self.decode == "scaled":
+            raise ValueError("data.cache keeps whole images, but data.decode is scaled: set one of them back")
         return self
 
 

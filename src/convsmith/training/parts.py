@@ -22,6 +22,7 @@ from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.schema import Recipe
 from convsmith.tasks.base import Objective, TaskTraining, ValidationResults, find_training
 from convsmith.training.bad_files import most_bad
+from convsmith.training.image_cache import Cache, open_cache
 from convsmith.training.model_plan import build_model
 from convsmith.training.precision import Precision, pick_device, set_up
 from convsmith.training.session import Session
@@ -87,6 +88,7 @@ def make_parts(session: Session) -> Parts:
     logger.info("%s in %s, batch %s, %d loader workers", device.type, progress.precision, batch, workers)
     if varies := ACCELERATORS[device.type].varies:
         logger.info("on %s, %s", device.type, varies)
+    cache = open_cache(session)
     logger.info("step %d of %d", progress.step, plan.total_steps)
     return Parts(
         model=model,
@@ -94,7 +96,7 @@ def make_parts(session: Session) -> Parts:
         channels_last=recipe.channels_last,
         task=task,
         objective=objective,
-        batches=lambda: _training_batches(session, workers),
+        batches=lambda: _training_batches(session, workers, cache),
         val=val_loader(
             dataset.val,
             dataset.validation_reader("val", recipe.preprocess),
@@ -115,7 +117,7 @@ def loader_workers(recipe: Recipe, device: torch.device, world: World) -> int:
     return default_workers(device.type, local_devices=world.local_size) if asked == "auto" else asked
 
 
-def _training_batches(session: Session, workers: int) -> Iterable[Batch]:
+def _training_batches(session: Session, workers: int, cache: Cache) -> Iterable[Batch]:
     """The micro-batches from the next step on: those of the first phase, then those of an extra one."""
     recipe, plan, dataset, first_step = session.recipe, session.plan, session.dataset, session.progress.step
     attempts = 1 + (most_bad(recipe.data, num_samples(dataset)) if recipe.data.on_error == "skip" else 0)
@@ -136,7 +138,7 @@ def _training_batches(session: Session, workers: int) -> Iterable[Batch]:
             windows=None if samples.shards is None else Windows(samples.shards, recipe.data.window),
             weights=samples.weights,
         )
-        read = dataset.training_reader(split, recipe.augment, recipe.preprocess, recipe.data.decode)
+        read = dataset.training_reader(split, recipe.augment, recipe.preprocess, recipe.data.decode, cache(split))
         return train_loader(samples, read, sampler, seed=recipe.seed, attempts=attempts, workers=workers)
 
     if plan.extra is None:

@@ -19,7 +19,7 @@ from convsmith.data.augment.custom import custom_step
 from convsmith.data.augment.draws import below, uniform
 from convsmith.data.augment.efficientnet_crop import efficientnet_crop
 from convsmith.data.augment.erasing import random_erasing
-from convsmith.data.augment.geometry import Change, Sample, mirrored
+from convsmith.data.augment.geometry import Change, Sample, mirrored, resized
 from convsmith.data.augment.lighting import random_lighting
 from convsmith.data.augment.policies import make_policy
 from convsmith.data.augment.scale_crop import random_scale_crop
@@ -65,6 +65,21 @@ def drawn_transform(
         return crop.least, lambda pixels: _augmented([crop.make, *others], pixels, None).image
 
     return begin
+
+
+def resized_first(pixels: NDArray[np.uint8], augment: Augment, preprocess: Preprocessing) -> NDArray[np.uint8]:
+    """An image, uint8 `[H, W, 3]`, resized as far as that comes first, and makes it smaller: what follows is the same.
+
+    Only `random_crop` resizes a whole image to a size that is not random.
+    """
+    if augment.random_crop is None or (augment.policy and augment.policy.before_crop):
+        return pixels
+    height, width = (augment.random_crop.size * side // min(pixels.shape[:2]) for side in pixels.shape[:2])
+    if height * width >= pixels.shape[0] * pixels.shape[1]:
+        return pixels
+    whole = Sample(torch.from_numpy(pixels).permute(2, 0, 1), None)
+    smaller = resized(whole, (height, width), _MODES[preprocess.interpolation], preprocess.filtered)
+    return smaller.image.permute(1, 2, 0).numpy()
 
 
 def pair_transform(

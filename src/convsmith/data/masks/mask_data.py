@@ -15,7 +15,7 @@ from convsmith.data.checks.duplicates import duplicates
 from convsmith.data.checks.look import Looks
 from convsmith.data.classes import CLASSES_FILE, read_class_names
 from convsmith.data.contents import Contents
-from convsmith.data.dataset import Decode, Findings, Reader, Split
+from convsmith.data.dataset import Decode, Findings, Keep, Reader, Split, keep_nothing
 from convsmith.data.masks.label_sets import Colours
 from convsmith.data.masks.mask_contents import refuse_colours_without_table, refuse_ignored_class, unknown_classes
 from convsmith.data.masks.mask_file import MaskRules
@@ -99,13 +99,18 @@ class MaskData:
         check_val_size(height, width, preprocess, len(self.classes))
 
     def training_reader(
-        self, split: Split, augment: Augment, preprocess: Preprocessing, decode: Decode = "exact"
+        self,
+        split: Split,
+        augment: Augment,
+        preprocess: Preprocessing,
+        decode: Decode = "exact",
+        keep: Keep = keep_nothing,
     ) -> Reader:
         """How a split is read to learn from: images and masks, both augmented."""
         from convsmith.data.masks.read_pair import TrainingPairs  # needs torch, which evaluate does without
 
         assert decode == "exact"  # the recipe's validator holds it: masks lie over whole images
-        return TrainingPairs(self.part(split), augment, preprocess)
+        return TrainingPairs(self.part(split), augment, preprocess, keep)
 
     def validation_reader(self, split: Split, preprocess: Preprocessing) -> Reader:
         """How a split is read to be judged by: images and masks as they are."""

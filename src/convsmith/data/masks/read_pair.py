@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from convsmith.data.augment.transform import pair_transform
+from convsmith.data.dataset import Keep, keep_nothing
 from convsmith.data.masks.mask_size import check_val_size
 from convsmith.data.masks.pairs import PairIndex
 from convsmith.data.read_image import pixels_of
@@ -26,6 +27,7 @@ class TrainingPairs:
     pairs: PairIndex
     augment: Augment
     preprocess: Preprocessing
+    keep: Keep = keep_nothing
 
     @cached_property
     def _transform(self) -> Callable[[NDArray[np.uint8], NDArray[np.uint8]], tuple[Tensor, Tensor]]:
@@ -33,8 +35,16 @@ class TrainingPairs:
 
     def __call__(self, i: int) -> tuple[Tensor, Tensor]:
         """Raises an ImageError if a file is bad or they do not fit."""
+        if self.keep is keep_nothing:
+            picture, mask = self.pairs.read(i, self.preprocess.bands)
+            return self._transform(pixels_of(picture), mask)
+        both = self.keep(i, lambda: self._joined(i))
+        return self._transform(np.ascontiguousarray(both[:, :, :-1]), np.ascontiguousarray(both[:, :, -1]))
+
+    def _joined(self, i: int) -> NDArray[np.uint8]:
+        """Image and mask as one array, `[H, W, C + 1]`."""
         picture, mask = self.pairs.read(i, self.preprocess.bands)
-        return self._transform(pixels_of(picture), mask)
+        return np.dstack([pixels_of(picture), mask])
 
 
 @dataclass(frozen=True)
