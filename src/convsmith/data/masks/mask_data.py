@@ -24,6 +24,7 @@ from convsmith.data.masks.mask_size import check_val_size
 from convsmith.data.masks.pairs import PairIndex
 from convsmith.data.masks.pixel_counts import count_pixels
 from convsmith.data.masks.pixel_facts import count_of, require_pixels, shares, unseen_classes
+from convsmith.data.masks.strange_values import strange_values
 from convsmith.errors import ConvsmithError, quoted
 from convsmith.recipe.augmentation import Augment
 from convsmith.recipe.mask_data import Masks, check_class_names, check_fit
@@ -88,11 +89,16 @@ class MaskData:
     def findings(self, looks: Mapping[Split, Looks], used: NDArray[np.int64]) -> Findings:
         """The pixels of each class, classes without any, and images that are in training and validation."""
         pixels = {"training": count_of(looks["train"], used), "validation": count_of(looks["val"])}
-        unseen = unseen_classes(self.train, pixels["training"], self.classes, self.masks)
-        if len(self.val):
-            require_pixels(self.val, pixels["validation"], self.classes, self.masks)
+        bad = (self.part(split).masks[i] for split, seen in looks.items() for i in sorted(seen.bad))
+        strange = strange_values(bad, self.rules, self.masks)
+        try:
+            unseen = unseen_classes(self.train, pixels["training"], self.classes, self.masks)
+            if len(self.val):
+                require_pixels(self.val, pixels["validation"], self.classes, self.masks)
+        except ConvsmithError as error:
+            raise ConvsmithError(error.what, error.why, "\n".join(filter(None, [strange, error.fix]))) from error
         notes = [shares(kind, counted, self.classes) for kind, counted in pixels.items() if counted.any()]
-        return Findings(notes, [unseen] if unseen else [], duplicates(self, looks["train"], looks["val"]))
+        return Findings(notes, list(filter(None, [unseen, strange])), duplicates(self, looks["train"], looks["val"]))
 
     def check_val_size(self, height: int, width: int, preprocess: Preprocessing) -> None:
         """Raise the ImageTooLarge of an image that the model may not look at, or whose answer cannot be held."""

@@ -47,6 +47,8 @@ class MaskRules:
     ) -> None:
         known = {ignore_index: IGNORED, **values}
         self._known = sorted(known)
+        self.meanings: Mapping[int, int] = known
+        """By value, its class, or 255 where it does not count."""
         # one more for a colour that is not in the table
         self._classes = np.full(MAX_VALUE + 2, IGNORED if ignore_others else _NO_CLASS, np.int16)
         self._classes[list(known)] = list(known.values())
