@@ -9,7 +9,8 @@ import numpy as np
 
 from convsmith.bundle.decode import ImageError
 from convsmith.data.contents import Content
-from convsmith.data.masks.mask_file import Colour, MaskRules, colours_of, pixels_in
+from convsmith.data.masks.mask_file import MaskRules, colours_of
+from convsmith.data.masks.mask_pixels import Colour, pixels_in
 from convsmith.errors import counted
 from convsmith.recipe.mask_data import Masks
 from convsmith.spec import IGNORED
