@@ -289,3 +289,9 @@ def test_parquet_of_paths_is_a_table(tmp_path: Path) -> None:
         (tmp_path / f"{i}.png").write_bytes(png(i))
     datasets.Dataset.from_dict({"image": ["0.png", "1.png"], "label": NAMES}).to_parquet(tmp_path / "t.parquet")
     assert opened(tmp_path / "t.parquet").train.name(1) == f"{tmp_path}/1.png (row 1 of t.parquet)"
+
+
+def test_images_in_cells_count_before_the_names_of_their_files(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(4)]
+    path = one_file(tmp_path, made(4, file_name=(names, datasets.Value("string")), label=LABELS))
+    assert opened(path).train.contents(2)[0].read() == png(2)

@@ -55,6 +55,18 @@ def test_a_dry_run_of_a_ladder_is_an_array_with_the_run_directories_of_ablate(tm
     assert f"# 0: convsmith train cifar10-baseline --data images --out {tmp_path}/cifar10-baseline\n" in text
 
 
+def test_a_dry_run_of_a_ladder_with_folds_has_a_job_for_each(tmp_path: Path) -> None:
+    text = dry_run("cifar10", "--data", "images", "--out", str(tmp_path), "--gpus", "0", "data.folds=2")
+    assert "#SBATCH --array=0-17%18" in text
+    out = f"--data images --out {tmp_path}/cifar10-baseline/fold-1"
+    assert f"# 1: convsmith train cifar10-baseline {out} data.folds=2 data.fold=1\n" in text
+
+
+def test_a_recipe_with_folds_but_no_fold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match=r"data\.folds is set, but no fold is named"):
+        dry_run("digits", "--data", "images", "--out", str(tmp_path), "data.folds=2")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

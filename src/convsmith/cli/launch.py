@@ -75,9 +75,13 @@ def slurm(
     ladder = load_ladder(recipe, words) if is_ladder(recipe) else None
     folder = out or runs_folder() / (Path(recipe).stem + ("-ladder" if ladder else ""))
     runs = (
-        [(step.source, step.recipe, folder / step.name) for step in ladder.steps]
+        [
+            ([step.source, *([f"data.fold={of_run.data.fold}"] * (of_run is not step.recipe))], of_run, place)
+            for step in ladder.steps
+            for place, of_run in step.runs(folder)
+        ]
         if ladder
-        else [(recipe, load_recipe(recipe, words), folder)]
+        else [([recipe], load_recipe(recipe, words), folder)]
     )
     resources = Resources(
         nodes=nodes,
@@ -91,11 +95,14 @@ def slurm(
         more=further_options(sbatch or (), gpus),
     )
     for _, checked, _ in runs:
+        if checked.data.folds is not None and checked.data.fold is None:
+            why = "a job trains one of them"
+            raise ConvsmithError("data.folds is set, but no fold is named", why, "Add data.fold, or give a ladder.")
         divide_batch(checked, nodes, resources.processes)  # better known now than when the job has waited its turn
     named = {"--data": str(data), "--tracker": tracker, "--finetune": finetune}
     options = [word for name, value in named.items() if value is not None for word in (name, value)]
     options += ["--shard"] if shard else []
-    commands = [["train", source, *options, "--out", str(place), *words] for source, _, place in runs]
+    commands = [["train", source, *options, "--out", str(place), *words, *own] for (source, *own), _, place in runs]
     if dry_run:
         print(script(commands, resources, folder / "slurm"), end="")
         return

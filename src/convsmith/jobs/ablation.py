@@ -19,8 +19,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.better import LOSS, gain
-from convsmith.recipe.ladder import Ladder, Rung, load_ladder
-from convsmith.recipe.schema import Recipe
+from convsmith.recipe.ladder import Ladder, load_ladder
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.storage import write_file
 from convsmith.tables import Tabular
@@ -173,7 +172,7 @@ def ablate(
     for number, step in enumerate(loaded.steps):
         progress(step.name, number, len(rows))
         try:
-            runs = [train(recipe, data, folder) for folder, recipe in runs_of(step, out)]
+            runs = [train(recipe, data, folder) for folder, recipe in step.runs(out)]
             rows[number] = RungResult(step.name, step.changes, _measure(runs, metric, earlier))
             earlier.append([_levels(run, metric)[-1] for run in runs])
         except TrainingInterrupted:
@@ -188,17 +187,6 @@ def ablate(
         write_file(out / "ablation.md", result.to_markdown())
         write_plot(out / "ablation.png", partial(_draw, result))
     return result
-
-
-def runs_of(step: Rung, out: Path) -> list[tuple[Path, Recipe]]:
-    """The folder and the recipe of each run of a step: one, or one for each fold where the recipe names none."""
-    data = step.recipe.data
-    if data.folds is None or data.fold is not None:
-        return [(out / step.name, step.recipe)]
-    recipes = [
-        step.recipe.model_copy(update={"data": data.model_copy(update={"fold": fold})}) for fold in range(data.folds)
-    ]
-    return [(out / step.name / f"fold-{fold}", recipe) for fold, recipe in enumerate(recipes)]
 
 
 def ladder_folder(ladder: str | Path) -> Path:
@@ -220,7 +208,7 @@ def _metric(ladder: Ladder) -> str:
             raise ConvsmithError(problem, "its `eval` is false", "Add eval=true, or leave it out.")
         if not step.recipe.schedule.epochs:
             raise ConvsmithError(problem, "its schedule.epochs is 0", "Set schedule.epochs.")
-        if len(runs_of(step, Path())) != len(runs_of(ladder.steps[0], Path())):
+        if len(step.runs(Path())) != len(ladder.steps[0].runs(Path())):
             raise ConvsmithError(problem, "it has other data.folds than the first step", "Say them for all steps.")
         if (own := step.recipe.metric) != metric:
             raise ConvsmithError(problem, f"it is judged by {own}, `{first.name}` by {metric}", f"Add metric={metric}.")
@@ -229,8 +217,8 @@ def _metric(ladder: Ladder) -> str:
 
 def _check_runs(ladder: Ladder, data: Path, out: Path) -> None:
     """Raise a ConvsmithError for what all steps would fail of: the data, or runs of other recipes in the folder."""
-    data_of_recipe(runs_of(ladder.steps[0], out)[0][1], data)
-    for folder, recipe in chain.from_iterable(runs_of(step, out) for step in ladder.steps):
+    data_of_recipe(ladder.steps[0].runs(out)[0][1], data)
+    for folder, recipe in chain.from_iterable(step.runs(out) for step in ladder.steps):
         if (folder / "recipe.yaml").is_file():
             run = Run(folder)
             resolved, _, plan = prepare_training(recipe, data, begun=run.recipe)

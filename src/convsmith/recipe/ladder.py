@@ -46,6 +46,15 @@ class Rung:
     recipe: Recipe
     changes: dict[str, Any]
 
+    def runs(self, out: Path) -> list[tuple[Path, Recipe]]:
+        """The folder and the recipe of each run below `out`: one, or one for each fold where the recipe names none."""
+        data = self.recipe.data
+        if data.folds is None or data.fold is not None:
+            return [(out / self.name, self.recipe)]
+        folds = [data.model_copy(update={"fold": fold}) for fold in range(data.folds)]
+        recipes = [self.recipe.model_copy(update={"data": fold}) for fold in folds]
+        return [(out / self.name / f"fold-{number}", recipe) for number, recipe in enumerate(recipes)]
+
 
 @dataclass(frozen=True)
 class Ladder:
