@@ -22,6 +22,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.recipe.schema import Data
 
 NAMES = ["cat", "dog"]
+LABELS = ([0, 1, 0, 1], datasets.ClassLabel(names=NAMES))
 
 
 @pytest.fixture(autouse=True)
@@ -196,7 +197,7 @@ def test_images_may_be_files_that_cells_name(tmp_path: Path) -> None:
     for i in range(4):
         (tmp_path / f"{i}.png").write_bytes(png(i))
     cells = [{"bytes": None, "path": str(tmp_path / f"{i}.png")} for i in range(4)]
-    dataset = made(4, image=(cells, datasets.Image()), label=([0, 1] * 2, datasets.ClassLabel(names=NAMES)))
+    dataset = made(4, image=(cells, datasets.Image()), label=LABELS)
     path = tmp_path / "named"
     dataset.save_to_disk(path)
     train = opened(path).train
@@ -206,18 +207,14 @@ def test_images_may_be_files_that_cells_name(tmp_path: Path) -> None:
 
 def test_an_empty_cell_is_told_with_its_row(tmp_path: Path) -> None:
     cells = [*images(3), None]
-    path = saved(
-        tmp_path, made(4, image=(cells, datasets.Image()), label=([0, 1] * 2, datasets.ClassLabel(names=NAMES)))
-    )
+    path = saved(tmp_path, made(4, image=(cells, datasets.Image()), label=LABELS))
     with pytest.raises(ConvsmithError, match=r"1 of 4 files .* `image` in row 3 of"):
         opened(path)
 
 
 def test_an_image_that_cannot_be_read_is_named_with_its_row(tmp_path: Path) -> None:
     cells = [*images(3), {"bytes": b"text", "path": None}]
-    path = saved(
-        tmp_path, made(4, image=(cells, datasets.Image()), label=([0, 1] * 2, datasets.ClassLabel(names=NAMES)))
-    )
+    path = saved(tmp_path, made(4, image=(cells, datasets.Image()), label=LABELS))
     with pytest.raises(ImageError, match="cannot read `image` in row 3 of"):
         opened(path).train.read(3)
 

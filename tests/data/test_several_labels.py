@@ -55,6 +55,7 @@ def matrix(samples: Any) -> list[list[int]]:
         ("text.jsonl", "".join(json.dumps({"image": i, "labels": t}) + "\n" for i, t in ROWS)),
         ("columns.csv", ONE_HOT),
         ("turned.csv", "".join(f"{','.join(line.split(',')[::-1])}\n" for line in ONE_HOT.split())),
+        ("pandas.csv", "\n".join(f"{i - 1 if i else 'Unnamed: 0'},{line}" for i, line in enumerate(ONE_HOT.split()))),
         ("floats.csv", ONE_HOT.replace(",1", ",1.0").replace(",0", ",0.0")),
         ("words.csv", ONE_HOT.replace(",1", ",True").replace(",0", ",False")),
         ("bools.jsonl", "".join(json.dumps({"image": i, "cat": bool(a), "dog": b, "eel": c}) + "\n" for i, a, b, c in TRUTH)),  # noqa: E501

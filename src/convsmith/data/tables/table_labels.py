@@ -16,7 +16,7 @@ from convsmith.recipe.columns import Columns
 
 LABELS = ("labels", "classes", "targets", "tags")
 SEPARATOR = "|"
-_NOT_CLASSES = ("fold", "index", "width", "height")
+_NOT_CLASSES = ("fold", "index", "width", "height", "unnamed: 0", "__index_level_0__")  # the last two: pandas
 _YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
 
 
