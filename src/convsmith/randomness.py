@@ -24,6 +24,7 @@ class Stream(IntEnum):
     SUBSET = 5  # (seed,): the images of a limited training
     SCENE = 6  # (part, number): one scene of the demo data
     CALIBRATE = 7  # (seed,): the images that an INT8 model is calibrated with
+    BOOTSTRAP = 8  # (draw,): the images that an interval is estimated with
 
 
 def counter_seed(stream: Stream, *counters: int) -> int:

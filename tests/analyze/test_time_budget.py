@@ -188,5 +188,5 @@ def test_measuring_leaves_nothing_but_the_record_of_what_was_looked_at(digits: P
     assert (pace.steps, pace.usual) == (6, 1)
     assert min(pace.step, pace.validation, pace.checkpoint, pace.fixed) > 0
     assert [path.name for path in tmp_path.iterdir()] == ["data_check.npz"]
-    assert measure_pace(recipe, digits, tmp_path, 0.01, all_stages=True).fixed > 20 > pace.fixed
+    assert measure_pace(recipe, digits, tmp_path, 0.01, all_stages=True).fixed > 20  # that its benchmark takes
     assert torch.equal(torch.get_rng_state(), state)

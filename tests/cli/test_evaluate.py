@@ -29,7 +29,8 @@ def run(bundle: Path, data: Path, exit_code: int = 0) -> subprocess.CompletedPro
     return subprocess.CompletedProcess((), exit_code, result.stdout.decode(), result.stderr.decode())
 
 
-def test_a_label_cannot_steer_the_terminal(tmp_path: Path) -> None:
+def test_a_label_cannot_steer_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     label = "red\x1b[31m"
     bundle = write_colour_bundle(tmp_path / "bundle", labels=(label, "green", "blue"))
     (tmp_path / "photos" / label).mkdir(parents=True)

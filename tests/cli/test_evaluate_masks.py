@@ -33,7 +33,13 @@ def test_the_table_has_the_figures_and_a_line_for_each_class(
 ) -> None:
     evaluate(pixel_bundle, "--data", data)
     first, *table = capsys.readouterr().out.splitlines()
-    assert first.split("  ") == ["2 images", "mIoU 66.67%", "mean accuracy 66.67%", "pixel accuracy 100.00%"]
+    assert first.split("  ") == [
+        "2 images",
+        "mIoU 66.67%",
+        "Dice 100.00%",
+        "mean accuracy 66.67%",
+        "pixel accuracy 100.00%",
+    ]
     rows = {row[0]: row[1:] for row in map(str.split, table) if row}
     assert rows["red"] == ["66.67%", "100.00%", "100.00%"]
     assert rows["blue"] == ["33.33%", "100.00%", "100.00%"]

@@ -62,7 +62,7 @@ def evaluate_bundle(
     if preprocess:
         opened = opened.with_preprocess(**preprocess)
     num_classes = len(opened.labels)
-    results, unreadable = opened.task.new_results(opened.manifest, boundary=boundary), []
+    results, unreadable = opened.task.new_evaluation(opened.manifest, boundary=boundary), []
     judged = judged_by(opened.manifest, Path(data), split)
     images = LabelledImages(opened.manifest, judged.samples)
     for heard in judge(opened.manifest, [opened.logits], images, batch_size, what="evaluate", progress=progress):
@@ -82,4 +82,5 @@ def evaluate_bundle(
         unreadable=tuple(unreadable),
         meta=asdict(opened.place) if opened.place else {},
         task=opened.manifest.task,
+        intervals=results.intervals(),
     )

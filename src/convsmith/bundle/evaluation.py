@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _MOST_COLUMNS = 20  # of the confusion
 
 
+def between(interval: tuple[float, float] | None) -> str:
+    """An interval of a fraction in words, to stand behind it; nothing where it is not known."""
+    return "" if interval is None else f" ({100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
+
+
 @dataclass(frozen=True, repr=False)
 class Evaluation(Tabular):
     """Figures of how much a bundle gets right.
@@ -39,6 +44,7 @@ class Evaluation(Tabular):
         unreadable: one line for each image that was left out.
         meta: what ran: `runtime`, `device` and `provider`.
         task: what was asked.
+        intervals: where figures lie with 95 % certainty on other images of the kind, by name, as far as that is known.
     """
 
     images: int
@@ -51,6 +57,7 @@ class Evaluation(Tabular):
     unreadable: tuple[str, ...]
     meta: Mapping[str, str] = field(default_factory=dict)
     task: str = "classification"
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values; figures, of all and of each class, by their names."""
@@ -59,6 +66,7 @@ class Evaluation(Tabular):
             "held_out": self.held_out,
             "is_part": self.is_part,
             **self.figures,
+            "intervals": self.intervals,
             "labels": self.labels,
             **self.classes,
             "confusion": self.confusion,

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.certainty_intervals import Interval, bootstrap, wilson
 from convsmith.bundle.multilabel import HALF, probabilities_of, thresholds_of
+from convsmith.bundle.score_curves import average_precision, score_curve
 
 FIGURES = ("map_macro", "map_micro", "f1_macro", "f1_micro", "subset_accuracy")
 
@@ -116,6 +118,22 @@ class MultilabelResults:
             "subset_accuracy": float(subsets.max() / len(targets)),
         }
 
+    def intervals(self) -> dict[str, Interval]:
+        """The 95 % intervals: Wilson's of subset accuracy, of F1 and the loss by bootstrap over the images."""
+        logits, targets = self._all()
+        said, losses = self._said(logits), _cross_entropy(logits, targets)
+
+        def figures(weights: NDArray[np.float64]) -> dict[str, float]:
+            right, named, true = (weights @ it for it in (said & targets, said, targets))
+            return {
+                "f1_macro": float(_f1(right, named, true).mean()),
+                "f1_micro": float(_f1(right.sum(), named.sum(), true.sum())),
+                "loss": float(weights @ losses / weights.sum()),
+            }
+
+        share = float((said == targets).all(axis=1).mean())
+        return {"subset_accuracy": wilson(share, len(targets)), **bootstrap(figures, len(targets))}
+
     def best_thresholds(self) -> list[float]:
         """The threshold of each class [K] that its F1 over all images is highest with.
 
@@ -136,29 +154,8 @@ class MultilabelResults:
         return [average_precision(logits[:, k], targets[:, k]) for k in range(logits.shape[1])]
 
 
-def average_precision(scores: NDArray[Any], truth: NDArray[np.bool_]) -> float | None:
-    """The area under the steps of precision over recall; None where nothing is true.
-
-    Args:
-        scores: [M]; equal ones are taken in together.
-        truth: [M].
-    """
-    _, hits, taken = _curve(scores, truth)
-    if not hits[-1]:
-        return None
-    return float((np.diff(hits, prepend=0) * (hits / taken)).sum() / hits[-1])
-
-
-def _curve(scores: NDArray[Any], truth: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-    """The different scores, the highest first; how many true ones have at least each, and how many all together."""
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    return ranked[ends], np.cumsum(truth[order])[ends], ends + 1
-
-
 def _best_threshold(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
-    scores, hits, taken = _curve(logits, truth)
+    scores, hits, taken = score_curve(logits, truth)
     if not hits[-1]:
         return HALF
     probabilities = probabilities_of(scores)

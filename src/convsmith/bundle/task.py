@@ -65,6 +65,13 @@ class Results(Protocol):
         """Each metric of a model that names the most frequent class of these images, whatever it sees."""
 
 
+class EvaluationResults(Results, Protocol):
+    """Counts how right a finished model is, with all that an `Evaluation` says."""
+
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """Where figures lie with 95 % certainty on other images of the kind, by name, as far as that is known."""
+
+
 @dataclass(frozen=True)
 class Table:
     """How an evaluation is printed.
@@ -145,8 +152,11 @@ class Task(Protocol):
     def decisions(self, said: Said, manifest: Manifest) -> NDArray[Any]:
         """Some numbers for each image, in which two forms of a model are said to agree."""
 
-    def new_results(self, manifest: Manifest, *, boundary: bool = False) -> Results:
-        """An empty collection.
+    def new_results(self, manifest: Manifest) -> Results:
+        """An empty collection for the metrics of the bundle that the manifest is of."""
+
+    def new_evaluation(self, manifest: Manifest, *, boundary: bool = False) -> EvaluationResults:
+        """An empty collection for all figures of an `Evaluation`.
 
         Args:
             manifest: of the bundle that is judged.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from convsmith.bundle.classification import Classification
+from convsmith.bundle.classification_evaluation import MORE, ClassificationEvaluation
 from convsmith.bundle.classification_metrics import ClassificationResults
-from convsmith.bundle.evaluation import Evaluation
+from convsmith.bundle.evaluation import Evaluation, between
 from convsmith.bundle.square_task import SquareTask
 from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
@@ -56,25 +58,44 @@ class ClassificationTask(SquareTask):
         """The class."""
         return np.asarray(said.argmax())
 
-    def new_results(self, manifest: Manifest, *, boundary: bool = False) -> ClassificationResults:  # noqa: ARG002
+    def new_results(self, manifest: Manifest) -> ClassificationResults:  # noqa: ARG002
+        """An empty collection."""
+        return ClassificationResults()
+
+    def new_evaluation(self, manifest: Manifest, *, boundary: bool = False) -> ClassificationEvaluation:  # noqa: ARG002
         """An empty collection; a ConvsmithError for boundaries."""
         if boundary:
             raise ConvsmithError("boundaries are measured of masks", "this bundle is a classifier")
-        return ClassificationResults()
+        return ClassificationEvaluation()
 
     def figures(self, results: Results) -> dict[str, float | None]:
-        """Accuracies, then the loss."""
+        """Accuracies, loss, and what `ClassificationEvaluation` has besides; None for one that is not measured."""
         found = results.compute()
-        return {name: found[name] for name in ("top1", "top5", "balanced_accuracy", "loss")}
+        names = ("top1", "top5", "balanced_accuracy", "loss", *MORE)
+        return {name: None if math.isnan(found[name]) else found[name] for name in names}
 
     def tabulate(self, evaluation: Evaluation) -> Table:
         """Accuracy and loss; the images and the fraction right of each class, and the confusion."""
-        top1, top5, loss = (evaluation.figures[name] for name in ("top1", "top5", "loss"))
-        right = ["" if share is None else f"{share:.2%}" for share in evaluation.classes["per_class"]]
+        figures, classes = evaluation.figures, evaluation.classes
+        columns = {"right": "per_class", "precision": "precision", "F1": "f1"}
+        words = {"f1_macro": "F1", "auroc": "AUROC", "brier": "Brier", "ece": "calibration error"}
+        known = [(word, figures[name]) for name, word in words.items()]
+        more = [f"{word} {value:.4f}" for word, value in known if value is not None]
         return Table(
-            headline=[f"top-1 {top1:.2%}", f"top-5 {top5:.2%}", f"loss {loss:.4f}"],
-            columns={"images": [str(sum(row)) for row in evaluation.confusion], "right": right},
+            headline=[
+                f"top-1 {figures['top1']:.2%}{between(evaluation.intervals.get('top1'))}",
+                f"top-5 {figures['top5']:.2%}",
+                f"loss {figures['loss']:.4f}",
+            ],
+            columns={
+                "images": [str(sum(row)) for row in evaluation.confusion],
+                **{
+                    title: ["" if share is None else f"{share:.2%}" for share in classes[name]]
+                    for title, name in columns.items()
+                },
+            },
             confusion=True,
+            remarks=["  ".join(more)],
         )
 
     def to_json(self, answer: Classification, top: int | None = None) -> dict[str, Any]:

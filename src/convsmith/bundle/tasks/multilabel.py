@@ -58,7 +58,11 @@ class MultilabelTask(SquareTask):
         there: NDArray[np.bool_] = probabilities_of(said) >= thresholds_of(manifest.thresholds, len(said))
         return there
 
-    def new_results(self, manifest: Manifest, *, boundary: bool = False) -> MultilabelResults:
+    def new_results(self, manifest: Manifest) -> MultilabelResults:
+        """An empty collection."""
+        return MultilabelResults(manifest.thresholds)
+
+    def new_evaluation(self, manifest: Manifest, *, boundary: bool = False) -> MultilabelResults:
         """An empty collection; a ConvsmithError for boundaries."""
         if boundary:
             raise ConvsmithError("boundaries are measured of masks", "this bundle says labels of whole images")

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field
 
-from convsmith.bundle.evaluation import Evaluation
+from convsmith.bundle.evaluation import Evaluation, between
 from convsmith.bundle.image_error import ImageError, NoAnswer
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.segment import allowed_sizes, first_look, segment
 from convsmith.bundle.segmentation import Segmentation
+from convsmith.bundle.segmentation_evaluation import MORE, SegmentationEvaluation
 from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
@@ -104,19 +105,24 @@ class SegmentationTask:
         """The classes of each eighth row and column."""
         return said[::_STRIDE, ::_STRIDE].copy()
 
-    def new_results(self, manifest: Manifest, *, boundary: bool = False) -> SegmentationResults:
+    def new_results(self, manifest: Manifest) -> SegmentationResults:
         """An empty collection."""
-        return SegmentationResults(len(manifest.labels), boundary)
+        return SegmentationResults(len(manifest.labels))
+
+    def new_evaluation(self, manifest: Manifest, *, boundary: bool = False) -> SegmentationEvaluation:
+        """An empty collection."""
+        return SegmentationEvaluation(len(manifest.labels), boundary)
 
     def figures(self, results: Results) -> dict[str, float | None]:
-        """The metrics, and of boundaries None where they were not measured."""
+        """The metrics, what `SegmentationEvaluation` has besides, and boundaries: None where they were not measured."""
         found = results.compute()
-        return {name: found.get(name) for name in (*self.metrics, "boundary_iou")}
+        return {name: found.get(name) for name in (*self.metrics, *MORE, "boundary_iou")}
 
     def tabulate(self, evaluation: Evaluation) -> Table:
         """Means over all classes; of each class its share of the pixels, IoU and the fraction right."""
         words = {
             "miou": "mIoU",
+            "dice": "Dice",
             "mean_accuracy": "mean accuracy",
             "pixel_accuracy": "pixel accuracy",
             "boundary_iou": "boundary IoU",
@@ -135,6 +141,7 @@ class SegmentationTask:
         }
         remark = f"Classes without pixels there count as 0 in the means: {absent} of {len(pixels)}."
         headline = [f"{word} {value:.2%}" for word, value in figures if value is not None]
+        headline[0] += between(evaluation.intervals.get("miou"))
         return Table(headline, cells, remarks=[remark] if absent else [])
 
     def to_json(self, answer: Segmentation, top: int | None = None) -> dict[str, Any]:

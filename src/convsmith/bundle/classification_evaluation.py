@@ -1,0 +1,162 @@
+"""Figures of a finished classifier, beside those that a training needs. Needs no torch.
+
+Precision, recall, F1, AUROC and average precision are scikit-learn's: `precision_recall_fscore_support` over the
+classes that occur, with `zero_division=0`; `roc_auc_score` and `average_precision_score` of each class against the
+rest. Brier's score is his own of 1950, from 0 to 2. Calibration errors are those of the highest probability: over 15
+bins of equal width (torchmetrics' `MulticlassCalibrationError`), and over 15 with equally many images (Nguyen and
+O'Connor 2015).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convsmith.bundle.certainty_intervals import Interval, bootstrap, wilson
+from convsmith.bundle.classification_metrics import ClassificationResults
+from convsmith.bundle.score_curves import auroc, average_precision
+
+MORE = (
+    "precision_macro", "precision_weighted", "recall_macro", "recall_weighted", "f1_macro", "f1_micro", "f1_weighted",
+    "auroc", "average_precision", "brier", "ece", "adaptive_ece",
+)  # fmt: skip
+"""Figures beside those of `ClassificationResults`."""
+
+_BINS = 15
+_MOST = 1 << 28  # probabilities that are kept, 1 GiB
+
+
+class ClassificationEvaluation(ClassificationResults):
+    """Gathers predictions with the probabilities of all classes.
+
+    Those of the first 2^28 pairs of image and class are kept; with more, what needs them all is not measured.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._probabilities: list[NDArray[np.float32]] | None = []
+        self._num_classes = 0
+        self._confidences: list[NDArray[np.float64]] = []
+        self._briers: list[NDArray[np.float64]] = []
+
+    def update(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
+        """Take in logits [N, K] and class indices [N]; see `ClassificationResults`."""
+        super().update(logits, targets)
+        powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+        probabilities = powers / powers.sum(axis=1, keepdims=True)
+        own = np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0]
+        self._confidences.append(probabilities.max(axis=1))
+        self._briers.append(np.square(probabilities).sum(axis=1) - 2 * own + 1)
+        self._num_classes = logits.shape[1]
+        if sum(map(len, self._briers)) * self._num_classes > _MOST:
+            self._probabilities = None
+        if self._probabilities is not None:
+            self._probabilities.append(probabilities.astype(np.float32))
+
+    def compute(self) -> dict[str, float]:
+        """The figures over all images; those of rankings are NaN where too many pairs would have to be ranked."""
+        found = super().compute()
+        if not self._targets:
+            return {**found, **dict.fromkeys(MORE, math.nan)}
+        ranked = self._ranked
+        return {
+            **found,
+            **self._weighed(np.ones(len(self.targets))),
+            "loss": found["loss"],
+            "f1_micro": found["top1"],
+            "auroc": _mean(ranked["auroc"]),
+            "average_precision": _mean(ranked["average_precision"]),
+        }
+
+    def by_class(self, num_classes: int) -> dict[str, tuple[float | None, ...]]:
+        """`per_class`, the fraction right, which is the recall; `precision`, `f1`, `auroc`, `average_precision` [K].
+
+        None for a class without images.
+        """
+        counts = self._counts(np.ones(len(self.targets)), num_classes)
+        precision, recall, f1 = (values.tolist() for values in _shares(*counts))
+        there = [bool(count) for count in counts[1]]
+        figures = {"precision": precision, "f1": f1, **self._ranked}
+        return {
+            "per_class": tuple(value if is_there else None for value, is_there in zip(recall, there, strict=True)),
+            **{
+                name: tuple(value if is_there else None for value, is_there in zip(values, there, strict=True))
+                for name, values in figures.items()
+            },
+        }
+
+    def intervals(self) -> dict[str, Interval]:
+        """The 95 % intervals of those figures that are cheap to compute anew: Wilson's of shares, else by bootstrap."""
+        found, count = super().compute(), len(self.targets)
+        shares = {name: wilson(found[name], count) for name in ("top1", "top5")}
+        return {**shares, **bootstrap(self._weighed, count)}
+
+    @cached_property
+    def _ranked(self) -> dict[str, list[float | None]]:
+        """AUROC and average precision of each class; None where they are not measured."""
+        ways = {"auroc": auroc, "average_precision": average_precision}
+        classes = self._num_classes
+        if self._probabilities is None:
+            return {name: [None] * classes for name in ways}
+        scores, targets = np.concatenate(self._probabilities), self.targets
+        columns = np.ascontiguousarray(scores.T)
+        return {name: [way(columns[k], targets == k) for k in range(classes)] for name, way in ways.items()}
+
+    @cached_property
+    def _outcomes(self) -> dict[str, NDArray[Any]]:
+        """Arrays [N] that the figures are made of, and the bins of both calibration errors."""
+        confidence = np.concatenate(self._confidences)
+        edges = np.linspace(0, 1, _BINS + 1)
+        equal = np.minimum(np.searchsorted(edges, confidence, side="right") - 1, _BINS - 1)
+        even = np.empty(len(confidence), np.int64)
+        even[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * _BINS // len(confidence)
+        return {
+            "true": self.targets,
+            "said": self.predictions,
+            "right": (self.targets == self.predictions).astype(np.float64),
+            "confidence": confidence,
+            "loss": -np.concatenate(self._log_likelihoods),
+            "brier": np.concatenate(self._briers),
+            "ece": equal,
+            "adaptive_ece": even,
+        }
+
+    def _weighed(self, weights: NDArray[np.float64]) -> dict[str, float]:
+        """Figures where each image counts so often, [N]."""
+        own, total = self._outcomes, weights.sum()
+        right, true, said = self._counts(weights, self._num_classes)
+        precision, recall, f1 = _shares(right, true, said)
+        occurs, there = (true + said) > 0, true > 0
+        found = {"balanced_accuracy": float(recall[there].mean())}
+        for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
+            found[f"{name}_macro"] = float(values[occurs].mean())
+            found[f"{name}_weighted"] = float((values * true).sum() / total)
+        found |= {name: float((own[name] * weights).sum() / total) for name in ("loss", "brier")}
+        gap = weights * (own["right"] - own["confidence"])
+        for name in ("ece", "adaptive_ece"):
+            found[name] = float(np.abs(np.bincount(own[name], gap, _BINS)).sum() / total)
+        return found
+
+    def _counts(self, weights: NDArray[np.float64], num_classes: int) -> tuple[NDArray[np.float64], ...]:
+        """How many images of each class [K] are right, there are, and are said to be."""
+        own = self._outcomes
+        ways = (("true", weights * own["right"]), ("true", weights), ("said", weights))
+        return tuple(np.bincount(own[name], values, num_classes).astype(np.float64) for name, values in ways)
+
+
+def _shares(
+    right: NDArray[np.float64], true: NDArray[np.float64], said: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Precision, recall and F1 of counts; 0 where there is nothing to divide by."""
+    least = np.finfo(np.float64).tiny
+    return right / np.maximum(said, least), right / np.maximum(true, least), 2 * right / np.maximum(said + true, least)
+
+
+def _mean(values: list[float | None]) -> float:
+    """The mean of those that are measured."""
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else math.nan

@@ -1,0 +1,144 @@
+"""Figures of a finished classifier, against scikit-learn and torchmetrics."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    log_loss,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from convsmith.bundle import classification_evaluation as module
+from convsmith.bundle.certainty_intervals import bootstrap, wilson
+from convsmith.bundle.classification_evaluation import ClassificationEvaluation
+
+CLASSES = 5
+
+
+def drawn(seed: int, images: int = 60, classes: int = CLASSES) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Logits that know a little, and targets of which each class has some."""
+    random = np.random.RandomState(seed)
+    targets = np.concatenate([np.arange(classes), random.randint(0, classes, images - classes)])
+    logits = random.standard_normal((images, classes)) + 1.5 * np.eye(classes)[targets]
+    return logits.astype(np.float32), targets
+
+
+def gathered(logits: NDArray[np.float32], targets: NDArray[np.int64], batch: int = 7) -> ClassificationEvaluation:
+    results = ClassificationEvaluation()
+    for first in range(0, len(targets), batch):
+        results.update(logits[first : first + batch], targets[first : first + batch])
+    return results
+
+
+def probabilities_of(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    return torch.from_numpy(logits).double().softmax(1).numpy()
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=30)
+def test_the_figures_are_scikit_learns(seed: int) -> None:
+    logits, targets = drawn(seed)
+    found, probabilities = gathered(logits, targets).compute(), probabilities_of(logits)
+    expected = {
+        "auroc": roc_auc_score(targets, probabilities, multi_class="ovr", average="macro"),
+        "average_precision": average_precision_score(np.eye(CLASSES)[targets], probabilities, average="macro"),
+        "balanced_accuracy": balanced_accuracy_score(targets, logits.argmax(1)),
+        "loss": log_loss(targets, probabilities, labels=range(CLASSES)),
+        "brier": float(np.square(probabilities - np.eye(CLASSES)[targets]).sum(1).mean()),
+    }
+    for average in ("macro", "weighted"):
+        figures = precision_recall_fscore_support(targets, logits.argmax(1), average=average, zero_division=0)
+        names = [f"{name}_{average}" for name in ("precision", "recall", "f1")]
+        expected |= dict(zip(names, figures[:3], strict=True))
+    expected["f1_micro"] = precision_recall_fscore_support(targets, logits.argmax(1), average="micro")[2]
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=30)
+def test_figures_of_each_class_are_scikit_learns(seed: int) -> None:
+    logits, targets = drawn(seed)
+    found = gathered(logits, targets).by_class(CLASSES)
+    precision, recall, f1, _ = precision_recall_fscore_support(targets, logits.argmax(1), zero_division=0)
+    one_hot, probabilities = np.eye(CLASSES)[targets], probabilities_of(logits)
+    assert found["precision"] == pytest.approx(precision)
+    assert found["per_class"] == pytest.approx(recall)
+    assert found["f1"] == pytest.approx(f1)
+    assert found["auroc"] == pytest.approx(roc_auc_score(one_hot, probabilities, average=None))
+    assert found["average_precision"] == pytest.approx(average_precision_score(one_hot, probabilities, average=None))
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=30)
+def test_the_calibration_error_is_torchmetrics(seed: int) -> None:
+    logits, targets = drawn(seed)
+    probabilities = torch.from_numpy(probabilities_of(logits)).float()
+    expected = multiclass_calibration_error(probabilities, torch.from_numpy(targets), CLASSES, n_bins=15, norm="l1")
+    assert gathered(logits, targets).compute()["ece"] == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_the_adaptive_calibration_error_has_as_many_images_in_each_bin() -> None:
+    logits, targets = drawn(1, images=60)  # 4 images in each of 15 bins
+    probabilities = probabilities_of(logits)
+    order = probabilities.max(1).argsort(kind="stable")
+    gaps = (probabilities.argmax(1) == targets)[order].astype(float) - probabilities.max(1)[order]
+    expected = np.abs(gaps.reshape(15, 4).mean(1)).mean()
+    assert gathered(logits, targets).compute()["adaptive_ece"] == pytest.approx(expected)
+
+
+def test_a_class_that_never_occurs_has_no_figures_and_is_in_no_mean() -> None:
+    logits, targets = drawn(2)
+    wider = np.concatenate([logits, np.full((len(logits), 1), -50, np.float32)], axis=1)
+    narrow, wide = gathered(logits, targets), gathered(wider, targets)
+    assert wide.compute() == pytest.approx(narrow.compute(), abs=1e-6)
+    assert {values[-1] for values in wide.by_class(CLASSES + 1).values()} == {None}
+
+
+def test_what_has_too_many_pairs_to_be_ranked_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 100)
+    logits, targets = drawn(3)
+    found = gathered(logits, targets).compute()
+    assert math.isnan(found["auroc"])
+    assert found["f1_macro"] == pytest.approx(gathered(logits, targets, batch=10).compute()["f1_macro"])
+    assert set(gathered(logits, targets).by_class(CLASSES)["auroc"]) == {None}
+
+
+def test_each_interval_holds_its_figure() -> None:
+    results = gathered(*drawn(4, images=200))
+    figures = results.compute()
+    intervals = results.intervals()
+    assert {"top1", "balanced_accuracy", "f1_macro", "loss", "brier"} <= intervals.keys()
+    for name in ("top1", "top5", "balanced_accuracy", "f1_macro", "loss", "brier"):
+        low, high = intervals[name]
+        assert low <= figures[name] <= high
+        assert high - low < 0.5
+
+
+def test_few_images_have_intervals_of_shares_alone() -> None:
+    assert gathered(*drawn(5, images=9)).intervals().keys() == {"top1", "top5"}
+
+
+def test_intervals_of_shares_hold_the_truth_for_95_of_100_samples() -> None:
+    draws = (np.random.RandomState(seed).random_sample(50) < 0.7 for seed in range(300))
+    intervals = [wilson(float(hits.mean()), 50) for hits in draws]
+    assert 0.92 <= np.mean([low <= 0.7 <= high for low, high in intervals]) <= 0.98
+
+
+def test_intervals_by_bootstrap_hold_the_truth_for_95_of_100_samples() -> None:
+    held = []
+    for seed in range(60):
+        values = np.random.RandomState(seed).standard_normal(40)
+        found = bootstrap(lambda counts: {"mean": float(counts @ values / counts.sum())}, 40, draws=100)  # noqa: B023
+        held.append(found["mean"][0] <= 0 <= found["mean"][1])
+    assert 0.85 <= np.mean(held) <= 0.99

@@ -1,0 +1,75 @@
+"""Figures of a finished segmentation, against scikit-learn and torchmetrics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_fscore_support
+from torchmetrics.functional.classification import multiclass_jaccard_index
+
+from convsmith.bundle.segmentation_evaluation import SegmentationEvaluation
+from convsmith.spec import IGNORED
+
+CLASSES = 4
+Masks = list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+
+
+def drawn(seed: int, images: int = 5) -> Masks:
+    """Predictions that are right for about a half of the pixels of three classes; the fourth never occurs."""
+    random = np.random.RandomState(seed)
+    targets = [random.randint(0, 3, (12, 10)).astype(np.uint8) for _ in range(images)]
+    said = [np.where(random.random_sample(it.shape) < 0.5, it, random.randint(0, 3, it.shape)) for it in targets]
+    for target in targets:
+        target[0, :3] = IGNORED
+    return [(one.astype(np.uint8), two) for one, two in zip(said, targets, strict=True)]
+
+
+def gathered(masks: Masks) -> SegmentationEvaluation:
+    results = SegmentationEvaluation(CLASSES)
+    for said, target in masks:
+        results.update(said, target)
+    return results
+
+
+def pixels(masks: Masks) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The predicted and the true classes of all pixels that count."""
+    said, true = (np.concatenate([pair[side].ravel() for pair in masks]) for side in (0, 1))
+    return said[true != IGNORED], true[true != IGNORED]
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=20)
+def test_figures_of_pixels_are_scikit_learns_and_torchmetrics(seed: int) -> None:
+    masks = drawn(seed)
+    said, true = pixels(masks)
+    precision, recall, dice, _ = precision_recall_fscore_support(true, said, average="macro", zero_division=0)
+    present = multiclass_jaccard_index(torch.from_numpy(said), torch.from_numpy(true), 3, average="macro")
+    found = gathered(masks).compute()
+    assert found["precision"] == pytest.approx(precision)
+    assert found["recall"] == pytest.approx(recall)
+    assert found["dice"] == pytest.approx(dice)
+    assert found["miou_present"] == pytest.approx(float(present), abs=1e-6)
+    assert found["miou"] == pytest.approx(0.75 * found["miou_present"])
+
+
+def test_figures_of_each_class_are_scikit_learns_and_none_where_it_never_occurs() -> None:
+    masks = drawn(0)
+    said, true = pixels(masks)
+    expected = precision_recall_fscore_support(true, said, labels=range(3), zero_division=0)
+    found = gathered(masks).by_class(CLASSES)
+    for name, values in zip(("precision", "recall", "dice"), expected[:3], strict=True):
+        assert found[name][:3] == pytest.approx(values)
+        assert found[name][3] is None
+
+
+def test_each_interval_holds_its_figure_and_is_narrower_with_more_images() -> None:
+    few, many = gathered(drawn(1, images=10)), gathered(drawn(1, images=80))
+    for results in (few, many):
+        figures = results.compute()
+        assert all(low <= figures[name] <= high for name, (low, high) in results.intervals().items())
+    widths = [np.ptp(results.intervals()["miou"]) for results in (few, many)]
+    assert widths[1] < widths[0]
