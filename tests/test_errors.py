@@ -83,6 +83,17 @@ def test_in_python_options_are_arguments() -> None:
 
 
 @pytest.mark.parametrize(
+    ("option", "argument"),
+    [
+        ("--finetune runs/x besides.", "weights='runs/x' besides."), ("--finetune RUN.", "weights=RUN."),
+        ("--finetune '/a b' and --out.", "weights='/a b' and out=."), ("--finetune.", "weights=."),
+    ],
+)  # fmt: skip
+def test_in_python_a_path_after_an_option_is_quoted(option: str, argument: str) -> None:
+    assert str(ConvsmithError("done", fix=option)) == f"done\n{argument}"
+
+
+@pytest.mark.parametrize(
     ("number", "fix"), [(errno.ENOSPC, "Make room."), (errno.ENAMETOOLONG, "Choose a shorter name."), (errno.EPIPE, "")]
 )
 def test_what_the_system_refuses_names_the_file_the_reason_and_what_helps(number: int, fix: str) -> None:

@@ -13,7 +13,8 @@ from convsmith.extras import extra_of
 
 _LONGEST_WORD = 200
 _ARGUMENTS = "out shard max-drop images method device runtime data minutes devices extend resume tracker finetune"
-_OPTIONS = re.compile(rf"(?<!\S)--({_ARGUMENTS.replace(' ', '|')})\b(?!-)( (?=\d))?")
+_PATH = r"(?<=finetune) ('[^']*'|[\w./~-]*\w)"
+_OPTIONS = re.compile(rf"(?<!\S)--({_ARGUMENTS.replace(' ', '|')})\b(?!-)( (?=\d))?(?:{_PATH})?")
 
 
 class ConvsmithError(Exception):
@@ -52,7 +53,9 @@ class ConvsmithError(Exception):
 
 def _argument(option: re.Match[str]) -> str:
     """The argument of Python's functions that an option is."""
-    return {"finetune": "weights"}.get(option[1], option[1].replace("-", "_")) + "="
+    name, path = {"finetune": "weights"}.get(option[1], option[1].replace("-", "_")), option[3] or ""
+    is_literal = not path or path.isupper() or path.startswith("'")  # RUN stands for some run
+    return f"{name}={path if is_literal else repr(path)}"
 
 
 def of_system(error: OSError, what: str = "") -> ConvsmithError:

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from convsmith.words import for_terminal
 from tests.colours import LABELS, picture, write_colour_bundle
@@ -107,6 +109,13 @@ def test_a_bad_file_is_one_line_on_stderr_and_the_others_are_predicted(colour_bu
     assert len(errors) == 2
     assert errors[0].startswith(f"error: {photos / 'aa.png'}: ")
     assert errors[1] == f"error: {photos / 'z.gif'}: it is empty"
+
+
+def test_what_helps_is_on_the_line_of_a_bad_file(colour_bundle: Path, photos: Path) -> None:
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(photos / "scan.png")
+    (line,) = run(colour_bundle, photos).stderr.decode().splitlines()
+    assert "it has 16 bits" in line
+    assert "write 8 bits, as `gdal_translate" in line
 
 
 def test_a_missing_file_is_an_error_and_the_others_are_predicted(colour_bundle: Path, photos: Path) -> None:

@@ -68,7 +68,7 @@ def evaluate_bundle(
     for heard in judge(opened.manifest, [opened.logits], images, batch_size, what="evaluate", progress=progress):
         if heard.targets:
             results.add(heard.said[0], heard.targets)
-        unreadable += [f"{error.what}: {error.why}" for error in heard.left_out]
+        unreadable += [f"{error.what}: {error.in_a_line}" for error in heard.left_out]
     if len(unreadable) == len(images):
         raise ConvsmithError(f"no image in {data} can be judged", unreadable[0] if unreadable else "there is none")
     return Evaluation(

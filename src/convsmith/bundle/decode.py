@@ -292,7 +292,7 @@ def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
     try:
         image.load()
         return turn_upright(image, eight_bit_rgb(image, name, is_cut))
-    except ImageError:
+    except ConvsmithError:
         raise
     except Exception as error:  # see decode_rgb
         raise _unreadable(name, error) from error
@@ -367,7 +367,7 @@ def image_errors(name: str) -> Iterator[None]:
     """Whatever opening or decoding raises becomes an `ImageError`."""
     try:
         yield
-    except ImageError:
+    except ConvsmithError:  # of the image, or of the limit that the environment sets
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = re.search(r"\d+", str(error))

@@ -8,6 +8,11 @@ from convsmith.errors import ConvsmithError
 class ImageError(ConvsmithError):
     """An image that gets no answer, since it cannot be read or predicted; `what` names it, `why` says the reason."""
 
+    @property
+    def in_a_line(self) -> str:
+        """The reason, and what to do about it where that is known."""
+        return f"{self.why}. {self.fix}" if self.fix else self.why
+
 
 class ImageTooLarge(ImageError):
     """An image over a limit of size, refused before it is decoded."""

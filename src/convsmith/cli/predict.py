@@ -96,7 +96,7 @@ def predict(
             images = _outside(folder, images)
         for name, answer, pixels in _counted(answers_to(model, images)):
             if isinstance(answer, ImageError) or isinstance(pixels, ImageError):
-                complain(name, answer.why)
+                complain(name, answer.in_a_line)
                 continue
             for write in writers:
                 write(name, answer, pixels)

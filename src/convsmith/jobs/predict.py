@@ -82,7 +82,7 @@ class Predictions(Tabular, Sequence[Any]):
         yield table
         for name, answer in zip(self.names, self.answers, strict=True):
             if isinstance(answer, ImageError):
-                yield f"error: {for_terminal(name)}: {for_terminal(answer.why)}"
+                yield f"error: {for_terminal(name)}: {for_terminal(answer.in_a_line)}"
 
 
 def predict(
