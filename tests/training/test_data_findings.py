@@ -155,6 +155,24 @@ def noise(tmp_path: Path) -> Path:
     return write_noise(tmp_path / "data", 12)
 
 
+def test_a_training_says_what_it_has_understood_of_the_data(
+    noise: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    check(load_recipe("digits", SMALL), noise, tmp_path / "run")
+    lines = [record.getMessage() for record in caplog.records]
+    assert "train: 12 images, 10 x 8 pixels, PNG RGB; 2 classes of 6 each" in lines
+    assert "val: 2 images, 10 x 8 pixels, PNG RGB; 2 classes of 1 each" in lines
+
+
+def test_files_that_are_hardly_pictures_are_a_warning(
+    noise: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Image.new("RGB", (10, 8), "red").save(noise / "train/c0/plain.png")
+    (line,) = warned(load_recipe("digits", SMALL), noise, tmp_path, caplog)
+    assert line == f"1 image: all of one colour, such as {noise}/train/c0/plain.png"
+
+
 def test_images_that_are_all_different_are_no_warning(
     noise: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
