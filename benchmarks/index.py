@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import count
@@ -18,8 +19,10 @@ from resource import RUSAGE_SELF, getrusage
 from typing import Any
 from unittest.mock import patch
 
-from convsmith.data.folders import layout, scan
-from convsmith.data.folders.image_folder import open_image_folder
+import numpy as np
+
+from convsmith.data.folders import folder_index, layout, scan
+from convsmith.data.folders.folder_index import open_large_folder
 from convsmith.data.folders.scan import Listing
 from convsmith.data.loading.sampler import StepSampler
 from convsmith.data.split import Share
@@ -33,6 +36,8 @@ def simulated(files: int, classes: int) -> Callable[[Path], Listing]:
     each, more = divmod(files, classes)
 
     def list_folder(directory: Path, *_: object) -> Listing:
+        for recorder in scan._recorders:
+            recorder.append(directory)
         if directory.name == "simulated":
             return Listing(folders=[f"n{i:08}" for i in range(classes)])
         images = each + (int(directory.name[1:]) < more)
@@ -50,7 +55,7 @@ def measure(files: int, classes: int, sending: Any) -> None:
         (scan, "_identity", lambda _: (0, next(numbers))),
         (scan, "_folders_above", lambda *_: set()),
         (scan, "is_output", lambda _: False),
-        (os, "stat", lambda _: status),
+        (folder_index, "_times", lambda folders: np.zeros(len(folders), np.int64)),
     ):
         patch.object(module, name, stand_in).start()
     before = resident()
@@ -59,7 +64,11 @@ def measure(files: int, classes: int, sending: Any) -> None:
 
     def open_it() -> None:
         nonlocal data
-        data = open_image_folder(Path("/simulated"), Share(0.01))
+        data = open_large_folder(Path("/simulated"), Share(0.01))
+
+    def stats() -> None:
+        with patch.object(os, "stat", lambda _: status):
+            data.train.stats  # noqa: B018
 
     def first_batch() -> None:
         nonlocal sampler
@@ -77,8 +86,9 @@ def measure(files: int, classes: int, sending: Any) -> None:
 
     for what, work in (
         ("open", open_it),
+        ("open again", open_it),
         ("names", lambda: data.train.names),
-        ("sizes and times", lambda: data.train.stats),
+        ("sizes and times", stats),
         ("digest", lambda: data.names_digest),
         ("first batch", first_batch),
     ):
@@ -99,13 +109,15 @@ def main(*sizes: str) -> None:
     """Print a table."""
     print("| files | what | seconds | bytes a file, held | most so far |\n|---|---|---|---|---|")
     for files in map(int, sizes or SIZES):
-        context = get_context("fork")
-        receiving, sending = context.Pipe(duplex=False)
-        child = context.Process(target=measure, args=(files, SIZES.get(files, 1000), sending))
-        child.start()
-        while line := receiving.recv():
-            print(line, flush=True)
-        child.join()
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ["CONVSMITH_CACHE"] = folder
+            context = get_context("fork")
+            receiving, sending = context.Pipe(duplex=False)
+            child = context.Process(target=measure, args=(files, SIZES.get(files, 1000), sending))
+            child.start()
+            while line := receiving.recv():
+                print(line, flush=True)
+            child.join()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -38,7 +39,8 @@ def is_no_data(name: str) -> bool:
     return name.casefold() in _NOT_DATA
 
 
-_OURS = "written by convsmith"
+OURS = "written by convsmith"
+_recorders: list[list[Path]] = []
 _ASKED_AT_ONCE = 1024  # entries
 
 T = TypeVar("T")
@@ -61,6 +63,8 @@ def list_folder(directory: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> 
     instead of a silent gap. Names of images end in one of the `suffixes`, in any case.
     """
     listing = Listing()
+    for recorder in _recorders:
+        recorder.append(directory)
     try:
         with _ask(lambda: os.scandir(directory), directory) as entries:
             for name, kind in _kinds(entries, directory):
@@ -85,12 +89,23 @@ def list_folder(directory: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> 
     return listing
 
 
+@contextmanager
+def folders_listed() -> Iterator[list[Path]]:
+    """Note the folders that `list_folder` reads in the block, before each is read."""
+    folders: list[Path] = []
+    _recorders.append(folders)
+    try:
+        yield folders
+    finally:
+        _recorders.pop()
+
+
 def leave_out_outputs(directory: Path, listing: Listing) -> None:
     """Count the folders that convsmith wrote, such as `runs`, among the others."""
     ours = [name for name in listing.folders if is_output(directory / name)]
     for name in ours:
         listing.folders.remove(name)
-        listing.others[f"`{printable(name)}` ({_OURS})"] += 1
+        listing.others[f"`{printable(name)}` ({OURS})"] += 1
 
 
 def images_below(
@@ -113,7 +128,7 @@ def images_below(
         visited.add(identity)
         listing = list_folder(directory, suffixes)
         if (listing.others[".json"] or listing.others[".txt"]) and is_output(directory):
-            others[_OURS] += 1
+            others[OURS] += 1
             continue
         above = f"{relative}/" if relative else ""
         found += [os.fsencode(above + name) for name in listing.images]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convsmith.data.dataset import DataSet, Samples
-from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
+from convsmith.data.folders.folder_index import open_large_folder
+from convsmith.data.folders.image_folder import open_labelled_folder
 from convsmith.data.folders.pattern import hold_out_groups, judge_by_name, open_labelled_by_name, says
 from convsmith.data.masks.mask_search import refuse_masks_as_classes
 from convsmith.data.parts import Part
@@ -21,10 +22,10 @@ def _recognises(_root: Path) -> bool:
 
 def _open(root: Path, section: Data, share: Share | None) -> DataSet:
     if section.pattern is None:
-        return open_image_folder(root, share)
+        return open_large_folder(root, share)
     if says(section.pattern, "label"):
         return open_labelled_by_name(root, section.pattern, share)
-    return hold_out_groups(open_image_folder(root, None), section.pattern, share)
+    return hold_out_groups(open_large_folder(root, None), section.pattern, share)
 
 
 def _labelled(root: Path, section: Data, classes: Sequence[str], part: Part | None) -> tuple[Samples, bool]:
