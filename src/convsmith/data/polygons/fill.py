@@ -108,10 +108,8 @@ def fill_runs(counts: NDArray[np.int64], size: tuple[int, int], by_columns: bool
 
 def problem_of(corners: NDArray[np.float64], height: int, width: int) -> str | None:
     """The reason, in words, why a polygon cannot be in an image of this size; None if it can."""
-    if len(corners) < 3:
-        return f"has a polygon of {len(corners)} corners, and three are the least"
-    if not np.isfinite(corners).all():
-        return "has a corner that is not a number"
+    if problem := _problem_of_numbers(corners):
+        return problem
     beyond = (corners < (-_FAR * width, -_FAR * height)) | (corners > ((1 + _FAR) * width, (1 + _FAR) * height))
     if beyond.any():
         x, y = corners[beyond.any(axis=1)][0]
@@ -120,6 +118,23 @@ def problem_of(corners: NDArray[np.float64], height: int, width: int) -> str | N
     if length > 4 * width * height + 16 * (width + height):
         return f"has an outline of {length:,.0f} pixels, more than an image of {width} x {height} has room for"
     return None
+
+
+def problem_of_shares(corners: NDArray[np.float64]) -> str | None:
+    """The same of a polygon whose corners are shares of the image, of any size; its outline is measured later."""
+    if problem := _problem_of_numbers(corners):
+        return problem
+    beyond = ((corners < -_FAR) | (corners > 1 + _FAR)).any(axis=1)
+    if beyond.any():
+        x, y = corners[beyond][0]
+        return f"has a corner at x {x:g}, y {y:g}, far outside the image, which is 0 to 1"
+    return None
+
+
+def _problem_of_numbers(corners: NDArray[np.float64]) -> str | None:
+    if len(corners) < 3:
+        return f"has a polygon of {len(corners)} corners, and three are the least"
+    return None if np.isfinite(corners).all() else "has a corner that is not a number"
 
 
 def area_of(corners: NDArray[np.float64]) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.decode import max_pixels
-from convsmith.data.polygons.fill import Area, area_of, fill_polygon, fill_runs, problem_of
+from convsmith.data.polygons.fill import Area, area_of, fill_polygon, fill_runs, problem_of, problem_of_shares
 from convsmith.data.polygons.outlines import OutlinedImage, Outlines, Runs, Shape, refused
 from convsmith.data.polygons.run_lengths import check_runs
 
@@ -121,13 +121,16 @@ class ShapesBuilder:
         if image.size and (min(image.size) < 1 or width * height > max_pixels()):
             what = f"says that it has {width:,} x {height:,} pixels; {max_pixels():,} are allowed, and 1 x 1 the least"
             raise refused(self._outlines.path, image.name, what)
+        for shape in image.shapes:
+            for area in shape.areas:
+                try:
+                    _check(area, image.size)
+                except ValueError as error:
+                    raise refused(self._outlines.path, f"{shape.name} of {image.name}", str(error)) from error
         for shape in self._in_order(image.shapes):
             label = -1 if shape.label is None else self._names.setdefault(shape.label, len(self._names))
             for area in shape.areas:
-                try:
-                    self._add_area(area, image.size)
-                except ValueError as error:
-                    raise refused(self._outlines.path, f"{shape.name} of {image.name}", str(error)) from error
+                self._add_area(area)
                 self._labels.append(label)
         self._images.append(len(self._labels))
         self._sizes.extend((width, height))
@@ -138,22 +141,12 @@ class ShapesBuilder:
             shapes = sorted(shapes, key=_size, reverse=True)
         return sorted(shapes, key=lambda shape: shape.label is not None)
 
-    def _add_area(self, area: array[float] | Runs, size: tuple[int, int] | None) -> None:
+    def _add_area(self, area: array[float] | Runs) -> None:
         if isinstance(area, Runs):
-            assert size is not None
-            left, top, width, height = area.box
-            if min(width, height) < 1 or min(left, top) < 0 or left + width > size[0] or top + height > size[1]:
-                box = f"has a mask of {width} x {height} pixels at x {left}, y {top}"
-                raise ValueError(f"{box}, outside of the image of {size[0]} x {size[1]}")
             self._numbers.extend(area.box)
-            self._numbers.extend(check_runs(area.counts, width * height).tolist())
+            self._numbers.extend(area.counts.tolist())
             self._kinds.append(_BY_COLUMNS if area.by_columns else _BY_ROWS)
         else:
-            width, height = size or (1, 1)
-            corners = np.frombuffer(area, np.float64).reshape(-1, 2)
-            shares = problem_of(corners * 1000, 1000, 1000) if size is None else problem_of(corners, height, width)
-            if shares:
-                raise ValueError(shares)
             self._numbers.extend(area)
             self._kinds.append(_POLYGON)
         self._ends.append(len(self._numbers))
@@ -169,6 +162,22 @@ class ShapesBuilder:
             np.asarray(self._sizes, np.int32).reshape(-1, 2),
             tuple(self._names),
         )
+
+
+def _check(area: array[float] | Runs, size: tuple[int, int] | None) -> None:
+    """Raise a ValueError that says why an area cannot be in an image of this size; None: corners are shares of it."""
+    if isinstance(area, Runs):
+        assert size is not None
+        left, top, width, height = area.box
+        if min(width, height) < 1 or min(left, top) < 0 or left + width > size[0] or top + height > size[1]:
+            box = f"has a mask of {width} x {height} pixels at x {left}, y {top}"
+            raise ValueError(f"{box}, outside of the image of {size[0]} x {size[1]}")
+        check_runs(area.counts, width * height)
+        return
+    corners = np.frombuffer(area, np.float64).reshape(-1, 2)
+    problem = problem_of_shares(corners) if size is None else problem_of(corners, size[1], size[0])
+    if problem:
+        raise ValueError(problem)
 
 
 def _size(shape: Shape) -> float:
