@@ -135,6 +135,15 @@ def test_a_test_without_labels_is_no_matter_until_it_judges(tmp_path: Path) -> N
         find_opener("classification", path).labelled(path, Data(), NAMES, "test")
 
 
+def test_a_test_without_several_labels_is_no_matter_until_it_judges(tmp_path: Path) -> None:
+    feature = datasets.List(datasets.ClassLabel(names=NAMES))
+    parts = {"train": made(3, labels=([[0], [1], [0, 1]], feature)), "test": made(2, labels=([None] * 2, feature))}
+    path = saved(tmp_path, datasets.DatasetDict(parts))
+    assert len(opened(path, "multilabel").train) == 3
+    with pytest.raises(ConvsmithError, match=r"row 0 of the split `test` of .* has no `labels`"):
+        find_opener("multilabel", path).labelled(path, Data(), NAMES, "test")
+
+
 @pytest.mark.parametrize(
     "labels",
     [

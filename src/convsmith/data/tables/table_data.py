@@ -134,6 +134,7 @@ def _open_several(open_table: OpenTable, path: Path, section: Data, share: Share
     table = read_table(open_table(path), labels, section)
     check_files(table, table.images, section)
     every, learned = labels.pack(labels.names), table.at(WHOLE, TRAIN)
+    _require_labels(table, labels, learned)
     counts = every.select(learned).counts()
     classes = labels.names if labels.of_classes else tuple(np.array(labels.names)[counts > 0].tolist())
     if len(classes) < 2:
@@ -183,10 +184,17 @@ def _several(
 ) -> Index:
     """The images at `rows` with the labels of each; `known` are the classes, and whose they are."""
     classes, whose = known
+    _require_labels(table, labels, rows)
     if (strange := labels.first_unknown(rows, classes)) is not None:
         raise table.unknown(*strange, classes, whose)
     chosen = labels.pack(classes).select(rows)
     return Index(table.images_of(rows, classes), chosen.hashes(), chosen)
+
+
+def _require_labels(table: ImageTable, labels: LabelColumns, rows: NDArray[np.int64]) -> None:
+    if (without := labels.first_without(rows)) is not None:
+        fix = "Where an image has none of the labels, leave the cell empty, or write [] in JSON."
+        raise table.error(without, f"has no `{printable(labels.column)}`", "", fix)
 
 
 def _open_masks(open_table: OpenTable, path: Path, section: Data, share: Share | None) -> DataSet:

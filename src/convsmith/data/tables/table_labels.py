@@ -37,6 +37,7 @@ class LabelColumns:
         self._column: str | None = None
         self._numbers: dict[str, int] = {}  # label to number
         self._rows, self._members = array("q"), array("i")  # pairs of a row and the number of a label
+        self._without = array("q")
         self._count = 0
         self.of_classes: tuple[str, ...] = ()
 
@@ -72,11 +73,8 @@ class LabelColumns:
         assert self._column is not None
         value = row.get(self._column)
         if value is None:
-            raise ConvsmithError(
-                f"{table.at(number)} has no `{printable(self._column)}`",
-                "",
-                "Where an image has none of the labels, leave the cell empty, or write [] in JSON.",
-            )
+            self._without.append(self._count)  # a test that is left out need not have any
+            return iter(())
         several = value if isinstance(value, list) else text_of(table, number, self._column, value).split(SEPARATOR)
         texts = (text_of(table, number, self._column, one) for one in several)
         return filter(None, texts)
@@ -102,6 +100,16 @@ class LabelColumns:
         rows, members = self._pairs(classes)
         known = members >= 0
         return PackedLabels.pack(rows[known], members[known], (self._count, len(classes)))
+
+    def first_without(self, rows: NDArray[np.int64]) -> int | None:
+        """The first of the rows whose cell of labels lacks, which is not the same as an empty one."""
+        found = np.intersect1d(rows, np.asarray(self._without, np.int64))
+        return int(found[0]) if found.size else None
+
+    @property
+    def column(self) -> str:
+        """The column of all labels; empty where classes have columns of their own."""
+        return self._column or ""
 
     def first_unknown(self, rows: NDArray[np.int64], classes: Sequence[str]) -> tuple[int, str] | None:
         """The first of the rows with a label that is none of the classes, and that label."""
