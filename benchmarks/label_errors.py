@@ -70,7 +70,7 @@ def main(images: Path, work: Path, count: int, python: str | None) -> None:
         if not (run / "bundle").exists():
             subprocess.run([sys.executable, "-m", "convsmith", *command], check=True)
     dataset = open_data("classification", Data(root=str(images.resolve())), table)
-    judged, labels, probabilities, _ = predict_unseen(dataset, table, runs)
+    judged, labels, probabilities, _ = predict_unseen("classification", dataset, table, runs)
     name = all_names(dataset)
     paths = [name(place) for place in judged]
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())

@@ -84,5 +84,15 @@ def test_a_bundle_without_these_classes_is_refused(colours: Path, colour_bundle:
 
 
 def test_a_bundle_for_masks_cannot_judge_labels(colours: Path, pixel_bundle: Path) -> None:
-    with pytest.raises(ConvsmithError, match="images that have one class each"):
+    with pytest.raises(ConvsmithError, match="it is for segmentation, and the data are for classification"):
         check_data(colours, bundles=[pixel_bundle])
+
+
+def test_labels_of_images_with_several_are_not_judged(tmp_path: Path) -> None:
+    rows = [f"{i}.png,{'red|blue' if i % 2 else 'green'}" for i in range(20)]
+    for i in range(20):
+        (tmp_path / f"{i}.png").write_bytes(picture("red", size=(20 + i, 16)))
+    (tmp_path / "photos.csv").write_text("\n".join(["image,labels", *rows]))
+    bundle = write_colour_bundle(tmp_path / "bundle", task="multilabel")
+    with pytest.raises(ConvsmithError, match="images that have one class each"):
+        check_data(tmp_path / "photos.csv", bundles=[bundle])

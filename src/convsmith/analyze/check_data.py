@@ -77,7 +77,9 @@ def check_data(
         problem = str(error)
     label_errors = None
     if bundles:
-        label_errors, judging = judge_labels(dataset, Path(data), [Path(bundle) for bundle in bundles], progress)
+        label_errors, judging = judge_labels(
+            checked.task, dataset, Path(data), [Path(bundle) for bundle in bundles], progress
+        )
         told = told._replace(notes=[*told.notes, *judging])
     facts, images = split_facts(dataset, looks), compared_images(dataset, looks)
     near, alike = name_near(dataset, find_near(images), "nearly the same as"), NearCopies((), ())

@@ -82,7 +82,7 @@ class Predicted(NamedTuple):
 
 
 def judge_labels(
-    dataset: DataSet, data: Path, bundles: Sequence[Path], progress: ProgressCallback
+    task: str, dataset: DataSet, data: Path, bundles: Sequence[Path], progress: ProgressCallback
 ) -> tuple[LabelErrors, list[str]]:
     """Find labels that are probably wrong by what trained models say of images that they have not learned from.
 
@@ -90,6 +90,7 @@ def judge_labels(
     of a training for each fold judge every image. What several say of an image is averaged.
 
     Args:
+        task: the name of the task that the data are for.
         dataset: the data, each image of one class.
         data: where they lie.
         bundles: folders of bundles or runs, at least one.
@@ -101,12 +102,12 @@ def judge_labels(
     Raises:
         ConvsmithError: a bundle is not for such data, or has learned from all of them.
     """
-    predicted = predict_unseen(dataset, data, bundles, progress)
+    predicted = predict_unseen(task, dataset, data, bundles, progress)
     return _named(dataset, predicted), predicted.notes
 
 
 def predict_unseen(
-    dataset: DataSet, data: Path, bundles: Sequence[Path], progress: ProgressCallback = no_progress
+    task: str, dataset: DataSet, data: Path, bundles: Sequence[Path], progress: ProgressCallback = no_progress
 ) -> Predicted:
     """Ask bundles about images that they have not learned from; arguments and errors as of `judge_labels`."""
     names = np.concatenate([dataset.train.names, dataset.val.names])
@@ -114,7 +115,8 @@ def predict_unseen(
     sums, times, notes = np.zeros((len(names), len(dataset.classes)), np.float32), np.zeros(len(names), np.int32), []
     for path in bundles:
         bundle = open_bundle(path)
-        own, columns = _own_data(bundle, dataset, data), _columns(bundle, dataset.classes)
+        _require_labels(bundle, task)
+        own, columns = _own_data(bundle, data), _columns(bundle, dataset.classes)
         for samples in (dataset.train, dataset.val) if own is None else (own.val,):
             places = order[np.searchsorted(names[order], samples.names)]
             for number, logits in said_of_each(bundle, samples, progress):
@@ -149,14 +151,24 @@ def _named(dataset: DataSet, predicted: Predicted) -> LabelErrors:
     return LabelErrors(len(judged), len(found), tuple(errors))
 
 
-def _own_data(bundle: Bundle, dataset: DataSet, data: Path) -> DataSet | None:
-    """The data as the training of a bundle split them; None if it was not trained on them."""
-    if not bundle.task.new_results(bundle.manifest).one_answer_each or dataset.counted != "images":
+def _require_labels(bundle: Bundle, task: str) -> None:
+    """Raise a ConvsmithError unless the bundle is for the data's task, and that gives each image one class."""
+    if bundle.manifest.task != task:
+        raise ConvsmithError(
+            f"{bundle.path} cannot judge labels",
+            f"it is for {bundle.manifest.task}, and the data are for {task}",
+            "Leave it out, or name a recipe for its task.",
+        )
+    if not bundle.task.new_results(bundle.manifest).one_answer_each:
         raise ConvsmithError(
             f"{bundle.path} cannot judge labels",
             "they are judged of images that have one class each",
             "Leave it out.",
         )
+
+
+def _own_data(bundle: Bundle, data: Path) -> DataSet | None:
+    """The data as the training of a bundle split them; None if it was not trained on them."""
     try:
         own = data_of_bundle(bundle.manifest, data)
     except ConvsmithError:  # it reads other data
