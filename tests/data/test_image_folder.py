@@ -117,7 +117,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         (["dog/1.CR2", "dog/2.CR2"], "`dog` holds 2 .cr2", "Convert the pictures to JPEG or PNG."),
         (["annotations/1.xml"], "`annotations` holds 1 .xml", "leave this folder out of the data"),
         (["dog/1.mp4"], "`dog` holds 1 .mp4", "take pictures from it"),
-        (["dog/1.npy", "dog/notes.txt"], "`dog` holds 1 .npy, 1 .txt", "write each as a JPEG or PNG"),
+        (["dog/1.npy", "dog/notes.txt"], "`dog` holds 1 .npy, 1 .txt", "images where data.channels is not 3"),
         (["dog/"], "each class folder needs at least one\n", "Add images to the folder"),
     ],
 )

@@ -33,7 +33,7 @@ FIELDS = {  # channels, highest value
     "grey": (1, 255),
     "four bands": (4, 255),
     "four bands of 12 bits": (4, 4095),
-    "five bands": (5, 255),
+    "five bands in arrays": (5, 255),
 }
 
 
@@ -57,6 +57,9 @@ def write(path: Path, values: NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if values.shape[2] == 1:
         Image.fromarray(values[..., 0]).save(path.with_suffix(".png"))
+        return
+    if values.shape[2] == 5:
+        np.save(path.with_suffix(".npy"), values)
         return
     extra = ["unspecified"] * (values.shape[2] - 1)
     tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig", extrasamples=extra)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.folders.files import Files
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.folders.scan import OURS, folders_listed
@@ -31,24 +32,25 @@ _WORTH = 200_000  # images; fewer are found in a second or two
 _SETTLED = 2 * 10**9  # nanoseconds from a change of a folder to the next one that surely gives it another time
 
 
-def open_large_folder(root: Path, share: Share | None) -> ImageData:
+def open_large_folder(root: Path, share: Share | None, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> ImageData:
     """`open_image_folder`; what was found of very many images before is taken over, unless a folder has changed.
 
     A folder's time tells when a name in it came, went or changed; what is in the files is looked at elsewhere.
     """
     root = root.absolute()
-    name = hashlib.sha256(f"{_VERSION} {root} {share}".encode("utf-8", "surrogateescape")).hexdigest()
+    more = "".join(sorted(suffixes - IMAGE_SUFFIXES))
+    name = hashlib.sha256(f"{_VERSION} {root} {share}{more}".encode("utf-8", "surrogateescape")).hexdigest()
     place = cache_folder() / "folders" / name[:32]
     if not place.parent.is_dir():
-        return _scanned(root, share, place)
+        return _scanned(root, share, suffixes, place)
     with locked_file(place.with_suffix(".lock")):
-        return _load(root, place) or _scanned(root, share, place)
+        return _load(root, place) or _scanned(root, share, suffixes, place)
 
 
-def _scanned(root: Path, share: Share | None, place: Path) -> ImageData:
+def _scanned(root: Path, share: Share | None, suffixes: frozenset[str], place: Path) -> ImageData:
     start = time.time_ns()
     with folders_listed() as folders:
-        data = open_image_folder(root, share)
+        data = open_image_folder(root, share, suffixes)
     images = len(data.train) + len(data.val)
     if images < _WORTH or any(OURS in note for note in data.notes):  # what convsmith wrote may change further inside
         return data

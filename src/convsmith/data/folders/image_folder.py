@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.folders.layout import class_folders, find_layout
 from convsmith.data.folders.nesting import Inside, check_nesting, inside_of
 from convsmith.data.folders.remedies import remedy_for
@@ -17,7 +18,7 @@ from convsmith.data.split import Share, split_files
 from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
 
 
-def open_image_folder(root: Path, share: Share | None) -> ImageData:
+def open_image_folder(root: Path, share: Share | None, suffixes: Collection[str] = IMAGE_SUFFIXES) -> ImageData:
     """Read `ROOT/train/CLASS/**` and `ROOT/val/CLASS/**`, or split off the validation part where there is no val.
 
     Images are not opened here; `check_files` does that.
@@ -26,6 +27,7 @@ def open_image_folder(root: Path, share: Share | None) -> ImageData:
         root: a folder with `train` and `val`, with `train` alone, or with class folders.
         share: what is held out of each class where there is no `val`; None for a training without validation, which
             holds nothing out.
+        suffixes: how names of images end, in any case.
 
     Returns:
         The files class by class, sorted by the bytes of their path.
@@ -43,14 +45,14 @@ def open_image_folder(root: Path, share: Share | None) -> ImageData:
     seen = 0
     for target, (label, folder) in enumerate(layout.train.items()):
         beside: Counter[str] = Counter()
-        names = images_below(root, folder, beside)
+        names = images_below(root, folder, beside, suffixes)
         nested[label] = inside_of(folder, names)
         others += beside
         if layout.val is None:
             seen += len(names)
             names, held_out = (names, []) if share is None else split_files(names, share, seen - len(names))
         else:
-            held_out = images_below(root, layout.val[label], others) if label in layout.val else []
+            held_out = images_below(root, layout.val[label], others, suffixes) if label in layout.val else []
         if not names:
             empty[label] = beside
         if not held_out:
@@ -76,7 +78,9 @@ def open_image_folder(root: Path, share: Share | None) -> ImageData:
     return ImageData(root, tuple(layout.train), train_index, val_index, tuple(notes))
 
 
-def open_labelled_folder(root: Path, classes: Sequence[str], wanted: Part | None = None) -> tuple[Index, bool]:
+def open_labelled_folder(
+    root: Path, classes: Sequence[str], wanted: Part | None = None, suffixes: Collection[str] = IMAGE_SUFFIXES
+) -> tuple[Index, bool]:
     """The images of a part, `ROOT/PART/CLASS/**`, see `part_to_judge`, or else of `ROOT/CLASS/**`, to evaluate a model.
 
     Args:
@@ -84,6 +88,7 @@ def open_labelled_folder(root: Path, classes: Sequence[str], wanted: Part | None
         classes: the model's labels; a file's target is the position of its class here. Classes without a folder
             are allowed.
         wanted: the part that was named, if any.
+        suffixes: how names of images end, in any case.
 
     Returns:
         The index, in the order of `classes`, then of the files' paths; and whether it is of a part.
@@ -114,7 +119,7 @@ def open_labelled_folder(root: Path, classes: Sequence[str], wanted: Part | None
     nested: dict[str, Inside] = {}
     for target, label in enumerate(classes):
         if label in folders:
-            names = images_below(root, folders[label], Counter())
+            names = images_below(root, folders[label], Counter(), suffixes)
             nested[label] = inside_of(folders[label], names)
             builder.add(target, names)
     check_nesting(root, nested)

@@ -20,8 +20,9 @@ _WHAT_TO_DO: Mapping[str, str] = {
     ".zip .tar .gz .tgz .bz2 .xz .zst .7z .rar": "Unpack the archive and give the folder.",
     ".csv .tsv .jsonl .ndjson .parquet .pq": f"Give the table itself, {_COLUMNS}",
     ".xlsx .xls .ods .lst": f"Save the table as CSV, {_COLUMNS}",
-    ".arrow .feather .tfrecord .tfrecords .npz .npy .h5 .hdf5 .mat .pkl .pickle .pt .pth .lmdb .mdb .rec .bin":
+    ".arrow .feather .tfrecord .tfrecords .npz .h5 .hdf5 .mat .pkl .pickle .pt .pth .lmdb .mdb .rec .bin":
         "Images inside a file of data are not read: write each as a JPEG or PNG into a folder of its class.",
+    ".npy": "NumPy's files are images where data.channels is not 3: set it to their number of channels.",
     ".mp4 .mov .avi .mkv .webm .m4v": "A video is not read: take pictures from it, such as with ffmpeg.",
     ".xml .json": "Boxes and other annotations are not read: leave this folder out of the data.",
     _PICTURES: "Convert the pictures to JPEG or PNG.",

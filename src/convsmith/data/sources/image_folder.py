@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.folders.folder_index import open_large_folder
 from convsmith.data.folders.image_folder import open_labelled_folder
@@ -22,16 +23,21 @@ def _recognises(_root: Path) -> bool:
 
 def _open(root: Path, section: Data, share: Share | None) -> DataSet:
     if section.pattern is None:
-        return open_large_folder(root, share)
+        return open_large_folder(root, share, _suffixes(section))
     if says(section.pattern, "label"):
         return open_labelled_by_name(root, section.pattern, share)
-    return hold_out_groups(open_large_folder(root, None), section.pattern, share)
+    return hold_out_groups(open_large_folder(root, None, _suffixes(section)), section.pattern, share)
 
 
 def _labelled(root: Path, section: Data, classes: Sequence[str], part: Part | None) -> tuple[Samples, bool]:
     if section.pattern is not None and says(section.pattern, "label"):
         return judge_by_name(root, section.pattern, classes, part)
-    return open_labelled_folder(root, classes, part)
+    return open_labelled_folder(root, classes, part, _suffixes(section))
+
+
+def _suffixes(section: Data) -> frozenset[str]:
+    """How names of images end; of RGB there are hardly any as arrays, but often arrays beside images."""
+    return IMAGE_SUFFIXES if section.channels == 3 else IMAGE_SUFFIXES | {".npy"}
 
 
 SOURCE = Source(
