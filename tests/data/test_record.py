@@ -12,6 +12,7 @@ from convsmith.data.checks.record import LookRecord
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.index import Index
 from convsmith.data.split import Share
+from convsmith.spec import Bands
 from tests.data.folders import path_of, write_noise
 from tests.data.masks import opened, plain, write_folders
 
@@ -22,9 +23,9 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     look_once = Index.look
 
-    def look_and_tell(self: Index, i: int, decode: bool) -> Seen:
+    def look_and_tell(self: Index, i: int, decode: bool, bands: Bands) -> Seen:
         names.append(path_of(self, i).name)
-        return look_once(self, i, decode)
+        return look_once(self, i, decode, bands)
 
     monkeypatch.setattr(Index, "look", look_and_tell)
     return names

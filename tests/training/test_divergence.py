@@ -108,6 +108,7 @@ def test_a_rate_that_is_never_low_enough_is_an_error_in_the_end(digits: Path, tm
     hopeless = ("on_divergence=rollback", "optimizer.lr=1e9", "schedule.epochs=2", "checkpoint.every_steps=null")
     (answer,) = run_ranks(1, train_fragile, digits, tmp_path, *hopeless)
     assert answer.startswith("Diverged 2")
+    assert "rollback" not in answer
 
 
 class Fevered(TinyNet):

@@ -21,6 +21,10 @@ LOWEST = FACTOR**5
 """The factor below which going back again is in vain."""
 
 
+_STEADIER = "Lower optimizer.lr, lengthen schedule.warmup_epochs, set clip_grad_norm=1, or set precision=fp32"
+_KEPT = "The checkpoints from before are kept."
+
+
 class Diverged(ConvsmithError):
     """The training's loss, or what it answers to validation images, is not a finite number.
 
@@ -35,11 +39,14 @@ class Diverged(ConvsmithError):
         super().__init__(
             what,
             f"the training diverged{where}",
-            "Lower optimizer.lr, lengthen schedule.warmup_epochs, set clip_grad_norm=1, or set precision=fp32; "
-            "or set on_divergence=rollback to go on from the last checkpoint with half the learning rate. "
-            "The checkpoints from before are kept.",
+            f"{_STEADIER}; or set on_divergence=rollback to go on from the last checkpoint with half the learning "
+            f"rate. {_KEPT}",
         )
         self.sound_until = sound_until
+
+    def give_up(self) -> None:
+        """Take back the advice to go back to a checkpoint: that was in vain."""
+        self.fix = f"{_STEADIER}. {_KEPT}"
 
 
 class LossWatch:

@@ -224,7 +224,10 @@ def _change_after(error: Diverged | OutOfMemory, session: Session) -> str:
             raise error
         progress.per_device_batch = error.smaller
         return f"{error.smaller} in a forward pass"
-    if session.recipe.on_divergence == "stop" or progress.lr_factor <= LOWEST:
+    if session.recipe.on_divergence == "stop":
+        raise error
+    if progress.lr_factor <= LOWEST:
+        error.give_up()
         raise error
     progress.lr_factor *= FACTOR
     if world.leads and error.sound_until is not None:
