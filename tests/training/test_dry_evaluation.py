@@ -67,6 +67,16 @@ def test_the_largest_and_the_smallest_image_are_judged(
     assert large[0] * large[1] > small[0] * small[1]
 
 
+def test_judging_by_a_large_image_is_announced(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "convsmith")
+    monkeypatch.setattr("convsmith.training.dry_evaluation._LARGE", 24 * 24)
+    shapes = judged_before(scenes_recipe(tmp_path), scenes, tmp_path / "run", monkeypatch)
+    announced = [line for line in caplog.messages if line.startswith("trying to judge by the validation image")]
+    assert len(announced) == sum(height * width > 24 * 24 for _, _, height, width in shapes) == 1
+
+
 def test_images_of_one_size_are_judged_as_a_batch(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

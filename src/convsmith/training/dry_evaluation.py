@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -12,6 +13,11 @@ from convsmith.training.evaluation import NotFinite, evaluate
 from convsmith.training.memory import OutOfMemory
 from convsmith.training.parts import Parts
 from convsmith.training.session import Session
+
+logger = logging.getLogger(__name__)
+
+_LARGE = 4_000_000
+"""Pixels of an image whose judging may take long enough to be announced."""
 
 
 def try_evaluation(session: Session, parts: Parts, samples: Sequence[int]) -> None:
@@ -33,6 +39,8 @@ def try_evaluation(session: Session, parts: Parts, samples: Sequence[int]) -> No
         image, target = read(i)
         batch = Batch(image.expand(copies, *image.shape), target.expand(copies, *target.shape), [])
         seen = f"the validation image {printable(dataset.val.name(i))}, {image.shape[2]} x {image.shape[1]} pixels"
+        if image.shape[1] * image.shape[2] > _LARGE:
+            logger.info("trying to judge by %s before the training begins", seen)
         try:
             with suppress(NotFinite):  # before it has learned anything, a deep model may
                 evaluate(parts, parts.model, [batch])
