@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from convsmith.data.folders import image_folder
 from convsmith.data.folders.files import Files
 from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.index import Index
@@ -294,3 +295,15 @@ def test_labelled_folder_refuses_a_class_that_the_model_lacks(tmp_path: Path, na
 def test_labelled_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConvsmithError, match="no images in the class folders"):
         open_labelled_folder(write_files(tmp_path, "val/cat/", "val/dog/x.txt"), ["cat", "dog"])
+
+
+def test_reading_many_folders_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(image_folder, "_EVERY", -1.0)
+    caplog.set_level("INFO")
+    open_image_folder(write_files(tmp_path, "a/1.png", "b/1.png", "b/2.png"), None)
+    assert [record.getMessage() for record in caplog.records] == [
+        "0 of 2 class folders read, 0 images",
+        "1 of 2 class folders read, 1 images",
+    ]

@@ -105,6 +105,9 @@ class IndexBuilder:
         self._files = FilesBuilder(root)
         self._targets = array("q")
 
+    def __len__(self) -> int:
+        return len(self._targets)
+
     def add(self, target: int, names: Iterable[bytes]) -> None:
         """Append files of class `target`; `names` are paths relative to the root, as the file system spells them."""
         for name in names:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,10 @@ from convsmith.data.index import Index, IndexBuilder
 from convsmith.data.parts import ALL_PARTS, Part, part_to_judge, val_folder
 from convsmith.data.split import Share, split_files
 from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
+
+logger = logging.getLogger(__name__)
+
+_EVERY = 10.0  # seconds from one line of progress to the next
 
 
 def open_image_folder(root: Path, share: Share | None, suffixes: Collection[str] = IMAGE_SUFFIXES) -> ImageData:
@@ -42,8 +48,11 @@ def open_image_folder(root: Path, share: Share | None, suffixes: Collection[str]
     empty: dict[str, Counter[str]] = {}
     nested: dict[str, Inside] = {}
     without_val: list[str] = []
-    seen = 0
+    seen, told = 0, time.monotonic()
     for target, (label, folder) in enumerate(layout.train.items()):
+        if time.monotonic() - told > _EVERY:
+            told = time.monotonic()
+            logger.info("%d of %d class folders read, %d images", target, len(layout.train), len(train) + len(val))
         beside: Counter[str] = Counter()
         names = images_below(root, folder, beside, suffixes)
         nested[label] = inside_of(folder, names)
