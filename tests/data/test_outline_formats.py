@@ -347,6 +347,11 @@ def test_a_file_of_yolo_that_cannot_be_meant_is_named(tmp_path: Path, yaml: str,
     assert said.format(root / "data.yaml") in refusal(root)
 
 
+def test_another_json_file_is_refused_with_the_formats_that_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[1, 2]")
+    assert "in the JSON of COCO or labelme, CVAT's XML for images, and YOLO's data.yaml" in refusal(tmp_path / "a.json")
+
+
 def test_other_yaml_files_are_left_to_others(tmp_path: Path) -> None:
     (tmp_path / "data.yaml").write_text("extends: resnet18-folder\n")
     assert not is_known(tmp_path / "data.yaml")

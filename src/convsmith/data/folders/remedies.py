@@ -24,7 +24,8 @@ _WHAT_TO_DO: Mapping[str, str] = {
         "Images inside a file of data are not read: write each as a JPEG or PNG into a folder of its class.",
     ".npy": "NumPy's files are images where data.channels is not 3: set it to their number of channels.",
     ".mp4 .mov .avi .mkv .webm .m4v": "A video is not read: take pictures from it, such as with ffmpeg.",
-    ".xml .json": "Boxes and other annotations are not read: leave this folder out of the data.",
+    ".xml .json": "Boxes are not read: leave this folder out of the data. Outlined areas are, in the JSON of COCO or "
+        "labelme, CVAT's XML for images, and YOLO's data.yaml.",
     _PICTURES: "Convert the pictures to JPEG or PNG.",
 }  # fmt: skip
 _REMEDIES = {suffix: remedy for suffixes, remedy in _WHAT_TO_DO.items() for suffix in suffixes.split()}
