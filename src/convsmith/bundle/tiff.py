@@ -15,7 +15,6 @@ _THREE_BANDS = (
     "Write red, green and blue alone, such as with "
     "`gdal_translate -b 1 -b 2 -b 3 -co PHOTOMETRIC=RGB -co ALPHA=NO IN OUT` (1, 2 and 3: your red, green and blue)."
 )
-_ALL_BANDS = " Or train on all of them with data.channels."
 _EIGHT_BITS = (
     "Train with preprocess.range=[LOWEST, HIGHEST]; or write 8 bits, such as with "
     "`gdal_translate -ot Byte -scale LOWEST HIGHEST 0 255 IN OUT`."
@@ -47,7 +46,7 @@ def problem_of(tags: Mapping[int, Any]) -> Problem | None:
         )
     if grey and bands - len([extra for extra in _extra(tags) if extra != _UNSPECIFIED]) > 1:
         unclear = f"it has {bands} bands and does not say which are red, green and blue"
-        return Problem(unclear, _THREE_BANDS + _ALL_BANDS)
+        return Problem(unclear, _bands_to_write(bands))
     if kind == _SIGNED and bits == 8:
         return Problem("its pixels are signed bytes, whose range is not known", _EIGHT_BITS)
     if kind != _FLOAT and bits == 32:
@@ -76,7 +75,7 @@ def why_unknown(file: IO[bytes]) -> Problem:
     what = f"it is a TIFF of {bands} band{'s' * (bands != 1)} of {bits} {numbers}bits (photometric {colours})"
     return problem_of(tags) or Problem(
         f"{what}, which cannot be read; 1 or 3 bands of 8 bits can",
-        _EIGHT_BITS if bits != 8 else _THREE_BANDS + _ALL_BANDS,
+        _EIGHT_BITS if bits != 8 else _bands_to_write(bands),
     )
 
 
@@ -112,7 +111,7 @@ def problem_of_alpha(image: Image.Image, pixels: Image.Image) -> Problem | None:
     share = 1 - opaque / sum(alpha)
     return Problem(
         f"its last band counts as transparency, but {share:.0%} of its pixels are not opaque: is it near-infrared?",
-        f"{_THREE_BANDS}{_ALL_BANDS} If it is transparency, save it as PNG.",
+        f"{_bands_to_write(_layout(_tags(image))[2])} If it is transparency, save it as PNG.",
     )
 
 
@@ -127,6 +126,10 @@ def white_of(image: Image.Image) -> int:
     if isinstance(told, int) and 255 <= told < 65535:
         return told
     return 32767 if kind == _SIGNED and tags else 65535
+
+
+def _bands_to_write(bands: int) -> str:
+    return f"{_THREE_BANDS} Or train on all bands with data.channels={bands}."
 
 
 def _tags(image: Image.Image) -> Mapping[int, Any]:
