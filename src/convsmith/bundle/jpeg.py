@@ -22,18 +22,22 @@ def decode_jpeg(data: bytes, image: Image.Image, least: tuple[int, int] | None =
     Args:
         data: the whole file.
         image: as Pillow has opened it.
-        least: height and width that suffice: the smallest size from there on that the cosine transform gives in less
-            time, half or less of the whole. None: the whole.
+        least: height and width that suffice: an image of 1/2, 1/4 or 1/8 of the size has at least these, if one has;
+            other fractions take longer. None: the whole.
     """
     if not is_jpeg(image):
         return None
-    scaled = {} if least is None else {"min_height": least[0], "min_width": least[1], "min_factor": 2}
+    width, height = image.size
+    low = least or (height, width)
+    scaled: dict[str, int] = {}
+    for factor in (2, 4, 8):
+        size = -(-height // factor), -(-width // factor)
+        if size[0] >= low[0] and size[1] >= low[1]:
+            scaled = {"min_height": size[0], "min_width": size[1], "min_factor": factor}
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", **scaled)
     except ValueError:
         return None
-    width, height = image.size
-    low = least or (height, width)
     return pixels if low[0] <= pixels.shape[0] <= height and low[1] <= pixels.shape[1] <= width else None
 
 

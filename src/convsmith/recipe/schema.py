@@ -122,7 +122,7 @@ class Data(Section):
     decode: Literal["exact", "scaled"] = Field(
         "exact",
         description="Training images decoded as they are; or `scaled`: JPEGs in half the size or less, in less time, "
-        "where what is cut out stays twice as large as what it becomes. Validation always has them as they are.",
+        "where what is cut out stays 1.5 times as large as what it becomes. Validation always has them as they are.",
     )
     cache: Literal["none", "memory", "disk"] = Field(
         "none",

@@ -19,8 +19,8 @@ class Crop(NamedTuple):
     """A crop that has been drawn.
 
     Attributes:
-        least: height and width that the whole image must have, or its own, for what is cut out to be twice as large as
-            what it becomes: above that, an image that was decoded smaller gives almost the same.
+        least: height and width that the whole image must have, or its own, for what is cut out to be 1.5 times as large
+            as what it becomes: from there on, an image that was decoded smaller gives almost the same.
         make: cuts it out of the image, or of the same in that size or a larger one, and resizes it.
     """
 
@@ -51,8 +51,8 @@ def crop_of_box(whole: Size, box: Box, size: Size, mode: InterpolationMode, anti
 
 
 def least_size(whole: Size, part: Size, size: Size) -> Size:
-    """The size of an image, at most its own, whose part is twice as large as the size that it gets."""
-    share = max(2 * after / before for before, after in zip(part, size, strict=True))
+    """The size of an image, at most its own, whose part is 1.5 times as large as the size that it gets."""
+    share = max(1.5 * after / before for before, after in zip(part, size, strict=True))
     height, width = (min(side, math.ceil(side * share)) for side in whole)
     return height, width
 
