@@ -72,7 +72,7 @@ def main(images: Path, work: Path, count: int, python: str | None) -> None:
     dataset = open_data("classification", Data(root=str(images.resolve())), table)
     judged, labels, probabilities, _ = predict_unseen("classification", dataset, table, runs)
     name = all_names(dataset)
-    paths = [name(place) for place in judged]
+    paths = [name(place).partition(" (line ")[0] for place in judged]
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
     print(f"{len(judged)} images, {len(wrong)} wrong labels, {accuracy:.1%} of labels predicted")
     start = time.perf_counter()
