@@ -114,3 +114,11 @@ def test_a_variable_that_sbatch_would_heed_before_convsmiths_options_does_not_co
     with caplog.at_level(logging.WARNING):
         assert sbatch_environment({name: "x"}, "P") == {}
     assert caplog.records[0].getMessage().startswith(f"{name}=x does not count: {ours}")
+
+
+def test_gpus_that_a_variable_of_sbatch_asks_for_do_not_count_and_other_resources_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert sbatch_environment({"SBATCH_GRES": "gpu:a100:4"}, None) == {}
+    assert caplog.records[0].getMessage() == "SBATCH_GRES=gpu:a100:4 does not count: --gpus says it"
+    assert sbatch_environment({"SBATCH_GRES": "tmpdisk:100"}, None) == {"SBATCH_GRES": "tmpdisk:100"}

@@ -95,8 +95,11 @@ def sbatch_environment(outer: Mapping[str, str], partition: str | None) -> dict[
     Srun would heed those as if they were the new job's. So would sbatch its own variables before the script's options.
     """
     cleaned = {k: v for k, v in outer.items() if not k.startswith(_OF_A_JOB) or k in _OF_THE_CLUSTER}
-    for option, ours in _OWN.items():
-        name = "SBATCH_" + _ENVIRONMENT.get(option, option.upper().replace("-", "_"))
-        if name in cleaned and (option != "partition" or partition is not None):
-            logger.warning("%s=%s does not count: %s says it", name, cleaned.pop(name), ours)
+    said = {"SBATCH_" + _ENVIRONMENT.get(it, it.upper().replace("-", "_")): ours for it, ours in _OWN.items()}
+    if partition is None:
+        del said["SBATCH_PARTITION"]
+    if "gpu" in cleaned.get("SBATCH_GRES", ""):
+        said["SBATCH_GRES"] = "--gpus"
+    for name in said.keys() & cleaned.keys():
+        logger.warning("%s=%s does not count: %s says it", name, cleaned.pop(name), said[name])
     return cleaned
