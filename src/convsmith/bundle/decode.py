@@ -114,9 +114,11 @@ def decode_rgb(data: bytes, name: str = "image", least: LeastSize | None = None)
         least: asked about a JPEG, which may be decoded smaller then; others are decoded in their own size.
     """
     with open_image(data, name) as image:
+        if not is_jpeg(image):  # to ask for an orientation would decode a PNG, and with that hide how many bits it has
+            return to_rgb(image, name)
         orientation = _orientation(image)
         size = None
-        if least is not None and is_jpeg(image):
+        if least is not None:
             size = least(image.size if orientation in _LYING else (image.height, image.width))
             size = (size[1], size[0]) if orientation in _LYING else size
         pixels = decode_jpeg(data, image, size)
