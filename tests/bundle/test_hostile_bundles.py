@@ -202,6 +202,7 @@ def test_no_label_steers_the_terminal(tmp_path: Path) -> None:
             text=True,
             check=False,
             timeout=120,
+            env=os.environ | {"COLUMNS": "200"},  # where it is narrow, a table breaks the label
         )
         assert "owned" in told.stdout + told.stderr
         assert not {"\x1b", "\x07"} & set(told.stdout + told.stderr)
