@@ -27,8 +27,8 @@ from pathlib import Path
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from convsmith.bundle.budget import served_pixels, weigh
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.budget import served_pixels, weigh
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.preprocess import read_and_preprocess
 from convsmith.spec import Preprocess
 from tests.hostile_images import HOSTILE

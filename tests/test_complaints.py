@@ -16,7 +16,7 @@ from convsmith.spec import WholeImage
     ("values", "words"),
     [
         ({"flop": True}, "unknown key `flop`; did you mean `flip`?"),
-        ({"zzz": 1}, "unknown key `zzz`; there are method, "),
+        ({"zzz": 1}, "unknown key `zzz`; there are mean, std, range, method, "),
         ({"flip": 3}, "`flip` is 3, expected true or false"),
         ({"flip": "yes"}, '`flip` is the text "yes", expected true or false'),
         ({"scales": 3}, "`scales` is 3, expected a list"),

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from convsmith.analyze.lr_finder import find_lr as lr_find
     from convsmith.analyze.profile import profile_training as profile
     from convsmith.bundle.classification import Classification
-    from convsmith.bundle.evaluation import Evaluation
-    from convsmith.bundle.image_error import ImageError
+    from convsmith.bundle.figures.evaluation import Evaluation
+    from convsmith.bundle.images.image_error import ImageError
     from convsmith.bundle.multilabel import Multilabel
     from convsmith.bundle.predictor import Bundle, load
     from convsmith.bundle.segmentation import Segmentation
@@ -46,8 +46,8 @@ __version__ = "0.1.0"
 _HOME = {
     "Bundle": "bundle.predictor:Bundle",
     "Classification": "bundle.classification:Classification",
-    "Evaluation": "bundle.evaluation:Evaluation",
-    "ImageError": "bundle.image_error:ImageError",
+    "Evaluation": "bundle.figures.evaluation:Evaluation",
+    "ImageError": "bundle.images.image_error:ImageError",
     "Multilabel": "bundle.multilabel:Multilabel",
     "Plan": "recipe.plan:Plan",
     "Predictions": "jobs.predict:Predictions",

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,14 @@ def lock(descriptor: int, *, wait: bool = False, of_process: bool = False) -> bo
         return _lock_first_byte(descriptor, wait)
     (fcntl.lockf if of_process else fcntl.flock)(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     return True
+
+
+def unlock(descriptor: int) -> None:
+    """Let go of what `lock` holds `of_process`, where there are such locks, with the file still open."""
+    with suppress(ModuleNotFoundError):
+        import fcntl
+
+        fcntl.lockf(descriptor, fcntl.LOCK_UN)
 
 
 def _lock_first_byte(descriptor: int, wait: bool) -> bool:

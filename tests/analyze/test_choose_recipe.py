@@ -16,7 +16,7 @@ from convsmith.analyze.choose_recipe import choose_recipe, recipe_for_data
 from convsmith.analyze.chosen import choose_for_run
 from convsmith.analyze.pick_recipe import pick_recipe
 from convsmith.analyze.recipe_table import FASTER, PHOTOS, SCENES, SMALL_PHOTOS, RecipeRow
-from convsmith.bundle import decode
+from convsmith.bundle.images import open_image
 from convsmith.cli.main import main
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.split import Share
@@ -239,7 +239,7 @@ def test_images_of_which_none_can_be_read_are_an_error(tmp_path: Path) -> None:
 
 
 def test_images_that_need_a_package_say_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "_can_read_heif", lambda: False)
+    monkeypatch.setattr(open_image, "_can_read_heif", lambda: False)
     for label in ("cat", "dog"):
         (tmp_path / label).mkdir()
         for name in ("1.HEIC", "2.heic"):
@@ -508,7 +508,7 @@ def test_boxes_beside_images_are_called_so(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "images" / "0.png")
     (tmp_path / "annotations" / "0.xml").touch()
-    with pytest.raises(ConvsmithError, match=r"(?s)`annotations` holds 1 \.xml.*Boxes and other annotations"):
+    with pytest.raises(ConvsmithError, match=r"(?s)`annotations` holds 1 \.xml.*Boxes are not read"):
         choose_recipe(tmp_path)
 
 

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from convsmith.analyze.evaluate import evaluate_bundle
+from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.segmentation import Segmentation
-from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.digest import data_digest
 from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.data.split import Share

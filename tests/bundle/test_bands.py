@@ -12,9 +12,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.bands import decode, measure_array, of_pillow, read_header
-from convsmith.bundle.budget import weigh
-from convsmith.bundle.image_error import ImageError, ImageTooLarge
+from convsmith.bundle.images.bands import decode, measure_array, of_pillow, read_header
+from convsmith.bundle.images.budget import weigh
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
 from convsmith.bundle.preprocess import preprocess, read_and_preprocess
 from convsmith.spec import RGB, Bands, Preprocess
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from PIL import Image
 
-from convsmith.bundle.budget import LONGEST_SIDE, SERVED_PIXELS, served_pixels, weigh
-from convsmith.bundle.decode import ImageTooLarge
+from convsmith.bundle.images.budget import LONGEST_SIDE, SERVED_PIXELS, served_pixels, weigh
+from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.errors import ConvsmithError
 from tests.hostile_images import (
     bmp_of_runs,

@@ -19,9 +19,9 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from convsmith.bundle import classification_evaluation as module
-from convsmith.bundle.certainty_intervals import bootstrap, wilson
-from convsmith.bundle.classification_evaluation import ClassificationEvaluation
+from convsmith.bundle.figures import classification_evaluation as module
+from convsmith.bundle.figures.certainty_intervals import bootstrap, wilson
+from convsmith.bundle.figures.classification_evaluation import ClassificationEvaluation
 
 CLASSES = 5
 

@@ -14,9 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from convsmith.bundle import decode
-from convsmith.bundle.decode import ImageError, ImageTooLarge, check_header, decode_image, read_image
-from convsmith.bundle.png_texts import without_large_texts
+from convsmith.bundle.images import decode, read_bytes
+from convsmith.bundle.images.decode import decode_image, read_image
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
+from convsmith.bundle.images.open_image import check_header
+from convsmith.bundle.images.png_texts import without_large_texts
 from convsmith.errors import ConvsmithError
 
 
@@ -133,7 +135,7 @@ def test_a_name_with_a_null_byte_is_refused() -> None:
 def test_a_file_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "big.png"
     path.write_bytes(SEEDS[3])
-    monkeypatch.setattr(decode, "MAX_BYTES", len(SEEDS[3]) - 1)
+    monkeypatch.setattr(read_bytes, "MAX_BYTES", len(SEEDS[3]) - 1)
     with pytest.raises(ImageTooLarge, match=r"big\.png"):
         read_image(path)
 
@@ -163,7 +165,7 @@ def test_a_limit_that_is_no_number_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_endless_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(read_bytes, "MAX_BYTES", 1 << 20)
     with pytest.raises(ImageTooLarge):
         read_image(Path("/dev/zero"))
 
@@ -271,7 +273,8 @@ def bombs() -> dict[str, bytes]:
 DECODE = """
 import re, resource, sys
 from pathlib import Path
-from convsmith.bundle.decode import ImageError, decode_image
+from convsmith.bundle.images.decode import decode_image
+from convsmith.bundle.images.image_error import ImageError
 resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
 try:
     decode_image(Path(sys.argv[1]).read_bytes())

@@ -14,8 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from convsmith.bundle import decode
-from convsmith.bundle.decode import ImageError, check_header, decode_image, read_image, to_rgb
+from convsmith.bundle.images import open_image
+from convsmith.bundle.images.decode import decode_image, read_image, to_rgb
+from convsmith.bundle.images.image_error import ImageError
+from convsmith.bundle.images.open_image import check_header
 
 
 def saved(image: Image.Image, format: str, **options: Any) -> bytes:  # noqa: A002
@@ -280,7 +282,7 @@ def test_photos_of_new_kinds_are_turned_upright(kind: str, orientation: int, tmp
 def test_heic_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     pillow_heif.register_heif_opener()
     data = saved(gradient(), "HEIF")
-    monkeypatch.setattr(decode, "_can_read_heif", lambda: False)
+    monkeypatch.setattr(open_image, "_can_read_heif", lambda: False)
     with pytest.raises(ImageError, match=r"cat\.heic: a HEIC image needs the package `pillow_heif`") as caught:
         decode_image(data, "cat.heic")
     assert "[heic]" in caught.value.fix

@@ -12,8 +12,10 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from convsmith.bundle import decode
-from convsmith.bundle.decode import ImageError, check_header, decode_image
+from convsmith.bundle.images import open_image
+from convsmith.bundle.images.decode import decode_image
+from convsmith.bundle.images.image_error import ImageError
+from convsmith.bundle.images.open_image import check_header
 
 COLOUR = (100, 120, 140)
 
@@ -46,7 +48,7 @@ def refusal(pixels: NDArray[Any], **options: Any) -> str:
 
 @pytest.fixture(autouse=True)
 def nothing_noted_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "_noted", set())
+    monkeypatch.setattr(open_image, "_noted", set())
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])

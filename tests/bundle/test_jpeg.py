@@ -16,8 +16,9 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from convsmith.bundle.decode import ImageError, decode_image
-from convsmith.bundle.jpeg import decode_jpeg
+from convsmith.bundle.images.decode import decode_image
+from convsmith.bundle.images.image_error import ImageError
+from convsmith.bundle.images.jpeg import decode_jpeg
 
 SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0", "4:1:1"]
 KINDS: dict[str, dict[str, Any]] = {
@@ -124,7 +125,7 @@ def test_damaged_files_are_read_or_refused_as_by_pillow_alone(place: int, bit: i
         del data[place:]
     else:
         data[place] ^= 1 << bit
-    with patch("convsmith.bundle.decode.decode_jpeg", return_value=None):
+    with patch("convsmith.bundle.images.decode.decode_jpeg", return_value=None):
         expected = outcome(bytes(data))
     assert outcome(bytes(data)) == expected
 

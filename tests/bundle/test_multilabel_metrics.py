@@ -24,8 +24,8 @@ from torchmetrics.functional.classification import (
     multilabel_f1_score,
 )
 
+from convsmith.bundle.figures.multilabel_metrics import MultilabelResults
 from convsmith.bundle.multilabel import probabilities_of
-from convsmith.bundle.multilabel_metrics import MultilabelResults
 
 Pair = tuple[NDArray[np.float32], NDArray[np.uint8]]
 

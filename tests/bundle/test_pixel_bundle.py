@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from convsmith.bundle.decode import ImageError, ImageTooLarge
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.errors import ConvsmithError

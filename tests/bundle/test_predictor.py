@@ -13,7 +13,7 @@ from PIL import Image
 
 import convsmith as cs
 from convsmith.bundle.classification import Classification
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.task import Answer
 from convsmith.errors import ConvsmithError

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import ValidationError
 
-from convsmith.bundle.decode import ImageTooLarge, decode_image, decode_rgb
+from convsmith.bundle.images.decode import decode_image, decode_rgb
+from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.bundle.preprocess import preprocess
 from convsmith.spec import Interpolation, Preprocess
 

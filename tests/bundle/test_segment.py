@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from convsmith.bundle import bilinear
 from convsmith.bundle import segment as segment_module
 from convsmith.bundle.bilinear import resize_bilinear
-from convsmith.bundle.decode import ImageTooLarge
+from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.bundle.scores import spans
 from convsmith.bundle.segment import argmax_classes, first_look, resized_size, scored_parts, segment
 from convsmith.errors import ConvsmithError

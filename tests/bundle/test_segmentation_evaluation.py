@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
-from convsmith.bundle.segmentation_evaluation import SegmentationEvaluation
+from convsmith.bundle.figures.segmentation_evaluation import SegmentationEvaluation
 from convsmith.spec import IGNORED
 
 CLASSES = 4

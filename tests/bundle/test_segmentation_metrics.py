@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
-from convsmith.bundle.segmentation_metrics import SegmentationResults
+from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 from convsmith.errors import ConvsmithError
 from convsmith.spec import IGNORED
 from tests.tasks.training_goldens import cases

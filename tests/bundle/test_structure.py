@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from convsmith.bundle.decode import ImageError, ImageTooLarge, check_header, decode_image, open_image
+from convsmith.bundle.images.decode import decode_image
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
+from convsmith.bundle.images.open_image import check_header, open_image
 from tests.hostile_images import (
     HOSTILE,
     jpeg,

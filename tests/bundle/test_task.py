@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from convsmith.bundle.evaluation import Evaluation
+from convsmith.bundle.figures.evaluation import Evaluation
 from convsmith.bundle.task import find_task, judging_metric
 from convsmith.bundle.tasks import list_tasks
 from convsmith.errors import ConvsmithError

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from convsmith.bundle.decode import ImageTooLarge
+from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.data.augment.erasing import random_erasing
 from convsmith.data.augment.lighting import lit
 from convsmith.data.augment.transform import train_transform

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convsmith.bundle.decode import FORMATS
+from convsmith.bundle.images.open_image import FORMATS
 from convsmith.data.checks.check import DECODE_LIMIT, BadFile, check_files
 from convsmith.data.masks.mask_data import MaskData
 from tests.data.folders import path_of, png

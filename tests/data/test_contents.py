@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.checks.check import check_files
 from convsmith.data.contents import Content
 from convsmith.data.index import Index, IndexBuilder

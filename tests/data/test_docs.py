@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.augment.transform import train_transform
 from convsmith.recipe.augmentation import Augment, Sampling
 from convsmith.spec import Preprocess

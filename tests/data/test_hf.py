@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.digest import data_digest
 from convsmith.data.open_data import open_data
 from convsmith.data.source import find_opener, is_known, task_of

@@ -13,7 +13,7 @@ from numpy.random import RandomState
 from PIL import Image
 from torch.utils.data import Dataset
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.dataset import DataSet
 from convsmith.data.memory.in_memory import in_memory, open_in_memory
 from convsmith.data.split import Share

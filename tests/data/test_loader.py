@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from convsmith.bundle.decode import read_image
+from convsmith.bundle.images.decode import read_image
 from convsmith.bundle.preprocess import preprocess
 from convsmith.data.augment.transform import train_transform
 from convsmith.data.folders.image_folder import open_image_folder

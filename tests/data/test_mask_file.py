@@ -15,7 +15,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from convsmith.bundle.decode import MAX_PIXELS, ImageError, ImageTooLarge
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
+from convsmith.bundle.images.limits import MAX_PIXELS
 from convsmith.data.contents import Content
 from convsmith.data.masks.mask_file import MaskRules, decode_mask, read_mask, read_mask_of, read_pair
 from tests.data.folders import png

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import ImageError, ImageTooLarge
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
 from convsmith.data.contents import Content
 from convsmith.data.masks.mask_file import MaskRules, decode_mask
 from convsmith.data.masks.mask_pixels import decode_pixels, is_of_colours

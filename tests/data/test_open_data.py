@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels
 from convsmith.bundle.format import read_manifest
+from convsmith.bundle.images.limits import MAX_PIXELS_VARIABLE, max_pixels
 from convsmith.data import sources
 from convsmith.data.checks.check import check_files
 from convsmith.data.digest import data_digest

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from convsmith.bundle.decode import size_of
+from convsmith.bundle.images.decode import size_of
 from convsmith.cli.main import app
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.open_data import open_data

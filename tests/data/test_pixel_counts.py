@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.masks.pixel_counts import count_pixels
 from tests.data.masks import mask_of, mask_png, opened, write_folders
 

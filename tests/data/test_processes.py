@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from convsmith.bundle.decode import ImageError, read_bytes
+from convsmith.bundle.images.image_error import ImageError
+from convsmith.bundle.images.read_bytes import read_bytes
 from convsmith.data.loading.processes import in_processes
 from convsmith.errors import ConvsmithError
 from convsmith.waiting import NotAnswering

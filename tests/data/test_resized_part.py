@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 
-from convsmith.bundle.decode import ImageTooLarge
+from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.data.augment import resized_part as module
 from convsmith.data.augment.geometry import Box, Sample, cut, padded, resized
 from convsmith.data.augment.resized_part import resized_part

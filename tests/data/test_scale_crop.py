@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from convsmith.bundle.decode import ImageTooLarge
+from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.data.augment.geometry import Sample
 from convsmith.data.augment.scale_crop import random_scale, random_scale_crop, size_of_side
 from convsmith.recipe.augmentation import RandomScaleCrop

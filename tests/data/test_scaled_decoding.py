@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 import convsmith as cs
-from convsmith.bundle.decode import decode_rgb, size_of
+from convsmith.bundle.images.decode import decode_rgb, size_of
 from convsmith.data.augment.transform import drawn_transform, train_transform
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.image_data import ImageData

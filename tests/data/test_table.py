@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.dataset import Samples
 from convsmith.data.digest import data_digest
 from convsmith.data.folders.files import FilesBuilder

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from convsmith.analyze.chosen import run_directory
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.dataset import Samples
 from convsmith.data.digest import data_digest
 from convsmith.data.open_data import open_data

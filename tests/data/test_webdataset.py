@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convsmith.bundle.decode import as_pillow
+from convsmith.bundle.images.decode import as_pillow
 from convsmith.data.open_data import open_data
 from convsmith.data.shards.pack import pack
 from convsmith.recipe.schema import Data

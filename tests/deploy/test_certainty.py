@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from convsmith.bundle.classification_metrics import ClassificationResults
+from convsmith.bundle.figures.classification_metrics import ClassificationResults
+from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 from convsmith.bundle.format import read_manifest
-from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.bundle.task import Results
 from convsmith.cli.main import main
 from convsmith.deploy.certainty import GROUPS, drop_interval, is_chance, merged, score_of_chance

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 import convsmith as cs
-from convsmith.bundle.classification_metrics import ClassificationResults
+from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.format import read_manifest
 from convsmith.cli.main import main
 from convsmith.deploy.labelled import metric_of

@@ -19,7 +19,7 @@ from torchmetrics.functional.classification import (
     multiclass_recall,
 )
 
-from convsmith.bundle.classification_metrics import ClassificationResults
+from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import create_model
 from convsmith.recipe.augmentation import Mixing

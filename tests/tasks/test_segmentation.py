@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 from convsmith.bundle.segment import segment
-from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.masks.mask_data import MaskData
 from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.errors import ConvsmithError

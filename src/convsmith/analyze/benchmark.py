@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.bands import decode
-from convsmith.bundle.decode import Picture, read_bytes, size_of
 from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
+from convsmith.bundle.images.bands import decode
+from convsmith.bundle.images.decode import Picture, size_of
+from convsmith.bundle.images.read_bytes import read_bytes
 from convsmith.bundle.open_runtime import check_place
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.preprocess import as_input

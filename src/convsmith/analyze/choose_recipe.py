@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from convsmith.analyze.pick_recipe import pick_recipe
 from convsmith.analyze.recipe_table import PHOTOS, SCENES, SMALL_PHOTOS, SMALL_SIDE
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.task import find_task
 from convsmith.data.dataset import Samples
 from convsmith.data.folders.scan import images_below, list_folder

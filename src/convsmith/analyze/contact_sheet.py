@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from convsmith.bundle.decode import for_eyes
+from convsmith.bundle.images.decode import for_eyes
 from convsmith.bundle.segmentation import voc_colours
 from convsmith.data.channel_mean import with_measured_mean
 from convsmith.data.dataset import DataSet

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.bands import decode
-from convsmith.bundle.decode import ImageError, as_pillow, for_eyes
+from convsmith.bundle.images.bands import decode
+from convsmith.bundle.images.decode import as_pillow, for_eyes
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.dataset import DataSet, splits
 from convsmith.errors import printable
 from convsmith.spec import RGB, Bands

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from convsmith.bundle.evaluation import Evaluation
+from convsmith.bundle.figures.evaluation import Evaluation
 from convsmith.data.open_data import judged_by
 from convsmith.data.parts import Part
 from convsmith.deploy.format import open_bundle

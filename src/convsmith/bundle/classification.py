@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import NoAnswer
-from convsmith.bundle.ranking import highest_classes
+from convsmith.bundle.figures.ranking import highest_classes
+from convsmith.bundle.images.image_error import NoAnswer
 from convsmith.errors import ConvsmithError
 
 

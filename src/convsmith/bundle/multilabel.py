@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.classification import Label
-from convsmith.bundle.image_error import NoAnswer
-from convsmith.bundle.ranking import highest_classes
+from convsmith.bundle.figures.ranking import highest_classes
+from convsmith.bundle.images.image_error import NoAnswer
 from convsmith.errors import ConvsmithError
 
 HALF = 0.5

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from convsmith.bundle.forking import device_is_lost, no_fork
 from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
-from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess

@@ -10,17 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.bands import decode, of_pillow
-from convsmith.bundle.decode import (
-    MAX_PIXELS,
-    ImageError,
-    ImageTooLarge,
-    Picture,
-    as_pillow,
-    read_bytes,
-    read_stream,
-)
-from convsmith.bundle.scaling import fitted
+from convsmith.bundle.images.bands import decode, of_pillow
+from convsmith.bundle.images.decode import Picture, as_pillow
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
+from convsmith.bundle.images.limits import MAX_PIXELS
+from convsmith.bundle.images.read_bytes import read_bytes, read_stream
+from convsmith.bundle.images.scaling import fitted
 from convsmith.spec import RGB, Bands, Preprocess, Preprocessing
 
 ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]

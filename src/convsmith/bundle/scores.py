@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.bilinear import Bilinear, strips
-from convsmith.bundle.decode import NoAnswer
+from convsmith.bundle.images.image_error import NoAnswer
 from convsmith.bundle.runtime import Infer
 from convsmith.errors import ConvsmithError
 from convsmith.spec import WholeImage, Window

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.bilinear import Bilinear, strips
-from convsmith.bundle.decode import ImageTooLarge
+from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.scores import Looks, Powers, Size, padded, resized, spans
 from convsmith.spec import WholeImage, Window

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import as_pillow, for_eyes
+from convsmith.bundle.images.decode import as_pillow, for_eyes
 from convsmith.errors import ConvsmithError
 
 Colour = tuple[int, int, int]  # red, green and blue, 0 to 255

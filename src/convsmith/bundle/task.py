@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.runtime import Infer
 from convsmith.spec import Preprocessing, Size
 
 if TYPE_CHECKING:
-    from convsmith.bundle.evaluation import Evaluation
+    from convsmith.bundle.figures.evaluation import Evaluation
     from convsmith.bundle.format import Manifest
 
 Said = NDArray[Any]

@@ -66,7 +66,7 @@ def predict(
     from contextlib import nullcontext
     from functools import partial
 
-    from convsmith.bundle.image_error import ImageError
+    from convsmith.bundle.images.image_error import ImageError
     from convsmith.bundle.predictor import load
     from convsmith.data.folders.image_paths import find_images
     from convsmith.jobs.predict import answers_to

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.dataset import Samples
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Bands

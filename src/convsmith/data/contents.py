@@ -14,8 +14,9 @@ from typing import IO, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.bands import read_header
-from convsmith.bundle.decode import Header, file_errors, read_open
+from convsmith.bundle.images.bands import read_header
+from convsmith.bundle.images.open_image import Header
+from convsmith.bundle.images.read_bytes import file_errors, read_open
 from convsmith.spec import RGB, Bands
 from convsmith.waiting import answer_of, open_file
 

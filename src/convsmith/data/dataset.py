@@ -14,7 +14,7 @@ from convsmith.spec import RGB, Bands
 if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from torch import Tensor
 
-    from convsmith.bundle.decode import Picture
+    from convsmith.bundle.images.decode import Picture
     from convsmith.data.checks.copies import Copies
     from convsmith.data.checks.look import Looks, Seen
     from convsmith.data.contents import Content

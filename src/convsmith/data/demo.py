@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import ImageError, read_image
+from convsmith.bundle.images.decode import read_image
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.split import Share, split_files
 from convsmith.errors import ConvsmithError, printable
 

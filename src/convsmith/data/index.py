@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.bands import decode
-from convsmith.bundle.decode import LeastSize, Picture
+from convsmith.bundle.images.bands import decode
+from convsmith.bundle.images.decode import LeastSize, Picture
 from convsmith.data.checks.look import Seen
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.folders.files import FilesBuilder

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import Manifest
+from convsmith.bundle.images.limits import MAX_PIXELS_VARIABLE
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.digest import has_names_of
 from convsmith.data.memory.in_memory import InMemory, open_in_memory

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convsmith.bundle.decode import Picture
+from convsmith.bundle.images.decode import Picture
 from convsmith.bundle.preprocess import as_input
 from convsmith.data.augment.transform import drawn_transform, resized_first, train_transform
 from convsmith.data.dataset import Keep, keep_nothing

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
-from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.read_ahead import read_ahead
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.task import Said, find_task

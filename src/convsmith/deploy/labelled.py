@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
-from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.preprocess import as_input
 from convsmith.bundle.task import find_task, judging_metric
 from convsmith.data.classes import require_classes

@@ -14,7 +14,7 @@ from convsmith.analyze.benchmark import Benchmark, benchmark
 from convsmith.analyze.choose_recipe import Choice
 from convsmith.analyze.chosen import choose_for_run, run_directory
 from convsmith.analyze.evaluate import evaluate_bundle
-from convsmith.bundle.evaluation import Evaluation
+from convsmith.bundle.figures.evaluation import Evaluation
 from convsmith.bundle.format import MANIFEST, read_files, read_manifest
 from convsmith.bundle.task import Task, find_task
 from convsmith.data.digest import has_content_of, has_names_of

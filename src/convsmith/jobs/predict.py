@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.preprocess import ImageSource, is_one_image
 from convsmith.bundle.task import find_task

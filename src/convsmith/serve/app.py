@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union
 from fastapi import Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
-from convsmith.bundle.budget import served_pixels
+from convsmith.bundle.images.budget import served_pixels
 from convsmith.bundle.open_runtime import check_place
 from convsmith.bundle.predictor import load
 from convsmith.bundle.task import find_task

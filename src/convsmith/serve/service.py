@@ -11,8 +11,9 @@ from typing import BinaryIO, TypeVar
 
 from fastapi import Request
 
-from convsmith.bundle.budget import weigh
-from convsmith.bundle.decode import ImageError, ImageTooLarge, NoAnswer, read_stream
+from convsmith.bundle.images.budget import weigh
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge, NoAnswer
+from convsmith.bundle.images.read_bytes import read_stream
 from convsmith.bundle.predictor import Bundle
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores

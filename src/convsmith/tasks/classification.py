@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convsmith.bundle.classification_metrics import ClassificationResults
+from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.runtime import Infer
 from convsmith.data.dataset import DataSet
 from convsmith.models.base import ImageClassifier

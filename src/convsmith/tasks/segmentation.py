@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.segment import argmax_classes, scored_parts
-from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.data.dataset import DataSet
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel

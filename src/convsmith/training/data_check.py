@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convsmith.bundle.decode import max_pixels
+from convsmith.bundle.images.limits import max_pixels
 from convsmith.data.checks.check import (
     BadFile,
     bad_files_of,

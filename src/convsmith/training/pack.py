@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.task import find_task
 from convsmith.data.dataset import DataSet, Split
 from convsmith.deploy.parity import images_to_compare

@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from convsmith.allocation import keep_freed_memory
-from convsmith.bundle.decode import MAX_PIXELS_VARIABLE
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
+from convsmith.bundle.images.limits import MAX_PIXELS_VARIABLE
 from convsmith.data.folders.outputs import refuse_output_in_data
 from convsmith.data.memory.in_memory import InMemory
 from convsmith.errors import ConvsmithError

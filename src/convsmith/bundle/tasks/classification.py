@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from convsmith.bundle.classification import Classification
-from convsmith.bundle.classification_evaluation import MORE, ClassificationEvaluation
-from convsmith.bundle.classification_metrics import ClassificationResults
-from convsmith.bundle.evaluation import Evaluation, between
+from convsmith.bundle.figures.classification_evaluation import MORE, ClassificationEvaluation
+from convsmith.bundle.figures.classification_metrics import ClassificationResults
+from convsmith.bundle.figures.evaluation import Evaluation, between
 from convsmith.bundle.square_task import SquareTask
 from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place

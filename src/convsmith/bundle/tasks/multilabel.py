@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from convsmith.bundle.figures.multilabel_metrics import FIGURES, MultilabelResults
 from convsmith.bundle.multilabel import Multilabel, probabilities_of, thresholds_of
-from convsmith.bundle.multilabel_metrics import FIGURES, MultilabelResults
 from convsmith.bundle.square_task import SquareTask
 from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
 from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
-    from convsmith.bundle.evaluation import Evaluation
+    from convsmith.bundle.figures.evaluation import Evaluation
     from convsmith.bundle.format import Manifest
 
 _USUAL_TOP = 5

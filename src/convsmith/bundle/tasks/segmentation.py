@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field
 
-from convsmith.bundle.evaluation import Evaluation, between
-from convsmith.bundle.image_error import ImageError, NoAnswer
+from convsmith.bundle.figures.evaluation import Evaluation, between
+from convsmith.bundle.figures.segmentation_evaluation import MORE, SegmentationEvaluation
+from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
+from convsmith.bundle.images.image_error import ImageError, NoAnswer
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.segment import allowed_sizes, first_look, segment
 from convsmith.bundle.segmentation import Segmentation
-from convsmith.bundle.segmentation_evaluation import MORE, SegmentationEvaluation
-from convsmith.bundle.segmentation_metrics import SegmentationResults
 from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
 from convsmith.errors import ConvsmithError

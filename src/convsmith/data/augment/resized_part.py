@@ -11,7 +11,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
-from convsmith.bundle.decode import MAX_PIXELS, ImageTooLarge
+from convsmith.bundle.images.image_error import ImageTooLarge
+from convsmith.bundle.images.limits import MAX_PIXELS
 from convsmith.data.augment.draws import below
 from convsmith.data.augment.geometry import Box, Sample, padded
 from convsmith.spec import Size

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import ImageError, ImageTooLarge
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
 from convsmith.data.checks.look import PIXELS, ROW, Looks, look_at
 from convsmith.data.checks.prints import PRINT
 from convsmith.data.dataset import DataSet, Samples

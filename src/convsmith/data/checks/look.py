@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from convsmith.bundle.bands import read_header
-from convsmith.bundle.decode import ImageError, Picture, for_eyes, format_and_mode, size_of
-from convsmith.bundle.jpeg import is_garbled
+from convsmith.bundle.images.bands import read_header
+from convsmith.bundle.images.decode import Picture, for_eyes, format_and_mode, size_of
+from convsmith.bundle.images.image_error import ImageError
+from convsmith.bundle.images.jpeg import is_garbled
 from convsmith.data.checks.kinds import kind_number
 from convsmith.data.checks.prints import PRINT, print_of
 from convsmith.data.checks.signs import is_plain, signs_of

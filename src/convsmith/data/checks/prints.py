@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import Picture, as_pillow
+from convsmith.bundle.images.decode import Picture, as_pillow
 
 PRINT = np.dtype([("hash", np.uint64), ("colours", np.uint8, (48,))])
 """The perceptual hash, 0 where there is none, and the mean colours of a grid of 4 x 4 cells, row by row."""

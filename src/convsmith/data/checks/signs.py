@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import Picture, as_pillow
+from convsmith.bundle.images.decode import Picture, as_pillow
 
 _ONE_COLOUR, _GARBLED = 1, 2
 _NOISE = 2  # levels by which the pixels of one colour may differ after compression

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.folders.files import Files
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.folders.scan import OURS, folders_listed

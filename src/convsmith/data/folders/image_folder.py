@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.folders.layout import class_folders, find_layout
 from convsmith.data.folders.nesting import Inside, check_nesting, inside_of
 from convsmith.data.folders.remedies import remedy_for

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES, MAX_BYTES
+from convsmith.bundle.images.limits import MAX_BYTES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.folders.outputs import is_output
 from convsmith.data.folders.scan import held, is_hidden, is_no_data
 from convsmith.waiting import answer_of

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
 from convsmith.bundle.format import MANIFEST
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.errors import ConvsmithError, printable
 from convsmith.waiting import answer_of
 

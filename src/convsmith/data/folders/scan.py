@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.folders.outputs import is_output
 from convsmith.data.folders.remedies import refuse_what_is_no_folder
 from convsmith.errors import ConvsmithError, printable

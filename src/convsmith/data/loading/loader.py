@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.augment.custom import CustomFailed
 from convsmith.data.checks.check import BadFile
 from convsmith.data.dataset import Reader, Samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from convsmith.data.dataset import Make
 from convsmith.errors import of_system
+from convsmith.system import lock, unlock
 
 _VERSION = b"pixels 1"
 _HEADER = 64  # bytes
@@ -84,11 +84,11 @@ class PixelCache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Let no other process make room meanwhile; the lock of one that is killed is gone."""
-        fcntl.lockf(self._number, fcntl.LOCK_EX)
+        lock(self._number, wait=True, of_process=True)
         try:
             yield
         finally:
-            fcntl.lockf(self._number, fcntl.LOCK_UN)
+            unlock(self._number)
 
 
 def cache_in_memory(key: str, numbers: int, bound: int) -> PixelCache:

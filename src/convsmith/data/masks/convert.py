@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from convsmith.bundle.decode import open_header
+from convsmith.bundle.images.open_image import open_header
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet
 from convsmith.data.exporting import ending_of, stem_of, text_of_classes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.contents import Contents
 from convsmith.data.masks.mask_file import colours_of
 from convsmith.data.masks.mask_pixels import Colour, is_of_colours, pixels_in

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.bands import decode
-from convsmith.bundle.decode import ImageError, Picture, size_of
+from convsmith.bundle.images.bands import decode
+from convsmith.bundle.images.decode import Picture, size_of
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.contents import Content
 from convsmith.data.masks.mask_pixels import Colour, decode_pixels, unusable
 from convsmith.errors import printable
@@ -114,7 +115,7 @@ def decode_mask(data: bytes, rules: MaskRules, name: str = "mask") -> NDArray[np
         name: what an error calls it.
 
     Raises:
-        ImageTooLarge: more than `decode.max_pixels()` pixels.
+        ImageTooLarge: more than `max_pixels()` pixels.
         ImageError: not such a file, damaged, or with values or colours that are not a class.
     """
     return rules.classes_of(decode_pixels(data, name), name)

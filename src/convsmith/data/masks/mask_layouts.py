@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.masks import label_sets
 from convsmith.data.masks.label_sets import LabelSet
 from convsmith.recipe.mask_data import LayoutName, Masks

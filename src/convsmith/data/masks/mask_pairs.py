@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.folders.scan import images_below, list_folder
 from convsmith.data.masks.mask_layouts import MASK_SUFFIXES, Tree, own_tree, trees_of
 from convsmith.data.masks.mask_search import find_masks

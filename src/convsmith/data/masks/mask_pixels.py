@@ -10,8 +10,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle import tiff
-from convsmith.bundle.decode import ImageError, ImageTooLarge, max_pixels, open_image, turn_upright
+from convsmith.bundle.images import tiff
+from convsmith.bundle.images.decode import turn_upright
+from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
+from convsmith.bundle.images.limits import max_pixels
+from convsmith.bundle.images.open_image import open_image
 from convsmith.data.contents import Content
 
 Colour = tuple[int, int, int]
@@ -29,7 +32,7 @@ def decode_pixels(data: bytes, name: str) -> NDArray[Any]:
     """The whole numbers `[H, W]`, or colours uint8 `[H, W, 3]`, in the bytes of a mask file, upright.
 
     Raises:
-        ImageTooLarge: more than `decode.max_pixels()` pixels; before memory is taken for them.
+        ImageTooLarge: more than `max_pixels()` pixels; before memory is taken for them.
         ImageError: of another kind, damaged, or of pixels that are not one number or one opaque colour each.
     """
     if data.startswith(NPY):

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from convsmith.bundle.decode import ImageError, open_image, read_bytes
+from convsmith.bundle.images.image_error import ImageError
+from convsmith.bundle.images.open_image import open_image
+from convsmith.bundle.images.read_bytes import read_bytes
 from convsmith.data.folders.scan import images_below, list_folder
 from convsmith.errors import ConvsmithError, printable
 

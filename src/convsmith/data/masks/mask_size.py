@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convsmith.bundle.decode import ImageTooLarge
+from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.bundle.segment import allowed_sizes
 from convsmith.spec import Preprocessing, whole_image
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle.decode import Picture
+from convsmith.bundle.images.decode import Picture
 from convsmith.data.checks.look import Seen
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.folders.files import Files, FilesBuilder

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.checks.look import Looks
 from convsmith.data.masks.mask_pixels import pixels_in
 from convsmith.data.masks.pairs import PairIndex

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.contents import Content
 from convsmith.data.masks.mask_file import MaskRules, colours_of
 from convsmith.data.masks.mask_pixels import Colour, pixels_in

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from convsmith.bundle.decode import ImageError
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.classes import read_class_names
 from convsmith.data.folders.scan import held, images_below, list_folder
 from convsmith.data.masks.mask_pixels import decode_pixels

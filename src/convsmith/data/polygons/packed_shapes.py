@@ -11,7 +11,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import max_pixels
+from convsmith.bundle.images.limits import max_pixels
 from convsmith.data.polygons.fill import Area, area_of, fill_polygon, fill_runs, problem_of, problem_of_shares
 from convsmith.data.polygons.outlines import OutlinedImage, Outlines, Runs, Shape, refused
 from convsmith.data.polygons.run_lengths import check_runs

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convsmith.bundle.decode import as_pillow, open_header
+from convsmith.bundle.images.decode import as_pillow
+from convsmith.bundle.images.open_image import open_header
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.exporting import ending_of, stem_of, text_of_classes

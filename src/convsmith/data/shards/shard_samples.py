@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.folders.files import select_texts
 from convsmith.data.folders.scan import is_hidden
 from convsmith.data.shards.shard_paths import ShardPaths

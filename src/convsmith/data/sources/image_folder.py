@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.folders.folder_index import open_large_folder
 from convsmith.data.folders.image_folder import open_labelled_folder

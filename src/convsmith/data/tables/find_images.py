@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from convsmith.bundle.decode import IMAGE_SUFFIXES
+from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.folders.scan import is_hidden, is_no_data
 from convsmith.errors import ConvsmithError, quoted
 

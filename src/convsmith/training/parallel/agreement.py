@@ -8,7 +8,7 @@ from contextlib import suppress
 from hashlib import sha256
 from importlib.metadata import version
 
-from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels
+from convsmith.bundle.images.limits import MAX_PIXELS_VARIABLE, max_pixels
 from convsmith.data.augment.custom import custom_digest
 from convsmith.data.dataset import DataSet
 from convsmith.data.digest import data_digest

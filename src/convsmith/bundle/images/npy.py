@@ -10,8 +10,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from convsmith.bundle.image_error import ImageError
-from convsmith.bundle.scaling import channels_last
+from convsmith.bundle.images.image_error import ImageError
+from convsmith.bundle.images.scaling import channels_last
 
 MAGIC = npy.MAGIC_PREFIX
 HEADER = 4096

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.ranking import highest_classes
+from convsmith.bundle.figures.ranking import highest_classes
 
 TOP = 5
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.certainty_intervals import Interval, bootstrap, wilson
+from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap, wilson
+from convsmith.bundle.figures.score_curves import average_precision, score_curve
 from convsmith.bundle.multilabel import HALF, probabilities_of, thresholds_of
-from convsmith.bundle.score_curves import average_precision, score_curve
 
 FIGURES = ("map_macro", "map_micro", "f1_macro", "f1_micro", "subset_accuracy")
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-from convsmith.bundle import tiff
-from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.images import tiff
+from convsmith.bundle.images.image_error import ImageError
 
 _AT_ONCE = 2**20  # pixels
 _DARK = 8  # an image of 16 bits that uses less than this part of its range is taken for one of fewer bits

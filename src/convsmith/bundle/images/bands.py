@@ -10,23 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.bundle import npy, tiff, tiff_bands
-from convsmith.bundle.decode import (
-    Header,
-    LeastSize,
-    Picture,
-    check_bytes,
-    decode_rgb,
-    image_errors,
-    mapped,
-    open_image,
-    read_open_header,
-    to_rgb,
-    turn_upright,
-)
-from convsmith.bundle.image_error import ImageError
-from convsmith.bundle.scaling import check_channels, fitted
-from convsmith.bundle.structure import count_pieces
+from convsmith.bundle.images import npy, tiff, tiff_bands
+from convsmith.bundle.images.decode import LeastSize, Picture, decode_rgb, to_rgb, turn_upright
+from convsmith.bundle.images.image_error import ImageError
+from convsmith.bundle.images.limits import check_bytes
+from convsmith.bundle.images.open_image import Header, image_errors, open_image, read_open_header
+from convsmith.bundle.images.read_bytes import mapped
+from convsmith.bundle.images.scaling import check_channels, fitted
+from convsmith.bundle.images.structure import count_pieces
 from convsmith.spec import RGB, Bands
 
 _MODES = {2: "LA", 4: "RGBA"}  # of Pillow's images that are taken as they are, by the number of channels

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, TiffImagePlugin
 
-from convsmith.bundle import tiff
-from convsmith.bundle.image_error import ImageError
+from convsmith.bundle.images import tiff
+from convsmith.bundle.images.image_error import ImageError
 
 _Base = ExifTags.Base
 _COMPRESSIONS = frozenset((1, 5, 8, 32773, 32946, 50000))  # none, LZW, Deflate, PackBits, Deflate of old, Zstandard

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 
 from PIL import ExifTags, Image
 
-from convsmith.bundle.bands import measure_array
-from convsmith.bundle.decode import MAX_PIXELS_VARIABLE, max_pixels, open_header
-from convsmith.bundle.image_error import ImageTooLarge
-from convsmith.bundle.structure import count_pieces
+from convsmith.bundle.images.bands import measure_array
+from convsmith.bundle.images.image_error import ImageTooLarge
+from convsmith.bundle.images.limits import MAX_PIXELS_VARIABLE, max_pixels
+from convsmith.bundle.images.open_image import open_header
+from convsmith.bundle.images.structure import count_pieces
 from convsmith.errors import ConvsmithError
 from convsmith.spec import RGB, Bands
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.certainty_intervals import Interval, bootstrap, wilson
-from convsmith.bundle.classification_metrics import ClassificationResults
-from convsmith.bundle.score_curves import auroc, average_precision
+from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap, wilson
+from convsmith.bundle.figures.classification_metrics import ClassificationResults
+from convsmith.bundle.figures.score_curves import auroc, average_precision
 
 MORE = (
     "precision_macro", "precision_weighted", "recall_macro", "recall_weighted", "f1_macro", "f1_micro", "f1_weighted",

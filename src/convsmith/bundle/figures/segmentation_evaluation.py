@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.certainty_intervals import Interval, bootstrap
-from convsmith.bundle.segmentation_metrics import SegmentationResults
+from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap
+from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 
 MORE = ("miou_present", "dice", "precision", "recall")
 """Figures beside those of `SegmentationResults`; means over the classes that occur."""

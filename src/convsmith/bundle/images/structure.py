@@ -13,9 +13,9 @@ from mmap import mmap
 
 from PIL.JpegImagePlugin import MARKER
 
-from convsmith.bundle import tiff
-from convsmith.bundle.image_error import ImageTooLarge
-from convsmith.bundle.png_texts import SIGNATURE
+from convsmith.bundle.images import tiff
+from convsmith.bundle.images.image_error import ImageTooLarge
+from convsmith.bundle.images.png_texts import SIGNATURE
 
 Content = bytes | mmap
 

@@ -1,0 +1,1 @@
+"""How right a model is on labelled images, and how sure that is."""
