@@ -15,13 +15,12 @@ demo-seg: .venv/installed
 # with two workers on two cores, a thread that spins while it waits takes the other's core: four times the work
 test test-slow: export OMP_WAIT_POLICY := passive
 
-# files in their order, the quick ones of the ground floor last: else one worker ends with a long file, the other idle
 test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
