@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from convsmith.bundle.figures.certainty_intervals import Interval
 from convsmith.bundle.task import Results
 
-Interval = tuple[float, float]
 GROUPS = 20  # of images, each of which is left out once
 # Student's distribution: 97.5 % are below, for 1, 2, 3 ... degrees of freedom.
 _STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10)

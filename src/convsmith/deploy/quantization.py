@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from convsmith.deploy.certainty import Interval
+from convsmith.bundle.figures.certainty_intervals import Interval
 from convsmith.deploy.forms import Form, parts_of, records_of
 from convsmith.deploy.static_int8 import FloatLayer
 from convsmith.deploy.trial import Verdict

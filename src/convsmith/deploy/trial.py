@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.figures.certainty_intervals import Interval
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.bundle.task import Results, find_task
-from convsmith.deploy.certainty import GROUPS, Interval, drop_interval, merged
+from convsmith.deploy.certainty import GROUPS, drop_interval, merged
 from convsmith.deploy.judging import Inputs, judge
 from convsmith.deploy.labelled import metric_of
 from convsmith.deploy.parity import Parity
