@@ -142,3 +142,19 @@ def test_intervals_by_bootstrap_hold_the_truth_for_95_of_100_samples() -> None:
         found = bootstrap(lambda counts: {"mean": float(counts @ values / counts.sum())}, 40, draws=100)  # noqa: B023
         held.append(found["mean"][0] <= 0 <= found["mean"][1])
     assert 0.85 <= np.mean(held) <= 0.99
+
+
+def test_what_others_counted_is_taken_in_whenever_it_comes() -> None:
+    logits, targets = drawn(6)
+    whole, first, second = gathered(logits, targets), gathered(logits[:20], targets[:20]), all_but_20(logits, targets)
+    first.compute()  # what it has made of fewer predictions must not stay
+    first.merge(second)
+    assert first.compute() == pytest.approx(whole.compute())
+    assert first.by_class(CLASSES) == whole.by_class(CLASSES)
+
+
+def all_but_20(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> ClassificationEvaluation:
+    """All but the first 20 images, in a collection that an empty one became."""
+    results = gathered(logits, targets).empty()
+    results.update(logits[20:], targets[20:])
+    return results

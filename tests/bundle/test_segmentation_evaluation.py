@@ -73,3 +73,14 @@ def test_each_interval_holds_its_figure_and_is_narrower_with_more_images() -> No
         assert all(low <= figures[name] <= high for name, (low, high) in results.intervals().items())
     widths = [np.ptp(results.intervals()["miou"]) for results in (few, many)]
     assert widths[1] < widths[0]
+
+
+def test_images_that_others_counted_are_in_the_intervals_too() -> None:
+    masks = drawn(2, images=12)
+    whole, part = gathered(masks), gathered(masks[:5])
+    other = part.empty()
+    for said, target in masks[5:]:
+        other.update(said, target)
+    part.merge(other)
+    assert part.intervals() == whole.intervals()
+    assert part.compute() == whole.compute()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,20 +39,44 @@ class ClassificationEvaluation(ClassificationResults):
     def __init__(self) -> None:
         super().__init__()
         self._probabilities: list[NDArray[np.float32]] | None = []
-        self._num_classes = 0
+        self._num_classes = self._pairs = 0
         self._confidences: list[NDArray[np.float64]] = []
         self._briers: list[NDArray[np.float64]] = []
 
-    def update(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
-        """Take in logits [N, K] and class indices [N]; see `ClassificationResults`."""
-        super().update(logits, targets)
-        powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-        probabilities = powers / powers.sum(axis=1, keepdims=True)
+    def empty(self) -> ClassificationEvaluation:
+        """A collection without predictions."""
+        return ClassificationEvaluation()
+
+    def merge(self, other: Self) -> None:
+        """Add the predictions of another one."""
+        super().merge(other)
+        self._confidences += other._confidences
+        self._briers += other._briers
+        self._pairs += other._pairs
+        self._num_classes = self._num_classes or other._num_classes
+        if self._probabilities is not None and other._probabilities is not None and self._pairs <= _MOST:
+            self._probabilities += other._probabilities
+        else:
+            self._probabilities = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let what was made of fewer predictions be made anew."""
+        for name in ("_ranked", "_outcomes"):
+            self.__dict__.pop(name, None)
+
+    def _keep(
+        self, logits: NDArray[np.float32], log_probabilities: NDArray[np.float64], targets: NDArray[np.int64]
+    ) -> None:
+        super()._keep(logits, log_probabilities, targets)
+        self._forget()
+        probabilities = np.exp(log_probabilities)
         own = np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0]
         self._confidences.append(probabilities.max(axis=1))
         self._briers.append(np.square(probabilities).sum(axis=1) - 2 * own + 1)
         self._num_classes = logits.shape[1]
-        if sum(map(len, self._briers)) * self._num_classes > _MOST:
+        self._pairs += probabilities.size
+        if self._pairs > _MOST:
             self._probabilities = None
         if self._probabilities is not None:
             self._probabilities.append(probabilities.astype(np.float32))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,11 @@ class ClassificationResults:
         What is kept is copied, a few numbers for each image: a view would keep its batch in memory.
         """
         shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        self._keep(logits, shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), targets)
+
+    def _keep(
+        self, logits: NDArray[np.float32], log_probabilities: NDArray[np.float64], targets: NDArray[np.int64]
+    ) -> None:
         self._log_likelihoods.append(np.take_along_axis(log_probabilities, targets[:, None], axis=1)[:, 0])
         self._top.append(highest_classes(logits, TOP))
         self._targets.append(targets.copy())
@@ -43,7 +47,7 @@ class ClassificationResults:
         """A collection without predictions."""
         return ClassificationResults()
 
-    def merge(self, other: ClassificationResults) -> None:
+    def merge(self, other: Self) -> None:
         """Add the predictions of another one."""
         self._targets += other._targets
         self._top += other._top

@@ -6,6 +6,8 @@ precision and recall). The means leave out classes that are neither true nor pre
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,15 @@ class SegmentationEvaluation(SegmentationResults):
         super().update(prediction, target)
         self._images.append(self._counts() - before)
 
+    def empty(self) -> SegmentationEvaluation:
+        """A collection of the same figures that has counted nothing."""
+        return SegmentationEvaluation(len(self.confusion), self.boundary is not None)
+
+    def merge(self, other: Self) -> None:
+        """Add the counts of another one, image by image."""
+        super().merge(other)
+        self._images += other._images
+
     def compute(self) -> dict[str, float]:
         """The figures over all images, 0 to 1; without any pixel all are NaN."""
         found = super().compute()
@@ -43,8 +54,7 @@ class SegmentationEvaluation(SegmentationResults):
 
         None for a class that is neither true nor predicted.
         """
-        right, true, said = counts = self._counts().astype(np.float64)
-        del right
+        _, true, said = counts = self._counts().astype(np.float64)
         values = _by_class(counts)
         occurs = (true + said) > 0
         more = {
