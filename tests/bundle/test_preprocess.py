@@ -56,7 +56,7 @@ def test_any_size_equals_torchvision(
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_resizing_only_what_the_crop_shows_would_give_other_levels(interpolation: Interpolation) -> None:
-    """So all is resized: Pillow rounds where a `box` lies, and its size may turn the order of the two passes around."""
+    """Pillow rounds where a `box` lies, and its size may turn the order of the two passes around: all is resized."""
     image, resampling = Image.fromarray(noise(500, 375)), Image.Resampling[interpolation.upper()]
     whole = np.asarray(image.resize((341, 256), resampling).crop((58, 16, 282, 240)), int)
     box = (58 * 500 / 341, 16 * 375 / 256, 282 * 500 / 341, 240 * 375 / 256)

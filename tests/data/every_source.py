@@ -86,7 +86,7 @@ def hf(root: Path, task: str) -> Path:
 
 
 def memory(_root: Path, task: str) -> InMemory:
-    """What Python holds."""
+    """Images that Python holds."""
     return InMemory(Held([pixels(i) for i in range(COUNT)], [target_of(task, i) for i in range(COUNT)]))
 
 

@@ -53,7 +53,7 @@ def test_a_large_polygon_is_the_same_part_by_part(monkeypatch: pytest.MonkeyPatc
 
 
 def test_pillow_would_give_a_small_polygon_other_pixels() -> None:
-    """So it matters which rule is meant."""
+    """The rule that is meant matters."""
     corners = [(2.0, 2.0), (9.0, 3.0), (8.0, 9.0), (3.0, 8.0)]
     picture = Image.new("1", (12, 12))
     ImageDraw.Draw(picture).polygon(corners, fill=1)

@@ -36,7 +36,7 @@ AUGMENTS = {
 
 
 class Kept:
-    """What a cache does, in a dictionary."""
+    """A cache in a dictionary."""
 
     def __init__(self) -> None:
         self.pixels: dict[int, NDArray[np.uint8]] = {}

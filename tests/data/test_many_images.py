@@ -23,7 +23,7 @@ COUNT = 60_000
 
 @dataclass(frozen=True)
 class Imagined:
-    """As much of `Samples` as a look needs, with nothing behind it."""
+    """Samples, as far as a look needs them, with nothing behind them."""
 
     numbers: NDArray[np.int64]
 
