@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from convsmith.analyze.confident_learning import find_label_errors
 from convsmith.analyze.numbered import said_of_each
+from convsmith.bundle.classification import softmax
 from convsmith.bundle.predictor import Bundle
 from convsmith.data.checks.names import MOST_NAMED, all_names
 from convsmith.data.dataset import DataSet
@@ -120,7 +121,7 @@ def predict_unseen(
         for samples in (dataset.train, dataset.val) if own is None else (own.val,):
             places = order[np.searchsorted(names[order], samples.names)]
             for number, logits in said_of_each(bundle, samples, progress):
-                sums[places[number]] += _softmax(logits[columns])
+                sums[places[number]] += softmax(logits[columns])
                 times[places[number]] += 1
         if own is None:
             notes.append(
@@ -194,9 +195,3 @@ def _columns(bundle: Bundle, classes: Sequence[str]) -> list[int]:
                 f"Its classes are {quoted(bundle.labels)}.",
             )
     return [bundle.labels.index(label) for label in classes]
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shares = np.exp(logits.astype(np.float64) - logits.max())
-    found: NDArray[np.float64] = shares / shares.sum()
-    return found

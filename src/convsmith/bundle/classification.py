@@ -23,6 +23,13 @@ class Label:
     score: float
 
 
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities [K] of the classes of an image with the logits [K]; they sum to 1."""
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities: NDArray[np.float64] = powers / powers.sum()
+    return probabilities
+
+
 class Classification:
     """The classes of one image, by probability.
 
@@ -40,8 +47,7 @@ class Classification:
             raise NoAnswer.of_logits(name)
         self.logits = logits.copy()  # one of a batch would keep all of it in memory
         """The logits as the model gave them, [K]."""
-        powers = np.exp(logits.astype(np.float64) - logits.max())
-        self.probabilities: NDArray[np.float64] = powers / powers.sum()
+        self.probabilities = softmax(logits)
         """Softmax of the logits, [K]; they sum to 1."""
         self._labels = labels
         self.meta: Mapping[str, str] = {}
