@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from convsmith.analyze.numbered import said_of_each
 from convsmith.bundle.format import MODEL, read_files
 from convsmith.bundle.predictor import Bundle
-from convsmith.bundle.runtime import Infer
+from convsmith.bundle.runtime import Infer, session_options
 from convsmith.data.dataset import Samples
+from convsmith.devices import ON_CPU
 from convsmith.errors import ConvsmithError, require_extra
+from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback
 
 _MOST = 128  # numbers that are kept of each image; of more, so many random sums, which keep angles nearly as they are
@@ -83,7 +85,8 @@ def _features(bundle: Bundle) -> Infer:
         raise _unfit(bundle, "its last layer is not a linear one")
     del model.graph.output[:]
     model.graph.output.append(onnx.ValueInfoProto(name=name))
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options, cpu = session_options(available_cores()), ON_CPU["onnxruntime"].place.provider
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[cpu])
     source = session.get_inputs()[0].name
 
     def infer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
