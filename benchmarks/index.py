@@ -26,7 +26,7 @@ from convsmith.data.folders.folder_index import open_large_folder
 from convsmith.data.folders.scan import Listing
 from convsmith.data.loading.sampler import StepSampler
 from convsmith.data.split import Share
-from convsmith.recipe.augmentation import Plain
+from convsmith.recipe.sampling import Plain
 
 SIZES = {1_281_167: 1000, 14_197_122: 21_841}  # files and classes of ImageNet and of ImageNet-21k
 

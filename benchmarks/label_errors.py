@@ -21,7 +21,7 @@ from convsmith.analyze.confident_learning import find_label_errors
 from convsmith.analyze.label_errors import predict_unseen
 from convsmith.data.checks.names import all_names
 from convsmith.data.open_data import open_data
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 
 FOLDS, WRONG = 3, 0.05
 

@@ -32,8 +32,9 @@ from convsmith.data.dataset import Decode
 from convsmith.data.loading.loader import train_loader
 from convsmith.data.loading.sampler import StepSampler
 from convsmith.data.open_data import open_data
-from convsmith.recipe.augmentation import Augment, Plain, RandomResizedCrop
-from convsmith.recipe.schema import Data
+from convsmith.recipe.augmentation import Augment, RandomResizedCrop
+from convsmith.recipe.data import Data
+from convsmith.recipe.sampling import Plain
 from convsmith.spec import Preprocess
 
 SIZES = {(500, 375): 1600, (2000, 1500): 192}  # and how many images are loaded

@@ -28,7 +28,7 @@ from convsmith.data.checks.check import look
 from convsmith.data.checks.near import Images, find_near
 from convsmith.data.checks.near_copies import compared_images
 from convsmith.data.open_data import open_data
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 
 PLANTED = 1000
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {

@@ -29,8 +29,9 @@ import convsmith as cs
 from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.bundle.runtime import Infer, OnnxRuntime
 from convsmith.deploy.calibration import calibrate
+from convsmith.deploy.graph import Graph
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.qdq import Graph, insert_qdq, place
+from convsmith.deploy.qdq import insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
 from convsmith.deploy.static_int8 import kernels
 from convsmith.spec import Preprocess, WholeImage

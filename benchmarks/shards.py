@@ -23,7 +23,7 @@ from convsmith.data.dataset import DataSet
 from convsmith.data.loading.sampler import Windows, epoch_order
 from convsmith.data.open_data import open_data
 from convsmith.data.shards.pack import pack
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 
 SHARD = 100_000_000  # bytes
 

@@ -12,7 +12,7 @@ from convsmith.data.open_data import open_data
 from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.progress import no_progress
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.folders import png, write_noise
 
 

@@ -9,7 +9,7 @@ from convsmith.analyze.check_data import check_data
 from convsmith.data.digest import data_digest
 from convsmith.data.open_data import open_data
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.colours import LABELS, picture, write_colour_bundle
 
 

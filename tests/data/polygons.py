@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from convsmith.data.masks.mask_data import MaskData
 from convsmith.data.open_data import open_data
+from convsmith.recipe.data import Data
 from convsmith.recipe.mask_data import Masks
-from convsmith.recipe.schema import Data
 from tests.data.folders import png
 
 SQUARE = [1.0, 1.0, 4.0, 1.0, 4.0, 3.0, 1.0, 3.0]

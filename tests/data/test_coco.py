@@ -14,7 +14,7 @@ from pycocotools.coco import COCO  # type: ignore[import-untyped]
 from convsmith.data.open_data import open_data
 from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.folders import png, write_files
 from tests.data.masks import write_folders
 from tests.data.polygons import LEFT, SQUARE, coco, mask, opened, write_coco, write_images

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from convsmith.cli.main import app
 from convsmith.data.open_data import open_data
 from convsmith.data.shards.pack import pack
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.folders import png, write_noise
 from tests.data.polygons import LEFT, SQUARE, coco, mask, opened, write_coco, write_images
 from tests.data.test_pack import contents, write_masks

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 
 from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.augment.transform import train_transform
-from convsmith.recipe.augmentation import Augment, Sampling
+from convsmith.recipe.augmentation import Augment
+from convsmith.recipe.sampling import Sampling
 from convsmith.spec import Preprocess
 from tests.data.folders import write_files
 

@@ -19,7 +19,7 @@ from convsmith.data.digest import data_digest
 from convsmith.data.open_data import open_data
 from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 
 NAMES = ["cat", "dog"]
 LABELS = ([0, 1, 0, 1], datasets.ClassLabel(names=NAMES))

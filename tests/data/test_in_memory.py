@@ -18,8 +18,8 @@ from convsmith.data.dataset import DataSet
 from convsmith.data.memory.in_memory import in_memory, open_in_memory
 from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.data import Data
 from convsmith.recipe.mask_data import Masks
-from convsmith.recipe.schema import Data
 
 PIXELS = RandomState(0).randint(0, 256, (12, 10, 14, 3), np.uint8)
 LABELS = ["cat", "dog", "ant"] * 4

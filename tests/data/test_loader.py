@@ -21,16 +21,13 @@ from convsmith.errors import ConvsmithError
 from convsmith.randomness import Stream, counter_seed
 from convsmith.recipe.augmentation import (
     Augment,
-    Balanced,
     ColorJitter,
     EfficientNetCrop,
-    Plain,
     RandomCrop,
     RandomErasing,
-    RepeatedAugmentation,
-    Sampling,
     TimmRandAugment,
 )
+from convsmith.recipe.sampling import Balanced, Plain, RepeatedAugmentation, Sampling
 from convsmith.spec import Preprocess
 from tests.data.folders import path_of, write_noise
 

@@ -32,7 +32,8 @@ from convsmith.data.loading.loader import train_loader
 from convsmith.data.read_image import TrainingImages
 from convsmith.data.loading.sampler import StepSampler
 from convsmith.data.split import Share
-from convsmith.recipe.augmentation import Augment, Plain, RandomCrop
+from convsmith.recipe.augmentation import Augment, RandomCrop
+from convsmith.recipe.sampling import Plain
 from convsmith.spec import Preprocess
 
 for number in (signal.SIGINT, signal.SIGTERM):

@@ -17,8 +17,8 @@ from convsmith.data.open_data import data_of_bundle, data_of_recipe, judged_by, 
 from convsmith.data.sources import list_sources
 from convsmith.errors import ConvsmithError
 from convsmith.machine import variables_kept
+from convsmith.recipe.data import Data
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.schema import Data
 from convsmith.waiting import read_timeout
 from tests.data.folders import write_files, write_noise
 from tests.data.masks import write_folders
@@ -60,7 +60,7 @@ import sys
 from pathlib import Path
 sys.modules["torch"] = None
 from convsmith.data.open_data import open_data
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from convsmith.waiting import read_timeout
 data = open_data(sys.argv[1], Data.model_validate_json(sys.argv[2]), Path(sys.argv[3]))
 print([data.val.read(i)[0].size for i in range(len(data.val))], *data.classes)

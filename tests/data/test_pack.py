@@ -21,7 +21,7 @@ from convsmith.bundle.images.decode import size_of
 from convsmith.cli.main import app
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.open_data import open_data
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.folders import png, write_noise
 from tests.data.masks import mask_png, write_folders
 from tests.data.shards import write_shards

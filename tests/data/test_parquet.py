@@ -14,7 +14,7 @@ from convsmith.data.digest import data_digest
 from convsmith.data.open_data import open_data
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.folders import write_files
 from tests.data.masks import write_folders
 

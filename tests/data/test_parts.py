@@ -17,8 +17,8 @@ from convsmith.data.open_data import data_of_recipe, judged_by, open_data
 from convsmith.data.parts import Part
 from convsmith.data.source import find_opener
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.data import Data
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.schema import Data
 from tests.colours import write_colour_bundle
 from tests.data.folders import write_files
 from tests.data.masks import write_folders, write_pairs

@@ -13,8 +13,8 @@ from convsmith.data.open_data import open_data
 from convsmith.data.parts import Part
 from convsmith.data.source import find_opener
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.data import Data
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.schema import Data
 from tests.data.folders import write_files
 from tests.data.masks import write_folders
 

@@ -18,7 +18,7 @@ from convsmith.data.open_data import open_data
 from convsmith.data.shards import remote
 from convsmith.data.source import is_known
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.shards import write_shards
 
 ROWS = [("a", "cat"), ("b", "dog"), ("c", "cat"), ("d", "dog")]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convsmith.data.loading.sampler import Position, StepSampler, Windows, epoch_order
-from convsmith.recipe.augmentation import Balanced, Plain, RepeatedAugmentation, Sampling
+from convsmith.recipe.sampling import Balanced, Plain, RepeatedAugmentation, Sampling
 
 ALL = Plain()
 

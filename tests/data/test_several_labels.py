@@ -16,7 +16,7 @@ from convsmith.data.open_data import open_data
 from convsmith.data.packed_labels import PackedLabels, rows_to_keep
 from convsmith.data.source import find_opener, task_of
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.folders import write_files
 
 ROWS = [("a.png", "cat|dog"), ("b.png", "dog"), ("sub/c.png", ""), ("sub/d.png", "eel|cat")]

@@ -20,7 +20,7 @@ from convsmith.data.open_data import open_data
 from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.data.split import Share, hold_out, split_files
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.folders import write_files
 from tests.data.masks import write_folders
 

@@ -13,9 +13,9 @@ from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.loading.sampler import StepSampler, epoch_samples
 from convsmith.data.open_data import data_of_recipe, open_data
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.augmentation import Weighted
+from convsmith.recipe.data import Data
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.schema import Data
+from convsmith.recipe.sampling import Weighted
 from tests.data.folders import write_files
 from tests.data.masks import write_pairs
 

@@ -23,8 +23,8 @@ from convsmith.data.shards.shard_paths import ShardPaths, expand_braces
 from convsmith.data.shards.shard_samples import Found, find_samples
 from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.data import Data
 from convsmith.recipe.layers import override_layer
-from convsmith.recipe.schema import Data
 from tests.data.folders import png, write_files, write_noise
 from tests.data.masks import plain
 from tests.data.shards import labelled, tar, write_shards

@@ -11,7 +11,7 @@ import pytest
 from convsmith.bundle.images.decode import as_pillow
 from convsmith.data.open_data import open_data
 from convsmith.data.shards.pack import pack
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.folders import png, write_noise
 
 webdataset: Any = pytest.importorskip("webdataset")

@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from convsmith.bundle.runtime import Infer, OnnxRuntime
 from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.fold import fold_constants
+from convsmith.deploy.graph import Graph
 from convsmith.deploy.onnx_export import export_onnx, inference_model, with_fixed_size
-from convsmith.deploy.qdq import Graph, insert_qdq, place
+from convsmith.deploy.qdq import insert_qdq, place
 from convsmith.models.families.convnext import ConvNeXtBlock
 from convsmith.models.families.hrnet import HighResolutionModule
 from convsmith.models.families.resnest import SplitAttention

@@ -23,8 +23,9 @@ from convsmith.bundle.write import Card, write_bundle
 from convsmith.cli.main import main
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.calibration import _least_error, _percentile, calibrate
+from convsmith.deploy.graph import Graph
 from convsmith.deploy.labelled import balanced_order, open_labelled
-from convsmith.deploy.qdq import Graph, _keeps_scale, _scale_and_zero, insert_qdq, place
+from convsmith.deploy.qdq import _keeps_scale, _scale_and_zero, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
 from convsmith.deploy.static_int8 import _Search, kernels
 from convsmith.deploy.trial import Verdict

@@ -2,13 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from convsmith.recipe.augmentation import (
-    Augment,
-    EfficientNetCrop,
-    RandomCrop,
-    RandomResizedCrop,
-    RandomScaleCrop,
-)
+from convsmith.recipe.augmentation import Augment, EfficientNetCrop, RandomCrop, RandomResizedCrop, RandomScaleCrop
 from convsmith.spec import Size
 
 

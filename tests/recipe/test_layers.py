@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.recipe.augmentation import Balanced, RandAugment
+from convsmith.recipe.augmentation import RandAugment
 from convsmith.recipe.layers import merge, override_layer
 from convsmith.recipe.load import load_recipe, recipe_to_yaml
 from convsmith.recipe.optimization import AdamW, Cosine, Exponential, Poly, Sgd, Step
+from convsmith.recipe.sampling import Balanced
 from convsmith.recipe.yaml_text import KEY, write_yaml
 from tests.recipe.examples import WHOLE, error_of, example, write
 from tests.recipe.test_yaml_text import VALUES

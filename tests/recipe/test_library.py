@@ -14,9 +14,9 @@ from convsmith.models.weights.published import PRETRAINED, list_weights
 from convsmith.recipe.costs import cost_key, read_costs
 from convsmith.recipe.layers import file_layers
 from convsmith.recipe.load import load_recipe, resolve
+from convsmith.recipe.model import Model
 from convsmith.recipe.optimization import MultiStep, Sgd
 from convsmith.recipe.packaged import list_recipes
-from convsmith.recipe.schema import Model
 from convsmith.spec import Preprocess
 
 LIBRARY = files("convsmith.recipe") / "library"

@@ -9,10 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.data import Data
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.plan import MAX_STEPS, Group, make_plan
 from convsmith.recipe.schedules import learning_rates
-from convsmith.recipe.schema import BatchRule, Data, Recipe
+from convsmith.recipe.schema import BatchRule, Recipe
 
 DIGITS = load_recipe("digits")
 KEYS = """

@@ -22,8 +22,8 @@ from torchmetrics.functional.classification import (
 from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import create_model
-from convsmith.recipe.augmentation import Mixing
 from convsmith.recipe.load import load_recipe
+from convsmith.recipe.mixing import Mixing
 from convsmith.tasks.base import Objective
 from convsmith.tasks.classification import check_model, objective
 from convsmith.tasks.distillation import divergence

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from convsmith.recipe.augmentation import Mixing
+from convsmith.recipe.mixing import Mixing
 from convsmith.tasks.losses import as_shares, cross_entropy, smoothed
 from convsmith.tasks.mixing import Mix, cutmix_box, draw_mix, kept_share
 from tests.tasks.training_goldens import cases, gradient_norm, normal

@@ -12,7 +12,7 @@ import pytest
 import convsmith as cs
 from convsmith.data.open_data import open_data
 from convsmith.data.shards.pack import pack
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.training.test_interrupted import assert_same_run, finish, start, wait_for_step
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ import convsmith as cs
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.data.open_data import open_data
 from convsmith.data.shards.pack import pack
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.tasks.tiny_segmenter import name_tiny_segmenter
 from tests.training.scenes import CLASSES, scenes_recipe, write_scenes
 from tests.training.test_extra_phase import Killed, Killer

@@ -22,8 +22,9 @@ from convsmith.data.open_data import open_data
 from convsmith.data.source import task_of
 from convsmith.errors import ConvsmithError, printable, quoted
 from convsmith.recipe.channels import colour_steps
+from convsmith.recipe.data import Data
 from convsmith.recipe.load import as_recipe, load_recipe
-from convsmith.recipe.schema import Data, Recipe
+from convsmith.recipe.schema import Recipe
 from convsmith.recipe.task_fit import rules_of
 from convsmith.spec import Bands
 

@@ -15,7 +15,7 @@ from convsmith.models.weights.published import PRETRAINED, list_weights
 from convsmith.models.weights.published import weights as published
 from convsmith.recipe.layers import COMMAND_LINE
 from convsmith.recipe.load import load_recipe, resolve
-from convsmith.recipe.schema import Model
+from convsmith.recipe.model import Model
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.training.precision import pick_device
 from convsmith.training.run import Run

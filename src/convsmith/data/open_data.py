@@ -22,7 +22,8 @@ from convsmith.data.source import SPECIAL_KEYS, find_opener
 from convsmith.data.split import Share
 from convsmith.data.weights import check_weights
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data, Recipe
+from convsmith.recipe.data import Data
+from convsmith.recipe.schema import Recipe
 from convsmith.waiting import READ_TIMEOUT_VARIABLE
 
 logger = logging.getLogger(__name__)

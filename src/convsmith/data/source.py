@@ -12,7 +12,7 @@ from convsmith.data.parts import Part
 from convsmith.data.sources import list_sources
 from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from convsmith.waiting import answer_of
 
 SPECIAL_KEYS = ("columns", "root", "pattern")

@@ -6,7 +6,7 @@ import numpy as np
 
 from convsmith.data.dataset import Samples
 from convsmith.errors import ConvsmithError, printable
-from convsmith.recipe.augmentation import Weighted
+from convsmith.recipe.sampling import Weighted
 from convsmith.recipe.schema import Recipe
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from convsmith.bundle.runtime import INPUT, OUTPUT, Infer, session_options
-from convsmith.deploy.qdq import Graph, Range
+from convsmith.deploy.graph import Graph
+from convsmith.deploy.qdq import Range
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from convsmith.deploy.qdq import Graph, quantize_weights
+from convsmith.deploy.graph import Graph
+from convsmith.deploy.qdq import quantize_weights
 from convsmith.errors import ConvsmithError
 from convsmith.processor import Target, largest_weight
 

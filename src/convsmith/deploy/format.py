@@ -108,7 +108,7 @@ class Format:
             return self.tolerance
         import onnx
 
-        from convsmith.deploy.qdq import dynamic_roundings
+        from convsmith.deploy.graph import dynamic_roundings
 
         roundings = dynamic_roundings(onnx.load_from_string(source.onnx))
         return (self.tolerance, ONE_LEVEL, INT8)[min(roundings, 2)]

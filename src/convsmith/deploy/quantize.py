@@ -16,11 +16,11 @@ from convsmith.bundle.write import Card, write_bundle
 from convsmith.deploy.certainty import score_of_chance
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
 from convsmith.deploy.forms import form_of
+from convsmith.deploy.graph import Graph, is_int8
 from convsmith.deploy.judging import Labelled
 from convsmith.deploy.labelled import LabelledImages, balanced_order, metric_of, open_labelled
 from convsmith.deploy.onnx_description import described
 from convsmith.deploy.out import check_out
-from convsmith.deploy.qdq import Graph, is_int8
 from convsmith.deploy.quantization import Method, Quantization
 from convsmith.deploy.speed import BATCH, first_input, measure_speed
 from convsmith.deploy.static_int8 import NoInt8, quantize_static

@@ -15,9 +15,10 @@ import onnxruntime
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import Infer
 from convsmith.deploy.calibration import calibrate
+from convsmith.deploy.graph import Graph
 from convsmith.deploy.judging import InMemory, Labelled, judge
 from convsmith.deploy.labelled import LabelledImages
-from convsmith.deploy.qdq import Graph, Range, insert_qdq, place
+from convsmith.deploy.qdq import Range, insert_qdq, place
 from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
 from convsmith.errors import ConvsmithError, counted
 from convsmith.processor import Target, largest_weight, native_target

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import onnx
 from torch import nn
 
+from convsmith.deploy.graph import POOLED, Graph
 from convsmith.deploy.onnx_export import export_onnx
-from convsmith.deploy.qdq import POOLED, Graph, Placement, Range, insert_qdq, place
+from convsmith.deploy.qdq import Placement, Range, insert_qdq, place
 from convsmith.deploy.static_int8 import check_kernels
 from convsmith.models.fake_quant import MARK, rounding_of
 from convsmith.recipe.schema import Recipe

@@ -1,4 +1,4 @@
-"""Sections of a recipe about training images: augmentation, mixing, and which samples come how often."""
+"""The section of a recipe about the augmentation of training images, and those of its steps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from convsmith.recipe.rarity import Rarity
-from convsmith.recipe.unused import refuse_unused
-from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Section, Side, Size
+from convsmith.spec import Count, Fraction, Interpolation, NonNegative, Positive, Section, Share, Side, Size
 
-Share = Annotated[float, Field(gt=0, le=1)]
 Scale = Annotated[float, Field(gt=0, le=4)]
 
 
@@ -273,79 +270,3 @@ class Augment(Section):
         """Height and width of the training mask in pixels."""
         height, width = (max(1, round(side * self.mask_downsample_rate)) for side in self.size)
         return height, width
-
-
-class Mixing(Section):
-    """MixUp (Zhang et al. 2017, arXiv:1710.09412) and CutMix (Yun et al. 2019, arXiv:1905.04899) of a batch.
-
-    One weight is drawn for a whole micro-batch. Labels are mixed likewise, after label smoothing.
-    """
-
-    mixup_alpha: NonNegative = Field(0.0, description="MixUp's weight is drawn from Beta(alpha, alpha); 0: no MixUp.")
-    cutmix_alpha: NonNegative = Field(0.0, description="CutMix's share is drawn from Beta(alpha, alpha); 0: none.")
-    probability: Fraction = Field(1.0, description="Share of batches that are mixed at all.")
-    switch_probability: Fraction = Field(0.5, description="Share of CutMix among those, where both are on.")
-    partner: Literal["rolled", "reversed", "random"] = Field(
-        "rolled",
-        description="Whom an image is mixed with: its neighbour (torchvision), the batch in reverse (timm, gluon), "
-        "or a random permutation, which repeated augmentation needs in few micro-batches.",
-    )
-    off_epochs: Annotated[int, Field(ge=0)] = Field(0, description="Last epochs without mixing.")
-
-    @model_validator(mode="after")
-    def _something_is_mixed(self) -> Mixing:
-        if not self.mixup_alpha and not self.cutmix_alpha:
-            raise ValueError("one of mixup_alpha and cutmix_alpha must be above 0; mixing: null switches mixing off")
-        return self
-
-
-class _Sampling(Section):
-    fraction: Share = Field(
-        1.0, description="Share of the training images that is used at all: the same ones in every epoch."
-    )
-
-
-class Plain(_Sampling):
-    """Each image once an epoch, in an order of its own."""
-
-    name: Literal["plain"] = "plain"
-
-
-class RepeatedAugmentation(_Sampling):
-    """Each image several times in a row, differently augmented (Hoffer et al. 2019, arXiv:1901.09335; torchvision).
-
-    An epoch is as long as without: it sees one image in `repetitions`. Copies of an image go to different
-    micro-batches, as far as there are any; those in one lie side by side.
-    """
-
-    name: Literal["repeated"]
-    repetitions: Annotated[int, Field(ge=2)] = 3
-
-
-class Balanced(_Sampling):
-    """Images drawn with replacement, classes weighted by how rare they are."""
-
-    name: Literal["balanced"]
-    weights: Rarity = Field(
-        "inverse",
-        description="A class of n images is drawn in proportion to n times 1/n, 1/sqrt(n), or "
-        "(1 - beta) / (1 - beta^n) (Cui et al. 2019, arXiv:1901.05555).",
-    )
-    beta: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="Of the effective number.")
-
-    @model_validator(mode="after")
-    def _beta_counts(self) -> Balanced:
-        refuse_unused(self, "weights", {"beta": "effective_number"})
-        return self
-
-
-class Weighted(_Sampling):
-    """Images drawn with replacement, each in proportion to its weight, which a table has in the column `weight`."""
-
-    name: Literal["weighted"]
-
-
-Sampling = Annotated[
-    Plain | RepeatedAugmentation | Balanced | Weighted,
-    Field(discriminator="name", description="Which images an epoch is made of; `name` says which kind."),
-]

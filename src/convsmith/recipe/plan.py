@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.augmentation import Sampling
 from convsmith.recipe.epochs import Epochs
 from convsmith.recipe.optimization import MultiStep, Schedule
 from convsmith.recipe.plan_table import plan_table
+from convsmith.recipe.sampling import Sampling
 from convsmith.recipe.schedules import epochs_of, half_cosine, learning_rates, total_epochs
 from convsmith.recipe.schema import Recipe
 from convsmith.tables import Tabular

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Beta
 
 from convsmith.devices import ACCELERATORS
-from convsmith.recipe.augmentation import Mixing
+from convsmith.recipe.mixing import Mixing
 
 Box = tuple[int, int, int, int]
 """Rows from y1 up to y2 and columns from x1 up to x2: (y1, y2, x1, x2)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convsmith.data.checks.check import BadFile
 from convsmith.errors import ConvsmithError, counted, printable
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from convsmith.storage import write_file
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from convsmith.data.tables.table_labels import LABELS
 from convsmith.data.tables.table_rows import Kind, Row, Table, find_column
 from convsmith.errors import ConvsmithError, printable, quoted
 from convsmith.recipe.columns import Columns
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 
 _AT_ONCE = 1000  # rows
 _SPLIT = "split"

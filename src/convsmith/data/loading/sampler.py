@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from convsmith.randomness import Stream, counter_generator
-from convsmith.recipe.augmentation import Balanced, RepeatedAugmentation, Sampling, Weighted
 from convsmith.recipe.plan import samples_per_epoch
 from convsmith.recipe.rarity import rarity
+from convsmith.recipe.sampling import Balanced, RepeatedAugmentation, Sampling, Weighted
 
 Indices = NDArray[np.int64]
 

@@ -20,8 +20,8 @@ from convsmith.data.polygons.outlines import BACKGROUND, PARTS
 from convsmith.data.polygons.packed_shapes import PackedShapes, ShapesBuilder
 from convsmith.data.split import Share, hold_out
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
+from convsmith.recipe.data import Data
 from convsmith.recipe.mask_data import Masks, check_class_names, check_names
-from convsmith.recipe.schema import Data
 from convsmith.spec import IGNORED
 
 _PART_NAMES = ("", "train", "val", "test")

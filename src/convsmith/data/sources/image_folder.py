@@ -14,7 +14,7 @@ from convsmith.data.masks.mask_search import refuse_masks_as_classes
 from convsmith.data.parts import Part
 from convsmith.data.source import Opener, Source
 from convsmith.data.split import Share
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 
 
 def _recognises(_root: Path) -> bool:

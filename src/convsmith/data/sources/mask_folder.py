@@ -16,8 +16,8 @@ from convsmith.data.parts import ALL_PARTS, Part, part_to_judge
 from convsmith.data.source import Opener, Source
 from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.data import Data
 from convsmith.recipe.mask_data import Masks
-from convsmith.recipe.schema import Data
 
 
 def _recognises(_root: Path) -> bool:

@@ -13,8 +13,8 @@ from convsmith.data.polygons.polygon_data import open_to_judge, open_to_learn
 from convsmith.data.source import Opener, Source
 from convsmith.data.sources import mask_folder
 from convsmith.data.split import Share
+from convsmith.recipe.data import Data
 from convsmith.recipe.mask_data import Masks
-from convsmith.recipe.schema import Data
 
 
 def _recognises(path: Path) -> bool:

@@ -21,8 +21,8 @@ from convsmith.data.shards.shards import Shards
 from convsmith.data.source import Opener, Source
 from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError, counted, printable, quoted
+from convsmith.recipe.data import Data
 from convsmith.recipe.mask_data import Masks
-from convsmith.recipe.schema import Data
 
 
 def _open_images(path: Path, _section: Data, share: Share | None) -> DataSet:

@@ -19,7 +19,7 @@ from convsmith.data.tables.table_contents import TableContents
 from convsmith.data.tables.table_rows import Column, Table, cell_of, find_named
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 from convsmith.recipe.columns import Columns
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 
 PATH = (
     *("image", "path", "file_name", "filename", "image_path", "filepath", "file"),

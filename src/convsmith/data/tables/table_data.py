@@ -27,8 +27,8 @@ from convsmith.data.tables.table_labels import LABELS, LabelColumns, class_colum
 from convsmith.data.tables.table_rows import Row, Table, cell_of, find_column, require_column
 from convsmith.errors import ConvsmithError, counted, printable, quoted
 from convsmith.recipe.columns import Columns
+from convsmith.recipe.data import Data
 from convsmith.recipe.mask_data import Masks
-from convsmith.recipe.schema import Data
 
 LABEL = ("label", "class", "target", "class_name", "category")
 MASK = ("mask", "mask_path", "segmentation", "annotation")

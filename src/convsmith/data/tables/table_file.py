@@ -12,7 +12,7 @@ from convsmith.data.tables.parquet_rows import first_parquet_row, parquet_rows
 from convsmith.data.tables.path_column import PathColumn
 from convsmith.data.tables.table_rows import Kind, Row
 from convsmith.errors import ConvsmithError, printable
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 
 _JSON, _PARQUET = (".jsonl", ".ndjson"), (".parquet", ".pq")
 ENDINGS = (".csv", ".tsv", *_JSON, *_PARQUET)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convsmith.data.contents import Contents
 from convsmith.errors import ConvsmithError, printable, quoted
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 
 _SHOWN = 60
 

@@ -13,7 +13,7 @@ def _export(source: Exportable) -> Files:
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    from convsmith.deploy.qdq import is_int8
+    from convsmith.deploy.graph import is_int8
 
     model = onnx.load_from_string(source.onnx)
     if is_int8(model):
