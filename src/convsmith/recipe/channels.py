@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from convsmith.recipe.augmentation import Augment, AugMix, AutoAugment, RandAugment, TrivialAugment
-
-if TYPE_CHECKING:
-    from convsmith.recipe.schema import Recipe
+from convsmith.recipe.sections import Sections
 
 _OF_GREY = AutoAugment | RandAugment | TrivialAugment | AugMix  # torchvision's, whose operations know grey images
 
 
-def check_channels(recipe: Recipe) -> None:
+def check_channels(recipe: Sections) -> None:
     """ValueError if a section is of red, green and blue, where images have other channels."""
     channels, given = recipe.data.channels, len(recipe.preprocess.mean)
     if given not in (channels, 3):

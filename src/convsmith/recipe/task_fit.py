@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from convsmith.complaints import either
 from convsmith.recipe.better import LOSS
 from convsmith.recipe.objective import CrossEntropy, LabelLoss
+from convsmith.recipe.sections import Sections
 from convsmith.recipe.tasks import list_tasks
-
-if TYPE_CHECKING:
-    from convsmith.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class TaskRules(Protocol):
     UNEVEN: Remedy
     """Changes that help where some classes have many more images than others."""
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, recipe: Sections) -> None:
         """Raise a ValueError if a section does nothing for the task, or cannot be had with it."""
 
 
@@ -70,7 +68,7 @@ def list_metrics() -> list[str]:
     return [metric for task in list_tasks() for metric in rules_of(task).METRICS] + [LOSS]
 
 
-def check_task(recipe: Recipe) -> None:
+def check_task(recipe: Sections) -> None:
     """ValueError if a section does nothing for the recipe's task, or cannot be had with it."""
     rules = rules_of(recipe.task)
     rules.check(recipe)
@@ -81,7 +79,7 @@ def check_task(recipe: Recipe) -> None:
         )  # fmt: skip
 
 
-def check_images(recipe: Recipe) -> None:
+def check_images(recipe: Sections) -> None:
     """ValueError if a section is of pixels, where the task is of whole images."""
     task, loss = recipe.task, recipe.loss
     if recipe.preprocess.method == "whole":
@@ -97,7 +95,7 @@ def check_images(recipe: Recipe) -> None:
         raise ValueError(f"augment.mask_downsample_rate is for segmentation, but task is {task}")
 
 
-def check_one_class(recipe: Recipe) -> None:
+def check_one_class(recipe: Sections) -> None:
     """ValueError if a section is of several labels, where classes exclude each other."""
     if getattr(recipe.loss, "positive_weights", None) is not None:
         raise ValueError(f"loss.positive_weights is for several labels, but task is {recipe.task}: put null on it")

@@ -68,7 +68,7 @@ class Pictures:
 
     @property
     def key(self) -> tuple[NDArray[np.generic], ...]:
-        """What they are known by."""
+        """Arrays that name them."""
         return (self.names, self.stats)
 
     @cached_property

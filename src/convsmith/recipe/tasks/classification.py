@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from convsmith.recipe.objective import Asymmetric
+from convsmith.recipe.sections import Sections
 from convsmith.recipe.task_fit import Remedy, check_images, check_one_class
-
-if TYPE_CHECKING:
-    from convsmith.recipe.schema import Recipe
 
 METRICS = ("top1", "balanced_accuracy")
 LOSS = "cross_entropy"
@@ -20,7 +16,7 @@ UNEVEN = Remedy(
 )
 
 
-def check(recipe: Recipe) -> None:
+def check(recipe: Sections) -> None:
     """Refuse what is of pixels, or of several labels."""
     check_images(recipe)
     check_one_class(recipe)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from convsmith.recipe.objective import CrossEntropy
+from convsmith.recipe.sections import Sections
 from convsmith.recipe.task_fit import Remedy, check_images
-
-if TYPE_CHECKING:
-    from convsmith.recipe.schema import Recipe
 
 METRICS = ("map_macro", "map_micro", "f1_macro", "f1_micro", "subset_accuracy")
 LOSS = "binary_cross_entropy"
@@ -16,7 +12,7 @@ RECIPES = {"finetune-small": "finetune-multilabel", "resnet18-folder": "resnet18
 UNEVEN = Remedy("each class is judged alike, at a threshold of its own")
 
 
-def check(recipe: Recipe) -> None:
+def check(recipe: Sections) -> None:
     """Refuse what is of pixels, or needs one class of each image."""
     check_images(recipe)
     if isinstance(recipe.loss, CrossEntropy):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from convsmith.recipe.objective import PixelLoss
+from convsmith.recipe.sections import Sections
 from convsmith.recipe.task_fit import Misfit, Remedy, check_one_class
-
-if TYPE_CHECKING:
-    from convsmith.recipe.schema import Recipe
 
 METRICS = ("miou", "mean_accuracy", "pixel_accuracy")
 LOSS = "cross_entropy"
@@ -16,7 +12,7 @@ RECIPES: dict[str, str] = {}
 UNEVEN = Remedy()
 
 
-def check(recipe: Recipe) -> None:
+def check(recipe: Sections) -> None:
     """Refuse what is of whole images."""
     augment = recipe.augment
     if recipe.preprocess.method != "whole":
