@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from convsmith.analyze.evaluate import evaluate_bundle
+from convsmith.analyze.evaluate import evaluate_bundle, judge_bundle
+from convsmith.bundle.predictor import load
 from convsmith.errors import ConvsmithError
 from tests.colours import colour_model, picture, without_answer_on_white, write_colour_bundle
 
@@ -43,3 +44,19 @@ def test_a_format_that_is_not_known_yet_is_of_a_newer_convsmith(tmp_path: Path) 
     bundle = write_colour_bundle(tmp_path / "b", {"model.flux": b""}, format="flux")
     with pytest.raises(ConvsmithError, match="bundle of a newer convsmith: its format is `flux`"):
         evaluate_bundle(bundle, tmp_path)
+
+
+def test_what_is_said_of_each_image_stands_beside_its_name_and_not_beside_one_that_was_left_out(tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "bundle")
+    for colour in ("red", "blue"):
+        (tmp_path / "data" / colour).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "data" / colour / f"{number}.png").write_bytes(picture(colour))
+    (tmp_path / "data" / "blue" / "0.png").write_bytes(b"no image")
+    judged = judge_bundle(load(bundle), tmp_path / "data")
+    rows = zip(judged.names(), judged.results.rows(judged.bundle.labels), strict=True)
+    assert {Path(name).relative_to(tmp_path / "data").as_posix(): row["predicted"] for name, row in rows} == {
+        "blue/1.png": "blue",
+        "red/0.png": "red",
+        "red/1.png": "red",
+    }

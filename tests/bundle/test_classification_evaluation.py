@@ -22,6 +22,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from convsmith.bundle.figures import classification_evaluation as module
 from convsmith.bundle.figures.certainty_intervals import bootstrap, wilson
 from convsmith.bundle.figures.classification_evaluation import ClassificationEvaluation
+from convsmith.errors import ConvsmithError
 
 CLASSES = 5
 
@@ -158,3 +159,37 @@ def all_but_20(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> Class
     results = gathered(logits, targets).empty()
     results.update(logits[20:], targets[20:])
     return results
+
+
+def test_a_selection_has_the_figures_of_its_images_as_often_as_they_are_named() -> None:
+    logits, targets = drawn(2)
+    chosen = np.array([8, 3, 3, *range(20, 40)])
+    selected, again = gathered(logits, targets).select(chosen), gathered(logits[chosen], targets[chosen])
+    assert selected.compute() == pytest.approx(again.compute())
+    assert selected.by_class(CLASSES) == again.by_class(CLASSES)
+    assert selected.logits.tolist() == logits[chosen].tolist()
+
+
+def test_the_row_of_an_image_says_what_is_true_and_what_the_bundle_says() -> None:
+    logits, targets = drawn(4)
+    labels, probabilities = [f"label {k}" for k in range(CLASSES)], probabilities_of(logits)
+    for number, row in enumerate(gathered(logits, targets).rows(labels)):
+        said = int(logits[number].argmax())
+        assert (row["true"], row["predicted"]) == (labels[targets[number]], labels[said])
+        assert row["right"] == (said == targets[number])
+        assert row["score"] == pytest.approx(probabilities[number, said])
+        assert row["loss"] == pytest.approx(-math.log(probabilities[number, targets[number]]))
+        assert row["scores"] == pytest.approx(probabilities[number], abs=1e-6)
+
+
+def test_the_losses_of_all_images_come_to_the_mean_loss() -> None:
+    results = gathered(*drawn(6))
+    assert results.losses().mean() == pytest.approx(results.compute()["loss"])
+
+
+def test_more_logits_than_fit_are_not_kept_and_asking_for_them_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", 20 * CLASSES)
+    results = gathered(*drawn(7))
+    assert next(results.rows("abcde"))["scores"] is None
+    with pytest.raises(ConvsmithError, match="not kept"):
+        results.logits  # noqa: B018

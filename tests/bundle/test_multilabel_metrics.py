@@ -189,3 +189,23 @@ def test_chance_is_what_a_model_scores_that_knows_frequencies_alone() -> None:
 
 def test_an_empty_collection_keeps_the_thresholds() -> None:
     assert MultilabelResults([0.3, 0.4]).empty().thresholds == [0.3, 0.4]
+
+
+def test_a_selection_has_the_figures_of_its_images_as_often_as_they_are_named() -> None:
+    logits, targets = drawn(9)
+    chosen = np.array([5, 2, 2, 30])
+    selected, again = gathered(logits, targets).select(chosen), gathered(logits[chosen], targets[chosen])
+    assert selected.compute() == again.compute()
+    assert selected.logits.tolist() == logits[chosen].tolist()
+
+
+def test_the_row_of_an_image_names_what_is_true_and_what_the_bundle_says() -> None:
+    logits, targets = drawn(8)
+    results = gathered(logits, targets)
+    for number, row in enumerate(results.rows("abcde")):
+        assert row["true"] == [label for label, there in zip("abcde", targets[number], strict=True) if there]
+        assert row["predicted"] == [label for label, logit in zip("abcde", logits[number], strict=True) if logit >= 0]
+        assert row["right"] == (row["true"] == row["predicted"])
+        assert row["scores"] == pytest.approx(probabilities_of(logits[number]))
+    assert [row["loss"] for row in results.rows("abcde")] == pytest.approx(results.losses())
+    assert results.losses().mean() == pytest.approx(results.compute()["loss"])

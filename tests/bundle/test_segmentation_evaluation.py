@@ -84,3 +84,33 @@ def test_images_that_others_counted_are_in_the_intervals_too() -> None:
     part.merge(other)
     assert part.intervals() == whole.intervals()
     assert part.compute() == whole.compute()
+
+
+def test_a_selection_has_the_figures_of_its_images_as_often_as_they_are_named() -> None:
+    masks, chosen = drawn(3), [4, 1, 1]
+    results = SegmentationEvaluation(CLASSES, boundary=True)
+    again = SegmentationEvaluation(CLASSES, boundary=True)
+    for said, target in masks:
+        results.update(said, target)
+    for number in chosen:
+        again.update(*masks[number])
+    selected = results.select(np.array(chosen))
+    assert selected.compute() == again.compute()
+    assert selected.confusion.tolist() == again.confusion.tolist()
+    assert list(selected.rows(())) == list(again.rows(()))
+
+
+def test_the_row_of_an_image_has_the_figures_of_that_image_alone() -> None:
+    masks = drawn(5)
+    for row, mask in zip(gathered(masks).rows(()), masks, strict=True):
+        own = gathered([mask]).compute()
+        assert row == {"pixels": len(pixels([mask])[1]), **{name: own[name] for name in list(row)[1:]}}
+
+
+def test_the_loss_of_an_image_is_what_its_mean_iou_lacks() -> None:
+    right, wrong, unknown = (
+        np.array([[0, 1]], np.uint8),
+        np.array([[1, 0]], np.uint8),
+        np.full((1, 2), IGNORED, np.uint8),
+    )
+    assert gathered([(right, right), (wrong, right), (right, unknown)]).losses().tolist() == [0, 1, 0]

@@ -6,10 +6,10 @@ Its name is that of the file; nothing else lists it. How it is trained says the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,10 +66,19 @@ class Results(Protocol):
 
 
 class EvaluationResults(Results, Protocol):
-    """Counts how right a finished model is, with all that an `Evaluation` says."""
+    """Counts how right a finished model is, for all that an `Evaluation` says, and keeps the answer to each image."""
 
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Where figures lie with 95 % certainty on other images of the kind, by name, as far as that is known."""
+
+    def select(self, numbers: NDArray[np.int64]) -> Self:
+        """A collection of the images of these numbers, counted in the order of `add`, each as often as it is named."""
+
+    def losses(self) -> NDArray[np.float64]:
+        """How wrong the model is about each image, [N]; higher is worse, and 0 is right in all."""
+
+    def rows(self, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """A row of plain values for each image, with the answer and what is true; all have the same names."""
 
 
 @dataclass(frozen=True)

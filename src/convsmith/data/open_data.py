@@ -120,7 +120,7 @@ def data_of_bundle(manifest: Manifest, root: Path, *, hold_out: bool | None = No
 
 
 @dataclass(frozen=True)
-class Judged:
+class LabelledPart:
     """Samples that judge a bundle.
 
     Attributes:
@@ -134,7 +134,7 @@ class Judged:
     is_part: bool
 
 
-def judged_by(manifest: Manifest, root: Path, part: Part | None = None) -> Judged:
+def judged_by(manifest: Manifest, root: Path, part: Part | None = None) -> LabelledPart:
     """Open the samples that judge a bundle.
 
     For the data that it was trained on these are the validation samples; for others, see `Opener.labelled`.
@@ -153,10 +153,10 @@ def judged_by(manifest: Manifest, root: Path, part: Part | None = None) -> Judge
             dataset = data_of_bundle(manifest, root)
             is_own = has_names_of(dataset, manifest.data_digest)
             if is_own and part != "test" and len(samples := dataset.train if part == "train" else dataset.val):
-                return Judged(samples, held_out=part != "train", is_part=True)
+                return LabelledPart(samples, held_out=part != "train", is_part=True)
     opener = find_opener(manifest.task, root)
     samples, is_part = opener.labelled(root, _section(manifest) or Data(), manifest.labels, part)
-    return Judged(samples, held_out=is_own and part == "test", is_part=is_part)
+    return LabelledPart(samples, held_out=is_own and part == "test", is_part=is_part)
 
 
 def _section(manifest: Manifest) -> Data | None:

@@ -57,12 +57,14 @@ class Heard:
     Attributes:
         said: of each model, what it says of each image that all of them answer.
         targets: what is true of these images.
+        numbers: which of the inputs they are.
         left_out: why the other images are left out, in their order.
         unanswered: those among these that were read, and got no answer.
     """
 
     said: list[list[Said]]
     targets: list[Any] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
     left_out: list[ImageError] = field(default_factory=list)
     unanswered: list[ImageError] = field(default_factory=list)
 
@@ -93,31 +95,31 @@ def judge(
     """
     task, done = find_task(manifest.task), 0
 
-    def read(i: int) -> tuple[str, Labelled | ImageError]:
+    def read(i: int) -> tuple[int, Labelled | ImageError]:
         try:
-            return inputs.name(i), inputs.read(i)
+            return i, inputs.read(i)
         except ImageError as error:
-            return inputs.name(i), error
+            return i, error
 
     for batch in read_ahead(read, range(len(inputs)), batch_size if task.one_size else 1):
-        good = [(name, *labelled) for name, labelled in batch if not isinstance(labelled, ImageError)]
-        names, images = [name for name, *_ in good], [image for _, image, _ in good]
+        good = [(i, *labelled) for i, labelled in batch if not isinstance(labelled, ImageError)]
+        names, images = [inputs.name(i) for i, *_ in good], [image for _, image, _ in good]
         answers = [
             iter(task.ask(model, images, names, manifest.preprocess, len(manifest.labels)) if good else ())
             for model in models
         ]
         heard = Heard([[] for _ in models])
-        for _, labelled in batch:
+        for i, labelled in batch:
             if isinstance(labelled, ImageError):
                 heard.left_out.append(labelled)
             else:
-                _add(heard, [next(of_model) for of_model in answers], labelled[1])
+                _add(heard, [next(of_model) for of_model in answers], labelled[1], i)
         done += len(batch)
         yield heard
         progress(what, done, len(inputs))
 
 
-def _add(heard: Heard, answers: Sequence[Said | ImageError], target: Any) -> None:
+def _add(heard: Heard, answers: Sequence[Said | ImageError], target: Any, number: int) -> None:
     """Take in what each model says of one image."""
     error = next((answer for answer in answers if isinstance(answer, ImageError)), None)
     if error is not None:
@@ -125,6 +127,7 @@ def _add(heard: Heard, answers: Sequence[Said | ImageError], target: Any) -> Non
         heard.unanswered.append(error)
         return
     heard.targets.append(target)
+    heard.numbers.append(number)
     for said, answer in zip(heard.said, answers, strict=True):
         assert not isinstance(answer, ImageError)
         said.append(answer)

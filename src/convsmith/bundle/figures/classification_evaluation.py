@@ -10,6 +10,7 @@ O'Connor 2015).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -17,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap, wilson
-from convsmith.bundle.figures.classification_metrics import ClassificationResults
+from convsmith.bundle.figures.classification_metrics import ClassificationResults, log_probabilities_of
 from convsmith.bundle.figures.score_curves import auroc, average_precision
+from convsmith.errors import ConvsmithError
 
 MORE = (
     "precision_macro", "precision_weighted", "recall_macro", "recall_weighted", "f1_macro", "f1_micro", "f1_weighted",
@@ -31,14 +33,14 @@ _MOST = 1 << 28  # probabilities that are kept, 1 GiB
 
 
 class ClassificationEvaluation(ClassificationResults):
-    """Gathers predictions with the probabilities of all classes.
+    """Gathers predictions with the logits of all classes.
 
-    Those of the first 2^28 pairs of image and class are kept; with more, what needs them all is not measured.
+    With more than 2^28 pairs of image and class they are not kept, and what needs them all is not measured.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._probabilities: list[NDArray[np.float32]] | None = []
+        self._logits: list[NDArray[np.float32]] | None = []
         self._num_classes = self._pairs = 0
         self._confidences: list[NDArray[np.float64]] = []
         self._briers: list[NDArray[np.float64]] = []
@@ -54,10 +56,10 @@ class ClassificationEvaluation(ClassificationResults):
         self._briers += other._briers
         self._pairs += other._pairs
         self._num_classes = self._num_classes or other._num_classes
-        if self._probabilities is not None and other._probabilities is not None and self._pairs <= _MOST:
-            self._probabilities += other._probabilities
+        if self._logits is not None and other._logits is not None and self._pairs <= _MOST:
+            self._logits += other._logits
         else:
-            self._probabilities = None
+            self._logits = None
         self._forget()
 
     def _forget(self) -> None:
@@ -77,9 +79,65 @@ class ClassificationEvaluation(ClassificationResults):
         self._num_classes = logits.shape[1]
         self._pairs += probabilities.size
         if self._pairs > _MOST:
-            self._probabilities = None
-        if self._probabilities is not None:
-            self._probabilities.append(probabilities.astype(np.float32))
+            self._logits = None
+        if self._logits is not None:
+            self._logits.append(np.array(logits, np.float32))
+
+    def select(self, numbers: NDArray[np.int64]) -> ClassificationEvaluation:
+        """A collection of the images of these numbers, each as often as it is named."""
+        chosen = self.empty()
+        chosen._targets, chosen._top = ([np.concatenate(kept)[numbers]] for kept in (self._targets, self._top))
+        chosen._log_likelihoods, chosen._confidences, chosen._briers = (
+            [np.concatenate(kept)[numbers]] for kept in (self._log_likelihoods, self._confidences, self._briers)
+        )
+        chosen._num_classes, chosen._pairs = self._num_classes, len(numbers) * self._num_classes
+        fit = self._logits is not None and chosen._pairs <= _MOST
+        chosen._logits = [self.logits[numbers]] if fit else None
+        return chosen
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """The logits of all images, [N, K].
+
+        Raises:
+            ConvsmithError: they are too many to be kept.
+        """
+        if self._logits is None:
+            raise ConvsmithError(
+                "the logits of so many images and classes are not kept",
+                f"there are {self._pairs:,} pairs, and {_MOST:,} at most are",
+                "Judge a part of the images.",
+            )
+        return np.concatenate(self._logits)
+
+    def right(self) -> NDArray[np.bool_]:
+        """Whether the class of the highest logit is the true one, for each image, [N]."""
+        right: NDArray[np.bool_] = self.targets == self.predictions
+        return right
+
+    def losses(self) -> NDArray[np.float64]:
+        """The cross-entropy of each image, [N]."""
+        return -np.concatenate(self._log_likelihoods)
+
+    def rows(self, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The label that is `true` and the one `predicted`, its `score`, and the `loss` of each image.
+
+        `scores` has the probability of every class, [K]; None where they are not kept.
+        """
+        own, first = self._outcomes, 0
+        parts = [None] * len(self._targets) if self._logits is None else list(map(_probabilities, self._logits))
+        for part, targets in zip(parts, self._targets, strict=True):
+            for place in range(len(targets)):
+                number = first + place
+                yield {
+                    "true": labels[own["true"][number]],
+                    "predicted": labels[own["said"][number]],
+                    "right": bool(own["right"][number]),
+                    "score": float(own["confidence"][number]),
+                    "loss": float(own["loss"][number]),
+                    "scores": None if part is None else part[place].tolist(),
+                }
+            first += len(targets)
 
     def compute(self) -> dict[str, float]:
         """The figures over all images; those of rankings are NaN where too many pairs would have to be ranked."""
@@ -124,9 +182,9 @@ class ClassificationEvaluation(ClassificationResults):
         """AUROC and average precision of each class; None where they are not measured."""
         ways = {"auroc": auroc, "average_precision": average_precision}
         classes = self._num_classes
-        if self._probabilities is None:
+        if self._logits is None:
             return {name: [None] * classes for name in ways}
-        scores, targets = np.concatenate(self._probabilities), self.targets
+        scores, targets = np.concatenate(list(map(_probabilities, self._logits))), self.targets
         columns = np.ascontiguousarray(scores.T)
         return {name: [way(columns[k], targets == k) for k in range(classes)] for name, way in ways.items()}
 
@@ -141,9 +199,9 @@ class ClassificationEvaluation(ClassificationResults):
         return {
             "true": self.targets,
             "said": self.predictions,
-            "right": (self.targets == self.predictions).astype(np.float64),
+            "right": self.right().astype(np.float64),
             "confidence": confidence,
-            "loss": -np.concatenate(self._log_likelihoods),
+            "loss": self.losses(),
             "brier": np.concatenate(self._briers),
             "ece": equal,
             "adaptive_ece": even,
@@ -170,6 +228,11 @@ class ClassificationEvaluation(ClassificationResults):
         own = self._outcomes
         ways = (("true", weights * own["right"]), ("true", weights), ("said", weights))
         return tuple(np.bincount(own[name], values, num_classes).astype(np.float64) for name, values in ways)
+
+
+def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities [N, K], computed in float64."""
+    return np.exp(log_probabilities_of(logits)).astype(np.float32)
 
 
 def _shares(

@@ -14,6 +14,13 @@ from convsmith.bundle.figures.ranking import highest_classes
 TOP = 5
 
 
+def log_probabilities_of(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Log probabilities [N, K] of logits."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return found
+
+
 class ClassificationResults:
     """Gathers predictions."""
 
@@ -29,8 +36,7 @@ class ClassificationResults:
 
         What is kept is copied, a few numbers for each image: a view would keep its batch in memory.
         """
-        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        self._keep(logits, shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), targets)
+        self._keep(logits, log_probabilities_of(logits), targets)
 
     def _keep(
         self, logits: NDArray[np.float32], log_probabilities: NDArray[np.float64], targets: NDArray[np.int64]

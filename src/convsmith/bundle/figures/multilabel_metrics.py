@@ -8,7 +8,7 @@ means, as in both.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,44 @@ class MultilabelResults:
 
         share = float((said == targets).all(axis=1).mean())
         return {"subset_accuracy": wilson(share, len(targets)), **bootstrap(figures, len(targets))}
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """The logits of all images, [N, K]."""
+        return self._all()[0]
+
+    @property
+    def targets(self) -> NDArray[np.bool_]:
+        """Whether each class is there, for all images, [N, K]."""
+        return self._all()[1]
+
+    def select(self, numbers: NDArray[np.int64]) -> MultilabelResults:
+        """A collection of the images of these numbers, each as often as it is named."""
+        chosen = self.empty()
+        logits, targets = self._all()
+        chosen._logits, chosen._targets = [logits[numbers]], [targets[numbers]]
+        return chosen
+
+    def losses(self) -> NDArray[np.float64]:
+        """The mean binary cross-entropy over the classes of each image, [N]."""
+        return _cross_entropy(*self._all())
+
+    def rows(self, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The labels that are `true` and those `predicted`, whether all are `right`, and the `loss` of each image.
+
+        `scores` has the probability of every class, [K].
+        """
+        logits, targets = self._all()
+        for scores, said, true, loss in zip(
+            probabilities_of(logits), self._said(logits), targets, self.losses(), strict=True
+        ):
+            yield {
+                "true": [label for label, there in zip(labels, true, strict=True) if there],
+                "predicted": [label for label, there in zip(labels, said, strict=True) if there],
+                "right": bool((said == true).all()),
+                "loss": float(loss),
+                "scores": scores.tolist(),
+            }
 
     def best_thresholds(self) -> list[float]:
         """The threshold of each class [K] that its F1 over all images is highest with.

@@ -6,7 +6,8 @@ precision and recall). The means leave out classes that are neither true nor pre
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +22,38 @@ Counts = NDArray[np.float64]
 """Pixels [3, K] that are right, that are true, and that are predicted."""
 
 
+_OF_IMAGES = ("pixel_accuracy", "miou_present", "dice")
+
+
+class _Image(NamedTuple):
+    """The confusion of one image.
+
+    Attributes:
+        pairs: the places in the confusion [K * K] that are not 0.
+        pixels: how many there are of each.
+        edges: of its boundaries, [2, K]; None: not measured.
+    """
+
+    pairs: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    edges: NDArray[np.int64] | None
+
+
 class SegmentationEvaluation(SegmentationResults):
-    """Counts pixels of predicted and true masks, and keeps the counts of each image."""
+    """Counts pixels of predicted and true masks, and keeps the confusion of each image, by its pairs that occur."""
 
     def __init__(self, num_classes: int, boundary: bool = False) -> None:
         super().__init__(num_classes, boundary)
-        self._images: list[NDArray[np.int64]] = []
+        self._images: list[_Image] = []
 
     def update(self, prediction: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
         """Take in the classes of one image, both [H, W]; see `SegmentationResults`."""
-        before = self._counts()
+        before, edges_before = self.confusion.copy(), None if self.boundary is None else self.boundary.copy()
         super().update(prediction, target)
-        self._images.append(self._counts() - before)
+        pairs = (self.confusion - before).ravel()
+        there = np.flatnonzero(pairs)
+        edges = None if self.boundary is None or edges_before is None else self.boundary - edges_before
+        self._images.append(_Image(there, pairs[there], edges))
 
     def empty(self) -> SegmentationEvaluation:
         """A collection of the same figures that has counted nothing."""
@@ -42,6 +63,30 @@ class SegmentationEvaluation(SegmentationResults):
         """Add the counts of another one, image by image."""
         super().merge(other)
         self._images += other._images
+
+    def select(self, numbers: NDArray[np.int64]) -> SegmentationEvaluation:
+        """A collection of the images of these numbers, each as often as it is named."""
+        chosen = self.empty()
+        for number in numbers.tolist():
+            image = self._images[number]
+            chosen.confusion.ravel()[image.pairs] += image.pixels
+            if chosen.boundary is not None:
+                chosen.boundary += image.edges
+            chosen._images.append(image)
+        return chosen
+
+    def losses(self) -> NDArray[np.float64]:
+        """1 less the mean IoU of the classes that are true or predicted in the image, for each image, [N]."""
+        return np.array([1 - row["miou_present"] for row in self.rows(())])
+
+    def rows(self, labels: Sequence[str]) -> Iterator[dict[str, Any]]:  # noqa: ARG002  # pixels have them, not images
+        """How many `pixels` count in each image, and its own `pixel_accuracy`, `miou_present` and `dice`.
+
+        An image without pixels that count has 1 in all figures: nothing is wrong in it.
+        """
+        for counts in self._counts_of_images():
+            figures = _figures(counts, _OF_IMAGES) if counts.any() else dict.fromkeys(_OF_IMAGES, 1.0)
+            yield {"pixels": int(counts[1].sum()), **figures}
 
     def compute(self) -> dict[str, float]:
         """The figures over all images, 0 to 1; without any pixel all are NaN."""
@@ -65,12 +110,22 @@ class SegmentationEvaluation(SegmentationResults):
 
     def intervals(self) -> dict[str, Interval]:
         """The 95 % intervals of the figures, by bootstrap over the images; those of boundaries are not estimated."""
-        images = np.asarray(self._images, np.float64)
+        images = self._counts_of_images()
         names = ("miou", "mean_accuracy", "pixel_accuracy", *MORE)
         return bootstrap(lambda weights: _figures(np.tensordot(weights, images, 1), names), len(images))
 
     def _counts(self) -> NDArray[np.int64]:
         return np.stack([np.diagonal(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)])
+
+    def _counts_of_images(self) -> NDArray[np.float64]:
+        """`Counts` of each image, [N, 3, K]."""
+        classes = len(self.confusion)
+        found = np.zeros((len(self._images), 3, classes))
+        for counts, image in zip(found, self._images, strict=True):
+            true, said = np.divmod(image.pairs, classes)
+            counts[0] = np.bincount(true, image.pixels * (true == said), classes)
+            counts[1:] = np.bincount(true, image.pixels, classes), np.bincount(said, image.pixels, classes)
+        return found
 
 
 def _by_class(counts: Counts) -> dict[str, NDArray[np.float64]]:
