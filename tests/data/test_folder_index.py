@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from convsmith.data.folders import folder_index, scan
-from convsmith.data.folders.folder_index import open_large_folder
+from convsmith.data.folders import class_files, folder_index, scan
+from convsmith.data.folders.folder_index import index_beside, open_large_folder
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.image_data import ImageData
 from convsmith.data.split import Share
+from convsmith.errors import ConvsmithError
 from tests.data.folders import write_files
 
 SHARE = Share(0.3)
@@ -82,12 +84,104 @@ def test_a_damaged_index_is_made_anew(photos: Path, tmp_path: Path) -> None:
     assert listed(photos) > 0
 
 
-def test_few_images_are_not_kept(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_index, "_WORTH", 1000)
-    listed(photos)
-    assert not list(tmp_path.glob("cache/**/*.npy"))
-
-
 def test_arrays_are_mapped_so_that_processes_share_them(photos: Path) -> None:
     listed(photos)
     assert all(isinstance(array.base, np.memmap) for array in open_large_folder(photos, SHARE).train.images.key)
+
+
+def test_processes_find_what_one_finds(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for share in (SHARE, None, Share(0.1, fold=1, folds=3)):
+        with monkeypatch.context() as patch:
+            patch.setattr(class_files, "_ALONE", 0.0)
+            patch.setattr(class_files, "available_cores", lambda: 2)
+            by_processes = open_image_folder(photos, share)
+        assert same(by_processes, open_image_folder(photos, share))
+
+
+def test_folders_that_processes_read_are_known(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(class_files, "_ALONE", 0.0)
+    monkeypatch.setattr(class_files, "available_cores", lambda: 2)
+    open_large_folder(photos, SHARE)
+    assert listed(photos) == 0
+    write_files(photos, "b/x/new.png")
+    assert listed(photos) > 0
+
+
+def test_a_folder_that_cannot_be_read_is_named_by_whichever_process_reads_it(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(class_files, "_ALONE", 0.0)
+    monkeypatch.setattr(class_files, "available_cores", lambda: 2)
+    with pytest.raises(ConvsmithError, match=r"cannot read the folder .*gone"):
+        list(class_files.read_classes(photos, ["a", "gone"], frozenset({".png"}), ranked=False))
+
+
+def keep_beside(photos: Path, run: Path) -> None:
+    with index_beside(run / "index") as keep:
+        open_large_folder(photos, SHARE)
+        keep()
+
+
+def opens_from_the_run(photos: Path, run: Path) -> bool:
+    """Whether no folder is read, though there is no cache."""
+    shutil.rmtree(photos.parent / "cache", ignore_errors=True)
+    with index_beside(run / "index"):
+        return listed(photos) == 0
+
+
+def test_a_run_opens_its_own_index(photos: Path, tmp_path: Path) -> None:
+    keep_beside(photos, tmp_path / "run")
+    assert opens_from_the_run(photos, tmp_path / "run")
+
+
+def test_a_run_keeps_an_index_that_the_cache_had(photos: Path, tmp_path: Path) -> None:
+    listed(photos)
+    keep_beside(photos, tmp_path / "run")
+    assert opens_from_the_run(photos, tmp_path / "run")
+
+
+def test_a_run_keeps_an_index_that_the_cache_cannot_take(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "file"))
+    keep_beside(photos, tmp_path / "run")
+    assert opens_from_the_run(photos, tmp_path / "run")
+
+
+def test_the_index_of_a_run_is_made_anew_when_a_name_came(photos: Path, tmp_path: Path) -> None:
+    keep_beside(photos, tmp_path / "run")
+    write_files(photos, "b/x/new.png")
+    age(photos)
+    os.utime(photos / "b" / "x", (2, 2))
+    assert not opens_from_the_run(photos, tmp_path / "run")
+    keep_beside(photos, tmp_path / "run")
+    assert opens_from_the_run(photos, tmp_path / "run")
+
+
+def test_the_index_of_an_earlier_split_is_cleared_from_the_run(photos: Path, tmp_path: Path) -> None:
+    keep_beside(photos, tmp_path / "run")
+    with index_beside(tmp_path / "run" / "index") as keep:
+        open_large_folder(photos, None)
+        keep()
+    assert len(list((tmp_path / "run" / "index").iterdir())) == 1
+
+
+def test_folds_keep_both_of_their_openings(photos: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        with index_beside(tmp_path / "run" / "index") as keep:
+            open_large_folder(photos, None)
+            open_large_folder(photos, SHARE)
+            keep()
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+    with index_beside(tmp_path / "run" / "index"):
+        assert listed(photos, None) == listed(photos) == 0
+
+
+def test_few_images_leave_nothing_in_the_cache_or_the_run(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_index, "_WORTH", 1000)
+    keep_beside(photos, tmp_path / "run")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not (tmp_path / "run").exists()

@@ -304,6 +304,6 @@ def test_reading_many_folders_says_how_far_it_is(
     caplog.set_level("INFO")
     open_image_folder(write_files(tmp_path, "a/1.png", "b/1.png", "b/2.png"), None)
     assert [record.getMessage() for record in caplog.records] == [
-        "0 of 2 class folders read, 0 images",
         "1 of 2 class folders read, 1 images",
+        "2 of 2 class folders read, 3 images",
     ]

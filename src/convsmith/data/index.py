@@ -114,6 +114,11 @@ class IndexBuilder:
             self._files.add(name)
             self._targets.append(target)
 
+    def add_packed(self, target: int, buffer: NDArray[np.uint8], lengths: NDArray[np.int32]) -> None:
+        """Append files of class `target` by their relative paths one after another, and the bytes of each."""
+        self._files.add_packed(buffer, lengths)
+        self._targets.frombytes(np.full(len(lengths), target, np.int64).tobytes())
+
     def build(self) -> Index:
         """The index of all files added, in the order of adding."""
         return Index(self._files.build(), np.frombuffer(self._targets, np.int64))

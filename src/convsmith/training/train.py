@@ -14,6 +14,7 @@ from PIL import Image
 from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
 from convsmith.bundle.images.limits import MAX_PIXELS_VARIABLE
+from convsmith.data.folders.folder_index import index_beside
 from convsmith.data.folders.outputs import refuse_output_in_data
 from convsmith.data.memory.in_memory import InMemory
 from convsmith.errors import ConvsmithError
@@ -101,6 +102,7 @@ def train(
         variables_kept(MAX_PIXELS_VARIABLE, READ_TIMEOUT_VARIABLE),
         attribute_kept(Image, "MAX_IMAGE_PIXELS"),
         nullcontext() if world.leads else silence(),
+        index_beside(run.path / "index") as keep_index,
     ):
         if shard and not world.sharded:
             logger.warning("one process alone keeps all of the model: it has no other to share it with")
@@ -135,6 +137,7 @@ def train(
             checkpoint = share_checkpoint(world, run, find_checkpoint(run, recipe, plan, resume))
             session = begin(recipe, plan, dataset, run, world=world, checkpoint=checkpoint)
             session.observers = [console, *observers]
+            keep_index()
             _lead(session, checkpoint)
     return run
 

@@ -129,6 +129,12 @@ class FilesBuilder:
         self._buffer += name
         self._offsets.append(len(self._buffer))
 
+    def add_packed(self, buffer: NDArray[np.uint8], lengths: NDArray[np.int32]) -> None:
+        """Append files by their paths one after another, and the bytes of each."""
+        ends = np.cumsum(lengths, dtype=np.int64) + len(self._buffer)
+        self._buffer += buffer.data
+        self._offsets.frombytes(ends.tobytes())
+
     def build(self) -> Files:
         """All files added, in the order of adding."""
         return Files(self._root, np.frombuffer(self._buffer, np.uint8), np.frombuffer(self._offsets, np.int64))

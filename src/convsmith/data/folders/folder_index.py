@@ -1,12 +1,15 @@
-"""The index of a folder of very many images: kept in the cache, and checked by the times of its folders."""
+"""The index of a folder of very many images: kept in the cache and beside runs, and checked by the times of folders."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+import shutil
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,56 @@ _WORTH = 200_000  # images; fewer are found in a second or two
 _SETTLED = 2 * 10**9  # nanoseconds from a change of a folder to the next one that surely gives it another time
 
 
+_Write = Callable[[Path], None]
+"""Writes an index into a folder."""
+
+
+class _Beside:
+    """The indexes that a run keeps in a folder, by their names: those that are right, and others that were opened."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._opened, self._are_all = folder, dict[str, _Write](), True
+
+    def load(self, root: Path, name: str) -> ImageData | None:
+        """Open one that is there."""
+        if (data := _load(root, self._folder / name)) is not None:
+            self._opened[name] = partial(_link, self._folder / name)
+        return data
+
+    def note(self, name: str, write: _Write) -> None:
+        """Note one that is not there, and how to write it."""
+        self._opened[name], self._are_all = write, False
+
+    def keep(self) -> None:
+        """Let those that were opened be there, and no others."""
+        if self._are_all:
+            return
+        try:
+            with new_directory(self._folder) as new:
+                for name, write in self._opened.items():
+                    (new / name).mkdir()
+                    write(new / name)
+        except OSError as error:
+            logger.warning("%s", of_system(error, f"the index of the data cannot be kept in {self._folder}"))
+
+
+_beside: list[_Beside] = []
+
+
+@contextmanager
+def index_beside(folder: Path) -> Iterator[Callable[[], None]]:
+    """Open the indexes of very many images that a run keeps in a folder, where they are right, in the block.
+
+    Yields:
+        What writes the others that were opened there: for the one process that may write in the run.
+    """
+    _beside.append(beside := _Beside(folder))
+    try:
+        yield beside.keep
+    finally:
+        _beside.pop()
+
+
 def open_large_folder(root: Path, share: Share | None, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> ImageData:
     """`open_image_folder`; what was found of very many images before is taken over, unless a folder has changed.
 
@@ -39,12 +92,21 @@ def open_large_folder(root: Path, share: Share | None, suffixes: frozenset[str] 
     """
     root = root.absolute()
     more = "".join(sorted(suffixes - IMAGE_SUFFIXES))
-    name = hashlib.sha256(f"{_VERSION} {root} {share}{more}".encode("utf-8", "surrogateescape")).hexdigest()
-    place = cache_folder() / "folders" / name[:32]
-    if not place.parent.is_dir():
-        return _scanned(root, share, suffixes, place)
-    with locked_file(place.with_suffix(".lock")):
-        return _load(root, place) or _scanned(root, share, suffixes, place)
+    name = hashlib.sha256(f"{_VERSION} {root} {share}{more}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    for beside in _beside:
+        if (data := beside.load(root, name)) is not None:
+            return data
+    place = cache_folder() / "folders" / name
+    with locked_file(lock := place.with_suffix(".lock")):  # one process reads, and the others open what it keeps
+        if (data := _load(root, place)) is not None:
+            for beside in _beside:
+                beside.note(name, partial(_link, place))
+            return data
+        data = _scanned(root, share, suffixes, place)
+        if not place.exists():
+            with suppress(OSError):
+                lock.unlink()
+        return data
 
 
 def _scanned(root: Path, share: Share | None, suffixes: frozenset[str], place: Path) -> ImageData:
@@ -54,16 +116,33 @@ def _scanned(root: Path, share: Share | None, suffixes: frozenset[str], place: P
     images = len(data.train) + len(data.val)
     if images < _WORTH or any(OURS in note for note in data.notes):  # what convsmith wrote may change further inside
         return data
+    packed = np.array([str(folder).encode("utf-8", "surrogateescape") for folder in folders])
     try:
-        packed = np.array([str(folder).encode("utf-8", "surrogateescape") for folder in folders])
         times = _times(packed)
-        if times.max() > start - _SETTLED:
-            return data
+    except OSError:  # it has gone meanwhile
+        return data
+    if times.max() > start - _SETTLED:
+        return data
+    write: _Write = partial(_save, data=data, folders=packed, times=times)
+    try:
         with new_directory(place) as new:
-            _save(new, data, packed, times)
+            write(new)
     except OSError as error:
         logger.warning("%s", of_system(error, f"the index of {counted(images, 'image')} cannot be kept in {place}"))
-    return _load(root, place) or data  # mapped, so that all processes share one
+    else:
+        data, write = _load(root, place) or data, partial(_link, place)  # mapped, so that all processes share one
+    for beside in _beside:
+        beside.note(place.name, write)
+    return data
+
+
+def _link(place: Path, new: Path) -> None:
+    """Give the files of an index a second name in another folder, or copy them to another disk."""
+    for file in place.iterdir():
+        try:
+            (new / file.name).hardlink_to(file)
+        except OSError:
+            shutil.copyfile(file, new / file.name)
 
 
 def _times(folders: NDArray[np.bytes_]) -> NDArray[np.int64]:

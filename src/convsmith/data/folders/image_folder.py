@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+
 from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
+from convsmith.data.folders.class_files import ClassFiles, read_classes
 from convsmith.data.folders.layout import class_folders, find_layout
-from convsmith.data.folders.nesting import Inside, check_nesting, inside_of
+from convsmith.data.folders.nesting import Inside, check_nesting
 from convsmith.data.folders.remedies import remedy_for
-from convsmith.data.folders.scan import held, images_below, leave_out_outputs, list_folder, others_note
+from convsmith.data.folders.scan import held, leave_out_outputs, list_folder, others_note
 from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index, IndexBuilder
 from convsmith.data.parts import ALL_PARTS, Part, part_to_judge, val_folder
-from convsmith.data.split import Share, split_files
+from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
 
 logger = logging.getLogger(__name__)
@@ -47,27 +51,24 @@ def open_image_folder(root: Path, share: Share | None, suffixes: Collection[str]
     train, val = IndexBuilder(root), IndexBuilder(root)
     empty: dict[str, Counter[str]] = {}
     nested: dict[str, Inside] = {}
-    without_val: list[str] = []
-    seen, told = 0, time.monotonic()
-    for target, (label, folder) in enumerate(layout.train.items()):
-        if time.monotonic() - told > _EVERY:
-            told = time.monotonic()
-            logger.info("%d of %d class folders read, %d images", target, len(layout.train), len(train) + len(val))
-        beside: Counter[str] = Counter()
-        names = images_below(root, folder, beside, suffixes)
-        nested[label] = inside_of(folder, names)
-        others += beside
-        if layout.val is None:
-            seen += len(names)
-            names, held_out = (names, []) if share is None else split_files(names, share, seen - len(names))
-        else:
-            held_out = images_below(root, layout.val[label], others, suffixes) if label in layout.val else []
-        if not names:
-            empty[label] = beside
-        if not held_out:
-            without_val.append(label)
-        train.add(target, names)
-        val.add(target, held_out)
+    seen, holds_out = 0, layout.val is None and share is not None
+    judged = layout.val or {}
+    folders = [*layout.train.values(), *judged.values()]
+    with closing(_telling(read_classes(root, folders, suffixes, holds_out), len(folders))) as found:
+        for target, (label, files) in enumerate(zip(layout.train, found, strict=False)):  # the rest is of val
+            nested[label] = files.inside
+            others += files.others
+            if not len(files):
+                empty[label] = files.others
+            learned, held_out = files.split(share, seen) if holds_out and share is not None else (files.packed, None)
+            seen += len(files)
+            train.add_packed(target, *learned)
+            if held_out is not None:
+                val.add_packed(target, *held_out)
+        targets = {label: target for target, label in enumerate(layout.train)}
+        for label, files in zip(judged, found, strict=True):
+            others += files.others
+            val.add_packed(targets[label], *files.packed)
     if empty:
         raise _no_images(root, empty)
     nesting = check_nesting(root, nested)
@@ -82,9 +83,23 @@ def open_image_folder(root: Path, share: Share | None, suffixes: Collection[str]
         notes.append(
             f"no val folder: held out {len(val_index)} of {total} images for validation, the same ones each time"
         )
-    if without_val and share is not None:
-        notes.append(f"no validation images for {quoted(without_val)}")
-    return ImageData(root, tuple(layout.train), train_index, val_index, tuple(notes))
+    classes = tuple(layout.train)
+    judged_of_each = np.bincount(val_index.targets, minlength=len(classes))
+    if share is not None and not judged_of_each.all():
+        notes.append(f"no validation images for {quoted(classes[i] for i in np.flatnonzero(judged_of_each == 0))}")
+    return ImageData(root, classes, train_index, val_index, tuple(notes))
+
+
+def _telling(found: Generator[ClassFiles], total: int) -> Generator[ClassFiles]:
+    """What is found in each of so many folders, with a line of progress now and then."""
+    told, images = time.monotonic(), 0
+    with closing(found):
+        for done, files in enumerate(found, 1):
+            yield files
+            images += len(files)
+            if time.monotonic() - told > _EVERY:
+                told = time.monotonic()
+                logger.info("%d of %d class folders read, %d images", done, total, images)
 
 
 def open_labelled_folder(
@@ -126,11 +141,12 @@ def open_labelled_folder(
             )
     builder = IndexBuilder(root)
     nested: dict[str, Inside] = {}
-    for target, label in enumerate(classes):
-        if label in folders:
-            names = images_below(root, folders[label], Counter(), suffixes)
-            nested[label] = inside_of(folders[label], names)
-            builder.add(target, names)
+    there_are = {label: target for target, label in enumerate(classes) if label in folders}
+    chosen = [folders[label] for label in there_are]
+    with closing(_telling(read_classes(root, chosen, suffixes, ranked=False), len(chosen))) as found:
+        for (label, target), files in zip(there_are.items(), found, strict=True):
+            nested[label] = files.inside
+            builder.add_packed(target, *files.packed)
     check_nesting(root, nested)
     index = builder.build()
     if not len(index):

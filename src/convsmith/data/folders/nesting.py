@@ -32,9 +32,10 @@ def inside_of(folder: str, names: Sequence[bytes]) -> Inside:
 
     A folder in it that is the only one and holds further folders is passed through.
     """
-    start = len(os.fsencode(folder)) + 1
-    if all(name.find(b"/", start) < 0 for name in names):  # the usual case, and quick to see
+    above = os.fsencode(folder) + b"/"
+    if b"".join(names).count(b"/") == above.count(b"/") * len(names):  # the usual case, and quick to see
         return Inside((), bool(names))
+    start = len(above)
     heads = {name[start:].rpartition(b"/")[0].partition(b"/") for name in names}
     folders = sorted({os.fsdecode(head) for head, _, _ in heads if head})
     is_flat = any(not head for head, _, _ in heads)
