@@ -1,4 +1,4 @@
-"""The images in class folders, packed as they are found; where that takes long, by several processes."""
+"""Images in class folders, packed as they are found; where that takes long, by several processes."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def open_image_folder(root: Path, share: Share | None, suffixes: Collection[str]
 
 
 def _telling(found: Generator[ClassFiles], total: int) -> Generator[ClassFiles]:
-    """What is found in each of so many folders, with a line of progress now and then."""
+    """Pass on what is found in each of so many folders, with a line of progress now and then."""
     told, images = time.monotonic(), 0
     with closing(found):
         for done, files in enumerate(found, 1):
