@@ -104,6 +104,24 @@ def test_several_labels_take_every_loss_of_labels(classes: Path, loss: str) -> N
     assert recipe.loss.name == loss
 
 
+@pytest.mark.parametrize("name", ["auroc", "ece", "top5", "loss", "top1"])
+def test_a_validation_may_measure_what_an_evaluation_does(classes: Path, name: str) -> None:
+    assert load_recipe(classes, [f"metrics=[{name}]"]).metrics == (name,)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["metrics=[f1_marco]"], "f1_macro"),
+        (["metrics=[dice]"], "a validation of classification (task) measures `top1`, `balanced_accuracy`, `top5`"),
+        (["metrics=[dice]"], "not `dice`"),
+        (["metrics=[ece]", "eval=false"], "metrics are figures of each validation, but `eval` is false"),
+    ],
+)
+def test_a_figure_that_cannot_be_measured_is_refused(classes: Path, words: list[str], message: str) -> None:
+    assert message in error_of(classes, words)
+
+
 def test_a_metric_of_the_other_task_is_named_with_its_place(masks: Path, classes: Path) -> None:
     assert re.match(
         r"command line and \S+\.yaml:\d+: segmentation \(task\) is judged", error_of(masks, ["metric=top1"])

@@ -114,6 +114,7 @@ TINY = (
     "optimizer.lr=0.1",
     "mixing.mixup_alpha=0.5",
     "clip_grad_norm=1",
+    "metrics=[f1_macro, auroc]",
     "ema.decay=0.9",
     "model.options.drop_path=0.2",
     "checkpoint.every_steps=2",

@@ -173,6 +173,7 @@ ELSEWHERE = {
     "eval": "tests/training/test_trainer.py",
     "eval_every": "tests/training/test_train_segmentation.py",
     "metric": "tests/training/test_trainer.py",
+    "metrics": "tests/training/test_further_figures.py",
     "on_divergence": "tests/training/test_divergence.py",
     "precision": "tests/training/test_precision.py",
     "compile": "tests/training/test_compilation.py",

@@ -19,15 +19,17 @@ from convsmith.recipe.objective import CrossEntropy, Distillation, Loss
 from convsmith.recipe.optimization import EmaRule, Freeze, Optimizer, Schedule
 from convsmith.recipe.sampling import Plain, Sampling
 from convsmith.recipe.schedules import total_epochs
-from convsmith.recipe.task_fit import check_task, list_metrics
+from convsmith.recipe.task_fit import check_task, list_figures, list_metrics
 from convsmith.recipe.tasks import list_tasks
 from convsmith.spec import Bands, Count, NonNegative, Positive, Preprocess, Section, Size, WholeImage
 
 if TYPE_CHECKING:
     TaskName = str
     MetricName = str
+    FigureName = str
 else:
     TaskName, MetricName = Literal[tuple(list_tasks())], Literal[tuple(list_metrics())]
+    FigureName = Literal[tuple(list_figures())]
 
 
 class BatchRule(Section):
@@ -108,6 +110,12 @@ class Recipe(Section):
         "accuracy by class or by pixel; of all the `loss`, the cross-entropy, of which less is better. Among equals "
         "the epoch with the lower loss is better, else the later one.",
     )
+    metrics: tuple[FigureName, ...] = Field(
+        (),
+        description="Figures of `evaluate` that each validation measures besides those that it always does, such as "
+        "[f1_macro, ece]; they judge nothing. One that the images do not give, as the AUROC of a class without any, is "
+        "left out.",
+    )
     clip_grad_norm: Positive | None = Field(None, description="Largest global L2 norm of the gradient.")
     on_divergence: Literal["stop", "rollback"] = Field(
         "stop",
@@ -186,6 +194,8 @@ class Recipe(Section):
             raise ValueError("data.folds are for validation, but `eval` is false, so there is none")
         if not self.eval and self.early_stopping:
             raise ValueError("early_stopping.patience counts validations, but `eval` is false, so there are none")
+        if not self.eval and self.metrics:
+            raise ValueError("metrics are figures of each validation, but `eval` is false, so there are none")
         if not self.eval and self.ema and self.ema.judge == "both":
             raise ValueError("ema.judge `both` compares in each validation, but `eval` is false, so there are none")
         if self.data.decode == "scaled" and self.augment.policy and self.augment.policy.before_crop:

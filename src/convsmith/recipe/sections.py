@@ -24,6 +24,10 @@ class Sections(Protocol):
         """The figure that judges a model."""
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Further figures that a validation measures."""
+
+    @property
     def data(self) -> Data:
         """Where samples come from."""
 

@@ -35,6 +35,9 @@ class TaskRules(Protocol):
     METRICS: tuple[str, ...]
     """Fractions that may judge a model, the usual one first; the loss may judge each task too."""
 
+    FIGURES: tuple[str, ...]
+    """Further figures of an evaluation, which a validation may measure too."""
+
     LOSS: str
     """The usual name of the loss."""
 
@@ -68,6 +71,17 @@ def list_metrics() -> list[str]:
     return [metric for task in list_tasks() for metric in rules_of(task).METRICS] + [LOSS]
 
 
+def figures_of(task: str) -> tuple[str, ...]:
+    """The figures that a validation of the task may measure."""
+    rules = rules_of(task)
+    return (*rules.METRICS, *rules.FIGURES, LOSS)
+
+
+def list_figures() -> list[str]:
+    """The figures that a validation of any task may measure."""
+    return list(dict.fromkeys(name for task in list_tasks() for name in figures_of(task)))
+
+
 def check_task(recipe: Sections) -> None:
     """ValueError if a section does nothing for the recipe's task, or cannot be had with it."""
     rules = rules_of(recipe.task)
@@ -77,6 +91,12 @@ def check_task(recipe: Sections) -> None:
             f"{recipe.task} (task) is judged by metric {either((*rules.METRICS, LOSS))}, not by `{recipe.metric}`",
             "metric", "task",
         )  # fmt: skip
+    for name in recipe.metrics:
+        if name not in figures_of(recipe.task):
+            raise Misfit(
+                f"a validation of {recipe.task} (task) measures {either(figures_of(recipe.task))}, not `{name}`",
+                "metrics", "task",
+            )  # fmt: skip
 
 
 def check_images(recipe: Sections) -> None:

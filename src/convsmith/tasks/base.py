@@ -5,7 +5,8 @@ It has the name of the task. What the trained models say is in the file of the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
@@ -39,7 +40,7 @@ class ValidationResults(Protocol):
         """Take in what another collection of the same task gathered; the metrics do not depend on who judged what."""
 
     def compute(self) -> dict[str, float]:
-        """The metrics over all batches, and the `loss` where it is measured."""
+        """The metrics over all batches, the `loss` where it is measured, and what the recipe's `metrics` name."""
 
     def tuned(self) -> dict[str, Any]:
         """Keys of the bundle that the answers over all batches decide, such as thresholds."""
@@ -72,6 +73,12 @@ class TaskTraining(Protocol[Model_contra]):
 
     def new_results(self, recipe: Recipe, num_classes: int) -> ValidationResults:
         """An empty collection for one evaluation."""
+
+
+def with_asked(usual: dict[str, float], every: Mapping[str, float], asked: Sequence[str]) -> dict[str, float]:
+    """The figures that a validation always has, and those that are asked for, as far as the images give them."""
+    more = {name: every[name] for name in asked if name not in usual}
+    return {**usual, **{name: value for name, value in more.items() if math.isfinite(value)}}
 
 
 def find_training(task: str) -> TaskTraining[Any]:

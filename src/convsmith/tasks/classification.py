@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,21 +10,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convsmith.bundle.figures.classification_evaluation import ClassificationEvaluation
 from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.runtime import Infer
 from convsmith.data.dataset import DataSet
 from convsmith.models.base import ImageClassifier
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.base import Objective
+from convsmith.tasks.base import Objective, with_asked
 from convsmith.tasks.distillation import Distiller
 from convsmith.tasks.image_objective import image_objective, require_classifier
 from convsmith.tasks.losses import loss_weights, make_loss
 from convsmith.tasks.teacher import load_teacher
 
 
-class JudgedImages(ClassificationResults):
-    """The answers of a model in training to validation images."""
-
+class _Judging(ClassificationResults):
     def judge(self, infer: Infer, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] of classes [N]."""
         self.update(infer(images.numpy()), targets.numpy())
@@ -31,6 +31,26 @@ class JudgedImages(ClassificationResults):
     def tuned(self) -> dict[str, Any]:
         """No key: the highest logit is the answer."""
         return {}
+
+
+class JudgedImages(_Judging):
+    """The answers of a model in training to validation images."""
+
+
+class EvaluatedImages(_Judging, ClassificationEvaluation):
+    """The same answers with their probabilities, for further figures.
+
+    Args:
+        asked: the names of the figures.
+    """
+
+    def __init__(self, asked: Sequence[str]) -> None:
+        super().__init__()
+        self._asked = asked
+
+    def compute(self) -> dict[str, float]:
+        """The usual figures, and those that are asked for."""
+        return with_asked(ClassificationResults.compute(self), super().compute(), self._asked)
 
 
 def check_model(recipe: Recipe, model: nn.Module) -> None:
@@ -59,6 +79,6 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
     return answer
 
 
-def new_results(recipe: Recipe, num_classes: int) -> JudgedImages:  # noqa: ARG001  # neither matters
+def new_results(recipe: Recipe, num_classes: int) -> JudgedImages | EvaluatedImages:  # noqa: ARG001  # any number
     """An empty collection for one evaluation."""
-    return JudgedImages()
+    return EvaluatedImages(recipe.metrics) if recipe.metrics else JudgedImages()

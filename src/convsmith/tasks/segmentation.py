@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any, Self
 
@@ -11,32 +12,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
+from convsmith.bundle.figures.segmentation_evaluation import SegmentationEvaluation
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.segment import argmax_classes, scored_parts
 from convsmith.data.dataset import DataSet
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel
 from convsmith.recipe.schema import Recipe
+from convsmith.recipe.tasks.segmentation import METRICS
 from convsmith.spec import IGNORED, WholeImage, whole_image
-from convsmith.tasks.base import Objective
+from convsmith.tasks.base import Objective, with_asked
 from convsmith.tasks.distillation import pixel_distance
 from convsmith.tasks.losses import check_class_weights, loss_weights
 from convsmith.tasks.segmentation_losses import check_outputs, make_segmentation_loss
 from convsmith.tasks.teacher import load_teacher
 
 
-class JudgedMasks(SegmentationResults):
+class JudgedMasks(SegmentationEvaluation):
     """The answers of a model in training to validation images.
 
     Args:
         num_classes: K.
         spec: how an image is looked at.
+        asked: the names of further figures of an evaluation.
     """
 
-    def __init__(self, num_classes: int, spec: WholeImage) -> None:
-        super().__init__(num_classes)
-        self._spec = spec
+    def __init__(self, num_classes: int, spec: WholeImage, asked: Sequence[str] = ()) -> None:
+        super().__init__(num_classes, boundary="boundary_iou" in asked)
+        self._spec, self._asked = spec, asked
         self._losses: list[float] = []
 
     def judge(self, infer: Infer, images: Tensor, targets: Tensor) -> None:
@@ -60,7 +63,8 @@ class JudgedMasks(SegmentationResults):
     def compute(self) -> dict[str, float]:
         """The figures over all images; `loss` is the mean over the pixels that count."""
         # exactly rounded, so it does not depend on the order in which several processes judged
-        return {"loss": math.fsum(self._losses) / max(int(self.pixels.sum()), 1), **super().compute()}
+        loss, found = math.fsum(self._losses) / max(int(self.pixels.sum()), 1), super().compute()
+        return with_asked({"loss": loss, **{name: found[name] for name in METRICS}}, found, self._asked)
 
     def tuned(self) -> dict[str, Any]:
         """No key: the highest logit is the answer."""
@@ -139,4 +143,4 @@ def logits(model: SegmentationModel, images: Tensor) -> Tensor:
 
 def new_results(recipe: Recipe, num_classes: int) -> JudgedMasks:
     """An empty collection for one evaluation."""
-    return JudgedMasks(num_classes, whole_image(recipe.preprocess))
+    return JudgedMasks(num_classes, whole_image(recipe.preprocess), recipe.metrics)

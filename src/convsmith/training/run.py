@@ -275,7 +275,7 @@ def _this_process() -> str:
 # on `on_error` from a bad file on, where the other choice is to stop.
 _FREE = (
     "data.workers", "data.read_timeout", "data.max_bad", "data.on_error", "checkpoint.", "description", "source",
-    "data.cache", "on_divergence", "compile",
+    "data.cache", "on_divergence", "compile", "metrics",
 )  # fmt: skip
 
 SAY_GROUPS = frozenset({"optimizer.lr_scales", "optimizer.weight_decays"})

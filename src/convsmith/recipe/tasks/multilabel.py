@@ -7,6 +7,7 @@ from convsmith.recipe.sections import Sections
 from convsmith.recipe.task_fit import Remedy, check_images
 
 METRICS = ("map_macro", "map_micro", "f1_macro", "f1_micro", "subset_accuracy")
+FIGURES: tuple[str, ...] = ()
 LOSS = "binary_cross_entropy"
 RECIPES = {"finetune-small": "finetune-multilabel", "resnet18-folder": "resnet18-multilabel"}
 UNEVEN = Remedy("each class is judged alike, at a threshold of its own")
