@@ -55,6 +55,7 @@ def test_both_models_are_measured_where_both_are_judged(tmp_path: Path) -> None:
 def test_the_best_epoch_keeps_its_figures(tmp_path: Path) -> None:
     made, _ = trainer(tmp_path, "metrics=[f1_macro]")
     made.fit()
+    assert made.state.best is not None
     assert "f1_macro" in made.state.best
 
 
