@@ -93,6 +93,15 @@ def test_pixels_that_did_not_reach_the_disk_are_made_again(tmp_path: Path) -> No
     assert np.array_equal(cache.keep(1, lambda: pixels(2)), pixels(2))
 
 
+def test_pixels_that_changed_places_are_made_again(tmp_path: Path) -> None:
+    """Such as pages of a file that were written to the places of others."""
+    cache = cache_on_disk(tmp_path / "p", "key", 3, 10**5)
+    cache.keep(1, lambda: pixels(1))
+    content = (tmp_path / "p").read_bytes()
+    (tmp_path / "p").write_bytes(content[:-48] + content[-24:] + content[-48:-24])
+    assert np.array_equal(cache.keep(1, lambda: pixels(2)), pixels(2))
+
+
 def test_a_disk_that_is_full_keeps_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = cache_in_memory("key", 3, 10**5)
 
