@@ -25,6 +25,7 @@ class Stream(IntEnum):
     SCENE = 6  # (part, number): one scene of the demo data
     CALIBRATE = 7  # (seed,): the images that an INT8 model is calibrated with
     BOOTSTRAP = 8  # (draw,): the images that an interval is estimated with
+    PROJECT = 9  # (use,): the directions that embeddings are projected on
 
 
 def counter_seed(stream: Stream, *counters: int) -> int:

@@ -17,8 +17,10 @@ from convsmith.devices import ON_CPU
 from convsmith.errors import ConvsmithError, require_extra
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback
+from convsmith.randomness import Stream, counter_generator
 
 _MOST = 128  # numbers that are kept of each image; of more, so many random sums, which keep angles nearly as they are
+_SUMS, _PLANES = 1, 2  # counters of what is random
 _LAYERS = ("Gemm", "MatMul")  # whose first input are features, and whose second one is constant
 _SAME = ("Add", "Identity", "Reshape", "Flatten", "Cast", "QuantizeLinear", "DequantizeLinear")  # behind that layer
 
@@ -51,7 +53,7 @@ def embed(bundle: Bundle, parts: Sequence[Samples], progress: ProgressCallback) 
 
 def sign_hashes(embeddings: NDArray[np.float16]) -> NDArray[np.uint64]:
     """A hash of 64 bits of each embedding `[N, D]`: on which side of 64 random planes it lies; 0 where it is 0."""
-    planes = np.random.default_rng(0).normal(size=(embeddings.shape[1], 64)).astype(np.float32)
+    planes = counter_generator(Stream.PROJECT, _PLANES).normal(size=(embeddings.shape[1], 64)).astype(np.float32)
     found = np.zeros(len(embeddings), np.uint64)
     for first in range(0, len(embeddings), 2**16):
         part = embeddings[first : first + 2**16].astype(np.float32)
@@ -64,8 +66,8 @@ def _turn(numbers: int) -> NDArray[np.float32]:
     """The matrix `[D, at most 128]` that embeddings are kept by."""
     if numbers <= _MOST:
         return np.eye(numbers, dtype=np.float32)
-    random = np.random.default_rng(0).normal(scale=_MOST**-0.5, size=(numbers, _MOST))
-    return random.astype(np.float32)
+    random = counter_generator(Stream.PROJECT, _SUMS)
+    return random.normal(scale=_MOST**-0.5, size=(numbers, _MOST)).astype(np.float32)
 
 
 def _features(bundle: Bundle) -> Infer:
