@@ -3,10 +3,11 @@
     python benchmarks/near_duplicates.py CIFAR10/train [IMAGES] [PYTHON]
     python benchmarks/near_duplicates.py 10000000
 
-There are five changed copies of 1,000 images: saved anew as a JPEG of quality 70, resized to twice and to half the
-size, cut by a pixel at the sides and two above and below, and a fifth brighter, each saved so. They are for validation,
-IMAGES of the folder for training, all by default. PYTHON is an interpreter with imagededup, whose PHash is asked about
-the same files, with 10 bits that may differ, as is its default. A number searches so many random hashes instead.
+There are six changed copies of 1,000 images: saved anew as a JPEG of quality 70, resized to twice and to half the
+size, cut by a pixel at the sides and two above and below, a fifth brighter, and mirrored, each saved so. They are for
+validation, IMAGES of the folder for training, all by default. PYTHON is an interpreter with imagededup, whose PHash is
+asked about the same files, with 10 bits that may differ, as is its default. A number searches so many random hashes
+instead.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 from convsmith.data.checks.check import look
 from convsmith.data.checks.near import Images, find_near
@@ -37,6 +38,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
     "half the size": lambda image: image.resize((16, 16), Image.Resampling.BICUBIC),
     "cropped": lambda image: image.crop((1, 2, 31, 30)),
     "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
+    "mirrored": ImageOps.mirror,
 }
 
 IMAGEDEDUP = """
@@ -125,6 +127,7 @@ def among_numbers(count: int) -> None:
         judged=np.zeros(count, bool),
         targets=np.zeros(count, np.int64),
         contents=np.arange(count, dtype=np.uint64),
+        mirrored=random.integers(0, 2**64, count, dtype=np.uint64),
     )
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     found = find_near(images).partners[2]

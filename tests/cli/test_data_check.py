@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 from typer.testing import CliRunner, Result
 
 from convsmith.cli.main import app
@@ -135,8 +135,9 @@ def scenes(tmp_path: Path) -> Path:
         lambda image: image.crop((1, 1, 79, 59)),
         lambda image: ImageEnhance.Brightness(image).enhance(0.8),
         lambda image: ImageEnhance.Contrast(image).enhance(0.8),
+        lambda image: ImageOps.mirror(image),
     ],
-    ids=["saved anew", "smaller", "larger", "cropped", "darker", "flatter"],
+    ids=["saved anew", "smaller", "larger", "cropped", "darker", "flatter", "mirrored"],
 )
 def test_nearly_the_same_image_in_training_and_validation_is_named_with_its_source(
     scenes: Path, change: Callable[[Image.Image], Image.Image]
@@ -160,6 +161,12 @@ def test_nearly_the_same_image_in_one_class_is_worth_a_line_only(scenes: Path) -
     result = check(scenes, "--strict")
     assert "1 image is nearly the same as another of the same class and split" in result.stdout
     assert result.exit_code == 0
+
+
+def test_a_mirror_image_with_another_label_is_nothing_to_tell(scenes: Path) -> None:
+    """Labels may be about sides."""
+    ImageOps.mirror(picture(2)).save(scenes / "val/c1/again.jpg")
+    assert "nearly" not in check(scenes).stdout
 
 
 def test_different_pictures_are_not_nearly_the_same(scenes: Path) -> None:

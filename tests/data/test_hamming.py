@@ -41,6 +41,13 @@ def test_more_hashes_are_cut_into_more_blocks() -> None:
     assert chosen == sorted(set(chosen))
 
 
+def test_fewer_bits_may_differ_among_more_hashes_than_there_is_time_for() -> None:
+    chosen = [hamming.most_bits(count, 12, 1e-3 * count) for count in (10, 100_000, 2_500_000, 20_000_000)]
+    assert chosen == sorted(chosen, reverse=True)
+    assert chosen[0] == 12 > chosen[-1]
+    assert hamming.most_bits(10**9, 12, seconds=1) == 4
+
+
 def test_copies_of_one_hash_are_found_in_time_that_grows_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hamming, "_number_of_blocks", lambda *_: 11)
     monkeypatch.setattr(hamming, "_MOST_ALIKE", 3)

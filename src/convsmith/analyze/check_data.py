@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from convsmith.analyze.choose_recipe import recipe_for_data
 from convsmith.analyze.contact_sheet import training_tiles
 from convsmith.analyze.data_check import DataCheck
@@ -85,7 +87,7 @@ def check_data(
     near, alike = name_near(dataset, find_near(images), "nearly the same as"), NearCopies((), ())
     if embeddings is not None:
         made = embed(open_bundle(Path(embeddings)), [dataset.train, dataset.val], progress)
-        images = replace(images, hashes=sign_hashes(made), features=made)
+        images = replace(images, hashes=sign_hashes(made), features=made, mirrored=np.empty(0, np.uint64))
         alike = name_near(dataset, find_near(images, EMBEDDINGS), "alike by embedding to")
     by = "its colours" if embeddings is None else "its embedding"
     found = DataCheck(

@@ -21,6 +21,7 @@ from convsmith.machine import available_cores
 _BITS = 64
 _MOST_ALIKE = 200  # of more that agree in a choice of blocks, each is compared with so many that follow it
 _AT_ONCE = 2**20  # hashes that are compared in one operation
+_LEAST = 4  # bits that may differ among any number of hashes
 _MOST_THREADS = 4  # each of them sorts a copy
 _SORTING, _COMPARING = 8e-9, 2e-8  # seconds, of a hash and of a pair
 _ONES = np.array([value.bit_count() for value in range(256)], np.uint8)
@@ -63,15 +64,28 @@ def bits_of_difference(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> ND
     return counted
 
 
+def most_bits(count: int, wanted: int, seconds: float) -> int:
+    """The largest radius up to `wanted` of which a search among `count` hashes takes no longer than that, at least 4.
+
+    The time is what random hashes would take on one core of a machine that it was measured on: it is the same for the
+    same number everywhere.
+    """
+    radius = wanted
+    while radius > _LEAST and _seconds(count, _number_of_blocks(count, radius), radius) > seconds:
+        radius -= 1
+    return radius
+
+
 def _number_of_blocks(count: int, radius: int) -> int:
-    """The number with the shortest time, as random hashes would take it."""
+    """The number with the shortest time."""
+    return min(range(max(1, radius), radius + 6), key=lambda blocks: _seconds(count, blocks, radius))
 
-    def seconds(blocks: int) -> float:
-        shared = _BITS * (blocks - radius) / blocks
-        of_one = count * log2(count + 2) * _SORTING + count * count / 2 / 2**shared * _COMPARING
-        return comb(blocks, radius) * of_one
 
-    return min(range(max(1, radius), radius + 6), key=seconds)
+def _seconds(count: int, blocks: int, radius: int) -> float:
+    """The time that random hashes would take."""
+    shared = _BITS * (blocks - radius) / blocks
+    of_one = count * log2(count + 2) * _SORTING + count * count / 2 / 2**shared * _COMPARING
+    return comb(blocks, radius) * of_one
 
 
 def _pairs_of(

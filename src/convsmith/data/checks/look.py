@@ -135,7 +135,7 @@ def look_at(
         if seen.picture is not None:
             rows["signs"][i] = signs_of(seen.picture, seen.garbled)
             if with_prints and not is_plain(rows["signs"][i]):
-                prints["hash"][i], prints["colours"][i] = print_of(seen.picture)
+                prints[i] = print_of(seen.picture)
         if seen.pixels is not None:
             pixels += [(rows["name"][i], target, seen.pixels[target]) for target in np.flatnonzero(seen.pixels)]
     return Looks(rows, np.array(pixels, PIXELS), bad, prints)

@@ -1,4 +1,4 @@
-"""Images that are nearly the same: saved anew, resized, a little cropped, brighter or darker."""
+"""Images that are nearly the same: saved anew, resized, a little cropped, brighter or darker, or mirrored."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.data.checks.hamming import visit_pairs
+from convsmith.data.checks.hamming import most_bits, visit_pairs
+from convsmith.data.checks.prints import mirror_colours
 
-_MANY = 2_000_000  # hashes; more have the smaller radius
+_SECONDS = 1e-3  # that a search may take of one core for each image: less than to decode it
 
 
 class Rule(NamedTuple):
@@ -20,18 +21,16 @@ class Rule(NamedTuple):
     Attributes:
         alike: the correlation that their features must have.
         surely: in how many bits hashes may differ whatever the features are.
-        radius: in how many bits they may differ at most.
-        radius_of_many: likewise, where there are more than two million of them.
+        radius: in how many bits they may differ at most; fewer where there are so many that a search would take long.
     """
 
     alike: float
     surely: int
-    radius: int = 10
-    radius_of_many: int = 6
+    radius: int
 
 
-PRINTS = Rule(alike=0.95, surely=2)
-EMBEDDINGS = Rule(alike=0.96, surely=-1)
+PRINTS = Rule(alike=0.95, surely=2, radius=12)
+EMBEDDINGS = Rule(alike=0.96, surely=-1, radius=10)
 
 
 class Kind(IntEnum):
@@ -55,6 +54,7 @@ class Images:
         judged: whether they are for validation, bool `[N]`.
         targets: their classes, int64 `[N]`.
         contents: a hash of their bytes, uint64 `[N]`; the same bytes twice count as `REPEATED` only.
+        mirrored: the hashes of their mirror images, uint64 `[N]`, where features are colours; else none.
     """
 
     hashes: NDArray[np.uint64]
@@ -62,6 +62,7 @@ class Images:
     judged: NDArray[np.bool_]
     targets: NDArray[np.int64]
     contents: NDArray[np.uint64]
+    mirrored: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
 
 @dataclass
@@ -102,14 +103,25 @@ class Nearest:
 
 
 def find_near(images: Images, rule: Rule = PRINTS) -> Nearest:
-    """The nearest image to each that is nearly the same, by hashes and features."""
+    """The nearest image to each that is nearly the same, by hashes and features.
+
+    The mirror image of one counts only if it has the same target: labels may be about sides.
+    """
     order, starts = _groups(images)
     firsts = order[starts]  # one stands for all of its group, or a film that stands still would be all pairs
     found = Nearest.of_none(len(images.hashes))
+    mirrored = images.mirrored[firsts] if len(images.mirrored) else images.mirrored
+    hashes = np.concatenate([images.hashes[firsts], mirrored])
 
     def visit(first: NDArray[np.int64], second: NDArray[np.int64], differ: NDArray[np.uint8]) -> None:
-        first, second = firsts[first], firsts[second]
-        near = (differ <= rule.surely) | (_correlation(images.features, first, second) >= rule.alike)
+        turned = second >= len(firsts)
+        differ = differ[kept := (first < len(firsts)) & (second - len(firsts) != first)]  # not two mirror images
+        turned, first, second = turned[kept], firsts[first[kept]], firsts[second[kept] % len(firsts)]
+        near = differ <= rule.surely
+        for is_turned in np.unique(turned).tolist():
+            asked = ~near & (turned == is_turned)
+            near[asked] = _correlation(images.features, first[asked], second[asked], is_turned) >= rule.alike
+        near &= ~turned | (images.targets[first] == images.targets[second])
         first, second, differ = first[near], second[near], differ[near]
         other = images.contents[first] != images.contents[second]
         leaked = images.judged[first] != images.judged[second]
@@ -119,7 +131,7 @@ def find_near(images: Images, rule: Rule = PRINTS) -> Nearest:
             if there.any():
                 found.take(kind, first[there], second[there], differ[there])
 
-    visit_pairs(images.hashes[firsts], rule.radius if len(firsts) <= _MANY else rule.radius_of_many, visit)
+    visit_pairs(hashes, most_bits(len(hashes), rule.radius, _SECONDS * len(firsts)), visit)
     group = np.repeat(np.arange(len(starts)), np.diff([*starts, len(order)]))
     found.spread(firsts[group], order)
     return found
@@ -138,10 +150,11 @@ def _groups(images: Images) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def _correlation(
-    features: NDArray[np.generic], first: NDArray[np.int64], second: NDArray[np.int64]
+    features: NDArray[np.generic], first: NDArray[np.int64], second: NDArray[np.int64], turned: bool
 ) -> NDArray[np.float32]:
     """The correlation of the features of two images, float `[P]`; for colours, brightness and contrast do not count."""
-    one, other = (features[places].astype(np.float32) for places in (first, second))
+    others = mirror_colours(features[second]) if turned else features[second]
+    one, other = (values.astype(np.float32) for values in (features[first], others))
     one, other = (values - values.mean(axis=1, keepdims=True) for values in (one, other))
     norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     found: NDArray[np.float32] = (one * other).sum(axis=1) / np.maximum(norms, 1e-6)

@@ -41,6 +41,7 @@ def compared_images(dataset: DataSet, looks: Mapping[Split, Looks]) -> Images:
         judged=np.repeat([False, True], list(map(len, rows))),
         targets=np.concatenate([dataset.train.targets, dataset.val.targets]),
         contents=np.concatenate([part["content"][:, 0] for part in rows]),
+        mirrored=np.concatenate([part["mirrored"] for part in prints]),
     )
 
 
