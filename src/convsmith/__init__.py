@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from convsmith.bundle.predictor import Bundle, load
     from convsmith.bundle.segmentation import Segmentation
     from convsmith.jobs.ablation import ablate
+    from convsmith.jobs.calibrate import calibrate
     from convsmith.jobs.distil import distil
     from convsmith.jobs.export import export
     from convsmith.jobs.make import make
@@ -57,6 +58,7 @@ _HOME = {
     "Weights": "models.weights.published:Weights",
     "ablate": "jobs.ablation:ablate",
     "benchmark": "analyze.benchmark:benchmark",
+    "calibrate": "jobs.calibrate:calibrate",
     "check_data": "analyze.check_data:check_data",
     "create_model": "models.registry:create_model",
     "distil": "jobs.distil:distil",
@@ -95,6 +97,7 @@ __all__ = [
     "__version__",
     "ablate",
     "benchmark",
+    "calibrate",
     "check_data",
     "create_model",
     "distil",

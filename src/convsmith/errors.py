@@ -12,7 +12,10 @@ from pathlib import Path
 from convsmith.extras import extra_of
 
 _LONGEST_WORD = 200
-_ARGUMENTS = "out shard max-drop images method device runtime data minutes devices extend resume tracker finetune"
+_ARGUMENTS = (
+    "out shard max-drop images method coverage precision cost-wrong cost-unknown device runtime data minutes devices "
+    "extend resume tracker finetune"
+)
 _PATH = r"(?<=finetune) ('[^']*'|[\w./~-]*\w)"
 _OPTIONS = re.compile(rf"(?<!\S)--({_ARGUMENTS.replace(' ', '|')})\b(?!-)( (?=\d))?(?:{_PATH})?")
 

@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from convsmith.bundle.calibration import Calibration
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.format import MODEL, read_files, read_manifest, read_model
 from convsmith.bundle.predictor import Bundle, load
@@ -129,6 +130,19 @@ def test_the_range_of_least_squared_error_balances_rounding_and_clipping() -> No
     histogram = np.zeros(2048, np.int64)
     histogram[0], histogram[-1] = 12 * 255**2, 1  # a step's rounding has the mean squared error of step^2 / 12
     assert _least_error(histogram, 0.0, 1.0) == pytest.approx((0.0, 0.5), abs=0.001)
+
+
+def test_a_calibration_is_not_that_of_the_int8_form(
+    bundle: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = Calibration(weights=(0.5,), images={"scaling": 9}, measured={})
+    files = read_files(bundle, read_manifest(bundle))
+    write_bundle(tmp_path / "calibrated", files, replace(Card.of(read_manifest(bundle)), calibration=own))
+    report = quantize_bundle(tmp_path / "calibrated", data, tmp_path / "int8", method="dynamic")
+    plain = quantize_bundle(bundle, data, tmp_path / "plain", method="dynamic")
+    assert read_manifest(tmp_path / "int8").calibration is None
+    assert "its INT8 form will not be" in caplog.text
+    assert report.float_model.metrics == plain.float_model.metrics
 
 
 def test_a_trained_model_keeps_its_accuracy_and_computes_on_integers_throughout(

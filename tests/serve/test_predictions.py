@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from convsmith.bundle.calibration import Calibration, Sets, Unknown
 from convsmith.bundle.predictor import load
 from convsmith.serve.app import create_app
-from tests.colours import LABELS, picture
+from tests.colours import LABELS, picture, write_colour_bundle
 from tests.fake_devices import CPU, CUDA, Providers
 from tests.serve.running import PATIENCE, post, served
 
@@ -152,3 +153,23 @@ def test_openapi_describes_the_upload(url: str) -> None:
     operation = httpx.get(f"{url}/openapi.json").json()["paths"]["/predict"]["post"]
     assert "image" in operation["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
     assert {"200", "413", "415", "422", "503"} <= set(operation["responses"])
+
+
+def test_a_calibrated_bundle_answers_with_its_set_and_whether_it_knows(tmp_path: Path) -> None:
+    decided = Calibration(
+        weights=(0.5,),
+        sets=Sets(coverage=0.9, thresholds=(0.2, 0.2, 0.2)),
+        unknown=Unknown(threshold=0.7),
+        images={"scaling": 9},
+        measured={},
+    )
+    bundle = write_colour_bundle(tmp_path / "careful", calibration=decided)
+    with served(create_app(bundle)) as (_, url):
+        answers = [post(url, picture(colour)).json() for colour in ("#504030", "#ff0000")]
+        schemas = httpx.get(f"{url}/openapi.json").json()["components"]["schemas"]
+    assert answers[0] == load(bundle).predict(picture("#504030")).to_dict()
+    assert [([it["label"] for it in it["set"]], it["unknown"]) for it in answers] == [
+        (["red", "green"], True),
+        (["red"], False),
+    ]
+    assert {"set", "unknown"} <= set(schemas["ClassAnswer"]["properties"])

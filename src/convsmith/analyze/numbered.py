@@ -43,6 +43,7 @@ def said_of_each(
         progress: called with how many samples are done, of how many, as work of the name `judge`.
         infer: says it in place of the bundle's model.
     """
-    inputs = _Numbered(LabelledImages(bundle.manifest, samples))
-    for heard in judge(bundle.manifest, [infer or bundle.logits], inputs, what="judge", progress=progress):
+    manifest = bundle.manifest if infer is None else bundle.manifest.without_calibration()
+    inputs = _Numbered(LabelledImages(manifest, samples))
+    for heard in judge(manifest, [infer or bundle.logits], inputs, what="judge", progress=progress):
         yield from zip(heard.targets, heard.said[0], strict=True)

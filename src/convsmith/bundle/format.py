@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from convsmith.bundle.calibration import Calibration
 from convsmith.bundle.task import find_task
 from convsmith.bundle.tasks import list_tasks
 from convsmith.complaints import first_problem
@@ -55,6 +56,7 @@ class Manifest(Section):
     thresholds: tuple[Fraction, ...] | None = Field(
         None, description="Of several labels: the probability of each class from which on it is there; null: one half."
     )
+    calibration: Calibration | None = Field(None, description="How logits are scaled, sets made and answers unknown.")
     metrics: dict[str, float] = Field(description="What was measured on the validation data.")
     parity: dict[str, Any] = Field(description="How far the ONNX model's outputs are from the trained model's.")
     recipe: dict[str, Any] = Field(description="The resolved recipe it was trained with.")
@@ -74,6 +76,10 @@ class Manifest(Section):
         """Height and width of the images that the model takes; None: any."""
         return self.preprocess.only_size(self.one_size)
 
+    def without_calibration(self) -> Manifest:
+        """The same of a bundle whose logits are as the model gives them."""
+        return self.model_copy(update={"calibration": None})
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Manifest:
         find_task(self.task).check(self.preprocess, len(self.labels))
@@ -83,7 +89,19 @@ class Manifest(Section):
             raise ValueError(f"there are {len(self.colours)} colours for {len(self.labels)} labels")
         if self.thresholds is not None and len(self.thresholds) != len(self.labels):
             raise ValueError(f"there are {len(self.thresholds)} thresholds for {len(self.labels)} labels")
+        if self.calibration is not None:
+            self._check_calibration(self.calibration)
         return self
+
+    def _check_calibration(self, calibration: Calibration) -> None:
+        task = find_task(self.task)
+        calibration.check(len(self.labels))
+        if not task.exclusive and min(calibration.weights) <= 0:
+            raise ValueError("a weight that is not above 0 would turn around which of a class's images have it")
+        if calibration.sets and not task.says_sets:
+            raise ValueError(f"a bundle of {self.task} says no sets")
+        if calibration.unknown and not task.says_unknown:
+            raise ValueError(f"a bundle of {self.task} says no class that it might not know")
 
     @field_validator("files")
     @classmethod

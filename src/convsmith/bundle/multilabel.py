@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.calibration import Calibration, in_set
 from convsmith.bundle.classification import Label
 from convsmith.bundle.figures.ranking import highest_classes
 from convsmith.bundle.images.image_error import NoAnswer
@@ -25,6 +26,7 @@ class Multilabel:
         names: K names.
         thresholds: the probability of each class from which on it is there, [K]; None: one half for all.
         name: what an error calls the image.
+        calibration: by what thresholds sets are made, where logits and `thresholds` are scaled already; None: not.
 
     Raises:
         NoAnswer: a logit is infinite or not a number.
@@ -36,16 +38,17 @@ class Multilabel:
         names: tuple[str, ...],
         thresholds: Sequence[float] | None = None,
         name: str = "image",
+        calibration: Calibration | None = None,
     ) -> None:
         if not np.isfinite(logits).all():
             raise NoAnswer.of_logits(name)
         self.logits = logits.copy()  # one of a batch would keep all of it in memory
-        """The logits as the model gave them, [K]."""
+        """The logits, [K]: scaled where the bundle is calibrated, else as the model gave them."""
         self.probabilities = probabilities_of(logits)
         """Sigmoid of each logit, [K]."""
         self.thresholds = thresholds_of(thresholds, len(names))
         """The probability of each class from which on it is there, [K]."""
-        self._names = names
+        self._names, self._calibration = names, calibration
         self.meta: Mapping[str, str] = {}
         """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
 
@@ -60,6 +63,17 @@ class Multilabel:
         """The classes that are there, the most probable first; may be empty."""
         return [self._label(i) for i in self.class_ids]
 
+    @property
+    def set(self) -> list[Label] | None:
+        """The classes that may be there: each that is there is among them with the bundle's `coverage`.
+
+        The most probable first; None where the bundle has no sets.
+        """
+        if self._calibration is None or self._calibration.sets is None:
+            return None
+        may_be = in_set(self.probabilities, self._calibration.sets.thresholds)
+        return [self._label(i) for i in self._ranked(len(self._names)) if may_be[i]]
+
     def top(self, k: int) -> list[Label]:
         """The `k` most probable classes, there or not, or all where there are fewer; the most probable first."""
         if k < 1:
@@ -67,8 +81,12 @@ class Multilabel:
         return [self._label(i) for i in self._ranked(k)]
 
     def to_dict(self, top: int = 5) -> dict[str, Any]:
-        """`{"labels": [...], "top": [...], "meta"}`, the first two of `{"class_id", "label", "score"}`, for JSON."""
-        said = {"labels": [vars(it) for it in self.labels], "top": [vars(it) for it in self.top(top)]}
+        """`{"labels": [...], "top": [...], "meta"}`, the first two of `{"class_id", "label", "score"}`, for JSON.
+
+        With `"set"`, such a list too, where the bundle has them.
+        """
+        lists = {"labels": self.labels, "top": self.top(top), "set": self.set}
+        said = {name: [vars(it) for it in labels] for name, labels in lists.items() if labels is not None}
         return {**said, **({"meta": dict(self.meta)} if self.meta else {})}
 
     def _ranked(self, k: int) -> list[int]:
@@ -81,12 +99,20 @@ class Multilabel:
         return f"Multilabel({', '.join(f'{it.label!r}: {it.score:.4f}' for it in self.labels)})"
 
 
-def probabilities_of(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def probabilities_of(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """The sigmoid of logits of any shape; predict, serve and evaluate decide by this one."""
     x = logits.astype(np.float64)
     small = np.exp(-np.abs(x))  # never overflows
     probabilities: NDArray[np.float64] = np.where(x < 0, small, 1.0) / (1.0 + small)
     return probabilities
+
+
+def scaled_thresholds(given: Sequence[float] | None, num_classes: int, calibration: Calibration) -> list[float]:
+    """Thresholds of the probabilities of scaled logits that decide what those of logits as they are do."""
+    before = thresholds_of(given, num_classes)
+    with np.errstate(divide="ignore"):  # 0 and 1 stay what they are
+        logits = np.log(before) - np.log1p(-before)
+    return [float(it) for it in probabilities_of(calibration.scaled(logits))]
 
 
 def thresholds_of(given: Sequence[float] | None, num_classes: int) -> NDArray[np.float64]:

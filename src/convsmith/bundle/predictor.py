@@ -193,7 +193,7 @@ class Bundle(Generic[A_co]):
             yield answer if isinstance(answer, ImageError) else self._answer(answer), image
 
     def _ask(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Said | ImageError]:
-        return self.task.ask(self.logits, images, names, self.manifest.preprocess, len(self.labels))
+        return self.task.ask(self.logits, images, names, self.manifest)
 
     def _answer(self, said: Said) -> A_co:
         answer = self.task.answer(said, self.manifest)

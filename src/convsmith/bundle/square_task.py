@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.calibration import scaled
 from convsmith.bundle.images.image_error import ImageError, NoAnswer
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.task import Said
 from convsmith.spec import Preprocess, Preprocessing, Size
+
+if TYPE_CHECKING:
+    from convsmith.bundle.format import Manifest
 
 
 class SquareTask:
@@ -19,6 +23,7 @@ class SquareTask:
 
     name: str
     one_size = True
+    says_sets = True
     pictures: Mapping[str, str] = {}
 
     def check(self, spec: Preprocessing, num_classes: int) -> None:  # noqa: ARG002  # any number will do
@@ -42,14 +47,15 @@ class SquareTask:
         infer: Infer,
         images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
         names: Sequence[str],
-        spec: Preprocessing,  # noqa: ARG002  # they are looked at in one way
-        num_classes: int,  # noqa: ARG002
+        manifest: Manifest,
     ) -> list[Said | ImageError]:
-        """The logits [K] of each image, or that they are not finite."""
-        logits = infer(np.asarray(images))
+        """The scaled logits [K] of each image, or that they are not finite."""
+        logits = scaled(infer(np.asarray(images)), manifest.calibration)
         return [
             row if np.isfinite(row).all() else NoAnswer.of_logits(name) for row, name in zip(logits, names, strict=True)
         ]
+
+    ask_scores = ask  # of a whole image
 
     def draw(self, answer: Any, image: NDArray[np.uint8], media_type: str) -> bytes:  # noqa: ARG002
         """Nothing: `pictures` is empty."""

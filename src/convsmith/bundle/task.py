@@ -6,7 +6,7 @@ Its name is that of the file; nothing else lists it. How it is trained says the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 Said = NDArray[Any]
 """A model's output for one image, as its task counts it: logits `[K]`, or the classes of its pixels `[H, W]`."""
+
+
+Ask = Callable[
+    [Infer, "Sequence[NDArray[np.uint8]] | NDArray[np.uint8]", Sequence[str], "Manifest"], list[Said | ImageError]
+]
+"""`Task.ask`, or another method with its arguments."""
 
 
 class Answer(Protocol):
@@ -123,7 +129,13 @@ class Task(Protocol):
     """Whether `entries` are printed on a line each, below a header; else all of an image are on one line."""
 
     csv_columns: tuple[str, ...]
-    """Titles of the columns of `csv_rows`."""
+    """Titles of the columns of `csv_rows`; those of `Calibration.columns` follow."""
+
+    says_sets: bool
+    """Whether an answer may be a set of classes that holds what is true with a stated probability."""
+
+    says_unknown: bool
+    """Whether an answer may be that the class is unknown."""
 
     def check(self, spec: Preprocessing, num_classes: int) -> None:
         """Raise a ValueError unless images may be looked at so."""
@@ -142,8 +154,7 @@ class Task(Protocol):
         infer: Infer,
         images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
         names: Sequence[str],
-        spec: Preprocessing,
-        num_classes: int,
+        manifest: Manifest,
     ) -> list[Said | ImageError]:
         """Let a model answer preprocessed images [3, H, W]; an error stands for an image without an answer.
 
@@ -151,9 +162,23 @@ class Task(Protocol):
             infer: the model.
             images: at least one; several have one size where the task has `one_size`.
             names: what an error calls each of them.
-            spec: how they are looked at.
-            num_classes: K.
+            manifest: of its bundle: how images are looked at, and logits are scaled.
         """
+
+    def ask_scores(
+        self,
+        infer: Infer,
+        images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+        names: Sequence[str],
+        manifest: Manifest,
+    ) -> list[Said | ImageError]:
+        """Let a model answer as in `ask` with that which it decides by, and which calibration scales.
+
+        That are logits of the whole image `[K]`, or of some of its pixels `[K, h, w]`.
+        """
+
+    def pair(self, scores: Said, target: Any, num_classes: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Logits `[M, K]` of what `ask_scores` gave of one image, and which of the classes are true, `[M, K]`."""
 
     def answer(self, said: Said, manifest: Manifest) -> Answer:
         """The answer that a user of the bundle gets."""
@@ -195,6 +220,12 @@ class Task(Protocol):
 
     def draw(self, answer: Any, image: NDArray[np.uint8], media_type: str) -> bytes:
         """A picture of an answer beside its preprocessed image [3, H, W]: a file of one of `pictures`."""
+
+
+def csv_columns(manifest: Manifest) -> tuple[str, ...]:
+    """Titles of the columns of `csv_rows` of a bundle's answers."""
+    calibration = manifest.calibration
+    return (*find_task(manifest.task).csv_columns, *(calibration.columns() if calibration else ()))
 
 
 def find_task(name: str) -> Task:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from pydantic import ValidationError
 
-from convsmith.bundle.format import FORMAT_VERSION, MANIFEST, MODEL, Colour, Manifest, TaskName
+from convsmith.bundle.calibration import Calibration
+from convsmith.bundle.format import FORMAT_VERSION, MANIFEST, MODEL, Colour, FileRecord, Manifest, TaskName
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError
-from convsmith.spec import Preprocessing
-from convsmith.storage import new_directory, sealed
+from convsmith.spec import Preprocessing, Section
+from convsmith.storage import new_directory, sealed, write_file
 
-_LATER = frozenset({"thresholds"})  # left out where they say nothing, since an earlier convsmith refuses keys it lacks
+# left out where they say nothing, since an earlier convsmith refuses keys it lacks
+_LATER = frozenset({"thresholds", "calibration"})
 _FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation.teacher`
 
 
@@ -33,6 +36,7 @@ class Card:
         preprocess: how an image becomes the model's input.
         colours: RGB of each of the K classes in pictures; None: usual ones.
         thresholds: of several labels, the probability of each from which on it is there; None: one half.
+        calibration: how logits are scaled, and what is decided by the probabilities; None: not at all.
         metrics: what was measured on the validation data.
         parity: how far the model is from the one that was trained.
         recipe: the resolved recipe; of files on the maker's machine the bundle keeps the name.
@@ -48,6 +52,7 @@ class Card:
     preprocess: Preprocessing
     colours: Sequence[Colour] | None = None
     thresholds: Sequence[float] | None = None
+    calibration: Calibration | None = None
     metrics: dict[str, float]
     parity: dict[str, Any]
     recipe: dict[str, Any]
@@ -76,28 +81,63 @@ def write_bundle(directory: Path, model: bytes | Mapping[str, bytes], card: Card
         ConvsmithError: model and card do not make a bundle, or it cannot be written.
     """
     files = {MODEL: model} if isinstance(model, bytes) else model
+    records = {
+        name: FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+        for name, content in files.items()
+    }
+    text = _manifest_text(directory, card, records)
+    with _errors_of_writing(directory), new_directory(directory) as folder:
+        for name, content in {**files, MANIFEST: text.encode()}.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+
+
+def rewrite_manifest(directory: Path, card: Card, files: Mapping[str, FileRecord]) -> None:
+    """Say something else of a bundle at once, whose other files stay as they are.
+
+    Args:
+        directory: the bundle's folder.
+        card: what there is to say.
+        files: the records of the other files, as the bundle's manifest has them.
+
+    Raises:
+        ConvsmithError: they do not make a bundle, or it cannot be written.
+    """
+    text = _manifest_text(directory, card, files)
+    with _errors_of_writing(directory):
+        write_file(directory / MANIFEST, text)
+
+
+def _manifest_text(directory: Path, card: Card, files: Mapping[str, FileRecord]) -> str:
+    """The content of `bundle.json`, which can be read back."""
     values = {
         "format_version": FORMAT_VERSION,
         **{key: value for key, value in vars(card).items() if value is not None or key not in _LATER},
-        "preprocess": card.preprocess.model_dump(mode="json"),
         "recipe": _without_folders(card.recipe),
-        "files": {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            for name, content in files.items()
-        },
+        "files": dict(files),
     }
     try:
-        plain = json.loads(json.dumps(values, allow_nan=False))  # tuples become lists, keys text: as it is read back
+        # tuples become lists, keys text: as it is read back
+        plain = json.loads(json.dumps(values, allow_nan=False, default=_values_of))
         text = json.dumps(sealed(plain), indent=2)
         Manifest.model_validate_json(text)
     except (TypeError, ValueError) as error:
         reason = first_problem(error, Manifest) if isinstance(error, ValidationError) else str(error)
         raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
+    return f"{text}\n"
+
+
+def _values_of(section: object) -> dict[str, Any]:
+    """The JSON values of a section; a TypeError for anything else, as json raises it."""
+    if isinstance(section, Section):
+        return section.model_dump(mode="json")
+    raise TypeError(f"{type(section).__name__} is not JSON serializable")
+
+
+@contextmanager
+def _errors_of_writing(directory: Path) -> Iterator[None]:
     try:
-        with new_directory(directory) as folder:
-            for name, content in {**files, MANIFEST: f"{text}\n".encode()}.items():
-                (folder / name).parent.mkdir(exist_ok=True)
-                (folder / name).write_bytes(content)
+        yield
     except OSError as error:
         raise ConvsmithError(
             f"{directory} cannot be written",

@@ -18,6 +18,7 @@ from convsmith.allocation import keep_freed_memory
 from convsmith.cli import (
     ablate,
     benchmark,
+    calibrate,
     data,
     demo,
     distil,
@@ -67,6 +68,7 @@ app.command()(evaluate.evaluate)
 app.command()(_with_work_in_files(export.export))
 app.command()(predict.predict)
 app.command()(_with_work_in_files(quantize.quantize))
+app.command()(_with_work_in_files(calibrate.calibrate))
 app.command()(_with_work_in_files(distil.distil))
 app.command()(serve.serve)
 app.command()(benchmark.benchmark)

@@ -167,7 +167,7 @@ def _printer(output: Output, model: Bundle, top: int | None) -> Write:
     if output == Output.JSONL:
         return _json_lines(model.task, top)
     if output == Output.CSV:
-        return _csv(model.task, top)
+        return _csv(model, top)
     return _rows(model, top) if model.task.listed else _lines(model.task, top)
 
 
@@ -203,15 +203,17 @@ def _json_lines(task: Task, top: int | None) -> Write:
     return write
 
 
-def _csv(task: Task, top: int | None) -> Write:
+def _csv(model: Bundle, top: int | None) -> Write:
     import csv
     import sys
 
+    from convsmith.bundle.task import csv_columns
+
     rows = csv.writer(sys.stdout, lineterminator="\n")
-    rows.writerow(["path", *task.csv_columns])
+    rows.writerow(["path", *csv_columns(model.manifest)])
 
     def write(name: str, answer: Any, _pixels: NDArray[np.uint8]) -> None:
-        rows.writerows([name, *row] for row in task.csv_rows(answer, top))
+        rows.writerows([name, *row] for row in model.task.csv_rows(answer, top))
         sys.stdout.flush()
 
     return write

@@ -13,7 +13,7 @@ from convsmith.bundle.format import Manifest
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.read_ahead import read_ahead
 from convsmith.bundle.runtime import Infer
-from convsmith.bundle.task import Said, find_task
+from convsmith.bundle.task import Ask, Said, find_task
 from convsmith.progress import ProgressCallback, no_progress
 
 Labelled = tuple[NDArray[np.uint8], Any]
@@ -82,6 +82,7 @@ def judge(
     *,
     what: str,
     progress: ProgressCallback = no_progress,
+    ask: Ask | None = None,
 ) -> Iterator[Heard]:
     """Ask models about all inputs, batch by batch; whoever takes the batches counts.
 
@@ -92,8 +93,10 @@ def judge(
         batch_size: images in a forward pass, where the task has images of one size.
         what: what `progress` calls this work.
         progress: called with how many images are done, of how many.
+        ask: asks in place of `Task.ask`.
     """
     task, done = find_task(manifest.task), 0
+    ask = ask or task.ask
 
     def read(i: int) -> tuple[int, Labelled | ImageError]:
         try:
@@ -104,10 +107,7 @@ def judge(
     for batch in read_ahead(read, range(len(inputs)), batch_size if task.one_size else 1):
         good = [(i, *labelled) for i, labelled in batch if not isinstance(labelled, ImageError)]
         names, images = [inputs.name(i) for i, *_ in good], [image for _, image, _ in good]
-        answers = [
-            iter(task.ask(model, images, names, manifest.preprocess, len(manifest.labels)) if good else ())
-            for model in models
-        ]
+        answers = [iter(ask(model, images, names, manifest) if good else ()) for model in models]
         heard = Heard([[] for _ in models])
         for i, labelled in batch:
             if isinstance(labelled, ImageError):

@@ -83,6 +83,9 @@ def quantize_bundle(
     if target is not None:
         check_target(target)
     manifest, content = read_float(source)
+    if manifest.calibration is not None:
+        logger.warning("%s is calibrated, its INT8 form will not be: its logits are others; calibrate that too", source)
+        manifest = manifest.without_calibration()
     train, val = open_labelled(manifest, Path(data))
     if method == "dynamic":
         model, note = quantize_dynamic(content, target or "any-x86")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.preprocess import ImageSource, is_one_image
-from convsmith.bundle.task import find_task
+from convsmith.bundle.task import csv_columns, find_task
 from convsmith.data.folders.image_paths import find_images
 from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback, notebook_progress
@@ -40,12 +40,14 @@ class Predictions(Tabular, Sequence[Any]):
         names: of the images: their paths, or `images[3]` of the fourth one without a path.
         answers: a `Classification` or a `Segmentation` each, or the `ImageError` of one that cannot be read.
         top: how many classes of each image are listed; None: one of a classifier, all of a mask.
+        columns: titles of what `records` has of each class.
     """
 
     task: str
     names: tuple[str, ...]
     answers: tuple[Any, ...]
     top: int | None
+    columns: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -63,10 +65,10 @@ class Predictions(Tabular, Sequence[Any]):
         task, rows = find_task(self.task), []
         for name, answer in zip(self.names, self.answers, strict=True):
             if isinstance(answer, ImageError):
-                rows.append({"image": name, **dict.fromkeys(task.csv_columns), "error": answer.why})
+                rows.append({"image": name, **dict.fromkeys(self.columns), "error": answer.why})
                 continue
             for values in task.csv_rows(answer, self.top):
-                rows.append({"image": name, **dict(zip(task.csv_columns, values, strict=True)), "error": None})
+                rows.append({"image": name, **dict(zip(self.columns, values, strict=True)), "error": None})
         return rows
 
     def parts(self) -> Iterator[str | Table]:
@@ -117,7 +119,7 @@ def predict(
         answers.append(answer)
         progress("predict", len(names), None)
     progress("predict", len(names), len(names))
-    return Predictions(model.manifest.task, tuple(names), tuple(answers), top)
+    return Predictions(model.manifest.task, tuple(names), tuple(answers), top, csv_columns(model.manifest))
 
 
 def answers_to(

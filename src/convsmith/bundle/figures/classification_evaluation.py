@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.figures.calibration_error import BINS, equal_bins
 from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap, wilson
 from convsmith.bundle.figures.classification_metrics import ClassificationResults, log_probabilities_of
 from convsmith.bundle.figures.score_curves import auroc, average_precision
@@ -28,7 +29,6 @@ MORE = (
 )  # fmt: skip
 """Figures beside those of `ClassificationResults`."""
 
-_BINS = 15
 _MOST = 1 << 28  # probabilities that are kept, 1 GiB
 
 
@@ -192,10 +192,8 @@ class ClassificationEvaluation(ClassificationResults):
     def _outcomes(self) -> dict[str, NDArray[Any]]:
         """Arrays [N] that the figures are made of, and the bins of both calibration errors."""
         confidence = np.concatenate(self._confidences)
-        edges = np.linspace(0, 1, _BINS + 1)
-        equal = np.minimum(np.searchsorted(edges, confidence, side="right") - 1, _BINS - 1)
         even = np.empty(len(confidence), np.int64)
-        even[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * _BINS // len(confidence)
+        even[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * BINS // len(confidence)
         return {
             "true": self.targets,
             "said": self.predictions,
@@ -203,7 +201,7 @@ class ClassificationEvaluation(ClassificationResults):
             "confidence": confidence,
             "loss": self.losses(),
             "brier": np.concatenate(self._briers),
-            "ece": equal,
+            "ece": equal_bins(confidence),
             "adaptive_ece": even,
         }
 
@@ -220,7 +218,7 @@ class ClassificationEvaluation(ClassificationResults):
         found |= {name: float((own[name] * weights).sum() / total) for name in ("loss", "brier")}
         gap = weights * (own["right"] - own["confidence"])
         for name in ("ece", "adaptive_ece"):
-            found[name] = float(np.abs(np.bincount(own[name], gap, _BINS)).sum() / total)
+            found[name] = float(np.abs(np.bincount(own[name], gap, BINS)).sum() / total)
         return found
 
     def _counts(self, weights: NDArray[np.float64], num_classes: int) -> tuple[NDArray[np.float64], ...]:

@@ -32,15 +32,15 @@ class MultilabelResults:
 
     def __init__(self, thresholds: Sequence[float] | None = None) -> None:
         self.thresholds = thresholds
-        self._logits: list[NDArray[np.float32]] = []
+        self._logits: list[NDArray[np.floating[Any]]] = []
         self._targets: list[NDArray[np.bool_]] = []
 
-    def update(self, logits: NDArray[np.float32], targets: NDArray[np.uint8]) -> None:
+    def update(self, logits: NDArray[np.floating[Any]], targets: NDArray[np.uint8]) -> None:
         """Take in logits [N, K] and which classes are there, 0 or 1 [N, K]. Both are copied."""
-        self._logits.append(np.array(logits, np.float32))
+        self._logits.append(np.array(logits))
         self._targets.append(np.array(targets, np.bool_))
 
-    def add(self, said: Sequence[NDArray[np.float32]], targets: Sequence[Any]) -> None:
+    def add(self, said: Sequence[NDArray[np.floating[Any]]], targets: Sequence[Any]) -> None:
         """`update` with the logits [K] and the classes [K] of each of some images."""
         self.update(np.asarray(said), np.asarray(targets))
 
@@ -181,18 +181,18 @@ class MultilabelResults:
         logits, targets = self._all()
         return [_best_threshold(logits[:, k], targets[:, k]) for k in range(logits.shape[1])]
 
-    def _all(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _all(self) -> tuple[NDArray[np.floating[Any]], NDArray[np.bool_]]:
         return np.concatenate(self._logits), np.concatenate(self._targets)
 
-    def _said(self, logits: NDArray[np.float32]) -> NDArray[np.bool_]:
+    def _said(self, logits: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         said: NDArray[np.bool_] = probabilities_of(logits) >= thresholds_of(self.thresholds, logits.shape[1])
         return said
 
-    def _precisions(self, logits: NDArray[np.float32], targets: NDArray[np.bool_]) -> list[float | None]:
+    def _precisions(self, logits: NDArray[np.floating[Any]], targets: NDArray[np.bool_]) -> list[float | None]:
         return [average_precision(logits[:, k], targets[:, k]) for k in range(logits.shape[1])]
 
 
-def _best_threshold(logits: NDArray[np.float32], truth: NDArray[np.bool_]) -> float:
+def _best_threshold(logits: NDArray[np.floating[Any]], truth: NDArray[np.bool_]) -> float:
     scores, hits, taken = score_curve(logits, truth)
     if not hits[-1]:
         return HALF
@@ -209,7 +209,7 @@ def _f1(right: Any, said: Any, true: Any) -> NDArray[np.float64]:
     return f1
 
 
-def _cross_entropy(logits: NDArray[np.float32], targets: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _cross_entropy(logits: NDArray[np.floating[Any]], targets: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The mean over the classes of each image, [N]."""
     x = logits.astype(np.float64)
     terms = np.maximum(x, 0) - x * targets + np.log1p(np.exp(-np.abs(x)))

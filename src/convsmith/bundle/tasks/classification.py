@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from convsmith.bundle.classification import Classification
+from convsmith.bundle.classification import Classification, labels_as_json, set_in_words
 from convsmith.bundle.figures.classification_evaluation import MORE, ClassificationEvaluation
 from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.figures.evaluation import Evaluation, between
@@ -36,6 +37,10 @@ class ClassAnswer(ClassScore):
     """The most probable class, and the `top` ones in order."""
 
     top: list[ClassScore]
+    set: list[ClassScore] | None = Field(
+        None, description="Of a bundle with sets: the classes among which the true one is, with its coverage."
+    )
+    unknown: bool | None = Field(None, description="Of a bundle that may not know the class: that it does not.")
     meta: Place
 
 
@@ -46,13 +51,18 @@ class ClassificationTask(SquareTask):
     metrics: tuple[str, ...] = ("top1", "balanced_accuracy")
     exclusive = True
     own_classes = False
+    says_unknown = True
     schema: type[BaseModel] = ClassAnswer
     listed = True
     csv_columns: tuple[str, ...] = ("rank", "class_id", "label", "score")
 
     def answer(self, said: Said, manifest: Manifest) -> Classification:
         """The classes by probability."""
-        return Classification(said, manifest.labels)
+        return Classification(said, manifest.labels, calibration=manifest.calibration)
+
+    def pair(self, scores: Said, target: Any, num_classes: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """One row; the class is true."""
+        return scores[None], (np.arange(num_classes) == target)[None]
 
     def decisions(self, said: Said, manifest: Manifest) -> NDArray[Any]:  # noqa: ARG002
         """The class."""
@@ -107,13 +117,16 @@ class ClassificationTask(SquareTask):
         return answer.to_dict(top or _USUAL_ROWS)
 
     def entries(self, answer: Classification, top: int | None = None) -> list[tuple[str, str]]:
-        """Probability and label of the classes, the most probable first."""
-        return [(f"{entry.score:.2%}", entry.label) for entry in answer.top(top or _USUAL_ROWS)]
+        """Probability and label of the classes, the most probable first; with it what is decided."""
+        (score, label), *others = [(f"{entry.score:.2%}", entry.label) for entry in answer.top(top or _USUAL_ROWS)]
+        label = f"unknown ({label})" if answer.unknown else label
+        return [(score, label if answer.set is None else f"{label} {set_in_words(answer.set)}"), *others]
 
     def csv_rows(self, answer: Classification, top: int | None = None) -> list[tuple[Any, ...]]:
-        """A row for each class, the most probable first."""
+        """A row for each class, the most probable first; the set is a JSON list of labels."""
+        decided = [*labels_as_json(answer.set), *([] if answer.unknown is None else [json.dumps(answer.unknown)])]
         ranked = enumerate(answer.top(top or _USUAL_ROWS), 1)
-        return [(rank, entry.class_id, entry.label, entry.score) for rank, entry in ranked]
+        return [(rank, entry.class_id, entry.label, entry.score, *decided) for rank, entry in ranked]
 
 
 TASK = ClassificationTask()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from convsmith.bundle.classification import labels_as_json, set_in_words
 from convsmith.bundle.figures.multilabel_metrics import FIGURES, MultilabelResults
-from convsmith.bundle.multilabel import Multilabel, probabilities_of, thresholds_of
+from convsmith.bundle.multilabel import Multilabel, probabilities_of, scaled_thresholds, thresholds_of
 from convsmith.bundle.square_task import SquareTask
 from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
@@ -35,6 +37,9 @@ class LabelsAnswer(BaseModel):
 
     labels: list[LabelScore] = Field(description="Those that reach their threshold, the most probable first.")
     top: list[LabelScore] = Field(description="The most probable ones, whether they reach it or not.")
+    set: list[LabelScore] | None = Field(
+        None, description="Of a bundle with sets: those that may be on the image, each that is there with its coverage."
+    )
     meta: Place
 
 
@@ -45,28 +50,33 @@ class MultilabelTask(SquareTask):
     metrics: tuple[str, ...] = FIGURES
     exclusive = False
     own_classes = True
+    says_unknown = False
     schema: type[BaseModel] = LabelsAnswer
     listed = False
     csv_columns: tuple[str, ...] = ("class_id", "label", "score", "threshold")
 
     def answer(self, said: Said, manifest: Manifest) -> Multilabel:
         """The classes that reach their thresholds."""
-        return Multilabel(said, manifest.labels, manifest.thresholds)
+        return Multilabel(said, manifest.labels, _thresholds(manifest), calibration=manifest.calibration)
+
+    def pair(self, scores: Said, target: Any, num_classes: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # noqa: ARG002
+        """One row; the classes that are there are true."""
+        return scores[None], np.asarray(target, np.bool_)[None]
 
     def decisions(self, said: Said, manifest: Manifest) -> NDArray[Any]:
         """Whether each class is there, [K]."""
-        there: NDArray[np.bool_] = probabilities_of(said) >= thresholds_of(manifest.thresholds, len(said))
+        there: NDArray[np.bool_] = probabilities_of(said) >= thresholds_of(_thresholds(manifest), len(said))
         return there
 
     def new_results(self, manifest: Manifest) -> MultilabelResults:
         """An empty collection."""
-        return MultilabelResults(manifest.thresholds)
+        return MultilabelResults(_thresholds(manifest))
 
     def new_evaluation(self, manifest: Manifest, *, boundary: bool = False) -> MultilabelResults:
         """An empty collection; a ConvsmithError for boundaries."""
         if boundary:
             raise ConvsmithError("boundaries are measured of masks", "this bundle says labels of whole images")
-        return MultilabelResults(manifest.thresholds)
+        return MultilabelResults(_thresholds(manifest))
 
     def figures(self, results: Results) -> dict[str, float | None]:
         """The metrics, then the loss."""
@@ -108,13 +118,25 @@ class MultilabelTask(SquareTask):
     def entries(self, answer: Multilabel, top: int | None = None) -> list[tuple[str, str]]:
         """Probability and label of the classes that are there, or of the `top` ones, the most probable first."""
         labels = answer.labels if top is None else answer.top(top)
-        return [(f"{it.score:.2%}", it.label) for it in labels] or [("no", "label")]
+        said = [(f"{it.score:.2%}", it.label) for it in labels] or [("no", "label")]
+        return said if answer.set is None else [*said, ("set", set_in_words(answer.set))]
 
     def csv_rows(self, answer: Multilabel, top: int | None = None) -> list[tuple[Any, ...]]:
-        """A row for each class that is there, or for each of the `top` ones; an empty one where there is none."""
+        """A row for each class that is there, or for each of the `top` ones; an empty one where there is none.
+
+        The set is a JSON list of labels.
+        """
+        more = labels_as_json(answer.set)
         labels = answer.labels if top is None else answer.top(top)
-        rows = [(it.class_id, it.label, it.score, float(answer.thresholds[it.class_id])) for it in labels]
-        return rows or [("",) * len(self.csv_columns)]
+        rows = [(it.class_id, it.label, it.score, float(answer.thresholds[it.class_id]), *more) for it in labels]
+        return rows or [(*("",) * len(self.csv_columns), *more)]
+
+
+def _thresholds(manifest: Manifest) -> Sequence[float] | None:
+    """The thresholds of the probabilities that answers have."""
+    if manifest.calibration is None:
+        return manifest.thresholds
+    return scaled_thresholds(manifest.thresholds, len(manifest.labels), manifest.calibration)
 
 
 TASK = MultilabelTask()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,19 +16,20 @@ from convsmith.bundle.figures.segmentation_evaluation import MORE, SegmentationE
 from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 from convsmith.bundle.images.image_error import ImageError, NoAnswer
 from convsmith.bundle.runtime import Infer
-from convsmith.bundle.segment import allowed_sizes, first_look, segment
+from convsmith.bundle.segment import allowed_sizes, first_look, scored_parts, segment
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
 from convsmith.errors import ConvsmithError
-from convsmith.spec import Preprocessing, Size, WholeImage, whole_image
+from convsmith.spec import IGNORED, Preprocessing, Size, WholeImage, whole_image
 
 if TYPE_CHECKING:
     from convsmith.bundle.format import Manifest
 
 PNG, JPEG = "image/png", "image/jpeg"
 _ENOUGH = 32  # pixels of a side; some models have a stride that large
-_STRIDE = 8  # two forms are compared in each eighth row and column
+_STRIDE = 8  # two forms are compared, and scores are calibrated, in each eighth row and column
+_LEAST = np.finfo(np.float32).tiny  # whose logarithm is finite
 
 
 class ClassArea(BaseModel):
@@ -56,6 +57,7 @@ class SegmentationTask:
     one_size = False
     exclusive = True
     own_classes = True
+    says_sets = says_unknown = False
     schema: type[BaseModel] = MaskAnswer
     pictures: Mapping[str, str] = {PNG: ".png", JPEG: ".overlay.jpg"}
     listed = False
@@ -84,18 +86,33 @@ class SegmentationTask:
         infer: Infer,
         images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
         names: Sequence[str],
-        spec: Preprocessing,
-        num_classes: int,
+        manifest: Manifest,
     ) -> list[Said | ImageError]:
         """The classes of the pixels [H, W] of each image, or why there are none."""
 
-        def said(image: NDArray[np.uint8], name: str) -> Said | ImageError:
-            try:
-                return segment(image.transpose(1, 2, 0), whole_image(spec), _named(infer, name), num_classes, name)
-            except ImageError as error:
-                return error
+        return [
+            _caught(_classes, image, _named(infer, name), manifest, name)
+            for image, name in zip(images, names, strict=True)
+        ]
 
-        return [said(image, name) for image, name in zip(images, names, strict=True)]
+    def ask_scores(
+        self,
+        infer: Infer,
+        images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+        names: Sequence[str],
+        manifest: Manifest,
+    ) -> list[Said | ImageError]:
+        """The logits of each eighth row and column `[K, h, w]`; of several looks, of their mean exp(logits)."""
+        return [
+            _caught(_thin_scores, image, _named(infer, name), manifest, name)
+            for image, name in zip(images, names, strict=True)
+        ]
+
+    def pair(self, scores: Said, target: Any, num_classes: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """A row for each of these pixels that counts."""
+        true = target[::_STRIDE, ::_STRIDE].ravel()
+        counts = true != IGNORED
+        return scores.reshape(num_classes, -1).T[counts], true[counts, None] == np.arange(num_classes)
 
     def answer(self, said: Said, manifest: Manifest) -> Segmentation:
         """The mask."""
@@ -167,6 +184,41 @@ class SegmentationTask:
         file = io.BytesIO()
         Image.fromarray(answer.overlay(image.transpose(1, 2, 0))).save(file, "JPEG", quality=90)
         return file.getvalue()
+
+
+def _classes(image: NDArray[np.uint8], infer: Infer, manifest: Manifest, name: str) -> Said:
+    spec, num_classes = whole_image(manifest.preprocess), len(manifest.labels)
+    return segment(image.transpose(1, 2, 0), spec, infer, num_classes, name)
+
+
+def _thin_scores(image: NDArray[np.uint8], infer: Infer, manifest: Manifest, name: str) -> Said:
+    """The logits of each eighth row and column, [K, h, w]."""
+    spec, num_classes = whole_image(manifest.preprocess), len(manifest.labels)
+    _, height, width = image.shape
+    found = np.empty((num_classes, height, width), np.float32)[:, ::_STRIDE, ::_STRIDE].copy()
+    for part in scored_parts(image.transpose(1, 2, 0), spec, infer, num_classes, name=name):
+        rows, columns = (slice(-(-it.start // _STRIDE) * _STRIDE, it.stop, _STRIDE) for it in (part.rows, part.columns))
+        place = (
+            slice(rows.start // _STRIDE, -(-rows.stop // _STRIDE)),
+            slice(columns.start // _STRIDE, -(-columns.stop // _STRIDE)),
+        )
+        for class_id, plane in enumerate(part.planes):
+            thin = plane[rows.start - part.rows.start :: _STRIDE, columns.start - part.columns.start :: _STRIDE]
+            found[class_id][place] = thin if part.are_logits else np.log(np.maximum(thin, _LEAST))
+    return found
+
+
+def _caught(
+    ask: Callable[[NDArray[np.uint8], Infer, Manifest, str], Said],
+    image: NDArray[np.uint8],
+    infer: Infer,
+    manifest: Manifest,
+    name: str,
+) -> Said | ImageError:
+    try:
+        return ask(image, infer, manifest, name)
+    except ImageError as error:
+        return error
 
 
 def _named(infer: Infer, name: str) -> Infer:
