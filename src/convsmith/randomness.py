@@ -26,6 +26,7 @@ class Stream(IntEnum):
     CALIBRATE = 7  # (seed,): the images that an INT8 model is calibrated with
     BOOTSTRAP = 8  # (draw,): the images that an interval is estimated with
     PROJECT = 9  # (use,): the directions that embeddings are projected on
+    RISE = 10  # (seed, number): a mask that hides parts of an image
 
 
 def counter_seed(stream: Stream, *counters: int) -> int:

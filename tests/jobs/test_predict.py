@@ -61,7 +61,7 @@ def test_masks_are_listed_by_their_classes(pixel_bundle: Path, photos: Path) -> 
 @pytest.mark.parametrize("missing", ["nothing here/", "*.jpg"])
 def test_a_folder_or_pattern_without_images_is_an_error(colour_bundle: Path, photos: Path, missing: str) -> None:
     (photos / "nothing here").mkdir()
-    with pytest.raises(cs.ConvsmithError, match="cannot be predicted"):
+    with pytest.raises(cs.ConvsmithError, match="cannot be used"):
         cs.predict(colour_bundle, str(photos / missing))
 
 

@@ -106,13 +106,10 @@ def predict(
 
 def _outside(folder: Path, images: Iterator[tuple[str, Path | bytes]]) -> Iterator[tuple[str, Path | bytes]]:
     """The same images; a ConvsmithError for one that lies in the folder for masks, where they would replace it."""
+    from convsmith.analyze.picture_names import refuse_inside
+
     for name, source in images:
-        if isinstance(source, Path) and folder.is_dir() and source.parent.resolve() == folder.resolve():
-            raise ConvsmithError(
-                f"{for_terminal(name)} lies in the folder for the masks",
-                "a mask may replace it",
-                "Choose another --out.",
-            )
+        refuse_inside(folder, name, source, "mask")
         yield name, source
 
 
@@ -120,6 +117,7 @@ def _drawer(task: Task, out: Path) -> Write:
     """A function that writes all pictures of one answer, and its summary, into a folder."""
     import json
 
+    from convsmith.analyze.picture_names import free_stem
     from convsmith.errors import of_system
     from convsmith.storage import clear_abandoned, write_file
 
@@ -128,7 +126,7 @@ def _drawer(task: Task, out: Path) -> Write:
         clear_abandoned(out)
 
     def write(name: str, answer: Any, pixels: NDArray[np.uint8]) -> None:
-        stem = _free_stem(name, taken)
+        stem = free_stem(name, taken)
         try:
             out.mkdir(parents=True, exist_ok=True)
             for kind, ending in task.pictures.items():
@@ -140,17 +138,6 @@ def _drawer(task: Task, out: Path) -> Write:
             raise told from error
 
     return write
-
-
-def _free_stem(name: str, taken: set[str]) -> str:
-    """A name for the files of an image, that no other image of this call has."""
-    base = "stdin" if name == "-" else Path(name).stem
-    stem, number = base, 1
-    while stem in taken:
-        number += 1
-        stem = f"{base}-{number}"
-    taken.add(stem)
-    return stem
 
 
 def _print_names_as_they_are() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +10,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle, load
-from convsmith.bundle.preprocess import ImageSource, is_one_image
+from convsmith.bundle.preprocess import ImageSource
 from convsmith.bundle.task import csv_columns, find_task
-from convsmith.data.folders.image_paths import find_images
-from convsmith.errors import ConvsmithError
+from convsmith.data.folders.image_paths import Named, named_images
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.tables import Tabular, add_figures, add_names, new_table
 from convsmith.words import for_terminal
@@ -24,11 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.table import Table
-
-logger = logging.getLogger(__name__)
-
-Named = tuple[str, ImageSource]
-"""An image, and what it is called."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -114,7 +106,7 @@ def predict(
     """
     model = bundle if isinstance(bundle, Bundle) else load(bundle, threads, runtime, device)
     names, answers = [], []
-    for name, answer, _ in answers_to(model, _named(images), batch_size):
+    for name, answer, _ in answers_to(model, named_images(images), batch_size):
         names.append(name)
         answers.append(answer)
         progress("predict", len(names), None)
@@ -135,18 +127,3 @@ def answers_to(
 
     for answer, pixels in model.read_and_predict(sources(), batch_size):
         yield names.popleft(), answer, pixels
-
-
-def _named(images: ImageSource | Iterable[ImageSource]) -> Iterator[Named]:
-    several: Any = [images] if is_one_image(images) else images
-    if not isinstance(several, Iterable):
-        raise ConvsmithError(f"{type(images).__name__} is not an image", fix="Name images or folders.")
-    for number, image in enumerate(several):
-        if isinstance(image, str | os.PathLike):
-            yield from find_images([os.fspath(image)], _refuse, logger.warning)
-        else:
-            yield f"images[{number}]", image
-
-
-def _refuse(name: str, why: str) -> None:
-    raise ConvsmithError(f"{for_terminal(name)} cannot be predicted", why, "Name images, folders or patterns.")

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from convsmith.bundle.images.limits import MAX_BYTES
 from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
+from convsmith.bundle.preprocess import ImageSource, is_one_image
 from convsmith.data.folders.outputs import is_output
 from convsmith.data.folders.scan import held, is_hidden, is_no_data
+from convsmith.errors import ConvsmithError
 from convsmith.waiting import answer_of
 from convsmith.words import for_terminal
 
+logger = logging.getLogger(__name__)
+
 Complain = Callable[[str, str], None]
 """Takes the name of what is wrong, and the reason."""
+
+Named = tuple[str, ImageSource]
+"""An image, and what it is called."""
 
 Note = Callable[[str], None]
 """Takes a line that is worth reading."""
@@ -86,3 +95,25 @@ def _is_special(path: Path) -> bool:
     except OSError:  # reading it says why
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def named_images(images: ImageSource | Iterable[ImageSource]) -> Iterator[Named]:
+    """Images as `Bundle.predict` takes them, one or several, with their names: paths, or `images[3]` without one.
+
+    The path of a folder stands for the images in it and below, and one with `*`, `?` or `[` for those whose paths fit.
+
+    Raises:
+        ConvsmithError: it is not an image, or a folder or pattern gives none.
+    """
+    several: Any = [images] if is_one_image(images) else images
+    if not isinstance(several, Iterable):
+        raise ConvsmithError(f"{type(images).__name__} is not an image", fix="Name images or folders.")
+    for number, image in enumerate(several):
+        if isinstance(image, str | os.PathLike):
+            yield from find_images([os.fspath(image)], _refuse, logger.warning)
+        else:
+            yield f"images[{number}]", image
+
+
+def _refuse(name: str, why: str) -> None:
+    raise ConvsmithError(f"{for_terminal(name)} cannot be used", why, "Name images, folders or patterns.")
