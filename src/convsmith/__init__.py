@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convsmith.analyze.check_data import check_data
     from convsmith.analyze.doctor import examine as doctor
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
+    from convsmith.analyze.explain import explain
     from convsmith.analyze.lr_finder import find_lr as lr_find
     from convsmith.analyze.profile import profile_training as profile
     from convsmith.bundle.classification import Classification
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from convsmith.jobs.ablation import ablate
     from convsmith.jobs.calibrate import calibrate
     from convsmith.jobs.distil import distil
+    from convsmith.jobs.embed import embed
     from convsmith.jobs.export import export
     from convsmith.jobs.make import make
     from convsmith.jobs.predict import Predictions, predict
@@ -63,7 +65,9 @@ _HOME = {
     "create_model": "models.registry:create_model",
     "distil": "jobs.distil:distil",
     "doctor": "analyze.doctor:examine",
+    "embed": "jobs.embed:embed",
     "evaluate": "analyze.evaluate:evaluate_bundle",
+    "explain": "analyze.explain:explain",
     "export": "jobs.export:export",
     "list_models": "models.registry:list_models",
     "list_recipes": "recipe.packaged:list_recipes",
@@ -102,7 +106,9 @@ __all__ = [
     "create_model",
     "distil",
     "doctor",
+    "embed",
     "evaluate",
+    "explain",
     "export",
     "list_models",
     "list_recipes",

@@ -180,6 +180,7 @@ ELSEWHERE = {
     "channels_last": "tests/training/test_writer.py",
     "early_stopping.patience": "tests/training/test_trainer.py",
     "early_stopping.min_delta": "tests/training/test_trainer.py",
+    "bundle.embeddings": "tests/training/test_embeddings.py",
     "checkpoint.every_steps": "tests/training/test_train.py",
     "checkpoint.every_minutes": "tests/training/test_trainer.py",
     "checkpoint.keep": "tests/training/test_writer.py",

@@ -35,11 +35,13 @@ WAYS = {
     "plain": [],
     # a tenth of one step is no measure of what the model sees
     "int8": ["quantization_aware={range_momentum: 1.0}"],
+    "embeddings": ["bundle.embeddings=true"],
+    "int8 with embeddings": ["quantization_aware={range_momentum: 1.0}", "bundle.embeddings=true"],
     "ema": ["ema={decay: 0.5}"],
     "shard": [],
 }
 SAME = ("ema", "shard")  # the model that is packed is that of `plain`
-QUICK = {("cifar_resnet20", "plain"), ("timm/test_resnet", "int8")}
+QUICK = {("cifar_resnet20", "plain"), ("timm/test_resnet", "int8 with embeddings")}
 FIXED_SIZE = {"torchvision/alexnet": 224, "timm/vit_tiny_patch16_224": 224}
 
 
@@ -83,8 +85,17 @@ def trained_bundle(recipe: Recipe, data: Path, out: Path, way: str) -> cs.Bundle
     else:
         train(recipe, data, out, way)
     bundle = cs.load(out / "bundle")
-    assert (bundle.manifest.model.get("quantization") is not None) == (way == "int8")
+    assert (bundle.manifest.model.get("quantization") is not None) == way.startswith("int8")
     return bundle
+
+
+def assert_embedded_and_explained(bundle: cs.Bundle, image: Path, way: str) -> None:
+    """Whatever can be trained gives embeddings where it is asked for them, and says where it looked."""
+    if "embeddings" in way:
+        assert bundle.embed(image).shape == (bundle.manifest.embeddings,)
+        (found,) = cs.explain(bundle.path.parent, image)
+        assert not isinstance(found, cs.ImageError)
+        assert found.heat.shape == found.image.shape[:2]
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +123,9 @@ def test_a_classifier_that_took_one_step_is_packed_and_predicts(
     recipe = cs.load_recipe(
         "digits", [*size, "schedule.warmup_epochs=0", "model.num_classes=null", *overrides(name, way)]
     )
-    answer = trained_bundle(recipe, photos, tmp_path / "run", way).predict(next((photos / "val" / "a").iterdir()))
-    assert answer.to_dict()["label"] in ("a", "b", "c")
+    bundle, image = trained_bundle(recipe, photos, tmp_path / "run", way), next((photos / "val" / "a").iterdir())
+    assert bundle.predict(image).to_dict()["label"] in ("a", "b", "c")
+    assert_embedded_and_explained(bundle, image, way)
 
 
 @every(SEGMENTERS)
@@ -123,9 +135,10 @@ def test_a_segmenter_that_took_one_step_is_packed_and_predicts(
     crop = "augment.random_scale_crop={size: [64, 96], scale: [0.75, 1.5], scale_step: 0}"
     recipe = scenes_recipe(tmp_path, "ema=null", crop, "preprocess.base_size=96", *overrides(name, way))
     image = scenes / "images/val/00.png"
-    answer = trained_bundle(recipe, scenes, tmp_path / "run", way).predict(image)
+    bundle = trained_bundle(recipe, scenes, tmp_path / "run", way)
     with Image.open(image) as picture:
-        assert answer.to_dict()["size"] == [picture.height, picture.width]
+        assert bundle.predict(image).to_dict()["size"] == [picture.height, picture.width]
+    assert_embedded_and_explained(bundle, image, way)
 
 
 def test_twenty_models_of_other_libraries_are_among_them() -> None:

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.analyze.numbered import said_of_each
 from convsmith.bundle.format import MODEL, read_files
+from convsmith.bundle.noting import Noting
 from convsmith.bundle.predictor import Bundle
-from convsmith.bundle.runtime import Infer, session_options
+from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.data.dataset import Samples
-from convsmith.devices import ON_CPU
+from convsmith.deploy.judging import judge
+from convsmith.deploy.labelled import LabelledImages
 from convsmith.errors import ConvsmithError, require_extra
-from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback
 from convsmith.randomness import Stream, counter_generator
 
 _MOST = 128  # numbers that are kept of each image; of more, so many random sums, which keep angles nearly as they are
 _SUMS, _PLANES = 1, 2  # counters of what is random
-_LAYERS = ("Gemm", "MatMul")  # whose first input are features, and whose second one is constant
-_SAME = ("Add", "Identity", "Reshape", "Flatten", "Cast", "QuantizeLinear", "DequantizeLinear")  # behind that layer
 
 
 def embed(bundle: Bundle, parts: Sequence[Samples], progress: ProgressCallback) -> NDArray[np.float16]:
     """The embeddings of all samples, each with the mean of all subtracted, float16 `[N, D]`, D at most 128.
 
-    They are the inputs of the last layer of an ONNX model, which the package `onnx` finds. A sample that cannot be read
-    gets 0.
+    A sample that cannot be read gets 0.
 
     Raises:
-        ConvsmithError: the bundle is not of a classifier, or not an ONNX model; `onnx` is not installed.
+        ConvsmithError: as `embedding_bundle`.
     """
-    if not bundle.task.new_results(bundle.manifest).one_answer_each or not bundle.task.one_size:
-        raise _unfit(bundle, "it does not give one answer to an image")
-    infer, found, first, turn = _features(bundle), np.empty((0, 0), np.float16), 0, np.empty((0, 0), np.float32)
+    bundle = embedding_bundle(bundle)
+    found, first, turn = np.empty((0, 0), np.float16), 0, np.empty((0, 0), np.float32)
     for samples in parts:
-        for number, features in said_of_each(bundle, samples, progress, infer):
-            flat = features.ravel()
+        for number, flat in embedding_of_each(bundle, samples, progress):
             if not found.size:
                 turn = _turn(len(flat))
                 found = np.zeros((sum(map(len, parts)), turn.shape[1]), np.float16)
@@ -70,47 +65,55 @@ def _turn(numbers: int) -> NDArray[np.float32]:
     return random.normal(scale=_MOST**-0.5, size=(numbers, _MOST)).astype(np.float32)
 
 
-def _features(bundle: Bundle) -> Infer:
-    """The model up to its last layer."""
-    try:
-        import onnx
-    except ModuleNotFoundError as error:
-        raise require_extra("onnx", "the embeddings of a bundle", "export") from error
-    import onnxruntime
+def embedding_bundle(bundle: Bundle) -> Bundle:
+    """The bundle itself where its model has the second output, or one whose model was given it.
 
+    Raises:
+        ConvsmithError: it is not a classifier in ONNX, or `onnx`, which finds its last layer, is not installed.
+    """
+    if bundle.manifest.embeddings is not None:
+        return bundle
+    if not bundle.task.one_size:
+        raise _unfit(bundle, "it was packed without them, and its last layer is not a linear one")
     files = read_files(bundle.path, bundle.manifest)
     if MODEL not in files:
         raise _unfit(bundle, f"its format is {bundle.manifest.format}")
-    model: Any = onnx.load_from_string(files[MODEL])
-    name = _input_of_last_layer(model.graph)
-    if name is None:
+    try:
+        from convsmith.deploy.onnx_outputs import with_embeddings
+    except ModuleNotFoundError as error:
+        raise require_extra("onnx", "the embeddings of a bundle", "export") from error
+    content = with_embeddings(files[MODEL])
+    if content is None:
         raise _unfit(bundle, "its last layer is not a linear one")
-    del model.graph.output[:]
-    model.graph.output.append(onnx.ValueInfoProto(name=name))
-    options, cpu = session_options(available_cores()), ON_CPU["onnxruntime"].place.provider
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[cpu])
-    source = session.get_inputs()[0].name
-
-    def infer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        features: NDArray[np.float32] = session.run(None, {source: images})[0]
-        return features.reshape(len(images), -1)
-
-    return infer
+    runtime, size = OnnxRuntime(content), bundle.manifest.only_size or (64, 64)
+    black = np.zeros((1, bundle.manifest.preprocess.bands.channels, *size), np.uint8)
+    length = runtime.run_with_embeddings(black)[1].shape[1]
+    return Bundle(bundle.path, bundle.manifest.model_copy(update={"embeddings": length}), runtime)
 
 
-def _input_of_last_layer(graph: Any) -> str | None:
-    makers = {output: node for node in graph.node for output in node.output}
-    wanted = graph.output[0].name
-    while (node := makers.get(wanted)) is not None:
-        if node.op_type in _LAYERS:
-            return str(node.input[0])
-        if node.op_type not in _SAME:
-            return None
-        wanted = next((name for name in node.input if name in makers), "")
-    return None
+def embedding_of_each(
+    bundle: Bundle, samples: Samples, progress: ProgressCallback
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """The number of each sample that can be read, and its embedding [D].
+
+    Args:
+        bundle: what `embedding_bundle` gave.
+        samples: of data.
+        progress: called with how many are done, of how many.
+    """
+    if bundle.task.one_size:
+        yield from said_of_each(bundle, samples, progress, lambda images: bundle.logits_and_embeddings(images)[1])
+        return
+    noting, images = Noting(bundle.logits_and_embeddings), LabelledImages(bundle.manifest, samples)
+    for heard in judge(bundle.manifest, [noting.infer], images, what="judge", progress=progress):
+        rows = noting.taken(1)  # they come one by one
+        for number in heard.numbers:
+            yield number, rows[0]
 
 
 def _unfit(bundle: Bundle, why: str) -> ConvsmithError:
     return ConvsmithError(
-        f"{bundle.path} gives no embeddings", why, "Give the bundle of a classifier in the format ONNX, such as a run."
+        f"{bundle.path} gives no embeddings",
+        why,
+        "Give a bundle that was trained with bundle.embeddings=true, or that of a classifier in the format ONNX.",
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import Bundle
-from convsmith.bundle.runtime import Runtime
+from convsmith.bundle.runtime import Runtime, run_with_embeddings
 from convsmith.data.dataset import Samples
 from convsmith.data.folders.scan import Listing, list_folder
 from convsmith.data.index import IndexBuilder
@@ -18,7 +19,7 @@ from convsmith.data.open_data import judged_by
 from convsmith.data.source import is_known
 from convsmith.deploy.judging import judge
 from convsmith.deploy.labelled import LabelledImages, metric_of
-from convsmith.deploy.parity import Parity, Tolerance
+from convsmith.deploy.parity import Parity, Tolerance, embedding_figures
 from convsmith.progress import ProgressCallback, no_progress
 
 _BATCH = 8  # of a classifier; the logits of a mask are large
@@ -33,7 +34,7 @@ def prove(
     tolerance: Tolerance,
     images: int,
     progress: ProgressCallback = no_progress,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Let both answer the same images, as `predict` would.
 
     Args:
@@ -46,37 +47,42 @@ def prove(
         progress: called with how many images are done, of how many.
 
     Returns:
-        What `Parity.figures` does; with labels also `top1` or `miou` of the artefact, and `trained_top1` or
-        `trained_miou`.
+        What `Parity.figures` does; of `embeddings` too, where there are any; with labels also `top1` or `miou` of the
+        artefact, and `trained_top1` or `trained_miou`.
 
     Raises:
         ConvsmithError: they are farther apart, or the data cannot be used.
     """
-    listening = [_Listening(trained), _Listening(artefact)]
+    has_embeddings = manifest.embeddings is not None
+    listening = [_Listening(runtime, has_embeddings) for runtime in (trained, artefact)]
     bundles = [Bundle(Path(), manifest, runtime) for runtime in listening]
     samples, labelled = _samples(manifest, data)
     results = [bundle.task.new_results(manifest) for bundle in bundles]
     count = min(images, len(samples))
     chosen = LabelledImages(manifest, samples.select([i * len(samples) // count for i in range(count)]))
-    parity, read = Parity(bundles[0].task.exclusive), 0
+    parity, of_embeddings, read = Parity(bundles[0].task.exclusive), Parity(exclusive=False), 0
     for runtime in listening:
-        runtime.said.clear()  # how each was tried
+        runtime.forget()  # how each was tried
     for heard in judge(
         manifest, [bundle.logits for bundle in bundles], chosen, _BATCH, what="prove", progress=progress
     ):
         for expected, given in zip(*(runtime.said for runtime in listening), strict=not heard.unanswered):
             parity.add(expected, given)
+        for expected, given in zip(*(runtime.embeddings for runtime in listening), strict=not heard.unanswered):
+            of_embeddings.add(expected, given)
         for runtime in listening:
-            runtime.said.clear()
+            runtime.forget()
         if heard.unanswered:
             parity.figures(tolerance)  # says first how far they are apart, if it is one of them that fails
             heard.require_answers()
         read += len(heard.targets)
-        parity.images = read  # each may be looked at through many windows
+        parity.images = of_embeddings.images = read  # each may be looked at through many windows
         if labelled and heard.targets:
             for counted, said in zip(results, heard.said, strict=True):
                 counted.add(said, heard.targets)
-    figures = parity.figures(tolerance)
+    figures: dict[str, Any] = dict(parity.figures(tolerance))
+    if has_embeddings:
+        figures["embeddings"] = embedding_figures(of_embeddings, tolerance)
     if labelled:
         metric = metric_of(manifest)
         for counted, prefix in zip(results, ("trained_", ""), strict=True):
@@ -87,13 +93,26 @@ def prove(
 class _Listening:
     """A runtime that keeps what it said."""
 
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+    def __init__(self, runtime: Runtime, has_embeddings: bool) -> None:
+        self._runtime, self._has_embeddings = runtime, has_embeddings
         self.said: list[NDArray[np.float32]] = []
+        self.embeddings: list[NDArray[np.float32]] = []
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self.said.append(self._runtime.run(images))
-        return self.said[-1]
+        return self.run_with_embeddings(images)[0] if self._has_embeddings else self._said(self._runtime.run(images))
+
+    def run_with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, embeddings = run_with_embeddings(self._runtime, images)
+        self.embeddings.append(embeddings)
+        return self._said(logits), embeddings
+
+    def forget(self) -> None:
+        self.said.clear()
+        self.embeddings.clear()
+
+    def _said(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.said.append(logits)
+        return logits
 
 
 def _samples(manifest: Manifest, data: Path) -> tuple[Samples, bool]:

@@ -68,6 +68,9 @@ class Manifest(Section):
     one_size: bool = Field(
         False, description="Of segmentation: the model takes images of one size only, that of `preprocess.window`."
     )
+    embeddings: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="D, the numbers of each image in the model's second output `embeddings`; null: it has none."
+    )
     files: dict[str, FileRecord] = Field(description="Every other file of the bundle.")
     checksum: str = Field(description="SHA-256 over the canonical JSON of all other keys.")
 

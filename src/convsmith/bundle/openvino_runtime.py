@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.onnx_content import check_onnx
-from convsmith.bundle.runtime import INPUT, OUTPUT
+from convsmith.bundle.runtime import EMBEDDINGS, INPUT, OUTPUT, no_embeddings
 from convsmith.devices import ON_CPU, Way
 from convsmith.errors import ConvsmithError, require_extra
 from convsmith.machine import available_cores
@@ -56,8 +56,10 @@ class OpenVinoRuntime:
             self._network = core.compile_model(network, way.place.provider, settings)
         except (RuntimeError, ValueError) as error:
             raise ConvsmithError("OpenVINO cannot load the model", _last_line(error)) from error
-        inputs, outputs = _ports(self._network.inputs, INPUT), _ports(self._network.outputs, OUTPUT)
-        if inputs != [(INPUT, "u8")] or outputs != [(OUTPUT, "f32")]:
+        names = [OUTPUT, EMBEDDINGS]
+        inputs, outputs = _ports(self._network.inputs, [INPUT]), _ports(self._network.outputs, names)
+        known = [(name, "f32") for name in names]
+        if inputs != [(INPUT, "u8")] or outputs not in (known[:1], known):
             raise ConvsmithError(
                 "the model is not one of convsmith",
                 f"it maps {inputs} to {outputs} instead of uint8 `{INPUT}` to float `{OUTPUT}`",
@@ -69,8 +71,19 @@ class OpenVinoRuntime:
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, K], or [N, K, H, W], of images [N, 3, H, W] in 0 to 255."""
+        return self._run(images)[0]
+
+    def run_with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The logits of images, and their embeddings [N, D]; a ConvsmithError where the model has none."""
+        if len(self._network.outputs) < 2:
+            raise no_embeddings()
+        logits, embeddings = self._run(images)
+        return logits, embeddings
+
+    def _run(self, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """All outputs: it computes no others."""
         if self._one_image and len(images) > 1:
-            return np.concatenate([self.run(image[None]) for image in images])
+            return [np.concatenate(parts) for parts in zip(*(self._run(it[None]) for it in images), strict=True)]
         if any(fixed not in (None, side) for fixed, side in zip(self._sides, images.shape, strict=True)):
             # OpenVINO would answer with no logits at all, or with those of something else
             raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", "its size is another")
@@ -79,19 +92,21 @@ class OpenVinoRuntime:
         except IndexError:
             request = self._network.create_infer_request()
         try:
-            logits: NDArray[np.float32] = request.infer([images])[0]
+            given = request.infer([images])
+            outputs: list[NDArray[np.float32]] = [given[i] for i in range(len(self._network.outputs))]
         except RuntimeError as error:
             raise ConvsmithError(
                 f"the model cannot run on images of shape {images.shape}", _last_line(error)
             ) from error
         finally:
             self._idle.append(request)
-        return logits
+        return outputs
 
 
-def _ports(ports: Any, wanted: str) -> list[tuple[str, str]]:
+def _ports(ports: Any, wanted: list[str]) -> list[tuple[str, str]]:
     """Name and type of each; where what follows was merged into it, a port has several names."""
-    return [(wanted if wanted in p.names else p.any_name, p.element_type.get_type_name()) for p in ports]
+    names = [next((name for name in wanted if name in port.names), port.any_name) for port in ports]
+    return [(name, port.element_type.get_type_name()) for name, port in zip(names, ports, strict=True)]
 
 
 def _last_line(error: Exception) -> str:

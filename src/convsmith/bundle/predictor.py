@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, cast
 
@@ -18,10 +20,11 @@ from convsmith.bundle.forking import device_is_lost, no_fork
 from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
+from convsmith.bundle.noting import Noting
 from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess
 from convsmith.bundle.read_ahead import read_ahead
-from convsmith.bundle.runtime import Runtime
+from convsmith.bundle.runtime import Infer, Runtime, no_embeddings, run_with_embeddings
 from convsmith.bundle.task import Answer, Said, find_task
 from convsmith.complaints import first_problem
 from convsmith.devices import Place
@@ -102,7 +105,10 @@ class Bundle(Generic[A_co]):
         self.task, self.place = find_task(manifest.task), place
         self._runtime, self._opener = runtime, opener
         size = manifest.only_size or (64, 64)
-        shape = self.logits(np.zeros((1, manifest.preprocess.bands.channels, *size), np.uint8)).shape[1:]
+        black, length = np.zeros((1, manifest.preprocess.bands.channels, *size), np.uint8), manifest.embeddings
+        shape = self.logits(black).shape[1:]
+        if length and (found := self.logits_and_embeddings(black)[1].shape) != (1, length):
+            raise ConvsmithError(f"the bundle {path} is damaged", f"its model gives {found} numbers for [1, {length}]")
         if shape != self.task.logits_shape(len(self.labels), size):
             raise ConvsmithError(
                 f"the bundle {path} is damaged", f"its model gives {shape} logits for {len(self.labels)} labels"
@@ -110,10 +116,24 @@ class Bundle(Generic[A_co]):
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, K] of preprocessed images [N, C, crop, crop]; for segmentation [N, K, H, W] of [N, C, H, W]."""
+        with self._ready() as runtime:
+            return runtime.run(images)
+
+    def logits_and_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The `logits` of preprocessed images, and their embeddings [N, D].
+
+        Raises:
+            ConvsmithError: the model has no such output.
+        """
+        with self._ready() as runtime:
+            return run_with_embeddings(runtime, images)
+
+    @contextmanager
+    def _ready(self) -> Iterator[Runtime]:
         if device_is_lost() and self.place is not None and self.place.device != "cpu":
             self._open_again()
         with no_fork():
-            return self._runtime.run(images)
+            yield self._runtime
 
     def _open_again(self) -> None:
         """Run on the CPU: in a process that was forked, no device answers."""
@@ -169,15 +189,63 @@ class Bundle(Generic[A_co]):
         self, images: Iterable[ImageSource], batch_size: int = 32
     ) -> Iterator[tuple[A_co | ImageError, NDArray[np.uint8] | ImageError]]:
         """Yield the answers of `predict_many`, and beside each what `preprocess` returned or raised."""
+        return (pair for inputs in self._read(images, batch_size) for pair in self._answers(inputs))
+
+    def embed(self, image: ImageSource, name: str = "image") -> NDArray[np.float32]:
+        """The embedding [D] of an image: what the model's last layer makes logits of.
+
+        An image that is looked at several times, as masks may be, has the mean over all looks and places.
+
+        Args:
+            image, name: as `predict` takes them.
+
+        Raises:
+            ImageError: as in `predict`.
+            ConvsmithError: the bundle was packed without `bundle.embeddings`.
+        """
+        (found,) = self.embed_many([image], names=[name])
+        if isinstance(found, ImageError):
+            raise found
+        return found
+
+    def embed_many(
+        self, images: Iterable[ImageSource], batch_size: int = 32, names: Iterable[str] | None = None
+    ) -> Iterator[NDArray[np.float32] | ImageError]:
+        """Embed images in batches; yields the embedding [D] of each, in order, or an `ImageError`.
+
+        Args:
+            images, batch_size: as `predict_many` takes them.
+            names: what errors call images without a path.
+
+        Raises:
+            ConvsmithError: as `predict_many`; or the bundle was packed without `bundle.embeddings`.
+        """
+        if self.manifest.embeddings is None:
+            raise no_embeddings()
+        return (it for inputs in self._read(images, batch_size, names) for it in self._embeddings(inputs))
+
+    def _embeddings(self, inputs: Sequence[_Input]) -> Iterator[NDArray[np.float32] | ImageError]:
+        noting = Noting(self.logits_and_embeddings)
+        good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
+        said = iter(self._ask_named(good, noting.infer))
+        rows = iter(noting.taken(len(good)) if good else ())
+        for image, _ in inputs:
+            answer = image if isinstance(image, ImageError) else next(said)
+            row = None if isinstance(image, ImageError) else next(rows, None)
+            yield answer if isinstance(answer, ImageError) or row is None else row
+
+    def _read(
+        self, images: Iterable[ImageSource], batch_size: int, names: Iterable[str] | None = None
+    ) -> Iterator[list[_Input]]:
         if is_one_image(images) or not isinstance(images, Iterable):
             raise ConvsmithError(
-                "predict_many takes several images",
+                "several images are taken here",
                 f"this is one {type(images).__name__}",
-                "Pass a list, or one image to `predict`.",
+                "Pass a list, or one image to `predict` or `embed`.",
             )
-        named = ((image, name_of(image, f"images[{number}]")) for number, image in enumerate(images))
-        batches = read_ahead(self._prepare, named, batch_size if self.task.one_size else 1)
-        return (pair for inputs in batches for pair in self._answers(inputs))
+        usual = (f"images[{number}]" for number in count())
+        named = ((image, name_of(image, name)) for image, name in zip(images, names or usual, strict=False))
+        return read_ahead(self._prepare, named, batch_size if self.task.one_size else 1)
 
     def _prepare(self, named: tuple[ImageSource, str]) -> _Input:
         try:
@@ -187,13 +255,20 @@ class Bundle(Generic[A_co]):
 
     def _answers(self, inputs: Sequence[_Input]) -> Iterator[tuple[A_co | ImageError, NDArray[np.uint8] | ImageError]]:
         good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
-        said = iter(self._ask(*zip(*good, strict=True)) if good else ())
+        said = iter(self._ask_named(good))
         for image, _ in inputs:
             answer = image if isinstance(image, ImageError) else next(said)
             yield answer if isinstance(answer, ImageError) else self._answer(answer), image
 
-    def _ask(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[Said | ImageError]:
-        return self.task.ask(self.logits, images, names, self.manifest)
+    def _ask_named(
+        self, named: Sequence[tuple[NDArray[np.uint8], str]], infer: Infer | None = None
+    ) -> list[Said | ImageError]:
+        return self._ask([image for image, _ in named], [name for _, name in named], infer) if named else []
+
+    def _ask(
+        self, images: Sequence[NDArray[np.uint8]], names: Sequence[str], infer: Infer | None = None
+    ) -> list[Said | ImageError]:
+        return self.task.ask(infer or self.logits, images, names, self.manifest)
 
     def _answer(self, said: Said) -> A_co:
         answer = self.task.answer(said, self.manifest)

@@ -7,7 +7,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from convsmith.machine import available_cores
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
 
-INPUT, OUTPUT = "images", "logits"
+INPUT, OUTPUT, EMBEDDINGS = "images", "logits", "embeddings"
 
 Infer = Callable[[NDArray[Any]], NDArray[np.float32]]
 """A model as a function: images [N, 3, H, W] to logits [N, K], or [N, K, H, W]. What it returns stays as it is."""
@@ -33,12 +33,40 @@ class Runtime(Protocol):
         """Logits [N, K], or [N, K, H, W], of images [N, 3, H, W] in 0 to 255."""
 
 
+@runtime_checkable
+class EmbeddingRuntime(Runtime, Protocol):
+    """A runtime that can give a second output."""
+
+    def run_with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The logits of images [N, 3, H, W], and their embeddings [N, D]; a ConvsmithError where there are none."""
+
+
+def run_with_embeddings(runtime: Runtime, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The logits of images [N, C, H, W] and their embeddings [N, D].
+
+    Raises:
+        ConvsmithError: the model has no such output.
+    """
+    if not isinstance(runtime, EmbeddingRuntime):
+        raise no_embeddings()
+    return runtime.run_with_embeddings(images)
+
+
+def no_embeddings() -> ConvsmithError:
+    """The error for a model whose one output are logits."""
+    return ConvsmithError(
+        "the model gives logits alone",
+        "it was packed without embeddings",
+        "Train with bundle.embeddings=true; or let `convsmith embed` cut them out of the ONNX file.",
+    )
+
+
 class OnnxRuntime:
     """A model in memory; `run` may be called from several threads at once.
 
     Args:
         model: an ONNX model with the input `images` (uint8 [N, 3, H, W]) and the output `logits` (float32 [N, K], or
-            [N, K, H, W]).
+            [N, K, H, W]); it may have a second one, `embeddings` (float32 [N, D]).
         threads: how many threads one call may use on the CPU; None takes all cores of this process.
         way: the execution provider.
 
@@ -58,7 +86,8 @@ class OnnxRuntime:
             raise ConvsmithError("onnxruntime cannot load the model", str(error)) from error
         inputs = [(value.name, value.type) for value in self._session.get_inputs()]
         outputs = [(value.name, value.type) for value in self._session.get_outputs()]
-        if inputs != [(INPUT, "tensor(uint8)")] or outputs != [(OUTPUT, "tensor(float)")]:
+        known = [(OUTPUT, "tensor(float)"), (EMBEDDINGS, "tensor(float)")]
+        if inputs != [(INPUT, "tensor(uint8)")] or outputs not in (known[:1], known):
             raise ConvsmithError(
                 "the model is not one of convsmith",
                 f"it maps {inputs} to {outputs} instead of uint8 `{INPUT}` to float `{OUTPUT}`",
@@ -66,13 +95,23 @@ class OnnxRuntime:
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Logits [N, K], or [N, K, H, W], of images [N, 3, H, W] in 0 to 255."""
+        return self._run([OUTPUT], images)[0]
+
+    def run_with_embeddings(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The logits of images, and their embeddings [N, D]; a ConvsmithError where the model has none."""
+        if len(self._session.get_outputs()) < 2:
+            raise no_embeddings()
+        logits, embeddings = self._run([OUTPUT, EMBEDDINGS], images)
+        return logits, embeddings
+
+    def _run(self, outputs: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         batches = [image[None] for image in images] if self._one_image else [images]
         try:
             with self._turn:
-                logits: list[NDArray[np.float32]] = [self._session.run([OUTPUT], {INPUT: it})[0] for it in batches]
+                found: list[list[NDArray[np.float32]]] = [self._session.run(outputs, {INPUT: it}) for it in batches]
         except Exception as error:  # see above
             raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", str(error)) from error
-        return np.concatenate(logits) if self._one_image else logits[0]
+        return [np.concatenate(parts) for parts in zip(*found, strict=True)] if self._one_image else found[0]
 
 
 def _session(model: bytes, options: SessionOptions, way: Way) -> InferenceSession:

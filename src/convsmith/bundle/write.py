@@ -20,8 +20,8 @@ from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocessing, Section
 from convsmith.storage import new_directory, sealed, write_file
 
-# left out where they say nothing, since an earlier convsmith refuses keys it lacks
-_LATER = frozenset({"thresholds", "calibration"})
+# Left out where they say nothing, since an earlier convsmith refuses keys that it lacks.
+_LATER = frozenset({"thresholds", "calibration", "embeddings"})
 _FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation.teacher`
 
 
@@ -44,6 +44,7 @@ class Card:
         created_with: versions, `convsmith` among them.
         format: what the model's files are.
         one_size: a segmentation model takes images of one size only, that of `preprocess.window`.
+        embeddings: D, the length of the model's second output; None: it has none.
     """
 
     task: TaskName
@@ -60,6 +61,7 @@ class Card:
     created_with: dict[str, str]
     format: str = "onnx"
     one_size: bool = False
+    embeddings: int | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Card:
@@ -73,8 +75,8 @@ def write_bundle(directory: Path, model: bytes | Mapping[str, bytes], card: Card
     Args:
         directory: the bundle's folder; replaced if it exists.
         model: an ONNX model that needs no other file, with the input `images`, uint8 [N, 3, crop, crop], and the output
-            `logits`, float32 [N, K]; for segmentation [N, 3, H, W] of any size, and [N, K, H, W]. Or the files of
-            another format, by name.
+            `logits`, float32 [N, K]; for segmentation [N, 3, H, W] of any size, and [N, K, H, W]; where the card says
+            so, the second output `embeddings`, float32 [N, D]. Or the files of another format, by name.
         card: what there is to say of the model.
 
     Raises:

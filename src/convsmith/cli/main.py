@@ -23,7 +23,9 @@ from convsmith.cli import (
     demo,
     distil,
     doctor,
+    embed,
     evaluate,
+    explain,
     export,
     launch,
     lr_find,
@@ -65,6 +67,8 @@ _with_work_in_files = output_that_may_be_lost("stdout")  # what a command prints
 app.command()(_with_work_in_files(make.make))
 app.command()(_with_work_in_files(train.train))
 app.command()(evaluate.evaluate)
+app.command()(explain.explain)
+app.command()(embed.embed)
 app.command()(_with_work_in_files(export.export))
 app.command()(predict.predict)
 app.command()(_with_work_in_files(quantize.quantize))

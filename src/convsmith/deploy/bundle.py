@@ -17,7 +17,7 @@ from convsmith.bundle.task import find_task
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.deploy.onnx_description import described
 from convsmith.deploy.onnx_export import export_onnx, inference_model
-from convsmith.deploy.parity import FLOAT32, INT8, Tolerance, measure_parity
+from convsmith.deploy.parity import FLOAT32, INT8, Tolerance, measure_embeddings, measure_parity
 from convsmith.deploy.trained_int8 import export_int8
 from convsmith.errors import ConvsmithError
 from convsmith.models.fake_quant import rounding_of
@@ -69,15 +69,17 @@ def make_bundle(
     Raises:
         ConvsmithError: the exported model differs from the trained one; nothing is written.
     """
-    exact = inference_model(model, recipe.preprocess)
+    exact = inference_model(model, recipe.preprocess, recipe.bundle.embeddings)
     compare = partial(measure_parity, exact, exclusive=find_task(recipe.task).exclusive)
     more: dict[str, Any] = {}
+    if recipe.bundle.embeddings:
+        images = list(images)
     thresholds = (tuned or {}).get("thresholds")
     rounding = rounding_of(exact)
     if rounding is None:
         onnx = export_onnx(exact, recipe.input_size, any_size=recipe.preprocess.only_size() is None)
         onnx = described(onnx, recipe.task, labels, recipe.preprocess, thresholds)
-        parity = compare(OnnxRuntime(onnx).run, images, float_tolerance)
+        parity = dict[str, Any](compare(OnnxRuntime(onnx).run, images, float_tolerance))
     else:
         made = export_int8(exact, recipe)
         onnx = described(made.content, recipe.task, labels, recipe.preprocess, thresholds)
@@ -92,6 +94,10 @@ def make_bundle(
                 "float_layers": made.float_layers,
             }
         }
+    length = None
+    if recipe.bundle.embeddings:
+        tolerance = float_tolerance if rounding is None else int8_tolerance
+        parity["embeddings"], length = measure_embeddings(exact, OnnxRuntime(onnx), images, tolerance)
     card = Card(
         task=recipe.task,
         model={
@@ -108,6 +114,7 @@ def make_bundle(
         recipe=recipe.model_dump(mode="json"),
         data_digest=data_digest,
         colours=colours,
+        embeddings=length,
         created_with={package: version(package) for package in ("convsmith", "torch", "onnx", "onnxruntime")},
         **(tuned or {}),
     )

@@ -89,6 +89,7 @@ class Format:
         is_code: its file is, or may hold, instructions that run with the rights of the process.
         add: makes what else belongs to the artefact of its manifest, once it is proved.
         device: what its runtime computes on, as `--device` calls it.
+        embeddings: it keeps a second output.
     """
 
     summary: str
@@ -101,6 +102,7 @@ class Format:
     is_code: bool = False
     add: Callable[[Manifest], Files] | None = None
     device: str = "cpu"
+    embeddings: bool = True
 
     def tolerance_for(self, source: Exportable) -> Tolerance:
         """`tolerance`, or a level where the source rounds while it runs, and ties are rounded otherwise here."""

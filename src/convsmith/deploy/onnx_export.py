@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,10 +22,11 @@ import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 
+from convsmith.bundle.runtime import EMBEDDINGS, INPUT, OUTPUT
 from convsmith.deploy.fold import fold_constants
 from convsmith.deploy.fuse import fuse_batch_norms
 from convsmith.errors import ConvsmithError
-from convsmith.models.base import SegmentationModel
+from convsmith.models.base import SegmentationModel, VisionModel
 from convsmith.models.fake_quant import rounding_of
 from convsmith.models.layers import Normalize
 from convsmith.spec import Preprocessing, Size
@@ -44,27 +45,35 @@ _ANY_SIZE = (211, 269)
 
 
 class _FromBytes(nn.Module):
-    def __init__(self, model: nn.Module, preprocess: Preprocessing) -> None:
+    def __init__(self, model: nn.Module, preprocess: Preprocessing, embeddings: bool) -> None:
         super().__init__()
+        self.embeddings = embeddings
         self.normalize = Normalize(preprocess.mean, preprocess.std)
         self.model = model
 
-    def forward(self, images: Tensor) -> Tensor:
-        inputs = self.normalize(images)
-        logits: Tensor = self.model.segment(inputs) if isinstance(self.model, SegmentationModel) else self.model(inputs)
-        return logits
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        inputs, model = self.normalize(images), self.model
+        run: Callable[[Tensor], Tensor] = model.segment if isinstance(model, SegmentationModel) else model
+        if not self.embeddings:
+            return run(inputs)
+        assert isinstance(model, VisionModel)
+        return model.with_embeddings(inputs, run)
 
 
-def inference_model(model: nn.Module, preprocess: Preprocessing) -> nn.Module:
+def inference_model(model: nn.Module, preprocess: Preprocessing, embeddings: bool = False) -> nn.Module:
     """A copy of `model` for the CPU, in eval mode, that maps uint8 images [N, C, H, W] to float32 logits.
 
     They are [N, K], or [N, K, H, W] of a segmentation model: the prediction, without logits that only training needs.
+    With `embeddings`, a second output are these, [N, D]; see `VisionModel.with_embeddings`.
     """
-    return _FromBytes(copy.deepcopy(model), preprocess).cpu().eval().to(memory_format=torch.contiguous_format)
+    exact = _FromBytes(copy.deepcopy(model), preprocess, embeddings)
+    return exact.cpu().eval().to(memory_format=torch.contiguous_format)
 
 
 def export_onnx(model: nn.Module, size: Size, any_size: bool = False, opset: int = OPSET) -> bytes:
     """The ONNX file of an `inference_model`: input `images`, output `logits`, any batch size, weights included.
+
+    A model that gives embeddings has a second output of that name.
 
     Axes that are free are named `batch`, `height` and `width`.
 
@@ -90,8 +99,8 @@ def _of_program(model: nn.Module, example: Tensor, free: dict[int, Any], opset: 
         program = torch.onnx.export(
             model,
             (example,),
-            input_names=["images"],
-            output_names=["logits"],
+            input_names=[INPUT],
+            output_names=_outputs_of(model),
             dynamic_shapes={"images": free},
             opset_version=opset,
             dynamo=True,
@@ -106,6 +115,7 @@ def _of_program(model: nn.Module, example: Tensor, free: dict[int, Any], opset: 
 
 def _of_trace(model: nn.Module, example: Tensor, free: dict[int, Any], opset: int) -> ModelProto:
     names = {axis: _AXES[axis] for axis in free}
+    axes = {INPUT: names, OUTPUT: names, EMBEDDINGS: {0: _AXES[0]}}
     with TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         try:
@@ -114,9 +124,9 @@ def _of_trace(model: nn.Module, example: Tensor, free: dict[int, Any], opset: in
                     model,
                     (example,),
                     file,
-                    input_names=["images"],
-                    output_names=["logits"],
-                    dynamic_axes={"images": names, "logits": names},
+                    input_names=[INPUT],
+                    output_names=_outputs_of(model),
+                    dynamic_axes={name: axes[name] for name in (INPUT, *_outputs_of(model))},
                     opset_version=opset,
                     dynamo=False,
                     verbose=False,
@@ -128,6 +138,10 @@ def _of_trace(model: nn.Module, example: Tensor, free: dict[int, Any], opset: in
                 f"Take a higher --opset; with {_FIRST} and more every model can be exported.",
             ) from error
         return onnx.load(file)
+
+
+def _outputs_of(model: nn.Module) -> list[str]:
+    return [OUTPUT, EMBEDDINGS] if getattr(model, "embeddings", False) else [OUTPUT]
 
 
 def _with_named_axes(model: ModelProto) -> bytes:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.runtime import Infer
+from convsmith.bundle.runtime import Infer, Runtime, run_with_embeddings
 from convsmith.bundle.task import find_task
 from convsmith.errors import ConvsmithError, counted
 from convsmith.spec import Size
@@ -184,3 +184,32 @@ def measure_parity(
             )
         parity.add(expected, run_exported(batch.numpy()))
     return parity.figures(tolerance)
+
+
+def measure_embeddings(
+    model: nn.Module, exported: Runtime, batches: Iterable[Tensor], tolerance: Tolerance
+) -> tuple[dict[str, float], int]:
+    """Compare the embeddings of a model with those of its export, and count the numbers of one, D.
+
+    Args:
+        model, batches, tolerance: see `measure_parity`; the model has a second output [N, D].
+        exported: the artefact in its own runtime.
+
+    Raises:
+        ConvsmithError: they are farther apart than `tolerance`, but for its agreement: embeddings decide nothing.
+    """
+    from convsmith.deploy.torch_runtime import TorchRuntime
+
+    parity, trained, length = Parity(exclusive=False), TorchRuntime(model), 0
+    for batch in batches:
+        expected, given = (run_with_embeddings(it, batch.numpy())[1] for it in (trained, exported))
+        parity.add(expected, given)
+        length = expected.shape[1]
+    return embedding_figures(parity, tolerance), length
+
+
+def embedding_figures(parity: Parity, tolerance: Tolerance) -> dict[str, float]:
+    """What `Parity.figures` says of embeddings: differences alone."""
+    figures = parity.figures(replace(tolerance, agreement=0.0))
+    del figures["top1_agreement"]
+    return figures

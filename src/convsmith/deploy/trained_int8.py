@@ -60,7 +60,7 @@ def _without_marks(content: bytes, low: Sequence[float], high: Sequence[float]) 
     domain, operator = MARK.split("::")
     ranges: dict[str, Range] = {}
     unmarked: dict[str, str] = {}
-    nodes = []
+    nodes, outputs = [], {value.name for value in model.graph.output}
     for node in model.graph.node:
         for i, name in enumerate(node.input):
             node.input[i] = unmarked.get(name, name)
@@ -70,6 +70,8 @@ def _without_marks(content: bytes, low: Sequence[float], high: Sequence[float]) 
         site = next(a.i for a in node.attribute if a.name == "site")
         ranges[node.input[0]] = low[site], high[site]
         unmarked[node.output[0]] = node.input[0]
+        if node.output[0] in outputs:
+            nodes.append(onnx.helper.make_node("Identity", [node.input[0]], [node.output[0]], f"{node.name}_given"))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     graph = Graph.load(model.SerializeToString())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -28,6 +29,8 @@ from convsmith.recipe.schema import Recipe
 from convsmith.spec import Size, Window
 from convsmith.tables import Tabular
 from convsmith.words import metric_name
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,7 +111,7 @@ def export(
     if opset is not None and chosen.needs_model:
         raise ConvsmithError(f"--opset does not go with {file_format}", "it is not made of ONNX", "Leave it out.")
     check_out(out, (place, place / "bundle"), data)
-    manifest, source, trained = _open(place, opset, size)
+    manifest, source, trained = _open(place, opset, size, chosen.embeddings)
     files = _described(export_files(file_format, source), manifest)
     if images is None:
         images = images_to_compare(manifest.task, source.size)
@@ -139,11 +142,17 @@ def _described(files: Files, manifest: Manifest) -> Files:
     }
 
 
-def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, Exportable, Runtime]:
-    """The model to export, the manifest that goes with it, and how it answers today."""
+def _open(place: Path, opset: int | None, size: Size | None, embeddings: bool) -> tuple[Manifest, Exportable, Runtime]:
+    """The model to export, the manifest that goes with it, and how it answers today.
+
+    Without `embeddings`, those that it gives are left out.
+    """
     is_run = (place / "recipe.yaml").is_file()
     directory = place / "bundle" if is_run else place
     manifest = read_manifest(directory)
+    if manifest.embeddings and not embeddings:
+        logger.warning("such files give logits alone: the embeddings of bundle.embeddings are left out")
+        manifest = manifest.model_copy(update={"embeddings": None})
     if size is not None:
         manifest = _with_one_size(manifest, size)
     any_size = manifest.only_size is None
@@ -161,7 +170,9 @@ def _open(place: Path, opset: int | None, size: Size | None) -> tuple[Manifest, 
             f"opset {opset} is not one that convsmith writes", fix=f"Choose from {OPSETS[0]} to {OPSETS[-1]}."
         )
     run = Run(place)
-    model = inference_model(trained_model(run.recipe, best_step_folder(run.checkpoints)), manifest.preprocess)
+    model = inference_model(
+        trained_model(run.recipe, best_step_folder(run.checkpoints)), manifest.preprocess, bool(manifest.embeddings)
+    )
     source = Exportable(_input_size(manifest), any_size, model, opset=opset or OPSET)
     return manifest, source, TorchRuntime(model)
 
@@ -182,6 +193,10 @@ def _of_bundle(
             "an export of it could be proved to be like it, and not like what was trained",
             "Give the run, or the bundle that training wrote, such as runs/NAME/bundle.",
         )
+    if manifest.embeddings is None:
+        from convsmith.deploy.onnx_outputs import without_embeddings
+
+        onnx = without_embeddings(onnx)
     trained = OnnxRuntime(onnx)
     if size is not None:
         from convsmith.deploy.onnx_export import with_fixed_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -73,6 +73,35 @@ class VisionModel(nn.Module, ABC):
             ConvsmithError: the images are not such a batch, have another number of channels, are not floats, or are too
                 small.
         """
+
+    def with_embeddings(self, x: Tensor, run: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """The output of `run` for images [N, C, H, W], a call of this model, and its embeddings [N, D].
+
+        These are what the last head sees, averaged over places where it sees maps or tokens.
+
+        Raises:
+            ConvsmithError: the model never calls its head, which it may compute by other words.
+        """
+        output, seen = self._input_of_head(x, run)
+        is_map = isinstance(self._head_layer(self.heads[-1]), nn.Conv2d)
+        places = range(2, seen.ndim) if is_map else range(1, seen.ndim - 1)
+        return output, seen.mean(tuple(places)) if places else seen
+
+    def _input_of_head(self, x: Tensor, run: Callable[[Tensor], Any]) -> tuple[Any, Tensor]:
+        """The output of a call of this model, and what its last head was given in it."""
+        seen: list[Tensor] = []
+        head = self._head_layer(self.heads[-1])
+        handle = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            output = run(x)
+        finally:
+            handle.remove()
+        if not seen:
+            raise ConvsmithError(
+                f"{type(self).__name__} gives no features",
+                f"it never calls its head `{self.heads[-1]}`",
+            )
+        return output, seen[-1]
 
     @abstractmethod
     def block_prefixes(self) -> list[tuple[str, ...]]:

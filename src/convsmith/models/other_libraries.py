@@ -122,16 +122,6 @@ class BridgedModel(VisionModel):
                 "Give images of the size that it is made for, or larger ones.",
             ) from error
 
-    def _input_of_head(self, x: Tensor) -> Tensor:
-        seen: list[Tensor] = []
-        head = self._head_layer(self.heads[-1])
-        handle = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        try:
-            self._run(x)
-        finally:
-            handle.remove()
-        return seen[-1]
-
 
 class TimmClassifier(BridgedModel, StagedClassifier):
     """A model of timm."""
@@ -235,7 +225,7 @@ class TorchvisionClassifier(BridgedModel, ImageClassifier):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features that the last layer sees."""
-        return self._input_of_head(x)
+        return self._input_of_head(x, self._run)[1]
 
 
 class TorchvisionSegmentation(BridgedModel, SegmentationModel):
@@ -256,7 +246,7 @@ class TorchvisionSegmentation(BridgedModel, SegmentationModel):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Features [N, D, H', W'] that the last convolution sees."""
-        return self._input_of_head(x)
+        return self._input_of_head(x, self._run)[1]
 
 
 def _without_our_prefix(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:  # noqa: ARG001

@@ -69,6 +69,16 @@ class CheckpointRule(Section):
     keep: Count = Field(2, description="How many of the newest to keep; the best one is always kept.")
 
 
+class BundleRule(Section):
+    """What the bundle holds beside the answers."""
+
+    embeddings: bool = Field(
+        False,
+        description="The model has a second output: the features that its last layer sees, for `convsmith embed`, "
+        "nearest neighbours, and how far an image is from the training images. Answers stay the same.",
+    )
+
+
 class Recipe(Section):
     """All that decides a training, but for the machines and devices that it runs on."""
 
@@ -135,6 +145,7 @@ class Recipe(Section):
     channels_last: bool = Field(True, description="Memory layout NHWC, which convolutions prefer.")
     early_stopping: EarlyStopping | None = None
     checkpoint: CheckpointRule = CheckpointRule()
+    bundle: BundleRule = BundleRule()
     _left_to_weights: frozenset[str] = PrivateAttr(default=frozenset())
 
     @property

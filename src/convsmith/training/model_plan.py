@@ -96,6 +96,8 @@ def measure(recipe: Recipe, precision: Precision) -> Measured:
     with _quietly(mode):  # the same on a device that autocast knows
         model = model.to_empty(device="cpu")
         gmacs = _gmacs(model, recipe.input_size)
+        if recipe.bundle.embeddings:
+            _check_embeddings(model, recipe.input_size)
         # one image would not do: BatchNorm refuses to train on a single value per channel
         two, three = (_activation_bytes(model, n, recipe.augment.size, precision) for n in (2, 3))
     per_sample = three - two + task.loss_bytes(recipe, model)
@@ -170,6 +172,21 @@ def _check_single_images(model: nn.Module, recipe: Recipe, plan: Plan) -> None:
             "where a channel comes down to a single value, BatchNorm has nothing to take a mean over",
             "Set batch.per_device to 2 or more, and batch.size to a multiple of it.",
         ) from error
+
+
+def _check_embeddings(model: VisionModel, size: Size) -> None:
+    """Raise a ConvsmithError if a bundle could not have embeddings."""
+    images = torch.empty(2, model.in_channels, *size)
+    try:
+        _, rows = model.eval().with_embeddings(images, model)
+    except ConvsmithError as error:
+        raise ConvsmithError(f"bundle.embeddings: {error.what}", error.why, "Set bundle.embeddings=false.") from error
+    if rows.ndim != 2 or len(rows) != 2:
+        raise ConvsmithError(
+            "bundle.embeddings: the model's features are not a row for each image",
+            f"two images give {list(rows.shape)}",
+            "Set bundle.embeddings=false.",
+        )
 
 
 def _gmacs(model: VisionModel, size: Size) -> float:

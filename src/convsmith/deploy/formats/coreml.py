@@ -83,4 +83,6 @@ def _need_macos() -> None:
         )
 
 
-FORMAT = Format("for Apple's machines, made on one of them", _export, _open, extra="coreml", needs_model=True)
+FORMAT = Format(
+    "for Apple's machines, made on one of them", _export, _open, extra="coreml", needs_model=True, embeddings=False
+)

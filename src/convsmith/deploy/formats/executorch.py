@@ -74,4 +74,11 @@ def _open(files: Files, threads: int | None) -> Runtime:
     return TorchRuntime(_Program(files[_FILE], threads), threads, one_by_one=True)
 
 
-FORMAT = Format("for phones, on their CPUs; one image at a time", _export, _open, extra="executorch", needs_model=True)
+FORMAT = Format(
+    "for phones, on their CPUs; one image at a time",
+    _export,
+    _open,
+    extra="executorch",
+    needs_model=True,
+    embeddings=False,
+)

@@ -55,5 +55,10 @@ def _open(files: Files, threads: int | None) -> Runtime:
 
 
 FORMAT = Format(
-    "for phones and microcontrollers; one image at a time", _export, _open, extra="litert", needs_model=True
+    "for phones and microcontrollers; one image at a time",
+    _export,
+    _open,
+    extra="litert",
+    needs_model=True,
+    embeddings=False,
 )

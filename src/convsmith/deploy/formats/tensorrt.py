@@ -100,4 +100,5 @@ FORMAT = Format(  # on a GPU float32 means TF32, whose products have 11 bits
     tolerance=FLOAT16,
     is_code=True,
     device="cuda",
+    embeddings=False,
 )

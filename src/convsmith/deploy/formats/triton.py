@@ -10,7 +10,7 @@ import json
 from importlib.metadata import version
 
 from convsmith.bundle.format import MODEL, Manifest
-from convsmith.bundle.runtime import INPUT, OUTPUT, OnnxRuntime, Runtime
+from convsmith.bundle.runtime import EMBEDDINGS, INPUT, OUTPUT, OnnxRuntime, Runtime
 from convsmith.bundle.task import find_task
 from convsmith.deploy.format import Exportable, Files, Format
 
@@ -42,11 +42,14 @@ def _config(manifest: Manifest) -> str:
         "parity": json.dumps(manifest.parity),
         "convsmith": version("convsmith"),
     }
+    outputs = [f'{{ name: "{OUTPUT}" data_type: TYPE_FP32 dims: {logits} label_filename: "labels.txt" }}']
+    if manifest.embeddings:
+        outputs.append(f'{{ name: "{EMBEDDINGS}" data_type: TYPE_FP32 dims: {[manifest.embeddings]} }}')
     lines = [
         'backend: "onnxruntime"',
         f"max_batch_size: {_LARGEST_BATCH}",
         f'input [ {{ name: "{INPUT}" data_type: TYPE_UINT8 dims: {images} }} ]',
-        f'output [ {{ name: "{OUTPUT}" data_type: TYPE_FP32 dims: {logits} label_filename: "labels.txt" }} ]',
+        f"output [ {', '.join(outputs)} ]",
         "dynamic_batching { }",
         *(
             f"parameters {{ key: {json.dumps(key)} value: {{ string_value: {json.dumps(value)} }} }}"
