@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from convsmith.analyze.heat.hidden_parts import occlusion, rise
 from convsmith.analyze.heat.picture import overlay, picture
 from convsmith.analyze.picture_names import free_stem, refuse_inside
+from convsmith.bundle.calibration import scaled
 from convsmith.bundle.images.decode import for_eyes
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle
@@ -105,7 +106,7 @@ class Explainer:
 
     def explain(self, seen: NDArray[np.uint8], class_id: int | None = None, name: str = "image") -> Explanation:
         """Where the model looks in what `seen` returned, for a class or for the predicted one."""
-        logits = self.bundle.logits(seen[None])[0]
+        logits = _logits(self.bundle, seen[None])[0]
         if not np.isfinite(logits).all():
             raise ImageError(f"no class of {name} can be explained", "the model's logits are not finite numbers")
         chosen = predicted_class(logits) if class_id is None else class_id
@@ -176,17 +177,17 @@ def heat_map(
         assert model is not None
         cam: NDArray[np.float32] = grad_cam(model, _normalised(bundle, seen), [class_id], method)[0]
         return cam
-    logits = bundle.logits(seen[None])[0]
+    logits = _logits(bundle, seen[None])[0]
     where = _where(logits, class_id)
 
     def score(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return log_probability(bundle.logits(images), class_id, bundle.task.exclusive, where)
+        return log_probability(_logits(bundle, images), class_id, bundle.task.exclusive, where)
 
     fill = np.rint(np.array(bundle.manifest.preprocess.mean) * 255).clip(0, 255).astype(np.uint8)
     return occlusion(score, seen, fill) if method == "occlusion" else rise(score, seen, fill)
 
 
-def predicted_class(logits: NDArray[np.float32]) -> int:
+def predicted_class(logits: NDArray[Any]) -> int:
     """The class with the highest of the logits [K]; of logits [K, H, W], the one with the most pixels."""
     if logits.ndim == 1:
         return int(logits.argmax())
@@ -194,7 +195,7 @@ def predicted_class(logits: NDArray[np.float32]) -> int:
 
 
 def log_probability(
-    logits: NDArray[np.float32], class_id: int, exclusive: bool, where: NDArray[np.bool_] | None = None
+    logits: NDArray[Any], class_id: int, exclusive: bool, where: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
     """The logarithm of a class's probability, [N], of logits [N, K], or its mean over pixels of logits [N, K, H, W].
 
@@ -210,7 +211,13 @@ def log_probability(
     return found if found.ndim == 1 else found.mean(axis=1)
 
 
-def _where(logits: NDArray[np.float32], class_id: int) -> NDArray[np.bool_] | None:
+def _logits(bundle: Bundle[Any], images: NDArray[np.uint8]) -> NDArray[Any]:
+    """The logits of images [N, C, H, W], scaled where the bundle is calibrated."""
+    by_class = np.moveaxis(bundle.logits(images), 1, -1)
+    return np.moveaxis(scaled(by_class, bundle.manifest.calibration), -1, 1)
+
+
+def _where(logits: NDArray[Any], class_id: int) -> NDArray[np.bool_] | None:
     """The pixels where a class is predicted, or all of them where there are none; None of logits [K]."""
     if logits.ndim == 1:
         return None

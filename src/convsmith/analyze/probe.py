@@ -83,7 +83,7 @@ def embed_data(
 
 
 def probe(train: Embedded, val: Embedded, neighbours: int = NEIGHBOURS) -> Probe:
-    """What simple classifiers make of embeddings.
+    """Let simple classifiers judge embeddings.
 
     Args:
         train: what they learn from.

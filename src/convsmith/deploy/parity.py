@@ -209,7 +209,7 @@ def measure_embeddings(
 
 
 def embedding_figures(parity: Parity, tolerance: Tolerance) -> dict[str, float]:
-    """What `Parity.figures` says of embeddings: differences alone."""
+    """Figures of `Parity.figures` that embeddings have: differences alone."""
     figures = parity.figures(replace(tolerance, agreement=0.0))
     del figures["top1_agreement"]
     return figures

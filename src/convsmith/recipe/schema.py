@@ -70,7 +70,7 @@ class CheckpointRule(Section):
 
 
 class BundleRule(Section):
-    """What the bundle holds beside the answers."""
+    """Outputs of the bundle beside its answers."""
 
     embeddings: bool = Field(
         False,
