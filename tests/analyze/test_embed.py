@@ -53,5 +53,5 @@ def test_images_that_a_bundle_holds_for_the_same_are_told(colour_bundle: Path, t
 
 
 def test_a_bundle_for_masks_gives_no_embeddings(pixel_bundle: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConvsmithError, match="gives no embeddings: it does not give one answer"):
+    with pytest.raises(ConvsmithError, match="gives no embeddings: it was packed without them"):
         check_data(write_noise(tmp_path, 6), embeddings=pixel_bundle)

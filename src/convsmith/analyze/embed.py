@@ -74,7 +74,7 @@ def embedding_bundle(bundle: Bundle) -> Bundle:
     if bundle.manifest.embeddings is not None:
         return bundle
     if not bundle.task.one_size:
-        raise _unfit(bundle, "it was packed without them, and its last layer is not a linear one")
+        raise _unfit(bundle, "it was packed without them, and it gives more than one answer to an image")
     files = read_files(bundle.path, bundle.manifest)
     if MODEL not in files:
         raise _unfit(bundle, f"its format is {bundle.manifest.format}")
