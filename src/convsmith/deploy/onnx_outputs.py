@@ -19,6 +19,9 @@ def without_embeddings(content: bytes) -> bytes:
     if len(model.graph.output) == 1:
         return content
     del model.graph.output[1:]
+    for node in model.graph.node:  # the tensor stays, by a name that another output may not meet
+        for names in (node.input, node.output):
+            names[:] = [f"{EMBEDDINGS}_inside" if name == EMBEDDINGS else name for name in names]
     return bytes(model.SerializeToString())
 
 
