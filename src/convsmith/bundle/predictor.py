@@ -189,7 +189,7 @@ class Bundle(Generic[A_co]):
         self, images: Iterable[ImageSource], batch_size: int = 32
     ) -> Iterator[tuple[A_co | ImageError, NDArray[np.uint8] | ImageError]]:
         """Yield the answers of `predict_many`, and beside each what `preprocess` returned or raised."""
-        return (pair for inputs in self._read(images, batch_size) for pair in self._answers(inputs))
+        return (pair for inputs in self._read(images, batch_size, call="predict") for pair in self._answers(inputs))
 
     def embed(self, image: ImageSource, name: str = "image") -> NDArray[np.float32]:
         """The embedding [D] of an image: what the model's last layer makes logits of.
@@ -222,7 +222,7 @@ class Bundle(Generic[A_co]):
         """
         if self.manifest.embeddings is None:
             raise no_embeddings()
-        return (it for inputs in self._read(images, batch_size, names) for it in self._embeddings(inputs))
+        return (it for inputs in self._read(images, batch_size, names, call="embed") for it in self._embeddings(inputs))
 
     def _embeddings(self, inputs: Sequence[_Input]) -> Iterator[NDArray[np.float32] | ImageError]:
         noting = Noting(self.logits_and_embeddings)
@@ -235,13 +235,13 @@ class Bundle(Generic[A_co]):
             yield answer if isinstance(answer, ImageError) or row is None else row
 
     def _read(
-        self, images: Iterable[ImageSource], batch_size: int, names: Iterable[str] | None = None
+        self, images: Iterable[ImageSource], batch_size: int, names: Iterable[str] | None = None, *, call: str
     ) -> Iterator[list[_Input]]:
         if is_one_image(images) or not isinstance(images, Iterable):
             raise ConvsmithError(
-                "several images are taken here",
+                f"{call}_many takes several images",
                 f"this is one {type(images).__name__}",
-                "Pass a list, or one image to `predict` or `embed`.",
+                f"Pass a list, or one image to `{call}`.",
             )
         usual = (f"images[{number}]" for number in count())
         named = ((image, name_of(image, name)) for image, name in zip(images, names or usual, strict=False))
