@@ -23,13 +23,18 @@ class Segmentation:
         mask: uint8 [H, W], classes below K.
         labels: K names.
         colours: red, green and blue of each class, 0 to 255; None takes those of PASCAL VOC.
+        scores: the probability of each pixel's class, [H, W], where it is known.
 
     Raises:
         ConvsmithError: the mask holds a class that has no label, or the number of colours is not K.
     """
 
     def __init__(
-        self, mask: NDArray[np.uint8], labels: tuple[str, ...], colours: Sequence[Colour] | None = None
+        self,
+        mask: NDArray[np.uint8],
+        labels: tuple[str, ...],
+        colours: Sequence[Colour] | None = None,
+        scores: NDArray[np.float16] | None = None,
     ) -> None:
         if mask.max() >= len(labels):
             raise ConvsmithError(f"class {mask.max()} has no label", f"there are {len(labels)}")
@@ -37,6 +42,8 @@ class Segmentation:
             raise ConvsmithError(f"{len(colours)} colours do not fit {len(labels)} classes")
         self.mask = mask
         """The class of each pixel, uint8 [H, W]."""
+        self.scores = scores
+        """The probability of each pixel's class, float16 [H, W], of a calibrated bundle; else None."""
         self.labels = labels
         self.meta: Mapping[str, str] = {}
         """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
@@ -50,8 +57,9 @@ class Segmentation:
     def to_dict(self, runs: bool = False) -> dict[str, Any]:
         """`{"size": [H, W], "classes": [{"class_id", "label", "pixels", "share"}, ...]}`, ready for JSON.
 
-        Classes that the image does not show are left out; the largest comes first. `runs` adds the mask itself:
-        `"runs"`, see `to_runs`. A bundle's answer has its `"meta"` too.
+        Where `scores` are known, each class has the `"score"`, their mean. Classes that the image does not show are
+        left out; the largest comes first. `runs` adds the mask itself: `"runs"`, see `to_runs`. A bundle's answer has
+        its `"meta"` too.
         """
         answer: dict[str, Any] = {"size": list(self.mask.shape), "classes": [self._entry(i) for i in self._largest()]}
         if runs:
@@ -93,7 +101,10 @@ class Segmentation:
     def _entry(self, class_id: int) -> dict[str, Any]:
         pixels = int(self._pixels[class_id])
         share = pixels / self.mask.size
-        return {"class_id": class_id, "label": self.labels[class_id], "pixels": pixels, "share": share}
+        entry = {"class_id": class_id, "label": self.labels[class_id], "pixels": pixels, "share": share}
+        if self.scores is not None:
+            entry["score"] = float(self.scores[self.mask == class_id].mean(dtype=np.float64))
+        return entry
 
     def _palette_image(self) -> Image.Image:
         image = Image.fromarray(self.mask)

@@ -24,6 +24,7 @@ class SquareTask:
     name: str
     one_size = True
     says_sets = True
+    calibrated_columns: tuple[str, ...] = ()
     pictures: Mapping[str, str] = {}
 
     def check(self, spec: Preprocessing, num_classes: int) -> None:  # noqa: ARG002  # any number will do

@@ -129,7 +129,10 @@ class Task(Protocol):
     """Whether `entries` are printed on a line each, below a header; else all of an image are on one line."""
 
     csv_columns: tuple[str, ...]
-    """Titles of the columns of `csv_rows`; those of `Calibration.columns` follow."""
+    """Titles of the columns of `csv_rows`."""
+
+    calibrated_columns: tuple[str, ...]
+    """Titles of those that follow in a calibrated bundle; before those of `Calibration.columns`."""
 
     says_sets: bool
     """Whether an answer may be a set of classes that holds what is true with a stated probability."""
@@ -224,8 +227,9 @@ class Task(Protocol):
 
 def csv_columns(manifest: Manifest) -> tuple[str, ...]:
     """Titles of the columns of `csv_rows` of a bundle's answers."""
-    calibration = manifest.calibration
-    return (*find_task(manifest.task).csv_columns, *(calibration.columns() if calibration else ()))
+    task, calibration = find_task(manifest.task), manifest.calibration
+    more = () if calibration is None else (*task.calibrated_columns, *calibration.columns())
+    return (*task.csv_columns, *more)
 
 
 def find_task(name: str) -> Task:

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.segment_scored import mask_of
 from convsmith.errors import ConvsmithError
 from convsmith.spec import IGNORED
 
@@ -57,7 +58,7 @@ class SegmentationResults:
     def add(self, said: Sequence[NDArray[np.uint8]], targets: Sequence[NDArray[np.uint8]]) -> None:
         """`update` with each of some images."""
         for prediction, target in zip(said, targets, strict=True):
-            self.update(prediction, target)
+            self.update(mask_of(prediction), target)
 
     def empty(self) -> SegmentationResults:
         """A collection of the same figures that has counted nothing."""

@@ -17,6 +17,7 @@ from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 from convsmith.bundle.images.image_error import ImageError, NoAnswer
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.segment import allowed_sizes, first_look, scored_parts, segment
+from convsmith.bundle.segment_scored import as_logits, mask_of, scores_of, segment_scored
 from convsmith.bundle.segmentation import Segmentation
 from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 PNG, JPEG = "image/png", "image/jpeg"
 _ENOUGH = 32  # pixels of a side; some models have a stride that large
 _STRIDE = 8  # two forms are compared, and scores are calibrated, in each eighth row and column
-_LEAST = np.finfo(np.float32).tiny  # whose logarithm is finite
 
 
 class ClassArea(BaseModel):
@@ -39,6 +39,7 @@ class ClassArea(BaseModel):
     label: str
     pixels: int
     share: float
+    score: float | None = Field(None, description="Of a calibrated bundle: the mean probability of these pixels.")
 
 
 class MaskAnswer(BaseModel):
@@ -62,6 +63,7 @@ class SegmentationTask:
     pictures: Mapping[str, str] = {PNG: ".png", JPEG: ".overlay.jpg"}
     listed = False
     csv_columns: tuple[str, ...] = ("class_id", "label", "pixels", "share")
+    calibrated_columns: tuple[str, ...] = ("score",)
 
     def check(self, spec: Preprocessing, num_classes: int) -> None:
         """Raise a ValueError unless the image is looked at as a whole, and mirrored classes are classes."""
@@ -88,7 +90,7 @@ class SegmentationTask:
         names: Sequence[str],
         manifest: Manifest,
     ) -> list[Said | ImageError]:
-        """The classes of the pixels [H, W] of each image, or why there are none."""
+        """The classes of the pixels [H, W] of each image, or why there are none; with probabilities if calibrated."""
 
         return [
             _caught(_classes, image, _named(infer, name), manifest, name)
@@ -116,11 +118,11 @@ class SegmentationTask:
 
     def answer(self, said: Said, manifest: Manifest) -> Segmentation:
         """The mask."""
-        return Segmentation(said, manifest.labels, manifest.colours)
+        return Segmentation(mask_of(said), manifest.labels, manifest.colours, scores_of(said))
 
     def decisions(self, said: Said, manifest: Manifest) -> NDArray[Any]:  # noqa: ARG002
         """The classes of each eighth row and column."""
-        return said[::_STRIDE, ::_STRIDE].copy()
+        return mask_of(said)[::_STRIDE, ::_STRIDE].copy()
 
     def new_results(self, manifest: Manifest) -> SegmentationResults:
         """An empty collection."""
@@ -175,7 +177,7 @@ class SegmentationTask:
 
     def csv_rows(self, answer: Segmentation, top: int | None = None) -> list[tuple[Any, ...]]:
         """A row for each class, the largest first."""
-        return [tuple(entry[name] for name in self.csv_columns) for entry in self.summary(answer, top)["classes"]]
+        return [tuple(entry.values()) for entry in self.summary(answer, top)["classes"]]
 
     def draw(self, answer: Segmentation, image: NDArray[np.uint8], media_type: str) -> bytes:
         """A PNG of the classes with a palette, or a JPEG of the image with the classes' colours over it."""
@@ -188,7 +190,10 @@ class SegmentationTask:
 
 def _classes(image: NDArray[np.uint8], infer: Infer, manifest: Manifest, name: str) -> Said:
     spec, num_classes = whole_image(manifest.preprocess), len(manifest.labels)
-    return segment(image.transpose(1, 2, 0), spec, infer, num_classes, name)
+    pixels, calibration = image.transpose(1, 2, 0), manifest.calibration
+    if calibration is None:
+        return segment(pixels, spec, infer, num_classes, name)
+    return segment_scored(pixels, spec, infer, num_classes, calibration, name=name)
 
 
 def _thin_scores(image: NDArray[np.uint8], infer: Infer, manifest: Manifest, name: str) -> Said:
@@ -204,7 +209,7 @@ def _thin_scores(image: NDArray[np.uint8], infer: Infer, manifest: Manifest, nam
         )
         for class_id, plane in enumerate(part.planes):
             thin = plane[rows.start - part.rows.start :: _STRIDE, columns.start - part.columns.start :: _STRIDE]
-            found[class_id][place] = thin if part.are_logits else np.log(np.maximum(thin, _LEAST))
+            found[class_id][place] = as_logits(thin, part)
     return found
 
 
