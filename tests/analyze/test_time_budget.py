@@ -88,9 +88,14 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
     def measured(recipe: Recipe, *_: object, all_stages: bool) -> Pace:
         height, width = recipe.augment.size
-        name = next(name for name in speeds if load_recipe(name).model.name == recipe.model.name)
+        name = next(
+            name for name in speeds if name != "validation" and load_recipe(name).model.name == recipe.model.name
+        )
         step = speeds[name] * height * width / 224**2
-        return replace(PACE, step=step, usual=recipe.schedule.epochs, fixed=PACE.fixed + 100 * all_stages)
+        judging = speeds.get("validation", PACE.validation)
+        return replace(
+            PACE, step=step, validation=judging, usual=recipe.schedule.epochs, fixed=PACE.fixed + 100 * all_stages
+        )
 
     monkeypatch.setattr(module, "measure_pace", measured)
     monkeypatch.setattr(module, "why_no_weights", lambda model: None)
@@ -114,6 +119,12 @@ def test_the_epochs_that_fit_are_set_and_said_with_what_twice_the_time_would_buy
     assert found.reasons[0] == "few images"
     assert found.reasons[1].startswith("5 minutes: 24 epochs, to end after 4.8 minutes; an epoch is 100 steps of 0.1 s")
     assert found.reasons[2] == "twice the time would buy 49 epochs"
+    assert not [word for word in found.overrides if word.startswith("eval_every")]
+
+
+def test_validations_that_take_long_are_made_rare(speed: dict[str, float], tmp_path: Path) -> None:
+    speed["validation"] = 10.0
+    assert fitted(PHOTOS, tmp_path, 17)[1].eval_every == 4
 
 
 def test_the_stages_after_the_training_have_their_share_of_the_time(speed: dict[str, float], tmp_path: Path) -> None:
@@ -121,12 +132,15 @@ def test_the_stages_after_the_training_have_their_share_of_the_time(speed: dict[
     assert "schedule.epochs=15" in found.overrides
 
 
-def test_images_are_smaller_where_few_epochs_fit(speed: dict[str, float], tmp_path: Path) -> None:
-    speed["resnet18-folder"] = 1.5
+@pytest.mark.parametrize(("step", "side"), [(0.8, 160), (1.5, 128), (2.2, 96)])
+def test_images_are_smaller_where_few_epochs_fit(
+    speed: dict[str, float], tmp_path: Path, step: float, side: int
+) -> None:
+    speed["resnet18-folder"] = step
     found, recipe = fitted(PHOTOS, tmp_path)
-    assert (recipe.augment.size, recipe.input_size) == ((128, 128), (128, 128))
+    assert (recipe.augment.size, recipe.input_size) == ((side, side), (side, side))
     assert recipe.schedule.epochs >= ENOUGH
-    assert "epochs at 128 x 128 pixels" in found.reasons[1]
+    assert f"epochs at {side} x {side} pixels" in found.reasons[1]
 
 
 def test_scenes_get_a_faster_model_before_smaller_crops(speed: dict[str, float], tmp_path: Path) -> None:

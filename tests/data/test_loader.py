@@ -297,6 +297,7 @@ def test_a_bad_validation_file_is_left_out_and_named(own_folder: ImageData) -> N
     assert torch.equal(batch.images, pixels(own_folder.train, 0, 2, 3, 4, 5))
     assert batch.targets.tolist() == [0, 0, 1, 1, 1]
     assert [bad.path for bad in batch.bad] == [path]
+    assert batch.samples == 6
 
 
 # Workers

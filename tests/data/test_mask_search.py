@@ -135,6 +135,14 @@ def test_photographs_beside_each_other_are_not_masks(tmp_path: Path) -> None:
     assert not find_masks(tmp_path)
 
 
+def test_masks_of_images_that_cannot_be_read_are_not_found(tmp_path: Path) -> None:
+    write(tmp_path, "photos/*.jpg", "silhouettes/*.png")
+    assert find_masks(tmp_path)
+    for path in (tmp_path / "photos").iterdir():
+        path.write_bytes(b"no image")
+    assert not find_masks(tmp_path)
+
+
 def test_they_are_two_classes_for_who_says_so(tmp_path: Path) -> None:
     write(tmp_path, "photos/*.jpg", "silhouettes/*.png")
     data = data_of_recipe(load_recipe("resnet18-folder", ["model.num_classes=2"]), tmp_path)

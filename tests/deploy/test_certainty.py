@@ -99,7 +99,9 @@ def test_chance_of_pixels_is_the_most_frequent_class_everywhere() -> None:
         assert score_of_chance(metric, pixels, 3) == pytest.approx(constant.compute()[metric])
 
 
-@pytest.mark.parametrize(("score", "images", "expected"), [(0.25, 1000, True), (0.27, 1000, True), (0.3, 1000, False)])
+@pytest.mark.parametrize(
+    ("score", "images", "expected"), [(0.25, 1000, True), (0.27, 1000, True), (0.3, 1000, False), (0.75, 3, True)]
+)
 def test_chance_is_told_from_learning_within_two_standard_errors(score: float, images: int, expected: bool) -> None:
     assert is_chance(score, 0.25, images) == expected
 

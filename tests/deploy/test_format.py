@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import convsmith.deploy.formats
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy.format import Exportable, export_files, find_format, open_bundle, open_files
 from convsmith.deploy.formats import list_formats
+from convsmith.deploy.formats.tensorrt import build_engine
 from convsmith.deploy.onnx_export import inference_model, quiet
 from convsmith.errors import ConvsmithError, install_command
 from convsmith.spec import Preprocess, WholeImage
@@ -94,6 +96,28 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
 def test_tensorrt_says_that_a_gpu_is_missing() -> None:
     with pytest.raises(ConvsmithError, match="TensorRT needs an NVIDIA GPU and its driver: torch sees none"):
         export_files("tensorrt", COLOURS)
+
+
+def tensorrt_that(reads: bool) -> Any:
+    """TensorRT's interface, where there is no GPU to build an engine for."""
+    package = MagicMock()
+    package.OnnxParser().parse.return_value = reads
+    package.OnnxParser().get_error.return_value = "no such operator"
+    package.Builder().create_network().get_input().shape = (-1, 3, SIDE, SIDE)
+    package.Builder().build_serialized_network.return_value = b"engine"
+    return package
+
+
+def test_tensorrt_builds_an_engine_for_up_to_32_images() -> None:
+    package = tensorrt_that(reads=True)
+    assert build_engine(package, COLOURS) == b"engine"
+    sizes = [(batch, 3, SIDE, SIDE) for batch in (1, 8, 32)]
+    package.Builder().create_optimization_profile().set_shape.assert_called_once_with("image", *sizes)
+
+
+def test_what_tensorrt_cannot_read_is_said_in_its_words() -> None:
+    with pytest.raises(ConvsmithError, match="TensorRT cannot read the ONNX model: no such operator"):
+        build_engine(tensorrt_that(reads=False), COLOURS)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML runs here")

@@ -35,6 +35,10 @@ def wait_for(name):
     while not (folder / name).exists():
         time.sleep(0.01)
 
+def wait_to_be_ended():
+    time.sleep(20)
+    (folder / "left alone").touch()
+
 signal.signal(signal.SIGTERM, lambda *_: end(3, "another process has ended"))
 """
 
@@ -52,7 +56,10 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
 
     def run(code: str, max_restarts: int = 0) -> None:
         (package / "main.py").write_text(BEGIN + code)
-        launch([str(tmp_path)], 2, 1, max_restarts)
+        try:
+            launch([str(tmp_path)], 2, 1, max_restarts)
+        finally:
+            assert not (tmp_path / "left alone").exists()
 
     return run
 
@@ -63,7 +70,7 @@ def starts(folder: Path) -> list[int]:
 
 def test_a_lost_process_ends_the_others_and_the_error_names_it(launched: Callable[..., None]) -> None:
     with pytest.raises(LaunchFailed, match=r"^process 1 was ended by SIGKILL\nThe same command goes on") as failed:
-        launched("if rank == 1: os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(60)")
+        launched("if rank == 1: os.kill(os.getpid(), signal.SIGKILL)\nwait_to_be_ended()")
     assert failed.value.exit_code == 128 + signal.SIGKILL
 
 
@@ -74,7 +81,7 @@ if rank == 1 and first:
     (folder / "again").touch()
     {}
 if first:
-    time.sleep(60)
+    wait_to_be_ended()
 """
 
 
@@ -97,7 +104,7 @@ if rank == 1:
     end({PEER_LOST}, "another process has not answered")
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 (folder / "hangs").touch()
-time.sleep(60)
+wait_to_be_ended()
 """
 
 
@@ -111,7 +118,7 @@ def test_a_process_that_hangs_is_named_once_the_others_have_waited_for_it(launch
 STOPS = """
 signal.signal(signal.SIGTERM, lambda *_: end(143, "stopped by SIGTERM"))
 (folder / f"{rank}.ready").touch()
-time.sleep(60)
+wait_to_be_ended()
 """
 
 

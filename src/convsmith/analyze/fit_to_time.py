@@ -20,7 +20,7 @@ from convsmith.recipe.stretch import stretch
 from convsmith.spec import Preprocess
 
 _PATIENCE = 0.03  # of the time, for the steps that are measured, and for the images
-_SCALES = (1, 5 / 7, 4 / 7, 3 / 7)  # of the sides of training images: 224, 160, 128, 96
+_SCALES = (5 / 7, 4 / 7, 3 / 7)  # of the sides of training images: from 224 to 160, 128, 96
 _STEP, _LEAST = 32, 64  # pixels
 _SIZES = ("augment.", "preprocess", "model.name")
 """How keys begin that say how large the images are, or what for: who sets one wants no other size."""
@@ -119,7 +119,7 @@ def _candidates(choice: Choice, overrides: Sequence[str]) -> Iterator[_Candidate
             choice, recipe, called = other, small, f" of {faster}"
             yield _Candidate(choice, recipe.augment.size, called)
     sizes = {recipe.augment.size}
-    for scale in _SCALES[1:]:
+    for scale in _SCALES:
         height, width = (max(_LEAST, round(scale * side / _STEP) * _STEP) for side in recipe.augment.size)
         if (height, width) in sizes or height * width >= math.prod(recipe.augment.size):
             continue

@@ -104,7 +104,7 @@ def _image(stepper: Stepper, patience: float) -> float:
 
     def after_batch(batch: Batch) -> None:
         nonlocal seen
-        seen += len(batch.targets) + len(batch.bad)
+        seen += batch.samples
 
     def stopping() -> bool:
         return time.perf_counter() - start > patience

@@ -72,7 +72,7 @@ def _validate_model(session: Session, parts: Parts, stepper: Stepper, model: nn.
     def after_batch(batch: Batch) -> None:
         nonlocal seen
         session.record_bad_files(batch)
-        seen += len(batch.targets) + len(batch.bad)
+        seen += batch.samples
         session.tell("evaluate", min(seen * world.size, total), total)
 
     results, wrong = None, None

@@ -32,6 +32,11 @@ class Batch(NamedTuple):
     targets: Tensor
     bad: list[BadFile]
 
+    @property
+    def samples(self) -> int:
+        """How many samples were looked at for it, the bad ones among them."""
+        return len(self.targets) + len(self.bad)
+
 
 def raise_on_bad(batch: Batch) -> None:
     """ConvsmithError that names the batch's bad files, if it has any."""
