@@ -234,6 +234,7 @@ def test_only_shards_and_nothing_else_are_known(data: Path) -> None:
         ({"a.png": png(), "a.cls": b"a\0"}, "`a.cls` in DATA/s.tar is not text"),
         ({"a.png": png(), "a.cls": b"x" * 2000}, "`a.cls` in DATA/s.tar has 2,000 bytes"),
         ({"a.png": png(), "a.json": b"{"}, "`a.json` in DATA/s.tar is not JSON"),
+        ({"a.png": png(), "a.json": b'{"label": 1}' + b" " * 2**20}, "`a.json` in DATA/s.tar has 1,048,588 bytes"),
         ({"a.png": png(), "a.json": b"[" * 99999}, "`a.json` in DATA/s.tar is not JSON"),
         ({"a.png": png(), "a.json": b'{"label": 1' + b"0" * 9999 + b"}"}, "`a.json` in DATA/s.tar is not JSON"),
         ({"a.png": png(), "a.json": b'{"label": 0.5}'}, "1 sample without a label"),

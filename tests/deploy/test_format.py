@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import convsmith.deploy.formats
-from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.bundle.runtime import INPUT, OnnxRuntime
 from convsmith.deploy.format import Exportable, export_files, find_format, open_bundle, open_files
 from convsmith.deploy.formats import list_formats
 from convsmith.deploy.formats.tensorrt import build_engine
@@ -26,7 +26,7 @@ COLOURS = Exportable((SIDE, SIDE), any_size=False, given=colour_model())
 PACKAGES = {"openvino": "openvino", "executorch": "executorch", "litert": "litert_torch"}
 
 TENTH = """
-from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.bundle.runtime import INPUT, OnnxRuntime
 from convsmith.deploy.format import Format
 
 FORMAT = Format("a test", lambda source: {"model.x": source.onnx}, lambda files, n: OnnxRuntime(files["model.x"], n))
@@ -112,7 +112,7 @@ def test_tensorrt_builds_an_engine_for_up_to_32_images() -> None:
     package = tensorrt_that(reads=True)
     assert build_engine(package, COLOURS) == b"engine"
     sizes = [(batch, 3, SIDE, SIDE) for batch in (1, 8, 32)]
-    package.Builder().create_optimization_profile().set_shape.assert_called_once_with("image", *sizes)
+    package.Builder().create_optimization_profile().set_shape.assert_called_once_with(INPUT, *sizes)
 
 
 def test_what_tensorrt_cannot_read_is_said_in_its_words() -> None:

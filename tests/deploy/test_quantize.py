@@ -23,7 +23,7 @@ from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.cli.main import main
 from convsmith.deploy.bundle import make_bundle
-from convsmith.deploy.calibration import _least_error, _percentile, calibrate
+from convsmith.deploy.calibration import _differ, _least_entropy, _least_error, _percentile, calibrate
 from convsmith.deploy.graph import Graph
 from convsmith.deploy.labelled import balanced_order, open_labelled
 from convsmith.deploy.qdq import _keeps_scale, _scale_and_zero, insert_qdq, place
@@ -143,6 +143,20 @@ def test_a_calibration_is_not_that_of_the_int8_form(
     assert read_manifest(tmp_path / "int8").calibration is None
     assert "its INT8 form will not be" in caplog.text
     assert report.float_model.metrics == plain.float_model.metrics
+
+
+def test_the_range_of_least_information_lost_leaves_out_values_far_from_all_others() -> None:
+    """Of values from -0.4 to 1.2, and two at -1 and at 3."""
+    histogram = np.zeros(2048, np.int64)
+    histogram[307:1127], histogram[[0, -1]] = 1000, 1
+    low, high = _least_entropy(histogram, -1.0, 3.0)
+    assert (low, high) == pytest.approx((-0.4, 1.2), abs=0.02)
+
+
+def test_ranges_differ_where_their_widths_do_by_more_than_a_hundredth() -> None:
+    assert not _differ({"a": (-1.0, 3.0), "b": (0.0, 1.0)}, {"a": (-1.02, 3.01), "b": (0.0, 1.0)})
+    assert _differ({"a": (-1.0, 3.0), "b": (0.0, 1.02)}, {"a": (-1.0, 3.0), "b": (0.0, 1.0)})
+    assert _differ({"a": (-1.0, 3.0)}, {"a": (-1.0, 3.1)})
 
 
 def test_a_trained_model_keeps_its_accuracy_and_computes_on_integers_throughout(

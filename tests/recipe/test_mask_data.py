@@ -39,6 +39,14 @@ def test_parts_can_be_joined() -> None:
     assert masks(extra="train+val").extra == "train+val"
 
 
+@pytest.mark.parametrize("key", ["images", "masks"])
+@pytest.mark.parametrize(
+    "pattern", ["", "img/PART/a.png", "img/PART/*_*", "im*/PART/*", "../*", "img/./*", "img//*", "/img/*"]
+)
+def test_a_pattern_has_one_star_in_the_name_of_files_below_the_data_folder(key: str, pattern: str) -> None:
+    assert "is not a pattern of files in the data folder" in refusal(**{key: pattern})
+
+
 @pytest.mark.parametrize(("key", "value"), [("classes", ["a", "b"]), ("colours", [[0, 0, 0]]), ("label_map", [[0, 0]])])
 def test_a_published_layout_brings_its_own_labels(key: str, value: Any) -> None:
     message = refusal(layout="voc", **{key: value})
