@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -15,9 +18,24 @@ from tests.stripes import pixel_colour_model, write_pixel_bundle
 REPOSITORY = Path(__file__).parents[1]
 
 os.environ.pop("COLUMNS", None)  # which pytest-xdist sets: commands print as where there is no terminal
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles convsmith anew
+sys.dont_write_bytecode = False
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the garbage collector look at what tests make alone, and less often; warm up what many of them use."""
+    gc.disable()
+    result = yield
+    if "PYTEST_XDIST_WORKER" in os.environ and "torch" in sys.modules:  # of a run of all tests
+        importlib.import_module("tests.exporter")
+    gc.freeze()
+    gc.set_threshold(5000)
+    gc.enable()
+    return result
 
 
 @pytest.fixture(scope="session")

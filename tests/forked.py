@@ -1,6 +1,7 @@
 """Processes that begin with torch loaded, which takes longer than most tests: forked from one that only has that.
 
-It has computed nothing, so that gloo, autograd and signals are as in a process that was started by hand.
+It has computed nothing, and exported one model without weights, so that gloo, autograd and signals are as in a process
+that was started by hand.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CONTEXT.set_forkserver_preload(
         "convsmith.deploy.bundle",
         "torch._dynamo",
         "torch.utils.tensorboard.summary",
+        "tests.exporter",
     ]
 )
 

@@ -17,7 +17,8 @@ from tests.training.test_interrupted import assert_same_run, wait_for_step
 RECIPE = (*SMALL, "batch.per_device=4", "checkpoint.every_steps=2", "eval=false", "ema.decay=0.9")
 
 
-WITH_TRAININGS = pytest.mark.slow  # test_launcher has processes end so that do not train
+# test_launcher has processes end so that do not train, and test_distributed goes on with what killed ones had learned
+WITH_TRAININGS = pytest.mark.slow
 
 
 def start(data: Path, out: Path, *words: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
@@ -58,6 +59,7 @@ def uninterrupted(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+@WITH_TRAININGS
 def test_a_lost_process_is_started_again_and_the_result_is_that_of_plain_torchrun(
     uninterrupted: Path, digits: Path, tmp_path: Path
 ) -> None:

@@ -21,7 +21,8 @@ from tests.models.golden import (
 )
 
 WITH_TRAINING = [name for name in OFFICIAL if "train" in golden(name)]
-SLOW_TO_TRAIN = ("convnext_tiny", "seg_hrnet_w48")
+# a ResNet, with an auxiliary head, and a ResNeSt take a step with the quick tests
+SLOW_TO_TRAIN = ("convnext_tiny", "seg_hrnet_w48", "resnet50", "upernet_r18b")
 HAVE_A_SMALLER_ONE = (
     "cls_hrnet_w48",
     "convnext_base_21841",
@@ -30,6 +31,8 @@ HAVE_A_SMALLER_ONE = (
     "resnest101",
     "resnest200",
     "resnet101",
+    "seg_hrnet_w48",  # the one with OCR has all of it and a larger head
+    "upernet_convnext_tiny",  # UPerNet is checked on a ResNet, the backbone by itself
     "wide_resnet50_2",
 )
 
@@ -57,7 +60,7 @@ def test_logits_equal_the_official_ones(name: str) -> None:
 
 
 # test_facts compares what facts.json says of all of them with the same numbers
-@pytest.mark.parametrize("name", slow_if_large(OFFICIAL, "seg_hrnet_w48"))
+@pytest.mark.parametrize("name", slow_if_large(OFFICIAL, "seg_hrnet_ocr_w48"))
 def test_parameters_and_multiply_adds_are_the_published_ones(name: str) -> None:
     expected = golden(name)
     with torch.device("meta"):

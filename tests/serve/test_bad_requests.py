@@ -208,7 +208,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=14).map(b"".join),
     st.sampled_from(
