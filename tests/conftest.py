@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Generator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from packaging.requirements import Requirement
 
 from tests.colours import colour_model, without_answer_on_white, write_colour_bundle
 from tests.stripes import pixel_colour_model, write_pixel_bundle
@@ -70,12 +72,16 @@ def bundle_without_answer_on_white(request: pytest.FixtureRequest, tmp_path_fact
 
 @pytest.fixture(
     scope="session",
-    params=["this", *(pytest.param(other, marks=pytest.mark.slow) for other in ("3.12", "3.13"))],
+    params=["links", *(pytest.param(it, marks=pytest.mark.slow) for it in ("this", "3.12", "3.13"))],
     ids=lambda version: f"python-{version}",
 )
 def torch_free_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment that holds convsmith[serve] and what that needs, so no torch."""
-    interpreter = sys.executable if request.param == "this" else _python(request.param)
+    """The interpreter of an environment that holds convsmith[serve] and what that needs, so no torch.
+
+    `links` has links to the packages of this environment, the others have what pip installs.
+    """
+    is_linked = request.param == "links"
+    interpreter = sys.executable if request.param in ("links", "this") else _python(request.param)
     folder = tmp_path_factory.mktemp("torch-free")
     source = folder / "source"  # a build inside the repository would leave files there
     shutil.copytree(REPOSITORY / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -83,11 +89,37 @@ def torch_free_python(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
         shutil.copy(REPOSITORY / name, source)
     subprocess.run([interpreter, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
+    if is_linked:
+        _link_packages(source, python)
+        return python
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet"]
     command = [*pip, "install", "--no-compile", f"{source}[serve]"]
     install = subprocess.run(command, capture_output=True, text=True, check=False)
     assert install.returncode == 0, install.stderr
     return python
+
+
+def _link_packages(source: Path, python: Path) -> None:
+    """Put convsmith into an environment, and links to the packages that it says it needs, and to those they need."""
+    (packages,) = python.parents[1].glob("lib/python*/site-packages")
+    done = set[tuple[str, frozenset[str]]]()
+    left = [Requirement("convsmith[serve]")]
+    while left:
+        needed = left.pop()
+        if (needed.name, frozenset(needed.extras)) in done:
+            continue
+        done.add((needed.name, frozenset(needed.extras)))
+        package = distribution(needed.name)
+        for top in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__", "convsmith"}:
+            if not (packages / top).exists() and not top.startswith("__editable__"):
+                (packages / top).symlink_to(Path(str(package.locate_file(top))))
+        for it in map(Requirement, package.requires or ()):
+            if it.marker is None or any(it.marker.evaluate({"extra": extra}) for extra in needed.extras or {""}):
+                left.append(it)
+    shutil.move(source / "src" / "convsmith", packages)
+    script = python.with_name("convsmith")
+    script.write_text(f"#!{python}\nfrom convsmith.cli.main import main\n\nmain()\n")
+    script.chmod(0o755)
 
 
 def _python(version: str) -> str:
