@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,9 +12,7 @@ from torch import nn
 from convsmith.deploy.onnx_export import quiet
 
 with suppress(ImportError, AttributeError):  # it is torch's own matter, and may change
-    from torch.onnx._internal.exporter import _registration
-
-    _operators: Any = _registration.onnxscript_apis
+    _operators = import_module("torch.onnx._internal.exporter._registration").onnxscript_apis
     _operators.get_torchlib_ops = cache(_operators.get_torchlib_ops)
 import_module("tqdm").tqdm.monitor_interval = 0  # which starts a thread, and processes are forked from this one
 with quiet():
