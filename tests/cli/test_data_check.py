@@ -86,6 +86,15 @@ def test_of_many_classes_the_largest_and_the_smallest_are_shown(tmp_path: Path) 
     assert "10 classes between" in stdout
 
 
+def test_of_many_bad_files_the_first_are_printed_and_all_are_in_json(photos: Path) -> None:
+    for number in range(30):
+        (photos / f"train/c0/bad{number:02}.png").write_bytes(b"no picture")
+    bad = [line for line in check(photos).stdout.splitlines() if line.startswith("bad:")]
+    assert len(bad) == 11
+    assert bad[-1] == "bad:   and 20 more, which --json names"
+    assert len(json.loads(check(photos, "--json").stdout)["bad"]) == 30
+
+
 def test_names_of_classes_do_not_steer_the_terminal(photos: Path) -> None:
     for split in ("train", "val"):
         (photos / split / "c0").rename(photos / split / "[red]\x1bx")

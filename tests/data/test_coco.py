@@ -11,6 +11,7 @@ import pytest
 from pycocotools import mask as coco_masks  # type: ignore[import-untyped]
 from pycocotools.coco import COCO  # type: ignore[import-untyped]
 
+from convsmith.analyze.check_data import check_data
 from convsmith.data.open_data import open_data
 from convsmith.data.source import find_opener, is_known, task_of
 from convsmith.errors import ConvsmithError
@@ -87,6 +88,17 @@ def test_the_smaller_area_is_above_in_any_order(root: Path) -> None:
 
 def test_the_later_one_of_equal_areas_is_above(root: Path) -> None:
     assert of(root, {"segmentation": [SQUARE]}, {"segmentation": [SQUARE], "category_id": 7})[1] == [0, 2, 2, 2, 0, 0]
+
+
+def test_what_does_not_count_is_not_proposed_as_a_class(root: Path) -> None:
+    crowd = {"segmentation": {"size": [4, 6], "counts": [0, 4, 20]}, "iscrowd": 1, "category_id": 7}
+    areas = [{"segmentation": [SQUARE], "image_id": 1}, {"segmentation": [SQUARE], "image_id": 2}]
+    crowds = [{**crowd, "image_id": 1}, {**crowd, "image_id": 2}]
+    path = write_coco(write_images(root, "1.jpg", "2.jpg") / "a.json", coco([*areas, *crowds], ("1.jpg", "2.jpg")))
+    problem = check_data(path).problem
+    assert problem is not None
+    assert "1 of 3 classes have no pixel in the training masks: `dog`" in problem
+    assert "label_map" not in problem
 
 
 def test_a_crowd_does_not_count_where_nothing_else_is(root: Path) -> None:

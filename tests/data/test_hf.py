@@ -127,6 +127,13 @@ def test_splits_are_those_of_their_names_and_others_are_left_out(tmp_path: Path)
     assert [len(opener.labelled(path, Data(), NAMES, part)[0]) for part in (None, "test")] == [2, 3]
 
 
+def test_classes_without_a_row_to_train_on_are_told(tmp_path: Path) -> None:
+    names = datasets.ClassLabel(names=["bird", *NAMES])
+    parts = {"train": made(4, label=([1, 2, 1, 2], names)), "test": made(3, label=([0, 1, 2], names))}
+    data = opened(saved(tmp_path, datasets.DatasetDict(parts)))
+    assert "left out, classes of `label` without a row to train on: `bird`" in data.notes
+
+
 def test_a_test_without_labels_is_no_matter_until_it_judges(tmp_path: Path) -> None:
     unlabelled = made(2, label=([-1, -1], datasets.ClassLabel(names=NAMES)))
     path = saved(tmp_path, datasets.DatasetDict(train=made(4), test=unlabelled))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import unicodedata
 from collections.abc import Iterator
@@ -12,8 +13,10 @@ from convsmith.data.folders import image_folder
 from convsmith.data.folders.files import Files
 from convsmith.data.folders.image_folder import open_image_folder, open_labelled_folder
 from convsmith.data.index import Index
+from convsmith.data.open_data import open_data
 from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.data import Data
 from tests.data.folders import path_of, write_files
 
 TRAIN = ("train/cat/1.png", "train/cat/2.png", "train/dog/1.png", "train/dog/2.png")
@@ -106,6 +109,20 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 def test_a_file_is_refused(tmp_path: Path) -> None:
     write_files(tmp_path, "data.zip")
     assert "data.zip is a file" in refusal(tmp_path / "data.zip")
+
+
+def test_a_folder_with_a_table_is_told_to_give_the_table(tmp_path: Path) -> None:
+    write_files(tmp_path, "images/1.png", "images/2.png")
+    (tmp_path / "train.csv").write_text("id,label\n1,cat\n2,dog\n")
+    assert refusal(tmp_path).endswith(f"Does the table `{tmp_path}/train.csv` name the images? Then give that.")
+
+
+def test_images_without_class_folders_are_told_of_labels_in_names(tmp_path: Path) -> None:
+    message = refusal(write_files(tmp_path, "cat1.png", "dog1.png"))
+    pattern = re.search("data.pattern='(.*)'", message)
+    assert pattern is not None
+    write_files(tmp_path, "cat2.png", "dog2.png")
+    assert open_data("classification", Data(pattern=pattern[1]), tmp_path).classes == ("cat", "dog")
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -71,6 +71,12 @@ def test_images_without_masks_are_refused_by_name_and_number(tmp_path: Path) -> 
     )
 
 
+def test_masks_that_are_jpeg_files_are_told_to_be_saved_otherwise(tmp_path: Path) -> None:
+    write_folders(tmp_path, "train/a", "val/1")
+    (tmp_path / "masks/train/a.png").rename(tmp_path / "masks/train/a.jpg")
+    assert f"{tmp_path}/masks/train/a.jpg is a JPEG file, which changes values" in refusal(tmp_path)
+
+
 def test_masks_without_images_are_refused(tmp_path: Path) -> None:
     write_folders(tmp_path, "train/a", "train/b", "val/1")
     (tmp_path / "images/train/b.jpg").unlink()
@@ -251,11 +257,24 @@ def without_classes(root: Path, *values: int) -> str:
 def test_unknown_classes_are_asked_for_with_the_values_in_the_masks(tmp_path: Path) -> None:
     message = without_classes(tmp_path, 3, 0, 1)
     assert "no classes.txt there; the first 3 masks hold the values 0, 1, 3\n" in message
+    names = "data.masks.classes='[class0, class1, class2]'"
     assert f"Name one class on each line of {tmp_path}/classes.txt, value 0 first, or set" in message
+    assert f"such as {names}." in message
+
+
+def test_a_table_of_colours_that_is_there_is_not_asked_for_again(tmp_path: Path) -> None:
+    write_folders(tmp_path, "train/a", "val/b")
+    for name in ("train/a", "val/b"):
+        (tmp_path / f"masks/{name}.png").write_bytes(mask_png(np.zeros((4, 6, 3), np.uint8)))
+    (tmp_path / "classes.txt").unlink()
+    message = refusal(tmp_path, colours=((0, 0, 0), (255, 0, 0)))
+    assert message.endswith("such as data.masks.classes='[class0, class1]'.")
 
 
 def test_masks_of_0_and_255_are_told_how_to_be_two_classes(tmp_path: Path) -> None:
-    assert "data.masks.label_map='[[0, 0], [255, 1]]'" in without_classes(tmp_path, 0, 255)
+    message = without_classes(tmp_path, 0, 255)
+    assert "data.masks.label_map='[[0, 0], [255, 1]]'" in message
+    assert "data.masks.classes='[class0, class1]'" in message
 
 
 def test_unknown_classes_are_asked_for_where_the_masks_cannot_be_read(tmp_path: Path) -> None:

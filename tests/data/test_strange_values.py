@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from convsmith.analyze.check_data import check_data
+from convsmith.data.masks import strange_values
 from tests.data.masks import mask_png, plain, write_folders
 
 NAMES = ("train/a", "train/b", "train/c", "val/1")
@@ -30,7 +31,7 @@ def test_a_value_that_is_not_a_class_comes_with_the_label_map_that_leaves_it_out
     (scenes / "masks/train/b.png").write_bytes(plain(7))
     found = check_data(scenes)
     (line,) = found.warnings
-    assert line.startswith("1 mask holds the values 7, which are not a class")
+    assert line.startswith("1 mask holds the value 7, which is not a class")
     assert pasted(line) == ["data.masks.label_map=[[0, 0], [1, 1], [7, 255]]"]
     assert check_data(scenes, overrides=pasted(line)).usable
 
@@ -65,3 +66,13 @@ def test_masks_that_were_smoothed_are_not_listed_value_by_value(scenes: Path) ->
     (scenes / "masks/train/c.png").write_bytes(values)
     (line,) = check_data(scenes).warnings
     assert "values or colours that are not a class: were they smoothed" in line
+
+
+def test_where_not_all_bad_masks_were_looked_at_their_number_is_a_least(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strange_values, "_LOOKED_AT", 2)
+    for name in NAMES[:2]:
+        (scenes / f"masks/{name}.png").write_bytes(mask_png([[0, 0, 1, 1, 7, 7]] * 4))
+    (line,) = check_data(scenes).warnings
+    assert line.startswith("at least 2 masks hold the value 7, which is not a class")

@@ -89,7 +89,7 @@ def check_data(
         made = embed(open_bundle(Path(embeddings)), [dataset.train, dataset.val], progress)
         images = replace(images, hashes=sign_hashes(made), features=made, mirrored=np.empty(0, np.uint64))
         alike = name_near(dataset, find_near(images, EMBEDDINGS), "alike by embedding to")
-    by = "its colours" if embeddings is None else "its embedding"
+    by = "colours" if embeddings is None else "embedding"
     found = DataCheck(
         classes=dataset.classes,
         samples={split: len(samples) for split, samples in parts.items()},
@@ -100,7 +100,7 @@ def check_data(
         copies=(*told.copies, *near.copies),
         repeated=near.repeated,
         alike=(*alike.copies, *alike.repeated),
-        outliers=name_outliers(dataset, images, f"far from all others of its class by {by}"),
+        outliers=name_outliers(dataset, images, f"far from all others of the class by {by}"),
         suspicious=tuple(suspects(dataset, looks)),
         label_errors=label_errors,
         facts=facts,

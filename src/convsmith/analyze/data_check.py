@@ -18,6 +18,8 @@ from convsmith.words import for_terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
+_SHOWN = 10  # bad samples in print: where masks have a value that is not a class, all of them may be bad
+
 
 @dataclass(frozen=True, repr=False)
 class DataCheck(Tabular):
@@ -85,7 +87,8 @@ class DataCheck(Tabular):
     def parts(self) -> Iterator[str | Table]:
         """The splits and their classes, and what is worth reading, doubtful, bad and wrong."""
         yield from (f"{split + ':':6} {facts}" for split, facts in self.facts.items())
-        yield class_table(self.classes, self.facts, self.counted)
+        if any(any(facts.classes) for facts in self.facts.values()):  # else no mask could be read
+            yield class_table(self.classes, self.facts, self.counted)
         outliers = [self.outliers] if self.outliers else []
         yield from (for_terminal(str(line)) for line in (*self.notes, *self.repeated, *self.alike, *outliers))
         yield from (f"warning: {for_terminal(str(line))}" for line in (*self.warnings, *self.suspicious))
@@ -93,7 +96,9 @@ class DataCheck(Tabular):
             yield from self._labels(self.label_errors)
         kind = "error" if self.strict else "warning"
         yield from (f"{kind}: {for_terminal(str(line))}" for line in self.copies)
-        yield from (f"bad:   {for_terminal(file.path)}: {for_terminal(file.told)}" for file in self.bad)
+        yield from (f"bad:   {for_terminal(file.path)}: {for_terminal(file.told)}" for file in self.bad[:_SHOWN])
+        if len(self.bad) > _SHOWN:
+            yield f"bad:   and {len(self.bad) - _SHOWN:,} more, which --json names"
         if self.problem:
             yield f"error: {self.problem}"
 

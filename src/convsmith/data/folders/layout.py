@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from convsmith.data.folders.remedies import remedy_for
+from convsmith.data.folders.remedies import remedy_for, tables_in
 from convsmith.data.folders.scan import Listing, held, leave_out_outputs, list_folder
 from convsmith.data.parts import val_folder
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
@@ -93,7 +93,9 @@ def class_folders(root: Path, split: str, listing: Listing) -> dict[str, str]:
         also = f", but {held(listing.others)}" if listing.others else ""
         sort = "Put the images of each class into a folder named after the class"
         sort += f"; if `{printable(split)}` is itself a class, put all class folders into train/." if split else "."
-        remedy = "" if listing.images else remedy_for(listing.others)
+        if listing.images:
+            sort += " Or say where their names hold it, such as data.pattern='^(?P<label>[A-Za-z]+)'."
+        remedy = tables_in(parent) or ("" if listing.images else remedy_for(listing.others))
         raise ConvsmithError(f"no class folders in {printable(parent)}", f"it holds {images}{also}", remedy or sort)
     folders: dict[str, str] = {}
     for name in listing.folders:
@@ -137,7 +139,7 @@ def _only_one_class(root: Path, folder: str) -> ConvsmithError:
     while len(listing.folders) == 1 and not listing.images:
         inside /= listing.folders[0]
         listing = list_folder(inside)
-    fix = "Add a folder for each further class."
+    fix = tables_in(root) or "Add a folder for each further class."
     if listing.folders and not listing.images:
         fix = f"Are the classes {quoted(listing.folders, 3)}? Then "
         split = folder.partition("/")[0] if "/" in folder else ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from convsmith.complaints import either
 from convsmith.errors import ConvsmithError, printable
 
 _URL = re.compile(r"(?:^|/)((?:https?|s3|gs|az|abfss?|hf|ftp|file):/+[^/].*)")
@@ -16,9 +18,10 @@ _PICTURES = (
 _COLUMNS = (
     "with a column `image` of paths and a column `label`; or put the images of each class into a folder of its name."
 )
+_TABLES = ".csv .tsv .jsonl .ndjson .parquet .pq"
 _WHAT_TO_DO: Mapping[str, str] = {
     ".zip .tar .gz .tgz .bz2 .xz .zst .7z .rar": "Unpack the archive and give the folder.",
-    ".csv .tsv .jsonl .ndjson .parquet .pq": f"Give the table itself, {_COLUMNS}",
+    _TABLES: f"Give the table itself, {_COLUMNS}",
     ".xlsx .xls .ods .lst": f"Save the table as CSV, {_COLUMNS}",
     ".arrow .feather .tfrecord .tfrecords .npz .h5 .hdf5 .mat .pkl .pickle .pt .pth .lmdb .mdb .rec .bin":
         "Images inside a file of data are not read: write each as a JPEG or PNG into a folder of its class.",
@@ -34,6 +37,14 @@ _REMEDIES = {suffix: remedy for suffixes, remedy in _WHAT_TO_DO.items() for suff
 def remedy_for(suffixes: Iterable[str]) -> str:
     """A remedy for files in place of images, by the first extension that is known; empty if none is."""
     return next((_REMEDIES[suffix] for suffix in suffixes if suffix in _REMEDIES), "")
+
+
+def tables_in(folder: Path) -> str:
+    """The remedy where a folder holds a table, which may name the images; empty if it holds none."""
+    found = sorted(
+        entry.path for entry in os.scandir(folder) if entry.is_file() and Path(entry).suffix.lower() in _TABLES.split()
+    )
+    return f"Does the table {either(map(printable, found[:3]))} name the images? Then give that." if found else ""
 
 
 def refuse_what_is_no_folder(given: Path) -> None:

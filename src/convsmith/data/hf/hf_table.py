@@ -153,8 +153,20 @@ def open_hf(path: Path) -> HfTable:
     there = [part for part in (*ALL_PARTS, None) if part in parts]
     alone = len(there) == 1 and there[0] in ("train", None)
     names = ("",) if alone else tuple(part or "" for part in there)
-    notes = (f"left out, splits of {path.name} that are not used: {quoted(left_out)}",) if left_out else ()
-    return HfTable(path, names, tuple(parts[part] for part in there), notes)
+    notes = [f"left out, splits of {path.name} that are not used: {quoted(left_out)}"] if left_out else []
+    notes += _unused_classes(parts["train" if "train" in parts else there[0]])
+    return HfTable(path, names, tuple(parts[part] for part in there), tuple(notes))
+
+
+def _unused_classes(part: Any) -> Iterator[str]:
+    """A line for each column that names classes of which the rows have none, so that the model will not know them."""
+    import datasets
+
+    for column, feature in part.features.items():
+        if isinstance(feature, datasets.ClassLabel):
+            used = set(part.unique(column))
+            if missing := [name for number, name in enumerate(feature.names) if number not in used]:
+                yield f"left out, classes of `{printable(column)}` without a row to train on: {quoted(missing)}"
 
 
 def task_of_hf(path: Path) -> str:

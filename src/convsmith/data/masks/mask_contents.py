@@ -59,17 +59,22 @@ def contents_of(masks: Contents) -> MaskContents:
     return MaskContents(looked_at, frozenset(values), tuple(sorted(colours)))
 
 
-def unknown_classes(root: Path, classes_file: str, masks: Contents) -> ConvsmithError:
+def unknown_classes(root: Path, classes_file: str, section: Masks, masks: Contents) -> ConvsmithError:
     """The error for classes that are named nowhere.
 
     Counting the values in the masks would be a guess: a stray one would be a class, and 255 is often an object.
     """
     held = contents_of(masks)
-    fix = f"Name one class on each line of {printable(root / classes_file)}, value 0 first, or set data.masks.classes."
-    if len(held.values) == 2 and min(held.values) == 0 and max(held.values) > 1:
+    of_two = len(held.values) == 2 and min(held.values) == 0 and max(held.values) > 1
+    values = held.values if of_two else held.values - {section.ignore_index}
+    number = len(section.colours or held.colours if held.colours else values)
+    names = ", ".join(f"class{i}" for i in range(number))
+    fix = f"Name one class on each line of {printable(root / classes_file)}, value 0 first, or set data.masks.classes"
+    fix += f", such as data.masks.classes='[{names}]'." if 1 < number <= _SHOWN else "."
+    if of_two:
         high = max(held.values)
         fix += f" If {high} is a class here, set data.masks.label_map='[[0, 0], [{high}, 1]]' too."
-    if held.colours and not held.values:
+    if held.colours and not held.values and section.colours is None:
         fix += f" {_table_of(held)}"
     return ConvsmithError(f"what are the classes of {printable(root)}?", f"no {classes_file} there{held}", fix)
 

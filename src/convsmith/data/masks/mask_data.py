@@ -181,7 +181,7 @@ def _class_names(root: Path, masks: Masks, train_masks: Contents) -> tuple[str, 
         return masks.classes
     path = root / CLASSES_FILE
     if not path.is_file():
-        raise unknown_classes(root, CLASSES_FILE, train_masks)
+        raise unknown_classes(root, CLASSES_FILE, masks, train_masks)
     return read_class_names(path, check_class_names)
 
 

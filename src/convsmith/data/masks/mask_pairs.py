@@ -18,6 +18,7 @@ Pair = tuple[bytes, bytes]
 """Image and mask as paths relative to the data folder, as the file system spells them."""
 
 _BESIDE = (".npy", ".png")  # a mask beside an image of the same name: the first kind that there is
+_LOSSY = (".jpg", ".jpeg", ".JPG", ".JPEG")
 _PART_LIKE = frozenset({"training", "val", "valid", "validation", "test", "testing"})
 
 
@@ -91,7 +92,7 @@ def _folder_pairs(root: Path, tree: Tree, others: Counter[str]) -> list[Pair]:
             + quoted(map(printable, without)),
             f"the mask of the first would be {printable(wanted)}",
             "A mask is a PNG, TIFF, BMP or NPY file with the name of its image, and what data.masks.mask_suffix says. "
-            "Add the masks, or move the images elsewhere.",
+            + _missing_or_lossy(root / os.fsdecode(wanted)),
         )
     if surplus := [name for key, name in masks.items() if key not in images]:
         raise ConvsmithError(
@@ -141,6 +142,17 @@ def _files(root: Path, folder: str, other: str, what: tuple[Counter[str], Collec
     if other == folder or not _inside(other).startswith(_inside(folder)):
         return names
     return [name for name in names if not name.startswith(_inside(other))]
+
+
+def _missing_or_lossy(wanted: Path) -> str:
+    """Say what to do where there is no such mask: it may be a JPEG file, whose values are not those that were saved."""
+    for suffix in _LOSSY:
+        if (found := wanted.with_suffix(suffix)).is_file():
+            return (
+                f"{printable(found)} is a JPEG file, which changes values where classes meet: save the masks anew as "
+                "PNG where they were made."
+            )
+    return "Add the masks, or move the images elsewhere."
 
 
 def _inside(folder: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -29,7 +29,11 @@ def strange_values(masks: Iterable[Content], rules: MaskRules, section: Masks) -
     values: set[int] = set()
     colours: set[Colour] = set()
     holding = 0
-    for mask, _ in zip(masks, range(_LOOKED_AT), strict=False):
+    looked_at = 0
+    for mask in masks:
+        if looked_at == _LOOKED_AT:
+            break
+        looked_at += 1
         try:
             pixels = pixels_in(mask)
         except ImageError:  # it cannot be used for another reason
@@ -44,16 +48,16 @@ def strange_values(masks: Iterable[Content], rules: MaskRules, section: Masks) -
             holding += bool(new_colours)
     if not values and not colours:
         return None
-    hold = f"{counted(holding, 'mask')} {'holds' if holding == 1 else 'hold'}"
+    least = "at least " if looked_at == _LOOKED_AT else ""
+    hold = f"{least}{counted(holding, 'mask')} {'holds' if holding == 1 else 'hold'}"
     if len(values) + len(colours) > _LISTED:
         many = f"{len(values) + len(colours):,} values or colours"
         return f"{hold} {many} that are not a class: were they smoothed, or JPEG files once?"
     if values:
-        return f"{hold} the values {_list(sorted(values))}, which are not a class; {_fix(values, rules, section)}"
+        return f"{hold} {_told('value', sorted(values))} not a class; {_fix(values, rules, section)}"
     table = json.dumps([*map(list, section.colours or ()), *map(list, sorted(colours))])
-    listed = _list(list(colour) for colour in sorted(colours))
     return (
-        f"{hold} the colours {listed}, which are not a class; if these pixels do not count, set "
+        f"{hold} {_told('colour', list(map(list, sorted(colours))))} not a class; if these pixels do not count, set "
         f"data.masks.others=ignore; if they are classes, set "
         f"data.masks.colours='{table}', and name these behind the others"
     )
@@ -70,5 +74,7 @@ def _fix(values: set[int], rules: MaskRules, section: Masks) -> str:
     )
 
 
-def _list(items: Iterable[object]) -> str:
-    return ", ".join(map(str, items))
+def _told(what: str, items: Sequence[object]) -> str:
+    """`the value 11, which is`, or `the values 11, 12, which are`."""
+    several = len(items) > 1
+    return f"the {what}{'s' * several} {', '.join(map(str, items))}, which {'are' if several else 'is'}"

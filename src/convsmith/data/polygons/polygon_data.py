@@ -157,7 +157,10 @@ def open_to_judge(path: Path, section: Data, known: Sequence[str], wanted: Part 
 def _named(section: Data, classes: tuple[str, ...]) -> Masks:
     """The section with the classes that the file names, unless the recipe names others."""
     masks = section.masks or Masks()
-    return masks if masks.classes is not None else masks.model_copy(update={"classes": classes})
+    if masks.classes is not None:
+        return masks
+    values = masks.label_map or tuple((number, number) for number in range(len(classes)))  # as they are drawn
+    return masks.model_copy(update={"classes": classes, "label_map": values})
 
 
 def _check_labels(path: Path, labels: Sequence[str], used: Sequence[str]) -> None:
