@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from convsmith.jobs.export import export
     from convsmith.jobs.make import make
     from convsmith.jobs.predict import Predictions, predict
+    from convsmith.jobs.push import push
     from convsmith.jobs.quantize import quantize
     from convsmith.jobs.train import train
     from convsmith.models.registry import create_model, list_models
@@ -80,6 +81,7 @@ _HOME = {
     "plan": "training.model_plan:plan",
     "predict": "jobs.predict:predict",
     "profile": "analyze.profile:profile_training",
+    "push": "jobs.push:push",
     "quantize": "jobs.quantize:quantize",
     "train": "jobs.train:train",
     "weights": "models.weights.published:weights",
@@ -121,6 +123,7 @@ __all__ = [
     "plan",
     "predict",
     "profile",
+    "push",
     "quantize",
     "train",
     "weights",

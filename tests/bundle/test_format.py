@@ -45,7 +45,7 @@ def test_a_key_that_says_nothing_is_not_written_where_earlier_versions_lack_it(b
 
 
 def test_a_bundle_is_two_files(bundle: Path) -> None:
-    assert sorted(path.name for path in bundle.iterdir()) == ["bundle.json", "model.onnx"]
+    assert sorted(path.name for path in bundle.iterdir()) == ["README.md", "bundle.json", "model.onnx"]
 
 
 def test_writing_again_replaces_the_bundle(bundle: Path) -> None:

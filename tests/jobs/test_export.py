@@ -151,7 +151,7 @@ def test_images_are_taken_evenly_and_counted(tmp_path: Path, colour_bundle: Path
 def test_triton_gets_a_model_folder(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
     cs.export(colour_bundle, "triton", tmp_path / "models" / "colours", data)
     folder = tmp_path / "models" / "colours"
-    assert contents(folder) == ["1/model.onnx", "bundle.json", "config.pbtxt", "labels.txt"]
+    assert contents(folder) == ["1/model.onnx", "README.md", "bundle.json", "config.pbtxt", "labels.txt"]
     assert (folder / "labels.txt").read_text() == "red\ngreen\nblue\n"
     config = (folder / "config.pbtxt").read_text()
     assert f'input [ {{ name: "images" data_type: TYPE_UINT8 dims: [3, {SMALL_SIDE}, {SMALL_SIDE}] }} ]' in config

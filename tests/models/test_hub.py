@@ -2,55 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from safetensors.torch import save
 
 from convsmith.models.registry import create_model
-
-COMMIT = "a" * 40
-
-
-class Hub:
-    """The files of one model, `someone/digits`."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        hub = self
-        self.asked: list[str] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                hub.asked.append(self.path)
-                name = self.path.rpartition("/")[2]
-                known = self.path.startswith("/someone/digits/resolve/") and name in files
-                self.send_response(200 if known else 404)
-                if known:
-                    self.send_header("ETag", f'"{hashlib.sha256(files[name]).hexdigest()}"')
-                    self.send_header("Content-Length", str(len(files[name])))
-                else:
-                    is_repo = self.path.startswith("/someone/digits/")
-                    self.send_header("X-Error-Code", "EntryNotFound" if is_repo else "RepoNotFound")
-                self.send_header("X-Repo-Commit", COMMIT)
-                self.end_headers()
-
-            def do_GET(self) -> None:
-                self.do_HEAD()
-                self.wfile.write(files.get(self.path.rpartition("/")[2], b""))
-
-            def log_message(self, format: str, *words: object) -> None:  # noqa: A002
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+from tests.hub import Hub, python, running
 
 
 @pytest.fixture(scope="module")
@@ -64,26 +24,8 @@ def hub() -> Iterator[Hub]:
             "std": [0.5, 0.6, 0.7],
         },
     }  # fmt: skip
-    hub = Hub({"model.safetensors": save(state), "config.json": json.dumps(config).encode()})
-    thread = threading.Thread(target=hub.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield hub
-    hub.server.shutdown()
-    thread.join()
-    hub.server.server_close()
-
-
-def python(code: str, hub: Hub, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """huggingface_hub reads its environment when it is imported, so each look is a process of its own."""
-    inherited = {name: it for name, it in os.environ.items() if name != "HF_HUB_OFFLINE"}  # another test may set it
-    own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "no_proxy": "127.0.0.1"}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**inherited, **own, **environment},
-    )
+    with running(Hub({"model.safetensors": save(state), "config.json": json.dumps(config).encode()})) as hub:
+        yield hub
 
 
 CREATE = """

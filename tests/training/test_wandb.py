@@ -89,7 +89,7 @@ def test_its_artifact_is_the_bundle_once(run: cs.Run, digits: Path) -> None:
     cs.train(RECIPE, digits, run.path, observers=[WandB()])
     (artifact,) = (record.artifact for record in records(run) if record.HasField("artifact"))
     assert artifact.type == "model"
-    assert {entry.path for entry in artifact.manifest.contents} == {"bundle.json", "model.onnx"}
+    assert {entry.path for entry in artifact.manifest.contents} == {"README.md", "bundle.json", "model.onnx"}
     assert rows(run) == expected(run)
 
 

@@ -16,6 +16,7 @@ from convsmith.bundle.task import find_task
 from convsmith.bundle.tasks import list_tasks
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError, upgrade_command
+from convsmith.hub import HUB, hub_file, hub_place
 from convsmith.spec import Byte, Fraction, Preprocess, Section, Size, WholeImage
 from convsmith.storage import seal_holds
 
@@ -122,7 +123,13 @@ class DamagedBundle(ConvsmithError):
 
 
 def bundle_folder(place: Path) -> Path:
-    """The bundle that is meant: inside a run directory, around one of its own files, or `place` itself."""
+    """The bundle that is meant: on the Hub, inside a run directory, around one of its own files, or `place` itself.
+
+    Raises:
+        ConvsmithError: it is `hf:ORG/NAME`, and cannot be had, or holds something else.
+    """
+    if str(place).startswith(HUB):
+        return _fetched(str(place))
     with suppress(OSError):  # which reading the manifest will tell
         if place.is_file() and (place.parent / MANIFEST).is_file():
             return place.parent
@@ -131,12 +138,38 @@ def bundle_folder(place: Path) -> Path:
     return place
 
 
+def _fetched(name: str) -> Path:
+    """The folder of a bundle on the Hugging Face Hub, in the cache of huggingface_hub, with all its files."""
+    fix = "Where there is a network, the same command brings it. Or give the folder of a bundle."
+    statement = hub_file(name, MANIFEST, "the bundle", fix)
+    if statement is None:
+        raise DamagedBundle(f"`{name}` is not a bundle", f"it holds no {MANIFEST}", "`convsmith push` makes one of it.")
+    repository, _ = hub_place(name)
+    this = f"{HUB}{repository}@{statement.parent.name}"  # all files are of one commit
+    for file in read_statement(statement.parent).files:
+        if hub_file(this, file, "the bundle", fix) is None:
+            raise _damaged(statement.parent, f"{file} is missing on the Hub")
+    return statement.parent
+
+
 def read_manifest(directory: Path) -> Manifest:
     """The manifest of a bundle, once its format, its checksum and the size of every file are as they should be.
 
     Raises:
         ConvsmithError: no bundle, a damaged one, or one of a newer format than this convsmith reads.
     """
+    manifest = read_statement(directory)
+    for name, record in manifest.files.items():
+        path = directory / name
+        if not path.is_file():
+            raise _damaged(directory, f"{name} is {'not a regular file' if path.exists() else 'missing'}")
+        if path.stat().st_size != record.bytes:
+            raise _damaged(directory, f"{name} has {path.stat().st_size} bytes instead of {record.bytes}")
+    return manifest
+
+
+def read_statement(directory: Path) -> Manifest:
+    """The manifest of a bundle whose other files may still be missing; raises as `read_manifest` does."""
     text = _read_text(directory)
     try:
         values = json.loads(text)
@@ -159,12 +192,6 @@ def read_manifest(directory: Path) -> Manifest:
         raise _damaged(directory, f"in {MANIFEST}, {first_problem(error, Manifest)}") from error
     if sum(record.bytes for record in manifest.files.values()) > _MAX_MODEL_BYTES:
         raise _damaged(directory, f"its files are larger than {_MAX_MODEL_BYTES // 2**30} GiB")
-    for name, record in manifest.files.items():
-        path = directory / name
-        if not path.is_file():
-            raise _damaged(directory, f"{name} is {'not a regular file' if path.exists() else 'missing'}")
-        if path.stat().st_size != record.bytes:
-            raise _damaged(directory, f"{name} has {path.stat().st_size} bytes instead of {record.bytes}")
     return manifest
 
 

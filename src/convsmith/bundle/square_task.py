@@ -22,6 +22,7 @@ class SquareTask:
     """The part of a `Task` that is about the squares and the logits."""
 
     name: str
+    hub_task = "image-classification"
     one_size = True
     says_sets = True
     calibrated_columns: tuple[str, ...] = ()

@@ -110,6 +110,9 @@ class Task(Protocol):
     metrics: tuple[str, ...]
     """Names of the fractions that may judge a model, the usual one first."""
 
+    hub_task: str
+    """The Hugging Face Hub's name of what it does."""
+
     one_size: bool
     """Whether all images come to one size, so that several make a batch."""
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from convsmith.bundle.calibration import Calibration
 from convsmith.bundle.format import FORMAT_VERSION, MANIFEST, MODEL, Colour, FileRecord, Manifest, TaskName
+from convsmith.bundle.model_card import CARD, model_card
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocessing, Section
@@ -70,7 +71,7 @@ class Card:
 
 
 def write_bundle(directory: Path, model: bytes | Mapping[str, bytes], card: Card) -> None:
-    """Write a bundle at once: `directory` holds all of it or what it held before.
+    """Write a bundle at once, with its model card: `directory` holds all of it or what it held before.
 
     Args:
         directory: the bundle's folder; replaced if it exists.
@@ -88,8 +89,9 @@ def write_bundle(directory: Path, model: bytes | Mapping[str, bytes], card: Card
         for name, content in files.items()
     }
     text = _manifest_text(directory, card, records)
+    shown = model_card(Manifest.model_validate_json(text))
     with _errors_of_writing(directory), new_directory(directory) as folder:
-        for name, content in {**files, MANIFEST: text.encode()}.items():
+        for name, content in {**files, MANIFEST: text.encode(), CARD: shown.encode()}.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
 

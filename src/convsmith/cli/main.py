@@ -34,6 +34,7 @@ from convsmith.cli import (
     plan,
     predict,
     profile,
+    push,
     quantize,
     recipes,
     serve,
@@ -74,6 +75,7 @@ app.command()(predict.predict)
 app.command()(_with_work_in_files(quantize.quantize))
 app.command()(_with_work_in_files(calibrate.calibrate))
 app.command()(_with_work_in_files(distil.distil))
+app.command()(push.push)
 app.command()(serve.serve)
 app.command()(benchmark.benchmark)
 app.command()(plan.plan)

@@ -79,9 +79,9 @@ def fetch(
 
 def _fetched(name: str, timeout: float | None) -> list[tuple[str, str]]:
     if name.startswith("hf:"):
-        from convsmith.models.weights.hub import hub_file
+        from convsmith.models.weights.hub import hub_weights
 
-        return [(name, str(hub_file(name)))]
+        return [(name, str(hub_weights(name)))]
     if not name.startswith(("timm/", "torchvision/")):
         return [(row.name, str(row.download(within=timeout))) for row in _published(name)]
     from convsmith.models.bridge import fetched

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from convsmith.bundle.format import MANIFEST, read_manifest
+from convsmith.bundle.model_card import CARD
 from convsmith.data.folders.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.storage import temporary_prefix
@@ -17,7 +18,7 @@ def check_out(out: Path, reads: Iterable[Path], data: Path) -> None:
 
     Nor may it lie among the images of the data, where it would be taken for some of them.
 
-    A whole bundle may be replaced if nothing else lies in its folder; and so may an empty folder.
+    A whole bundle may be replaced with its model card if nothing else lies in its folder; and so may an empty folder.
 
     Args:
         out: the folder to write.
@@ -57,6 +58,6 @@ def _is_free(out: Path) -> bool:
         return False
     held = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
     try:
-        return not held or held == {MANIFEST, *read_manifest(out).files}
+        return not held or held - {CARD} == {MANIFEST, *read_manifest(out).files}
     except ConvsmithError:
         return False

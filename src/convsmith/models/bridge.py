@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from convsmith.errors import ConvsmithError, did_you_mean, missing_package, plain
+from convsmith.hub import OFFLINE, is_offline, keep_hub_offline
 from convsmith.models.other_libraries import (
     BridgedModel,
     TimmClassifier,
@@ -21,8 +22,7 @@ from convsmith.models.other_libraries import (
     TorchvisionSegmentation,
 )
 from convsmith.models.weights.bar import download_bar
-from convsmith.models.weights.download import OFFLINE, download, is_offline
-from convsmith.models.weights.hub import keep_hub_offline
+from convsmith.models.weights.download import download
 from convsmith.models.weights.load import load_weights
 
 

@@ -55,6 +55,7 @@ class SegmentationTask:
     """Whole images of any size; the class of each pixel is the answer."""
 
     metrics: tuple[str, ...] = ("miou", "mean_accuracy", "pixel_accuracy")
+    hub_task = "image-segmentation"
     one_size = False
     exclusive = True
     own_classes = True

@@ -12,9 +12,9 @@ from convsmith.data.tables.image_table import PATH
 from convsmith.data.tables.parquet_rows import column_kinds
 from convsmith.data.tables.table_rows import find_column
 from convsmith.errors import ConvsmithError, printable, quoted, require_extra
+from convsmith.hub import HUB
 from convsmith.machine import cache_folder
 
-_HUB = "hf:"
 _SAVED = ("dataset_dict.json", "dataset_info.json")  # save_to_disk writes one of them
 _PARQUET = (".parquet", ".pq")
 _PARTS: Mapping[str, Part] = {**PARTS, "dev": "val"}
@@ -22,8 +22,8 @@ _PARTS: Mapping[str, Part] = {**PARTS, "dev": "val"}
 
 def is_hf(given: Path) -> bool:
     """Whether a path is `hf:NAME`, a folder that was saved to disk, or Parquet, a file or a folder, with images."""
-    if str(given).startswith(_HUB):
-        return not str(given).startswith(f"{_HUB}/")  # an address of files, whose second slash is lost
+    if str(given).startswith(HUB):
+        return not str(given).startswith(f"{HUB}/")  # an address of files, whose second slash is lost
     with suppress(OSError):
         if given.is_dir():
             return _is_saved(given) or any(map(_has_images, _parquet_in(given)[:1]))
@@ -67,8 +67,8 @@ def load(given: Path) -> tuple[dict[Part | None, Any], list[str]]:
 
 def _load(datasets: Any, given: Path) -> Any:
     cache = str(cache_folder() / "datasets")
-    if str(given).startswith(_HUB):
-        name, _, config = str(given).removeprefix(_HUB).partition(":")
+    if str(given).startswith(HUB):
+        name, _, config = str(given).removeprefix(HUB).partition(":")
         return datasets.load_dataset(name, config or None, cache_dir=cache)
     if given.is_file():
         return datasets.load_dataset("parquet", data_files=str(given), split="train", cache_dir=cache)

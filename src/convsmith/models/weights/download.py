@@ -16,6 +16,7 @@ from pathlib import Path
 
 from convsmith import system
 from convsmith.errors import ConvsmithError
+from convsmith.hub import OFFLINE, is_offline
 from convsmith.models.weights.patience import Patience, TooLate
 from convsmith.progress import ProgressCallback, no_progress
 from convsmith.storage import sha256_of
@@ -25,14 +26,6 @@ logger = logging.getLogger(__name__)
 _CHUNK = 1 << 18
 _MAX_BYTES = 8 << 30
 _TIMEOUT = 30.0
-
-
-OFFLINE = "the network is not to be used (--offline, or CONVSMITH_OFFLINE)"
-
-
-def is_offline() -> bool:
-    """Whether the environment variable CONVSMITH_OFFLINE forbids the network."""
-    return os.environ.get("CONVSMITH_OFFLINE", "").lower() not in ("", "0", "false", "no", "off")
 
 
 def verified(file: Path, sha256: str | None) -> Path:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from convsmith.errors import ConvsmithError
+from convsmith.hub import HUB
 from convsmith.models.bridge import imported, is_bridged, model_names, torchvision_weights
-from convsmith.models.weights.hub import HUB, hub_config
+from convsmith.models.weights.hub import hub_config
 from convsmith.models.weights.published import PRETRAINED, list_weights
 from convsmith.models.weights.published import weights as published
 from convsmith.spec import Interpolation, Preprocess

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from convsmith.errors import ConvsmithError, did_you_mean
+from convsmith.hub import HUB, is_offline
 from convsmith.machine import cache_folder
 from convsmith.models.weights.bar import download_bar
-from convsmith.models.weights.download import download, is_offline, verified
-from convsmith.models.weights.hub import HUB, hub_file
+from convsmith.models.weights.download import download, verified
+from convsmith.models.weights.hub import hub_weights
 from convsmith.progress import ProgressCallback
 from convsmith.spec import Count, Fraction, Positive, Preprocess, Section, Side
 
@@ -167,7 +168,7 @@ def resolve(given: str, model: str, backbone: str | None = None) -> Path:
         ConvsmithError: it names weights that are unknown, or those of another model.
     """
     if given.startswith(HUB):
-        return hub_file(given)
+        return hub_weights(given)
     if _is_path(given):
         return Path(given)
     found = weights(given)

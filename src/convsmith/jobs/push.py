@@ -1,0 +1,58 @@
+"""A bundle on the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convsmith.bundle.format import MANIFEST, bundle_folder, read_files, read_manifest
+from convsmith.bundle.model_card import CARD, model_card
+from convsmith.errors import ConvsmithError, missing_package
+from convsmith.hub import HUB, hub_place
+
+
+def push(bundle: str | Path, name: str, *, private: bool = False, licence: str | None = None) -> str:
+    """Upload a bundle in one commit, once all of it is verified; the repository is made if there is none.
+
+    The model card is the bundle's `README.md`, as it stands in the folder. The token is that of
+    `hf auth login`, or of the variable `HF_TOKEN`.
+
+    Args:
+        bundle: the bundle's folder, or the run that it is in.
+        name: `hf:ORG/NAME`, or `hf:ORG/NAME@BRANCH`.
+        private: make the repository private if it is new.
+        licence: the identifier of a licence for the card, such as `apache-2.0`; None: what the card says.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        ConvsmithError: the bundle is damaged, the Hub refuses it or cannot be reached, or huggingface_hub is not
+            installed.
+    """
+    if not name.startswith(HUB):
+        raise ConvsmithError(f"`{name}` is not a name on the Hugging Face Hub", fix="Give it as hf:ORG/NAME.")
+    try:
+        from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
+    except ModuleNotFoundError as error:
+        raise missing_package(error) or error from error
+    folder = bundle_folder(Path(bundle))
+    manifest = read_manifest(folder)
+    files = {**read_files(folder, manifest), MANIFEST: (folder / MANIFEST).read_bytes()}
+    text = (folder / CARD).read_text("utf-8") if (folder / CARD).is_file() else model_card(manifest)
+    card = ModelCard(text)
+    if licence is not None:
+        card.data["license"] = licence
+    operations = [CommitOperationAdd(path, content) for path, content in {**files, CARD: str(card).encode()}.items()]
+    repository, revision = hub_place(name)
+    api = HfApi()
+    try:
+        api.create_repo(repository, private=private, exist_ok=True)
+        message = f"Add the bundle of {manifest.model.get('name')}"
+        done = api.create_commit(repository, operations, commit_message=message, revision=revision)
+    except (OSError, ValueError) as error:  # ValueError: such a name cannot be
+        raise ConvsmithError(
+            f"{folder} cannot be pushed to `{name}`",
+            str(error).strip().split("\n")[0],
+            "Log in with `hf auth login`, or set HF_TOKEN to a token that may write there; then give the same command.",
+        ) from error
+    return str(done.commit_url)

@@ -1,0 +1,55 @@
+"""The model card that stands in every bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
+
+from tests.colours import write_colour_bundle
+
+NASTY = "`x` | <script>alert(1)</script>\n---\nlicense: mit\n# [a](http://b)"
+
+
+def card(folder: Path, **changes: Any) -> ModelCard:
+    return ModelCard((write_colour_bundle(folder / "bundle", **changes) / "README.md").read_text("utf-8"))
+
+
+def test_the_header_is_what_the_hub_reads(tmp_path: Path) -> None:
+    data = card(tmp_path, metrics={"top1": 0.9, "loss": 0.25}).data
+    assert data["library_name"] == "convsmith"
+    assert data["pipeline_tag"] == "image-classification"
+    index = data.to_dict()["model-index"]  # type: ignore[no-untyped-call]
+    results = model_index_to_eval_results(index)[1]
+    assert {(it.metric_type, it.metric_value) for it in results} == {("top1", 0.9), ("loss", 0.25)}
+
+
+@pytest.mark.parametrize(
+    ("weights", "licence"),
+    [({"name": "resnet50.tv_v2", "licence": "BSD-3-Clause"}, "bsd-3-clause"), ({"name": "x", "licence": None}, None)],
+)
+def test_the_licence_is_that_of_the_weights_it_began_with(
+    weights: dict[str, Any], licence: str | None, tmp_path: Path
+) -> None:
+    told = card(tmp_path, model_info={"name": "colour", "params": 9, "weights": weights})
+    assert told.data.get("license") == licence
+    assert f"`{weights['name']}`" in told.text
+
+
+def test_no_name_in_it_is_taken_for_markup(tmp_path: Path) -> None:
+    told = card(tmp_path, labels=(NASTY, "green", "blue"), model_info={"name": NASTY, "params": 9},
+                recipe={"description": NASTY})  # fmt: skip
+    assert told.data.get("license") is None
+    lines = told.text.splitlines()
+    assert not [line for line in lines if "<script>" in line and not line.startswith("    ") and "`" not in line]
+    assert not [line for line in lines if line.startswith(("---", "license:", "# ["))]
+
+
+def test_figures_and_limits_are_in_words(tmp_path: Path) -> None:
+    told = card(tmp_path, metrics={"top1": 0.9}).text
+    assert "| top-1 | 0.9000 |" in told
+    assert "## Limits" in told
+    assert "these 3 classes only" in told
