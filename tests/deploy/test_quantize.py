@@ -130,6 +130,8 @@ def test_the_range_of_least_squared_error_balances_rounding_and_clipping() -> No
     histogram = np.zeros(2048, np.int64)
     histogram[0], histogram[-1] = 12 * 255**2, 1  # a step's rounding has the mean squared error of step^2 / 12
     assert _least_error(histogram, 0.0, 1.0) == pytest.approx((0.0, 0.5), abs=0.001)
+    histogram[0], histogram[1024] = 0, 3 * 255**2  # with steps twice as large
+    assert _least_error(histogram, -1.0, 1.0) == pytest.approx((-0.5, 0.5), abs=0.001)
 
 
 def test_a_calibration_is_not_that_of_the_int8_form(

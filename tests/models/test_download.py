@@ -224,12 +224,16 @@ def test_a_silent_server_ends_in_an_error_when_the_time_is_up(file: Path) -> Non
         download(server.url, file, SHA256, within=0.2)
 
 
-def test_another_processs_download_is_waited_for_until_the_time_is_up(file: Path) -> None:
+def test_another_processs_download_is_waited_for_until_the_time_is_up(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     file.parent.mkdir()
     with file.with_name("weights.pth.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(ConvsmithError, match=r"not all here within 0.2 seconds"):
             download("http://127.0.0.1:1/weights.pth", file, SHA256, within=0.2)
+    assert caplog.messages.count("another process downloads weights.pth: waiting for it") == 1
 
 
 @pytest.mark.parametrize(("status", "reason"), [(404, "404 Not Found"), (503, "503 Service Unavailable")])

@@ -15,6 +15,11 @@ from convsmith.errors import ConvsmithError
 KEYS = ["schedule.epochs=1", "model.num_classes=null", "batch.size=4", "data.workers=0", "augment.random_crop.size=8"]
 
 
+@pytest.fixture(autouse=True)
+def _no_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convsmith.training.train.pack", lambda *_, **__: None)
+
+
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six JPEGs of 96 x 80 pixels in two classes."""
