@@ -17,10 +17,9 @@ from convsmith.analyze.picture_names import free_stem, refuse_inside
 from convsmith.bundle.calibration import scaled
 from convsmith.bundle.images.decode import for_eyes
 from convsmith.bundle.images.image_error import ImageError
-from convsmith.bundle.predictor import Bundle
+from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.preprocess import ImageSource
 from convsmith.data.folders.image_paths import Named, named_images
-from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError, did_you_mean, of_system
 from convsmith.storage import write_file
 
@@ -148,7 +147,7 @@ def open_explainer(
             f"{place} is a bundle, which has none",
             "Give the run, such as runs/NAME, or use --method occlusion or --method rise.",
         )
-    bundle = open_bundle(place, None, runtime, device)
+    bundle: Bundle[Any] = load(place, None, runtime, device)
     return Explainer(bundle, found, _torch_model(place) if needs_torch else None)
 
 

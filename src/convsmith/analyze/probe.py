@@ -101,13 +101,18 @@ def probe(train: Embedded, val: Embedded, neighbours: int = NEIGHBOURS) -> Probe
     return Probe(knn, linear, min(neighbours, len(train.rows)), len(train.rows), len(val.rows), asked.shape[1])
 
 
+def has_one_class_each(bundle: Bundle[Any]) -> bool:
+    """Whether each image of the bundle's data has a single class."""
+    return bundle.task.new_results(bundle.manifest).one_answer_each
+
+
 def require_one_class_each(bundle: Bundle[Any]) -> None:
     """Raise a ConvsmithError unless each image of the bundle's data has a single class."""
-    if not bundle.task.new_results(bundle.manifest).one_answer_each:
+    if not has_one_class_each(bundle):
         raise ConvsmithError(
             "neighbours and a linear probe name one class for each image",
             f"the bundle's task is {bundle.manifest.task}",
-            "Leave --data out, and name the images.",
+            "Name the images in place of --data, or give --fit or --out.",
         )
 
 

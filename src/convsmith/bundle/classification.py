@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.calibration import Calibration, in_set
+from convsmith.bundle.distance import Distance, to_json
 from convsmith.bundle.figures.ranking import highest_classes
 from convsmith.bundle.images.image_error import NoAnswer
 from convsmith.errors import ConvsmithError
@@ -75,6 +76,8 @@ class Classification:
         self._labels, self._calibration = labels, calibration
         self.meta: Mapping[str, str] = {}
         """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
+        self.distance: Distance | None = None
+        """How far the image is from the training images, where the bundle knows it."""
 
     @property
     def class_id(self) -> int:
@@ -128,6 +131,7 @@ class Classification:
             **ranked[0],
             "top": ranked,
             **{name: value for name, value in decided.items() if value is not None},
+            **to_json(self.distance),
             **({"meta": dict(self.meta)} if self.meta else {}),
         }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from convsmith.bundle.calibration import Calibration
+from convsmith.bundle.distance import DISTANCE, DistanceFacts, file_size
 from convsmith.bundle.task import find_task
 from convsmith.bundle.tasks import list_tasks
 from convsmith.complaints import first_problem
@@ -72,6 +73,9 @@ class Manifest(Section):
     embeddings: Annotated[int, Field(ge=1)] | None = Field(
         None, description="D, the numbers of each image in the model's second output `embeddings`; null: it has none."
     )
+    distance: DistanceFacts | None = Field(
+        None, description="How far images are from the training images; null: that is not known."
+    )
     files: dict[str, FileRecord] = Field(description="Every other file of the bundle.")
     checksum: str = Field(description="SHA-256 over the canonical JSON of all other keys.")
 
@@ -79,6 +83,10 @@ class Manifest(Section):
     def only_size(self) -> Size | None:
         """Height and width of the images that the model takes; None: any."""
         return self.preprocess.only_size(self.one_size)
+
+    def without_distance(self) -> Manifest:
+        """The same of a bundle that knows no distances."""
+        return self.model_copy(update={"distance": None})
 
     def without_calibration(self) -> Manifest:
         """The same of a bundle whose logits are as the model gives them."""
@@ -95,6 +103,12 @@ class Manifest(Section):
             raise ValueError(f"there are {len(self.thresholds)} thresholds for {len(self.labels)} labels")
         if self.calibration is not None:
             self._check_calibration(self.calibration)
+        if self.distance is not None:
+            record = self.files.get(DISTANCE)
+            if self.embeddings is None or record is None:
+                raise ValueError(f"distances need embeddings and the file {DISTANCE}")
+            if record.bytes != file_size(self.distance.images, self.embeddings):
+                raise ValueError(f"{DISTANCE} does not hold {self.distance.images} rows of {self.embeddings} numbers")
         return self
 
     def _check_calibration(self, calibration: Calibration) -> None:

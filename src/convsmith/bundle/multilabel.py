@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.calibration import Calibration, in_set
 from convsmith.bundle.classification import Label
+from convsmith.bundle.distance import Distance, to_json
 from convsmith.bundle.figures.ranking import highest_classes
 from convsmith.bundle.images.image_error import NoAnswer
 from convsmith.errors import ConvsmithError
@@ -51,6 +52,8 @@ class Multilabel:
         self._names, self._calibration = names, calibration
         self.meta: Mapping[str, str] = {}
         """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
+        self.distance: Distance | None = None
+        """How far the image is from the training images, where the bundle knows it."""
 
     @property
     def class_ids(self) -> list[int]:
@@ -87,7 +90,7 @@ class Multilabel:
         """
         lists = {"labels": self.labels, "top": self.top(top), "set": self.set}
         said = {name: [vars(it) for it in labels] for name, labels in lists.items() if labels is not None}
-        return {**said, **({"meta": dict(self.meta)} if self.meta else {})}
+        return {**said, **to_json(self.distance), **({"meta": dict(self.meta)} if self.meta else {})}
 
     def _ranked(self, k: int) -> list[int]:
         return [int(i) for i in highest_classes(self.logits[None], k)[0]]

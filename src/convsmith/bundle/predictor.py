@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from convsmith.bundle.distance import Distances, read_distances
 from convsmith.bundle.forking import device_is_lost, no_fork
 from convsmith.bundle.format import Manifest, bundle_folder, read_files, read_manifest
 from convsmith.bundle.images.image_error import ImageError
@@ -69,7 +70,9 @@ def load(
     model, place = open_runtime(
         files, manifest.format, threads, runtime, device, size=manifest.only_size, channels=channels
     )
-    return Bundle(directory, manifest, model, (load, (directory.resolve(), threads, runtime, device)), place)
+    opener = (load, (directory.resolve(), threads, runtime, device))
+    distances = read_distances(manifest.distance, manifest.embeddings, files)
+    return Bundle(directory, manifest, model, opener, place, distances=distances)
 
 
 _left_behind: list[Runtime] = []  # whose threads are another process's: to let go of one would wait for them for ever
@@ -100,10 +103,12 @@ class Bundle(Generic[A_co]):
         runtime: Runtime,
         opener: Opener | None = None,
         place: Place | None = None,
+        *,
+        distances: Distances | None = None,
     ) -> None:
         self.path, self.manifest, self.labels = path, manifest, manifest.labels
         self.task, self.place = find_task(manifest.task), place
-        self._runtime, self._opener = runtime, opener
+        self._runtime, self._opener, self._distances = runtime, opener, distances
         size = manifest.only_size or (64, 64)
         black, length = np.zeros((1, manifest.preprocess.bands.channels, *size), np.uint8), manifest.embeddings
         shape = self.logits(black).shape[1:]
@@ -169,10 +174,10 @@ class Bundle(Generic[A_co]):
         Raises:
             ImageError: it is too large to be segmented, or the model cannot run on it or gives no finite answer.
         """
-        (said,) = self._ask([image], [name])
-        if isinstance(said, ImageError):
-            raise said
-        return self._answer(said)
+        ((answer, _),) = self._answers([(image, name)])
+        if isinstance(answer, ImageError):
+            raise answer
+        return answer
 
     def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[A_co | ImageError]:
         """Predict images in batches; yields an answer for each, in order, as `predict` does, or an `ImageError`.
@@ -255,10 +260,13 @@ class Bundle(Generic[A_co]):
 
     def _answers(self, inputs: Sequence[_Input]) -> Iterator[tuple[A_co | ImageError, NDArray[np.uint8] | ImageError]]:
         good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
-        said = iter(self._ask_named(good))
+        noting = None if self._distances is None else Noting(self.logits_and_embeddings)
+        said = iter(self._ask_named(good, noting and noting.infer))
+        rows = iter(noting.taken(len(good)) if noting else ())
         for image, _ in inputs:
             answer = image if isinstance(image, ImageError) else next(said)
-            yield answer if isinstance(answer, ImageError) else self._answer(answer), image
+            row = None if isinstance(image, ImageError) else next(rows, None)
+            yield answer if isinstance(answer, ImageError) else self._answer(answer, row), image
 
     def _ask_named(
         self, named: Sequence[tuple[NDArray[np.uint8], str]], infer: Infer | None = None
@@ -270,8 +278,10 @@ class Bundle(Generic[A_co]):
     ) -> list[Said | ImageError]:
         return self.task.ask(infer or self.logits, images, names, self.manifest)
 
-    def _answer(self, said: Said) -> A_co:
+    def _answer(self, said: Said, row: NDArray[np.float32] | None = None) -> A_co:
         answer = self.task.answer(said, self.manifest)
+        if self._distances is not None and row is not None:
+            answer.distance = self._distances.of(row)
         answer.meta = asdict(self.place) if self.place else {}
         return cast(A_co, answer)
 
@@ -296,7 +306,7 @@ class Bundle(Generic[A_co]):
             reason = first_problem(error, type(spec)) if isinstance(error, ValidationError) else str(error)
             raise ConvsmithError("images cannot be looked at so", reason) from error
         manifest = self.manifest.model_copy(update={"preprocess": changed})
-        return Bundle(self.path, manifest, self._runtime, self._opener, self.place)
+        return Bundle(self.path, manifest, self._runtime, self._opener, self.place, distances=self._distances)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._opener is None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convsmith.bundle.distance import Distance, to_json
 from convsmith.bundle.images.decode import as_pillow, for_eyes
 from convsmith.errors import ConvsmithError
 
@@ -47,6 +48,8 @@ class Segmentation:
         self.labels = labels
         self.meta: Mapping[str, str] = {}
         """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
+        self.distance: Distance | None = None
+        """How far the image is from the training images, where the bundle knows it."""
         self._colours = voc_colours(len(labels)) if colours is None else colours
         self._pixels = np.array(Image.fromarray(mask).histogram()[: len(labels)])  # bincount needs 8 bytes a pixel
 
@@ -64,6 +67,7 @@ class Segmentation:
         answer: dict[str, Any] = {"size": list(self.mask.shape), "classes": [self._entry(i) for i in self._largest()]}
         if runs:
             answer["runs"] = to_runs(self.mask)
+        answer |= to_json(self.distance)
         if self.meta:
             answer["meta"] = dict(self.meta)
         return answer

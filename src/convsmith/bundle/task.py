@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from convsmith.bundle.distance import Distance
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.runtime import Infer
 from convsmith.spec import Preprocessing, Size
@@ -38,6 +39,9 @@ class Answer(Protocol):
 
     meta: Mapping[str, str]
     """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""
+
+    distance: Distance | None
+    """How far the image is from the training images, where the bundle knows it."""
 
     def to_dict(self) -> dict[str, Any]:
         """The answer, ready for JSON."""

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.bundle.calibration import Calibration
+from convsmith.bundle.distance import DistanceFacts
 from convsmith.bundle.format import FORMAT_VERSION, MANIFEST, MODEL, Colour, FileRecord, Manifest, TaskName
 from convsmith.bundle.model_card import CARD, model_card
 from convsmith.complaints import first_problem
@@ -22,7 +23,7 @@ from convsmith.spec import Preprocessing, Section
 from convsmith.storage import new_directory, sealed, write_file
 
 # Left out where they say nothing, since an earlier convsmith refuses keys that it lacks.
-_LATER = frozenset({"thresholds", "calibration", "embeddings"})
+_LATER = frozenset({"thresholds", "calibration", "embeddings", "distance"})
 _FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation.teacher`
 
 
@@ -46,6 +47,7 @@ class Card:
         format: what the model's files are.
         one_size: a segmentation model takes images of one size only, that of `preprocess.window`.
         embeddings: D, the length of the model's second output; None: it has none.
+        distance: what is said of `distance.bin`, which is one of the files; None: there is none.
     """
 
     task: TaskName
@@ -63,6 +65,7 @@ class Card:
     format: str = "onnx"
     one_size: bool = False
     embeddings: int | None = None
+    distance: DistanceFacts | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Card:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ def embed(
         Path | None, typer.Option(help="Labelled data in place of images: how well its embeddings tell classes apart.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for the embeddings: .npz or .parquet.")] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="With --data: let the bundle say how far images are from the training images.")
+    ] = False,
     device: DeviceName = "auto",
     runtime: RuntimeName = None,
     as_json: AsJson = False,
@@ -32,6 +35,8 @@ def embed(
     Example: convsmith embed runs/photos/bundle --data photos/
 
     Example: convsmith embed runs/photos/bundle --data photos/ --out photos.parquet
+
+    Example: convsmith embed runs/photos/bundle --data photos/ --fit
     """
     import json
     import sys
@@ -40,31 +45,49 @@ def embed(
     from numpy.typing import NDArray
 
     from convsmith.analyze.embed import embedding_bundle
-    from convsmith.analyze.probe import embed_data, probe, require_one_class_each
+    from convsmith.analyze.probe import embed_data, has_one_class_each, probe, require_one_class_each
     from convsmith.bundle.images.image_error import ImageError
+    from convsmith.bundle.predictor import Bundle, load
+    from convsmith.bundle.runtime import no_embeddings
     from convsmith.cli.progress import progress_bar
     from convsmith.data.folders.image_paths import find_images
-    from convsmith.deploy.format import open_bundle
     from convsmith.jobs.embed import check_file, write_embeddings
+    from convsmith.jobs.fit_distance import write_distance
 
     if bool(paths) == (data is not None):
         raise ConvsmithError("embed takes images, or --data", fix="Name images and --out, or give --data.")
+    if fit and data is None:
+        raise ConvsmithError("--fit needs training images", fix="Give --data in place of images.")
     if out is not None:
         check_file(out)
     elif paths:
         raise ConvsmithError("embeddings of images go into a file", fix="Give --out FILE.npz or --out FILE.parquet.")
-    opened = embedding_bundle(open_bundle(bundle, None, runtime, device))
+    opened: Bundle[Any] = load(bundle, None, runtime, device)
+    if fit and opened.manifest.embeddings is None:
+        raise no_embeddings()
+    opened = embedding_bundle(opened)
     if data is not None:
-        require_one_class_each(opened)
+        has_classes = has_one_class_each(opened)
+        if not fit and out is None:
+            require_one_class_each(opened)
         with progress_bar() as progress:
             train, val = embed_data(opened, data, progress)
         if out is not None:
-            splits = ["train"] * len(train.names) + ["val"] * len(val.names)
-            labels = [opened.labels[it] for it in (*train.targets, *val.targets)]
+            columns = {"split": ["train"] * len(train.names) + ["val"] * len(val.names)}
+            if has_classes:
+                columns["label"] = [opened.labels[it] for it in (*train.targets, *val.targets)]
             rows = np.concatenate([train.rows, val.rows])
-            write_embeddings(out, (*train.names, *val.names), rows, {"split": splits, "label": labels})
-        found = probe(train, val)
-        print(json.dumps(found.to_dict())) if as_json else found.print()
+            write_embeddings(out, (*train.names, *val.names), rows, columns)
+        told = probe(train, val) if has_classes else None
+        fitted = write_distance(opened, train, val) if fit else None
+        if as_json:
+            print(
+                json.dumps({**(told.to_dict() if told else {}), **({"distance": fitted.to_dict()} if fitted else {})})
+            )
+            return
+        for it in (told, fitted):
+            if it is not None:
+                it.print()
         return
     assert out is not None
     complaints, names, kept = 0, list[str](), list[tuple[str, NDArray[np.float32]]]()
@@ -87,7 +110,7 @@ def embed(
     if not kept:
         raise ConvsmithError("no image has an embedding", fix="Name images that can be read.")
     write_embeddings(out, [name for name, _ in kept], np.stack([row for _, row in kept]))
-    told = {"images": len(kept), "length": len(kept[0][1]), "out": str(out)}
-    print(json.dumps(told) if as_json else f"{out}: {told['images']} embeddings of {told['length']} numbers")
+    written = {"images": len(kept), "length": len(kept[0][1]), "out": str(out)}
+    print(json.dumps(written) if as_json else f"{out}: {written['images']} embeddings of {written['length']} numbers")
     if complaints:
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from convsmith.bundle.distance import read_distances
 from convsmith.bundle.format import Manifest, bundle_folder, newer_bundle, read_files, read_manifest
 from convsmith.bundle.int8_sums import warn_of_sums_cut_off
 from convsmith.bundle.open_runtime import check_place, open_runtime, takes
@@ -228,9 +229,11 @@ def open_bundle(
     if not allow_code and runtime is None:
         refuse_code(path, manifest.format)
     warn_of_sums_cut_off(path, manifest)
-    model, place = open_model(read_files(path, manifest), manifest, threads, runtime, device)
+    files = read_files(path, manifest)
+    model, place = open_model(files, manifest, threads, runtime, device)
     opener = (_open_again, (path.resolve(), threads, runtime, device, allow_code))
-    return Bundle(path, manifest, model, opener, place)
+    distances = read_distances(manifest.distance, manifest.embeddings, files)
+    return Bundle(path, manifest, model, opener, place, distances=distances)
 
 
 def _open_again(path: Path, threads: int | None, runtime: str | None, device: str, allow_code: bool) -> Bundle:

@@ -86,6 +86,9 @@ def quantize_bundle(
     if manifest.calibration is not None:
         logger.warning("%s is calibrated, its INT8 form will not be: its logits are others; calibrate that too", source)
         manifest = manifest.without_calibration()
+    if manifest.distance is not None:
+        logger.warning("%s knows distances, its INT8 form will not: fit those too, by `convsmith embed --fit`", source)
+        manifest = manifest.without_distance()
     train, val = open_labelled(manifest, Path(data))
     if method == "dynamic":
         model, note = quantize_dynamic(content, target or "any-x86")

@@ -153,6 +153,9 @@ def _open(place: Path, opset: int | None, size: Size | None, embeddings: bool) -
     if manifest.embeddings and not embeddings:
         logger.warning("such files give logits alone: the embeddings of bundle.embeddings are left out")
         manifest = manifest.model_copy(update={"embeddings": None})
+    if manifest.distance is not None:
+        logger.warning("distances are left out: fit those of the export too, by `convsmith embed --fit`")
+        manifest = manifest.without_distance()
     if size is not None:
         manifest = _with_one_size(manifest, size)
     any_size = manifest.only_size is None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from convsmith.bundle.classification import Classification, labels_as_json, set_in_words
+from convsmith.bundle.distance import Distance
 from convsmith.bundle.figures.classification_evaluation import MORE, ClassificationEvaluation
 from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.figures.evaluation import Evaluation, between
@@ -41,6 +42,7 @@ class ClassAnswer(ClassScore):
         None, description="Of a bundle with sets: the classes among which the true one is, with its coverage."
     )
     unknown: bool | None = Field(None, description="Of a bundle that may not know the class: that it does not.")
+    distance: Distance | None = Field(None, description="How far it is from the training images, if that is known.")
     meta: Place
 
 

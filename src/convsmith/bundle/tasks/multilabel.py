@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from convsmith.bundle.classification import labels_as_json, set_in_words
+from convsmith.bundle.distance import Distance
 from convsmith.bundle.figures.multilabel_metrics import FIGURES, MultilabelResults
 from convsmith.bundle.multilabel import Multilabel, probabilities_of, scaled_thresholds, thresholds_of
 from convsmith.bundle.square_task import SquareTask
@@ -40,6 +41,7 @@ class LabelsAnswer(BaseModel):
     set: list[LabelScore] | None = Field(
         None, description="Of a bundle with sets: those that may be on the image, each that is there with its coverage."
     )
+    distance: Distance | None = Field(None, description="How far it is from the training images, if that is known.")
     meta: Place
 
 

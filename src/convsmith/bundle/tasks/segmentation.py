@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field
 
+from convsmith.bundle.distance import Distance
 from convsmith.bundle.figures.evaluation import Evaluation, between
 from convsmith.bundle.figures.segmentation_evaluation import MORE, SegmentationEvaluation
 from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
@@ -48,6 +49,7 @@ class MaskAnswer(BaseModel):
     size: tuple[int, int] = Field(description="Height and width.")
     classes: list[ClassArea] = Field(description="Those that the image shows, the largest first.")
     runs: list[tuple[int, int]] = Field(description="[class_id, length] of pixels in a row, row after row.")
+    distance: Distance | None = Field(None, description="How far it is from the training images, if that is known.")
     meta: Place
 
 
