@@ -79,6 +79,7 @@ def test_many_images_have_the_distances_of_each(classified: Made) -> None:
     bundle: Bundle[Any] = cs.load(run.bundle)
     paths = sorted((data / "val").rglob("*.png"))
     for path, answer in zip(paths, bundle.predict_many(paths, batch_size=7), strict=True):
+        assert not isinstance(answer, cs.ImageError)
         assert answer.distance.value == pytest.approx(bundle.predict(path).distance.value, rel=1e-3)
 
 

@@ -162,6 +162,7 @@ def test_int8_keeps_embeddings(classified: Made, method: Any, tmp_path: Path) ->
     run, data, image = classified
     most = 100.0 if method == "static" else None
     cs.quantize(run.bundle, data, tmp_path / "int8", method=method, max_drop=most)
+    assert read_manifest(tmp_path / "int8").parity["embeddings"]["snr_db"] > 20
     exact, rounded = (cs.load(it).embed(image) for it in (run.bundle, tmp_path / "int8"))
     assert np.abs(rounded - exact).max() < 0.1 * np.abs(exact).max()
 

@@ -261,7 +261,7 @@ class Bundle(Generic[A_co]):
     def _answers(self, inputs: Sequence[_Input]) -> Iterator[tuple[A_co | ImageError, NDArray[np.uint8] | ImageError]]:
         good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
         noting = None if self._distances is None else Noting(self.logits_and_embeddings)
-        said = iter(self._ask_named(good, noting and noting.infer))
+        said = iter(self._ask_named(good, noting.infer if noting else None))
         rows = iter(noting.taken(len(good)) if noting else ())
         for image, _ in inputs:
             answer = image if isinstance(image, ImageError) else next(said)

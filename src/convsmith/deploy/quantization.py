@@ -34,7 +34,7 @@ class Quantization(Tabular):
         threads, batch, size: what speed was measured with; height and width of the images.
         float_model: the model as it was.
         int8_model: the model as it is.
-        parity: how far the logits of both are from each other.
+        parity: how far the logits of both are from each other, and `embeddings`, where there are any.
         layers: how many layers have weights.
         target: the processors that the INT8 model is for; None of a training by an older convsmith: `vnni` and `arm`.
         any_x86: what the form for any x86 lost on the held-out images, where it lost too much.
@@ -60,7 +60,7 @@ class Quantization(Tabular):
     size: tuple[int, int]
     float_model: Form
     int8_model: Form
-    parity: dict[str, float]
+    parity: dict[str, Any]
     layers: int
     target: Target | None
     any_x86: Verdict | None = None

@@ -24,7 +24,7 @@ from convsmith.deploy.out import check_out
 from convsmith.deploy.quantization import Method, Quantization
 from convsmith.deploy.speed import BATCH, first_input, measure_speed
 from convsmith.deploy.static_int8 import NoInt8, quantize_static
-from convsmith.deploy.trial import compare, run_all
+from convsmith.deploy.trial import compare, embeddings_apart, run_all
 from convsmith.errors import ConvsmithError, counted
 from convsmith.machine import available_cores
 from convsmith.processor import Target, check_target, instructions
@@ -214,7 +214,10 @@ def measure(
         size=(example.shape[1], example.shape[2]),
         float_model=form_of(exact, speeds["float"], exact_said.metrics),
         int8_model=form_of(int8, speeds["int8"], int8_said.metrics),
-        parity={name: value for name, value in asdict(verdict).items() if name not in ("drop", "interval")},
+        parity={
+            **{name: value for name, value in asdict(verdict).items() if name not in ("drop", "interval")},
+            **embeddings_apart(exact_said, int8_said),
+        },
         layers=len(Graph.load(exact).weighted()),
         target=target,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -34,12 +34,14 @@ class Outcome:
         logits: of classes [N, K], or [N, K, h, w] of each eighth row and column of what the model looked at; of as many
             images as memory has room for.
         decisions: its answers: see `Task.decisions`.
+        embeddings: [N, D] of the same images as the logits, where the bundle has them; of a mask, of each look.
     """
 
     images: int
     groups: list[Results]
     logits: list[NDArray[np.float32]]
     decisions: list[NDArray[Any]]
+    embeddings: list[NDArray[np.float32]] = field(default_factory=list)
 
     @cached_property
     def results(self) -> Results:
@@ -86,13 +88,15 @@ def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progre
         ConvsmithError: not one image can be read, or the model gives no answer for one that can.
     """
     runtime, task = OnnxRuntime(content), find_task(manifest.task)
-    logits: list[NDArray[np.float32]] = []
+    logits, embeddings = list[NDArray[np.float32]](), list[NDArray[np.float32]]()
     kept = 0
 
     def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         nonlocal kept
-        answer = runtime.run(batch)
+        answer, rows = runtime.run_with_embeddings(batch) if manifest.embeddings else (runtime.run(batch), None)
         if kept < _KEPT:
+            if rows is not None:
+                embeddings.append(rows)
             logits.append(_thinned(answer))
             kept += logits[-1].size
         return answer
@@ -108,7 +112,7 @@ def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progre
         decisions += [task.decisions(one, manifest) for one in said]
     if not decisions:
         raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
-    return Outcome(len(decisions), groups[: len(decisions)], logits, decisions)
+    return Outcome(len(decisions), groups[: len(decisions)], logits, decisions, embeddings)
 
 
 def _thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -128,3 +132,11 @@ def compare(manifest: Manifest, exact: Outcome, other: Outcome) -> Verdict:
         **apart.distance(),
         interval=drop_interval(metric, exact.groups, other.groups, exact.images),
     )
+
+
+def embeddings_apart(exact: Outcome, other: Outcome) -> dict[str, dict[str, float]]:
+    """How far the embeddings of both are apart: the key `embeddings`, or nothing where there are none."""
+    apart = Parity(exclusive=False)
+    for one, two in zip(exact.embeddings, other.embeddings, strict=True):
+        apart.add(one, two)
+    return {"embeddings": apart.distance()} if exact.embeddings else {}

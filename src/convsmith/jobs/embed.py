@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def check_file(out: Path) -> None:
 
 
 def write_embeddings(
-    out: Path, names: Sequence[str], rows: NDArray[np.float32], more: dict[str, Sequence[Any]] | None = None
+    out: Path, names: Sequence[str], rows: NDArray[np.float32], more: Mapping[str, Sequence[Any]] | None = None
 ) -> None:
     """Write a file that numpy or pandas read: `path`, `embedding` float32 [N, D], and further columns.
 
