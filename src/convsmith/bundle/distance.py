@@ -21,7 +21,7 @@ _HALF = np.dtype("<f2")
 
 
 class DistanceFacts(Section):
-    """What a manifest says of its distances."""
+    """The part of a manifest that is about distances."""
 
     images: Count = Field(description="How many training images' embeddings the file holds.")
     neighbours: Count = Field(description="k: the distance is that to the k-th nearest of them.")

@@ -46,7 +46,7 @@ class FittedDistance(Tabular):
         return [self.to_dict()]
 
     def parts(self) -> Iterator[str]:
-        """What they rest on."""
+        """The images that they rest on."""
         yield (
             f"{self.path} says distances to the nearest of {self.images} training images; "
             f"half of {self.held_out} held-out images are nearer than {self.median:.3g}"
