@@ -19,7 +19,7 @@ def fit_distances(rows: NDArray[np.float32], held_out: NDArray[np.float32]) -> t
 
     Args:
         rows: embeddings of training images, [N, D], of which at most `MOST`, evenly of all, are kept.
-        held_out: embeddings of images that had no part in the training, by which percentiles are told, [V, D].
+        held_out: embeddings of images that had no part in the training, which give the percentiles, [V, D].
     """
     count = min(MOST, len(rows))
     known = unit(rows[[i * len(rows) // count for i in range(count)]])

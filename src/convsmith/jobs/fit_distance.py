@@ -18,7 +18,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.tables import Tabular
 
-_FEWEST = 20  # images that percentiles are told by
+_FEWEST = 20  # images that give percentiles
 
 
 @dataclass(frozen=True, repr=False)
