@@ -148,10 +148,10 @@ def with_a_function() -> bytes:
 
 MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
     "values in a file": (lambda: with_external_values("secret.bin"), "values are in other files"),
-    "a loop": (endless, "operator Loop, which may never end"),
-    "a scan": (lambda: endless("Scan"), "operator Scan"),
-    "a loop in a branch": (lambda: inside_a_condition(endless()), "operator Loop"),
-    "values in a file in a branch": (lambda: inside_a_condition(with_external_values("a")), "values are in other"),
+    "a loop": (endless, "a graph of its own, which may never end"),
+    "a scan": (lambda: endless("Scan"), "a graph of its own"),
+    "a loop in a branch": (lambda: inside_a_condition(endless()), "a graph of its own"),
+    "values in a file in a branch": (lambda: inside_a_condition(with_external_values("a")), "a graph of its own"),
     "functions": (with_a_function, "functions of its own"),
     "onnxruntime's own format": (lambda: b"\x1c\0\0\0ORTM" + bytes(100), "not ONNX"),
     "no graph": (lambda: b"\x08\x0a", "not ONNX"),

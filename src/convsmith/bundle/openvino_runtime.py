@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.onnx_content import check_onnx
+from convsmith.bundle.onnx_work import Work
 from convsmith.bundle.runtime import EMBEDDINGS, INPUT, OUTPUT, no_embeddings
 from convsmith.devices import ON_CPU, Way
 from convsmith.errors import ConvsmithError, require_extra
@@ -45,16 +45,19 @@ class OpenVinoRuntime:
             streams = max(1, available_cores() // threads)  # with one, all callers would share the threads of one call
             settings |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams * threads}
         core = openvino.Core()
+        self._work: Work | None = None
         try:
             if weights is None:
-                check_onnx(model)
+                self._work = Work(model)
             elif any(mark in model for mark in _REPEATING):
                 raise ValueError("it has an operator with a graph of its own, which may never end")
             network = core.read_model(model) if weights is None else core.read_model(model, weights)
             if way.one_image:
                 network.reshape([1, *list(network.inputs[0].partial_shape)[1:]])
             self._network = core.compile_model(network, way.place.provider, settings)
-        except (RuntimeError, ValueError) as error:
+        except ConvsmithError:
+            raise
+        except Exception as error:  # of OpenVINO, and of onnxruntime, whose exceptions share no base of their own
             raise ConvsmithError("OpenVINO cannot load the model", _last_line(error)) from error
         names = [OUTPUT, EMBEDDINGS]
         inputs, outputs = _ports(self._network.inputs, [INPUT]), _ports(self._network.outputs, names)
@@ -87,6 +90,8 @@ class OpenVinoRuntime:
         if any(fixed not in (None, side) for fixed, side in zip(self._sides, images.shape, strict=True)):
             # OpenVINO would answer with no logits at all, or with those of something else
             raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", "its size is another")
+        if self._work is not None:
+            self._work.check(images.shape)
         try:
             request = self._idle.pop()  # a request serves one thread at a time
         except IndexError:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.onnx_content import check_onnx
+from convsmith.bundle.onnx_sizes import quiet
+from convsmith.bundle.onnx_work import Work
 from convsmith.devices import ON_CPU, Way
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
@@ -80,8 +80,10 @@ class OnnxRuntime:
         self._turn = threading.Lock() if way.one_call else contextlib.nullcontext()
         options = session_options(threads or available_cores())
         try:
-            check_onnx(model)
+            self._work = Work(model)
             self._session = _session(model, options, way)
+        except ConvsmithError:
+            raise
         except Exception as error:  # onnxruntime's exceptions share no base of their own
             raise ConvsmithError("onnxruntime cannot load the model", str(error)) from error
         inputs = [(value.name, value.type) for value in self._session.get_inputs()]
@@ -107,8 +109,11 @@ class OnnxRuntime:
     def _run(self, outputs: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         batches = [image[None] for image in images] if self._one_image else [images]
         try:
+            self._work.check(images.shape)
             with self._turn:
                 found: list[list[NDArray[np.float32]]] = [self._session.run(outputs, {INPUT: it}) for it in batches]
+        except ConvsmithError:
+            raise
         except Exception as error:  # see above
             raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", str(error)) from error
         return [np.concatenate(parts) for parts in zip(*found, strict=True)] if self._one_image else found[0]
@@ -125,7 +130,7 @@ def _session(model: bytes, options: SessionOptions, way: Way) -> InferenceSessio
         options.add_free_dimension_override_by_name("batch", 1)
     if way.one_call:
         options.enable_mem_pattern = False  # DirectML's calls come one after another, and it reuses no pattern
-    with _silent():
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # while it looks for the libraries: the outcome counts
         if way.place.device.startswith("cuda"):
             onnxruntime.preload_dlls()  # of the packages that onnxruntime-gpu[cuda,cudnn] brings
         providers = [(provider, dict(way.options)), *way.helpers, ON_CPU["onnxruntime"].place.provider]
@@ -133,19 +138,6 @@ def _session(model: bytes, options: SessionOptions, way: Way) -> InferenceSessio
     if provider not in session.get_providers()[:1]:
         raise RuntimeError(f"it does not start: its libraries, or the driver, are missing or do not fit {way.package}")
     return session
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Print nothing of what onnxruntime says while it looks for the libraries of a device: the outcome counts."""
-    import onnxruntime
-
-    onnxruntime.set_default_logger_severity(4)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        onnxruntime.set_default_logger_severity(2)  # its default
 
 
 def session_options(threads: int) -> SessionOptions:
