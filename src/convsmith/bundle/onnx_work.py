@@ -31,7 +31,20 @@ _PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "MatMulIntegerToFloat",
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
 # Each number of a result may depend on each of an input, and on more than that.
 _OF_PAIRS = frozenset(
-    "NonMaxSuppression RNN GRU LSTM DFT STFT TfIdfVectorizer Multinomial RoiAlign MaxRoiPool MelWeightMatrix Unique".split()
+    [
+        "NonMaxSuppression",
+        "RNN",
+        "GRU",
+        "LSTM",
+        "DFT",
+        "STFT",
+        "TfIdfVectorizer",
+        "Multinomial",
+        "RoiAlign",
+        "MaxRoiPool",
+        "MelWeightMatrix",
+        "Unique",
+    ]
 )
 _OWN_DOMAINS = ("", "ai.onnx")
 
