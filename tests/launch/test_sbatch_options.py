@@ -13,7 +13,7 @@ from convsmith.launch.sbatch_options import further_options, sbatch_environment
 def test_options_that_convsmith_does_not_set_pass() -> None:
     given = ["account=us", "mem=200G", "exclusive", "--qos=long", "job_name=a b", "nodelist=n[1-2]", "time-min=10"]
     given += ["wait-all-nodes=1"]
-    assert further_options([*given, "gres=fs:1", "export="], gpus=8) == {
+    assert further_options([*given, "gres=fs:1", "export=ALL,A=1"], gpus=8) == {
         "account": "us",
         "mem": "200G",
         "exclusive": True,
@@ -23,7 +23,7 @@ def test_options_that_convsmith_does_not_set_pass() -> None:
         "time-min": "10",
         "wait-all-nodes": "1",
         "gres": "fs:1",
-        "export": "",
+        "export": "ALL,A=1",
     }
 
 
@@ -36,6 +36,10 @@ def test_options_that_convsmith_does_not_set_pass() -> None:
         ("ntasks=3", "--gpus, or --processes"),
         ("ntasks-per-node=3", "--gpus, or --processes"),
         ("ntasks_per_node=3", "--gpus, or --processes"),
+        ("ntasks-per-core=1", "--gpus, or --processes"),
+        ("ntasks-per-socket=1", "--gpus, or --processes"),
+        ("nodefile=machines", "--nodes"),
+        ("het-group=0", "--nodes"),
         ("cpus-per-task=2", "--cpus"),
         ("gpus-per-node=2", "--gpus"),
         ("gres=gpu:a100:2", "--gpus"),
@@ -73,6 +77,12 @@ def test_short_names_are_refused(option: str) -> None:
         further_options([option], gpus=1)
 
 
+@pytest.mark.parametrize("option", ["export=NONE", "export=NIL", "export=", "export", "export=HOME,PATH"])
+def test_a_job_without_the_environment_is_refused(option: str) -> None:
+    with pytest.raises(ConvsmithError, match="would start the training in another environment"):
+        further_options([option], gpus=1)
+
+
 def test_an_option_that_is_given_twice_is_refused() -> None:
     with pytest.raises(ConvsmithError, match="mem-per-cpu is given twice"):
         further_options(["mem-per-cpu=1G", "mem_per_cpu=2G"], gpus=1)
@@ -93,6 +103,7 @@ def test_variables_of_an_enclosing_job_do_not_reach_sbatch(caplog: pytest.LogCap
     kept = {"PATH": "/bin", "SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "us", "SBATCH_PARTITION": "P"}
     outer = ("SLURM_MEM_PER_NODE", "SLURM_CPU_BIND", "SLURM_TRES_PER_TASK", "SLURM_NTASKS", "SLURM_JOB_ID")
     more = ("SRUN_CPUS_PER_TASK", "SLURMD_NODENAME", "SBATCH_CPU_BIND", "SQUEUE_USERS")
+    more += ("PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "RANK", "LOCAL_RANK", "FLUX_TASK_RANK")
     assert sbatch_environment({**kept, **dict.fromkeys([*outer, *more], "3")}, None) == kept
     assert not caplog.records
 
@@ -106,6 +117,7 @@ def test_variables_of_an_enclosing_job_do_not_reach_sbatch(caplog: pytest.LogCap
         ("SBATCH_GPUS_PER_NODE", "--gpus"),
         ("SBATCH_PARTITION", "--partition"),
         ("SBATCH_OPEN_MODE", "--out"),
+        ("SBATCH_EXPORT", "the whole environment"),
     ],
 )
 def test_a_variable_that_sbatch_would_heed_before_convsmiths_options_does_not_count(

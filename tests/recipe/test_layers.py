@@ -127,11 +127,13 @@ class TestFiles:
         assert "is not a recipe: a recipe is a mapping" in error_of(write(tmp_path, a=text))
 
     def test_a_folder_is_no_recipe(self, tmp_path: Path) -> None:
-        assert "there is no file" in error_of(tmp_path)
+        (tmp_path / "recipe.yaml").mkdir()
+        for folder in (tmp_path, tmp_path / "recipe.yaml"):
+            assert error_of(folder) == f"{folder} is not a recipe's file: it is a folder"
 
     def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.yaml")
-        assert "there is no file" in error_of(tmp_path / "pipe.yaml")
+        assert "it is a pipe" in error_of(tmp_path / "pipe.yaml")
 
     def test_a_name_that_no_file_can_have_is_an_error(self) -> None:
         assert "cannot be read" in error_of("a" * 300 + ".yaml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -165,6 +166,15 @@ def test_while_it_drains_the_server_takes_new_work_and_sends_connections_away(co
         wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 503)
         for answer in (post(url, picture("red")), httpx.get(f"{url}/healthz")):
             assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_no_load_balancer_sees_it_ready_after_a_signal(colour_bundle: Path, number: signal.Signals) -> None:
+    app = create_app(colour_bundle)
+    with served(app, drain_seconds=PATIENCE) as (server, url):
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        server.handle_exit(number, None)
+        assert app.state.service.leaving
 
 
 def test_what_a_client_that_has_left_asked_for_is_not_predicted(

@@ -108,6 +108,20 @@ DAMAGE = [b"\0" * 40, b"\xff\xfe", b"{}", b"[1]", b'{"split": "val"}', b"[" * 10
 DAMAGE += [b'{"step": 1, "split": %b}' % it for it in (b"[1]", b'"val", "top1": [NaN]', b'"val", "top1": "high"')]
 
 
+def test_a_torn_last_line_costs_itself_and_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 10, "split": "val", "top1": 0.5}\n{"step": 20, "split": "val", "to')
+    assert [record["step"] for record in read_records(path)] == [10]
+    assert "has 1 damaged line," in caplog.text
+
+
+def test_a_last_line_that_lost_only_its_end_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 10, "split": "val", "top1": 0.5}')
+    assert [record["step"] for record in read_records(path)] == [10]
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_line_costs_itself_and_a_warning(
     tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture

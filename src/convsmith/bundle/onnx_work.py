@@ -30,22 +30,8 @@ _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1, 
 _PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
 _POOLS = ("MaxPool", "AveragePool", "LpPool")
 # Each number of a result may depend on each of an input, and on more than that.
-_OF_PAIRS = frozenset(
-    [
-        "NonMaxSuppression",
-        "RNN",
-        "GRU",
-        "LSTM",
-        "DFT",
-        "STFT",
-        "TfIdfVectorizer",
-        "Multinomial",
-        "RoiAlign",
-        "MaxRoiPool",
-        "MelWeightMatrix",
-        "Unique",
-    ]
-)
+_OF_PAIRS = {"NonMaxSuppression", "RNN", "GRU", "LSTM", "DFT", "STFT", "TfIdfVectorizer", "Multinomial", "RoiAlign"}
+_OF_PAIRS |= {"MaxRoiPool", "MelWeightMatrix", "Unique"}
 _OWN_DOMAINS = ("", "ai.onnx")
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from convsmith.errors import ConvsmithError
+from convsmith.launch.world import LAUNCHER_VARIABLES
 
 logger = logging.getLogger(__name__)
 
@@ -14,10 +15,14 @@ _PROCESSES = "--gpus, or --processes with --gpus 0"
 _LOGS = "--out, in whose slurm/ the logs are"
 _OWN = {
     "nodes": "--nodes",
+    "nodefile": "--nodes and --sbatch nodelist=NAMES",
+    "het-group": "--nodes: a training is one group of machines",
     "ntasks": _PROCESSES,
     "ntasks-per-node": _PROCESSES,
     "tasks-per-node": _PROCESSES,
     "ntasks-per-gpu": _PROCESSES,
+    "ntasks-per-core": _PROCESSES,
+    "ntasks-per-socket": _PROCESSES,
     "cpus-per-task": "--cpus",
     "cpus-per-gpu": "--cpus",
     "gpus": "--gpus",
@@ -45,7 +50,7 @@ _OWN = {
 _ENVIRONMENT = {"time": "TIMELIMIT", "array": "ARRAY_INX"}
 """Variables of sbatch, after SBATCH_, that are not called as their option."""
 
-_OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SQUEUE_", "SBATCH_CPU_BIND", "SBATCH_MEM_BIND")
+_OF_A_JOB = ("SLURM_", "SLURMD_", "SRUN_", "SQUEUE_", "SBATCH_CPU_BIND", "SBATCH_MEM_BIND", "PMI_", "PMIX_SERVER_")
 _OF_THE_CLUSTER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
 
 
@@ -83,6 +88,12 @@ def _refuse_own(word: str, name: str, value: str, gpus: int) -> None:
             "a process trains on one GPU" if gpus else "without GPUs",
             "Set their number with --gpus; gpus-per-task=1 besides lets each process see its own only.",
         )
+    if name == "export" and value.partition(",")[0] != "ALL":
+        raise ConvsmithError(
+            f"--sbatch {word} would start the training in another environment",
+            "its processes find each other by variables",
+            "Write export=ALL,NAME=VALUE to add some.",
+        )
     ours = "--gpus" if name == "gres" and gpus and "gpu" in value else None
     ours = ours or next((it for option, it in _OWN.items() if option.startswith(name)), None)  # as sbatch completes it
     if ours:
@@ -94,10 +105,12 @@ def sbatch_environment(outer: Mapping[str, str], partition: str | None) -> dict[
 
     Srun would heed those as if they were the new job's. So would sbatch its own variables before the script's options.
     """
-    cleaned = {k: v for k, v in outer.items() if not k.startswith(_OF_A_JOB) or k in _OF_THE_CLUSTER}
+    of_a_job = {name for name in outer if name.startswith(_OF_A_JOB)} | LAUNCHER_VARIABLES
+    cleaned = {name: value for name, value in outer.items() if name not in of_a_job or name in _OF_THE_CLUSTER}
     said = {"SBATCH_" + _ENVIRONMENT.get(it, it.upper().replace("-", "_")): ours for it, ours in _OWN.items()}
     if partition is None:
         del said["SBATCH_PARTITION"]
+    said["SBATCH_EXPORT"] = "the whole environment"
     if "gpu" in cleaned.get("SBATCH_GRES", ""):
         said["SBATCH_GRES"] = "--gpus"
     for name in said.keys() & cleaned.keys():

@@ -131,6 +131,9 @@ def _locate(reference: str | Path, folder: Path | None, context: str) -> _Source
     try:
         if path.is_file():  # not a folder, nor a pipe that would block
             return _Source(str(path), path, path.parent)
+        if path.exists():
+            kind = "a folder" if path.is_dir() else "a pipe, a socket or a device"
+            raise ConvsmithError(f"{context}{path} is not a recipe's file", f"it is {kind}")
         near = [entry.name for entry in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
     except (OSError, ValueError) as error:
         raise ConvsmithError(f"{context}{path} cannot be read", str(error)) from error

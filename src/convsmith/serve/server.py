@@ -57,6 +57,7 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Called by uvicorn for a signal; who presses Ctrl-C has no load balancer to wait for."""
+        self._service.leaving = True  # at once: uvicorn looks only ten times a second whether it must end
         if sig == signal.SIGINT:
             self._drain_seconds = 0
         super().handle_exit(sig, frame)

@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The records of a metrics.jsonl; figures that are not finite, which JSON lacks, are NaN.
 
-    A last line that a crash tore is left out, and so are lines that hold no record, as a power cut leaves them: those
-    with a warning.
+    Lines that hold no record, as a crash or a power cut leaves them, are left out with a warning; the last one too.
     """
     if not path.is_file():  # a pipe would be waited for
         return []
-    lines = path.read_bytes().split(b"\n")[:-1]
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
+    lines = [] if lines == [b""] else lines
     records = [record for line in lines if (record := _record(line)) is not None]
     if len(records) < len(lines):
         damaged = counted(len(lines) - len(records), "damaged line")
