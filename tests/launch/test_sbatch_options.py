@@ -102,8 +102,8 @@ def test_a_process_trains_on_one_gpu(option: str, gpus: int) -> None:
 def test_variables_of_an_enclosing_job_do_not_reach_sbatch(caplog: pytest.LogCaptureFixture) -> None:
     kept = {"PATH": "/bin", "SLURM_CONF": "/etc/slurm.conf", "SBATCH_ACCOUNT": "us", "SBATCH_PARTITION": "P"}
     outer = ("SLURM_MEM_PER_NODE", "SLURM_CPU_BIND", "SLURM_TRES_PER_TASK", "SLURM_NTASKS", "SLURM_JOB_ID")
-    more = ("SRUN_CPUS_PER_TASK", "SLURMD_NODENAME", "SBATCH_CPU_BIND", "SQUEUE_USERS")
-    more += ("PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "RANK", "LOCAL_RANK", "FLUX_TASK_RANK")
+    more = ["SRUN_CPUS_PER_TASK", "SLURMD_NODENAME", "SBATCH_CPU_BIND", "SQUEUE_USERS"]
+    more += ["PMI_RANK", "PMI_FD", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "RANK", "LOCAL_RANK", "FLUX_TASK_RANK"]
     assert sbatch_environment({**kept, **dict.fromkeys([*outer, *more], "3")}, None) == kept
     assert not caplog.records
 
