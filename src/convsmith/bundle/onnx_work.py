@@ -54,7 +54,7 @@ class Work:
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise a ConvsmithError if it computes far more than images of a shape [N, C, H, W] need."""
-        if math.prod(shape) <= _LARGER * self._weighed or not (factor := _factor()):
+        if math.prod(shape) <= _LARGER * self._weighed or not (factor := limit_factor()):
             return
         pixels = shape[0] * shape[2] * shape[3]
         sizes, constants = self._sizes.of(shape), _constants(self._graph)
@@ -62,15 +62,16 @@ class Work:
         work = sum(_work(node, sizes) for node in self._graph.nodes)
         memory = _most_bytes(self._graph, sizes, constants)
         if of_constants > factor * (_CONSTANT_WORK + _CONSTANT_WORK_OF_A_BYTE * self._file):
-            raise _too_much(f"it would compute {of_constants:.1e} multiply-adds of constants, before any image")
+            raise too_much(f"it would compute {of_constants:.1e} multiply-adds of constants, before any image")
         if work > factor * (_WORK + _WORK_OF_A_PIXEL * pixels):
-            raise _too_much(f"it computes {work:.1e} multiply-adds for {pixels:,} pixels")
+            raise too_much(f"it computes {work:.1e} multiply-adds for {pixels:,} pixels")
         if memory > factor * (_BYTES + _BYTES_OF_A_PIXEL * pixels + _BYTES_OF_A_BYTE * self._file):
-            raise _too_much(f"it takes {memory / 2**30:,.1f} GiB for {pixels:,} pixels")
+            raise too_much(f"it takes {memory / 2**30:,.1f} GiB for {pixels:,} pixels")
         self._weighed = math.prod(shape)
 
 
-def _too_much(why: str) -> ConvsmithError:
+def too_much(why: str) -> ConvsmithError:
+    """The error for a model that would compute for too long, or take too much memory."""
     return ConvsmithError(
         "the model needs far more than models of images do",
         why,
@@ -78,7 +79,8 @@ def _too_much(why: str) -> ConvsmithError:
     )
 
 
-def _factor() -> float:
+def limit_factor() -> float:
+    """How many times more than usual a model may take; 0: without a limit."""
     told = os.environ.get(LIMIT_VARIABLE, "1")
     try:
         factor = float(told)

@@ -9,6 +9,7 @@ import numpy as np
 
 from convsmith.bundle.forking import device_is_lost, use_device
 from convsmith.bundle.openvino_runtime import OpenVinoRuntime, openvino_devices
+from convsmith.bundle.openvino_trial import try_model
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.devices import ON_CPU, RUNTIMES, WAYS, Engine, Place, Way, engine_of, parsed, ways
 from convsmith.errors import ConvsmithError, did_you_mean
@@ -76,6 +77,7 @@ def open_runtime(
         if _ONNX in files:
             return OpenVinoRuntime(files[_ONNX], None, threads, way)
         xml, weights = (files[name] for name in _OPENVINO)
+        try_model(xml, weights)
         return OpenVinoRuntime(xml, weights, threads, way)
 
     tried = ways(engines, runtime, device, devices_here)
