@@ -18,9 +18,9 @@ LIMIT_VARIABLE = "CONVSMITH_MODEL_LIMIT"
 
 # Multiply-adds. The largest published models take up to 1e7 for each pixel (EVA giant), HRNet-W48 with OCR 4e5.
 _WORK, _WORK_OF_A_PIXEL = 2e11, 2e7
-# Of constants, which exporters compute themselves: what is left unpacks the numbers of the file.
+# For constants, which exporters compute themselves: what is left unpacks the numbers of the file.
 _CONSTANT_WORK, _CONSTANT_WORK_OF_A_BYTE = 1e9, 200.0
-# Of what is computed and still needed. HRNet-W48 with OCR takes 800 bytes for each pixel.
+# For what is computed and still needed. HRNet-W48 with OCR takes 800 bytes for each pixel.
 _BYTES, _BYTES_OF_A_PIXEL, _BYTES_OF_A_BYTE = 2**30, 2**12, 4
 
 _USUAL = (3, 64, 64)  # channels, height and width where a model leaves them open

@@ -14,7 +14,7 @@ from hashlib import sha256
 from convsmith.bundle.onnx_work import limit_factor, too_much
 from convsmith.errors import ConvsmithError
 
-# Of a core. A ResNet-50 takes 0.8 seconds and 0.35 GiB.
+# On one core; a ResNet-50 takes 0.8 seconds and 0.35 GiB.
 _SECONDS, _SECONDS_OF_A_MEGABYTE = 30, 0.5
 _BYTES, _BYTES_OF_A_BYTE = 4 * 2**30, 8
 _WAITING = 10  # times as long where cores are busy
@@ -50,7 +50,7 @@ def try_model(xml: bytes, weights: bytes) -> None:
 
 
 def _try(xml_length: int, seconds: int, memory: int) -> None:
-    """What the other process does: it ends with 0 if all went well, and says why OpenVINO refuses a model."""
+    """Open and run the model in the other process: it ends with 0 if all went well, or says why OpenVINO refuses it."""
     with suppress(ModuleNotFoundError):  # Windows lacks it
         import resource
 

@@ -85,7 +85,7 @@ _LAUNCHERS = (
 
 _POD = "JOB_COMPLETION_INDEX"  # of an indexed job of Kubernetes, which does not say how many there are
 LAUNCHER_VARIABLES = {*(name for names in _LAUNCHERS for name in names), _POD, "PMIX_RANK", "PMIX_NAMESPACE"} - {""}
-"""What tells a process its place among those of one launcher."""
+"""Variables that tell a process its place among those of one launcher."""
 
 
 def meeting_point(world: World) -> tuple[str, int]:
