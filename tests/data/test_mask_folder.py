@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from convsmith.data.masks.mask_data import mask_rules
 from convsmith.data.masks.mask_file import read_mask
+from convsmith.data.masks.mask_folder import part_for
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.mask_data import Masks
 from tests.data.folders import png, write_files
@@ -23,6 +24,18 @@ def refusal(root: Path, val_fraction: float | None = 0.5, **keys: Any) -> str:
     with pytest.raises(ConvsmithError) as caught:
         opened(root, val_fraction, **keys)
     return str(caught.value)
+
+
+# Parts
+
+
+def test_a_part_to_test_with_is_a_folder_or_a_list_of_that_name(tmp_path: Path) -> None:
+    write_folders(tmp_path, "train/a", "val/1")
+    assert part_for(tmp_path, Masks(), "test") is None
+    (tmp_path / "test.lst").touch()
+    assert part_for(tmp_path, Masks(), "test") == "test.lst"
+    write_folders(tmp_path, "test/2")
+    assert part_for(tmp_path, Masks(), "test") == "test"
 
 
 # Pairs

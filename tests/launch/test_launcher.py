@@ -74,6 +74,19 @@ def test_a_lost_process_ends_the_others_and_the_error_names_it(launched: Callabl
     assert failed.value.exit_code == 128 + signal.SIGKILL
 
 
+ASKED = """
+if rank == 1:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+wait_to_be_ended()
+"""
+
+
+def test_a_process_that_was_asked_to_end_by_someone_else_is_lost_too(launched: Callable[..., None]) -> None:
+    with pytest.raises(LaunchFailed, match=r"^process 1 was ended by SIGTERM\n"):
+        launched(ASKED)
+
+
 ONCE = """
 first = not (folder / "again").exists()
 if rank == 1 and first:
