@@ -31,7 +31,13 @@ def test_list_models_filters_by_pattern() -> None:
 )
 def test_every_model_is_made_for_the_wanted_number_of_classes(name: str) -> None:
     with torch.device("meta"):
-        assert create_model(name, num_classes=7).num_classes == 7
+        model = create_model(name, num_classes=7)
+    assert model.num_classes == 7
+    facts = list_facts(name)[name]
+    if facts.task == "classification":  # all but its head is as large as that of the one with the usual classes
+        head = sum(p.numel() for layer in model.heads for p in model.get_submodule(layer).parameters())
+        usual = 10 if name.startswith("cifar") else 1000
+        assert sum(p.numel() for p in model.parameters()) - head + head // 7 * usual == facts.params
 
 
 @pytest.mark.parametrize(
@@ -158,6 +164,14 @@ def test_a_new_head_has_one_class_at_least(name: str, classes: int) -> None:
     with pytest.raises(ConvsmithError, match=f"num_classes is a whole number of at least 1, not {classes}"):
         model.reset_head(classes)
     assert model.num_classes == before
+
+
+def test_published_weights_shape_a_model_where_nothing_else_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "resolve", lambda *_: None)
+    monkeypatch.setattr(registry, "load_weights", lambda *_: None)
+    with torch.device("meta"):
+        assert create_model("convnext_tiny", weights="convnext_tiny.fb_in22k").num_classes == 21841
+        assert create_model("convnext_tiny", 4, weights="convnext_tiny.fb_in22k").num_classes == 4
 
 
 def test_published_weights_shape_a_trained_model_and_have_its_classes(
