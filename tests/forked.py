@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -42,7 +42,8 @@ class Command:
 
     def __init__(self, *words: str, errors: Path) -> None:
         self._errors = errors
-        self._process = CONTEXT.Process(target=_be_command, args=(words, (os.devnull, os.devnull, errors)))
+        streams = (os.devnull, os.devnull, errors)
+        self._process = CONTEXT.Process(target=_with_streams, args=(streams, _be_command, words))
         self._process.start()
 
     def poll(self) -> int | None:
@@ -73,25 +74,42 @@ class Command:
 
 def run_command(*words: str | bytes | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
     """`convsmith WORDS`, as `subprocess.run` would run it."""
+    return _finished(_be_command, list(map(os.fsdecode, words)), cwd)
+
+
+def run_python(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """`python -c CODE` with further variables of the environment, as `subprocess.run` would run it."""
+    ended = _finished(_be_python, code, environment)
+    return subprocess.CompletedProcess(code, ended.returncode, ended.stdout.decode(), ended.stderr.decode())
+
+
+def _finished(function: Callable[..., None], *arguments: object) -> subprocess.CompletedProcess[bytes]:
     with tempfile.TemporaryDirectory() as folder:
         out, errors = Path(folder, "out"), Path(folder, "errors")
-        process = CONTEXT.Process(
-            target=_be_command, args=(list(map(os.fsdecode, words)), (os.devnull, out, errors), cwd)
-        )
+        process = CONTEXT.Process(target=_with_streams, args=((os.devnull, out, errors), function, *arguments))
         process.start()
         process.join(300)
         assert process.exitcode is not None, "it does not end"
-        return subprocess.CompletedProcess(words, process.exitcode, out.read_bytes(), errors.read_bytes())
+        return subprocess.CompletedProcess((), process.exitcode, out.read_bytes(), errors.read_bytes())
 
 
-def _be_command(words: Sequence[str], streams: Sequence[Path | str], cwd: Path | None = None) -> None:
-    from convsmith.cli.main import main
-
+def _with_streams(streams: Sequence[Path | str], function: Callable[..., None], *arguments: object) -> None:
     for number, file in enumerate(streams):
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
         os.dup2(descriptor, number)
         os.close(descriptor)
+    function(*arguments)
+
+
+def _be_command(words: Sequence[str], cwd: Path | None = None) -> None:
+    from convsmith.cli.main import main
+
     if cwd:
         os.chdir(cwd)
     sys.argv = ["convsmith", *words]
     main()
+
+
+def _be_python(code: str, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    exec(code, {"__name__": "__main__"})

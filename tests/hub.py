@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.forked import run_python
 
 COMMIT = "a" * 40
 TOKEN = "hf_of_someone"
@@ -122,12 +122,6 @@ def running(hub: Hub) -> Iterator[Hub]:
 
 def python(code: str, hub: Hub, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own: huggingface_hub reads its environment when it is imported."""
-    inherited = {name: it for name, it in os.environ.items() if name != "HF_HUB_OFFLINE"}  # another test may set it
     own = {"HF_ENDPOINT": hub.url, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1", "no_proxy": "127.0.0.1"}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**inherited, **own, **environment},
-    )
+    alone = "import os; os.environ.pop('HF_HUB_OFFLINE', None)"  # another test may set it
+    return run_python(f"{alone}\n{code}", {**own, **environment})
