@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convsmith.analyze.explain import explain
     from convsmith.analyze.lr_finder import find_lr as lr_find
     from convsmith.analyze.profile import profile_training as profile
+    from convsmith.analyze.report.make_report import report
     from convsmith.bundle.classification import Classification
     from convsmith.bundle.figures.evaluation import Evaluation
     from convsmith.bundle.images.image_error import ImageError
@@ -83,6 +84,7 @@ _HOME = {
     "profile": "analyze.profile:profile_training",
     "push": "jobs.push:push",
     "quantize": "jobs.quantize:quantize",
+    "report": "analyze.report.make_report:report",
     "train": "jobs.train:train",
     "weights": "models.weights.published:weights",
 }
@@ -125,6 +127,7 @@ __all__ = [
     "profile",
     "push",
     "quantize",
+    "report",
     "train",
     "weights",
 ]

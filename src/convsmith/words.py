@@ -10,12 +10,41 @@ _METRICS = {
     "f1_macro": "F1",
     "f1_micro": "micro F1",
     "miou": "mIoU",
+    "miou_present": "mIoU of classes that occur",
+    "iou": "IoU",
+    "boundary_iou": "boundary IoU",
+    "dice": "Dice",
+    "auroc": "AUROC",
+    "ap": "average precision",
+    "f1": "F1",
+    "f1_weighted": "weighted F1",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "adaptive_ece": "adaptive calibration error",
+    "per_class": "recall",
 }
+
+_COUNTS = frozenset({"support", "pixels", "positives"})
+_SCORES = frozenset({"loss", "brier"})  # which are not fractions
 
 
 def metric_name(metric: str) -> str:
     """The name of a metric in sentences and tables: `top-1`, `balanced accuracy`."""
     return _METRICS.get(metric, metric.replace("_", " "))
+
+
+def is_count(figure: str) -> bool:
+    """Whether a figure of a class counts images or pixels."""
+    return figure in _COUNTS
+
+
+def figure_text(metric: str, value: float | None) -> str:
+    """A figure in a table: fractions in percent, counts and scores such as the loss as they are; nothing for None."""
+    if value is None:
+        return ""
+    if metric in _COUNTS:
+        return f"{value:,.0f}"
+    return f"{value:.4f}" if metric in _SCORES else f"{100 * value:.2f} %"
 
 
 def points_lost(drop: float) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convsmith.analyze import fit_to_time as module
-from convsmith.analyze.choose_recipe import Choice
+from convsmith.analyze.choice import Choice
 from convsmith.analyze.chosen import choose_for_run
 from convsmith.analyze.fit_to_time import fit_to_time
 from convsmith.analyze.measure_pace import measure_pace

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.analyze.choice import Choice
 from convsmith.analyze.pick_recipe import pick_recipe
 from convsmith.analyze.recipe_table import PHOTOS, SCENES, SMALL_PHOTOS, SMALL_SIDE
 from convsmith.bundle.images.image_error import ImageError
@@ -33,21 +33,6 @@ IMBALANCE = 10
 SAMPLE = 200
 _WHERE = {f"data.masks.{key}" for key in ("images", "masks", "layout", "images_dir", "masks_dir", "mask_suffix")}
 LARGEST_CROP, SMALLEST_CROP, CROP_STEP = 512, 64, 32  # pixels of a training image for segmentation
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A recipe for some data.
-
-    Attributes:
-        recipe: its name.
-        overrides: what to change in it, as `key=value` words.
-        reasons: one line for each fact and what follows from it.
-    """
-
-    recipe: str
-    overrides: tuple[str, ...]
-    reasons: tuple[str, ...]
 
 
 def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:

@@ -9,15 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from convsmith.analyze.choose_recipe import Choice, choose_recipe
+from convsmith.analyze.choice import CHOSEN, Choice, known_choice
+from convsmith.analyze.choose_recipe import choose_recipe
 from convsmith.data.folders.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
 from convsmith.storage import write_file
 from convsmith.training.run import Run
 from convsmith.waiting import read_file
-
-_FILE = "chosen.json"
 
 
 @dataclass(frozen=True)
@@ -92,18 +91,18 @@ def choose_for_run(
             from convsmith.analyze.fit_to_time import fit_to_time  # torch, which a mere choice does not need
 
             choice = fit_to_time(choice, data, out, overrides, minutes, all_stages=all_stages)
-        write_file(out / _FILE, json.dumps({"request": asdict(request), "choice": asdict(choice)}) + "\n")
+        write_file(out / CHOSEN, json.dumps({"request": asdict(request), "choice": asdict(choice)}) + "\n")
     return choice
 
 
 def _read(out: Path) -> tuple[_Request, Choice] | None:
     """The request and the choice; None where there was none, or they cannot be read any more."""
+    choice = known_choice(out)
+    if choice is None:
+        return None
     try:
-        said: dict[str, dict[str, Any]] = json.loads(read_file(out / _FILE))
-        request, choice = said["request"], said["choice"]
-        return (
-            _Request(request["data"], tuple(request["overrides"]), request["recipe"], request.get("minutes")),
-            Choice(choice["recipe"], tuple(choice["overrides"]), tuple(choice["reasons"])),
-        )
+        request: dict[str, Any] = json.loads(read_file(out / CHOSEN))["request"]
+        asked = _Request(request["data"], tuple(request["overrides"]), request["recipe"], request.get("minutes"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return asked, choice

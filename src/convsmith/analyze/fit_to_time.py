@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from convsmith.analyze.choose_recipe import Choice
+from convsmith.analyze.choice import Choice
 from convsmith.analyze.measure_pace import measure_pace
 from convsmith.analyze.pick_recipe import why_no_weights
 from convsmith.analyze.recipe_table import FASTER

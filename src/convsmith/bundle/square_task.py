@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.calibration import scaled
+from convsmith.bundle.images.decode import as_pillow, for_eyes
 from convsmith.bundle.images.image_error import ImageError, NoAnswer
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.task import Said
@@ -16,6 +17,7 @@ from convsmith.spec import Preprocess, Preprocessing, Size
 
 if TYPE_CHECKING:
     from convsmith.bundle.format import Manifest
+    from convsmith.bundle.segmentation import Colour
 
 
 class SquareTask:
@@ -26,6 +28,7 @@ class SquareTask:
     one_size = True
     says_sets = True
     calibrated_columns: tuple[str, ...] = ()
+    counted = "images"
     pictures: Mapping[str, str] = {}
 
     def check(self, spec: Preprocessing, num_classes: int) -> None:  # noqa: ARG002  # any number will do
@@ -62,3 +65,17 @@ class SquareTask:
     def draw(self, answer: Any, image: NDArray[np.uint8], media_type: str) -> bytes:  # noqa: ARG002
         """Nothing: `pictures` is empty."""
         raise AssertionError(f"an answer of {self.name} is not drawn as {media_type}")
+
+    def show(
+        self,
+        said: Said,  # noqa: ARG002
+        target: Any,  # noqa: ARG002
+        image: NDArray[np.uint8],
+        manifest: Manifest,  # noqa: ARG002
+    ) -> list[tuple[str, NDArray[np.uint8]]]:
+        """The square that the model sees."""
+        return [("what the model sees", np.asarray(as_pillow(for_eyes(image.transpose(1, 2, 0))).convert("RGB")))]
+
+    def legend(self, manifest: Manifest) -> list[tuple[str, Colour]]:  # noqa: ARG002
+        """No colours stand for labels."""
+        return []

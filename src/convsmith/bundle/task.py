@@ -21,8 +21,10 @@ from convsmith.bundle.runtime import Infer
 from convsmith.spec import Preprocessing, Size
 
 if TYPE_CHECKING:
+    from convsmith.bundle.figures.chart import Chart
     from convsmith.bundle.figures.evaluation import Evaluation
     from convsmith.bundle.format import Manifest
+    from convsmith.bundle.segmentation import Colour
 
 Said = NDArray[Any]
 """A model's output for one image, as its task counts it: logits `[K]`, or the classes of its pixels `[H, W]`."""
@@ -87,6 +89,9 @@ class EvaluationResults(Results, Protocol):
     def losses(self) -> NDArray[np.float64]:
         """How wrong the model is about each image, [N]; higher is worse, and 0 is right in all."""
 
+    def charts(self) -> tuple[Chart, ...]:
+        """Charts of the answers to all images: how far they can be trusted."""
+
     def rows(self, labels: Sequence[str]) -> Iterator[dict[str, Any]]:
         """A row of plain values for each image, with the answer and what is true; all have the same names."""
 
@@ -119,6 +124,9 @@ class Task(Protocol):
 
     one_size: bool
     """Whether all images come to one size, so that several make a batch."""
+
+    counted: str
+    """The unit of the confusion matrix: images or pixels."""
 
     exclusive: bool
     """Whether classes exclude each other, so that the highest logit counts and no more than differences of logits."""
@@ -230,6 +238,14 @@ class Task(Protocol):
 
     def draw(self, answer: Any, image: NDArray[np.uint8], media_type: str) -> bytes:
         """A picture of an answer beside its preprocessed image [3, H, W]: a file of one of `pictures`."""
+
+    def show(
+        self, said: Said, target: Any, image: NDArray[np.uint8], manifest: Manifest
+    ) -> list[tuple[str, NDArray[np.uint8]]]:
+        """Pictures, RGB uint8 [H, W, 3], of a preprocessed image [3, H, W], what is true and what was said, by name."""
+
+    def legend(self, manifest: Manifest) -> list[tuple[str, Colour]]:
+        """The colours of the labels in those pictures; empty where they show none."""
 
 
 def csv_columns(manifest: Manifest) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ from convsmith.cli import (
     push,
     quantize,
     recipes,
+    report,
     serve,
     train,
     weights,
@@ -44,7 +45,7 @@ from convsmith.cli import (
 from convsmith.cli.group import Group
 from convsmith.cli.text import escape_what_cannot_be_printed
 from convsmith.errors import ConvsmithError, missing_package, of_system
-from convsmith.launch.report import report
+from convsmith.launch.report import report as report_failure
 from convsmith.output import (
     errors_name_the_output,
     open_closed_streams,
@@ -71,6 +72,7 @@ app.command()(evaluate.evaluate)
 app.command()(explain.explain)
 app.command()(embed.embed)
 app.command()(_with_work_in_files(export.export))
+app.command()(_with_work_in_files(report.report))
 app.command()(predict.predict)
 app.command()(_with_work_in_files(quantize.quantize))
 app.command()(_with_work_in_files(calibrate.calibrate))
@@ -159,7 +161,7 @@ def _wait_for_paths(words: Sequence[str]) -> None:
 
 
 def _tell(error: ConvsmithError) -> None:
-    if not report(error):
+    if not report_failure(error):
         print("\n".join(map(for_terminal, f"error: {error.on_command_line}".split("\n"))), file=sys.stderr)
 
 

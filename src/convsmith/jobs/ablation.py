@@ -14,6 +14,7 @@ from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.plots import write_plot
+from convsmith.analyze.report.at_end import ReportAtEnd
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
@@ -172,7 +173,7 @@ def ablate(
     for number, step in enumerate(loaded.steps):
         progress(step.name, number, len(rows))
         try:
-            runs = [train(recipe, data, folder) for folder, recipe in step.runs(out)]
+            runs = [train(recipe, data, folder, observers=[ReportAtEnd()]) for folder, recipe in step.runs(out)]
             rows[number] = RungResult(step.name, step.changes, _measure(runs, metric, earlier))
             earlier.append([_levels(run, metric)[-1] for run in runs])
         except TrainingInterrupted:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from convsmith.analyze.report.at_end import ReportAtEnd
 from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import bundle_folder, read_manifest, read_model
 from convsmith.complaints import first_problem
@@ -111,7 +112,7 @@ def distil(
     models = {"teacher": read_model(folder, manifest)}
     check_out(out / _INT8, (folder,), data)  # before the training, not after it
     require_classes(data, data_of_recipe(recipe, data).classes, manifest.labels)
-    run = train(recipe, data, out)
+    run = train(recipe, data, out, observers=[ReportAtEnd()])
     int8 = run.path / _INT8
     report = quantize_bundle(run.bundle, data, int8, max_drop=max_drop, progress=progress)
     for name, place in (("student", run.bundle), ("student INT8", int8)):

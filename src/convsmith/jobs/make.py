@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.benchmark import Benchmark, benchmark
-from convsmith.analyze.choose_recipe import Choice
+from convsmith.analyze.choice import Choice
 from convsmith.analyze.chosen import choose_for_run, run_directory
-from convsmith.analyze.evaluate import evaluate_bundle
+from convsmith.analyze.evaluate import judge_bundle
+from convsmith.analyze.report.facts import JudgedFacts
+from convsmith.analyze.report.gather import facts_of_run
+from convsmith.analyze.report.judge_facts import judge_facts
+from convsmith.analyze.report.make_report import write_report
 from convsmith.bundle.figures.evaluation import Evaluation
 from convsmith.bundle.format import MANIFEST, read_files, read_manifest
-from convsmith.bundle.task import Task, find_task
+from convsmith.bundle.task import find_task
 from convsmith.data.digest import has_content_of, has_names_of
 from convsmith.data.open_data import data_of_bundle, judged_by
+from convsmith.deploy.format import open_bundle
 from convsmith.deploy.quantization import Quantization
 from convsmith.deploy.quantize import MAX_DROP
 from convsmith.deploy.static_int8 import NoInt8
 from convsmith.errors import ConvsmithError
-from convsmith.jobs.make_page import page
 from convsmith.jobs.quantize import quantize
 from convsmith.jobs.stages import Stages
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Recipe
-from convsmith.storage import beside, sha256_of, write_file
+from convsmith.storage import beside, sha256_of
 from convsmith.tables import Tabular
 from convsmith.training.run import Run, differences
 from convsmith.training.settle import settled
@@ -66,8 +69,7 @@ class Made(Tabular):
         data: the images.
         run: the directory that holds all of it.
         choice: the recipe, and why.
-        task: how answers are counted and shown.
-        evaluation: what the float bundle gets right.
+        judged: what the float bundle gets right, and what it is most wrong about.
         int8: whether the INT8 bundle does as well.
         benchmark: how long both take here.
         example: an image to try.
@@ -77,12 +79,16 @@ class Made(Tabular):
     data: Path
     run: Path
     choice: Choice
-    task: Task
-    evaluation: Evaluation
+    judged: JudgedFacts
     int8: Int8
     benchmark: Benchmark
     example: Path | None
     seconds: dict[str, float]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The figures of the float bundle."""
+        return self.judged.evaluation
 
     @property
     def int8_bundle(self) -> Path:
@@ -111,7 +117,7 @@ class Made(Tabular):
         return tuple(shlex.join(["convsmith", *map(str, line)]) for line in words)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as report.json holds them."""
+        """Plain values; report.json holds these and all else that the page says."""
         return {
             "data": str(self.data),
             "run": str(self.run),
@@ -178,11 +184,10 @@ def make(
     if not _is_finished(run, checked, data):
         train(checked, data, run.path)
     stages = Stages(run.path / "stages", sha256_of(run.bundle / MANIFEST))
-    evaluation = stages.once(
+    judged = stages.once(
         "evaluate",
-        Evaluation,
-        lambda: evaluate_bundle(run.bundle, data, progress=progress),
-        holds=lambda it: it.task == checked.task,  # an older convsmith did not say it
+        JudgedFacts,
+        lambda: judge_facts(judge_bundle(open_bundle(run.bundle), data, progress=progress)),
     )
     int8_bundle = beside(run.bundle, "-int8")
     int8 = stages.once(
@@ -206,9 +211,21 @@ def make(
         ),
     )
     seconds = {"train": sum(line["seconds"] for line in run.metrics if line["split"] == "train"), **stages.seconds}
-    made = Made(data, run.path, choice, task, evaluation, int8, timing, example, seconds)
-    _keep(run.path / "report.json", json.dumps(made.to_dict()) + "\n")
-    _keep(made.report, page(made.to_dict(), task.tabulate(evaluation)))
+    made = Made(data, run.path, choice, judged, int8, timing, example, seconds)
+    known = facts_of_run(run)
+    facts = replace(
+        known,
+        data=str(data),
+        judged=judged,
+        int8=int8.report,
+        benchmark=timing,
+        seconds=seconds,
+        commands=(*made.commands, *known.commands),
+        recommended=str(made.bundle),
+        verdict=int8.verdict,
+        missing=(),
+    )
+    write_report(facts, made.report)
     return made
 
 
@@ -255,9 +272,3 @@ def _example(bundle: Path, data: Path) -> Path | None:
     samples = judged_by(read_manifest(bundle), data).samples
     path = data / samples.name(0)
     return path if path.is_file() else None
-
-
-def _keep(file: Path, content: str) -> None:
-    """Write a file unless it says just that."""
-    if not file.is_file() or file.read_text(encoding="utf-8") != content:
-        write_file(file, content)

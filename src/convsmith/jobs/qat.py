@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from convsmith.analyze.report.at_end import ReportAtEnd
 from convsmith.analyze.same_images import check_same_images
 from convsmith.bundle.format import read_manifest, read_model
 from convsmith.bundle.write import Card, write_bundle
@@ -59,7 +60,7 @@ def quantize_by_training(
     float_manifest, content = read_float(bundle)
     recipe = int8_recipe(bundle, overrides, target)
     require_classes(data, data_of_recipe(recipe, data).classes, float_manifest.labels)
-    run = train(recipe, data, beside(out, "-run"))
+    run = train(recipe, data, beside(out, "-run"), observers=[ReportAtEnd()])
     manifest = read_manifest(run.bundle)
     model = read_model(run.bundle, manifest)
     _, val = open_labelled(manifest, data)

@@ -111,6 +111,7 @@ def train(
     checked = as_recipe(named, [*words, *start])
     if found is None:
         raise _data_is_missing(named)
+    from convsmith.analyze.report.at_end import ReportAtEnd
     from convsmith.training.train import train as run_training
 
     return run_training(
@@ -118,7 +119,7 @@ def train(
         found,
         out or runs_folder() / name_of(named),
         resume=resume,
-        observers=[*observers, *([_tracker(tracker)] if tracker else [])],
+        observers=[*observers, *([_tracker(tracker)] if tracker else []), ReportAtEnd()],
         peer_timeout=peer_timeout,
         shard=shard,
         extend=extend,

@@ -42,6 +42,12 @@ class ValidationResults(Protocol):
     def compute(self) -> dict[str, float]:
         """The metrics over all batches, the `loss` where it is measured, and what the recipe's `metrics` name."""
 
+    def by_class(self, num_classes: int) -> dict[str, tuple[float | None, ...]]:
+        """Figures of each class by name, `[K]`; None where a class has none."""
+
+    def confusion_matrix(self, num_classes: int) -> NDArray[np.int64]:
+        """Counts `[K, K]`: rows are true classes, columns predicted ones."""
+
     def tuned(self) -> dict[str, Any]:
         """Keys of the bundle that the answers over all batches decide, such as thresholds."""
 

@@ -18,6 +18,7 @@ from convsmith.training.run import check_holder
 from convsmith.training.session import Session
 from convsmith.training.stepper import Stepper
 from convsmith.training.validation import Validated, validate
+from convsmith.training.validation_file import write_validation
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,8 @@ class Trainer:
         values = found.figures
         if not state.best or not is_better(metric, state.best, values):
             state.best, state.best_step, state.best_tuned = values, state.step, found.tuned
+            if found.results is not None and self.session.world.leads:
+                write_validation(self.session.run.path, values, found.results, len(self.session.dataset.classes))
         if not stopping:
             return
         if state.improved_to is None or is_better(metric, values, self._improved(), stopping.min_delta):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -12,6 +12,7 @@ from torch import nn
 from convsmith.data.loading.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.better import is_better
+from convsmith.tasks.base import ValidationResults
 from convsmith.training.divergence import Diverged
 from convsmith.training.evaluation import NotFinite, evaluate
 from convsmith.training.parallel.distributed import gather, rest_before_fork
@@ -29,10 +30,12 @@ class Validated:
     Attributes:
         figures: the metrics, by name.
         tuned: keys of the bundle that the answers decide, see `ValidationResults.tuned`.
+        results: what they are of; None where nothing is judged.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
+    results: ValidationResults | None = None
 
 
 def validate(session: Session, parts: Parts, stepper: Stepper) -> Validated | None:
@@ -62,7 +65,7 @@ def validate(session: Session, parts: Parts, stepper: Stepper) -> Validated | No
         metric, "trained weights are" if better == "model" else "average is", own, average,
     )  # fmt: skip
     each = {f"{name}_{figure}": value for name, values in figures.items() for figure, value in values.items()}
-    return Validated({**figures[better], **each}, (trained if better == "model" else averaged).tuned)
+    return replace(trained if better == "model" else averaged, figures={**figures[better], **each})
 
 
 def _validate_model(session: Session, parts: Parts, stepper: Stepper, model: nn.Module) -> Validated | None:
@@ -96,7 +99,7 @@ def _validate_model(session: Session, parts: Parts, stepper: Stepper, model: nn.
         raise ConvsmithError("no validation image can be read", fix="Repair or replace them.")
     if not all(map(math.isfinite, values.values())):
         raise _diverged(session, "the loss")
-    return Validated(values, results.tuned())
+    return Validated(values, results.tuned(), results)
 
 
 def _diverged(session: Session, what: str, layer: str | None = None) -> ConvsmithError:

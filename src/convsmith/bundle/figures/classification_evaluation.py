@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.figures.calibration_error import BINS, equal_bins
 from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap, wilson
+from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.classification_metrics import ClassificationResults, log_probabilities_of
+from convsmith.bundle.figures.result_charts import answered, reliability
 from convsmith.bundle.figures.score_curves import auroc, average_precision
 from convsmith.errors import ConvsmithError
 
@@ -139,6 +141,11 @@ class ClassificationEvaluation(ClassificationResults):
                 }
             first += len(targets)
 
+    def charts(self) -> tuple[Chart, ...]:
+        """Reliability of the highest probability, and what a threshold on it costs."""
+        own = self._outcomes
+        return reliability(own["confidence"], own["right"], "images"), answered(own["confidence"], own["right"])
+
     def compute(self) -> dict[str, float]:
         """The figures over all images; those of rankings are NaN where too many pairs would have to be ranked."""
         found = super().compute()
@@ -157,13 +164,14 @@ class ClassificationEvaluation(ClassificationResults):
     def by_class(self, num_classes: int) -> dict[str, tuple[float | None, ...]]:
         """`per_class`, the fraction right, which is the recall; `precision`, `f1`, `auroc`, `average_precision` [K].
 
-        None for a class without images.
+        None for a class without images; `support` says how many it has.
         """
         counts = self._counts(np.ones(len(self.targets)), num_classes)
         precision, recall, f1 = (values.tolist() for values in _shares(*counts))
         there = [bool(count) for count in counts[1]]
         figures = {"precision": precision, "f1": f1, **self._ranked}
         return {
+            "support": tuple(map(int, counts[1])),
             "per_class": tuple(value if is_there else None for value, is_there in zip(recall, there, strict=True)),
             **{
                 name: tuple(value if is_there else None for value, is_there in zip(values, there, strict=True))

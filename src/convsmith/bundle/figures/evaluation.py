@@ -52,7 +52,7 @@ class Evaluation(Tabular):
     is_part: bool
     figures: Mapping[str, float | None]
     labels: tuple[str, ...]
-    classes: Mapping[str, tuple[float | None, ...]]
+    classes: Mapping[str, tuple[int | float | None, ...]]  # counts stay integers where this is read back
     confusion: tuple[tuple[int, ...], ...]
     unreadable: tuple[str, ...]
     meta: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap, wilson
+from convsmith.bundle.figures.chart import Chart
+from convsmith.bundle.figures.result_charts import reliability, thresholds
 from convsmith.bundle.figures.score_curves import average_precision, score_curve
 from convsmith.bundle.multilabel import HALF, probabilities_of, thresholds_of
 
@@ -171,6 +173,13 @@ class MultilabelResults:
                 "loss": float(loss),
                 "scores": scores.tolist(),
             }
+
+    def charts(self) -> tuple[Chart, ...]:
+        """Reliability of the probabilities of all classes, and what a threshold on them costs."""
+        logits, targets = self._all()
+        probabilities = probabilities_of(logits).ravel()
+        truth = targets.ravel().astype(np.float64)
+        return reliability(probabilities, truth, "pairs of image and class"), thresholds(probabilities, truth)
 
     def best_thresholds(self) -> list[float]:
         """The threshold of each class [K] that its F1 over all images is highest with.

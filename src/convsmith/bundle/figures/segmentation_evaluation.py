@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap
+from convsmith.bundle.figures.chart import Chart
+from convsmith.bundle.figures.result_charts import distribution
 from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 
 MORE = ("miou_present", "dice", "precision", "recall")
@@ -87,6 +89,10 @@ class SegmentationEvaluation(SegmentationResults):
         for counts in self._counts_of_images():
             figures = _figures(counts, _OF_IMAGES) if counts.any() else dict.fromkeys(_OF_IMAGES, 1.0)
             yield {"pixels": int(counts[1].sum()), **figures}
+
+    def charts(self) -> tuple[Chart, ...]:
+        """How the images differ in their own mean IoU."""
+        return (distribution(1 - self.losses(), "Images by their own mean IoU", "mean IoU of the classes in an image"),)
 
     def compute(self) -> dict[str, float]:
         """The figures over all images, 0 to 1; without any pixel all are NaN."""

@@ -15,11 +15,12 @@ from convsmith.bundle.distance import Distance
 from convsmith.bundle.figures.evaluation import Evaluation, between
 from convsmith.bundle.figures.segmentation_evaluation import MORE, SegmentationEvaluation
 from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
+from convsmith.bundle.images.decode import as_pillow, for_eyes
 from convsmith.bundle.images.image_error import ImageError, NoAnswer
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.segment import allowed_sizes, first_look, scored_parts, segment
 from convsmith.bundle.segment_scored import as_logits, mask_of, scores_of, segment_scored
-from convsmith.bundle.segmentation import Segmentation
+from convsmith.bundle.segmentation import Colour, Segmentation, voc_colours
 from convsmith.bundle.task import Results, Said, Table
 from convsmith.devices import Place
 from convsmith.errors import ConvsmithError
@@ -59,6 +60,7 @@ class SegmentationTask:
     metrics: tuple[str, ...] = ("miou", "mean_accuracy", "pixel_accuracy")
     hub_task = "image-segmentation"
     one_size = False
+    counted = "pixels"
     exclusive = True
     own_classes = True
     says_sets = says_unknown = False
@@ -189,6 +191,30 @@ class SegmentationTask:
         file = io.BytesIO()
         Image.fromarray(answer.overlay(image.transpose(1, 2, 0))).save(file, "JPEG", quality=90)
         return file.getvalue()
+
+    def show(
+        self, said: Said, target: Any, image: NDArray[np.uint8], manifest: Manifest
+    ) -> list[tuple[str, NDArray[np.uint8]]]:
+        """The image, and the colours of the classes over it as they are true and as they were said.
+
+        Pixels that do not count are left as they are, and in a last picture those stand out that are wrong.
+        """
+        plain, said = np.asarray(as_pillow(for_eyes(image.transpose(1, 2, 0))).convert("RGB")), mask_of(said)
+        colours = np.zeros((IGNORED + 1, 3), np.uint8)
+        colours[: len(manifest.labels)] = [colour for _, colour in self.legend(manifest)]
+        counts = target != IGNORED
+        over = {
+            name: np.where(shown[..., None], plain // 2 + colours[mask] // 2, plain)
+            for name, mask, shown in (("true", target, counts), ("said", said, np.ones_like(counts)))
+        }
+        grey = np.repeat(plain.mean(axis=2, keepdims=True) * 0.6 + 90, 3, axis=2).astype(np.uint8)
+        wrong = np.where((counts & (said != target))[..., None], colours[said], grey)
+        return [("image", plain), *over.items(), ("wrong pixels, as they were said", wrong)]
+
+    def legend(self, manifest: Manifest) -> list[tuple[str, Colour]]:
+        """The colours of the bundle's classes."""
+        colours = manifest.colours or voc_colours(len(manifest.labels))
+        return list(zip(manifest.labels, colours, strict=True))
 
 
 def _classes(image: NDArray[np.uint8], infer: Infer, manifest: Manifest, name: str) -> Said:

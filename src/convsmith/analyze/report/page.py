@@ -1,0 +1,117 @@
+"""The page of a report: one file that opens offline, in light and dark, on a phone, in a screen reader and in print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from convsmith.analyze.house_page import frame, listed, text
+from convsmith.analyze.report.confusion import confused
+from convsmith.analyze.report.curves import training_charts
+from convsmith.analyze.report.facts import Facts
+from convsmith.analyze.report.figures import between, cards, class_table, draw_all, final_figures
+from convsmith.analyze.report.gallery import gallery
+from convsmith.analyze.report.ladder import ladder_part
+from convsmith.analyze.report.model_parts import (
+    commands_part,
+    environment_part,
+    int8_part,
+    pairs,
+    proof_part,
+    seconds_part,
+    settings_part,
+    speed_part,
+)
+from convsmith.bundle.task import Task, find_task
+from convsmith.words import figure_text, metric_name
+
+_HERE = Path(__file__).parent
+
+
+def page(facts: Facts) -> str:
+    """The page, as HTML; names in the facts may be any text."""
+    if facts.steps:
+        return frame(facts.title, {**ladder_part(facts), **_how(facts)}, above=_above(facts), style=_text("page.css"))
+    task, judged = find_task(facts.task), facts.judged
+    recommended = [facts.verdict, facts.recommended] if facts.recommended else []
+    parts = {
+        "Recommended": listed(filter(None, recommended)),
+        "What was trained": pairs("What was trained", facts.about),
+        "Why this recipe": listed([*facts.reasons, " ".join(["recipe", facts.recipe or "", *facts.overrides])])
+        if facts.reasons
+        else "",
+        "Curves": draw_all(training_charts(facts.metrics, facts.plan, task.metrics), "curve"),
+        "Final figures": final_figures(judged.evaluation) if judged else "",
+        "How far it can be trusted": draw_all(judged.charts, "trust") if judged else "",
+        **_by_class(facts, task),
+        "Worst errors": gallery(judged) if judged else "",
+        "Float against INT8": int8_part(facts.int8),
+        "Proof of the export": proof_part(facts.model),
+        "Speed on this machine": speed_part(facts.benchmark),
+        "Time that it took": seconds_part(facts.seconds),
+        "The recipe in full": settings_part(facts.settings),
+        **_how(facts),
+    }
+    return frame(facts.title, parts, above=_above(facts), style=_text("page.css"), script=_text("page.js"))
+
+
+def _above(facts: Facts) -> str:
+    """A line on what it is, and the largest figures."""
+    missing = "".join(f'<p class="quiet">{text(line)}</p>\n' for line in facts.missing)
+    told = f"<p>{text(facts.description)}</p>\n" if facts.description else ""
+    return told + _cards(facts) + missing
+
+
+def _cards(facts: Facts) -> str:
+    found: dict[str, tuple[str, str]] = {}
+    measured = facts.model.get("metrics") or {}
+    if facts.judged:
+        evaluation = facts.judged.evaluation
+        told = between(facts.metric, evaluation.intervals.get(facts.metric))
+        value = figure_text(facts.metric, evaluation.figures.get(facts.metric))
+        found[metric_name(facts.metric)] = (value, f"95 %: {told}" if told else "")
+        found["images judged"] = (f"{evaluation.images:,}", "held out" if evaluation.held_out else "")
+    elif facts.metric in measured:
+        found[metric_name(facts.metric)] = figure_text(facts.metric, measured[facts.metric]), "validation images"
+    if facts.model:
+        found["parameters"] = (_short(facts.model.get("params") or 0), f"{facts.model['bytes'] / 1e6:.2f} MB")
+    if facts.labels:
+        found["classes"] = f"{len(facts.labels):,}", ""
+    if facts.about.get("epochs"):
+        seconds = facts.seconds.get("train", 0.0)
+        found["epochs"] = facts.about["epochs"], f"{seconds / 60:,.1f} minutes" if seconds else ""
+    return cards(found) if found else ""
+
+
+def _short(count: int) -> str:
+    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}"
+    return str(count)
+
+
+def _by_class(facts: Facts, task: Task) -> dict[str, str]:
+    """The confusion and the table of the classes, by labelled images or else by the training's own validation."""
+    if facts.judged:
+        evaluation = facts.judged.evaluation
+        classes, confusion = evaluation.classes, evaluation.confusion
+    elif facts.validation:
+        classes, confusion = facts.validation["classes"], facts.validation["confusion"]
+    else:
+        return {}
+    exclusive = confusion if task.exclusive else None
+    return {
+        "Confusion": confused(exclusive, facts.labels, task.counted) if exclusive else "",
+        "Classes": class_table(facts.labels, classes, exclusive) if classes else "",
+    }
+
+
+def _how(facts: Facts) -> dict[str, str]:
+    return {
+        "Make it again": commands_part(facts.commands),
+        "Environment": environment_part(facts.environment, facts.model),
+    }
+
+
+def _text(name: str) -> str:
+    """A file beside this one."""
+    return (_HERE / name).read_text(encoding="utf-8")

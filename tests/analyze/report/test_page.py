@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from convsmith.analyze.evaluate import evaluate_bundle
+from convsmith.analyze.report.make_report import report
+from convsmith.errors import ConvsmithError
+from tests.analyze.report.conftest import NASTY
+from tests.analyze.report.tags import Tags
+
+
+def test_nothing_on_the_page_is_fetched_and_only_its_own_script_runs(page: Path) -> None:
+    found, text = Tags(page), page.read_text("utf-8")
+    assert not {"link", "iframe", "object", "base", "form"} & {tag for tag, _ in found.tags}
+    for _, attributes in found.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        assert (attributes.get("src") or "data:image/").startswith("data:image/")
+        assert (attributes.get("href") or "#").startswith("#")
+    assert len([tag for tag, attributes in found.tags if tag == "script" and not attributes.get("type")]) == 1
+    assert "script-src 'sha256-" in text
+    assert not re.search(r"https?:|@import|url\((?!#)", text)
+
+
+def test_names_are_text_whatever_they_hold(page: Path) -> None:
+    found = Tags(page)
+    assert NASTY in found.text
+    assert all(attributes.get("src") != "x" for _, attributes in found.tags)
+
+
+def test_each_section_has_its_link(page: Path) -> None:
+    found = Tags(page)
+    assert found.links == found.sections
+    assert found.sections >= {
+        "what-was-trained", "final-figures", "how-far-it-can-be-trusted", "confusion", "classes", "worst-errors",
+        "proof-of-the-export", "speed-on-this-machine", "make-it-again", "environment",
+    }  # fmt: skip
+
+
+def test_ids_are_of_one_element_each(page: Path) -> None:
+    ids = [attributes["id"] for _, attributes in Tags(page).tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_numbers_beside_the_page_are_those_of_evaluate(page: Path, bundle: Path, photos: Path) -> None:
+    numbers = json.loads(page.with_suffix(".json").read_text())
+    expected = evaluate_bundle(bundle, photos)
+    assert numbers["evaluation"] == json.loads(json.dumps(expected.to_dict()))
+    assert numbers["worst"][0]["loss"] >= numbers["worst"][-1]["loss"]
+    assert numbers["benchmark"]["rows"]
+
+
+def test_the_worst_images_come_first_with_what_is_true_and_what_was_said(page: Path, photos: Path) -> None:
+    numbers = json.loads(page.with_suffix(".json").read_text())
+    wrong = [it for it in numbers["worst"] if it["true"] != it["predicted"]]
+    assert wrong == numbers["worst"][: len(wrong)]
+    assert len(wrong) == 6
+    found = Tags(page)
+    pictures = [attributes for tag, attributes in found.tags if tag == "img"]
+    assert len(pictures) == len(numbers["worst"]) == 24
+    assert wrong[0]["name"] in found.text
+
+
+def test_charts_have_a_title_and_words_for_those_who_do_not_see_them(page: Path) -> None:
+    found = Tags(page)
+    charts = [attributes for tag, attributes in found.tags if tag == "svg"]
+    ids = {attributes.get("id") for _, attributes in found.tags}
+    assert len(charts) == 2
+    assert all(set((attributes["aria-labelledby"] or "").split()) <= ids for attributes in charts)
+    assert "share of images: from" in found.text
+
+
+def test_the_same_facts_give_the_same_page(bundle: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        report(bundle, out=tmp_path / f"{name}.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_without_images_the_page_says_what_they_would_add(bundle: Path, tmp_path: Path) -> None:
+    facts = report(bundle, out=tmp_path / "report.html")
+    assert facts.judged is None
+    assert f"convsmith report {bundle} --data DATA" in Tags(tmp_path / "report.html").text
+
+
+def test_masks_are_shown_over_the_worst_images_with_a_legend(page_of_masks: Path) -> None:
+    found = Tags(page_of_masks)
+    numbers = json.loads(page_of_masks.with_suffix(".json").read_text())
+    assert [Path(it["name"]).stem for it in numbers["worst"]] == ["2", "1", "0"]
+    assert len([tag for tag, _ in found.tags if tag == "img"]) == 3 * 4
+    assert len([it for tag, it in found.tags if tag == "span" and it.get("class") == "swatch"]) == 3
+    assert "wrong pixels" in found.text
+
+
+def test_a_page_of_another_ending_is_refused(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match=r"does not end in \.html"):
+        report(bundle, out=tmp_path / "report.pdf")
+
+
+def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match="does not exist"):
+        report(tmp_path / "nothing")
