@@ -22,6 +22,8 @@ _METRICS = {
     "ece": "calibration error",
     "adaptive_ece": "adaptive calibration error",
     "per_class": "recall",
+    "image_iou": "IoU of images",
+    "f1_samples": "F1 of images",
 }
 
 _COUNTS = frozenset({"support", "pixels", "positives"})

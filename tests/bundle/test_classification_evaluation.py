@@ -16,6 +16,7 @@ from sklearn.metrics import (
     log_loss,
     precision_recall_fscore_support,
     roc_auc_score,
+    top_k_accuracy_score,
 )
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -117,19 +118,55 @@ def test_what_has_too_many_pairs_to_be_ranked_is_not_measured(monkeypatch: pytes
     assert set(gathered(logits, targets).by_class(CLASSES)["auroc"]) == {None}
 
 
+@given(st.integers(0, 2**31))
+@settings(max_examples=20)
+def test_shares_among_the_highest_are_scikit_learns(seed: int) -> None:
+    logits, targets = drawn(seed, classes=15)
+    found = gathered(logits, targets).compute()
+    for k in (1, 3, 5, 10):
+        expected = top_k_accuracy_score(targets, logits, k=k, labels=range(15))
+        assert found[f"top{k}"] == pytest.approx(expected)
+
+
+def test_of_equal_logits_the_lower_class_is_the_higher() -> None:
+    results = gathered(np.zeros((2, 12), np.float32), np.array([2, 3]))
+    assert results.compute()["top3"] == 0.5
+
+
+def test_figures_of_weighed_images_are_those_of_images_named_so_often() -> None:
+    results = gathered(*drawn(6))
+    numbers = np.random.RandomState(7).randint(0, 60, 60)
+    weighed, named = (
+        results.weigher()(np.bincount(numbers, minlength=60).astype(float)),
+        results.select(numbers).compute(),
+    )
+    weighed.pop("adaptive_ece")  # whose bins are those of all images
+    assert weighed == pytest.approx({name: named[name] for name in weighed}, abs=1e-7)
+
+
+def test_images_of_classes_are_their_numbers() -> None:
+    results = gathered(np.zeros((4, 3), np.float32), np.array([2, 0, 2, 0]))
+    assert [numbers.tolist() for numbers in results.images_of_classes(3)] == [[1, 3], [], [0, 2]]
+
+
 def test_each_interval_holds_its_figure() -> None:
     results = gathered(*drawn(4, images=200))
     figures = results.compute()
     intervals = results.intervals()
-    assert {"top1", "balanced_accuracy", "f1_macro", "loss", "brier"} <= intervals.keys()
-    for name in ("top1", "top5", "balanced_accuracy", "f1_macro", "loss", "brier"):
+    assert {"top1", "balanced_accuracy", "f1_macro", "loss", "brier", "auroc", "average_precision"} <= intervals.keys()
+    for name in ("top1", "top5", "balanced_accuracy", "f1_macro", "loss", "brier", "auroc", "average_precision"):
         low, high = intervals[name]
         assert low <= figures[name] <= high
         assert high - low < 0.5
 
 
+def test_a_figure_that_is_not_measured_has_no_interval() -> None:
+    logits, _ = drawn(8)
+    assert "auroc" not in gathered(logits, np.zeros(len(logits), np.int64)).intervals()
+
+
 def test_few_images_have_intervals_of_shares_alone() -> None:
-    assert gathered(*drawn(5, images=9)).intervals().keys() == {"top1", "top5"}
+    assert gathered(*drawn(5, images=9)).intervals().keys() == {"top1", "top3", "top5", "top10"}
 
 
 def test_intervals_of_shares_hold_the_truth_for_95_of_100_samples() -> None:

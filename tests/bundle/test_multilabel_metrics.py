@@ -193,14 +193,6 @@ def test_an_empty_collection_keeps_the_thresholds() -> None:
     assert MultilabelResults([0.3, 0.4]).empty().thresholds == [0.3, 0.4]
 
 
-def test_a_selection_has_the_figures_of_its_images_as_often_as_they_are_named() -> None:
-    logits, targets = drawn(9)
-    chosen = np.array([5, 2, 2, 30])
-    selected, again = gathered(logits, targets).select(chosen), gathered(logits[chosen], targets[chosen])
-    assert selected.compute() == again.compute()
-    assert selected.logits.tolist() == logits[chosen].tolist()
-
-
 def test_the_row_of_an_image_names_what_is_true_and_what_the_bundle_says() -> None:
     logits, targets = drawn(8)
     results = gathered(logits, targets)

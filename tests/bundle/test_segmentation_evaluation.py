@@ -75,6 +75,32 @@ def test_each_interval_holds_its_figure_and_is_narrower_with_more_images() -> No
     assert widths[1] < widths[0]
 
 
+def test_the_iou_of_images_is_the_mean_of_their_own() -> None:
+    masks = drawn(5)
+    results = gathered(masks)
+    own = [gathered([pair]).compute()["miou_present"] for pair in masks]
+    assert results.scores() == pytest.approx(own)
+    assert results.compute()["image_iou"] == pytest.approx(np.mean(own))
+
+
+def test_boundaries_have_an_interval_where_they_are_measured() -> None:
+    results = SegmentationEvaluation(CLASSES, boundary=True)
+    for pair in drawn(6, images=20):
+        results.update(*pair)
+    low, high = results.intervals()["boundary_iou"]
+    assert low < results.compute()["boundary_iou"] < high
+
+
+def test_figures_of_weighed_images_are_those_of_images_named_so_often() -> None:
+    results = gathered(drawn(7, images=12))
+    numbers = np.array([0, 0, 3, 5, 5, 5, 11])
+    weighed, named = (
+        results.weigher()(np.bincount(numbers, minlength=12).astype(float)),
+        results.select(numbers).compute(),
+    )
+    assert weighed == pytest.approx({name: named[name] for name in weighed})
+
+
 def test_images_that_others_counted_are_in_the_intervals_too() -> None:
     masks = drawn(2, images=12)
     whole, part = gathered(masks), gathered(masks[:5])

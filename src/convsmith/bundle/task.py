@@ -83,6 +83,18 @@ class EvaluationResults(Results, Protocol):
     def intervals(self) -> dict[str, tuple[float, float]]:
         """Where figures lie with 95 % certainty on other images of the kind, by name, as far as that is known."""
 
+    score: str
+    """The name of the figure that is the mean of `scores`."""
+
+    def weigher(self) -> Callable[[NDArray[np.float64]], dict[str, float]]:
+        """A function that gives figures where each image counts so often, [N]: those that are cheap to compute anew."""
+
+    def scores(self) -> NDArray[np.float64]:
+        """How right the model is about each image, 0 to 1, [N]: of one answer each, whether it is right."""
+
+    def images_of_classes(self, num_classes: int) -> list[NDArray[np.int64]]:
+        """The numbers of the images that truly have each class, K arrays."""
+
     def select(self, numbers: NDArray[np.int64]) -> Self:
         """A collection of the images of these numbers, counted in the order of `add`, each as often as it is named."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from convsmith.bundle.figures.multilabel_metrics import MultilabelResults
+from convsmith.bundle.figures.multilabel_evaluation import MultilabelEvaluation
+from convsmith.bundle.figures.multilabel_metrics import FIGURES, MultilabelResults
 from convsmith.bundle.runtime import Infer
 from convsmith.data.dataset import DataSet
 from convsmith.models.base import ImageClassifier
 from convsmith.recipe.schema import Recipe
-from convsmith.tasks.base import Objective
+from convsmith.tasks.base import Objective, with_asked
 from convsmith.tasks.distillation import Distiller, label_distance
 from convsmith.tasks.image_objective import image_objective, require_classifier
 from convsmith.tasks.label_losses import check_positive_weights, make_label_loss, positive_weights
@@ -22,9 +24,7 @@ from convsmith.tasks.losses import loss_weights
 from convsmith.tasks.teacher import load_teacher
 
 
-class JudgedLabels(MultilabelResults):
-    """The answers of a model in training to validation images, at the thresholds that suit them best."""
-
+class _Judging(MultilabelResults):
     def judge(self, infer: Infer, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] with classes [N, K]."""
         self.update(infer(images.numpy()), targets.numpy())
@@ -37,6 +37,27 @@ class JudgedLabels(MultilabelResults):
     def tuned(self) -> dict[str, Any]:
         """`thresholds`: the best ones."""
         return {"thresholds": self.best_thresholds()}
+
+
+class JudgedLabels(_Judging):
+    """The answers of a model in training to validation images, at the thresholds that suit them best."""
+
+
+class EvaluatedLabels(_Judging, MultilabelEvaluation):
+    """The same answers, for further figures.
+
+    Args:
+        asked: the names of the figures.
+    """
+
+    def __init__(self, asked: Sequence[str]) -> None:
+        super().__init__()
+        self._asked = asked
+
+    def compute(self) -> dict[str, float]:
+        """The usual figures at the best thresholds, and those that are asked for."""
+        every = super().compute()
+        return with_asked({name: every[name] for name in (*FIGURES, "loss")}, every, self._asked)
 
 
 def check_model(recipe: Recipe, model: nn.Module) -> None:
@@ -68,6 +89,6 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
     return answer
 
 
-def new_results(recipe: Recipe, num_classes: int) -> JudgedLabels:  # noqa: ARG001  # neither matters
+def new_results(recipe: Recipe, num_classes: int) -> JudgedLabels | EvaluatedLabels:  # noqa: ARG001  # any number
     """An empty collection for one evaluation."""
-    return JudgedLabels()
+    return EvaluatedLabels(recipe.metrics) if recipe.metrics else JudgedLabels()

@@ -9,10 +9,21 @@ BINS = 15
 
 
 def equal_bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The bin of each probability [N], of 15 of equal width, as torchmetrics has them."""
+    """The bin of each probability, of 15 of equal width, as torchmetrics has them."""
     edges = np.linspace(0, 1, BINS + 1)
     bins: NDArray[np.int64] = np.minimum(np.searchsorted(edges, confidence, side="right") - 1, BINS - 1)
     return bins
+
+
+def bins_of(probabilities: NDArray[np.float64]) -> dict[str, NDArray[np.int64]]:
+    """The bin of each probability, of any shape, by the figure that has it.
+
+    Those of `ece` have equal width, those of `adaptive_ece` equally many probabilities (Nguyen and O'Connor 2015).
+    """
+    flat = probabilities.ravel()
+    even = np.empty(len(flat), np.int64)
+    even[np.argsort(flat, kind="stable")] = np.arange(len(flat)) * BINS // len(flat)
+    return {"ece": equal_bins(probabilities), "adaptive_ece": even.reshape(probabilities.shape)}
 
 
 def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

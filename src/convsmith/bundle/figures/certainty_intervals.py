@@ -13,23 +13,59 @@ from convsmith.randomness import Stream, counter_generator
 Interval = tuple[float, float]
 
 _Z = 1.959963984540054  # the normal distribution has 97.5 % below
-_DRAWS, _FEWEST = 1000, 10
+DRAWS, _MOST_PAIRS, _FEWEST = 1000, 1 << 25, 10
+
+MOST_RANKED = 1 << 20
+"""Pairs of image and class whose rankings an evaluation draws intervals of."""
 
 
-def wilson(share: float, count: int) -> Interval:
-    """The interval of a share of independent images (Wilson 1927); `count` is of all of them, at least 1."""
-    square = _Z * _Z / count
+def wilson(share: float, count: int, z: float = _Z) -> Interval:
+    """The interval of a share of independent images (Wilson 1927).
+
+    Args:
+        share: 0 to 1.
+        count: of all of them, at least 1.
+        z: standard deviations of the normal distribution to each side; by default those of 95 %.
+    """
+    square = z * z / count
     middle = (share + square / 2) / (1 + square)
-    half = _Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    half = z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def bootstrap(
-    figures_of: Callable[[NDArray[np.float64]], Mapping[str, float]], count: int, draws: int = _DRAWS
-) -> dict[str, Interval]:
-    """The intervals of figures, by drawing as many images with replacement again and again (Efron 1979; percentiles).
+def mean_interval(values: NDArray[np.float64], z: float = _Z) -> Interval:
+    """The interval of a mean of independent values from 0 to 1, [N]: Wilson's where all are 0 or 1, else by the spread.
 
-    Which images are drawn is the same on every machine. Fewer than 10 images say nothing about others: no intervals.
+    Args:
+        values: at least one.
+        z: see `wilson`.
+    """
+    mean, count = float(values.mean()), len(values)
+    if not ((values > 0) & (values < 1)).any():
+        return wilson(mean, count, z)
+    half = z * float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 1.0
+    return max(0.0, mean - half), min(1.0, mean + half)
+
+
+def bootstrap(
+    figures_of: Callable[[NDArray[np.float64]], Mapping[str, float]], count: int, draws: int = DRAWS
+) -> dict[str, Interval]:
+    """The 95 % intervals of figures, by `drawn_figures`, whose arguments these are; of those that are ever measured."""
+    drawn = drawn_figures(figures_of, count, draws)
+    return {name: ends_of(values) for name, values in drawn.items() if np.isfinite(values).any()}
+
+
+def draws_for(pairs: int, fewest: int = 100) -> int:
+    """How often images are drawn where that goes through so many pairs of image and class each time."""
+    return min(DRAWS, max(fewest, _MOST_PAIRS // max(pairs, 1)))
+
+
+def drawn_figures(
+    figures_of: Callable[[NDArray[np.float64]], Mapping[str, float]], count: int, draws: int = DRAWS
+) -> dict[str, NDArray[np.float64]]:
+    """Figures of as many images drawn with replacement, again and again (Efron 1979): [draws] of each.
+
+    Which images are drawn is the same on every machine. Fewer than 10 images say nothing about others: no figures.
 
     Args:
         figures_of: gives the figures by name, from how often each image counts, [count].
@@ -42,6 +78,10 @@ def bootstrap(
     for draw in range(draws):
         drawn = counter_generator(Stream.BOOTSTRAP, draw).randint(0, count, count)
         found.append(figures_of(np.bincount(drawn, minlength=count).astype(np.float64)))
-    columns = {name: [figures[name] for figures in found] for name in found[0]}
-    ends = {name: np.nanpercentile(values, [2.5, 97.5]) for name, values in columns.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+    return {name: np.array([figures[name] for figures in found]) for name in found[0]}
+
+
+def ends_of(values: NDArray[np.float64]) -> Interval:
+    """The percentiles that 95 % of the values lie between; those that are not numbers do not count."""
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)

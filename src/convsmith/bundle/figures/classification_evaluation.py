@@ -10,28 +10,30 @@ O'Connor 2015).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.figures.calibration_error import BINS, equal_bins
-from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap, wilson
+from convsmith.bundle.figures.calibration_error import BINS, bins_of
+from convsmith.bundle.figures.certainty_intervals import MOST_RANKED, Interval, bootstrap, draws_for, wilson
 from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.classification_metrics import ClassificationResults, log_probabilities_of
 from convsmith.bundle.figures.result_charts import answered, reliability
-from convsmith.bundle.figures.score_curves import auroc, average_precision
+from convsmith.bundle.figures.score_curves import auroc, average_precision, ranked
 from convsmith.errors import ConvsmithError
 
 MORE = (
     "precision_macro", "precision_weighted", "recall_macro", "recall_weighted", "f1_macro", "f1_micro", "f1_weighted",
-    "auroc", "average_precision", "brier", "ece", "adaptive_ece",
+    "auroc", "average_precision", "brier", "ece", "adaptive_ece", "top3", "top10",
 )  # fmt: skip
 """Figures beside those of `ClassificationResults`."""
 
-_MOST = 1 << 28  # probabilities that are kept, 1 GiB
+_TOPS = {"top1": 1, "top3": 3, "top5": 5, "top10": 10}
+
+_MOST = 1 << 28  # logits that are kept, 1 GiB
 
 
 class ClassificationEvaluation(ClassificationResults):
@@ -40,8 +42,11 @@ class ClassificationEvaluation(ClassificationResults):
     With more than 2^28 pairs of image and class they are not kept, and what needs them all is not measured.
     """
 
+    score = "top1"
+
     def __init__(self) -> None:
         super().__init__()
+        self._ranks: list[NDArray[np.int64]] = []  # how many classes are above the true one
         self._logits: list[NDArray[np.float32]] | None = []
         self._num_classes = self._pairs = 0
         self._confidences: list[NDArray[np.float64]] = []
@@ -54,6 +59,7 @@ class ClassificationEvaluation(ClassificationResults):
     def merge(self, other: Self) -> None:
         """Add the predictions of another one."""
         super().merge(other)
+        self._ranks += other._ranks
         self._confidences += other._confidences
         self._briers += other._briers
         self._pairs += other._pairs
@@ -74,6 +80,9 @@ class ClassificationEvaluation(ClassificationResults):
     ) -> None:
         super()._keep(logits, log_probabilities, targets)
         self._forget()
+        true = np.take_along_axis(logits, targets[:, None], axis=1)
+        before = (logits == true) & (np.arange(logits.shape[1]) < targets[:, None])  # the lower class counts as higher
+        self._ranks.append((logits > true).sum(axis=1) + before.sum(axis=1))
         probabilities = np.exp(log_probabilities)
         own = np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0]
         self._confidences.append(probabilities.max(axis=1))
@@ -89,6 +98,7 @@ class ClassificationEvaluation(ClassificationResults):
         """A collection of the images of these numbers, each as often as it is named."""
         chosen = self.empty()
         chosen._targets, chosen._top = ([np.concatenate(kept)[numbers]] for kept in (self._targets, self._top))
+        chosen._ranks = [np.concatenate(self._ranks)[numbers]]
         chosen._log_likelihoods, chosen._confidences, chosen._briers = (
             [np.concatenate(kept)[numbers]] for kept in (self._log_likelihoods, self._confidences, self._briers)
         )
@@ -153,9 +163,8 @@ class ClassificationEvaluation(ClassificationResults):
             return {**found, **dict.fromkeys(MORE, math.nan)}
         ranked = self._ranked
         return {
-            **found,
             **self._weighed(np.ones(len(self.targets))),
-            "loss": found["loss"],
+            **found,
             "f1_micro": found["top1"],
             "auroc": _mean(ranked["auroc"]),
             "average_precision": _mean(ranked["average_precision"]),
@@ -181,9 +190,44 @@ class ClassificationEvaluation(ClassificationResults):
 
     def intervals(self) -> dict[str, Interval]:
         """The 95 % intervals of those figures that are cheap to compute anew: Wilson's of shares, else by bootstrap."""
-        found, count = super().compute(), len(self.targets)
-        shares = {name: wilson(found[name], count) for name in ("top1", "top5")}
-        return {**shares, **bootstrap(self._weighed, count)}
+        count = len(self.targets)
+        shares = {name: wilson(float(self._outcomes[name].mean()), count) for name in _TOPS}
+        of_rankings = bootstrap(self._rankings(), count, draws_for(self._pairs)) if self._rankings_are_cheap else {}
+        return {**bootstrap(self._weighed, count), **of_rankings, **shares}
+
+    def weigher(self) -> Callable[[NDArray[np.float64]], dict[str, float]]:
+        """All figures where each image counts so often; those of rankings only of up to 2^20 pairs."""
+        if not self._rankings_are_cheap:
+            return self._weighed
+        rankings = self._rankings()
+        return lambda weights: {**self._weighed(weights), **rankings(weights)}
+
+    @property
+    def _rankings_are_cheap(self) -> bool:
+        return self._logits is not None and self._pairs <= MOST_RANKED
+
+    def _rankings(self) -> Callable[[NDArray[np.float64]], dict[str, float]]:
+        """A function that gives AUROC and average precision where each image counts so often."""
+        scores, truth = _probabilities(self.logits), self.targets[:, None] == np.arange(self._num_classes)
+        there = np.flatnonzero(truth.any(axis=0)).tolist()
+        of_classes = [ranked(scores[:, k], truth[:, k]) for k in there]
+
+        def figures(weights: NDArray[np.float64]) -> dict[str, float]:
+            pairs = np.array([of_class(weights) for of_class in of_classes])
+            known = [values[np.isfinite(values)] for values in pairs.T]
+            means = [float(values.mean()) if len(values) else math.nan for values in known]
+            return dict(zip(("average_precision", "auroc"), means, strict=True))
+
+        return figures
+
+    def scores(self) -> NDArray[np.float64]:
+        """1 where the class of the highest logit is the true one, else 0, [N]."""
+        return self.right().astype(np.float64)
+
+    def images_of_classes(self, num_classes: int) -> list[NDArray[np.int64]]:
+        """The numbers of the images of each class."""
+        ends = np.cumsum(np.bincount(self.targets, minlength=num_classes))
+        return np.split(np.argsort(self.targets, kind="stable"), ends[:-1])
 
     @cached_property
     def _ranked(self) -> dict[str, list[float | None]]:
@@ -199,18 +243,16 @@ class ClassificationEvaluation(ClassificationResults):
     @cached_property
     def _outcomes(self) -> dict[str, NDArray[Any]]:
         """Arrays [N] that the figures are made of, and the bins of both calibration errors."""
-        confidence = np.concatenate(self._confidences)
-        even = np.empty(len(confidence), np.int64)
-        even[np.argsort(confidence, kind="stable")] = np.arange(len(confidence)) * BINS // len(confidence)
+        confidence, ranks = np.concatenate(self._confidences), np.concatenate(self._ranks)
         return {
             "true": self.targets,
             "said": self.predictions,
-            "right": self.right().astype(np.float64),
+            "right": self.scores(),
             "confidence": confidence,
             "loss": self.losses(),
             "brier": np.concatenate(self._briers),
-            "ece": equal_bins(confidence),
-            "adaptive_ece": even,
+            **bins_of(confidence),
+            **{name: (ranks < k).astype(np.float64) for name, k in _TOPS.items()},
         }
 
     def _weighed(self, weights: NDArray[np.float64]) -> dict[str, float]:
@@ -223,7 +265,7 @@ class ClassificationEvaluation(ClassificationResults):
         for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
             found[f"{name}_macro"] = float(values[occurs].mean())
             found[f"{name}_weighted"] = float((values * true).sum() / total)
-        found |= {name: float((own[name] * weights).sum() / total) for name in ("loss", "brier")}
+        found |= {name: float((own[name] * weights).sum() / total) for name in ("loss", "brier", *_TOPS)}
         gap = weights * (own["right"] - own["confidence"])
         for name in ("ece", "adaptive_ece"):
             found[name] = float(np.abs(np.bincount(own[name], gap, BINS)).sum() / total)

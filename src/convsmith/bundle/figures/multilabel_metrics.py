@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.figures.certainty_intervals import Interval, bootstrap, wilson
 from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.result_charts import reliability, thresholds
 from convsmith.bundle.figures.score_curves import average_precision, score_curve
@@ -72,8 +71,8 @@ class MultilabelResults:
         return {
             "map_macro": math.fsum(precisions) / len(precisions),
             "map_micro": average_precision(logits.ravel(), targets.ravel()) or 0.0,
-            "f1_macro": float(_f1(right.sum(0), said.sum(0), targets.sum(0)).mean()),
-            "f1_micro": float(_f1(right.sum(), said.sum(), targets.sum())),
+            "f1_macro": float(f1_of(right.sum(0), said.sum(0), targets.sum(0)).mean()),
+            "f1_micro": float(f1_of(right.sum(), said.sum(), targets.sum())),
             "subset_accuracy": float((said == targets).all(axis=1).mean()),
             # exactly rounded, so it does not depend on the order in which several processes judged
             "loss": math.fsum(_cross_entropy(logits, targets)) / len(targets),
@@ -120,22 +119,6 @@ class MultilabelResults:
             "subset_accuracy": float(subsets.max() / len(targets)),
         }
 
-    def intervals(self) -> dict[str, Interval]:
-        """The 95 % intervals: Wilson's of subset accuracy, of F1 and the loss by bootstrap over the images."""
-        logits, targets = self._all()
-        said, losses = self._said(logits), _cross_entropy(logits, targets)
-
-        def figures(weights: NDArray[np.float64]) -> dict[str, float]:
-            right, named, true = (weights @ it for it in (said & targets, said, targets))
-            return {
-                "f1_macro": float(_f1(right, named, true).mean()),
-                "f1_micro": float(_f1(right.sum(), named.sum(), true.sum())),
-                "loss": float(weights @ losses / weights.sum()),
-            }
-
-        share = float((said == targets).all(axis=1).mean())
-        return {"subset_accuracy": wilson(share, len(targets)), **bootstrap(figures, len(targets))}
-
     @property
     def logits(self) -> NDArray[np.float32]:
         """The logits of all images, [N, K]."""
@@ -145,13 +128,6 @@ class MultilabelResults:
     def targets(self) -> NDArray[np.bool_]:
         """Whether each class is there, for all images, [N, K]."""
         return self._all()[1]
-
-    def select(self, numbers: NDArray[np.int64]) -> MultilabelResults:
-        """A collection of the images of these numbers, each as often as it is named."""
-        chosen = self.empty()
-        logits, targets = self._all()
-        chosen._logits, chosen._targets = [logits[numbers]], [targets[numbers]]
-        return chosen
 
     def losses(self) -> NDArray[np.float64]:
         """The mean binary cross-entropy over the classes of each image, [N]."""
@@ -207,12 +183,12 @@ def _best_threshold(logits: NDArray[np.floating[Any]], truth: NDArray[np.bool_])
         return HALF
     probabilities = probabilities_of(scores)
     between = (probabilities + np.append(probabilities[1:], 0.0)) / 2
-    f1 = _f1(hits, taken, hits[-1])
+    f1 = f1_of(hits, taken, hits[-1])
     best = np.flatnonzero(f1 == f1.max())
     return float(between[best[np.abs(between[best] - HALF).argmin()]])
 
 
-def _f1(right: Any, said: Any, true: Any) -> NDArray[np.float64]:
+def f1_of(right: Any, said: Any, true: Any) -> NDArray[np.float64]:
     """F1 of counts; 0 where nothing is said nor true."""
     f1: NDArray[np.float64] = 2 * right / np.maximum(said + true, 1)
     return f1

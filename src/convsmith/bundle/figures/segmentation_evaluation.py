@@ -6,7 +6,7 @@ precision and recall). The means leave out classes that are neither true nor pre
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,8 +17,9 @@ from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.result_charts import distribution
 from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 
-MORE = ("miou_present", "dice", "precision", "recall")
-"""Figures beside those of `SegmentationResults`; means over the classes that occur."""
+_OVER_CLASSES = ("miou_present", "dice", "precision", "recall")
+MORE = (*_OVER_CLASSES, "image_iou")
+"""Figures beside those of `SegmentationResults`: means over the classes that occur, and over the images."""
 
 Counts = NDArray[np.float64]
 """Pixels [3, K] that are right, that are true, and that are predicted."""
@@ -43,6 +44,8 @@ class _Image(NamedTuple):
 
 class SegmentationEvaluation(SegmentationResults):
     """Counts pixels of predicted and true masks, and keeps the confusion of each image, by its pairs that occur."""
+
+    score = "image_iou"
 
     def __init__(self, num_classes: int, boundary: bool = False) -> None:
         super().__init__(num_classes, boundary)
@@ -98,7 +101,9 @@ class SegmentationEvaluation(SegmentationResults):
         """The figures over all images, 0 to 1; without any pixel all are NaN."""
         found = super().compute()
         counts = self._counts().astype(np.float64)
-        return {**found, **(_figures(counts, MORE) if counts.any() else dict.fromkeys(MORE, float("nan")))}
+        if not counts.any():
+            return {**found, **dict.fromkeys(MORE, float("nan"))}
+        return {**found, **_figures(counts, _OVER_CLASSES), "image_iou": float(self.scores().mean())}
 
     def by_class(self, num_classes: int) -> dict[str, tuple[float | None, ...]]:
         """`iou`, `accuracy` and `pixels` as ever; `dice`, `precision` and `recall` of each class, [K].
@@ -115,10 +120,34 @@ class SegmentationEvaluation(SegmentationResults):
         return {**super().by_class(num_classes), **more}
 
     def intervals(self) -> dict[str, Interval]:
-        """The 95 % intervals of the figures, by bootstrap over the images; those of boundaries are not estimated."""
-        images = self._counts_of_images()
-        names = ("miou", "mean_accuracy", "pixel_accuracy", *MORE)
-        return bootstrap(lambda weights: _figures(np.tensordot(weights, images, 1), names), len(images))
+        """The 95 % intervals of the figures, by bootstrap over the images."""
+        return bootstrap(self.weigher(), len(self._images))
+
+    def weigher(self) -> Callable[[NDArray[np.float64]], dict[str, float]]:
+        """All figures, where each image counts so often; where it has no pixels that count, it counts in none."""
+        images, scores = self._counts_of_images(), self.scores()
+        edges = None if self.boundary is None else np.array([image.edges for image in self._images], np.float64)
+
+        def figures(weights: NDArray[np.float64]) -> dict[str, float]:
+            found = _figures(
+                np.tensordot(weights, images, 1), ("miou", "mean_accuracy", "pixel_accuracy", *_OVER_CLASSES)
+            )
+            found["image_iou"] = float(weights @ scores / weights.sum())
+            if edges is not None:
+                common, union = np.tensordot(weights, edges, 1)
+                found["boundary_iou"] = float((common / np.maximum(union, 1)).mean())
+            return found
+
+        return figures
+
+    def scores(self) -> NDArray[np.float64]:
+        """The mean IoU of the classes that are true or predicted in each image, [N]."""
+        return 1 - self.losses()
+
+    def images_of_classes(self, num_classes: int) -> list[NDArray[np.int64]]:
+        """The numbers of the images that show each class."""
+        there = self._counts_of_images()[:, 1] > 0
+        return [np.flatnonzero(there[:, k]) for k in range(num_classes)]
 
     def _counts(self) -> NDArray[np.int64]:
         return np.stack([np.diagonal(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from convsmith.bundle.classification import labels_as_json, set_in_words
 from convsmith.bundle.distance import Distance
+from convsmith.bundle.figures.multilabel_evaluation import MORE, MultilabelEvaluation
 from convsmith.bundle.figures.multilabel_metrics import FIGURES, MultilabelResults
 from convsmith.bundle.multilabel import Multilabel, probabilities_of, scaled_thresholds, thresholds_of
 from convsmith.bundle.square_task import SquareTask
@@ -74,16 +76,16 @@ class MultilabelTask(SquareTask):
         """An empty collection."""
         return MultilabelResults(_thresholds(manifest))
 
-    def new_evaluation(self, manifest: Manifest, *, boundary: bool = False) -> MultilabelResults:
+    def new_evaluation(self, manifest: Manifest, *, boundary: bool = False) -> MultilabelEvaluation:
         """An empty collection; a ConvsmithError for boundaries."""
         if boundary:
             raise ConvsmithError("boundaries are measured of masks", "this bundle says labels of whole images")
-        return MultilabelResults(_thresholds(manifest))
+        return MultilabelEvaluation(_thresholds(manifest))
 
     def figures(self, results: Results) -> dict[str, float | None]:
-        """The metrics, then the loss."""
+        """The metrics, the loss, and what `MultilabelEvaluation` has besides; None for one that is not measured."""
         found = results.compute()
-        return {name: found[name] for name in (*FIGURES, "loss")}
+        return {name: None if math.isnan(found[name]) else found[name] for name in (*FIGURES, "loss", *MORE)}
 
     def tabulate(self, evaluation: Evaluation) -> Table:
         """Means over all classes; of each class its images, average precision, and what its threshold gives."""

@@ -8,8 +8,8 @@ from convsmith.recipe.task_fit import Remedy, check_images, check_one_class
 
 METRICS = ("top1", "balanced_accuracy")
 FIGURES = (
-    "top5", "precision_macro", "precision_weighted", "recall_macro", "recall_weighted", "f1_macro", "f1_micro",
-    "f1_weighted", "auroc", "average_precision", "brier", "ece", "adaptive_ece",
+    "top3", "top5", "top10", "precision_macro", "precision_weighted", "recall_macro", "recall_weighted", "f1_macro",
+    "f1_micro", "f1_weighted", "auroc", "average_precision", "brier", "ece", "adaptive_ece",
 )  # fmt: skip
 LOSS = "cross_entropy"
 RECIPES: dict[str, str] = {}

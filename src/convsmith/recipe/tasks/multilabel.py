@@ -7,7 +7,10 @@ from convsmith.recipe.sections import Sections
 from convsmith.recipe.task_fit import Remedy, check_images
 
 METRICS = ("map_macro", "map_micro", "f1_macro", "f1_micro", "subset_accuracy")
-FIGURES: tuple[str, ...] = ()
+FIGURES = (
+    "precision_macro", "precision_micro", "precision_weighted", "recall_macro", "recall_micro", "recall_weighted",
+    "f1_weighted", "f1_samples", "auroc_macro", "auroc_micro", "hamming_loss", "brier", "ece", "adaptive_ece",
+)  # fmt: skip
 LOSS = "binary_cross_entropy"
 RECIPES = {"finetune-small": "finetune-multilabel", "resnet18-folder": "resnet18-multilabel"}
 UNEVEN = Remedy("each class is judged alike, at a threshold of its own")

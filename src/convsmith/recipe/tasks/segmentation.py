@@ -7,7 +7,7 @@ from convsmith.recipe.sections import Sections
 from convsmith.recipe.task_fit import Misfit, Remedy, check_one_class
 
 METRICS = ("miou", "mean_accuracy", "pixel_accuracy")
-FIGURES = ("miou_present", "dice", "precision", "recall", "boundary_iou")
+FIGURES = ("miou_present", "dice", "precision", "recall", "image_iou", "boundary_iou")
 LOSS = "cross_entropy"
 RECIPES: dict[str, str] = {}
 UNEVEN = Remedy()
