@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from convsmith.system import FOLDERS_OPEN, flush, lock
@@ -63,12 +63,18 @@ def write_file(path: Path, content: str | bytes) -> None:
     Raises:
         OSError: it cannot be written, and is as it was; the error names it.
     """
-    data = content.encode() if isinstance(content, str) else content
+    with new_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to that takes the place of `path` when the block ends without an error, as of `write_file`."""
     temporary = _temporary_for(path)
     try:
         with temporary.open("xb") as file:
             hold(file.fileno())
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

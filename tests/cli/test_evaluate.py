@@ -77,3 +77,20 @@ def test_a_table_with_rows_of_val_is_judged_without_a_warning(tmp_path: Path, ph
 
 def test_a_bundle_of_unknown_data_is_judged_without_a_warning(colour_bundle: Path, photos: Path) -> None:
     assert WARNING not in run(colour_bundle, photos).stderr
+
+
+def test_parts_by_a_column_and_a_row_for_each_image_are_options(
+    colour_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    names = []
+    for i in range(44):
+        dark = i % 2 == 0
+        (photos / "red" / f"{i}.png").write_bytes(picture("#000020" if dark else "#e01010"))
+        names.append(f"red/{i}.png,red,{'night' if dark else 'day'}")
+    table = photos / "labels.csv"
+    table.write_text("\n".join(["image,label,light", *names, "blue/a.png,blue,day"]))
+    out = tmp_path / "rows.csv"
+    result = run_command("evaluate", colour_bundle, "--data", table, "--slice", "light", "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert "light night: 0.0% (0.0 to 14.9) of 22 images, 51.1% expected" in result.stdout.decode()
+    assert len(out.read_text().splitlines()) == 46

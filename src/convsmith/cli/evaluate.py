@@ -28,17 +28,28 @@ def evaluate(
         typer.Option(help="The part of the data to judge by.  [default: val, or what was held out for it]"),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slice", metavar="COLUMN", help="Compare parts by a column of the data's table; may be repeated."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a row for each image: .csv, .jsonl or .parquet.")
+    ] = None,
     boundary_iou: Annotated[bool, typer.Option("--boundary-iou", help="Of masks, measure the boundaries too.")] = False,
     device: DeviceName = "auto",
     runtime: RuntimeName = None,
     allow_code: AllowCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a bundle on labelled images: accuracy or IoU, per class, confusion matrix.
+    """Measure a bundle on labelled images: accuracy or IoU, per class, confusion matrix, and where it is worse.
 
     Example: convsmith evaluate runs/photos/bundle --data photos/
 
     Example: convsmith evaluate runs/photos --data photos/ --split test
+
+    Example: convsmith evaluate runs/photos --data photos/labels.csv --slice camera --out predictions.csv
 
     Example: convsmith evaluate runs/streets/bundle --data streets/ flip=true scales=[0.75,1,1.25]
 
@@ -64,6 +75,8 @@ def evaluate(
             allow_code=allow_code,
             device=device,
             runtime=runtime,
+            columns=columns or (),
+            out=out,
         )
     manifest = read_manifest(bundle_folder(bundle))
     if manifest.data_digest and not report.is_part:

@@ -7,9 +7,11 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from convsmith.bundle.format import Manifest
@@ -132,6 +134,10 @@ class LabelledPart:
     samples: Samples
     held_out: bool
     is_part: bool
+
+    def select(self, numbers: NDArray[np.int64]) -> LabelledPart:
+        """The samples of these numbers, in this order."""
+        return replace(self, samples=self.samples.select(numbers))
 
 
 def judged_by(manifest: Manifest, root: Path, part: Part | None = None) -> LabelledPart:

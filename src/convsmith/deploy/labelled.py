@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
+from convsmith.bundle.images.decode import Picture
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.preprocess import as_input
 from convsmith.bundle.task import find_task, judging_metric
@@ -32,11 +33,14 @@ class LabelledImages:
         manifest: of the bundle that they are for.
         samples: where they are.
         classes: for each class of the data, its number in the bundle; None where they are the same.
+        notice: called with the number of each image that is read, from several threads, and the picture as it was
+            decoded.
     """
 
     manifest: Manifest
     samples: Samples
     classes: Sequence[int] | None = None
+    notice: Callable[[int, Picture], None] | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -57,6 +61,8 @@ class LabelledImages:
         """
         spec, name = self.manifest.preprocess, self.name(i)
         picture, target = self.samples.read(i, spec.bands)
+        if self.notice is not None:
+            self.notice(i, picture)
         image = as_input(picture, spec, name)
         find_task(self.manifest.task).check_image(image, spec, len(self.manifest.labels), name)
         return image, target if self.classes is None else self.classes[target]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from convsmith.bundle.figures.slices import Slices
 from convsmith.errors import counted
 from convsmith.tables import Tabular, add_figures, add_names, fits, new_table
 from convsmith.words import for_terminal
@@ -45,6 +46,7 @@ class Evaluation(Tabular):
         meta: what ran: `runtime`, `device` and `provider`.
         task: what was asked.
         intervals: where figures lie with 95 % certainty on other images of the kind, by name, as far as that is known.
+        slices: parts of the images, by class, folder, look or a column, with the figure of each; None: not compared.
     """
 
     images: int
@@ -58,6 +60,7 @@ class Evaluation(Tabular):
     meta: Mapping[str, str] = field(default_factory=dict)
     task: str = "classification"
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    slices: Slices | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values; figures, of all and of each class, by their names."""
@@ -72,6 +75,7 @@ class Evaluation(Tabular):
             "confusion": self.confusion,
             "unreadable": self.unreadable,
             "meta": self.meta,
+            "slices": None if self.slices is None else self.slices.to_dict(),
         }
 
     def records(self) -> list[dict[str, Any]]:
@@ -95,6 +99,8 @@ class Evaluation(Tabular):
         if shown < classes:
             yield f"What the bundle says has {classes - shown} more columns than fit here; --json has them all."
         yield from said.remarks
+        if self.slices is not None:
+            yield from self.slices.lines()
 
     def _class_table(self, said: ClassTable, shown: int) -> Table:
         """A line for each class, with the first columns of the confusion."""
