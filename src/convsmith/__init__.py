@@ -14,6 +14,7 @@ from convsmith.errors import ConvsmithError, missing_package
 if TYPE_CHECKING:
     from convsmith.analyze.benchmark import benchmark
     from convsmith.analyze.check_data import check_data
+    from convsmith.analyze.compare import compare
     from convsmith.analyze.doctor import examine as doctor
     from convsmith.analyze.evaluate import evaluate_bundle as evaluate
     from convsmith.analyze.explain import explain
@@ -64,6 +65,7 @@ _HOME = {
     "benchmark": "analyze.benchmark:benchmark",
     "calibrate": "jobs.calibrate:calibrate",
     "check_data": "analyze.check_data:check_data",
+    "compare": "analyze.compare:compare",
     "create_model": "models.registry:create_model",
     "distil": "jobs.distil:distil",
     "doctor": "analyze.doctor:examine",
@@ -107,6 +109,7 @@ __all__ = [
     "benchmark",
     "calibrate",
     "check_data",
+    "compare",
     "create_model",
     "distil",
     "doctor",

@@ -42,7 +42,7 @@ def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
         _ = cs.trian
 
 
-COMMANDS = ["train", "evaluate", "predict", "serve", "plan", "ablate", "profile", "models", "demo", "doctor"]
+COMMANDS = ["train", "evaluate", "compare", "predict", "serve", "plan", "ablate", "profile", "models", "demo", "doctor"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -19,6 +19,7 @@ from convsmith.cli import (
     ablate,
     benchmark,
     calibrate,
+    compare,
     data,
     demo,
     distil,
@@ -69,6 +70,7 @@ _with_work_in_files = output_that_may_be_lost("stdout")  # what a command prints
 app.command()(_with_work_in_files(make.make))
 app.command()(_with_work_in_files(train.train))
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.command()(explain.explain)
 app.command()(embed.embed)
 app.command()(_with_work_in_files(export.export))
