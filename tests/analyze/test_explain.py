@@ -16,8 +16,10 @@ from convsmith.analyze.explain import log_probability, open_explainer, overlay
 from convsmith.analyze.heat.picture import colours, picture
 from convsmith.cli.main import main
 from convsmith.errors import ConvsmithError
+from convsmith.spec import WholeImage, Window
 from tests.colours import SIDE
 from tests.exports import write_run
+from tests.stripes import write_pixel_bundle
 
 
 def half(left: tuple[int, int, int], right: tuple[int, int, int], side: int = SIDE) -> NDArray[np.uint8]:
@@ -54,6 +56,15 @@ def test_a_bundle_for_masks_shows_where_the_class_is(pixel_bundle: Path, method:
     assert not isinstance(found, cs.ImageError)
     assert found.heat.shape == (32, 32)
     assert found.heat[:, 16:].mean() > found.heat[:, :16].mean() + 0.2
+
+
+def test_masks_by_windows_are_explained_as_a_whole(tmp_path: Path) -> None:
+    spec = WholeImage(method="whole", window=Window(size=(16, 16)))
+    bundle = write_pixel_bundle(tmp_path / "windows", preprocess=spec)
+    (found,) = cs.explain(bundle, half((200, 0, 0), (0, 0, 60), 40), label="blue")
+    assert not isinstance(found, cs.ImageError)
+    assert found.heat.shape == found.image.shape[:2] == (40, 40)
+    assert found.heat[:, 20:].mean() > found.heat[:, :20].mean() + 0.2
 
 
 def test_a_run_is_explained_by_grad_cam_and_a_bundle_by_occlusion(run: Path, colour_bundle: Path) -> None:

@@ -17,7 +17,9 @@ from convsmith.bundle.distance import DISTANCE
 from convsmith.bundle.format import read_manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.tasks import list_tasks
+from convsmith.bundle.write import Card, write_bundle
 from convsmith.cli.main import main
+from convsmith.deploy.onnx_outputs import without_embeddings
 from convsmith.errors import ConvsmithError
 from convsmith.jobs.export import export
 from convsmith.jobs.fit_distance import fit_distance
@@ -130,6 +132,19 @@ def test_distances_are_fitted_on_the_command_line(
     told = json.loads(capsys.readouterr().out)
     assert (told["images"], told["distance"]["images"], told["distance"]["held_out"]) == (20, 48, 20)
     assert read_manifest(run.bundle).distance is not None
+
+
+def test_a_bundle_without_embeddings_is_given_them(digits: Path, tiny: None, tmp_path: Path) -> None:
+    run, data, image = test_embeddings.make_classification(tmp_path, digits)
+    card = Card.of(read_manifest(run.bundle).model_copy(update={"embeddings": None}))
+    write_bundle(tmp_path / "old", without_embeddings((run.bundle / "model.onnx").read_bytes()), card)
+    before = cs.load(tmp_path / "old").predict(image)
+    fit_distance(tmp_path / "old", data)
+    bundle: Bundle[Any] = cs.load(tmp_path / "old")
+    answer = bundle.predict(image)
+    assert answer.distance is not None
+    np.testing.assert_array_equal(answer.logits, before.logits)
+    np.testing.assert_allclose(bundle.embed(image), cs.load(run.bundle).embed(image), atol=1e-5)
 
 
 def test_too_few_images_are_refused_and_the_bundle_stays(digits: Path, tiny: None, tmp_path: Path) -> None:

@@ -208,6 +208,15 @@ def test_embeddings_of_a_bundle_without_them_are_cut_out_of_its_file(classified:
     np.testing.assert_allclose(embedding_bundle(old).embed(image), cs.load(run.bundle).embed(image), atol=1e-5)
 
 
+def test_embeddings_are_cut_out_of_float16_too(classified: Made, tmp_path: Path) -> None:
+    run, data, image = classified
+    export(run.path, "onnx-fp16", tmp_path / "half", data)
+    card = Card.of(read_manifest(tmp_path / "half").model_copy(update={"embeddings": None}))
+    write_bundle(tmp_path / "old", without_embeddings((tmp_path / "half/model.onnx").read_bytes()), card)
+    found, mine = embedding_bundle(cs.load(tmp_path / "old")).embed(image), cs.load(run.bundle).embed(image)
+    np.testing.assert_allclose(found, mine, atol=0.02 * np.abs(mine).max())
+
+
 def test_a_manifest_that_promises_other_embeddings_is_damaged(classified: Made, tmp_path: Path) -> None:
     run = classified[0]
     manifest = read_manifest(run.bundle).model_copy(update={"embeddings": 9})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -47,8 +47,7 @@ def embed(
     from convsmith.analyze.embed import embedding_bundle
     from convsmith.analyze.probe import embed_data, has_one_class_each, probe, require_one_class_each
     from convsmith.bundle.images.image_error import ImageError
-    from convsmith.bundle.predictor import Bundle, load
-    from convsmith.bundle.runtime import no_embeddings
+    from convsmith.bundle.predictor import load
     from convsmith.cli.progress import progress_bar
     from convsmith.data.folders.image_paths import find_images
     from convsmith.jobs.embed import check_file, write_embeddings
@@ -62,10 +61,7 @@ def embed(
         check_file(out)
     elif paths:
         raise ConvsmithError("embeddings of images go into a file", fix="Give --out FILE.npz or --out FILE.parquet.")
-    opened: Bundle[Any] = load(bundle, None, runtime, device)
-    if fit and opened.manifest.embeddings is None:
-        raise no_embeddings()
-    opened = embedding_bundle(opened)
+    opened = embedding_bundle(load(bundle, None, runtime, device))
     if data is not None:
         has_classes = has_one_class_each(opened)
         if not fit and out is None:

@@ -32,7 +32,9 @@ def with_embeddings(content: bytes) -> bytes | None:
     source = _input_of_last_layer(graph)
     if source is None:
         return None
-    graph.node.append(helper.make_node("Flatten", [source], [EMBEDDINGS], axis=1))
+    flat = f"{EMBEDDINGS}_flat"
+    graph.node.append(helper.make_node("Flatten", [source], [flat], axis=1))
+    graph.node.append(helper.make_node("Cast", [flat], [EMBEDDINGS], to=TensorProto.FLOAT))  # it may be in float16
     del graph.output[1:]
     graph.output.append(helper.make_tensor_value_info(EMBEDDINGS, TensorProto.FLOAT, ["batch", None]))
     return bytes(model.SerializeToString())

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from convsmith.analyze.embed import embedding_bundle
 from convsmith.analyze.fit_distance import fit_distances
 from convsmith.analyze.probe import Embedded, embed_data
 from convsmith.bundle.distance import DISTANCE
-from convsmith.bundle.format import read_files
+from convsmith.bundle.format import MODEL, read_files, read_manifest
 from convsmith.bundle.predictor import Bundle, load
-from convsmith.bundle.runtime import no_embeddings
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback, notebook_progress
@@ -59,7 +59,8 @@ def fit_distance(
     """Let a bundle say of each image how far it is from its training images; it is changed where it lies.
 
     Args:
-        bundle: the bundle's folder, or the run that it is in, trained with `bundle.embeddings`.
+        bundle: the bundle's folder, or the run that it is in. A classifier that was packed without embeddings is given
+            the second output, from where its ONNX file is cut for them.
         data: what it was trained on.
         device: what the model runs on, as `load` takes it.
         progress: called with how many images are done, of how many.
@@ -67,14 +68,12 @@ def fit_distance(
     Raises:
         ConvsmithError: the bundle has no embeddings, or the data cannot be used or are too few.
     """
-    opened: Bundle[Any] = load(bundle, device=device)
-    if opened.manifest.embeddings is None:
-        raise no_embeddings()
+    opened = embedding_bundle(load(bundle, device=device))
     return write_distance(opened, *embed_data(opened, Path(data), progress))
 
 
 def write_distance(opened: Bundle[Any], train: Embedded, val: Embedded) -> FittedDistance:
-    """Put distances into a bundle; see `fit_distance`."""
+    """Put distances into a bundle, as `embedding_bundle` gave it; see `fit_distance`."""
     source, manifest = opened.path, opened.manifest
     if len(train.rows) < 2 or len(val.rows) < _FEWEST:
         raise ConvsmithError(
@@ -85,6 +84,10 @@ def write_distance(opened: Bundle[Any], train: Embedded, val: Embedded) -> Fitte
         )
     content, facts = fit_distances(train.rows, val.rows)
     files = {**read_files(source, manifest), DISTANCE: content}
+    if read_manifest(source).embeddings is None:  # so far its model gives them in memory alone
+        from convsmith.deploy.onnx_outputs import with_embeddings  # with onnx, which other bundles do not need
+
+        files[MODEL] = with_embeddings(files[MODEL]) or files[MODEL]
     write_bundle(source, files, replace(Card.of(manifest), distance=facts))
     median = facts.quantiles[len(facts.quantiles) // 2]
     return FittedDistance(str(source), facts.images, facts.held_out, median)
