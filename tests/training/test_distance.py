@@ -138,12 +138,12 @@ def test_a_bundle_without_embeddings_is_given_them(digits: Path, tiny: None, tmp
     run, data, image = test_embeddings.make_classification(tmp_path, digits)
     card = Card.of(read_manifest(run.bundle).model_copy(update={"embeddings": None}))
     write_bundle(tmp_path / "old", without_embeddings((run.bundle / "model.onnx").read_bytes()), card)
-    before = cs.load(tmp_path / "old").predict(image)
+    older: cs.Bundle[cs.Classification] = cs.load(tmp_path / "old")
     fit_distance(tmp_path / "old", data)
-    bundle: Bundle[Any] = cs.load(tmp_path / "old")
+    bundle: cs.Bundle[cs.Classification] = cs.load(tmp_path / "old")
     answer = bundle.predict(image)
     assert answer.distance is not None
-    np.testing.assert_array_equal(answer.logits, before.logits)
+    np.testing.assert_array_equal(answer.logits, older.predict(image).logits)
     np.testing.assert_allclose(bundle.embed(image), cs.load(run.bundle).embed(image), atol=1e-5)
 
 
