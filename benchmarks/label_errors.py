@@ -1,10 +1,12 @@
 """Planted wrong labels that `convsmith data check --bundle` finds, beside cleanlab on the same probabilities.
 
-    python benchmarks/label_errors.py CIFAR10/train WORK [IMAGES] [PYTHON]
+    python benchmarks/label_errors.py CIFAR10/train WORK [IMAGES] [PYTHON] [NETWORK]
 
 Some images of CIFAR-10 are taken, 5 % of them with a random wrong label. The recipe
 `cifar_resnet20-cifar10-short` trains on each of 3 folds, so that every image is judged by a run that has not learned
-from it. PYTHON is an interpreter with cleanlab, which is asked about the same probabilities.
+from it. With NETWORK, a published name or a bundle, its embeddings judge them, as with `--embeddings`: linear
+classifiers that have not learned from the image. PYTHON is an interpreter with cleanlab, which is asked about the same
+probabilities.
 """
 
 from __future__ import annotations
@@ -18,9 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from convsmith.analyze.confident_learning import find_label_errors
-from convsmith.analyze.label_errors import predict_unseen
+from convsmith.analyze.embed import embed
+from convsmith.analyze.label_errors import Predicted, predict_by_embeddings, predict_unseen
+from convsmith.analyze.published_bundle import bundle_or_published
 from convsmith.data.checks.names import all_names
+from convsmith.data.dataset import DataSet
 from convsmith.data.open_data import open_data
+from convsmith.progress import no_progress
 from convsmith.recipe.data import Data
 
 FOLDS, WRONG = 3, 0.05
@@ -58,19 +64,28 @@ def report(rule: str, found: list[str], wrong: set[str]) -> None:
     print(f"{rule}: {len(found)} found, precision {right / max(1, len(found)):.3f}, recall {right / len(wrong):.3f}")
 
 
-def main(images: Path, work: Path, count: int, python: str | None) -> None:
-    """Plant, train, judge and compare."""
-    work.mkdir(parents=True, exist_ok=True)
-    table = work / "photos.csv"
-    wrong = plant(images.resolve(), table, count)
-    runs = [work / f"fold{fold}" for fold in range(FOLDS)]
+def by_runs(dataset: DataSet, table: Path, images: Path) -> Predicted:
+    """Predict each image by a run of the fold that held it out."""
+    runs = [table.parent / f"fold{fold}" for fold in range(FOLDS)]
     for fold, run in enumerate(runs):
         words = [f"data.folds={FOLDS}", f"data.fold={fold}", f"data.root={images.resolve()}"]
         command = ["train", "cifar_resnet20-cifar10-short", "--data", str(table), "--out", str(run), *words]
         if not (run / "bundle").exists():
             subprocess.run([sys.executable, "-m", "convsmith", *command], check=True)
+    return predict_unseen("classification", dataset, table, runs)
+
+
+def main(images: Path, work: Path, count: int, python: str, network: str) -> None:
+    """Plant, predict, judge and compare."""
+    work.mkdir(parents=True, exist_ok=True)
+    table = work / "photos.csv"
+    wrong = plant(images.resolve(), table, count)
     dataset = open_data("classification", Data(root=str(images.resolve())), table)
-    judged, labels, probabilities, _ = predict_unseen("classification", dataset, table, runs)
+    if network:
+        made = embed(bundle_or_published(network), [dataset.train, dataset.val], no_progress)
+        judged, labels, probabilities, _ = predict_by_embeddings(dataset, made)
+    else:
+        judged, labels, probabilities, _ = by_runs(dataset, table, images)
     name = all_names(dataset)
     paths = [name(place).partition(" (line ")[0] for place in judged]
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
@@ -89,5 +104,5 @@ def main(images: Path, work: Path, count: int, python: str | None) -> None:
 
 
 if __name__ == "__main__":
-    given = [*sys.argv[1:], *([""] * 4)]
-    main(Path(given[0]), Path(given[1]), int(given[2] or 12_000), given[3] or None)
+    given = [*sys.argv[1:], *([""] * 5)]
+    main(Path(given[0]), Path(given[1]), int(given[2] or 12_000), given[3], given[4])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,36 @@ def test_the_warning_and_the_table_name_the_image(colours: Path, colour_bundle: 
     assert re.search(
         r"warning: 2 of 29 labels are probably wrong, such as .*wrong.png: `red`, probably `blue`", printed
     )
+
+
+def test_a_network_of_other_data_judges_labels_by_its_embeddings(colours: Path, colour_bundle: Path) -> None:
+    found = check_data(colours, embeddings=colour_bundle).label_errors
+    assert found is not None
+    assert found.judged == 29
+    assert sorted(str(Path(error.name).relative_to(colours)) for error in found.errors) == [
+        "train/red/wrong.png",
+        "val/red/wrong.png",
+    ]
+
+
+def test_a_network_that_has_learned_these_labels_does_not_judge_them_by_embeddings(
+    colours: Path, tmp_path: Path
+) -> None:
+    assert check_data(colours, embeddings=trained_on(colours, tmp_path / "bundle", Data())).label_errors is None
+
+
+def test_a_model_that_has_learned_too_little_names_no_labels(colours: Path, tmp_path: Path) -> None:
+    others = {"red": "green", "green": "blue", "blue": "red"}
+    data = tmp_path / "turned"
+    for split in ("train", "val"):
+        for label, other in others.items():
+            shutil.copytree(colours / split / label, data / split / other)
+    found = check_data(data, bundles=[write_colour_bundle(tmp_path / "bundle")])
+    assert found.label_errors is not None
+    assert not found.label_errors.can_judge
+    printed = str(found)
+    assert "labels cannot be judged, since only 0% of the labels are what the models see" in printed
+    assert "probably" not in printed
 
 
 def test_a_bundle_without_these_classes_is_refused(colours: Path, colour_bundle: Path) -> None:

@@ -14,7 +14,8 @@ from convsmith.analyze.data_check import DataCheck
 from convsmith.analyze.data_page import names_shown, page
 from convsmith.analyze.data_pictures import thumbnails
 from convsmith.analyze.embed import embed, sign_hashes
-from convsmith.analyze.label_errors import judge_labels
+from convsmith.analyze.label_errors import judge_by_embeddings, judge_labels, learned_these_labels
+from convsmith.analyze.published_bundle import bundle_or_published
 from convsmith.data.checks.check import bad_files_of, joined, look, mark_too_large
 from convsmith.data.checks.facts import split_facts, suspects
 from convsmith.data.checks.look import Looks
@@ -23,7 +24,6 @@ from convsmith.data.checks.near_copies import NearCopies, compared_images, name_
 from convsmith.data.dataset import DataSet, Findings, Split, num_samples, splits
 from convsmith.data.loading.sampler import used_samples
 from convsmith.data.open_data import data_of_recipe
-from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.schema import Recipe
@@ -50,7 +50,8 @@ def check_data(
         overrides: changes to the recipe.
         progress: called with how many samples are done, of how many.
         bundles: bundles or runs that judge the labels of images that they have not learned from.
-        embeddings: the bundle or run of a classifier by which images are compared too.
+        embeddings: the bundle or run of a classifier by which images are compared too, or the name of a published one
+            such as `resnet50` or `timm/resnet18`.
         html: a file to write a page with pictures to.
         strict: images that are in training and validation, or in two classes, make the data unusable.
 
@@ -86,7 +87,10 @@ def check_data(
     facts, images = split_facts(dataset, looks), compared_images(dataset, looks)
     near, alike = name_near(dataset, find_near(images), "nearly the same as"), NearCopies((), ())
     if embeddings is not None:
-        made = embed(open_bundle(Path(embeddings)), [dataset.train, dataset.val], progress)
+        source = bundle_or_published(embeddings)
+        made = embed(source, [dataset.train, dataset.val], progress)
+        if not bundles and source.manifest.task == checked.task and not learned_these_labels(source, Path(data)):
+            label_errors = judge_by_embeddings(dataset, made)
         images = replace(images, hashes=sign_hashes(made), features=made, mirrored=np.empty(0, np.uint64))
         alike = name_near(dataset, find_near(images, EMBEDDINGS), "alike by embedding to")
     by = "colours" if embeddings is None else "embedding"

@@ -105,5 +105,5 @@ class DataCheck(Tabular):
     def _labels(self, found: LabelErrors) -> Iterator[str | Table]:
         """The labels that are probably wrong, with those that are most certainly so."""
         yield for_terminal(f"{'warning: ' if found.number else ''}{found}")
-        if found.number:
+        if found.number and found.can_judge:
             yield label_table(found.errors)

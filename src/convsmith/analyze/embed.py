@@ -19,25 +19,29 @@ from convsmith.errors import ConvsmithError, require_extra
 from convsmith.progress import ProgressCallback
 from convsmith.randomness import Stream, counter_generator
 
-_MOST = 128  # numbers that are kept of each image; of more, so many random sums, which keep angles nearly as they are
+_IN_ALL = 2**26  # numbers that are kept; of each image as many as that leaves, but within these two
+_LEAST, _MOST = 128, 2048
 _SUMS, _PLANES = 1, 2  # counters of what is random
 
 
 def embed(bundle: Bundle, parts: Sequence[Samples], progress: ProgressCallback) -> NDArray[np.float16]:
-    """The embeddings of all samples, each with the mean of all subtracted, float16 `[N, D]`, D at most 128.
+    """The embeddings of all samples, each with the mean of all subtracted, float16 `[N, D]`.
 
-    A sample that cannot be read gets 0.
+    A sample that cannot be read gets 0. Where there are many, D is smaller than what the network gives, at least 128:
+    so many random sums of these numbers, which keep angles nearly as they are.
 
     Raises:
         ConvsmithError: as `embedding_bundle`.
     """
     bundle = embedding_bundle(bundle)
     found, first, turn = np.empty((0, 0), np.float16), 0, np.empty((0, 0), np.float32)
+    total = sum(map(len, parts))
+    most = min(max(_LEAST, _IN_ALL // max(1, total)), _MOST)
     for samples in parts:
         for number, flat in embedding_of_each(bundle, samples, progress):
             if not found.size:
-                turn = _turn(len(flat))
-                found = np.zeros((sum(map(len, parts)), turn.shape[1]), np.float16)
+                turn = _turn(len(flat), most)
+                found = np.zeros((total, turn.shape[1]), np.float16)
             found[first + number] = flat @ turn
         first += len(samples)
     there = found.any(axis=1)
@@ -57,12 +61,12 @@ def sign_hashes(embeddings: NDArray[np.float16]) -> NDArray[np.uint64]:
     return found
 
 
-def _turn(numbers: int) -> NDArray[np.float32]:
-    """The matrix `[D, at most 128]` that embeddings are kept by."""
-    if numbers <= _MOST:
+def _turn(numbers: int, most: int) -> NDArray[np.float32]:
+    """The matrix `[D, at most so many]` that embeddings are kept by."""
+    if numbers <= most:
         return np.eye(numbers, dtype=np.float32)
     random = counter_generator(Stream.PROJECT, _SUMS)
-    return random.normal(scale=_MOST**-0.5, size=(numbers, _MOST)).astype(np.float32)
+    return random.normal(scale=most**-0.5, size=(numbers, most)).astype(np.float32)
 
 
 def embedding_bundle(bundle: Bundle) -> Bundle:

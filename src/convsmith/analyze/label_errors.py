@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.analyze.confident_learning import find_label_errors
+from convsmith.analyze.linear_probe import FOLDS, predict_in_folds
 from convsmith.analyze.numbered import said_of_each
 from convsmith.bundle.classification import softmax
 from convsmith.bundle.predictor import Bundle
@@ -21,6 +22,8 @@ from convsmith.data.open_data import data_of_bundle
 from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError, counted, did_you_mean, quoted
 from convsmith.progress import ProgressCallback, no_progress
+
+_WEAK = 0.5  # share of labels that are seen as they are; where it is less, most of what is doubted is right
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,30 @@ class LabelErrors:
         judged: how many images the models could judge, for they had not learned from them.
         number: how many labels are probably wrong.
         errors: the most certain of these first, at most `MOST_NAMED`.
+        agreement: share of the images judged whose likeliest class is their label.
     """
 
     judged: int
     number: int
     errors: tuple[LabelError, ...]
+    agreement: float
+
+    @property
+    def can_judge(self) -> bool:
+        """Whether enough labels are seen as they are."""
+        return self.agreement >= _WEAK
 
     def __str__(self) -> str:
         """`2 of 100 labels are probably wrong, such as a.png: cat, probably dog`."""
         if not self.number:
             return f"none of {counted(self.judged, 'label')} is probably wrong"
+        seen = f"{self.agreement:.0%} of the labels are what the models see"
+        if not self.can_judge:
+            return f"labels cannot be judged, since only {seen}: these have learned too little"
         first = self.errors[0]
         are = "is" if self.number == 1 else "are"
         example = f"{first.name}: `{first.label}`, probably `{first.likely}`"
-        return f"{self.number:,} of {counted(self.judged, 'label')} {are} probably wrong, such as {example}"
+        return f"{self.number:,} of {counted(self.judged, 'label')} {are} probably wrong, such as {example}; {seen}"
 
 
 class Predicted(NamedTuple):
@@ -107,6 +120,38 @@ def judge_labels(
     return _named(dataset, predicted), predicted.notes
 
 
+def judge_by_embeddings(dataset: DataSet, embeddings: NDArray[np.floating]) -> LabelErrors:
+    """Find labels that are probably wrong by linear classifiers on embeddings, none of which has learned from an image
+    that it judges.
+
+    Args:
+        dataset: the data, each image of one class.
+        embeddings: of the images for training and then those for validation, `[N, D]`, by a network that has not
+            learned these labels; 0 where an image cannot be read.
+    """
+    return _named(dataset, predict_by_embeddings(dataset, embeddings))
+
+
+def predict_by_embeddings(dataset: DataSet, embeddings: NDArray[np.floating]) -> Predicted:
+    """Predict each image by a linear classifier on the embeddings of others; arguments as of `judge_by_embeddings`."""
+    judged = np.flatnonzero(embeddings.any(axis=1))
+    labels = np.concatenate([dataset.train.targets, dataset.val.targets])[judged]
+    names = np.concatenate([dataset.train.names, dataset.val.names])[judged]
+    folds = (names % np.uint64(FOLDS)).astype(np.int64)
+    probabilities = predict_in_folds(embeddings[judged], labels, folds, len(dataset.classes))
+    return Predicted(judged, labels, probabilities, [])
+
+
+def learned_these_labels(bundle: Bundle, data: Path) -> bool:
+    """Whether a bundle was trained on these data, as far as its digest tells."""
+    if bundle.manifest.data_digest is None:
+        return False
+    try:
+        return has_names_of(data_of_bundle(bundle.manifest, data), bundle.manifest.data_digest)
+    except ConvsmithError:  # it reads other data
+        return False
+
+
 def predict_unseen(
     task: str, dataset: DataSet, data: Path, bundles: Sequence[Path], progress: ProgressCallback = no_progress
 ) -> Predicted:
@@ -136,6 +181,7 @@ def predict_unseen(
 
 def _named(dataset: DataSet, predicted: Predicted) -> LabelErrors:
     judged, labels, probabilities, _ = predicted
+    agreement = float((probabilities.argmax(axis=1) == labels).mean()) if len(labels) else 0.0
     found, name = find_label_errors(labels, probabilities), all_names(dataset)
     errors = []
     for i in found[:MOST_NAMED].tolist():
@@ -149,7 +195,7 @@ def _named(dataset: DataSet, predicted: Predicted) -> LabelErrors:
                 float(probabilities[i, likely]),
             )
         )
-    return LabelErrors(len(judged), len(found), tuple(errors))
+    return LabelErrors(len(judged), len(found), tuple(errors), agreement)
 
 
 def _require_labels(bundle: Bundle, task: str) -> None:

@@ -32,7 +32,11 @@ def check(
         typer.Option(help="Bundle or run that judges labels of images it has not learned from; may be repeated."),
     ] = None,
     embeddings: Annotated[
-        Path | None, typer.Option(help="Bundle or run of a classifier by whose last features images are compared too.")
+        str | None,
+        typer.Option(
+            help="Bundle or run of a classifier by whose last features images are compared too, or the name of a "
+            "published one, such as resnet50 or timm/resnet18."
+        ),
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="File to write a page with pictures to; it needs no network.")

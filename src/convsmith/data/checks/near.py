@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from convsmith.data.checks.hamming import most_bits, visit_pairs
 from convsmith.data.checks.prints import mirror_colours
 
+_AT_ONCE = 2**14  # pairs whose features are compared in one operation
 _SECONDS = 1e-3  # that a search may take of one core for each image: less than to decode it
 
 
@@ -153,9 +154,12 @@ def _correlation(
     features: NDArray[np.generic], first: NDArray[np.int64], second: NDArray[np.int64], turned: bool
 ) -> NDArray[np.float32]:
     """The correlation of the features of two images, float `[P]`; for colours, brightness and contrast do not count."""
-    others = mirror_colours(features[second]) if turned else features[second]
-    one, other = (values.astype(np.float32) for values in (features[first], others))
-    one, other = (values - values.mean(axis=1, keepdims=True) for values in (one, other))
-    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    found: NDArray[np.float32] = (one * other).sum(axis=1) / np.maximum(norms, 1e-6)
+    found = np.empty(len(first), np.float32)
+    for begin in range(0, len(first), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        others = mirror_colours(features[second[part]]) if turned else features[second[part]]
+        one, other = (values.astype(np.float32) for values in (features[first[part]], others))
+        one, other = (values - values.mean(axis=1, keepdims=True) for values in (one, other))
+        norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        found[part] = (one * other).sum(axis=1) / np.maximum(norms, 1e-6)
     return found
