@@ -55,7 +55,7 @@ def test_validation_images_of_the_training_are_called_so(
     recipe = {"data": {"val_fraction": 0.1, "masks": None}}
     evaluate(write_pixel_bundle(tmp_path / "bundle", recipe=recipe, data_digest=digest), "--data", data)
     shown = capsys.readouterr()
-    assert shown.out.startswith("2 validation images")
+    assert shown.out.startswith("2 held-out images")
     assert WARNING not in shown.err
 
 

@@ -13,6 +13,7 @@ from numpy.random import RandomState
 from PIL import Image
 from torch.utils.data import Dataset
 
+from convsmith.analyze.check_data import check_data
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.dataset import DataSet
 from convsmith.data.memory.in_memory import in_memory, open_in_memory
@@ -199,3 +200,15 @@ def test_other_targets_are_no_labels(targets: Any, message: str) -> None:
 def test_a_label_of_validation_images_alone_is_named() -> None:
     with pytest.raises(ConvsmithError, match="no training image has the label `eel`"):
         opened({"train": (PIXELS, SEVERAL), "val": (PIXELS[:1], [["eel"]])}, "multilabel")
+
+
+def test_images_in_memory_are_looked_at_like_files() -> None:
+    twice = np.concatenate([PIXELS, PIXELS[:1]])
+    found = check_data({"train": (twice, [*LABELS, "ant"]), "val": (PIXELS, LABELS)})
+    assert found.samples == {"train": 13, "val": 12}
+    assert any("12 of 12 validation images are among the training images too" in str(line) for line in found.copies)
+
+
+def test_bundles_cannot_judge_labels_in_memory(colour_bundle: Path) -> None:
+    with pytest.raises(ConvsmithError, match="bundles cannot judge the labels of 12 images in memory"):
+        check_data((PIXELS, LABELS), bundles=[colour_bundle])

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from convsmith.analyze.choose_recipe import recipe_for_data
+from convsmith.analyze.choose_recipe import FROM_SCRATCH, recipe_for_data
 from convsmith.analyze.contact_sheet import training_tiles
 from convsmith.analyze.data_check import DataCheck
 from convsmith.analyze.data_page import names_shown, page
@@ -23,15 +24,17 @@ from convsmith.data.checks.near import EMBEDDINGS, find_near
 from convsmith.data.checks.near_copies import NearCopies, compared_images, name_near, name_outliers
 from convsmith.data.dataset import DataSet, Findings, Split, num_samples, splits
 from convsmith.data.loading.sampler import used_samples
+from convsmith.data.memory.in_memory import InMemory, in_memory
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback, notebook_progress
+from convsmith.recipe.load import as_recipe
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
 
 
 def check_data(
-    data: str | Path,
+    data: Any,
     recipe: Recipe | str | Path | None = None,
     overrides: Sequence[str] = (),
     progress: ProgressCallback = notebook_progress,
@@ -44,9 +47,9 @@ def check_data(
     """Look at every sample as a training of the recipe does before its first step.
 
     Args:
-        data: the folder.
+        data: the folder, or what else `train` takes, or images that Python holds.
         recipe: says what the data are for, and how they are read: a recipe, or the name or path of one; None: one for
-            such a folder.
+            such data, of images that Python holds one for classes.
         overrides: changes to the recipe.
         progress: called with how many samples are done, of how many.
         bundles: bundles or runs that judge the labels of images that they have not learned from.
@@ -58,8 +61,13 @@ def check_data(
     Raises:
         ConvsmithError: the folder cannot be opened as such data.
     """
-    checked = recipe_for_data(Path(data), recipe, overrides)
-    dataset = data_of_recipe(checked, Path(data))
+    held = in_memory(data)
+    if held is None:
+        checked = recipe_for_data(Path(data), recipe, overrides)
+    else:
+        _refuse_bundles_for(held, bundles)
+        checked = as_recipe(recipe or FROM_SCRATCH, overrides)
+    dataset = data_of_recipe(checked, held or Path(data))
     parts, total = splits(dataset), num_samples(dataset)
     looks: dict[Split, Looks] = {}
     for split, samples in parts.items():
@@ -89,7 +97,11 @@ def check_data(
     if embeddings is not None:
         source = bundle_or_published(embeddings)
         made = embed(source, [dataset.train, dataset.val], progress)
-        if not bundles and source.manifest.task == checked.task and not learned_these_labels(source, Path(data)):
+        if (
+            not bundles
+            and source.manifest.task == checked.task
+            and not (held is None and learned_these_labels(source, Path(data)))
+        ):
             label_errors = judge_by_embeddings(dataset, made)
         images = replace(images, hashes=sign_hashes(made), features=made, mirrored=np.empty(0, np.uint64))
         alike = name_near(dataset, find_near(images, EMBEDDINGS), "alike by embedding to")
@@ -113,8 +125,18 @@ def check_data(
         problem=problem,
     )
     if html is not None:
-        _write_page(Path(html), f"The data of {data}", found, dataset, checked)
+        _write_page(Path(html), f"The data of {held or data}", found, dataset, checked)
     return found
+
+
+def _refuse_bundles_for(held: InMemory, bundles: Sequence[str | Path]) -> None:
+    """Raise a ConvsmithError if bundles are to judge labels of images in memory."""
+    if bundles:
+        raise ConvsmithError(
+            f"bundles cannot judge the labels of {held}",
+            "they know the images that they have learned from by their files",
+            "Give `embeddings` of a network that has not learned from them, or write the images into a folder.",
+        )
 
 
 def _write_page(out: Path, title: str, found: DataCheck, dataset: DataSet, recipe: Recipe) -> None:

@@ -30,7 +30,7 @@ class Evaluation(Tabular):
 
     Attributes:
         images: number of images that were judged.
-        held_out: whether they are the validation images of the data that the bundle was trained on.
+        held_out: whether they are those for validation, or for test, of the data that the bundle was trained on.
         is_part: whether they are a part of the data for validation or test, and not all that has labels.
         figures: over all images, by name; None where one was not asked for. A classifier has `top1` and `top5` (the
             fraction of images whose label is the highest, or among the five highest), `balanced_accuracy` (the mean of
@@ -88,7 +88,7 @@ class Evaluation(Tabular):
         from convsmith.bundle.task import find_task
 
         said = find_task(self.task).tabulate(self)
-        yield "  ".join([counted(self.images, "validation image" if self.held_out else "image"), *said.headline])
+        yield "  ".join([counted(self.images, "held-out image" if self.held_out else "image"), *said.headline])
         classes = len(self.labels) if said.confusion else 0
         shown = classes if classes <= _MOST_COLUMNS else 0
         while shown and not fits(self._class_table(said, shown)):
