@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # type: ignore[import-untyped]
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from convsmith.analyze.linear_probe import FOLDS, predict_in_folds
 
@@ -43,5 +43,5 @@ def test_a_class_that_only_one_fold_has_is_not_predicted_there() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_few_images_are_no_error(count: int) -> None:
-    numbers, labels, folds = (it[:count] for it in clouds())
-    assert np.isfinite(predict_in_folds(numbers, labels, folds, 3)).all()
+    numbers, labels, folds = clouds()
+    assert np.isfinite(predict_in_folds(numbers[:count], labels[:count], folds[:count], 3)).all()

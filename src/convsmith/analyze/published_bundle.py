@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from torch import nn
+
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.deploy.format import open_bundle
@@ -51,14 +53,21 @@ def published_bundle(name: str) -> Bundle:
     model = create_model(model_name, weights=of)
     if not isinstance(model, ImageClassifier):
         raise _unfit(name)
-    length = model.get_submodule(model.heads[-1]).in_features
+    head = model.get_submodule(model.heads[-1])
+    assert isinstance(head, nn.Linear)
     manifest = Manifest.model_construct(  # of what is on no disk: there are no files and no checksum to state
         task="classification",
+        model={"name": model_name},
         labels=tuple(map(str, range(model.num_classes))),
         preprocess=origin.preprocessing,
+        metrics={},
+        parity={},
         recipe={},
         data_digest=None,
-        embeddings=length,
+        created_with={},
+        files={},
+        checksum="",
+        embeddings=head.in_features,
     )
     runtime = TorchRuntime(inference_model(model, origin.preprocessing, embeddings=True))
     return Bundle(Path(origin.name), manifest, runtime)
