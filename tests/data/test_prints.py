@@ -35,3 +35,10 @@ def test_a_mirrored_image_has_the_print_that_was_foretold() -> None:
     hashes, (*turned, colours) = perceptual_hashes(image), print_of(ImageOps.mirror(image))
     assert tuple(turned) == hashes[::-1]
     assert colours.tolist() == mirror_colours(print_of(image)[2][None]).ravel().tolist()
+
+
+def test_a_column_of_cells_is_no_wider_than_its_part_of_an_image_of_any_size() -> None:
+    pixels = np.zeros((30, 30, 3), np.uint8)
+    pixels[:, 15:] = 200
+    *_, colours = print_of(Image.fromarray(pixels))
+    assert colours.reshape(4, 4, 3)[0, :, 0].tolist() == [0, 0, 200, 200]

@@ -13,6 +13,7 @@ PRINT = np.dtype([("hash", np.uint64), ("mirrored", np.uint64), ("colours", np.u
 of 4 x 4 cells, row by row."""
 
 _SIDE, _LOW, _GRID = 32, 8, 4  # pixels that are transformed, frequencies that count, cells of the grid
+_GAP = 32.0  # times as many pixels as cells are left by a fast reduction of large images, so that cells are exact
 _WAVES = 2 * np.cos(np.pi * np.arange(_LOW)[:, None] * (2 * np.arange(_SIDE) + 1) / (2 * _SIDE))
 
 
@@ -33,7 +34,7 @@ def perceptual_hashes(picture: Picture) -> tuple[int, int]:
 
 def print_of(picture: Picture) -> tuple[int, int, NDArray[np.uint8]]:
     """The hashes and the colours of an image, see `PRINT`."""
-    cells = as_pillow(picture).resize((_GRID, _GRID), Image.Resampling.BOX, reducing_gap=1.0)
+    cells = as_pillow(picture).resize((_GRID, _GRID), Image.Resampling.BOX, reducing_gap=_GAP)
     return *perceptual_hashes(picture), np.asarray(cells).ravel()
 
 
