@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convsmith.data.open_data import open_data
 from convsmith.data.source import is_known, task_of
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.data import Data
+from convsmith.spec import Bands
 from tests.data.masks import mask_png
 from tests.data.polygons import LEFT, SQUARE, mask, opened, write_images
 
@@ -311,6 +314,16 @@ def test_yolos_images_without_labels_are_background_and_noted(tmp_path: Path) ->
     dataset = opened(root)
     assert not mask(dataset).any()
     assert dataset.notes == ("1 image without a file of labels: nothing is outlined in them",)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_areas_in_shares_of_images_of_other_channels_are_drawn(tmp_path: Path, channels: int) -> None:
+    root = yolo(tmp_path, "train: train.txt\nnames: [cat, dog]\n")
+    np.save(root / "images/train/1.npy", np.zeros((4, 6, channels), np.uint8))
+    (root / "train.txt").write_text("images/train/1.npy\n")
+    dataset = open_data("segmentation", Data(channels=channels), root, hold_out=False)
+    _, drawn = dataset.train.read(0, Bands(channels))
+    assert drawn.tolist() == SQUARE_MASK
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,15 @@ from convsmith.bundle.images.decode import size_of
 from convsmith.cli.main import app
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.open_data import open_data
+from convsmith.data.shards.pack import pack as write_packed
+from convsmith.errors import ConvsmithError
 from convsmith.recipe.data import Data
+from convsmith.recipe.mask_data import Masks
+from convsmith.spec import Bands
+from tests.bundle.test_bands import tiff
 from tests.data.folders import png, write_noise
 from tests.data.masks import mask_png, write_folders
-from tests.data.shards import write_shards
+from tests.data.shards import tar, write_shards
 
 
 @pytest.fixture(autouse=True)
@@ -194,3 +199,102 @@ def test_a_killed_pack_leaves_nothing_that_the_next_one_does_not_clear(tmp_path:
     packed(data, tmp_path / "other")
     assert files(tmp_path / "out") == files(tmp_path / "other")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["data", "other", "out"]
+
+
+def write_patients(root: Path) -> Path:
+    """A table of 24 images of 6 patients, each with a weight."""
+    write_noise(root, 24)
+    rows = [
+        f"{path.relative_to(root)},{path.parent.name},p{i % 6},{i / 8}"
+        for i, path in enumerate(sorted(root.rglob("train/**/*.png"), key=lambda path: path.name))
+    ]
+    (root / "photos.csv").write_text("\n".join(["image,label,patient,weight", *rows]))
+    return root / "photos.csv"
+
+
+def of_pixels(samples: Samples) -> dict[bytes, tuple[float, str]]:
+    """Weight and group of each image."""
+    weights, groups = samples.weights, samples.groups
+    assert weights is not None
+    assert groups is not None
+    return {
+        np.asarray(samples.read(i)[0]).tobytes(): (weights[i], groups.names[groups.of[i]]) for i in range(len(samples))
+    }
+
+
+def test_weights_and_groups_come_out_as_they_went_in(tmp_path: Path) -> None:
+    data = write_patients(tmp_path / "data")
+    packed(data, tmp_path / "out")
+    before, after = opened(data, "table"), opened(tmp_path / "out", "table")
+    assert of_pixels(after.train) == of_pixels(before.train)
+
+
+def test_the_same_groups_are_held_out_of_shards(tmp_path: Path) -> None:
+    data = write_patients(tmp_path / "data")
+    packed(data, tmp_path / "out")
+    before, after = (open_data("classification", Data(val_fraction=0.3), it) for it in (data, tmp_path / "out"))
+    assert contents(after.val) == contents(before.val)
+    assert "whole groups" in " ".join(after.notes)
+    assert not {group for _, group in of_pixels(after.val).values()} & {g for _, g in of_pixels(after.train).values()}
+
+
+def test_groups_in_the_names_of_files_go_along(tmp_path: Path) -> None:
+    data = write_noise(tmp_path / "data", 12) / "train"
+    packed(data, tmp_path / "out", "data.pattern=(?P<group>\\d)\\.png")
+    groups = opened(tmp_path / "out", "folder").train.groups
+    assert groups is not None
+    assert sorted(groups.names) == [str(i) for i in range(10)]
+
+
+def test_a_group_that_lacks_where_others_have_one_is_named(tmp_path: Path) -> None:
+    members = {"a.png": png((1, 2, 3)), "a.cls": b"x", "a.group": b"p", "b.png": png((3, 2, 1)), "b.cls": b"y"}
+    (tmp_path / "train.tar").write_bytes(tar(members))
+    with pytest.raises(ConvsmithError, match=r"train\.tar: b\.png has no group, and others have"):
+        opened(tmp_path / "train.tar", "shards")
+
+
+def test_a_group_in_train_and_val_is_a_note(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        members = {f"{i}.{kind}": it for i in "ab" for kind, it in (("png", png((1, 2, ord(i)))), ("cls", i.encode()), ("group", b"p"))}  # fmt: skip # noqa: E501
+        (tmp_path / f"{split}.tar").write_bytes(tar(members))
+    assert "in train and val: the groups `p`" in opened(tmp_path, "shards").notes
+
+
+def bands_of(samples: Samples, bands: Bands) -> set[bytes]:
+    return {np.asarray(samples.read(i, bands)[0]).tobytes() for i in range(len(samples))}
+
+
+@pytest.mark.parametrize("ending", ["npy", "tif"])
+def test_images_of_other_channels_and_bits_come_out_as_they_went_in(tmp_path: Path, ending: str) -> None:
+    for i in range(4):
+        path = tmp_path / f"data/c{i % 2}/{i}.{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(i).integers(0, 4096, (4, 6, 5), dtype=np.uint16)
+        np.save(path, pixels) if ending == "npy" else path.write_bytes(tiff(pixels))
+    words = "data.channels=5", "preprocess.range=[0,4095]"
+    packed(tmp_path / "data", tmp_path / "out", *words)
+    before, after = (
+        open_data("classification", Data(channels=5), it, hold_out=False)
+        for it in (tmp_path / "data", tmp_path / "out")
+    )
+    bands = Bands(5, (0, 4095))
+    assert bands_of(after.train, bands) == bands_of(before.train, bands)
+    assert not any("left out" in note for note in after.notes)
+    refused = pack(tmp_path / "data", tmp_path / "small", "--resize", "3", *words)
+    assert refused.exit_code == 2
+    assert "images of other channels or bits are not made smaller" in refused.output
+
+
+def test_arrays_with_masks_come_out_as_they_went_in(tmp_path: Path) -> None:
+    rows = ["image,mask"]
+    for i in range(3):
+        np.save(tmp_path / f"{i}.npy", np.random.default_rng(i).integers(0, 256, (4, 6, 2), dtype=np.uint8))
+        np.save(tmp_path / f"{i}-mask.npy", np.arange(24, dtype=np.uint8).reshape(4, 6) % 3)
+        rows.append(f"{i}.npy,{i}-mask.npy")
+    (tmp_path / "scenes.csv").write_text("\n".join(rows))
+    section = Data(channels=2, masks=Masks(classes=["a", "b", "c"]))
+    before = open_data("segmentation", section, tmp_path / "scenes.csv", hold_out=False)
+    write_packed(before, tmp_path / "out", 10**6, bands=Bands(2))
+    after = open_data("segmentation", section, tmp_path / "out", hold_out=False)
+    read = [{(np.asarray(x).tobytes(), y.tobytes()) for x, y in (it.train.read(i, Bands(2)) for i in range(3))} for it in (before, after)]  # fmt: skip # noqa: E501
+    assert read[0] == read[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +170,20 @@ def test_a_server_that_does_not_answer_is_named() -> None:
     with pytest.raises(ConvsmithError, match=r"cannot read http://127\.0\.0\.1:1/s\.tar") as caught:
         opened("http://127.0.0.1:1/s.tar")
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("hf", "huggingface_hub"), ("http", "aiohttp")]
+)
+def test_a_package_that_is_not_installed_is_named(scheme: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_systems", {})
+    monkeypatch.setattr("fsspec.registry._registry", {})
+    for name in [name for name in sys.modules if name == "fsspec.implementations.http"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConvsmithError, match=f"data at {scheme}:// needs the package `{package}`") as caught:
+        opened(f"{scheme}://photos/train.tar")
+    assert "[remote]" in caught.value.fix
 
 
 def _pixels_of(samples: Any, queue: Any) -> None:

@@ -143,7 +143,7 @@ def pack(
     checked = recipe_for_data(data, recipe, overrides or ())
     dataset = open_data(checked.task, checked.data, data, hold_out=False)
     with progress_bar() as progress:
-        packed = pack_data(dataset, out, size, resize, progress)
+        packed = pack_data(dataset, out, size, resize, progress, bands=checked.bands)
     if as_json:
         print(json.dumps({"path": str(out), **asdict(packed)}))
         return
@@ -180,7 +180,7 @@ def convert(
     checked = recipe_for_data(data, recipe, overrides or ())
     dataset = open_data(checked.task, checked.data, data, hold_out=False)
     with progress_bar() as progress:
-        counts = convert_data(dataset, out, progress)
+        counts = convert_data(dataset, out, progress, checked.bands)
     if as_json:
         print(json.dumps({"path": str(out), "classes": dataset.classes, **counts}))
         return

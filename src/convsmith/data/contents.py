@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.images.bands import read_header
 from convsmith.bundle.images.open_image import Header
 from convsmith.bundle.images.read_bytes import file_errors, read_open
+from convsmith.data.group_split import Groups
 from convsmith.spec import RGB, Bands
 from convsmith.waiting import answer_of, open_file
 
@@ -125,6 +126,10 @@ class Contents(Protocol):
     @property
     def weights(self) -> NDArray[np.float64] | None:
         """How often each is drawn beside others, float64 `[N]`, NaN where nothing says it; None where it is of none."""
+
+    @property
+    def groups(self) -> Groups | None:
+        """The group of each; None where they are of none."""
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Contents:
         """Those at `indices`, in that order."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # evaluate runs where torch is not installed
     from convsmith.data.checks.copies import Copies
     from convsmith.data.checks.look import Looks, Seen
     from convsmith.data.contents import Content
+    from convsmith.data.group_split import Groups
     from convsmith.recipe.augmentation import Augment
     from convsmith.spec import Preprocessing
 
@@ -96,6 +97,10 @@ class Samples(Protocol):
     @property
     def weights(self) -> NDArray[np.float64] | None:
         """How often each is drawn beside others, float64 `[N]`, NaN where nothing says it; None where it is of none."""
+
+    @property
+    def groups(self) -> Groups | None:
+        """The group of each, such as a patient, that must not be in two parts; None where they are of none."""
 
     def look(self, i: int, closely: bool, bands: Bands = RGB) -> Seen:
         """Look at sample i, or raise the ImageError that reading it would: at all of it, or at its headers."""

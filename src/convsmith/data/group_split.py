@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.errors import ConvsmithError, counted
+from convsmith.errors import ConvsmithError, counted, quoted
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,12 @@ class Groups:
     def count(self) -> int:
         """How many groups the images are of."""
         return len(np.unique(self.of))
+
+
+def groups_in_both(groups: Groups | None, train: NDArray[np.int64], val: NDArray[np.int64]) -> list[str]:
+    """A note about groups that are in both of two parts, int64 each, the numbers of their images; none is no note."""
+    both = [] if groups is None else np.intersect1d(groups.of[train], groups.of[val])
+    return [f"in train and val: the groups {quoted(groups.names[i] for i in both)}"] if groups and len(both) else []
 
 
 def parts_of_groups(groups: Groups, strata: NDArray[np.int64], fraction: float, folds: int) -> NDArray[np.int64]:

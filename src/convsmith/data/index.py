@@ -15,6 +15,7 @@ from convsmith.bundle.images.decode import LeastSize, Picture
 from convsmith.data.checks.look import Seen
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.folders.files import FilesBuilder
+from convsmith.data.group_split import Groups
 from convsmith.data.packed_labels import PackedLabels
 from convsmith.spec import RGB, Bands
 
@@ -78,6 +79,11 @@ class Index:
     def weights(self) -> NDArray[np.float64] | None:
         """How often each image is drawn beside others; None where that is of none."""
         return self.images.weights
+
+    @property
+    def groups(self) -> Groups | None:
+        """The group of each image; None where they are of none."""
+        return self.images.groups
 
     def look(self, i: int, closely: bool, bands: Bands = RGB) -> Seen:
         """The size of image i, or an ImageError if it cannot be read: all of it, or its header."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.contents import Content
+from convsmith.data.group_split import Groups
 from convsmith.waiting import answer_of
 
 Unit = TypeVar("Unit", np.uint8, np.int32)
@@ -38,13 +39,16 @@ class Files:
         root: the folder that the paths are relative to.
         buffer: uint8 `[B]`, the relative paths one after another, as the file system spells them.
         offsets: int64 `[N + 1]`; path i is `buffer[offsets[i]:offsets[i + 1]]`.
+        groups: the group of each; None where they are of none.
     """
 
     shards: None = None  # each lies alone
     weights: None = None
 
-    def __init__(self, root: Path, buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
-        self.root = root
+    def __init__(
+        self, root: Path, buffer: NDArray[np.uint8], offsets: NDArray[np.int64], groups: Groups | None = None
+    ) -> None:
+        self.root, self.groups = root, groups
         self._buffer, self._offsets = buffer, offsets
 
     def __len__(self) -> int:
@@ -110,7 +114,8 @@ class Files:
         chosen = np.asarray(indices, dtype=np.int64)
         if chosen.size and (chosen.min() < 0 or chosen.max() >= len(self)):
             raise IndexError(f"indices reach from {chosen.min()} to {chosen.max()}, of {len(self)} files")
-        selected = Files(self.root, *select_texts(self._buffer, self._offsets, chosen))
+        groups = None if self.groups is None else self.groups.select(chosen)
+        selected = Files(self.root, *select_texts(self._buffer, self._offsets, chosen), groups)
         if "stats" in self.__dict__:
             selected.stats = self.stats[chosen]
         return selected

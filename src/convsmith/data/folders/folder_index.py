@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,8 @@ from convsmith.data.index import Index
 from convsmith.data.split import Share
 from convsmith.errors import counted, of_system
 from convsmith.machine import cache_folder
-from convsmith.storage import locked_file, new_directory
+from convsmith.storage import new_directory
+from convsmith.system import lock
 from convsmith.waiting import answer_of
 
 logger = logging.getLogger(__name__)
@@ -97,16 +99,28 @@ def open_large_folder(root: Path, share: Share | None, suffixes: frozenset[str] 
         if (data := beside.load(root, name)) is not None:
             return data
     place = cache_folder() / "folders" / name
-    with locked_file(lock := place.with_suffix(".lock")):  # one process reads, and the others open what it keeps
+    with _alone(root):  # one process reads, and the others open what it keeps
         if (data := _load(root, place)) is not None:
             for beside in _beside:
                 beside.note(name, partial(_link, place))
             return data
-        data = _scanned(root, share, suffixes, place)
-        if not place.exists():
-            with suppress(OSError):
-                lock.unlink()
-        return data
+        return _scanned(root, share, suffixes, place)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Let no other process open the same folder meanwhile, where folders can be locked; nothing is written for it."""
+    try:
+        number = answer_of(lambda: os.open(root, os.O_RDONLY), f"the folder {root}")
+    except OSError:  # who reads it says why
+        yield
+        return
+    try:
+        with suppress(OSError):
+            lock(number, wait=True)
+        yield
+    finally:
+        os.close(number)
 
 
 def _scanned(root: Path, share: Share | None, suffixes: frozenset[str], place: Path) -> ImageData:

@@ -84,6 +84,7 @@ class Cells:
 
     shards: None = None
     weights: None = None
+    groups: None = None
 
     def __len__(self) -> int:
         return len(self.numbers)

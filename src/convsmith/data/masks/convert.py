@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 
-from convsmith.bundle.images.open_image import open_header
+from convsmith.bundle.images.bands import read_header
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet
 from convsmith.data.exporting import ending_of, stem_of, text_of_classes
@@ -19,13 +18,16 @@ from convsmith.data.masks.pairs import PairIndex
 from convsmith.errors import ConvsmithError, printable
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
+from convsmith.spec import RGB, Bands
 from convsmith.storage import new_directory
 from convsmith.waiting import reading_in_time
 
 _LONGEST = 200  # bytes of a name
 
 
-def convert(dataset: DataSet, out: Path, progress: ProgressCallback = no_progress) -> dict[str, int]:
+def convert(
+    dataset: DataSet, out: Path, progress: ProgressCallback = no_progress, bands: Bands = RGB
+) -> dict[str, int]:
     """Write `OUT/images/train/NAME.jpg` with `OUT/masks/train/NAME.png`, the same of `val`, and `OUT/classes.txt`.
 
     Images are copied as they are; masks become grey PNG files of class numbers, 255 where pixels do not count. `out` is
@@ -35,6 +37,7 @@ def convert(dataset: DataSet, out: Path, progress: ProgressCallback = no_progres
         dataset: images with masks: its `train`, and its `val` as far as there is any.
         out: a folder that is not there, or is empty.
         progress: called with how many pairs are done, of how many, as work of the name `convert`.
+        bands: which pixels the images are read for.
 
     Returns:
         How many pairs there are of each split.
@@ -55,7 +58,7 @@ def convert(dataset: DataSet, out: Path, progress: ProgressCallback = no_progres
             for split, pairs in parts.items():
                 for kind in ("images", "masks"):
                     (folder / kind / split).mkdir(parents=True)
-                write = _Writer(folder, split, pairs, _names(pairs))
+                write = _Writer(folder, split, pairs, bands)
                 for _ in pool.map(write, range(len(pairs))):
                     done += 1
                     progress("convert", done, total)
@@ -67,18 +70,17 @@ def convert(dataset: DataSet, out: Path, progress: ProgressCallback = no_progres
 class _Writer:
     """Writes one pair of a split after another, called with its number."""
 
-    def __init__(self, folder: Path, split: str, pairs: PairIndex, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, split: str, pairs: PairIndex, bands: Bands) -> None:
         self._images, self._masks = folder / "images" / split, folder / "masks" / split
-        self._pairs, self._names = pairs, names
+        self._pairs, self._names, self._bands = pairs, _names(pairs), bands
 
     def __call__(self, i: int) -> None:
         reading_in_time(lambda: self._write(i))
 
     def _write(self, i: int) -> None:
         image, mask = self._pairs.contents(i)
-        content, classes = image.read(), read_mask_of(image, mask, self._pairs.rules)
-        with open_header(content, image.name) as picture:
-            ending = ending_of(picture.format)
+        content, classes = image.read(), read_mask_of(image, mask, self._pairs.rules, self._bands)
+        ending = ending_of(read_header(io.BytesIO(content), image.name, self._bands).format)
         (self._images / f"{self._names[i]}.{ending}").write_bytes(content)
         encoded = io.BytesIO()
         Image.fromarray(classes).save(encoded, "PNG")

@@ -17,6 +17,7 @@ from convsmith.bundle.images.decode import Picture
 from convsmith.data.checks.look import Seen
 from convsmith.data.contents import Content, Contents, digest_of
 from convsmith.data.folders.files import Files, FilesBuilder
+from convsmith.data.group_split import Groups
 from convsmith.data.masks.mask_file import MaskRules, read_mask_of, read_pair
 from convsmith.spec import RGB, Bands
 
@@ -82,6 +83,11 @@ class PairIndex:
     def weights(self) -> NDArray[np.float64] | None:
         """How often each image is drawn beside others; None where that is of none."""
         return self.images.weights
+
+    @property
+    def groups(self) -> Groups | None:
+        """The group of each image; None where they are of none."""
+        return self.images.groups
 
     def look(self, i: int, closely: bool, bands: Bands = RGB) -> Seen:
         """The size of image i and the pixels of its mask, or the ImageError that `read` would raise.

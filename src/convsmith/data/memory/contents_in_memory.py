@@ -54,6 +54,7 @@ class Pictures:
     numbers: NDArray[np.int64]
     shards: None = None
     weights: None = None
+    groups: None = None
 
     @classmethod
     def all_of(cls, items: Items, kind: str) -> Pictures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from convsmith.data.contents import Content, Contents
 from convsmith.data.polygons.packed_shapes import PackedShapes
+from convsmith.spec import Bands
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class DrawnMasks:
         chosen: the numbers of those images whose masks these are, int64 `[N]`.
         values: the value in a mask of each label, last but one of what has no area, and last of what does not count.
         path: what messages call the file that they were outlined in.
+        channels: of the images.
     """
 
     shapes: PackedShapes
@@ -33,9 +35,11 @@ class DrawnMasks:
     chosen: NDArray[np.int64]
     values: NDArray[np.uint8]
     path: str
+    channels: int = 3
 
     shards: None = None
     weights: None = None
+    groups: None = None
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -46,7 +50,7 @@ class DrawnMasks:
     def _open(self, i: int) -> IO[bytes]:
         """A PNG file of the mask of image i."""
         width, height = self.shapes.sizes[i].tolist()
-        size = (width, height) if width else self.images[i].check_header()
+        size = (width, height) if width else self.images[i].check_header(Bands(self.channels))
         file = io.BytesIO()
         Image.fromarray(self.shapes.draw(i, size, self.values)).save(file, "PNG", compress_level=1)
         file.seek(0)
@@ -69,4 +73,4 @@ class DrawnMasks:
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> DrawnMasks:
         """The masks at `indices`, in that order."""
-        return DrawnMasks(self.shapes, self.images, self.chosen[np.asarray(indices, np.int64)], self.values, self.path)
+        return replace(self, chosen=self.chosen[np.asarray(indices, np.int64)])

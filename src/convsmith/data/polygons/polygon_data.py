@@ -40,6 +40,7 @@ class Outlined:
         parts: the split of each, int8 `[N]`.
         labels: the classes of areas in their order.
         notes: lines worth printing.
+        channels: of the images.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Outlined:
     parts: NDArray[np.int8]
     labels: tuple[str, ...]
     notes: tuple[str, ...]
+    channels: int
 
     def split(self, share: Share | None) -> tuple[dict[Split, NDArray[np.int64]], list[str]]:
         """The numbers of the images to train on and to validate on, and notes."""
@@ -82,8 +84,8 @@ class Outlined:
         background = next((number for name, number in place.items() if name.casefold() in BACKGROUND), IGNORED)
         values = [place.get(name, IGNORED) for name in self.shapes.names]
         table = np.array([*values, background, IGNORED], np.uint8)
-        path = printable(self.path)
-        return self.images.select(chosen), DrawnMasks(self.shapes, self.images, chosen, table, path)
+        path, channels = printable(self.path), self.channels
+        return self.images.select(chosen), DrawnMasks(self.shapes, self.images, chosen, table, path, channels)
 
 
 def open_outlined(path: Path, section: Data) -> Outlined:
@@ -113,7 +115,7 @@ def open_outlined(path: Path, section: Data) -> Outlined:
     _check_images(path, built, section)
     labels = tuple(outlines.labels or sorted(packed.names))
     _check_labels(path, labels, packed.names)
-    return Outlined(path, built, packed, np.array(parts, np.int8), labels, tuple(outlines.notes))
+    return Outlined(path, built, packed, np.array(parts, np.int8), labels, tuple(outlines.notes), section.channels)
 
 
 def classes_of(labels: Sequence[str]) -> tuple[str, ...]:

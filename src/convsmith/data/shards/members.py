@@ -6,7 +6,7 @@ import errno
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import IO, Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from convsmith.data.contents import Content
 from convsmith.data.folders.files import each_text
+from convsmith.data.group_split import Groups
 from convsmith.data.shards.shard_paths import ShardPaths
 from convsmith.data.shards.shard_samples import Packed
 from convsmith.errors import printable
@@ -33,14 +34,17 @@ class Members:
         shard_stats: size in bytes and time of change in nanoseconds of each shard as it was when its index was made.
         packed: the members.
         also: what else tells these members from others, such as the names of their classes.
+        weights: how often each is drawn beside others, float64 `[N]`, NaN where nothing says it; None where that is of
+            none.
+        groups: the group of each; None where they are of none.
     """
 
     paths: ShardPaths
     shard_stats: NDArray[np.int64]
     packed: Packed
     also: bytes = b""
-
-    weights: None = None
+    weights: NDArray[np.float64] | None = None
+    groups: Groups | None = None
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -64,13 +68,14 @@ class Members:
 
     @property
     def key(self) -> tuple[NDArray[np.generic], ...]:
-        """The paths of the shards below their root, the shard and the name of each member, and what else there is."""
+        """The paths of the shards below their root, shard, name and weight of each member, and what else there is."""
         names = np.frombuffer("\0".join(self.paths.names()).encode("utf-8", "surrogateescape"), np.uint8)
         return (
             names,
             np.ascontiguousarray(self.packed.places["shard"]),
             self.packed.buffer,
             self.packed.offsets,
+            *([] if self.weights is None else [self.weights]),
             np.frombuffer(self.also, np.uint8),
         )
 
@@ -103,11 +108,15 @@ class Members:
         places = self.packed.places.copy()
         places["shard"] = numbers
         packed = Packed(places, self.packed.buffer, self.packed.offsets)
-        return Members, (self.paths.select(used.tolist()), self.shard_stats[used], packed, self.also)
+        of = self.paths.select(used.tolist()), self.shard_stats[used]
+        return Members, (*of, packed, self.also, self.weights, self.groups)
 
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Members:
         """The members at `indices`, in that order."""
-        return Members(self.paths, self.shard_stats, self.packed.select(np.asarray(indices, np.int64)), self.also)
+        chosen = np.asarray(indices, np.int64)
+        weights = None if self.weights is None else self.weights[chosen]
+        groups = None if self.groups is None else self.groups.select(chosen)
+        return replace(self, packed=self.packed.select(chosen), weights=weights, groups=groups)
 
 
 class _Part(io.RawIOBase):

@@ -11,19 +11,22 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from convsmith.bundle.images.bands import read_header
 from convsmith.bundle.images.decode import as_pillow
-from convsmith.bundle.images.open_image import open_header
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.exporting import ending_of, stem_of, text_of_classes
 from convsmith.data.shards.tar_members import BLOCK
+from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
+from convsmith.spec import RGB, Bands
 from convsmith.storage import new_directory
 from convsmith.waiting import reading_in_time
 
@@ -50,13 +53,20 @@ class Packed:
 
 
 def pack(
-    dataset: DataSet, out: Path, shard_size: int, resize: int | None = None, progress: ProgressCallback = no_progress
+    dataset: DataSet,
+    out: Path,
+    shard_size: int,
+    resize: int | None = None,
+    progress: ProgressCallback = no_progress,
+    *,
+    bands: Bands = RGB,
 ) -> Packed:
     """Write a data set as `OUT/train-000000.tar` ..., `OUT/val-000000.tar` ... and `OUT/classes.txt`.
 
     Samples stand in the order of a hash of their names, so that each shard has some of all classes, and the same data
     give the same bytes. Images are copied as they are; several labels become a list in a .json; masks become grey PNG
-    files of class numbers, 255 where pixels do not count. `out` is there at once when all is written, and not before.
+    files of class numbers, 255 where pixels do not count; weights and groups become text. `out` is there at once when
+    all is written, and not before.
 
     Args:
         dataset: what is written: its `train`, and its `val` as far as there is any.
@@ -64,11 +74,18 @@ def pack(
         shard_size: bytes of a shard at most, unless one sample alone has more.
         resize: the shorter side of larger images in pixels; None leaves all as they are.
         progress: called with how many samples are done, of how many, as work of the name `pack`.
+        bands: which pixels the images are read for.
 
     Raises:
         ImageError: an image or a mask cannot be read; it names it.
-        ConvsmithError: `out` holds something, or lies among the data.
+        ConvsmithError: `out` holds something, or lies among the data; or images would lose channels or bits.
     """
+    if resize is not None and bands != RGB:
+        raise ConvsmithError(
+            "images of other channels or bits are not made smaller",
+            "what is written anew is RGB of 8 bits",
+            "Leave out --resize: images are copied as they are.",
+        )
     names = text_of_classes(dataset, out)
     packed, splits, done = Packed(), {"train": dataset.train, "val": dataset.val}, 0
     total = sum(map(len, splits.values()))
@@ -77,7 +94,7 @@ def pack(
         for split, samples in splits.items():
             with (
                 _Writer(folder, split, shard_size) as writer,
-                closing(_encoded(samples, resize, dataset.classes)) as encoded,
+                closing(_encoded(samples, resize, dataset.classes, bands)) as encoded,
             ):
                 for i, (stem, parts) in enumerate(encoded):
                     writer.add(f"{i:08}-{stem}", parts)
@@ -120,16 +137,18 @@ class _Writer:
             self._archive.addfile(member, io.BytesIO(content))
 
 
-def _encoded(samples: Samples, resize: int | None, classes: Sequence[str]) -> Generator[tuple[str, Encoded]]:
+def _encoded(
+    samples: Samples, resize: int | None, classes: Sequence[str], bands: Bands
+) -> Generator[tuple[str, Encoded]]:
     """The stem of the name and the members of each sample, in the order that they are written in."""
-    cores, several = available_cores(), bool(len(samples)) and np.ndim(samples.read(0)[1]) == 1
+    cores = available_cores()
+    several = bool(len(samples)) and np.ndim(samples.read(0, bands)[1]) == 1
     with ThreadPoolExecutor(cores) as pool:  # Pillow works without the interpreter's lock
         waiting: deque[Future[tuple[str, Encoded]]] = deque()
         try:
             for i in np.argsort(samples.names, kind="stable").tolist():
-                waiting.append(
-                    pool.submit(reading_in_time, lambda i=i: _encode(samples, i, resize, classes if several else ()))
-                )
+                work = partial(_encode, samples, i, resize, classes if several else (), bands)
+                waiting.append(pool.submit(reading_in_time, work))
                 if len(waiting) > 2 * cores:
                     yield waiting.popleft().result()
             while waiting:
@@ -138,14 +157,13 @@ def _encoded(samples: Samples, resize: int | None, classes: Sequence[str]) -> Ge
             pool.shutdown(cancel_futures=True)
 
 
-def _encode(samples: Samples, i: int, resize: int | None, names: Sequence[str]) -> tuple[str, Encoded]:
+def _encode(samples: Samples, i: int, resize: int | None, names: Sequence[str], bands: Bands) -> tuple[str, Encoded]:
     image, *masks = samples.contents(i)
     content = image.read()
-    with open_header(content, image.name) as picture:
-        kind, (width, height) = picture.format or "", picture.size
+    width, height, kind, _ = read_header(io.BytesIO(content), image.name, bands)
     ending = ending_of(kind)
     parts: Encoded = {}
-    target = samples.read(i)[1] if masks or names else None
+    target = samples.read(i, bands)[1] if masks or names else None
     if resize is not None and min(width, height) > resize:
         pixels = as_pillow(samples.read(i)[0])
         factor = resize / min(pixels.size)
@@ -162,7 +180,11 @@ def _encode(samples: Samples, i: int, resize: int | None, names: Sequence[str]) 
         labels = [names[k] for k in np.flatnonzero(target).tolist()]
         parts["json"] = json.dumps({"labels": labels}, ensure_ascii=False).encode()
     else:
-        parts["mask.png" if ending == "png" else "png"] = _file(Image.fromarray(target), "PNG")
+        parts["mask.png" if ending in ("png", "npy") else "png"] = _file(Image.fromarray(target), "PNG")
+    if samples.weights is not None and not np.isnan(samples.weights[i]):
+        parts["weight"] = repr(float(samples.weights[i])).encode()
+    if samples.groups is not None:
+        parts["group"] = samples.groups.names[samples.groups.of[i]].encode()
     return re.sub(r"[^A-Za-z0-9_]+", "-", stem_of(image.name))[:40], parts
 
 

@@ -22,6 +22,14 @@ from convsmith.waiting import NotAnswering, answer_of, open_file
 BOUND_VARIABLE = "CONVSMITH_REMOTE_CACHE"
 _BOUND = "50GB"
 _URL = re.compile(r"(https?|s3|s3a|gs|gcs|hf|az|abfss?|memory):/+(.+)")
+_PACKAGES = {
+    **dict.fromkeys(("http", "https"), "aiohttp"),
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    "hf": "huggingface_hub",
+}
+"""What fsspec needs for each kind of address; all of them are in the extra."""
+
 _VERSIONS = [
     "ETag",
     "etag",
@@ -239,6 +247,8 @@ def _system(url: str) -> tuple[Any, str]:
         if key not in _systems:
             _systems[key] = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)[0]
     except ImportError as error:
+        if key[1] in _PACKAGES:
+            raise require_extra(_PACKAGES[key[1]], f"data at {key[1]}://", "remote") from error
         raise ConvsmithError(f"{key[1]}:// cannot be read here", str(error), "Install what it names.") from error
     return _systems[key], _systems[key]._strip_protocol(url)
 

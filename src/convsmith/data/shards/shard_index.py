@@ -26,10 +26,11 @@ from convsmith.waiting import answer_of, reading_in_time
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3
 _BYTES_OF_A_PROCESS = 2**28  # a process that reads the headers of less takes longer to start
 _EVERY = 10.0  # seconds from one line of progress to the next
 _ARRAYS = ("places", "buffer", "offsets")
+_OF_SAMPLES = ("labels", "weights", "groups")
 
 
 def index_of(shards: ShardPaths) -> tuple[Found, NDArray[np.int64]]:
@@ -102,8 +103,10 @@ def _save(folder: Path, facts: dict[str, Any], found: Found) -> None:
         for kind in ("images", "masks"):
             for array in _ARRAYS:
                 np.save(new / f"{kind}_{array}.npy", getattr(getattr(found, kind), array), allow_pickle=False)
-        np.save(new / "labels.npy", found.labels, allow_pickle=False)
-        (new / "facts.json").write_text(json.dumps({**facts, "names": found.names, "others": found.others}))
+        for name in _OF_SAMPLES:
+            np.save(new / f"{name}.npy", getattr(found, name), allow_pickle=False)
+        texts = {"names": found.names, "group_names": found.group_names, "others": found.others}
+        (new / "facts.json").write_text(json.dumps({**facts, **texts}))
 
 
 def _load(folder: Path, facts: dict[str, Any]) -> Found | None:
@@ -118,6 +121,9 @@ def _load(folder: Path, facts: dict[str, Any]) -> Found | None:
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
         images, masks = (Packed(*(array(f"{kind}_{it}") for it in _ARRAYS)) for kind in ("images", "masks"))
-        found = Found(images, masks, array("labels"), tuple(known["names"]), Counter(known["others"]))
-        return found if images.places.dtype == PLACE and len(images) == len(found) else None
+        labels, weights, groups = map(array, _OF_SAMPLES)
+        names, group_names = (tuple(known[name]) for name in ("names", "group_names"))
+        found = Found(images, masks, labels, names, weights, groups, group_names, Counter(known["others"]))
+        is_whole = all(len(it) == len(found) for it in (images, weights, groups))
+        return found if images.places.dtype == PLACE and is_whole else None
     return None

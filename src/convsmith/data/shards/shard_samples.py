@@ -29,6 +29,14 @@ LABEL_KEYS = ("label", "class", "target", "cls", "class_name", "category")
 _MASKS = frozenset(
     ["mask", "masks", "seg", "segmentation", "semantic", "annotation", "annotations", "label", "labels", "gt", "target"]
 )
+_TEXTS = {
+    "cls": "the label of the sample: a whole number, or a name",
+    "weight": "the weight of the sample: a number",
+    "group": "the group of the sample, such as a patient",
+    "json": "facts about the sample",
+}
+"""Members of a sample that are text, by what follows the first dot of their names."""
+
 _LONGEST_LABEL, _LONGEST_JSON = 1024, 2**20
 _MOST_TEXT = 2**28  # bytes of names and labels of one shard that are held
 _MOST_KINDS = 100
@@ -74,6 +82,9 @@ class Found:
         masks: their masks, with offset -1 where a sample has none; empty where none has one.
         labels: the number of the label of each, int32 `[N]`; -1 where it has none.
         names: the labels by their numbers, as the shards spell them.
+        weights: how often each is drawn beside others, float64 `[N]`, NaN where nothing says it.
+        groups: the number of the group of each, int32 `[N]`; -1 where it has none.
+        group_names: the groups by their numbers.
         others: members that are none of these, by what follows the first dot.
     """
 
@@ -81,6 +92,9 @@ class Found:
     masks: Packed
     labels: NDArray[np.int32]
     names: tuple[str, ...]
+    weights: NDArray[np.float64]
+    groups: NDArray[np.int32]
+    group_names: tuple[str, ...]
     others: Counter[str]
 
     def __len__(self) -> int:
@@ -115,19 +129,29 @@ def find_samples(shards: ShardPaths, number: int) -> Found:
 
 def join(parts: list[Found]) -> Found:
     """The samples of several shards, one after another."""
-    numbers: dict[str, int] = {}
-    labels = []
-    for part in parts:
-        table = np.array([*(numbers.setdefault(name, len(numbers)) for name in part.names), -1], np.int32)
-        labels.append(table[part.labels])
+    labels, names = _renumbered([(part.labels, part.names) for part in parts])
+    groups, group_names = _renumbered([(part.groups, part.group_names) for part in parts])
     with_masks = any(len(part.masks) for part in parts)
     return Found(
         _joined([part.images for part in parts]),
         _joined([part.masks if len(part.masks) else _none(len(part)) for part in parts] if with_masks else []),
-        np.concatenate([np.empty(0, np.int32), *labels]),
-        tuple(numbers),
+        labels,
+        names,
+        np.concatenate([np.empty(0), *(part.weights for part in parts)]),
+        groups,
+        group_names,
         sum((part.others for part in parts), Counter()),
     )
+
+
+def _renumbered(parts: list[tuple[NDArray[np.int32], tuple[str, ...]]]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Numbers, and what they mean, of several shards one after another."""
+    numbers: dict[str, int] = {}
+    joined = [np.empty(0, np.int32)]
+    for part, names in parts:
+        table = np.array([*(numbers.setdefault(name, len(numbers)) for name in names), -1], np.int32)
+        joined.append(table[part])
+    return np.concatenate(joined), tuple(numbers)
 
 
 def _joined(parts: list[Packed]) -> Packed:
@@ -156,35 +180,56 @@ class _Sample:
     image: Member
     mask: Member | None
     label: str | None
+    weight: float
+    group: str | None
+    left_out: list[str]  # what follows the first dot of other members
 
 
 class _Builder:
     """Collects the samples of one shard."""
 
     def __init__(self, number: int) -> None:
-        self.number, self.numbers, self.others = number, dict[str, int](), Counter[str]()
-        self.images, self.masks, self.labels = _Members(), _Members(), array("i")
-        self._of_labels = 0
+        self.number, self.others = number, Counter[str]()
+        self.images, self.masks = _Members(), _Members()
+        self.labels, self.groups, self.weights = _Texts(), _Texts(), array("d")
 
     @property
     def held(self) -> int:
-        """Bytes of names and labels that are held."""
-        return len(self.images.buffer) + len(self.masks.buffer) + self._of_labels
+        """Bytes of names, labels and groups that are held."""
+        return len(self.images.buffer) + len(self.masks.buffer) + self.labels.held + self.groups.held
 
     def add(self, sample: _Sample) -> None:
         self.images.add(sample.image)
         self.masks.add(sample.mask or Member(b"", -1, 0))
-        label = sample.label
-        if label is not None and label not in self.numbers:
-            self._of_labels += len(label)
-            self.numbers[label] = len(self.numbers)
-        self.labels.append(-1 if label is None else self.numbers[label])
+        self.labels.add(sample.label)
+        self.groups.add(sample.group)
+        self.weights.append(sample.weight)
+        for ending in sample.left_out:
+            self.others[f".{ending}" if len(self.others) < _MOST_KINDS else "of other kinds"] += 1
 
     def build(self) -> Found:
         images, masks = self.images.build(self.number), self.masks.build(self.number)
         has_masks = bool((masks.places["offset"] >= 0).any())
-        labels = np.array(self.labels, np.int32)
-        return Found(images, masks if has_masks else _none(0), labels, tuple(self.numbers), self.others)
+        masks, weights = masks if has_masks else _none(0), np.array(self.weights, np.float64)
+        return Found(images, masks, *self.labels.build(), weights, *self.groups.build(), self.others)
+
+
+@dataclass
+class _Texts:
+    """Texts of samples, by numbers of which each stands for another one."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    of_samples: array[int] = field(default_factory=lambda: array("i"))
+    held: int = 0
+
+    def add(self, text: str | None) -> None:
+        if text is not None and text not in self.numbers:
+            self.held += len(text)
+            self.numbers[text] = len(self.numbers)
+        self.of_samples.append(-1 if text is None else self.numbers[text])
+
+    def build(self) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        return np.array(self.of_samples, np.int32), tuple(self.numbers)
 
 
 @dataclass
@@ -220,8 +265,6 @@ def _by_key(archive: Archive, found: _Builder) -> Iterator[dict[str, Member]]:
             why = f"a sample's name ends at the first dot of the last part: there it is `{printable(key)}`"
             fix = "Write names without further dots, each once."
             raise _refused(archive, f"holds `{printable(key)}.{ending}` twice", why, fix)
-        if ending not in ("cls", "json") and not _is_picture(ending) and not _is_mask(ending):
-            found.others[f".{ending}" if len(found.others) < _MOST_KINDS else "of other kinds"] += 1
         members[ending] = member
         if len(members) > _MOST_KINDS:
             raise _refused(archive, f"holds a sample `{printable(key)}` of more than {_MOST_KINDS} members", "", "")
@@ -244,6 +287,8 @@ def _sample(archive: Archive, members: dict[str, Member]) -> _Sample:
     images = [ending for ending in members if _is_picture(ending) and ending not in masks]
     if len(images) == 2 and not masks and "png" in images and not all(ending.endswith("png") for ending in images):
         masks, images = ["png"], [ending for ending in images if ending != "png"]
+    if not images and "npy" in members:
+        images = ["npy"]
     if len(images) != 1 or len(masks) > 1:
         key = printable(next(iter(members.values())).name).partition(".")[0]
         raise _refused(
@@ -252,16 +297,23 @@ def _sample(archive: Archive, members: dict[str, Member]) -> _Sample:
             "a sample is one image, and its label (.cls or .json) or its mask (.png beside another kind, or .mask.png)",
             "Let the members of a sample follow each other, as `convsmith data pack` and `tar --sort=name` write them.",
         )
-    label = _label(archive, members)
-    return _Sample(members[images[0]], members[masks[0]] if masks else None, label)
+    left_out = [ending for ending in members if ending not in (*images, *masks, *_TEXTS)]
+    label, group = _label(archive, members), _word(archive, members.get("group"))
+    mask = members[masks[0]] if masks else None
+    return _Sample(members[images[0]], mask, label, _weight(archive, members.get("weight")), group, left_out)
+
+
+def _weight(archive: Archive, member: Member | None) -> float:
+    """The weight of a sample, NaN where it has none, or what is not a number."""
+    try:
+        return float(_word(archive, member) or "nan")
+    except ValueError:
+        return float("nan")
 
 
 def _label(archive: Archive, members: dict[str, Member]) -> str | None:
     """The label of a sample: the text of its .cls, or what its .json says; None where it has none."""
-    if (member := members.get("cls")) is not None:
-        label = _text(archive, member, _LONGEST_LABEL).strip()
-        if not label:
-            raise _of(archive, member, "is empty", "it is the label of the sample: a whole number, or a name")
+    if (label := _word(archive, members.get("cls"))) is not None:
         return label
     if (member := members.get("json")) is None:
         return None
@@ -277,6 +329,17 @@ def _label(archive: Archive, members: dict[str, Member]) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value.strip() or None if isinstance(value, str) and len(value) <= _LONGEST_LABEL else None
+
+
+def _word(archive: Archive, member: Member | None) -> str | None:
+    """The text of a member that is not empty; None where there is no such member."""
+    if member is None:
+        return None
+    text = _text(archive, member, _LONGEST_LABEL).strip()
+    if not text:
+        ending = printable(member.name).rpartition(".")[2]
+        raise _of(archive, member, "is empty", f"it is {_TEXTS[ending.lower()]}")
+    return text
 
 
 def _several(archive: Archive, member: Member, labels: list[object]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from convsmith.data.dataset import Split
 from convsmith.data.folders.scan import others_note
+from convsmith.data.group_split import Groups, groups_in_both
 from convsmith.data.parts import ALL_PARTS, Part, part_to_judge
 from convsmith.data.shards.members import Members
 from convsmith.data.shards.shard_index import index_of
@@ -44,9 +45,27 @@ class Shards:
         """Some of the members, whose targets are positions among the classes."""
         return Members(self.paths, self.stats, packed, "\n".join(classes).encode())
 
-    def images(self, samples: NDArray[np.int64], classes: Sequence[str]) -> Members:
-        """The images of some samples."""
-        return self.members(self.found.images.select(samples), classes)
+    def images(self, samples: NDArray[np.int64], classes: Sequence[str] = ()) -> Members:
+        """The images of some samples, with their weights and groups."""
+        weights = self.found.weights[samples]
+        return replace(
+            self.members(self.found.images.select(samples), classes),
+            weights=None if np.isnan(weights).all() else weights,
+            groups=self.groups(samples),
+        )
+
+    def groups(self, samples: NDArray[np.int64]) -> Groups | None:
+        """The groups of some samples; None where they have none. ConvsmithError if only some of them do."""
+        of = self.found.groups[samples]
+        if not (without := samples[of < 0]).size:
+            return Groups(of.astype(np.int64), self.found.group_names) if len(samples) else None
+        if len(without) < len(samples):
+            raise ConvsmithError(
+                f"{self.sample(int(without[0]))} has no group, and others have",
+                f"it is text in a .group; {counted(len(without), 'sample')} lack it",
+                "Write it for each of them; an image that belongs to no other is a group of its own.",
+            )
+        return None
 
     def of_split(self, *splits: str) -> NDArray[np.int64]:
         """The numbers of the samples of some splits."""
@@ -71,20 +90,25 @@ class Shards:
         if tests := len(self.of_split("test")):
             notes.append(f"left out: {counted(tests, 'sample')} of the split `test`")
         if not len(val) and share is not None:
-            total = len(train)
+            total, groups = len(train), self.groups(train)
             names = self.members(self.found.images.select(train)).names
             spare = None if keep is None else lambda to_train, held: keep(train[to_train], train[held])
-            held_out = hold_out(names, strata[train].astype(np.int64), share, spare)
+            held_out = hold_out(names, strata[train].astype(np.int64), share, spare, groups)
             train, val = train[~held_out], train[held_out]
             if not len(val):
                 raise ConvsmithError(
                     f"no images left for validation in {printable(self.paths.root)}",
-                    "there is one image of each class only",
+                    f"there is no class of which one {'image' if groups is None else 'group'} could be spared",
                     "Add images, or give shards of the split `val`.",
                 )
+            whole = "" if groups is None else f", {groups.select(np.flatnonzero(held_out)).count()} whole groups,"
             notes.append(
-                f"no shards of the split `val`: held out {len(val)} of {total} images for validation, the same ones"
+                f"no shards of the split `val`: held out {len(val)} of {total} images{whole} for validation, the same "
+                "ones"
             )
+        elif len(val):
+            both = np.concatenate([train, val])
+            notes += groups_in_both(self.groups(both), np.arange(len(train)), np.arange(len(train), len(both)))
         return {"train": train, "val": val}, notes
 
     def learned(self) -> NDArray[np.int64]:

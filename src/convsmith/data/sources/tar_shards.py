@@ -85,7 +85,7 @@ def _labelled_masks(path: Path, section: Data, classes: Sequence[str], part: Par
 
 
 def _pairs(shards: Shards, samples: NDArray[np.int64]) -> MaskedPart:
-    masks, images = shards.found.masks, shards.found.images
+    masks = shards.found.masks
     without = samples if not len(masks) else samples[masks.places["offset"][samples] < 0]
     if without.size:
         raise ConvsmithError(
@@ -93,7 +93,7 @@ def _pairs(shards: Shards, samples: NDArray[np.int64]) -> MaskedPart:
             "it is a .png beside an image of another kind, or a .mask.png",
             "Write it, or name a recipe for classification where the samples have labels.",
         )
-    return shards.members(images.select(samples)), shards.members(masks.select(samples))
+    return shards.images(samples), shards.members(masks.select(samples))
 
 
 def _task_of(path: Path) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.dataset import Split
-from convsmith.data.group_split import Groups
+from convsmith.data.group_split import groups_in_both
 from convsmith.data.parts import PARTS, Part, part_to_judge
 from convsmith.data.split import Keep, Share, hold_out
 from convsmith.data.tables.extra_columns import GroupColumn, WeightColumn
@@ -38,14 +38,12 @@ class ImageTable:
         table: the table.
         images: the images, in the order of the rows.
         splits: the split of each, int8 `[N]`.
-        groups: those that must not be in two parts; None where no column says them.
         notes: lines worth printing.
     """
 
     table: Table
     images: TableContents
     splits: NDArray[np.int8]
-    groups: Groups | None
     notes: tuple[str, ...]
 
     def at(self, *splits: int) -> NDArray[np.int64]:
@@ -70,10 +68,10 @@ class ImageTable:
         if tests := len(self.at(_TEST)):
             notes.append(f"left out: {counted(tests, 'row')} of the split `test`")
         if len(val):
-            notes += self._groups_in_both(train, val)
+            notes += groups_in_both(self.images.groups, train, val)
         elif share is not None:
             spare = None if keep is None else lambda to_train, held: keep(train[to_train], train[held])
-            groups = None if self.groups is None else self.groups.select(train)
+            groups = None if self.images.groups is None else self.images.groups.select(train)
             total, held_out = len(train), hold_out(self.images.names[train], strata[train], share, spare, groups)
             train, val = train[~held_out], train[held_out]
             if not len(val):
@@ -88,12 +86,6 @@ class ImageTable:
                 "each time"
             )
         return {"train": train, "val": val}, notes
-
-    def _groups_in_both(self, train: NDArray[np.int64], val: NDArray[np.int64]) -> list[str]:
-        if self.groups is None:
-            return []
-        both = np.intersect1d(self.groups.of[train], self.groups.of[val])
-        return [f"in train and val: the groups {quoted(self.groups.names[i] for i in both)}"] if len(both) else []
 
     def judged(self, wanted: Part | None) -> tuple[NDArray[np.int64], bool]:
         """The rows to judge a model by: those of a part, see `part_to_judge`, or all; and whether it is a part."""
@@ -140,8 +132,8 @@ def read_table(table: Table, targets: Column, section: Data) -> ImageTable:
         splits.append(_split_of(table, number, cell_of(table, number, row, of_split)) if of_split else WHOLE)
         rows.append(number)
     numbers = np.asarray(rows, np.int64)
-    images = TableContents(pictures.build(numbers), numbers, table, weights.build())
-    return ImageTable(table, images, np.asarray(splits, np.int8), groups.build(), tuple(notes))
+    images = TableContents(pictures.build(numbers), numbers, table, weights.build(), groups.build())
+    return ImageTable(table, images, np.asarray(splits, np.int8), tuple(notes))
 
 
 def _split_of(table: Table, number: int, name: str) -> int:

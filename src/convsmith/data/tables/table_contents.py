@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.contents import Content, Contents
+from convsmith.data.group_split import Groups
 from convsmith.data.tables.table_rows import Table
 
 
@@ -22,6 +23,7 @@ class TableContents:
         table: the table.
         weights: how often each is drawn beside others, float64 `[N]`, NaN where its row does not say it; None where no
             column does.
+        groups: the group of each; None where no column says it.
         also: what else tells these rows from those of others.
     """
 
@@ -29,6 +31,7 @@ class TableContents:
     rows: NDArray[np.int64]
     table: Table
     weights: NDArray[np.float64] | None = None
+    groups: Groups | None = None
     also: bytes = b""
 
     shards: None = None
@@ -60,4 +63,5 @@ class TableContents:
         """Those at `indices`, in that order."""
         chosen = np.asarray(indices, np.int64)
         weights = None if self.weights is None else self.weights[chosen]
-        return TableContents(self.items.select(chosen), self.rows[chosen], self.table, weights, self.also)
+        groups = None if self.groups is None else self.groups.select(chosen)
+        return replace(self, items=self.items.select(chosen), rows=self.rows[chosen], weights=weights, groups=groups)
