@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convsmith.data.masks import mask_search
 from convsmith.data.masks.mask_data import MaskData
-from convsmith.data.masks.mask_search import find_masks
+from convsmith.data.masks.mask_search import find_masks, refuse_masks_as_classes
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe
+from tests.data.folders import write_noise
 
 CLASSES = "data.masks.classes=[ground, road]"
 
@@ -184,3 +186,11 @@ def test_masks_of_other_images_are_no_masks_of_these(tmp_path: Path) -> None:
     write(tmp_path, "images/*.jpg", "unused/*.png", ("1", "2", "3"))
     write(tmp_path, "unused/*.jpg", "labels/*.png", ("7", "8", "9"))
     assert all(found.folders != ("images", "labels") for found in find_masks(tmp_path))
+
+
+def test_the_names_of_all_files_are_read_of_nothing_but_what_may_be_masks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_noise(tmp_path, 4)
+    monkeypatch.setattr(mask_search, "images_below", None)
+    refuse_masks_as_classes(tmp_path)

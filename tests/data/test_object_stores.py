@@ -50,6 +50,8 @@ def address(
     else:
         constants = pytest.importorskip("huggingface_hub.constants")
         with serving(Hub, stores) as server:
+            template = constants.HUGGINGFACE_CO_URL_TEMPLATE
+            monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template.replace(constants.ENDPOINT, server))
             monkeypatch.setattr(constants, "ENDPOINT", server)
             monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
             yield "hf://datasets/photos/deep"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -142,6 +142,21 @@ def images_below(
         pending += [above + name for name in reversed(listing.folders)]
         others.update(listing.others)
     return sorted(found)
+
+
+def some_images(folder: Path, depth: int = 8) -> Iterator[Path]:
+    """Images in a folder, down to a depth, in no order: whoever wants a few does not read all of it."""
+    deeper: list[Path] = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if is_hidden(entry.name):
+                continue
+            if entry.is_dir():
+                deeper.append(Path(entry.path))
+            elif entry.is_file() and Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
+                yield Path(entry.path)
+    for one in deeper if depth else ():
+        yield from some_images(one, depth - 1)
 
 
 def others_note(others: Counter[str]) -> str:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, permutations, product
+from itertools import chain, islice, permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ import numpy as np
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.images.open_image import open_image
 from convsmith.bundle.images.read_bytes import read_bytes
-from convsmith.data.folders.scan import images_below, list_folder
+from convsmith.data.folders.scan import images_below, list_folder, some_images
 from convsmith.errors import ConvsmithError, printable
+from convsmith.waiting import answer_of
 
 _TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
 _PARTS = frozenset((*_TRAIN, *_VAL, *_TEST))
@@ -73,9 +74,10 @@ def find_masks(root: Path) -> list[FoundMasks]:
         named = named_pairs(place.folders)
         unnamed = list(permutations(place.folders, 2)) if len(place.folders) <= _UNNAMED else []
         pairs = named or unnamed
+        masks = {folder for _, folder in pairs if _hold_few_values(root / (place.above + folder))}
+        pairs = [pair for pair in pairs if pair[1] in masks]
         files = {folder: _files(root, place.above + folder) for folder in dict.fromkeys(chain(*pairs))}
-        masks = {folder for _, folder in pairs if _hold_few_values(root, files[folder])}
-        for pair in (pair for pair in pairs if pair[1] in masks):
+        for pair in pairs:
             names = _in_common(root, place, pair, [files[folder] for folder in pair], bool(named))
             if names is not None:
                 one = _describe(root, place, pair, names, bool(named))
@@ -165,9 +167,10 @@ def _files(root: Path, folder: str) -> list[str]:
     return [os.fsdecode(path) for path in images_below(root, folder, Counter())]
 
 
-def _hold_few_values(root: Path, files: Sequence[str]) -> bool:
-    """Whether a few of the files may be masks: a quick look, before the names of all are compared."""
-    return bool(files) and all(_may_be_mask(root / name) for name in _some(files))
+def _hold_few_values(folder: Path) -> bool:
+    """Whether a few of the files in a folder may be masks: a quick look, before the names of all are compared."""
+    files = answer_of(lambda: [*islice(some_images(folder), _LOOKED_AT)], f"the folder {printable(folder)}")
+    return bool(files) and all(map(_may_be_mask, files))
 
 
 def _may_be_mask(path: Path) -> bool:

@@ -93,6 +93,8 @@ def match_files(url: str) -> list[str]:
 
 def ask(urls: Sequence[str]) -> list[RemoteFile]:
     """Size and version of each file. ConvsmithError for one that is not there, or does not say its size."""
+    for url in {url.partition("://")[0]: url for url in urls}.values():
+        _system(url)[0].invalidate_cache()  # what was listed before may have changed
     with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
         return list(pool.map(_ask, urls))
 
