@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from fsspec.registry import _registry
 
 from convsmith.data.open_data import open_data
 from convsmith.data.shards import remote
@@ -177,7 +178,7 @@ def test_a_server_that_does_not_answer_is_named() -> None:
 )
 def test_a_package_that_is_not_installed_is_named(scheme: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_systems", {})
-    monkeypatch.setattr(sys.modules["fsspec.registry"], "_registry", {})
+    monkeypatch.delitem(_registry, scheme, raising=False)
     for name in [name for name in sys.modules if name == "fsspec.implementations.http"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
