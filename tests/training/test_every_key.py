@@ -158,6 +158,8 @@ ELSEWHERE = {
     "data.columns.weight": "tests/data/test_table_columns.py",
     "data.pattern": "tests/data/test_pattern.py",
     "data.decode": "tests/training/test_decode_key.py",
+    "data.cache": "tests/training/test_interrupted.py",
+    "data.cache_size": "tests/training/test_interrupted.py",
     "data.window": "tests/training/test_train_on_a_source.py",
     "data.masks.images_dir": "tests/data/test_mask_keys.py",
     "data.masks.masks_dir": "tests/data/test_mask_keys.py",

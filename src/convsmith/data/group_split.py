@@ -35,8 +35,10 @@ class Groups:
 
 def groups_in_both(groups: Groups | None, train: NDArray[np.int64], val: NDArray[np.int64]) -> list[str]:
     """A note about groups that are in both of two parts, int64 each, the numbers of their images; none is no note."""
-    both = [] if groups is None else np.intersect1d(groups.of[train], groups.of[val])
-    return [f"in train and val: the groups {quoted(groups.names[i] for i in both)}"] if groups and len(both) else []
+    if groups is None:
+        return []
+    both = np.intersect1d(groups.of[train], groups.of[val])
+    return [f"in train and val: the groups {quoted(groups.names[i] for i in both)}"] if len(both) else []
 
 
 def parts_of_groups(groups: Groups, strata: NDArray[np.int64], fraction: float, folds: int) -> NDArray[np.int64]:
