@@ -31,6 +31,7 @@ class InMemory:
     held: tuple[bytes, ...]
     shards: None = None
     weights: None = None
+    groups: None = None
 
     def __len__(self) -> int:
         return len(self.held)

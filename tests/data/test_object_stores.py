@@ -12,7 +12,7 @@ import pytest
 from convsmith.data.open_data import open_data
 from convsmith.data.shards import remote
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.schema import Data
+from convsmith.recipe.data import Data
 from tests.data.object_stores import S3, Gcs, Hub, serving
 from tests.data.shards import write_shards
 
