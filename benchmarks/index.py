@@ -10,6 +10,7 @@ opened again, from the cache and then from the run.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -17,7 +18,7 @@ import time
 from math import inf
 from multiprocessing import get_context
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 from unittest.mock import patch
 
@@ -58,13 +59,19 @@ def simulated(directory: Path, *_: object) -> Listing:
 def read_simulated(*arguments: Any) -> Any:
     """Read class folders in a process of its own, which imports this file for it."""
     with patch.object(scan, "list_folder", simulated):
-        return read_chunk(*arguments)
+        found = read_chunk(*arguments)
+    held = re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0]
+    (arguments[0].parent / f"held-{os.getpid()}").write_text(held)
+    return found
 
 
 def measure(root: Path, files: int, sending: Any) -> None:
     """Open the index, and do with it what a training does; send a line of each."""
     place, status = make_folders(root, files), Path("/").stat()
-    import index  # a process that is started knows this file by its name
+    import index  # a process that is started knows this file by its name, and needs no torch for it
+
+    from convsmith.data.loading.sampler import StepSampler
+    from convsmith.recipe.sampling import Plain
 
     for module, name, stand_in in (
         (scan, "list_folder", simulated),
@@ -99,9 +106,6 @@ def measure(root: Path, files: int, sending: Any) -> None:
             data.train.stats  # noqa: B018
 
     def first_batch() -> None:
-        from convsmith.data.loading.sampler import StepSampler  # it takes torch, and the other processes none of it
-        from convsmith.recipe.sampling import Plain
-
         nonlocal sampler
         sampler = StepSampler(
             data.train.targets,
@@ -131,7 +135,7 @@ def measure(root: Path, files: int, sending: Any) -> None:
         took = time.perf_counter() - start
         peak = getrusage(RUSAGE_SELF).ru_maxrss * 1024 - before
         sending.send(f"| {files:,} | {what} | {took:.2f} | {(resident() - before) / files:.0f} | {peak / files:.0f} |")
-    most = getrusage(RUSAGE_CHILDREN).ru_maxrss // 1024
+    most = max(int(path.read_text()) for path in root.glob("held-*")) // 1024
     sending.send(f"\nA process that read folders had {most} MB at most.\n")
     sending.send(None)
 

@@ -34,7 +34,7 @@ class Groups:
 
 
 def groups_in_both(groups: Groups | None, train: NDArray[np.int64], val: NDArray[np.int64]) -> list[str]:
-    """A note about groups that are in both of two parts, int64 each, the numbers of their images; none is no note."""
+    """A note about groups that are in both of two parts, int64 each, the numbers of their images."""
     if groups is None:
         return []
     both = np.intersect1d(groups.of[train], groups.of[val])

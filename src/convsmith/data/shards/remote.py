@@ -28,7 +28,7 @@ _PACKAGES = {
     **dict.fromkeys(("gs", "gcs"), "gcsfs"),
     "hf": "huggingface_hub",
 }
-"""What fsspec needs for each kind of address; all of them are in the extra."""
+"""The package that fsspec needs for each kind of address; all of them are in the extra."""
 
 _VERSIONS = [
     "ETag",
