@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -38,15 +38,6 @@ def pytest_collection() -> Generator[None, object, object]:
     gc.set_threshold(5000)
     gc.enable()
     return result
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _precision_is_fp32() -> Iterator[None]:
-    """Let `precision: auto` be fp32 on any processor: in bf16 small convolutions take three times as long."""
-    with pytest.MonkeyPatch.context() as patch:
-        if "torch" in sys.modules:
-            patch.setattr("torch.cpu.get_capabilities", dict)
-        yield
 
 
 @pytest.fixture(scope="session")

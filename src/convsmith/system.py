@@ -62,6 +62,15 @@ def kill_all_of(process: subprocess.Popen[Any]) -> None:
         kill_group(process.pid, KILL)
 
 
+def limit_process(seconds: int, memory: int) -> None:
+    """Let this process take at most so many seconds of its cores and bytes of memory, where the system can."""
+    with suppress(ModuleNotFoundError):  # Windows lacks it
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+
 def cores() -> int:
     """Cores that this process may use, by its affinity; where it has none, those of the machine."""
     affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)

@@ -1,3 +1,3 @@
-from tests.training.conftest import digits, tiny
+from tests.training.conftest import digits, precision_is_fp32, tiny
 
-__all__ = ["digits", "tiny"]
+__all__ = ["digits", "precision_is_fp32", "tiny"]

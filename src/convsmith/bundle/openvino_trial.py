@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import suppress
 from hashlib import sha256
 
 from convsmith.bundle.onnx_work import limit_factor, too_much
 from convsmith.errors import ConvsmithError
+from convsmith.system import limit_process
 
 # On one core; a ResNet-50 takes 0.8 seconds and 0.35 GiB.
 _SECONDS, _SECONDS_OF_A_MEGABYTE = 30, 0.5
@@ -51,11 +51,7 @@ def try_model(xml: bytes, weights: bytes) -> None:
 
 def _try(xml_length: int, seconds: int, memory: int) -> None:
     """Open and run the model in the other process: it ends with 0 if all went well, or says why OpenVINO refuses it."""
-    with suppress(ModuleNotFoundError):  # Windows lacks it
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    limit_process(seconds, memory)
     import numpy as np
     import openvino
 
