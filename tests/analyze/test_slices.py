@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,6 +71,12 @@ def test_a_worst_slice_has_its_figure_its_images_and_an_interval(slices: Slices)
     assert (worst.images, worst.value) == (20, 0.0)
     assert worst.interval[0] == 0.0
     assert worst.interval[1] < 0.2
+
+
+def test_slices_are_json(slices: Slices) -> None:
+    found = json.loads(json.dumps(slices.to_dict(), allow_nan=False))
+    assert found["slices"][0]["stands_out"] is True
+    assert {"figure", "value", "edges", "slices"} == found.keys()
 
 
 def test_classes_that_are_right_do_not_stand_out(slices: Slices) -> None:

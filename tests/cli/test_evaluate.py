@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -94,3 +95,5 @@ def test_parts_by_a_column_and_a_row_for_each_image_are_options(
     assert result.returncode == 0, result.stderr
     assert "light night: 0.0% (0.0 to 14.9) of 22 images, 51.1% expected" in result.stdout.decode()
     assert len(out.read_text().splitlines()) == 46
+    shown = run_command("evaluate", colour_bundle, "--data", table, "--slice", "light", "--json").stdout
+    assert [it["conditions"] for it in json.loads(shown)["slices"]["slices"] if it["stands_out"]][-1]["class"] == "red"

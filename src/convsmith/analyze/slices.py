@@ -43,7 +43,7 @@ def find_slices(
             for value, places in _groups(factor.numbers[of_class]):
                 if len(places) < len(of_class):
                     conditions = {"class": label, factor.name: factor.values[value]}
-                    found.append((conditions, scores[of_class[places]], own - costs[value]))
+                    found.append((conditions, scores[of_class[places]], own - float(costs[value])))
     z = NormalDist().inv_cdf(1 - _CHANCE / 2 / max(len(found), 1))
     slices = []
     for conditions, values, expected in found:
