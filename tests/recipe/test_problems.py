@@ -42,7 +42,7 @@ from tests.recipe.test_yaml_text import VALUES
         ("num_clases: 3", "unknown key `num_clases`; did you mean `model.num_classes`?"),
         (
             "zzz: 1",
-            "unknown key `zzz`; a recipe has augment, batch, channels_last, checkpoint, clip_grad_norm,",
+            "unknown key `zzz`; a recipe has augment, batch, bundle, channels_last, checkpoint,",
         ),
         ("optimizer: {betas: [0.9, 0.99]}", "unknown key `optimizer.betas` where optimizer.name is `sgd`"),
         # of the wrong kind
