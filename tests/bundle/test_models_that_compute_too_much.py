@@ -278,6 +278,24 @@ def test_who_trusts_it_lifts_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     Work(model)
 
 
+def test_a_large_image_does_not_excuse_more_than_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(any_size())
+    work.check((1, 3, 64, 64))
+    monkeypatch.setattr("convsmith.machine.memory", lambda: 2**20)
+    with pytest.raises(ConvsmithError, match="GiB for 16,384 pixels"):
+        work.check((2, 3, 128, 64))
+
+
+@pytest.mark.parametrize("shape", [[], [1, 3], [1, 3, 8, 8, 8]])
+def test_a_model_whose_input_is_not_images_is_refused(shape: list[int]) -> None:
+    model = onnx.load_from_string(colour_model())
+    model.graph.input[0].type.tensor_type.shape.CopyFrom(onnx.TensorShapeProto())
+    for side in shape:
+        model.graph.input[0].type.tensor_type.shape.dim.add().dim_value = side
+    with pytest.raises(ConvsmithError, match=r"its input is not of images \[N, C, H, W\]"):
+        OnnxRuntime(model.SerializeToString())
+
+
 def test_a_limit_that_is_not_a_number_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVSMITH_MODEL_LIMIT", "much")
     with pytest.raises(ConvsmithError, match="CONVSMITH_MODEL_LIMIT is `much`"):

@@ -10,18 +10,22 @@ import math
 import os
 from collections.abc import Collection, Mapping
 
+from convsmith import machine
 from convsmith.bundle.onnx_content import Graph, Node, check_onnx
 from convsmith.bundle.onnx_sizes import Size, Sizes
 from convsmith.errors import ConvsmithError
 
 LIMIT_VARIABLE = "CONVSMITH_MODEL_LIMIT"
 
-# Multiply-adds. The largest published models take up to 1e7 for each pixel (EVA giant), HRNet-W48 with OCR 4e5.
-_WORK, _WORK_OF_A_PIXEL = 2e11, 2e7
+# Multiply-adds. The largest published models take up to 1e7 for each pixel of small images (EVA giant), and 9e5 for
+# those of large ones (HRNet-W18 small with UPerNet).
+_WORK, _WORK_OF_A_PIXEL, _WORK_OF_ANY_PIXEL = 2e11, 2e7, 4e6
+_SMALL = 2**19  # pixels: 724 x 724
 # For constants, which exporters compute themselves: what is left unpacks the numbers of the file.
 _CONSTANT_WORK, _CONSTANT_WORK_OF_A_BYTE = 1e9, 200.0
-# For what is computed and still needed. HRNet-W48 with OCR takes 800 bytes for each pixel.
+# For what is computed and still needed. HRNet-W48 with OCR takes 800 bytes for each pixel, UPerNet 1,800.
 _BYTES, _BYTES_OF_A_PIXEL, _BYTES_OF_A_BYTE = 2**30, 2**12, 4
+_SHARE = 0.75  # of this machine's memory, at most
 
 _USUAL = (3, 64, 64)  # channels, height and width where a model leaves them open
 _LARGER = 2  # times as many pixels, to be weighed again
@@ -49,24 +53,29 @@ class Work:
         self._file, self._weighed = len(model), 0
         self._graph = check_onnx(model)
         self._sizes = Sizes(model, self._graph)
-        channels, height, width = (side or usual for side, usual in zip(self._sizes.images[1:], _USUAL, strict=True))
+        declared = self._sizes.images[1:]
+        if len(declared) != len(_USUAL):
+            raise ValueError("its input is not of images [N, C, H, W]")
+        channels, height, width = (side or usual for side, usual in zip(declared, _USUAL, strict=True))
         self.check((1, channels, height, width))
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise a ConvsmithError if it computes far more than images of a shape [N, C, H, W] need."""
         if math.prod(shape) <= _LARGER * self._weighed or not (factor := limit_factor()):
             return
-        pixels = shape[0] * shape[2] * shape[3]
+        count, each = shape[0], shape[2] * shape[3]
+        most_work = _WORK + count * (_WORK_OF_A_PIXEL * min(each, _SMALL) + _WORK_OF_ANY_PIXEL * each)
+        most_bytes = _BYTES + count * each * _BYTES_OF_A_PIXEL + _BYTES_OF_A_BYTE * self._file
         sizes, constants = self._sizes.of(shape), _constants(self._graph)
         of_constants = sum(_work(node, sizes) for node in self._graph.nodes if constants.issuperset(node.outputs))
         work = sum(_work(node, sizes) for node in self._graph.nodes)
         memory = _most_bytes(self._graph, sizes, constants)
         if of_constants > factor * (_CONSTANT_WORK + _CONSTANT_WORK_OF_A_BYTE * self._file):
             raise too_much(f"it would compute {of_constants:.1e} multiply-adds of constants, before any image")
-        if work > factor * (_WORK + _WORK_OF_A_PIXEL * pixels):
-            raise too_much(f"it computes {work:.1e} multiply-adds for {pixels:,} pixels")
-        if memory > factor * (_BYTES + _BYTES_OF_A_PIXEL * pixels + _BYTES_OF_A_BYTE * self._file):
-            raise too_much(f"it takes {memory / 2**30:,.1f} GiB for {pixels:,} pixels")
+        if work > factor * most_work:
+            raise too_much(f"it computes {work:.1e} multiply-adds for {count * each:,} pixels")
+        if memory > factor * min(most_bytes, _SHARE * machine.memory()):
+            raise too_much(f"it takes {memory / 2**30:,.1f} GiB for {count * each:,} pixels")
         self._weighed = math.prod(shape)
 
 
