@@ -215,7 +215,7 @@ def test_a_class_without_images_is_named(
     assert "no image has the classes `blue`" in caplog.text
     assert report.calibration.sets is not None
     assert report.calibration.sets.shared == (2,)
-    assert "but for blue" in str(report)
+    assert "but for `blue`" in str(report)
     with pytest.raises(ConvsmithError, match="vector scaling needs images of each class: there are too few of `blue`"):
         calibrate(bundle, tmp_path / "two", method="vector")
 

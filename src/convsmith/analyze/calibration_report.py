@@ -14,7 +14,7 @@ from convsmith.bundle.calibration import Calibration, Sets, Unknown, in_set
 from convsmith.bundle.figures.calibration_error import calibration_error
 from convsmith.bundle.figures.certainty_intervals import wilson
 from convsmith.bundle.figures.evaluation import between
-from convsmith.errors import counted
+from convsmith.errors import counted, quoted
 from convsmith.tables import Tabular, add_figures, add_names, new_table
 from convsmith.words import for_terminal
 
@@ -150,8 +150,8 @@ class CalibrationReport(Tabular):
         if len(sets.shared) == len(self.labels):
             yield "one threshold for all classes: there are too few images for one of each"
         elif sets.shared:
-            names = ", ".join(for_terminal(self.labels[k]) for k in sets.shared)
-            yield f"each class has its own threshold, but for {names}: there are too few images of these"
+            names = quoted(for_terminal(self.labels[k]) for k in sets.shared)
+            yield f"each class has its own threshold, but for {names}, of which there are too few images"
         else:
             yield "each class has its own threshold"
 

@@ -20,7 +20,7 @@ Logits = NDArray[np.float64]
 Truth = NDArray[np.bool_]
 
 _STEPS = 100
-_CLOSE = 1e-12  # of what a step gains for each row: the one after it is beyond float64
+_CLOSE = 1e-12  # part that a step changes, or gains for each row: the one after it is beyond float64
 _SMALLEST = 2.0**-30  # part of a step that is tried
 
 
@@ -85,9 +85,9 @@ def fit_temperature(logits: Logits, truth: Truth, exclusive: bool) -> float | No
         following = factor - first / second if second > 0 else np.inf
         if not low < following < high:  # convex, so the best is in between
             following = 2 * factor if high == np.inf else (low + high) / 2
-        if abs(following - factor) <= 4 * np.spacing(factor):
+        is_close, factor = abs(following - factor) <= _CLOSE * factor, following
+        if is_close:
             break
-        factor = following
     return float(factor)
 
 

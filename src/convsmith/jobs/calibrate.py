@@ -35,7 +35,7 @@ Way = Literal["temperature", "vector"]
 
 _WORDS = {"scaling": "scaling", "thresholds": "thresholds", "kept_back": "the figures of both"}
 _ENOUGH = 100  # images of a part: with fewer, what it says of others is hardly known
-_MOST = 1 << 27  # logits that are kept, 1 GiB in float64
+_MOST = 1 << 27  # logits that are kept, 512 MiB
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class _Evidence:
         images: how many images each part has.
     """
 
-    logits: NDArray[np.float64]
+    logits: NDArray[np.float32]
     truth: NDArray[np.bool_]
     parts: NDArray[np.int64]
     images: dict[str, int]
@@ -113,7 +113,7 @@ class _Evidence:
     def of(self, part: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Logits and truth of one part."""
         there = self.parts == list(self.images).index(part)
-        return self.logits[there], self.truth[there]
+        return self.logits[there].astype(np.float64), self.truth[there]
 
 
 def calibrate(
@@ -213,7 +213,7 @@ def _gathered(
             rows.append(np.full(len(one), part_of[number]))
             counts[parts[part_of[number]]] += 1
     wanted.check(opened, sum(counts.values()))
-    return _Evidence(np.concatenate(logits).astype(np.float64), np.concatenate(truth), np.concatenate(rows), counts)
+    return _Evidence(np.concatenate(logits), np.concatenate(truth), np.concatenate(rows), counts)
 
 
 def _dealt(targets: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
