@@ -20,6 +20,7 @@ from sklearn.metrics import (
 )
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from convsmith.bundle.calibration import Calibration, Sets, Unknown
 from convsmith.bundle.figures import classification_evaluation as module
 from convsmith.bundle.figures.certainty_intervals import bootstrap, wilson
 from convsmith.bundle.figures.classification_evaluation import ClassificationEvaluation
@@ -232,3 +233,30 @@ def test_more_logits_than_fit_are_not_kept_and_asking_for_them_says_so(monkeypat
     assert next(results.rows("abcde"))["scores"] is None
     with pytest.raises(ConvsmithError, match="not kept"):
         results.logits  # noqa: B018
+
+
+def test_sets_and_unknown_are_counted_in_parts_and_selections_too() -> None:
+    own = Calibration(
+        weights=(1.0,),
+        sets=Sets(coverage=0.9, thresholds=(0.2,) * CLASSES),
+        unknown=Unknown(threshold=0.5),
+        images={"scaling": 9},
+        measured={},
+    )
+    logits, targets = drawn(0)
+    whole, half, other = (ClassificationEvaluation(own) for _ in range(3))
+    whole.update(logits, targets)
+    half.update(logits[:30], targets[:30])
+    other.update(logits[30:], targets[30:])
+    half.merge(other)
+    p = probabilities_of(logits)
+    chosen, known = p >= 0.2, p.max(1) >= 0.5
+    expected = {
+        "set_coverage": chosen[np.arange(60), targets].mean(),
+        "set_size": chosen.sum(1).mean(),
+        "unknown": (~known).mean(),
+        "known_right": (p.argmax(1) == targets)[known].mean(),
+    }
+    for results in (whole, half, half.select(np.arange(60))):
+        found = results.compute()
+        assert {name: found[name] for name in expected} == pytest.approx(expected)

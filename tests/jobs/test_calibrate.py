@@ -69,6 +69,26 @@ def test_evaluate_measures_the_probabilities_that_predict_gives(
     assert after.loss == pytest.approx(np.mean(scores), abs=1e-9)
 
 
+def test_evaluate_measures_sets_and_unknown_on_other_images(decided: CalibrationReport, tmp_path: Path) -> None:
+    others = write_noisy_colours(tmp_path / "others", 40, seed=2)
+    report = cs.evaluate(decided.bundle, others)
+    pairs = [(path.parent.name, answers_of(decided, [path])[0]) for path in sorted(others.rglob("*.png"))]
+    known = [it.label == true for true, it in pairs if not it.unknown]
+    held = [true in [it.label for it in answer.set or ()] for true, answer in pairs]
+    assert report.set_coverage == pytest.approx(np.mean(held))
+    assert report.set_size == pytest.approx(np.mean([len(it.set or ()) for _, it in pairs]))
+    assert report.unknown == pytest.approx(1 - len(known) / len(pairs))
+    assert report.known_right == pytest.approx(np.mean(known))
+    assert report.intervals["set_coverage"][0] < report.set_coverage < report.intervals["set_coverage"][1]
+    assert f"sets hold {report.set_coverage:.2%}" in str(report)
+    assert f"unknown {report.unknown:.2%}" in str(report)
+
+
+def test_a_bundle_without_decisions_has_no_figures_of_them(bundle: Path, tmp_path: Path) -> None:
+    report = cs.evaluate(bundle, write_noisy_colours(tmp_path / "few", 3))
+    assert not {"set_coverage", "set_size", "unknown", "known_right"} & set(report.figures)
+
+
 def test_the_same_images_are_kept_back_each_time_and_as_many_of_each_class(
     decided: CalibrationReport, bundle: Path, data: Path
 ) -> None:

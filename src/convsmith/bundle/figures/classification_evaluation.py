@@ -17,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.calibration import Calibration, in_set
 from convsmith.bundle.figures.calibration_error import BINS, bins_of
 from convsmith.bundle.figures.certainty_intervals import MOST_RANKED, Interval, bootstrap, draws_for, wilson
 from convsmith.bundle.figures.chart import Chart
@@ -31,6 +32,10 @@ MORE = (
 )  # fmt: skip
 """Figures beside those of `ClassificationResults`."""
 
+DECIDED = ("set_coverage", "set_size", "unknown", "known_right")
+"""Figures of calibrated bundles: how many sets hold the true class, and how large they are; how many answers are
+`unknown`, and how many of the others right."""
+
 _TOPS = {"top1": 1, "top3": 3, "top5": 5, "top10": 10}
 
 _MOST = 1 << 28  # logits that are kept, 1 GiB
@@ -40,12 +45,17 @@ class ClassificationEvaluation(ClassificationResults):
     """Gathers predictions with the logits of all classes.
 
     With more than 2^28 pairs of image and class they are not kept, and what needs them all is not measured.
+
+    Args:
+        calibration: of the bundle, whose logits are scaled already; None: it has none.
     """
 
     score = "top1"
 
-    def __init__(self) -> None:
+    def __init__(self, calibration: Calibration | None = None) -> None:
         super().__init__()
+        self._calibration = calibration
+        self._sets: list[NDArray[np.int64]] = []  # [N, 2]: whether each holds the true class, and its size
         self._ranks: list[NDArray[np.int64]] = []  # how many classes are above the true one
         self._logits: list[NDArray[np.float32]] | None = []
         self._num_classes = self._pairs = 0
@@ -54,12 +64,13 @@ class ClassificationEvaluation(ClassificationResults):
 
     def empty(self) -> ClassificationEvaluation:
         """A collection without predictions."""
-        return ClassificationEvaluation()
+        return ClassificationEvaluation(self._calibration)
 
     def merge(self, other: Self) -> None:
         """Add the predictions of another one."""
         super().merge(other)
         self._ranks += other._ranks
+        self._sets += other._sets
         self._confidences += other._confidences
         self._briers += other._briers
         self._pairs += other._pairs
@@ -87,6 +98,10 @@ class ClassificationEvaluation(ClassificationResults):
         own = np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0]
         self._confidences.append(probabilities.max(axis=1))
         self._briers.append(np.square(probabilities).sum(axis=1) - 2 * own + 1)
+        if self._calibration is not None and self._calibration.sets is not None:
+            chosen = in_set(probabilities, self._calibration.sets.thresholds)
+            held = np.take_along_axis(chosen, targets[:, None], axis=1)[:, 0]
+            self._sets.append(np.stack([held, chosen.sum(axis=1)], axis=1).astype(np.int64))
         self._num_classes = logits.shape[1]
         self._pairs += probabilities.size
         if self._pairs > _MOST:
@@ -102,6 +117,7 @@ class ClassificationEvaluation(ClassificationResults):
         chosen._log_likelihoods, chosen._confidences, chosen._briers = (
             [np.concatenate(kept)[numbers]] for kept in (self._log_likelihoods, self._confidences, self._briers)
         )
+        chosen._sets = [np.concatenate(self._sets)[numbers]] if self._sets else []
         chosen._num_classes, chosen._pairs = self._num_classes, len(numbers) * self._num_classes
         fit = self._logits is not None and chosen._pairs <= _MOST
         chosen._logits = [self.logits[numbers]] if fit else None
@@ -168,7 +184,19 @@ class ClassificationEvaluation(ClassificationResults):
             "f1_micro": found["top1"],
             "auroc": _mean(ranked["auroc"]),
             "average_precision": _mean(ranked["average_precision"]),
+            **self._decided(),
         }
+
+    def _decided(self) -> dict[str, float]:
+        """Those of `DECIDED` that the bundle has."""
+        found = {}
+        if self._sets:
+            found = dict(zip(DECIDED, np.concatenate(self._sets).mean(axis=0).tolist(), strict=False))
+        if self._calibration is not None and self._calibration.unknown is not None:
+            known = np.concatenate(self._confidences) >= self._calibration.unknown.threshold
+            found["unknown"] = float((~known).mean())
+            found["known_right"] = float(self.right()[known].mean()) if known.any() else math.nan
+        return found
 
     def by_class(self, num_classes: int) -> dict[str, tuple[float | None, ...]]:
         """`per_class`, the fraction right, which is the recall; `precision`, `f1`, `auroc`, `average_precision` [K].
@@ -193,6 +221,10 @@ class ClassificationEvaluation(ClassificationResults):
         count = len(self.targets)
         shares = {name: wilson(float(self._outcomes[name].mean()), count) for name in _TOPS}
         of_rankings = bootstrap(self._rankings(), count, draws_for(self._pairs)) if self._rankings_are_cheap else {}
+        decided = self._decided()
+        shares |= {name: wilson(decided[name], count) for name in ("set_coverage", "unknown") if name in decided}
+        if decided.get("unknown", 1) < 1:
+            shares["known_right"] = wilson(decided["known_right"], round(count * (1 - decided["unknown"])))
         return {**bootstrap(self._weighed, count), **of_rankings, **shares}
 
     def weigher(self) -> Callable[[NDArray[np.float64]], dict[str, float]]:

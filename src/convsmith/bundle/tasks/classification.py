@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from convsmith.bundle.classification import Classification, labels_as_json, set_in_words
 from convsmith.bundle.distance import Distance
-from convsmith.bundle.figures.classification_evaluation import MORE, ClassificationEvaluation
+from convsmith.bundle.figures.classification_evaluation import DECIDED, MORE, ClassificationEvaluation
 from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.figures.evaluation import Evaluation, between
 from convsmith.bundle.square_task import SquareTask
@@ -74,16 +74,16 @@ class ClassificationTask(SquareTask):
         """An empty collection."""
         return ClassificationResults()
 
-    def new_evaluation(self, manifest: Manifest, *, boundary: bool = False) -> ClassificationEvaluation:  # noqa: ARG002
+    def new_evaluation(self, manifest: Manifest, *, boundary: bool = False) -> ClassificationEvaluation:
         """An empty collection; a ConvsmithError for boundaries."""
         if boundary:
             raise ConvsmithError("boundaries are measured of masks", "this bundle is a classifier")
-        return ClassificationEvaluation()
+        return ClassificationEvaluation(manifest.calibration)
 
     def figures(self, results: Results) -> dict[str, float | None]:
         """Accuracies, loss, and what `ClassificationEvaluation` has besides; None for one that is not measured."""
         found = results.compute()
-        names = ("top1", "top5", "balanced_accuracy", "loss", *MORE)
+        names = ("top1", "top5", "balanced_accuracy", "loss", *MORE, *(name for name in DECIDED if name in found))
         return {name: None if math.isnan(found[name]) else found[name] for name in names}
 
     def tabulate(self, evaluation: Evaluation) -> Table:
@@ -107,7 +107,7 @@ class ClassificationTask(SquareTask):
                 },
             },
             confusion=True,
-            remarks=["  ".join(more)],
+            remarks=["  ".join(more), *_decided_in_words(evaluation)],
         )
 
     def to_json(self, answer: Classification, top: int | None = None) -> dict[str, Any]:
@@ -129,6 +129,19 @@ class ClassificationTask(SquareTask):
         decided = [*labels_as_json(answer.set), *([] if answer.unknown is None else [json.dumps(answer.unknown)])]
         ranked = enumerate(answer.top(top or _USUAL_ROWS), 1)
         return [(rank, entry.class_id, entry.label, entry.score, *decided) for rank, entry in ranked]
+
+
+def _decided_in_words(evaluation: Evaluation) -> list[str]:
+    """A line each for sets and for `unknown`, where the bundle has them."""
+    figures, lines = evaluation.figures, []
+    with_ends = {name: f"{figures.get(name) or 0:.2%}{between(evaluation.intervals.get(name))}" for name in DECIDED}
+    if "set_size" in figures:
+        size = figures["set_size"]
+        lines.append(f"sets hold {with_ends['set_coverage']} of the true classes, with {size:.2f} classes on average")
+    if "unknown" in figures:
+        right = "" if figures["known_right"] is None else f", {with_ends['known_right']} of the other answers right"
+        lines.append(f"unknown {with_ends['unknown']}{right}")
+    return lines
 
 
 TASK = ClassificationTask()
