@@ -271,6 +271,14 @@ def test_an_image_that_cannot_be_read_is_left_out_and_named(
     assert "0000.png" in caplog.text
 
 
+def test_data_without_an_image_that_can_be_read_say_why(bundle: Path, tmp_path: Path) -> None:
+    for label in LABELS:
+        (tmp_path / "data" / label).mkdir(parents=True)
+        (tmp_path / "data" / label / "a.png").write_bytes(b"no image")
+    with pytest.raises(ConvsmithError, match=r"no image of the data can be judged: cannot read .*a\.png"):
+        calibrate(bundle, tmp_path / "data")
+
+
 def test_several_labels_have_sets_and_the_same_decisions(tmp_path: Path) -> None:
     table = write_noisy_labels(tmp_path, 600)
     logits = (np.log([0.9, 0.5, 0.7]) - np.log([0.1, 0.5, 0.3])).tolist()

@@ -187,7 +187,7 @@ def _gathered(
     task, classes, parts = opened.task, len(opened.labels), wanted.parts
     part_of = _dealt(images.samples.targets, len(parts))
     logits, truth, rows = [], [], []
-    counts, kept = dict.fromkeys(parts, 0), 0
+    counts, kept, first_error = dict.fromkeys(parts, 0), 0, ""
     for heard in judge(
         images.manifest,
         [opened.logits],
@@ -199,6 +199,7 @@ def _gathered(
     ):
         for error in heard.left_out:
             logger.warning("left out: %s: %s", error.what, error.in_a_line)
+            first_error = first_error or f"{error.what}: {error.in_a_line}"
         for number, scores, target in zip(heard.numbers, heard.said[0], heard.targets, strict=True):
             one, true = task.pair(scores, target, classes)
             kept += one.size
@@ -212,6 +213,8 @@ def _gathered(
             truth.append(true)
             rows.append(np.full(len(one), part_of[number]))
             counts[parts[part_of[number]]] += 1
+    if not logits:
+        raise ConvsmithError("no image of the data can be judged", first_error)
     wanted.check(opened, sum(counts.values()))
     return _Evidence(np.concatenate(logits), np.concatenate(truth), np.concatenate(rows), counts)
 
