@@ -106,6 +106,7 @@ def check_data(
         images = replace(images, hashes=sign_hashes(made), features=made, mirrored=np.empty(0, np.uint64))
         alike = name_near(dataset, find_near(images, EMBEDDINGS), "alike by embedding to")
     by = "colours" if embeddings is None else "embedding"
+    of_class = " of the class" if dataset.counted == "images" else ""
     found = DataCheck(
         classes=dataset.classes,
         samples={split: len(samples) for split, samples in parts.items()},
@@ -116,7 +117,7 @@ def check_data(
         copies=(*told.copies, *near.copies),
         repeated=near.repeated,
         alike=(*alike.copies, *alike.repeated),
-        outliers=name_outliers(dataset, images, f"far from all others of the class by {by}"),
+        outliers=name_outliers(dataset, images, f"far from all others{of_class} by {by}"),
         suspicious=tuple(suspects(dataset, looks)),
         label_errors=label_errors,
         facts=facts,

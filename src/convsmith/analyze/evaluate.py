@@ -137,6 +137,7 @@ def evaluate_bundle(
     opened = open_bundle(Path(bundle), None, runtime, device, allow_code=allow_code)
     if preprocess:
         opened = opened.with_preprocess(**preprocess)
+    opened.task.new_evaluation(opened.manifest, boundary=boundary)  # what cannot be measured is refused before all else
     part = judged_by(opened.manifest, Path(data), split)
     for column in columns:
         check_column(part.samples, column)
