@@ -80,6 +80,10 @@ class Judged:
             without_those_of_classes(factors, classes),
         )
 
+    def with_slices(self, columns: Sequence[str] = ()) -> Judged:
+        """The same, with the `slices` in its evaluation; see there."""
+        return replace(self, evaluation=replace(self.evaluation, slices=self.slices(columns)))
+
     def select(self, places: NDArray[np.int64]) -> Judged:
         """The answers at these places among those that were judged, in this order."""
         results = self.results.select(places)
@@ -144,7 +148,7 @@ def evaluate_bundle(
     judged = judge_part(opened, part, batch_size, progress, boundary=boundary, data=data)
     if out is not None:
         write_rows(Path(out), judged.rows(), opened.labels)
-    return replace(judged.evaluation, slices=judged.slices(columns))
+    return judged.with_slices(columns).evaluation
 
 
 def judge_bundle(
@@ -161,7 +165,8 @@ def judge_bundle(
     Raises:
         ConvsmithError: the data cannot be used, or not one image can be read.
     """
-    return judge_part(opened, judged_by(opened.manifest, Path(data), split), batch_size, progress, boundary=boundary)
+    part = judged_by(opened.manifest, Path(data), split)
+    return judge_part(opened, part, batch_size, progress, boundary=boundary, data=data).with_slices()
 
 
 def judge_part(
