@@ -128,7 +128,14 @@ def test_a_run_of_every_task_is_explained(made: Made) -> None:
     assert found.heat.shape == found.image.shape[:2]
 
 
-@pytest.mark.parametrize("file_format", ["onnx", "onnx-fp16", "openvino", "triton", "torchscript", "pt2"])
+@pytest.mark.parametrize(
+    "file_format",
+    [
+        "onnx-fp16",
+        "openvino",
+        *(pytest.param(it, marks=pytest.mark.slow) for it in ("onnx", "triton", "torchscript", "pt2")),
+    ],
+)
 def test_other_formats_keep_embeddings(made: Made, file_format: str, tmp_path: Path) -> None:
     run, data, image = made
     report = export(run.path, file_format, tmp_path / "out", data)
