@@ -11,6 +11,7 @@ from convsmith.analyze.report.make_report import report
 from convsmith.errors import ConvsmithError
 from tests.analyze.report.conftest import NASTY
 from tests.analyze.report.tags import Tags
+from tests.colours import picture
 
 
 def test_nothing_on_the_page_is_fetched_and_only_its_own_script_runs(page: Path) -> None:
@@ -102,3 +103,14 @@ def test_a_page_of_another_ending_is_refused(bundle: Path, tmp_path: Path) -> No
 def test_a_place_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConvsmithError, match="does not exist"):
         report(tmp_path / "nothing")
+
+
+def test_parts_that_the_model_is_worse_on_are_named(colour_bundle: Path, tmp_path: Path) -> None:
+    for label, colours in (("red", ("#e01010", "#000020")), ("blue", ("#1010e0", "#1010e0"))):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(60):
+            (tmp_path / "photos" / label / f"{i}.png").write_bytes(picture(colours[i % 2]))
+    report(colour_bundle, tmp_path / "photos", tmp_path / "report.html")
+    shown = (tmp_path / "report.html").read_text()
+    assert "Where it is worse" in shown
+    assert re.search(r"<li>class red, brightness [^<]*: 0.0% \(0.0 to 11.4\) of 30 images, 50.0% expected</li>", shown)

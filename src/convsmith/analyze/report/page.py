@@ -42,6 +42,7 @@ def page(facts: Facts) -> str:
         "Curves": draw_all(training_charts(facts.metrics, facts.plan, task.metrics), "curve"),
         "Final figures": final_figures(judged.evaluation) if judged else "",
         "How far it can be trusted": draw_all(judged.charts, "trust") if judged else "",
+        "Where it is worse": listed(map(str.strip, judged.evaluation.worse())) if judged else "",
         **_by_class(facts, task),
         "Worst errors": gallery(judged) if judged else "",
         "Float against INT8": int8_part(facts.int8),

@@ -99,6 +99,10 @@ class Evaluation(Tabular):
         if shown < classes:
             yield f"What the bundle says has {classes - shown} more columns than fit here; --json has them all."
         yield from said.remarks
+        yield from self.worse()
+
+    def worse(self) -> Iterator[str]:
+        """The parts of the images that are worse than others, in words; nothing where they were not compared."""
         if self.slices is not None:
             yield from self.slices.lines()
 

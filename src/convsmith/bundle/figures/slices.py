@@ -79,4 +79,4 @@ class Slices:
         yield f"Worse than chance explains ({what}; {len(self.slices)} parts were compared):"
         yield from (f"  {it}" for it in self.worst[:_SHOWN])
         if (more := len(self.worst) - _SHOWN) > 0:
-            yield f"  and {more} more; --json has them all"
+            yield f"  and {more} more, in the numbers as JSON"
