@@ -61,7 +61,9 @@ def plant(images: Path, table: Path, count: int) -> set[str]:
 def report(rule: str, found: list[str], wrong: set[str]) -> None:
     """Print how many of those found are wrong, and how many of the wrong ones are found."""
     right = [name in wrong for name in found]
-    of_first = ", ".join(f"{np.mean(right[:count]):.3f} of the first {count}" for count in (100, 500, 1000))
+    of_first = ", ".join(
+        f"{np.mean(right[:count]):.3f} of the first {count}" for count in (100, 500, 1000) if count <= len(found)
+    )
     print(
         f"{rule}: {len(found)} found, precision {np.mean(right):.3f}, {of_first}, recall {sum(right) / len(wrong):.3f}"
     )
