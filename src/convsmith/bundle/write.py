@@ -18,7 +18,7 @@ from convsmith.bundle.distance import DistanceFacts
 from convsmith.bundle.format import FORMAT_VERSION, MANIFEST, MODEL, Colour, FileRecord, Manifest, TaskName
 from convsmith.bundle.model_card import CARD, model_card
 from convsmith.complaints import first_problem
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, remedy
 from convsmith.spec import Preprocessing, Section
 from convsmith.storage import new_directory, sealed, write_file
 
@@ -149,7 +149,7 @@ def _errors_of_writing(directory: Path) -> Iterator[None]:
         raise ConvsmithError(
             f"{directory} cannot be written",
             error.strerror or str(error),
-            "What was there is kept. Make room, then give the same command again.",
+            f"What was there is kept. {remedy(error)}".rstrip(),
         ) from error
 
 
