@@ -194,6 +194,12 @@ def test_recipes_differ_key_by_key() -> None:
     assert recipe_differences(first, other) == {"optimizer.lr": (0.1, 0.2), "ema.decay": (None, 0.9)}
 
 
+def test_a_figure_that_only_calibrated_seeds_have_has_no_mean() -> None:
+    recipes: list[dict[str, object]] = [{"seed": seed, "model": "a"} for seed in range(2)]
+    (found,) = same_but_for_seed(recipes, [{"top1": 0.7, "set_coverage": 0.9}, {"top1": 0.8}])
+    assert set(found.means) == {"top1"}
+
+
 def test_seeds_of_one_recipe_have_a_mean_and_its_standard_error() -> None:
     recipes = [{"seed": seed, "lr": 0.1, "description": str(seed)} for seed in (0, 1, 2)] + [{"seed": 0, "lr": 0.2}]
     (found,) = same_but_for_seed(recipes, [{"top1": value, "loss": None} for value in (0.7, 0.8, 0.9, 0.1)])

@@ -62,7 +62,7 @@ def same_but_for_seed(
         seeds = tuple(recipes[number]["seed"] for number in numbers)
         if len(set(seeds)) < 2 or len(set(seeds)) < len(seeds):  # the same seed twice is one training
             continue
-        columns = {name: [figures[number][name] for number in numbers] for name in figures[numbers[0]]}
+        columns = {name: [figures[number].get(name) for number in numbers] for name in figures[numbers[0]]}
         known = {name: [it for it in values if it is not None] for name, values in columns.items()}
         known = {name: values for name, values in known.items() if len(values) == len(numbers)}
         means = {name: fmean(values) for name, values in known.items()}
