@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from convsmith.analyze.report.make_report import report
 from convsmith.bundle.format import read_manifest
 from convsmith.cli.main import app
 from convsmith.errors import ConvsmithError
@@ -205,6 +206,14 @@ def test_the_ladder_in_the_documentation_loads(tmp_path: Path) -> None:
     steps = load_ladder(tmp_path / "mine.yaml").steps
     added = [{"augment.policy.name": "trivial_augment"}, {"mixing.mixup_alpha": 0.2}]
     assert [step.changes for step in steps] == [{}, *added]
+
+
+def test_the_report_of_a_ladder_has_its_steps_and_their_curves(stopped: Stopped, tmp_path: Path) -> None:
+    facts = report(stopped.out, out=tmp_path / "ladder.html")
+    page = (tmp_path / "ladder.html").read_text("utf-8")
+    assert [step.name for step in facts.steps] == ["digits", "smooth"]
+    assert all(len(curve[0]) == 2 for step in facts.steps for curve in step.curves)
+    assert all(f'<section id="{it}">' in page for it in ("steps", "curves"))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.analyze import chosen
+from convsmith.analyze.report.make_report import report
 from convsmith.cli.main import main
 from convsmith.deploy.static_int8 import NoInt8
 from convsmith.errors import ConvsmithError
@@ -154,6 +155,14 @@ def test_the_page_holds_the_figures_what_is_recommended_and_the_next_commands(ma
     assert all(escape(command) in text for command in made.commands)
     for section in ("recommended", "float-against-int8", "speed-on-this-machine", "worst-errors", "curves"):
         assert f'<section id="{section}">' in text
+
+
+def test_a_run_reports_on_the_classes_by_its_own_validation(made: Made, tmp_path: Path) -> None:
+    facts = report(made.run, out=tmp_path / "run.html")
+    assert facts.validation is not None
+    assert facts.validation["confusion"] == [list(row) for row in made.evaluation.confusion]
+    page = (tmp_path / "run.html").read_text("utf-8")
+    assert all(f'<section id="{it}">' in page for it in ("curves", "confusion", "classes", "proof-of-the-export"))
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import convsmith as cs
+from convsmith.analyze.report import make_report
 from convsmith.jobs import train as module
 from convsmith.launch.world import World
 from convsmith.training.observers.base import Observer
@@ -30,6 +31,24 @@ def test_a_recipe_by_name_takes_overrides_and_goes_to_the_folder_of_runs(digits:
     run = cs.train("digits", digits, overrides=WORDS)
     assert run.path == tmp_path / "runs/digits"
     assert run.recipe.model.name == "tiny"
+
+
+def test_a_training_ends_in_a_report(digits: Path, tmp_path: Path) -> None:
+    run = cs.train("digits", digits, tmp_path / "run", overrides=WORDS)
+    page = (run.path / "report.html").read_text("utf-8")
+    assert all(f'<section id="{it}">' in page for it in ("what-was-trained", "the-recipe-in-full", "make-it-again"))
+
+
+def test_a_report_that_fails_costs_no_training(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(make_report, "report", fail)
+    run = cs.train("digits", digits, tmp_path / "run", overrides=WORDS)
+    assert run.has_begun
+    assert "there is no report" in caplog.text
 
 
 def test_a_recipe_takes_overrides_too(digits: Path, tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def make(
     judged = stages.once(
         "evaluate",
         JudgedFacts,
-        lambda: judge_facts(judge_bundle(open_bundle(run.bundle), data, progress=progress)),
+        lambda: judge_facts(judge_bundle(open_bundle(run.bundle), data, progress=progress), run.path, data, progress),
     )
     int8_bundle = beside(run.bundle, "-int8")
     int8 = stages.once(

@@ -20,7 +20,8 @@ def training_charts(metrics: Sequence[Mapping[str, Any]], plan: Mapping[str, Any
     """
     learned, judged = ([line for line in metrics if line["split"] == split] for split in ("train", "val"))
     losses = {"training": _line(learned, LOSS), "validation": _line(judged, LOSS)}
-    note = "The training loss is of augmented images, while the weights change." if losses["validation"][0] else ""
+    both = all(line[0] for line in losses.values())
+    note = "The training loss is of augmented images, while the weights change." if both else ""
     keys = dict.fromkeys(key for line in judged for key in line)
     shown = [key for key in keys if key in names or key.partition("_")[2] in names]
     charts = [
@@ -30,7 +31,7 @@ def training_charts(metrics: Sequence[Mapping[str, Any]], plan: Mapping[str, Any
         Chart("Gradient norm", "epoch", "mean of its steps", _known({"norm": _line(learned, "grad_norm")})),
         Chart("Speed", "epoch", "training images a second", _known({"images/s": _line(learned, "images_per_second")})),
     ]
-    return [chart for chart in charts if chart.lines]
+    return [chart for chart in charts if any(len(across) > 1 for across, _ in chart.lines.values())]
 
 
 def _line(records: Sequence[Mapping[str, Any]], name: str) -> Line:

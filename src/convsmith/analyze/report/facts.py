@@ -31,12 +31,14 @@ class WorstImage:
         loss: how wrong, see `EvaluationResults.losses`.
         said: what is true, and what was said, see `EvaluationResults.rows`.
         pictures: the image, and what else there is to see of it.
+        nearest: the training images most like it, with their labels.
     """
 
     name: str
     loss: float
     said: Mapping[str, Any]
     pictures: tuple[Picture, ...]
+    nearest: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def gallery(judged: JudgedFacts) -> str:
     """The worst images with what is true and what was said, and a legend of the colours."""
     if not judged.worst:
         return ""
-    kind = "grid broad" if any(len(it.pictures) > 1 for it in judged.worst) else "grid"
+    kind = "grid broad" if judged.legend else "grid"
     legend = "".join(
         f'<li><span class="swatch" style="background: {colour}"></span>{text(label)}</li>'
         for label, colour in judged.legend
@@ -37,8 +37,17 @@ def _shown(worst: WorstImage) -> str:
     )
     return (
         f'<figure class="card worst{several}"><div class="pictures">{pictures}</div>'
-        f"<figcaption><dl>{said}</dl><small>{text(worst.name)}</small></figcaption></figure>"
+        f"{_near(worst)}<figcaption><dl>{said}</dl><small>{text(worst.name)}</small></figcaption></figure>"
     )
+
+
+def _near(worst: WorstImage) -> str:
+    """The training images most like it."""
+    shown = "".join(
+        f"<span>{img(it.url, f'training image, {it.caption}')}<small>{text(it.caption)}</small></span>"
+        for it in worst.nearest
+    )
+    return f'<small>most like these training images</small><div class="near">{shown}</div>' if shown else ""
 
 
 def _words(worst: WorstImage) -> list[tuple[str, str]]:

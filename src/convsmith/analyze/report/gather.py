@@ -158,6 +158,7 @@ def _model(manifest: Manifest | None) -> dict[str, Any]:
         "parity": dict(manifest.parity),
         "preprocess": manifest.preprocess.model_dump(mode="json"),
         "created_with": dict(manifest.created_with),
+        "calibration": manifest.calibration and manifest.calibration.model_dump(mode="json"),
     }
 
 

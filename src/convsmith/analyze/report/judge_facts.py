@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,45 +13,59 @@ from PIL import Image
 
 from convsmith.analyze.evaluate import Judged
 from convsmith.analyze.report.facts import JudgedFacts, Picture, WorstImage
+from convsmith.analyze.report.look_closer import looks, nearest_training
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.deploy.labelled import LabelledImages
 from convsmith.errors import printable
+from convsmith.progress import ProgressCallback
 
 WORST = 24
-_SIDE = 320  # pixels of a picture where there are several, of one half as many
+_SIDE, _NEAR = 320, 80  # pixels of a picture, of squares half as many, and of a training image
 _LARGEST = {"scores"}  # values of a row that are not for a page
 
 
-def judge_facts(judged: Judged, worst: int = WORST) -> JudgedFacts:
+def judge_facts(judged: Judged, place: Path, data: Path, progress: ProgressCallback) -> JudgedFacts:
     """The facts about a bundle that was judged, with pictures of the images that it was most wrong about.
 
     Args:
         judged: by labelled images.
-        worst: how many of these are shown.
+        place: the bundle, or its run, whose gradients tell where it looked.
+        data: the labelled images, among which the training images are looked for.
+        progress: called with what is done.
     """
     task, manifest, results = judged.bundle.task, judged.bundle.manifest, judged.results
-    order = np.argsort(-results.losses(), kind="stable")[:worst]
-    rows = results.select(order).rows(manifest.labels)
-    images = [
-        _worst(judged, int(judged.numbers[number]), float(results.losses()[number]), row)
-        for number, row in zip(order.tolist(), rows, strict=True)
-    ]
+    losses = results.losses()
+    order = np.argsort(-losses, kind="stable")[:WORST]
+    look, numbers = looks(place, judged), judged.numbers[order]
+    alike = nearest_training(judged, data, numbers, progress)
+    images = []
+    for number, loss, row, near in zip(
+        numbers.tolist(), losses[order].tolist(), results.select(order).rows(manifest.labels), alike, strict=True
+    ):
+        said = {key: value for key, value in row.items() if key not in _LARGEST}
+        near_pictures = tuple(Picture(label, picture_url(it, _NEAR)) for label, it in near)
+        name = judged.samples.name(number)
+        images.append(WorstImage(printable(name), loss, said, _pictures(judged, number, look), near_pictures))
     legend = tuple((label, "#{:02x}{:02x}{:02x}".format(*colour)) for label, colour in task.legend(manifest))
     return JudgedFacts(judged.evaluation, results.charts(), tuple(images), legend if images else ())
 
 
-def _worst(judged: Judged, number: int, loss: float, row: Mapping[str, Any]) -> WorstImage:
-    name, manifest = judged.samples.name(number), judged.bundle.manifest
-    said = {key: value for key, value in row.items() if key not in _LARGEST}
+def _pictures(
+    judged: Judged, number: int, look: Callable[[NDArray[np.uint8], str], NDArray[np.uint8] | None]
+) -> tuple[Picture, ...]:
+    name, manifest, task = judged.samples.name(number), judged.bundle.manifest, judged.bundle.task
     try:
         image, target = LabelledImages(manifest, judged.samples).read(number)
-        task = judged.bundle.task
         (answer,) = task.ask(judged.bundle.logits, [image], [name], manifest)
-        shown = [] if isinstance(answer, ImageError) else task.show(answer, target, image, manifest)
     except ImageError:  # it could be read before
-        shown = []
-    side = _SIDE if len(shown) > 1 else _SIDE // 2
-    return WorstImage(printable(name), loss, said, tuple(Picture(told, picture_url(it, side)) for told, it in shown))
+        return ()
+    if isinstance(answer, ImageError):
+        return ()
+    shown = task.show(answer, target, image, manifest)
+    if (heat := look(image, name)) is not None:
+        shown.append(("where it looked", heat))
+    side = _SIDE if not task.one_size else _SIDE // 2
+    return tuple(Picture(told, picture_url(it, side)) for told, it in shown)
 
 
 def picture_url(pixels: NDArray[np.uint8], side: int) -> str:

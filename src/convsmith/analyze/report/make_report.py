@@ -114,7 +114,14 @@ def _judged(facts: Facts, data: Path, batch_size: int, progress: ProgressCallbac
     judged = judge_bundle(open_bundle(bundle_folder(place)), data, batch_size, progress)
     commands = tuple(line.replace("--data DATA", f"--data {shlex.quote(str(data))}") for line in facts.commands)
     speed = speed_of([bundle_folder(place)], None, progress)
-    return replace(facts, data=str(data), judged=judge_facts(judged), benchmark=speed, commands=commands, missing=())
+    return replace(
+        facts,
+        data=str(data),
+        judged=judge_facts(judged, place, data, progress),
+        benchmark=speed,
+        commands=commands,
+        missing=(),
+    )
 
 
 def _strict(value: Any) -> Any:

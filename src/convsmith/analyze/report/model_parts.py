@@ -38,6 +38,19 @@ def int8_part(made: Quantization | None) -> str:
     return plain_table("Float against INT8", head, rows) + listed(line.strip() for line in lines)
 
 
+def calibration_part(model: Mapping[str, Any]) -> str:
+    """How a calibrated bundle scales its logits, and what images that were kept back say of that."""
+    found = model.get("calibration") or {}
+    if not found:
+        return ""
+    flat = {
+        f"{name.replace('_', ' ')}, {key}": it for name in ("images", "measured") for key, it in found[name].items()
+    }
+    scaling = "temperature" if len(found["weights"]) == 1 else "vector"
+    shown = {name: _number(value) for name, value in flat.items() if not isinstance(value, list)}
+    return pairs("Calibration", {"scaling": scaling, **shown})
+
+
 def proof_part(model: Mapping[str, Any]) -> str:
     """How far the exported model is from the trained one, on real images."""
     parity = model.get("parity") or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from convsmith.analyze.house_page import frame, listed, text
@@ -12,6 +13,7 @@ from convsmith.analyze.report.figures import between, cards, class_table, draw_a
 from convsmith.analyze.report.gallery import gallery
 from convsmith.analyze.report.ladder import ladder_part
 from convsmith.analyze.report.model_parts import (
+    calibration_part,
     commands_part,
     environment_part,
     int8_part,
@@ -30,7 +32,7 @@ _HERE = Path(__file__).parent
 def page(facts: Facts) -> str:
     """The page, as HTML; names in the facts may be any text."""
     if facts.steps:
-        return frame(facts.title, {**ladder_part(facts), **_how(facts)}, above=_above(facts), style=_text("page.css"))
+        return write_frame(facts.title, {**ladder_part(facts), **_how(facts)}, _above(facts))
     task, judged = find_task(facts.task), facts.judged
     recommended = [facts.verdict, facts.recommended] if facts.recommended else []
     parts = {
@@ -45,6 +47,7 @@ def page(facts: Facts) -> str:
         "Where it is worse": listed(map(str.strip, judged.evaluation.worse())) if judged else "",
         **_by_class(facts, task),
         "Worst errors": gallery(judged) if judged else "",
+        "Calibration": calibration_part(facts.model),
         "Float against INT8": int8_part(facts.int8),
         "Proof of the export": proof_part(facts.model),
         "Speed on this machine": speed_part(facts.benchmark),
@@ -52,7 +55,12 @@ def page(facts: Facts) -> str:
         "The recipe in full": settings_part(facts.settings),
         **_how(facts),
     }
-    return frame(facts.title, parts, above=_above(facts), style=_text("page.css"), script=_text("page.js"))
+    return write_frame(facts.title, parts, _above(facts))
+
+
+def write_frame(title: str, parts: Mapping[str, str], above: str = "") -> str:
+    """A page of the house with the styles and the script of reports; see `frame`."""
+    return frame(title, parts, above=above, style=_text("page.css"), script=_text("page.js"))
 
 
 def _above(facts: Facts) -> str:
