@@ -14,6 +14,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from convsmith.bundle.onnx_work import Work
 from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.deploy.quantize import read_float
 from convsmith.errors import ConvsmithError
 from tests.colours import SIDE, colour_model, write_colour_bundle
 
@@ -239,6 +240,13 @@ def test_openvino_does_not_open_it_either(what: str, tmp_path: Path) -> None:
     make, reason = MODELS[what]
     with pytest.raises(ConvsmithError, match=reason):
         load(write_colour_bundle(tmp_path / "b", make()), runtime="openvino")
+
+
+@pytest.mark.parametrize("what", ["products of constants", "doubling of a shape"])
+def test_it_is_not_quantized(what: str, tmp_path: Path) -> None:
+    make, reason = MODELS[what]
+    with pytest.raises(ConvsmithError, match=reason):
+        read_float(write_colour_bundle(tmp_path / "b", make()))
 
 
 def any_size() -> bytes:

@@ -79,6 +79,16 @@ class Work:
         self._weighed = math.prod(shape)
 
 
+def check_model(model: bytes) -> None:
+    """Raise a ConvsmithError if a model does more than compute, or computes too much; for those who open it themselves."""
+    try:
+        Work(model)
+    except ConvsmithError:
+        raise
+    except Exception as error:  # onnxruntime's exceptions share no base of their own
+        raise ConvsmithError("onnxruntime cannot load the model", str(error)) from error
+
+
 def too_much(why: str) -> ConvsmithError:
     """The error for a model that would compute for too long, or take too much memory."""
     return ConvsmithError(

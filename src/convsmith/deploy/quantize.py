@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto
 
 from convsmith.bundle.format import Manifest, read_manifest, read_model
+from convsmith.bundle.onnx_work import check_model
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.deploy.certainty import score_of_chance
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
@@ -139,7 +140,7 @@ def read_float(bundle: Path) -> tuple[Manifest, bytes]:
     """A bundle that can be made INT8, and its ONNX model.
 
     Raises:
-        ConvsmithError: it is damaged, of another format than ONNX in float32, or INT8 already.
+        ConvsmithError: it is damaged, of another format than ONNX in float32, computes too much, or is INT8 already.
     """
     manifest = read_manifest(bundle)
     if manifest.format != "onnx":
@@ -149,6 +150,7 @@ def read_float(bundle: Path) -> tuple[Manifest, bytes]:
             "Give the bundle that training wrote, such as runs/NAME/bundle.",
         )
     content = read_model(bundle, manifest)
+    check_model(content)
     model = onnx.load_from_string(content)
     if is_int8(model):
         raise NoInt8(f"{bundle} is INT8 already", "only a float bundle can be quantized")
