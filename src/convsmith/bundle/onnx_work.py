@@ -80,7 +80,7 @@ class Work:
 
 
 def check_model(model: bytes) -> None:
-    """Raise a ConvsmithError if a model does more than compute, or computes too much; for those who open it themselves."""
+    """Raise a ConvsmithError if a model that is not to be run by `OnnxRuntime` does more than compute, or too much."""
     try:
         Work(model)
     except ConvsmithError:
