@@ -113,7 +113,7 @@ def test_a_validation_may_measure_what_an_evaluation_does(classes: Path, name: s
     ("words", "message"),
     [
         (["metrics=[f1_marco]"], "f1_macro"),
-        (["metrics=[dice]"], "a validation of classification (task) measures `top1`, `balanced_accuracy`, `top5`"),
+        (["metrics=[dice]"], "a validation of classification (task) measures `top1`, `balanced_accuracy`, `top3`"),
         (["metrics=[dice]"], "not `dice`"),
         (["metrics=[ece]", "eval=false"], "metrics are figures of each validation, but `eval` is false"),
     ],

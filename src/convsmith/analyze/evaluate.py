@@ -142,6 +142,7 @@ def evaluate_bundle(
     if preprocess:
         opened = opened.with_preprocess(**preprocess)
     opened.task.new_evaluation(opened.manifest, boundary=boundary)  # what cannot be measured is refused before all else
+    opened.task.new_evaluation(opened.manifest, boundary=boundary)  # refuses before the data are opened
     part = judged_by(opened.manifest, Path(data), split)
     for column in columns:
         check_column(part.samples, column)
@@ -165,6 +166,7 @@ def judge_bundle(
     Raises:
         ConvsmithError: the data cannot be used, or not one image can be read.
     """
+    opened.task.new_evaluation(opened.manifest, boundary=boundary)  # refuses before the data are opened
     part = judged_by(opened.manifest, Path(data), split)
     return judge_part(opened, part, batch_size, progress, boundary=boundary, data=data).with_slices()
 
