@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convsmith.data.classes import CLASSES_FILE, read_class_names
 from convsmith.data.index import Index
 from convsmith.data.packed_labels import PackedLabels
-from convsmith.data.shards.shard_samples import LABEL_KEYS, SEVERAL
+from convsmith.data.shards.sample_texts import LABEL_KEYS, SEVERAL
 from convsmith.data.shards.shards import Shards
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 from convsmith.recipe.mask_data import check_names

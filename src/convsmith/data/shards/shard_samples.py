@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from array import array
 from collections import Counter
@@ -15,29 +14,17 @@ from numpy.typing import NDArray
 from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
 from convsmith.data.folders.files import select_texts
 from convsmith.data.folders.scan import is_hidden
+from convsmith.data.shards.sample_texts import TEXTS, label_of, refused, weight_of, word_of
 from convsmith.data.shards.shard_paths import ShardPaths
 from convsmith.data.shards.tar_members import Archive, Member
-from convsmith.errors import ConvsmithError, of_system, printable, quoted
+from convsmith.errors import of_system, printable, quoted
 
 PLACE = np.dtype([("shard", np.int32), ("offset", np.int64), ("size", np.uint32)])
 """Where the bytes of a member are: the number of its shard, and where in it. An offset of -1: there is none."""
 
-SEVERAL = "|"
-"""Begins the label of a sample that may have several, and stands between them."""
-
-LABEL_KEYS = ("label", "class", "target", "cls", "class_name", "category")
 _MASKS = frozenset(
     ["mask", "masks", "seg", "segmentation", "semantic", "annotation", "annotations", "label", "labels", "gt", "target"]
 )
-_TEXTS = {
-    "cls": "the label of the sample: a whole number, or a name",
-    "weight": "the weight of the sample: a number",
-    "group": "the group of the sample, such as a patient",
-    "json": "facts about the sample",
-}
-"""Members of a sample that are text, by what follows the first dot of their names."""
-
-_LONGEST_LABEL, _LONGEST_JSON = 1024, 2**20
 _MOST_TEXT = 2**28  # bytes of names and labels of one shard that are held
 _MOST_KINDS = 100
 _KEY = re.compile(rb"((?:.*/)?[^./][^./]*)\.([^/]+)", re.DOTALL)
@@ -119,9 +106,7 @@ def find_samples(shards: ShardPaths, number: int) -> Found:
             for members in _by_key(archive, found):
                 found.add(_sample(archive, members))
                 if found.held > _MOST_TEXT:
-                    raise _refused(
-                        archive, f"holds names of more than {_MOST_TEXT:,} bytes", "", "Make smaller shards."
-                    )
+                    raise refused(archive, f"holds names of more than {_MOST_TEXT:,} bytes", "", "Make smaller shards.")
     except OSError as error:
         raise of_system(error, f"cannot read {printable(name)}") from error
     return found.build()
@@ -264,10 +249,10 @@ def _by_key(archive: Archive, found: _Builder) -> Iterator[dict[str, Member]]:
         if ending in members:
             why = f"a sample's name ends at the first dot of the last part: there it is `{printable(key)}`"
             fix = "Write names without further dots, each once."
-            raise _refused(archive, f"holds `{printable(key)}.{ending}` twice", why, fix)
+            raise refused(archive, f"holds `{printable(key)}.{ending}` twice", why, fix)
         members[ending] = member
         if len(members) > _MOST_KINDS:
-            raise _refused(archive, f"holds a sample `{printable(key)}` of more than {_MOST_KINDS} members", "", "")
+            raise refused(archive, f"holds a sample `{printable(key)}` of more than {_MOST_KINDS} members", "", "")
     if members:
         yield members
 
@@ -291,81 +276,13 @@ def _sample(archive: Archive, members: dict[str, Member]) -> _Sample:
         images = ["npy"]
     if len(images) != 1 or len(masks) > 1:
         key = printable(next(iter(members.values())).name).partition(".")[0]
-        raise _refused(
+        raise refused(
             archive,
             f"holds a sample `{key}` of {quoted(f'.{ending}' for ending in members)}",
             "a sample is one image, and its label (.cls or .json) or its mask (.png beside another kind, or .mask.png)",
             "Let the members of a sample follow each other, as `convsmith data pack` and `tar --sort=name` write them.",
         )
-    left_out = [ending for ending in members if ending not in (*images, *masks, *_TEXTS)]
-    label, group = _label(archive, members), _word(archive, members.get("group"))
+    left_out = [ending for ending in members if ending not in (*images, *masks, *TEXTS)]
+    label, group = label_of(archive, members), word_of(archive, members.get("group"))
     mask = members[masks[0]] if masks else None
-    return _Sample(members[images[0]], mask, label, _weight(archive, members.get("weight")), group, left_out)
-
-
-def _weight(archive: Archive, member: Member | None) -> float:
-    """The weight of a sample, NaN where it has none, or what is not a number."""
-    try:
-        return float(_word(archive, member) or "nan")
-    except ValueError:
-        return float("nan")
-
-
-def _label(archive: Archive, members: dict[str, Member]) -> str | None:
-    """The label of a sample: the text of its .cls, or what its .json says; None where it has none."""
-    if (label := _word(archive, members.get("cls"))) is not None:
-        return label
-    if (member := members.get("json")) is None:
-        return None
-    try:
-        facts = json.loads(_text(archive, member, _LONGEST_JSON))
-    except (ValueError, RecursionError) as error:
-        raise _of(archive, member, "is not JSON", str(error)) from error
-    if not isinstance(facts, dict):
-        return None
-    value = next((facts[key] for key in LABEL_KEYS if key in facts), None)
-    if value is None and isinstance(facts.get("labels"), list):
-        return _several(archive, member, facts["labels"])
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value.strip() or None if isinstance(value, str) and len(value) <= _LONGEST_LABEL else None
-
-
-def _word(archive: Archive, member: Member | None) -> str | None:
-    """The text of a member that is not empty; None where there is no such member."""
-    if member is None:
-        return None
-    text = _text(archive, member, _LONGEST_LABEL).strip()
-    if not text:
-        ending = printable(member.name).rpartition(".")[2]
-        raise _of(archive, member, "is empty", f"it is {_TEXTS[ending.lower()]}")
-    return text
-
-
-def _several(archive: Archive, member: Member, labels: list[object]) -> str:
-    names = sorted({str(label).strip() for label in labels})
-    if any(isinstance(it, bool) or not isinstance(it, str | int) for it in labels) or any(
-        not name or SEVERAL in name for name in names
-    ):
-        raise _of(archive, member, "has `labels` that are none", f"each is text without {SEVERAL}, or a whole number")
-    return SEVERAL + SEVERAL.join(names)
-
-
-def _text(archive: Archive, member: Member, most: int) -> str:
-    if member.size > most:
-        raise _of(archive, member, f"has {member.size:,} bytes", f"a label may have {most:,}")
-    try:
-        text = archive.read(member.offset, member.size).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _of(archive, member, "is not UTF-8", "", "Save it as UTF-8.") from error
-    if "\0" in text:
-        raise _of(archive, member, "is not text", "", "Save it as UTF-8.")
-    return text
-
-
-def _of(archive: Archive, member: Member, what: str, why: str, fix: str = "Correct the member.") -> ConvsmithError:
-    return ConvsmithError(f"`{printable(member.name)}` in {printable(archive.name)} {what}", why, fix)
-
-
-def _refused(archive: Archive, what: str, why: str, fix: str) -> ConvsmithError:
-    return ConvsmithError(f"{printable(archive.name)} {what}", why, fix)
+    return _Sample(members[images[0]], mask, label, weight_of(archive, members.get("weight")), group, left_out)

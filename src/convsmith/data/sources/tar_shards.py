@@ -14,9 +14,9 @@ from convsmith.data.image_data import ImageData
 from convsmith.data.masks.mask_data import MaskedPart, make_mask_data, masks_to_learn
 from convsmith.data.packed_labels import rows_to_keep
 from convsmith.data.parts import Part
+from convsmith.data.shards.sample_texts import SEVERAL
 from convsmith.data.shards.shard_labels import ShardLabels, ShardLabelSets
 from convsmith.data.shards.shard_paths import are_shards
-from convsmith.data.shards.shard_samples import SEVERAL
 from convsmith.data.shards.shards import Shards
 from convsmith.data.source import Opener, Source
 from convsmith.data.split import Share
