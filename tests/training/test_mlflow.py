@@ -122,7 +122,8 @@ def test_its_files_are_the_bundle_the_recipe_and_the_plan(run: cs.Run) -> None:
     _, found = tracked(run)
     place = Path(found.info.artifact_uri)
     names = {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
-    assert names == {"bundle/bundle.json", "bundle/model.onnx", "recipe.yaml", "plan.json"}
+    bundle = {"bundle/README.md", "bundle/bundle.json", "bundle/model.onnx"}
+    assert names == {*bundle, "pictures/confusion.png", "pictures/errors.png", "recipe.yaml", "plan.json"}
 
 
 @pytest.fixture(scope="module")

@@ -57,13 +57,13 @@ def records(run: cs.Run) -> list[Any]:
 
 
 def rows(run: cs.Run) -> list[dict[str, Any]]:
-    """The history, without W&B's own keys."""
+    """The figures in the history, without W&B's own keys."""
     history = []
     for record in records(run):
         if record.HasField("history"):
             items = {(item.key or item.nested_key[0]): json.loads(item.value_json) for item in record.history.item}
             history.append({key: value for key, value in items.items() if not key.startswith("_")})
-    return history
+    return [row for row in history if "epoch" in row]
 
 
 def expected(run: cs.Run) -> list[dict[str, Any]]:
@@ -76,6 +76,12 @@ def expected(run: cs.Run) -> list[dict[str, Any]]:
 
 def test_its_history_is_that_of_the_run(run: cs.Run) -> None:
     assert rows(run) == expected(run)
+
+
+def test_its_pictures_are_those_of_the_run(run: cs.Run) -> None:
+    kept = [path.read_bytes() for path in run.path.glob("wandb/offline-run-*/files/media/images/pictures/*.png")]
+    assert sorted(kept) == sorted(path.read_bytes() for path in run.pictures.glob("*.png"))
+    assert len(kept) == 2
 
 
 def test_its_configuration_is_the_resolved_recipe_and_its_name_the_directorys(run: cs.Run) -> None:

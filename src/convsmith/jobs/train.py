@@ -57,7 +57,8 @@ def train(
             stopped; a finished one is left as it is. None: `runs/RECIPE`, or `runs/FOLDER` of images alone.
         resume: `never` refuses a directory that holds a run; the folder of a checkpoint is gone on from, see
             `named_checkpoint`.
-        observers: further watchers besides console, metrics.jsonl and TensorBoard, told after those; in one process.
+        observers: further watchers besides console, metrics.jsonl and TensorBoard, told after those, and of the end
+            before them; in one process.
         overrides: changes to the recipe, as `key=value` words.
         weights: to start from: a published name, a checkpoint file, or a run directory; as `model.weights`.
         devices: GPUs, or CPU processes, of this machine to train on. Several are processes of their own, which print
@@ -112,6 +113,7 @@ def train(
     if found is None:
         raise _data_is_missing(named)
     from convsmith.analyze.report.at_end import ReportAtEnd
+    from convsmith.analyze.report.pictures import PicturesAtEnd
     from convsmith.training.train import train as run_training
 
     return run_training(
@@ -119,7 +121,12 @@ def train(
         found,
         out or runs_folder() / name_of(named),
         resume=resume,
-        observers=[*observers, *([_tracker(tracker)] if tracker else []), ReportAtEnd()],
+        observers=[
+            *observers,
+            *([_tracker(tracker)] if tracker else []),
+            *([PicturesAtEnd(Path(found))] if isinstance(found, str | Path) else []),
+            ReportAtEnd(),
+        ],
         peer_timeout=peer_timeout,
         shard=shard,
         extend=extend,

@@ -94,6 +94,11 @@ class Run(Tabular):
         return self.path / "checkpoints"
 
     @property
+    def pictures(self) -> Path:
+        """Where pictures for trackers are once the training has ended, as PNG files."""
+        return self.path / "pictures"
+
+    @property
     def bundle(self) -> Path:
         """Where the bundle is once the training has ended."""
         return self.path / "bundle"

@@ -163,7 +163,7 @@ def _lead(session: Session, checkpoint: Checkpoint | None) -> None:
         _train(session, checkpoint)
         if not _is_packed(run):
             pack(session)
-        for writer in writers:
+        for writer in reversed(writers):  # those that were added make what the first ones show
             writer.end(run)
 
 

@@ -17,6 +17,8 @@ from convsmith.training.observers.base import Observer, Record
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event
 
+    from convsmith.training.run import Run
+
 logger = logging.getLogger(__name__)
 
 MAX_IMAGES = 64
@@ -70,6 +72,18 @@ class TensorBoard(Observer):
 
         for name, value in record.values.items():
             self._write_summary(scalar(f"{record.split}/{name}", value), record.step)  # type: ignore[no-untyped-call]
+
+    def end(self, run: Run) -> None:
+        """Write the run's pictures as the images pictures/NAME, at its last step."""
+        import numpy as np
+        from PIL import Image
+        from torch.utils.tensorboard.summary import image
+
+        step = run.metrics[-1]["step"] if run.metrics else 0
+        for file in sorted(run.pictures.glob("*.png")):
+            with Image.open(file) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+            self._write_summary(image(f"pictures/{file.stem}", pixels, dataformats="HWC"), step)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Close the event file."""

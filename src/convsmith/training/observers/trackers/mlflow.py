@@ -35,7 +35,7 @@ _DEFAULTS = {
 
 
 class MLflow(Tracker):
-    """Logs a run's recipe as parameters, its figures by step, and its bundle as a model and as files.
+    """Logs a run's recipe as parameters, its figures by step, its pictures, and its bundle as a model and as files.
 
     `mlflow.json` in the run directory names the MLflow run, so that a training that goes on does so in the same one.
 
@@ -85,6 +85,8 @@ class MLflow(Tracker):
         digest = sha256_of(run.bundle / "bundle.json")
         if self._client.get_run(self._run_id).data.tags.get(_BUNDLE_TAG) != digest:
             self._client.log_artifacts(self._run_id, str(run.bundle), "bundle")
+            if run.pictures.is_dir():
+                self._client.log_artifacts(self._run_id, str(run.pictures), "pictures")
             self._log_model(run)
             self._client.set_tag(self._run_id, _BUNDLE_TAG, digest)
         self._client.set_terminated(self._run_id, "FINISHED")

@@ -21,7 +21,7 @@ _SECONDS = 30  # that W&B may take to begin a run
 
 
 class WandB(Tracker):
-    """Logs a run's recipe as its configuration, each line of metrics.jsonl as a step, and its bundle as an artifact.
+    """Logs a run's recipe as its configuration, each line of metrics.jsonl as a step, its pictures, and its bundle.
 
     `wandb.json` in the run directory names the W&B run, so that a training that goes on does so in the same one. W&B's
     own environment variables count: with `WANDB_MODE=offline` all is kept in `wandb/` there, for `wandb sync`.
@@ -67,6 +67,10 @@ class WandB(Tracker):
             artifact = self._wandb.Artifact(f"{note['run_id']}-bundle", type="model")
             artifact.add_dir(str(run.bundle))
             self._live.log_artifact(artifact)
+            pictures = {f"pictures/{it.stem}": self._wandb.Image(str(it)) for it in run.pictures.glob("*.png")}
+            if pictures:
+                self._live.log(pictures, step=note["logged"], commit=True)
+                note["logged"] += 1
         self._live.finish()
         self._live = None
         _write_note(run, {**note, "bundle": digest})
