@@ -138,7 +138,7 @@ def _png(counts: NDArray[np.int64]) -> str:
     pixels = np.zeros((*counts.shape, 4), np.uint8)
     pixels[..., :3] = _WRONG
     pixels[np.arange(len(counts)), np.arange(len(counts)), :3] = _RIGHT
-    pixels[..., 3] = np.where(counts > 0, 55 + 200 * np.sqrt(shares), 0)
+    pixels[..., 3] = np.where(counts > 0, 105 + 150 * np.sqrt(shares), 0)
     pixels[counts == 0] = 0
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", optimize=True)

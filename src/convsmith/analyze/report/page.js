@@ -23,6 +23,7 @@ for (const heat of document.querySelectorAll(".heat")) {
     const least = Math.min(view.clientWidth, 900), pixels = least * (16 * size / least) ** (slide.value / 100);
     const x = (view.scrollLeft + view.clientWidth / 2) / image.width, y = (view.scrollTop + view.clientHeight / 2) / image.height;
     image.style.width = image.style.height = Math.max(pixels, least) + "px";
+    image.style.imageRendering = pixels < size ? "auto" : "pixelated";
     view.scrollLeft = x * image.width - view.clientWidth / 2; view.scrollTop = y * image.height - view.clientHeight / 2; };
   slide.oninput = zoom; addEventListener("resize", zoom); zoom();
   image.onpointermove = event => {
