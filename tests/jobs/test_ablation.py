@@ -208,6 +208,16 @@ def test_the_ladder_in_the_documentation_loads(tmp_path: Path) -> None:
     assert [step.changes for step in steps] == [{}, *added]
 
 
+def test_the_interval_of_two_folds_is_that_of_two_folds(folded: tuple[Path, Ablation], tmp_path: Path) -> None:
+    out, found = folded
+    report(out, out=tmp_path / "ladder.html")
+    measured = found.rows[0].measured
+    assert measured is not None
+    ends = (measured.last + sign * 12.706 * measured.errors["last"] for sign in (-1, 1))
+    low, high = (f"{100 * min(max(end, 0), 1):.2f}" for end in ends)
+    assert f"{low} to {high}" in (tmp_path / "ladder.html").read_text("utf-8")
+
+
 def test_the_report_of_a_ladder_has_its_steps_and_their_curves(stopped: Stopped, tmp_path: Path) -> None:
     facts = report(stopped.out, out=tmp_path / "ladder.html")
     page = (tmp_path / "ladder.html").read_text("utf-8")

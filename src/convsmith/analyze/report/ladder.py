@@ -14,13 +14,15 @@ from convsmith.analyze.report.gather import environment
 from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.evaluation import Evaluation
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.better import LOSS
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.training.run import Run
 from convsmith.waiting import read_file
 from convsmith.words import figure_text, metric_name
 
 RESULTS = "ablation.json"
-_SPREAD = 1.959963984540054  # standard errors, of 95 %
+# Standard errors on either side of a mean that hold 95 %, of 2, 3, ... runs: Student's t of 1, 2, ... degrees.
+_SPREADS = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def facts_of_ladder(folder: Path) -> Facts:
@@ -46,7 +48,7 @@ def facts_of_ladder(folder: Path) -> Facts:
         place=str(folder),
         task=first.recipe.task if first else "",
         metric=metric,
-        description=f"{description}{f' All steps with {shared}.' if shared else ''}",
+        description=f"{description}{f' (all steps with {shared})' if shared else ''}",
         environment=environment(),
         steps=steps,
         missing=(f"Figures with intervals need the images: convsmith report {folder} --data DATA",),
@@ -83,7 +85,8 @@ def _interval(metric: str, step: StepFacts) -> tuple[float, float] | None:
     error = (step.figures or {}).get("errors", {}).get("last")
     if step.figures is None or error is None:
         return None
-    return step.figures["last"] - _SPREAD * error, step.figures["last"] + _SPREAD * error
+    half, last = _SPREADS[min(max(len(step.curves), 2), len(_SPREADS) + 1) - 2] * error, step.figures["last"]
+    return max(0.0, last - half), last + half if metric == LOSS else min(1.0, last + half)
 
 
 def _table(facts: Facts) -> str:
@@ -102,7 +105,7 @@ def _table(facts: Facts) -> str:
         )  # fmt: skip
 
     head = (
-        "step", "changes", metric_name(metric), "95 % interval", "to the step before", "to the first",
+        "step", "changes", metric_name(metric), "95 % interval", "points to the step before", "to the first",
         "its bundle" if any(it.evaluation for it in facts.steps) else "best epoch", "minutes",
     )  # fmt: skip
     one = all(not (it.figures or {}).get("errors") for it in facts.steps)
@@ -115,7 +118,7 @@ def _level(metric: str, evaluation: Evaluation | None) -> float | None:
 
 
 def _gain(metric: str, value: float) -> str:
-    return f"+{figure_text(metric, value)}" if value >= 0 else figure_text(metric, value)
+    return f"{value:+.4f}" if metric == LOSS else f"{100 * value:+.2f}"
 
 
 def _levels(facts: Facts) -> Chart:
