@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from convsmith.recipe.task_fit import figures_of
 from convsmith.recipe.tasks import list_tasks
 from convsmith.tasks.classification import EvaluatedImages
 from convsmith.training.run import differences
+from tests.colours import bare_manifest
 from tests.training.linear_trainer import trainer
 from tests.training.scenes import scenes_recipe, write_scenes
 
@@ -74,8 +74,8 @@ def test_masks_are_measured_with_their_boundaries(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize("task", list_tasks())
 def test_the_figures_that_recipes_know_are_those_of_the_evaluation(task: str) -> None:
-    half, manifest = find_task(task), SimpleNamespace(labels=("a", "b"), thresholds=None)
-    evaluated = half.figures(half.new_evaluation(cast(Any, manifest)))
+    half = find_task(task)
+    evaluated = half.figures(half.new_evaluation(bare_manifest(("a", "b"))))
     assert set(figures_of(task)) == {*evaluated, "loss"}
 
 
