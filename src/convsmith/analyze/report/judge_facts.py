@@ -23,6 +23,8 @@ WORST = 24
 _SIDE, _NEAR = 320, 80  # pixels of a picture, of squares half as many, and of a training image
 _LARGEST = {"scores"}  # values of a row that are not for a page
 
+Look = Callable[[NDArray[np.uint8], str], NDArray[np.uint8] | None]
+
 
 def judge_facts(judged: Judged, place: Path, data: Path, progress: ProgressCallback) -> JudgedFacts:
     """The facts about a bundle that was judged, with pictures of the images that it was most wrong about.
@@ -38,6 +40,7 @@ def judge_facts(judged: Judged, place: Path, data: Path, progress: ProgressCallb
     order = np.argsort(-losses, kind="stable")[:WORST]
     look, numbers = looks(place, judged), judged.numbers[order]
     alike = nearest_training(judged, data, numbers, progress)
+    side = _SIDE // 2 if task.one_size else _SIDE
     images = []
     for number, loss, row, near in zip(
         numbers.tolist(), losses[order].tolist(), results.select(order).rows(manifest.labels), alike, strict=True
@@ -45,27 +48,32 @@ def judge_facts(judged: Judged, place: Path, data: Path, progress: ProgressCallb
         said = {key: value for key, value in row.items() if key not in _LARGEST}
         near_pictures = tuple(Picture(label, picture_url(it, _NEAR)) for label, it in near)
         name = judged.samples.name(number)
-        images.append(WorstImage(printable(name), loss, said, _pictures(judged, number, look), near_pictures))
+        pictures = tuple(Picture(told, picture_url(it, side)) for told, it in show_judged(judged, number, look))
+        images.append(WorstImage(printable(name), loss, said, pictures, near_pictures))
     legend = tuple((label, "#{:02x}{:02x}{:02x}".format(*colour)) for label, colour in task.legend(manifest))
     return JudgedFacts(judged.evaluation, results.charts(), tuple(images), legend if images else ())
 
 
-def _pictures(
-    judged: Judged, number: int, look: Callable[[NDArray[np.uint8], str], NDArray[np.uint8] | None]
-) -> tuple[Picture, ...]:
+def show_judged(judged: Judged, number: int, look: Look | None = None) -> list[tuple[str, NDArray[np.uint8]]]:
+    """The image, what is true and what the bundle says, as far as the task draws them: RGB uint8 [H, W, 3] by name.
+
+    Args:
+        judged: by labelled images.
+        number: of one of its samples; nothing is shown of one that cannot be read any more.
+        look: gives the heat over a model's input of that name, to be shown besides; None: there is none.
+    """
     name, manifest, task = judged.samples.name(number), judged.bundle.manifest, judged.bundle.task
     try:
         image, target = LabelledImages(manifest, judged.samples).read(number)
         (answer,) = task.ask(judged.bundle.logits, [image], [name], manifest)
-    except ImageError:  # it could be read before
-        return ()
+    except ImageError:
+        return []
     if isinstance(answer, ImageError):
-        return ()
+        return []
     shown = task.show(answer, target, image, manifest)
-    if (heat := look(image, name)) is not None:
+    if look is not None and (heat := look(image, name)) is not None:
         shown.append(("where it looked", heat))
-    side = _SIDE if not task.one_size else _SIDE // 2
-    return tuple(Picture(told, picture_url(it, side)) for told, it in shown)
+    return shown
 
 
 def picture_url(pixels: NDArray[np.uint8], side: int) -> str:

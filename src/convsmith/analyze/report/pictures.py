@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convsmith.analyze.contact_sheet import Tile, write_sheet
 from convsmith.analyze.evaluate import Judged, judge_part
 from convsmith.analyze.plots import write_plot
-from convsmith.analyze.report.show_judged import show_judged
+from convsmith.analyze.report.judge_facts import show_judged
 from convsmith.bundle.format import read_manifest
 from convsmith.data.open_data import judged_by
 from convsmith.deploy.format import open_bundle
