@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
+from unittest import mock
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,7 +28,9 @@ def served(app: FastAPI, wait: bool = True, drain_seconds: float = 0) -> Iterato
     """The server and its address; with `wait`, once it is ready."""
     listener = listen("127.0.0.1", 0)
     ready = threading.Event()
-    server = make_server(app, ready.set, drain_seconds)
+    # uvicorn closes the handlers that there are, and absl's closes its stream, which may be pytest's
+    with mock.patch("logging.config._clearExistingHandlers"):
+        server = make_server(app, ready.set, drain_seconds)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
