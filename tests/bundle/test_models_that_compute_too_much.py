@@ -277,6 +277,13 @@ def test_it_is_weighed_again_for_larger_images() -> None:
         runtime.run(np.zeros((1, 3, 1024, 1024), np.uint8))
 
 
+def test_it_is_weighed_again_for_one_image_as_large_as_many() -> None:
+    work = Work(any_size())
+    work.check((8, 3, 64, 64))
+    with pytest.raises(ConvsmithError, match="for 32,768 pixels"):
+        work.check((1, 3, 128, 256))
+
+
 def test_who_trusts_it_lifts_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     model = products(700, 1, add="mean")
     monkeypatch.setenv("CONVSMITH_MODEL_LIMIT", "0.001")

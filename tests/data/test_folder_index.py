@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,3 +188,21 @@ def test_few_images_leave_nothing_in_the_cache_or_the_run(
     keep_beside(photos, tmp_path / "run")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert not (tmp_path / "run").exists()
+
+
+def test_those_that_waited_for_another_process_read_few_images_at_once(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+
+    def reading(*arguments: Any) -> ImageData:
+        both.wait(timeout=60)
+        return open_image_folder(*arguments)
+
+    monkeypatch.setattr(folder_index, "_WORTH", 1000)
+    monkeypatch.setattr(folder_index, "open_image_folder", reading)
+    with ThreadPoolExecutor(2) as pool:
+        with folder_index._alone(photos):
+            waiting = [pool.submit(open_large_folder, photos, SHARE) for _ in range(2)]
+            assert not wait(waiting, timeout=0.3).done
+        assert same(*(it.result() for it in waiting))

@@ -93,3 +93,17 @@ def test_who_may_not_write_there_is_told_how_to_log_in(bundle: Path, tmp_path: P
 def test_a_name_that_is_not_of_the_hub_is_refused(bundle: Path) -> None:
     with pytest.raises(ConvsmithError, match="hf:ORG/NAME"):
         push(bundle, "someone/colours")
+
+
+def test_nothing_is_pushed_where_the_network_is_not_to_be_used(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_OFFLINE", "1")
+    with pytest.raises(ConvsmithError, match="the network is not to be used"):
+        push(bundle, "hf:someone/colours")
+
+
+@pytest.mark.parametrize("card", [b"---\nlicense: [\n---\n", b"---\n- mit\n---\n", b"\xff\xfe"])
+def test_a_card_that_was_edited_badly_is_named(card: bytes, tmp_path: Path) -> None:
+    bundle = write_colour_bundle(tmp_path / "bundle")
+    (bundle / "README.md").write_bytes(card)
+    with pytest.raises(ConvsmithError, match=r"README.md is not a model card"):
+        push(bundle, "hf:someone/colours")

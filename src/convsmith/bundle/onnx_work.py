@@ -50,7 +50,7 @@ class Work:
     """
 
     def __init__(self, model: bytes) -> None:
-        self._file, self._weighed = len(model), 0
+        self._file, self._weighed = len(model), (0, 0)
         self._graph = check_onnx(model)
         self._sizes = Sizes(model, self._graph)
         declared = self._sizes.images[1:]
@@ -61,7 +61,10 @@ class Work:
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise a ConvsmithError if it computes far more than images of a shape [N, C, H, W] need."""
-        if math.prod(shape) <= _LARGER * self._weighed or not (factor := limit_factor()):
+        pixels = math.prod(shape), math.prod(shape[1:])  # of one image too: a model may compare each with each other
+        if all(now <= _LARGER * before for now, before in zip(pixels, self._weighed, strict=True)):
+            return
+        if not (factor := limit_factor()):
             return
         count, each = shape[0], shape[2] * shape[3]
         most_work = _WORK + count * (_WORK_OF_A_PIXEL * min(each, _SMALL) + _WORK_OF_ANY_PIXEL * each)
@@ -76,7 +79,7 @@ class Work:
             raise too_much(f"it computes {work:.1e} multiply-adds for {count * each:,} pixels")
         if memory > factor * min(most_bytes, _SHARE * machine.memory()):
             raise too_much(f"it takes {memory / 2**30:,.1f} GiB for {count * each:,} pixels")
-        self._weighed = math.prod(shape)
+        self._weighed = max(pixels[0], self._weighed[0]), max(pixels[1], self._weighed[1])
 
 
 def check_model(model: bytes) -> None:

@@ -6,6 +6,7 @@ the system stops it.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from hashlib import sha256
@@ -27,7 +28,8 @@ def try_model(xml: bytes, weights: bytes) -> None:
     """Open a model and run it on one image, in another process.
 
     Raises:
-        ConvsmithError: that takes far longer, or more memory, than models of images take; or OpenVINO refuses it.
+        ConvsmithError: that takes far longer, or more memory, than models of images take; or OpenVINO refuses it; or
+            there can be no other process.
     """
     digest, factor = sha256(xml + weights).hexdigest(), limit_factor()
     if digest in _passed or not factor:
@@ -36,11 +38,25 @@ def try_model(xml: bytes, weights: bytes) -> None:
     seconds = round(factor * (_SECONDS + _SECONDS_OF_A_MEGABYTE * size / 2**20))
     memory = round(factor * (_BYTES + _BYTES_OF_A_BYTE * size))
     words = [sys.executable, "-P", "-m", __name__, *map(str, (len(xml), seconds, memory))]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }  # wherever this one has found us
     try:
-        tried = subprocess.run(words, input=xml + weights, capture_output=True, check=False, timeout=_WAITING * seconds)
+        tried = subprocess.run(
+            words,
+            input=xml + weights,
+            capture_output=True,
+            check=False,
+            timeout=_WAITING * seconds,
+            env=environment,
+        )
         code, said = tried.returncode, tried.stdout.decode(errors="replace").strip()
     except subprocess.TimeoutExpired:
         code, said = 1, ""
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConvsmithError("cannot start a process to try the model", why, "Free memory or processes.") from error
     if code == 0:
         _passed.add(digest)
     elif said:

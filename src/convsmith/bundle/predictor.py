@@ -249,7 +249,8 @@ class Bundle(Generic[A_co]):
                 f"Pass a list, or one image to `{call}`.",
             )
         usual = (f"images[{number}]" for number in count())
-        named = ((image, name_of(image, name)) for image, name in zip(images, names or usual, strict=False))
+        paired = zip(images, usual, strict=False) if names is None else zip(images, names, strict=True)
+        named = ((image, name_of(image, name)) for image, name in paired)
         return read_ahead(self._prepare, named, batch_size if self.task.one_size else 1)
 
     def _prepare(self, named: tuple[ImageSource, str]) -> _Input:

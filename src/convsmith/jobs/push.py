@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from yaml import YAMLError
+
 from convsmith.bundle.format import MANIFEST, bundle_folder, read_files, read_manifest
 from convsmith.bundle.model_card import CARD, model_card
 from convsmith.errors import ConvsmithError, missing_package
-from convsmith.hub import HUB, hub_place
+from convsmith.hub import HUB, OFFLINE, hub_place, is_offline
 
 
 def push(bundle: str | Path, name: str, *, private: bool = False, licence: str | None = None) -> str:
@@ -26,9 +28,11 @@ def push(bundle: str | Path, name: str, *, private: bool = False, licence: str |
         The address of the commit.
 
     Raises:
-        ConvsmithError: the bundle is damaged, the Hub refuses it or cannot be reached, or huggingface_hub is not
-            installed.
+        ConvsmithError: the bundle or its card is damaged, the Hub refuses it, cannot be reached or is not to be, or
+            huggingface_hub is not installed.
     """
+    if is_offline():
+        raise ConvsmithError(f"`{name}` cannot be pushed to", OFFLINE, "Push it where there is a network.")
     if not name.startswith(HUB):
         raise ConvsmithError(f"`{name}` is not a name on the Hugging Face Hub", fix="Give it as hf:ORG/NAME.")
     try:
@@ -38,8 +42,14 @@ def push(bundle: str | Path, name: str, *, private: bool = False, licence: str |
     folder = bundle_folder(Path(bundle))
     manifest = read_manifest(folder)
     files = {**read_files(folder, manifest), MANIFEST: (folder / MANIFEST).read_bytes()}
-    text = (folder / CARD).read_text("utf-8") if (folder / CARD).is_file() else model_card(manifest)
-    card = ModelCard(text)
+    try:
+        card = ModelCard((folder / CARD).read_text("utf-8") if (folder / CARD).is_file() else model_card(manifest))
+    except (ValueError, YAMLError) as error:  # anyone may have edited it
+        raise ConvsmithError(
+            f"{folder / CARD} is not a model card",
+            str(error).strip().split("\n")[0],
+            "Correct the header between its two `---`, or delete the file: what is uploaded is made anew then.",
+        ) from error
     if licence is not None:
         card.data["license"] = licence
     operations = [CommitOperationAdd(path, content) for path, content in {**files, CARD: str(card).encode()}.items()]

@@ -24,7 +24,7 @@ from convsmith.data.folders.scan import OURS, folders_listed
 from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index
 from convsmith.data.split import Share
-from convsmith.errors import counted, of_system
+from convsmith.errors import counted, of_system, printable
 from convsmith.machine import cache_folder
 from convsmith.storage import new_directory
 from convsmith.system import lock
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 _VERSION = 1
 _WORTH = 200_000  # images; fewer are found in a second or two
 _SETTLED = 2 * 10**9  # nanoseconds from a change of a folder to the next one that surely gives it another time
+_PAUSE = 0.05  # seconds between two looks whether another process still reads
+_PATIENCE = 200  # looks before that is said
 
 
 _Write = Callable[[Path], None]
@@ -99,28 +101,49 @@ def open_large_folder(root: Path, share: Share | None, suffixes: frozenset[str] 
         if (data := beside.load(root, name)) is not None:
             return data
     place = cache_folder() / "folders" / name
-    with _alone(root):  # one process reads, and the others open what it keeps
+    with _alone(root) as was_free:  # one process reads, and the others open what it keeps
         if (data := _load(root, place)) is not None:
             for beside in _beside:
                 beside.note(name, partial(_link, place))
             return data
-        return _scanned(root, share, suffixes, place)
+        if was_free:
+            return _scanned(root, share, suffixes, place)
+    return _scanned(root, share, suffixes, place)  # nothing was kept, as of few images, so no one need wait for this
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Let no other process open the same folder meanwhile, where folders can be locked; nothing is written for it."""
+def _alone(root: Path) -> Iterator[bool]:
+    """Let no other process open the same folder meanwhile, where folders can be locked; nothing is written for it.
+
+    Yields:
+        Whether none was opening it, so that there was nothing to wait for.
+    """
     try:
         number = answer_of(lambda: os.open(root, os.O_RDONLY), f"the folder {root}")
     except OSError:  # who reads it says why
-        yield
+        yield True
         return
     try:
-        with suppress(OSError):
-            lock(number, wait=True)
-        yield
+        yield _lock_when_free(number, root)
     finally:
         os.close(number)
+
+
+def _lock_when_free(number: int, root: Path) -> bool:
+    """Lock an open folder, and whether that was possible at once; True too where nothing can be locked."""
+    looks = 0
+    while True:
+        try:
+            lock(number)
+        except BlockingIOError:
+            looks += 1
+            if looks == _PATIENCE:
+                logger.info("another process reads %s: waiting for what it finds", printable(root))
+            time.sleep(_PAUSE)
+        except OSError:  # the file system has no locks
+            return True
+        else:
+            return looks == 0
 
 
 def _scanned(root: Path, share: Share | None, suffixes: frozenset[str], place: Path) -> ImageData:

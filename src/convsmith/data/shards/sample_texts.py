@@ -72,7 +72,7 @@ def _several(archive: Archive, member: Member, labels: list[object]) -> str:
 
 def _text(archive: Archive, member: Member, most: int) -> str:
     if member.size > most:
-        raise _of(archive, member, f"has {member.size:,} bytes", f"a label may have {most:,}")
+        raise _of(archive, member, f"has {member.size:,} bytes", f"it may have {most:,}")
     try:
         text = archive.read(member.offset, member.size).decode("utf-8-sig")
     except UnicodeDecodeError as error:
