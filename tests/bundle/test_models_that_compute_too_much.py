@@ -168,6 +168,17 @@ MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         WORK,
     ),
+    "an LRN of constants": (
+        lambda: adding([node("LRN", "few", size=2**40)], few=np.ones((1, 1, 1, 1), np.float32)),
+        "an LRN of more than 1,024 channels",
+    ),
+    "an LRN that takes memory": (
+        lambda: adding(
+            [node("Pad", "floats pads", "padded"), node("LRN", "padded", size=1023)],
+            pads=[0, 0, 0, 0, 0, 0, 2_000, 2_000],
+        ),
+        MEMORY,
+    ),
     "a transposed convolution": (
         lambda: adding(
             [
@@ -315,6 +326,12 @@ def test_a_limit_that_is_not_a_number_is_an_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CONVSMITH_MODEL_LIMIT", "much")
     with pytest.raises(ConvsmithError, match="CONVSMITH_MODEL_LIMIT is `much`"):
         Work(colour_model())
+
+
+def test_a_model_may_split_its_channels_into_many_groups() -> None:
+    parts = " ".join(f"part{i}" for i in range(48))
+    groups = [node("Split", "row sizes", parts, axis=1), node("Concat", parts, axis=1)]
+    OnnxRuntime(of_the_image(*groups, sizes=[4] * 48)).run(np.zeros((1, 3, SIDE, SIDE), np.uint8))
 
 
 def test_a_model_of_images_is_light() -> None:

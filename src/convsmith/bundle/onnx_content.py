@@ -18,6 +18,7 @@ GRAPH, _FUNCTION = 7, 25  # fields of a model
 _MOST_NODES = 20_000  # HRNet-W48 with OCR in INT8 has some 4,000
 _ELSEWHERE = (13, 14)  # fields of a tensor: where else its values are, and that they are elsewhere
 _LONGEST_SHAPE = 1024  # numbers
+_MOST_CHANNELS = 1024  # that an LRN adds up; networks have 5
 # What onnxruntime follows the numbers of a shape through when it reads a file
 _SHAPE_STAYS_KNOWN = ("Cast", "CastLike", "Squeeze", "Unsqueeze", "Concat", "Gather")
 
@@ -76,6 +77,7 @@ def check_onnx(model: bytes) -> Graph:
         raise ValueError(_NOT_ONNX)
     _check_order(graph.nodes)
     _check_shapes(graph)
+    _check_channels(graph.nodes)
     return graph
 
 
@@ -173,6 +175,13 @@ def _check_shapes(graph: Graph) -> None:
         if length > _LONGEST_SHAPE:
             raise ValueError(f"it makes a shape of more than {_LONGEST_SHAPE:,} numbers")
         lengths.update(dict.fromkeys(node.outputs, length))
+
+
+def _check_channels(nodes: Sequence[Node]) -> None:
+    """Refuse an LRN that adds up very many channels: of constants onnxruntime takes that memory as it reads a file."""
+    for node in nodes:
+        if node.operator == "LRN" and prod(node.numbers.get("size", ())) > _MOST_CHANNELS:
+            raise ValueError(f"it has an LRN of more than {_MOST_CHANNELS:,} channels")
 
 
 def _known(node: Node, lengths: dict[str, int], tensors: dict[str, Tensor]) -> int:

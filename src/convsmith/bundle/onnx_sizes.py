@@ -14,7 +14,7 @@ from math import prod
 from convsmith.bundle.onnx_content import GRAPH, Graph, tensor_of
 from convsmith.bundle.protobuf import field, fields_of, message, within
 
-_MOST_KEPT = 16  # numbers of a tensor that can be a shape, or say where to cut or pad
+_MOST_KEPT = 64  # numbers of a tensor that can be a shape, or say where to cut, split or pad
 _MOST_COMPUTED = "512"  # bytes of a shape, or what a shape is made of
 _NODE, _INITIALIZER, _INPUT, _OUTPUT, _STATED = 1, 5, 11, 12, 13  # fields of a graph
 _INT64 = 7

@@ -147,6 +147,8 @@ def _scratch(node: Node, sizes: Mapping[str, Size]) -> int:
         return positions * math.prod(_shape(given, _CONVOLUTIONS[node.operator])[1:])
     if node.operator == "ConvTranspose":
         return 4 * math.prod(first[2:]) * math.prod(_shape(given, 1)[1:])
+    if node.operator == "LRN":  # the squares of one image, and as many channels more
+        return 4 * math.prod(first[2:]) * (math.prod(first[1:2]) + math.prod(node.numbers.get("size", ())))
     if node.operator == "Attention":
         return 4 * math.prod(first[:-1]) * math.prod(_shape(given, 1)[-2:-1])
     if node.operator == "Einsum" and len(given) > 2:
