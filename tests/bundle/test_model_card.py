@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
+from convsmith.bundle.calibration import Calibration, Unknown
+from convsmith.bundle.format import read_manifest
+from convsmith.bundle.write import Card, rewrite_manifest
 from tests.colours import write_colour_bundle
 
 NASTY = "`x` | <script>alert(1)</script>\n---\nlicense: mit\n# [a](http://b)"
@@ -53,3 +57,21 @@ def test_figures_and_limits_are_in_words(tmp_path: Path) -> None:
     assert "| top-1 | 0.9000 |" in told
     assert "## Limits" in told
     assert "these 3 classes only" in told
+
+
+def test_a_calibration_is_told_of(tmp_path: Path) -> None:
+    measured = {"before": {"ece": 0.25}, "after": {"ece": 0.125}}
+    calibration = Calibration(weights=(0.5,), unknown=Unknown(threshold=0.7), images={}, measured=measured)
+    told = card(tmp_path, calibration=calibration).text
+    assert "calibration error 0.2500 before and 0.1250 after" in told
+    assert "an image of anything else may be `unknown`" in told
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_the_card_follows_the_manifest_unless_it_was_edited(edited: bool, tmp_path: Path) -> None:
+    folder = write_colour_bundle(tmp_path / "bundle", metrics={"top1": 0.5})
+    if edited:
+        (folder / "README.md").write_text("my own")
+    manifest = read_manifest(folder)
+    rewrite_manifest(folder, replace(Card.of(manifest), metrics={"top1": 0.75}), manifest.files)
+    assert ("0.7500" in (folder / "README.md").read_text()) == (not edited)

@@ -68,6 +68,7 @@ def _sections(manifest: Manifest) -> Iterator[str]:
     yield "crop, normalise. `convsmith serve PATH` answers over HTTP.\n"
     yield "## Figures\n"
     yield from _figures(manifest.metrics)
+    yield from _calibrated(manifest)
     yield "\n## Training\n"
     yield from _training(manifest)
     yield "\n## Proof\n"
@@ -75,7 +76,7 @@ def _sections(manifest: Manifest) -> Iterator[str]:
     yield from _indented(json.dumps(manifest.parity, indent=2, ensure_ascii=False).splitlines())
     yield "\n## Limits\n"
     yield "- The figures are of images from the same source as those it learned from; others may be harder."
-    yield f"- It knows these {classes} classes only, and an image of anything else gets one of them all the same."
+    yield f"- It knows these {classes} classes only: {_of_others(manifest)}."
     yield "- What its training images lack or show too rarely, it has not learned. They are not part of this folder."
     yield "\n## Classes\n"
     yield from _indented(json.dumps(label, ensure_ascii=False) for label in manifest.labels[:_MOST_LABELS])
@@ -91,6 +92,33 @@ def _figures(metrics: Mapping[str, float]) -> Iterator[str]:
     yield "| figure | value |\n|---|---|"
     for name, value in metrics.items():
         yield f"| {metric_name(name)} | {value:.4f} |"
+
+
+def _calibrated(manifest: Manifest) -> Iterator[str]:
+    """The figures of a calibration, and the answers that it adds."""
+    if (found := manifest.calibration) is None:
+        return
+    measured = [part.get("ece") for when in ("before", "after") if isinstance(part := found.measured.get(when), dict)]
+    errors = [it for it in measured if isinstance(it, float)]
+    told = (
+        ": calibration error {:.4f} before and {:.4f} after, on images kept back".format(*errors) if errors[1:] else ""
+    )
+    yield f"\nProbabilities are calibrated{told}."
+    if found.sets:
+        yield f"Answers have sets, asked to hold the true class in {found.sets.coverage:.1%} of the images."
+    if found.unknown:
+        yield f"Answers are `unknown` where no probability reaches {found.unknown.threshold:.4f}."
+
+
+def _of_others(manifest: Manifest) -> str:
+    """The answer to that which is of none of the classes."""
+    task = find_task(manifest.task)
+    if not task.exclusive:
+        return "it says nothing of anything else in an image"
+    what = f"{'an image' if task.one_size else 'a pixel'} of anything else"
+    if manifest.calibration and manifest.calibration.unknown:
+        return f"{what} may be `unknown`, or get one of them all the same"
+    return f"{what} gets one of them all the same"
 
 
 def _training(manifest: Manifest) -> Iterator[str]:

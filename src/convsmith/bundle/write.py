@@ -15,7 +15,16 @@ from pydantic import ValidationError
 
 from convsmith.bundle.calibration import Calibration
 from convsmith.bundle.distance import DistanceFacts
-from convsmith.bundle.format import FORMAT_VERSION, MANIFEST, MODEL, Colour, FileRecord, Manifest, TaskName
+from convsmith.bundle.format import (
+    FORMAT_VERSION,
+    MANIFEST,
+    MODEL,
+    Colour,
+    FileRecord,
+    Manifest,
+    TaskName,
+    read_manifest,
+)
 from convsmith.bundle.model_card import CARD, model_card
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError, remedy
@@ -100,7 +109,7 @@ def write_bundle(directory: Path, model: bytes | Mapping[str, bytes], card: Card
 
 
 def rewrite_manifest(directory: Path, card: Card, files: Mapping[str, FileRecord]) -> None:
-    """Say something else of a bundle at once, whose other files stay as they are.
+    """Say something else of a bundle at once; its files stay, and its model card follows unless it was edited.
 
     Args:
         directory: the bundle's folder.
@@ -110,9 +119,12 @@ def rewrite_manifest(directory: Path, card: Card, files: Mapping[str, FileRecord
     Raises:
         ConvsmithError: they do not make a bundle, or it cannot be written.
     """
-    text = _manifest_text(directory, card, files)
+    text, shown = _manifest_text(directory, card, files), directory / CARD
     with _errors_of_writing(directory):
+        as_written = shown.is_file() and shown.read_bytes() == model_card(read_manifest(directory)).encode()
         write_file(directory / MANIFEST, text)
+        if as_written:
+            write_file(shown, model_card(Manifest.model_validate_json(text)))
 
 
 def _manifest_text(directory: Path, card: Card, files: Mapping[str, FileRecord]) -> str:
