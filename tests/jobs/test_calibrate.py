@@ -341,3 +341,8 @@ def test_the_command_prints_and_gives_json(
     assert f"sets hold {said['measured']['sets']['coverage']:.2%}" in text
     assert "90.00% asked for" in text
     assert f"bundle: {bundle}" in text
+
+
+def test_a_bundle_on_the_hub_is_not_changed_where_it_lies(data: Path) -> None:
+    with pytest.raises(ConvsmithError, match="is not changed where it lies"):
+        calibrate("hf:org/name", data)

@@ -152,6 +152,16 @@ def bundle_folder(place: Path) -> Path:
     return place
 
 
+def check_own(place: str | Path) -> None:
+    """Raise a ConvsmithError if a bundle is meant that may not be changed where it lies: one on the Hub."""
+    if str(place).startswith(HUB):
+        raise ConvsmithError(
+            f"`{place}` is not changed where it lies",
+            "what is here of it is a copy in the cache of huggingface_hub",
+            "Copy its files into a folder, and give that.",
+        )
+
+
 def _fetched(name: str) -> Path:
     """The folder of a bundle on the Hugging Face Hub, in the cache of huggingface_hub, with all its files."""
     fix = "Where there is a network, the same command brings it. Or give the folder of a bundle."

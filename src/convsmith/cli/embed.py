@@ -46,6 +46,7 @@ def embed(
 
     from convsmith.analyze.embed import embedding_bundle
     from convsmith.analyze.probe import embed_data, has_one_class_each, probe, require_one_class_each
+    from convsmith.bundle.format import check_own
     from convsmith.bundle.images.image_error import ImageError
     from convsmith.bundle.predictor import load
     from convsmith.cli.progress import progress_bar
@@ -57,6 +58,8 @@ def embed(
         raise ConvsmithError("embed takes images, or --data", fix="Name images and --out, or give --data.")
     if fit and data is None:
         raise ConvsmithError("--fit needs training images", fix="Give --data in place of images.")
+    if fit:
+        check_own(bundle)
     if out is not None:
         check_file(out)
     elif paths:

@@ -16,7 +16,7 @@ from convsmith.analyze.conformal import fewest_images, fit_sets
 from convsmith.analyze.fit_scaling import Scaling, fit_temperature, fit_vector, probabilities
 from convsmith.analyze.unknown import Costs, by_costs, by_precision
 from convsmith.bundle.calibration import Calibration, Sets, Unknown
-from convsmith.bundle.format import bundle_folder, read_files
+from convsmith.bundle.format import bundle_folder, check_own, read_files
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.write import Card, rewrite_manifest, write_bundle
 from convsmith.data.open_data import judged_by
@@ -161,6 +161,8 @@ def calibrate(
         raise ConvsmithError("one cost alone decides nothing", "--cost-wrong and --cost-unknown belong together")
     costs = None if cost_wrong is None or cost_unknown is None else Costs(cost_wrong, cost_unknown)
     wanted = Wanted(method, coverage, precision, costs)
+    if out is None:
+        check_own(bundle)
     source = bundle_folder(Path(bundle))
     if out is not None:
         check_out(Path(out), (source,), Path(data))

@@ -11,7 +11,7 @@ from convsmith.analyze.embed import embedding_bundle
 from convsmith.analyze.fit_distance import fit_distances
 from convsmith.analyze.probe import Embedded, embed_data
 from convsmith.bundle.distance import DISTANCE
-from convsmith.bundle.format import MODEL, read_files, read_manifest
+from convsmith.bundle.format import MODEL, check_own, read_files, read_manifest
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.errors import ConvsmithError
@@ -68,6 +68,7 @@ def fit_distance(
     Raises:
         ConvsmithError: the bundle has no embeddings, or the data cannot be used or are too few.
     """
+    check_own(bundle)
     opened = embedding_bundle(load(bundle, device=device))
     return write_distance(opened, *embed_data(opened, Path(data), progress))
 
