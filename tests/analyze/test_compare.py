@@ -15,6 +15,7 @@ from PIL import Image
 
 import convsmith as cs
 from convsmith.analyze.compare_recipes import recipe_differences, same_but_for_seed
+from convsmith.analyze.report.compare_page import compare_page
 from convsmith.cli.main import main
 from convsmith.data.digest import data_digest
 from convsmith.data.folders.image_folder import open_image_folder
@@ -221,3 +222,22 @@ def test_runs_have_their_curves_and_seeds(digits: Path, tiny: None, tmp_path: Pa
     assert [line["epoch"] for line in found.models[0].curves["val"]] == [1, 2]
     assert all(model.held_out for model in found.models)
     assert "with other seeds: top-1" in str(found)
+
+    page = compare_page(found)
+    assert all(f'<section id="{it}">' in page for it in ("models", "differences", "figures", "recipes", "curves"))
+    assert page.count("<svg role") == 3
+    assert "model 2: from" in page
+
+
+def test_a_page_of_bundles_has_all_but_curves(colour_bundle: Path, worse: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "compared.html"
+    cs.compare([worse, colour_bundle], photos, page=out, progress=lambda *_: None)
+    said = out.read_text("utf-8")
+    assert "model 2 is better than model 1" in said
+    assert '<section id="figures">' in said
+    assert '<section id="curves">' not in said
+
+
+def test_a_page_of_another_ending_is_refused_before_anything_is_judged(tmp_path: Path) -> None:
+    with pytest.raises(ConvsmithError, match=r"does not end in \.html"):
+        cs.compare([tmp_path, tmp_path], tmp_path, page=tmp_path / "compared.pdf")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from convsmith.analyze.benchmark import benchmark
 from convsmith.analyze.compare_images import Gaps, judge_same_images, measure_gaps, rows_side_by_side
 from convsmith.analyze.compare_recipes import Seeds, curves_of, recipe_differences, same_but_for_seed
+from convsmith.analyze.house_page import check_page, write_page
 from convsmith.analyze.paired import Gap
+from convsmith.analyze.report.compare_page import compare_page
 from convsmith.analyze.write_rows import check_file, write_rows
 from convsmith.bundle.figures.evaluation import between
 from convsmith.bundle.predictor import Bundle
@@ -170,6 +172,7 @@ def compare(
     split: Part | None = None,
     batch_size: int = 32,
     out: str | Path | None = None,
+    page: str | Path | None = None,
     device: str = "auto",
     allow_code: bool = False,
     progress: ProgressCallback = notebook_progress,
@@ -183,6 +186,7 @@ def compare(
         split: the part of the data, in place of the one for validation.
         batch_size: images of a classifier in one forward pass.
         out: a file for what each model says of each image; see `write_rows`.
+        page: a file of HTML, which shows all of it, with the curves of runs over each other.
         device: what the models run on, as `load` takes it.
         allow_code: run bundles that may hold code, with the rights of this process.
         progress: called with how many images are done, of how many.
@@ -195,6 +199,8 @@ def compare(
         raise ConvsmithError("one model cannot be compared", fix="Name two at least.")
     if out is not None:
         check_file(Path(out), Path(data))
+    if page is not None:
+        check_page(Path(page))
     opened = [open_bundle(Path(path), None, None, device, allow_code=allow_code) for path in models]
     _require_alike(opened)
     images = judge_same_images(opened, Path(data), split, batch_size, progress)
@@ -235,7 +241,10 @@ def compare(
     if len(found) > 1:
         needed = _CERTAIN / len(found)
         notes.append(f"{len(found)} models are compared with the first, so each needs p below {needed:.3g}")
-    return Comparison(len(images.names), metric, described, differences, seeds, tuple(notes))
+    made = Comparison(len(images.names), metric, described, differences, seeds, tuple(notes))
+    if page is not None:
+        write_page(Path(page), compare_page(made))
+    return made
 
 
 def _require_alike(bundles: Sequence[Bundle]) -> None:

@@ -6,7 +6,10 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 
+from convsmith.errors import ConvsmithError
+from convsmith.storage import write_file
 from convsmith.words import for_terminal
 
 STYLE = """
@@ -136,3 +139,14 @@ def text(words: str) -> str:
 def anchor(heading: str) -> str:
     """The id of a section."""
     return heading.lower().replace(" ", "-")
+
+
+def check_page(out: Path) -> None:
+    """Raise a ConvsmithError unless the name is that of a page."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ConvsmithError(f"{out} does not end in .html", fix="Name a file that does.")
+
+
+def write_page(out: Path, page: str) -> None:
+    """Write a page at once; names in it may hold bytes that are not text."""
+    write_file(out, page.encode("utf-8", "backslashreplace"))

@@ -22,6 +22,12 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what each says of each image: .csv, .jsonl or .parquet.")
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", help="Write a page that shows all of it, with the curves of runs over each other."
+        ),
+    ] = None,
     device: DeviceName = "auto",
     allow_code: AllowCode = False,
     as_json: FiguresAsJson = False,
@@ -32,6 +38,8 @@ def compare(
     false or "unclear".
 
     Example: convsmith compare runs/resnet20 runs/resnet56 --data photos/
+
+    Example: convsmith compare runs/a runs/b --data photos/ --page compared.html
 
     Example: convsmith compare runs/photos runs/photos-int8 --data photos/ --json | jq .better
     """
@@ -47,6 +55,7 @@ def compare(
             split=split,
             batch_size=batch_size,
             out=out,
+            page=page,
             device=device,
             allow_code=allow_code,
             progress=progress,
