@@ -24,10 +24,13 @@ _METRICS = {
     "per_class": "recall",
     "image_iou": "IoU of images",
     "f1_samples": "F1 of images",
+    "set_coverage": "sets that hold the true class",
+    "set_size": "classes in a set",
+    "known_right": "right of those not unknown",
 }
 
 _COUNTS = frozenset({"support", "pixels", "positives"})
-_SCORES = frozenset({"loss", "brier"})  # which are not fractions
+_SCORES = frozenset({"loss", "brier", "set_size"})  # which are not fractions
 
 
 def metric_name(metric: str) -> str:

@@ -45,7 +45,7 @@ def test_a_report_that_fails_costs_no_training(
     def fail(*_: object) -> None:
         raise RuntimeError("no room")
 
-    monkeypatch.setattr(make_report, "report", fail)
+    monkeypatch.setattr(make_report, "write_report", fail)
     run = cs.train("digits", digits, tmp_path / "run", overrides=WORDS)
     assert run.has_begun
     assert "there is no report" in caplog.text

@@ -141,7 +141,6 @@ def evaluate_bundle(
     opened = open_bundle(Path(bundle), None, runtime, device, allow_code=allow_code)
     if preprocess:
         opened = opened.with_preprocess(**preprocess)
-    opened.task.new_evaluation(opened.manifest, boundary=boundary)  # what cannot be measured is refused before all else
     opened.task.new_evaluation(opened.manifest, boundary=boundary)  # refuses before the data are opened
     part = judged_by(opened.manifest, Path(data), split)
     for column in columns:

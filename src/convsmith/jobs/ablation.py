@@ -169,11 +169,12 @@ def ablate(
     metric = _metric(loaded)
     _check_runs(loaded, Path(data), out)
     rows = [RungResult(step.name, step.changes, None) for step in loaded.steps]
+    at_end = ReportAtEnd(Path(data))
     earlier: list[list[float]] = []  # the metric of each run of each step that has finished
     for number, step in enumerate(loaded.steps):
         progress(step.name, number, len(rows))
         try:
-            runs = [train(recipe, data, folder, observers=[ReportAtEnd()]) for folder, recipe in step.runs(out)]
+            runs = [train(recipe, data, folder, observers=[at_end]) for folder, recipe in step.runs(out)]
             rows[number] = RungResult(step.name, step.changes, _measure(runs, metric, earlier))
             earlier.append([_levels(run, metric)[-1] for run in runs])
         except TrainingInterrupted:

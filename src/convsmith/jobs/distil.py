@@ -112,7 +112,7 @@ def distil(
     models = {"teacher": read_model(folder, manifest)}
     check_out(out / _INT8, (folder,), data)  # before the training, not after it
     require_classes(data, data_of_recipe(recipe, data).classes, manifest.labels)
-    run = train(recipe, data, out, observers=[ReportAtEnd()])
+    run = train(recipe, data, out, observers=[ReportAtEnd(data)])
     int8 = run.path / _INT8
     report = quantize_bundle(run.bundle, data, int8, max_drop=max_drop, progress=progress)
     for name, place in (("student", run.bundle), ("student INT8", int8)):

@@ -60,7 +60,7 @@ def quantize_by_training(
     float_manifest, content = read_float(bundle)
     recipe = int8_recipe(bundle, overrides, target)
     require_classes(data, data_of_recipe(recipe, data).classes, float_manifest.labels)
-    run = train(recipe, data, beside(out, "-run"), observers=[ReportAtEnd()])
+    run = train(recipe, data, beside(out, "-run"), observers=[ReportAtEnd(data)])
     manifest = read_manifest(run.bundle)
     model = read_model(run.bundle, manifest)
     _, val = open_labelled(manifest, data)

@@ -113,7 +113,6 @@ def train(
     if found is None:
         raise _data_is_missing(named)
     from convsmith.analyze.report.at_end import ReportAtEnd
-    from convsmith.analyze.report.pictures import PicturesAtEnd
     from convsmith.training.train import train as run_training
 
     return run_training(
@@ -124,8 +123,7 @@ def train(
         observers=[
             *observers,
             *([_tracker(tracker)] if tracker else []),
-            *([PicturesAtEnd(Path(found))] if isinstance(found, str | Path) else []),
-            ReportAtEnd(),
+            ReportAtEnd(Path(found) if isinstance(found, str | Path) else None),
         ],
         peer_timeout=peer_timeout,
         shard=shard,

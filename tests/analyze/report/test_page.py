@@ -8,10 +8,11 @@ import pytest
 
 from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.analyze.report.make_report import report
+from convsmith.bundle.calibration import Calibration, Sets
 from convsmith.errors import ConvsmithError
 from tests.analyze.report.conftest import NASTY
 from tests.analyze.report.tags import Tags
-from tests.colours import picture
+from tests.colours import picture, write_colour_bundle
 
 
 def test_nothing_on_the_page_is_fetched_and_only_its_own_script_runs(page: Path) -> None:
@@ -115,3 +116,20 @@ def test_parts_that_the_model_is_worse_on_are_named(colour_bundle: Path, tmp_pat
     shown = (tmp_path / "report.html").read_text()
     assert "Where it is worse" in shown
     assert re.search(r"<li>class red, brightness [^<]*: 0.0% \(0.0 to 11.4\) of 30 images, 50.0% expected</li>", shown)
+
+
+def test_a_calibrated_bundle_says_what_it_gives(tmp_path: Path, photos: Path) -> None:
+    before, after = ({"ece": 0.25, "loss": 1.5, "accuracy": 0.75}, {"ece": 0.03125, "loss": 0.5, "accuracy": 0.75})
+    sets = {"coverage": 0.875, "true": 8, "mean_size": 1.5, "empty": 0.0, "single": 0.5, "by_class": [1.0, None, 0.75]}
+    calibration = Calibration(
+        weights=(0.5,), sets=Sets(coverage=0.8, thresholds=(0.2, 0.2, 0.2), shared=(0, 1, 2)),
+        images={"scaling": 8, "thresholds": 8, "kept_back": 8},
+        measured={"before": before, "after": after, "sets": sets},
+    )  # fmt: skip
+    labels = tuple(sorted(it.name for it in photos.iterdir()))
+    report(write_colour_bundle(tmp_path / "b", calibration=calibration, labels=labels), photos, tmp_path / "a.html")
+    said = Tags(tmp_path / "a.html").text
+    assert "25.00 %" in said
+    assert "3.12 %" in said
+    assert "sets hold 87.50%" in said
+    assert re.search(r"classes in a set\s*[0-3]\.\d{4}", said)

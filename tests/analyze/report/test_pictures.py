@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from convsmith.analyze.report import pictures
-from convsmith.analyze.report.pictures import PicturesAtEnd, draw_pictures
+from convsmith.analyze.report.at_end import ReportAtEnd
+from convsmith.analyze.report.pictures import draw_pictures
 from convsmith.training.run import Run
 from tests.colours import write_colour_bundle
 from tests.stripes import write_pixel_bundle
@@ -33,6 +34,14 @@ def test_masks_are_drawn_over_their_images(scenes: Path, tmp_path: Path) -> None
         assert len(np.unique(np.asarray(sheet.convert("RGB")).reshape(-1, 3), axis=0)) > 3
 
 
+def test_the_facts_returned_are_of_the_images_that_are_drawn(scenes: Path, tmp_path: Path) -> None:
+    write_pixel_bundle(tmp_path / "bundle")
+    sample = draw_pictures(Run(tmp_path), scenes)
+    assert [Path(it.name).stem for it in sample.worst] == ["2", "1", "0"]
+    assert sample.evaluation.images == len(sample.legend) == 3
+
+
 def test_what_goes_wrong_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    PicturesAtEnd(tmp_path / "nowhere").end(Run(tmp_path))
+    ReportAtEnd(tmp_path / "nowhere").end(Run(tmp_path))
     assert "there are no pictures of" in caplog.text
+    assert "there is no report of" in caplog.text

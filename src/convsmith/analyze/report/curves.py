@@ -16,7 +16,7 @@ def training_charts(metrics: Sequence[Mapping[str, Any]], plan: Mapping[str, Any
     Args:
         metrics: the records at the ends of epochs.
         plan: of the run.
-        names: the task's metrics.
+        names: of the figures of a validation that are drawn, beside the loss.
     """
     learned, judged = ([line for line in metrics if line["split"] == split] for split in ("train", "val"))
     losses = {"training": _line(learned, LOSS), "validation": _line(judged, LOSS)}

@@ -59,9 +59,13 @@ class JudgedFacts:
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers, without pictures."""
-        worst = [{"name": it.name, "loss": it.loss, **it.said} for it in self.worst]
         charts = [asdict(it) for it in self.charts]
-        return {"evaluation": self.evaluation.to_dict(), "charts": charts, "worst": worst}
+        return {"evaluation": self.evaluation.to_dict(), "charts": charts, **self.worst_to_dict()}
+
+    def worst_to_dict(self) -> dict[str, Any]:
+        """The part of the numbers that is about the worst images, and how many they are the worst of."""
+        worst = [{"name": it.name, "loss": it.loss, **it.said} for it in self.worst]
+        return {"worst": worst, "worst_of": self.evaluation.images}
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class Facts:
         labels: of the classes.
         validation: figures of each class, and the confusion, of the best epoch, see `validation.json`.
         judged: what labelled images tell.
+        sample: what a few validation images tell at the end of a training, where only their worst are shown.
         model: what the bundle's manifest says of the model, its files, its proof and its makers.
         int8: how far the INT8 form is from the float one.
         benchmark: how long it takes on this machine.
@@ -134,6 +139,7 @@ class Facts:
     labels: tuple[str, ...] = ()
     validation: Mapping[str, Any] | None = None
     judged: JudgedFacts | None = None
+    sample: JudgedFacts | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
     int8: Quantization | None = None
     benchmark: Benchmark | None = None
@@ -148,8 +154,12 @@ class Facts:
     def to_dict(self) -> dict[str, Any]:
         """The content of report.json: all numbers, without pictures."""
         values = dict(vars(self))
-        judged = values.pop("judged")
-        values |= judged.to_dict() if judged else {"evaluation": None, "charts": [], "worst": []}
+        judged, sample = values.pop("judged"), values.pop("sample")
+        values |= {"evaluation": None, "charts": [], "worst": [], "worst_of": 0}
+        if sample:
+            values |= sample.worst_to_dict()
+        if judged:
+            values |= judged.to_dict()
         for name in ("int8", "benchmark"):
             values[name] = values[name] and values[name].to_dict()
         values["steps"] = [{**vars(it), "evaluation": it.evaluation and it.evaluation.to_dict()} for it in self.steps]

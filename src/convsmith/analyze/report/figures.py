@@ -9,10 +9,13 @@ import numpy as np
 from convsmith.analyze.house_page import plain_table, text
 from convsmith.analyze.report.confusion import taken_for
 from convsmith.analyze.report.draw_chart import draw_chart
+from convsmith.bundle.figures.certainty_intervals import wilson
 from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.evaluation import Evaluation
 from convsmith.errors import counted
 from convsmith.words import figure_text, is_count, metric_name
+
+_SHARES = ("top1", "top3", "top5", "top10")  # of images
 
 
 def cards(shown: Mapping[str, tuple[str, str]]) -> str:
@@ -37,16 +40,30 @@ def between(name: str, interval: tuple[float, float] | None) -> str:
 def final_figures(evaluation: Evaluation) -> str:
     """All figures over all images."""
     held_out = "that the training held out" if evaluation.held_out else "that were given"
-    rows = [
-        (metric_name(name), figure_text(name, value), between(name, evaluation.intervals.get(name)))
-        for name, value in evaluation.figures.items()
-        if value is not None
-    ]
     left_out = f" {counted(len(evaluation.unreadable), 'image')} could not be judged." if evaluation.unreadable else ""
-    return (
-        f"<p>{counted(evaluation.images, 'image')} {held_out}.{left_out} An interval holds the figure of other images "
-        "of the kind with 95 % certainty.</p>\n" + plain_table("Figures", ("figure", "value", "95 % interval"), rows)
-    )
+    told = f"{counted(evaluation.images, 'image')} {held_out}.{left_out}"
+    return _figures(told, evaluation.figures, evaluation.intervals)
+
+
+def figures_of_validation(metrics: Mapping[str, float], images: int | None) -> str:
+    """The figures of a bundle on the validation images; those that are shares of images have an interval.
+
+    Args:
+        metrics: by name.
+        images: how many they are shares of; None: that is not known.
+    """
+    if not metrics:
+        return ""
+    intervals = {name: wilson(metrics[name], images) for name in _SHARES if images and name in metrics}
+    told = f"{counted(images, 'image')} for validation." if images else "The images for validation."
+    return _figures(told, metrics, intervals)
+
+
+def _figures(told: str, figures: Mapping[str, float | None], intervals: Mapping[str, tuple[float, float]]) -> str:
+    known = {name: value for name, value in figures.items() if value is not None}
+    rows = [(metric_name(it), figure_text(it, value), between(it, intervals.get(it))) for it, value in known.items()]
+    about = " An interval holds the figure of other images of the kind with 95 % certainty." if intervals else ""
+    return f"<p>{told}{about}</p>\n" + plain_table("Figures", ("figure", "value", "95 % interval"), rows)
 
 
 def class_table(

@@ -7,11 +7,17 @@ from typing import Any
 
 from convsmith.analyze.house_page import img, text
 from convsmith.analyze.report.facts import JudgedFacts, WorstImage
+from convsmith.errors import counted
 from convsmith.words import figure_text, is_count, metric_name
 
 
-def gallery(judged: JudgedFacts) -> str:
-    """The worst images with what is true and what was said, and a legend of the colours."""
+def gallery(judged: JudgedFacts, told: str) -> str:
+    """The worst images with what is true and what was said, and a legend of the colours.
+
+    Args:
+        judged: by some images.
+        told: what images these are, in words.
+    """
     if not judged.worst:
         return ""
     kind = "grid broad" if judged.legend else "grid"
@@ -20,7 +26,7 @@ def gallery(judged: JudgedFacts) -> str:
         for label, colour in judged.legend
     )
     return (
-        "<p>The highest loss first.</p>\n"
+        f"<p>The highest loss first, of {counted(judged.evaluation.images, 'image')} {text(told)}.</p>\n"
         + (f'<ul class="legend" aria-label="Colours of the classes">{legend}</ul>\n' if legend else "")
         + f'<div class="{kind}">{"".join(map(_shown, judged.worst))}</div>\n'
     )

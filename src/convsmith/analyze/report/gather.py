@@ -22,7 +22,6 @@ from convsmith.recipe.schema import Recipe
 from convsmith.storage import beside
 from convsmith.training.run import Run
 from convsmith.training.validation_file import read_validation
-from convsmith.words import figure_text, metric_name
 
 _DIGITS = 16  # of a digest, enough to tell data apart
 
@@ -137,8 +136,7 @@ def _about_bundle(manifest: Manifest) -> dict[str, str]:
         "classes": _count(len(manifest.labels)),
         "data digest": (manifest.data_digest or "")[:_DIGITS],
     }
-    measured = {f"validation {metric_name(it)}": figure_text(it, value) for it, value in manifest.metrics.items()}
-    return {name: words for name, words in (found | measured).items() if words}
+    return {name: words for name, words in found.items() if words}
 
 
 def _count(number: object) -> str:
@@ -176,6 +174,6 @@ def _missing(where: str, manifest: Manifest | None) -> tuple[str, ...]:
     if manifest is None:
         return ("The training has not come to its end: there is no bundle yet.",)
     return (
-        "Intervals, the worst errors, reliability, thresholds and speed need the images: "
-        f"convsmith report {where} --data DATA",
+        "More figures and intervals, the worst of all images, where the model looked, reliability, thresholds and "
+        f"speed need the images: convsmith report {where} --data DATA",
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,10 @@ _SIDE, _NEAR = 320, 80  # pixels of a picture, of squares half as many, and of a
 _LARGEST = {"scores"}  # values of a row that are not for a page
 
 Look = Callable[[NDArray[np.uint8], str], NDArray[np.uint8] | None]
+"""Gives the heat over a model's input of that name, to be shown besides; None: there is none."""
+
+Shown = list[tuple[str, NDArray[np.uint8]]]
+"""RGB uint8 [H, W, 3] by what it shows."""
 
 
 def judge_facts(judged: Judged, place: Path, data: Path, progress: ProgressCallback) -> JudgedFacts:
@@ -35,33 +40,40 @@ def judge_facts(judged: Judged, place: Path, data: Path, progress: ProgressCallb
         data: the labelled images, among which the training images are looked for.
         progress: called with what is done.
     """
-    task, manifest, results = judged.bundle.task, judged.bundle.manifest, judged.results
-    losses = results.losses()
-    order = np.argsort(-losses, kind="stable")[:WORST]
-    look, numbers = looks(place, judged), judged.numbers[order]
-    alike = nearest_training(judged, data, numbers, progress)
-    side = _SIDE // 2 if task.one_size else _SIDE
+    order, look = worst_first(judged, WORST), looks(place, judged)
+    alike = nearest_training(judged, data, judged.numbers[order], progress)
     images = []
-    for number, loss, row, near in zip(
-        numbers.tolist(), losses[order].tolist(), results.select(order).rows(manifest.labels), alike, strict=True
-    ):
+    for (image, _), near in zip(worst_images(judged, order, look), alike, strict=True):
+        images.append(replace(image, nearest=tuple(Picture(label, picture_url(it, _NEAR)) for label, it in near)))
+    return JudgedFacts(judged.evaluation, judged.results.charts(), tuple(images), legend_of(judged))
+
+
+def worst_first(judged: Judged, most: int) -> NDArray[np.int64]:
+    """The places of the images with the highest loss among those that were judged, the highest first."""
+    return np.argsort(-judged.results.losses(), kind="stable")[:most]
+
+
+def worst_images(
+    judged: Judged, places: NDArray[np.int64], look: Look | None = None
+) -> Iterator[tuple[WorstImage, Shown]]:
+    """The images at these places among those that were judged, each with what its task draws of it."""
+    results, side = judged.results.select(places), _SIDE // 2 if judged.bundle.task.one_size else _SIDE
+    rows = results.rows(judged.bundle.labels)
+    for number, loss, row in zip(judged.numbers[places].tolist(), results.losses().tolist(), rows, strict=True):
+        shown = _show(judged, number, look)
         said = {key: value for key, value in row.items() if key not in _LARGEST}
-        near_pictures = tuple(Picture(label, picture_url(it, _NEAR)) for label, it in near)
-        name = judged.samples.name(number)
-        pictures = tuple(Picture(told, picture_url(it, side)) for told, it in show_judged(judged, number, look))
-        images.append(WorstImage(printable(name), loss, said, pictures, near_pictures))
-    legend = tuple((label, "#{:02x}{:02x}{:02x}".format(*colour)) for label, colour in task.legend(manifest))
-    return JudgedFacts(judged.evaluation, results.charts(), tuple(images), legend if images else ())
+        pictures = tuple(Picture(told, picture_url(it, side)) for told, it in shown)
+        yield WorstImage(printable(judged.samples.name(number)), loss, said, pictures), shown
 
 
-def show_judged(judged: Judged, number: int, look: Look | None = None) -> list[tuple[str, NDArray[np.uint8]]]:
-    """The image, what is true and what the bundle says, as far as the task draws them: RGB uint8 [H, W, 3] by name.
+def legend_of(judged: Judged) -> tuple[tuple[str, str], ...]:
+    """The colours of those pictures: a label, and a colour as CSS writes it."""
+    colours = judged.bundle.task.legend(judged.bundle.manifest)
+    return tuple((label, "#{:02x}{:02x}{:02x}".format(*colour)) for label, colour in colours)
 
-    Args:
-        judged: by labelled images.
-        number: of one of its samples; nothing is shown of one that cannot be read any more.
-        look: gives the heat over a model's input of that name, to be shown besides; None: there is none.
-    """
+
+def _show(judged: Judged, number: int, look: Look | None) -> Shown:
+    """The image, what is true and what the bundle says, as far as the task draws them; nothing of unreadable ones."""
     name, manifest, task = judged.samples.name(number), judged.bundle.manifest, judged.bundle.task
     try:
         image, target = LabelledImages(manifest, judged.samples).read(number)

@@ -11,6 +11,7 @@ from typing import Any
 
 from convsmith.analyze.benchmark import Benchmark, benchmark
 from convsmith.analyze.evaluate import judge_bundle
+from convsmith.analyze.house_page import check_page
 from convsmith.analyze.report.facts import Facts
 from convsmith.analyze.report.gather import facts_of_bundle, facts_of_run
 from convsmith.analyze.report.judge_facts import judge_facts
@@ -20,6 +21,7 @@ from convsmith.bundle.format import MANIFEST, bundle_folder
 from convsmith.bundle.task import find_task
 from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError
+from convsmith.hub import HUB
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.storage import write_file
 from convsmith.training.run import Run
@@ -50,6 +52,7 @@ def report(
     Raises:
         ConvsmithError: there is nothing to report on, or the data cannot be used.
     """
+    check_page(page_of(place, out))
     facts = _known(Path(place))
     if data is not None:
         facts = _judged(facts, Path(data), batch_size, progress)
@@ -65,8 +68,6 @@ def page_of(place: str | Path, out: str | Path | None = None) -> Path:
 
 def write_report(facts: Facts, out: Path) -> None:
     """Write the page, and the numbers beside it, unless they say just that already."""
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise ConvsmithError(f"{out} does not end in .html", fix="Name a file that does.")
     numbers = json.dumps(_strict(facts.to_dict()), allow_nan=False, ensure_ascii=False) + "\n"
     for file, content in ((out.with_suffix(".json"), numbers), (out, page(facts))):
         encoded = content.encode("utf-8", "backslashreplace")
@@ -95,7 +96,7 @@ def _known(place: Path) -> Facts:
         return facts_of_ladder(place)
     if _is_run(place):
         return facts_of_run(Run(place))
-    if not place.exists():
+    if not place.exists() and not str(place).startswith(HUB):
         raise ConvsmithError(f"{place} does not exist", fix="Name a run, a bundle, or a directory of `ablate`.")
     return facts_of_bundle(place)
 

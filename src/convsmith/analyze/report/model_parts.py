@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convsmith.analyze.benchmark import Benchmark
+from convsmith.analyze.calibration_report import CalibrationReport
 from convsmith.analyze.house_page import listed, plain_table, text
+from convsmith.bundle.calibration import Calibration
 from convsmith.deploy.quantization import Quantization
 from convsmith.recipe.yaml_text import write_yaml
 from convsmith.words import figure_text, metric_name
@@ -38,17 +40,18 @@ def int8_part(made: Quantization | None) -> str:
     return plain_table("Float against INT8", head, rows) + listed(line.strip() for line in lines)
 
 
-def calibration_part(model: Mapping[str, Any]) -> str:
+def calibration_part(model: Mapping[str, Any], labels: Sequence[str]) -> str:
     """How a calibrated bundle scales its logits, and what images that were kept back say of that."""
-    found = model.get("calibration") or {}
-    if not found:
+    if not model.get("calibration"):
         return ""
-    flat = {
-        f"{name.replace('_', ' ')}, {key}": it for name in ("images", "measured") for key, it in found[name].items()
-    }
-    scaling = "temperature" if len(found["weights"]) == 1 else "vector"
-    shown = {name: _number(value) for name, value in flat.items() if not isinstance(value, list)}
-    return pairs("Calibration", {"scaling": scaling, **shown})
+    made = CalibrationReport("", "", tuple(labels), Calibration.model_validate(model["calibration"], strict=False))
+    try:
+        before, after = (made.calibration.measured[when] for when in ("before", "after"))
+        lines = [part for part in made.parts() if isinstance(part, str)]
+        rows = [(metric_name(it), figure_text(it, value), figure_text(it, after[it])) for it, value in before.items()]
+    except (LookupError, TypeError, ValueError):  # another version measured other things
+        return ""
+    return listed(lines) + plain_table("Calibration", ("on images kept back", "before", "after"), rows)
 
 
 def proof_part(model: Mapping[str, Any]) -> str:

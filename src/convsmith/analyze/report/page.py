@@ -9,7 +9,14 @@ from convsmith.analyze.house_page import frame, listed, text
 from convsmith.analyze.report.confusion import confused
 from convsmith.analyze.report.curves import training_charts
 from convsmith.analyze.report.facts import Facts
-from convsmith.analyze.report.figures import between, cards, class_table, draw_all, final_figures
+from convsmith.analyze.report.figures import (
+    between,
+    cards,
+    class_table,
+    draw_all,
+    figures_of_validation,
+    final_figures,
+)
 from convsmith.analyze.report.gallery import gallery
 from convsmith.analyze.report.ladder import ladder_part
 from convsmith.analyze.report.model_parts import (
@@ -24,6 +31,7 @@ from convsmith.analyze.report.model_parts import (
     speed_part,
 )
 from convsmith.bundle.task import Task, find_task
+from convsmith.recipe.better import LOSS
 from convsmith.words import figure_text, metric_name
 
 _HERE = Path(__file__).parent
@@ -41,13 +49,13 @@ def page(facts: Facts) -> str:
         "Why this recipe": listed([*facts.reasons, " ".join(["recipe", facts.recipe or "", *facts.overrides])])
         if facts.reasons
         else "",
-        "Curves": draw_all(training_charts(facts.metrics, facts.plan, task.metrics), "curve"),
-        "Final figures": final_figures(judged.evaluation) if judged else "",
+        "Curves": draw_all(training_charts(facts.metrics, facts.plan, _drawn(facts, task)), "curve"),
+        "Final figures": final_figures(judged.evaluation) if judged else _of_validation(facts, task),
         "How far it can be trusted": draw_all(judged.charts, "trust") if judged else "",
         "Where it is worse": listed(map(str.strip, judged.evaluation.worse())) if judged else "",
         **_by_class(facts, task),
-        "Worst errors": gallery(judged) if judged else "",
-        "Calibration": calibration_part(facts.model),
+        "Worst errors": _worst(facts),
+        "Calibration": calibration_part(facts.model, facts.labels),
         "Float against INT8": int8_part(facts.int8),
         "Proof of the export": proof_part(facts.model),
         "Speed on this machine": speed_part(facts.benchmark),
@@ -56,6 +64,28 @@ def page(facts: Facts) -> str:
         **_how(facts),
     }
     return write_frame(facts.title, parts, _above(facts))
+
+
+def _drawn(facts: Facts, task: Task) -> list[str]:
+    """The figures of a validation that have curves: the task's metrics, and what the recipe asks for besides."""
+    return [*task.metrics, *(name for name in facts.settings.get("metrics") or () if name != LOSS)]
+
+
+def _of_validation(facts: Facts, task: Task) -> str:
+    """The figures of the training's own validation, with intervals where the number of its images is known."""
+    single = task.exclusive and task.one_size  # the confusion counts each image once
+    images = sum(map(sum, facts.validation["confusion"])) if facts.validation and single else None
+    return figures_of_validation(facts.model.get("metrics") or {}, images)
+
+
+def _worst(facts: Facts) -> str:
+    """The worst of all images that were judged, or of a few at the end of a training."""
+    if facts.judged:
+        return gallery(facts.judged, "that were judged")
+    if facts.sample:
+        told = "for validation, taken evenly of all; what else is on this page counts all of them"
+        return gallery(facts.sample, told)
+    return ""
 
 
 def write_frame(title: str, parts: Mapping[str, str], above: str = "") -> str:

@@ -1,9 +1,8 @@
-"""Pictures of a finished run, for TensorBoard and the trackers: the confusion, and the worst errors."""
+"""Pictures of a finished run, for its report, TensorBoard and the trackers: the confusion, and the worst errors."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.analyze.contact_sheet import Tile, write_sheet
-from convsmith.analyze.evaluate import Judged, judge_part
+from convsmith.analyze.evaluate import judge_part
 from convsmith.analyze.plots import write_plot
-from convsmith.analyze.report.judge_facts import show_judged
+from convsmith.analyze.report.facts import JudgedFacts
+from convsmith.analyze.report.judge_facts import legend_of, worst_first, worst_images
 from convsmith.bundle.format import read_manifest
 from convsmith.data.open_data import judged_by
 from convsmith.deploy.format import open_bundle
 from convsmith.progress import no_progress
-from convsmith.training.observers.base import Observer
 from convsmith.training.validation_file import read_validation
 
 if TYPE_CHECKING:
@@ -26,33 +25,16 @@ if TYPE_CHECKING:
 
     from convsmith.training.run import Run
 
-logger = logging.getLogger(__name__)
-
 _ASKED, _ASKED_OF_LARGE = 64, 12  # validation images, evenly of all; of those that may be large fewer
-_SHOWN = 12  # tiles of the worst ones
+_SHOWN = 12  # of the worst ones, and tiles of a picture
 _NAMED = 40  # classes whose names have room beside a matrix
 
 
-class PicturesAtEnd(Observer):
-    """Draws `pictures/` of a run in a few seconds; whatever goes wrong with it is a warning.
-
-    Args:
-        data: what the run is trained on.
-    """
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-
-    def end(self, run: Run) -> None:
-        """Draw them, or warn why there are none."""
-        try:
-            draw_pictures(run, self._data)
-        except Exception as error:  # the model is trained and packed: nothing may come between
-            logger.warning("there are no pictures of %s: %s", run.path, error)
-
-
-def draw_pictures(run: Run, data: Path) -> None:
+def draw_pictures(run: Run, data: Path) -> JudgedFacts:
     """Write `confusion.png` of the run's own validation, and `errors.png` of the worst of some validation images.
+
+    Returns:
+        The facts about these images.
 
     Raises:
         ConvsmithError: the bundle or the data cannot be used.
@@ -67,25 +49,20 @@ def draw_pictures(run: Run, data: Path) -> None:
     most = min(_ASKED if bundle.task.one_size else _ASKED_OF_LARGE, len(part.samples))
     chosen = np.arange(most) * len(part.samples) // most
     judged = judge_part(bundle, part.select(chosen), progress=no_progress)
-    if tiles := _worst_tiles(judged):
-        write_sheet(tiles, run.pictures / "errors.png")
+    worst, tiles = [], []
+    for image, shown in worst_images(judged, worst_first(judged, _SHOWN)):
+        worst.append(image)
+        tiles += [Tile(pixels, _caption(what, image.said)) for what, pixels in shown]
+    if tiles:
+        write_sheet(tiles[:_SHOWN], run.pictures / "errors.png")
+    return JudgedFacts(judged.evaluation, (), tuple(worst), legend_of(judged))
 
 
-def _worst_tiles(judged: Judged) -> list[Tile]:
-    """The images with the highest loss, each with all that its task draws of it."""
-    order = np.argsort(-judged.results.losses(), kind="stable")[:_SHOWN]
-    tiles = []
-    for number, row in zip(order, judged.results.select(order).rows(judged.bundle.labels), strict=True):
-        for what, pixels in show_judged(judged, int(judged.numbers[number])):
-            tiles.append(Tile(pixels, _caption(what, row)))
-    return tiles[:_SHOWN]
-
-
-def _caption(what: str, row: dict[str, Any]) -> str:
+def _caption(what: str, said: Mapping[str, Any]) -> str:
     """Class and answer where an image has them, as in `cat: dog`; else the name of the picture."""
-    if "true" not in row:
+    if "true" not in said:
         return what
-    return ": ".join(it if isinstance(it, str) else ", ".join(it) for it in (row["true"], row["predicted"]))
+    return ": ".join(it if isinstance(it, str) else ", ".join(it) for it in (said["true"], said["predicted"]))
 
 
 def _draw_confusion(axes: Axes, counts: NDArray[np.int64], labels: Sequence[str]) -> None:
