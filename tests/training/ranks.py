@@ -19,6 +19,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.models import registry
 from convsmith.training import trainer
 from convsmith.training.observers.base import Observer
+from convsmith.training.train import train
 from tests.forked import CONTEXT
 from tests.training.tiny_model import TinyNet
 
@@ -90,11 +91,11 @@ def train_tiny(
     network: type[TinyNet] = TinyNet,
     shard: bool = False,
 ) -> str:
-    """Train the tiny network, and leave out the bundle: what is compared comes before it."""
+    """Train the tiny network, and leave out the bundle and the report: what is compared comes before them."""
     registry._builders()["tiny"] = network
     trainer.RECORD_EVERY = 2  # its epochs are short
     with mock.patch("convsmith.training.train.pack"):
-        cs.train(cs.load_recipe("digits", (*TINY, *overrides)), data, out, observers=observers, shard=shard)
+        train(cs.load_recipe("digits", (*TINY, *overrides)), data, out, observers=observers, shard=shard)
     return "finished"
 
 

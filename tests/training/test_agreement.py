@@ -41,7 +41,7 @@ BUNDLE = "distillation={teacher: {bundle: %s}}"
 DIFFERENT: dict[str, tuple[Given, Given]] = {
     "seed": key("seed=0", "seed=1"),
     "eval_every": key("eval_every=1", "eval_every=2"),
-    "eval": key("eval=true", "eval=false"),
+    "eval": (Given(("eval=true", "metrics=[]")), Given(("eval=false", "metrics=[]"))),
     "loss.label_smoothing": key("loss.label_smoothing=0", "loss.label_smoothing=0.1"),
     "ema.decay": key("ema.decay=0.9", "ema.decay=0.99"),
     "sampling.name": key("sampling.name=plain", "sampling.name=balanced"),

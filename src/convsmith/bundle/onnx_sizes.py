@@ -17,6 +17,8 @@ from convsmith.bundle.protobuf import field, fields_of, message, within
 _MOST_KEPT = 64  # numbers of a tensor that can be a shape, or say where to cut, split or pad
 _MOST_COMPUTED = "512"  # bytes of a shape, or what a shape is made of
 _NODE, _INITIALIZER, _INPUT, _OUTPUT, _STATED = 1, 5, 11, 12, 13  # fields of a graph
+_OPERATORS = 8  # field of a model
+_INPUTS_FOR_AXES = 13  # the first version of the operators in which Unsqueeze takes its axes as an input
 _INT64 = 7
 _BYTES = {"float16": 2, "bfloat16": 2, "float": 4, "int32": 4, "uint32": 4, "int16": 2, "uint16": 2}
 _BYTES |= dict.fromkeys(("int8", "uint8", "bool"), 1)
@@ -54,6 +56,7 @@ class Sizes:
         of_model = [(number, value) for number, value in fields_of(memoryview(model)) if number != GRAPH]
         # before the fourth version of the format, each tensor would have to be an input too
         self._model = b"".join(field(n, max(4, v) if n == 1 and isinstance(v, int) else v) for n, v in of_model)
+        self._opset = max((_version(message(value)) for n, value in of_model if n == _OPERATORS), default=1)
         self._without_weights, inputs = _without_weights(within(memoryview(model), GRAPH), graph)
         if len(inputs) != 1:
             raise ValueError(f"it has {len(inputs)} inputs instead of one")
@@ -88,7 +91,8 @@ class Sizes:
         parts += [field(_OUTPUT, field(1, f"{name}{more}".encode())) for name in names]
         if doubted:
             parts.append(field(_INITIALIZER, field(1, 1) + field(2, _INT64) + field(7, 0) + field(8, b"+axis")))
-            parts += [field(_NODE, _one_dimension_more(name.encode())) for name in names]
+            as_input = self._opset >= _INPUTS_FOR_AXES
+            parts += [field(_NODE, _one_dimension_more(name.encode(), as_input)) for name in names]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = 1, 4
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -152,5 +156,14 @@ def _value(name: str, kind: int, shape: Sequence[int]) -> bytes:
     return field(1, name.encode()) + field(2, field(1, field(1, kind) + field(2, sides)))
 
 
-def _one_dimension_more(name: bytes) -> bytes:
-    return field(1, name) + field(1, b"+axis") + field(2, name + b"+") + field(4, b"Unsqueeze")
+def _one_dimension_more(name: bytes, axes_as_input: bool) -> bytes:
+    axes = field(1, b"+axis") if axes_as_input else field(5, field(1, b"axes") + field(8, 0) + field(20, 7))
+    return field(1, name) + axes + field(2, name + b"+") + field(4, b"Unsqueeze")
+
+
+def _version(operators: memoryview) -> int:
+    """The version of a set of operators; 0 of one that is not ONNX's own."""
+    fields = dict(fields_of(operators))
+    version = fields.get(2)
+    is_own = bytes(message(fields.get(1, memoryview(b"")))) in (b"", b"ai.onnx")
+    return version if is_own and isinstance(version, int) else 0

@@ -150,7 +150,6 @@ def read_float(bundle: Path) -> tuple[Manifest, bytes]:
             "Give the bundle that training wrote, such as runs/NAME/bundle.",
         )
     content = read_model(bundle, manifest)
-    check_model(content)
     model = onnx.load_from_string(content)
     if is_int8(model):
         raise NoInt8(f"{bundle} is INT8 already", "only a float bundle can be quantized")
@@ -169,6 +168,7 @@ def read_float(bundle: Path) -> tuple[Manifest, bytes]:
             "ranges and layers are those of the file in float32",
             "Give the bundle that training wrote, such as runs/NAME/bundle.",
         )
+    check_model(content)
     return manifest, content
 
 
