@@ -69,6 +69,23 @@ def of_the_image(*nodes: NodeProto, **tensors: Any) -> bytes:
     return adding([row, *nodes], as_a_row=[1, -1], **tensors)
 
 
+def attention(heads: str, *more: str, **attributes: Any) -> bytes:
+    """Attention of 8 heads among 12,000 positions of 8 numbers."""
+    content = of_the_image(
+        node("Reshape", "row three", "positions"),
+        node("Tile", "positions times", "many"),
+        node("Attention", f"many {' '.join(more)}", **{heads: 8}, **attributes),
+        three=[1, 24, 8],
+        times=[1, 500, 1],
+        weights_=np.ones((8, 24), np.float32),
+        bias=np.ones(24, np.float32),
+    )
+    model = onnx.load_from_string(content)
+    model.opset_import[0].version = 23
+    newer: bytes = model.SerializeToString()
+    return newer
+
+
 WORK, MEMORY, CONSTANTS = "multiply-adds for 64 pixels", "GiB for 64 pixels", "multiply-adds of constants"
 ONE_BY_ONE = np.ones((1, 1, 1, 1), np.float32)
 MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -167,6 +184,11 @@ MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
             pads=[0, 0, 0, 0, 0, 0, 4_000, 4_000],
         ),
         WORK,
+    ),
+    "attention of many heads": (lambda: attention("q_num_heads", "many", "many", kv_num_heads=8), MEMORY),
+    "attention of onnxruntime's own": (
+        lambda: attention("num_heads", "weights_", "bias", domain="com.microsoft"),
+        MEMORY,
     ),
     "an LRN of constants": (
         lambda: adding([node("LRN", "few", size=2**40)], few=np.ones((1, 1, 1, 1), np.float32)),

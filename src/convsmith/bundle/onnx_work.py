@@ -149,8 +149,10 @@ def _scratch(node: Node, sizes: Mapping[str, Size]) -> int:
         return 4 * math.prod(first[2:]) * math.prod(_shape(given, 1)[1:])
     if node.operator == "LRN":  # the squares of one image, and as many channels more
         return 4 * math.prod(first[2:]) * (math.prod(first[1:2]) + math.prod(node.numbers.get("size", ())))
-    if node.operator == "Attention":
-        return 4 * math.prod(first[:-1]) * math.prod(_shape(given, 1)[-2:-1])
+    if "Attention" in node.operator:  # each head compares each position with each other one
+        heads = math.prod(node.numbers.get("q_num_heads", node.numbers.get("num_heads", ())))
+        positions = max((side for size in given if size is not None for side in size.shape[1:-1]), default=1)
+        return 4 * heads * math.prod(first[:-1]) * positions
     if node.operator == "Einsum" and len(given) > 2:
         return 4 * int(_sums(node.texts.get("equation", ""), given))
     return 0
