@@ -19,6 +19,7 @@ _MOST_NODES = 20_000  # HRNet-W48 with OCR in INT8 has some 4,000
 _ELSEWHERE = (13, 14)  # fields of a tensor: where else its values are, and that they are elsewhere
 _LONGEST_SHAPE = 1024  # numbers
 _MOST_CHANNELS = 1024  # that an LRN adds up; networks have 5
+_MOST_SAMPLES = 16  # of a RoiAlign, in a row; networks have 2. With 0 the boxes say how many
 # What onnxruntime follows the numbers of a shape through when it reads a file
 _SHAPE_STAYS_KNOWN = ("Cast", "CastLike", "Squeeze", "Unsqueeze", "Concat", "Gather")
 
@@ -77,7 +78,7 @@ def check_onnx(model: bytes) -> Graph:
         raise ValueError(_NOT_ONNX)
     _check_order(graph.nodes)
     _check_shapes(graph)
-    _check_channels(graph.nodes)
+    _check_windows(graph.nodes)
     return graph
 
 
@@ -177,11 +178,13 @@ def _check_shapes(graph: Graph) -> None:
         lengths.update(dict.fromkeys(node.outputs, length))
 
 
-def _check_channels(nodes: Sequence[Node]) -> None:
-    """Refuse an LRN that adds up very many channels: of constants onnxruntime takes that memory as it reads a file."""
+def _check_windows(nodes: Sequence[Node]) -> None:
+    """Refuse windows of any size: onnxruntime takes memory for them, of constants as soon as it reads a file."""
     for node in nodes:
         if node.operator == "LRN" and prod(node.numbers.get("size", ())) > _MOST_CHANNELS:
             raise ValueError(f"it has an LRN of more than {_MOST_CHANNELS:,} channels")
+        if node.operator == "RoiAlign" and not 0 < sum(node.numbers.get("sampling_ratio", ())) <= _MOST_SAMPLES:
+            raise ValueError(f"it has a RoiAlign that does not take 1 to {_MOST_SAMPLES} samples in a row")
 
 
 def _known(node: Node, lengths: dict[str, int], tensors: dict[str, Tensor]) -> int:

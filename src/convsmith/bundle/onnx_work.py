@@ -149,6 +149,8 @@ def _scratch(node: Node, sizes: Mapping[str, Size]) -> int:
         return 4 * math.prod(first[2:]) * math.prod(_shape(given, 1)[1:])
     if node.operator == "LRN":  # the squares of one image, and as many channels more
         return 4 * math.prod(first[2:]) * (math.prod(first[1:2]) + math.prod(node.numbers.get("size", ())))
+    if node.operator == "RoiAlign" and made:  # four places of each sample, and how much each counts
+        return 48 * math.prod(made[0].shape[2:]) * math.prod(node.numbers.get("sampling_ratio", ())) ** 2
     if "Attention" in node.operator:  # each head compares each position with each other one
         heads = math.prod(node.numbers.get("q_num_heads", node.numbers.get("num_heads", ())))
         positions = max((side for size in given if size is not None for side in size.shape[1:-1]), default=1)
