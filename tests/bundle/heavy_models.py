@@ -62,12 +62,12 @@ def of_the_image(*nodes: NodeProto, **tensors: Any) -> bytes:
     return adding([row, *nodes], as_a_row=[1, -1], **tensors)
 
 
-def attention(heads: str, *more: str, **attributes: Any) -> bytes:
-    """Attention of 8 heads among 12,000 positions of 8 numbers."""
+def attention(*more: str, **attributes: Any) -> bytes:
+    """Attention among 12,000 positions of 8 numbers."""
     content = of_the_image(
         node("Reshape", "row three", "positions"),
         node("Tile", "positions times", "many"),
-        node("Attention", f"many {' '.join(more)}", **{heads: 8}, **attributes),
+        node("Attention", f"many {' '.join(more)}", **attributes),
         three=[1, 24, 8],
         times=[1, 500, 1],
         weights_=np.ones((8, 24), np.float32),
@@ -189,9 +189,9 @@ MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         WORK,
     ),
-    "attention of many heads": (lambda: attention("q_num_heads", "many", "many", kv_num_heads=8), MEMORY),
+    "attention of many heads": (lambda: attention("many", "many", q_num_heads=8, kv_num_heads=8), MEMORY),
     "attention of onnxruntime's own": (
-        lambda: attention("num_heads", "weights_", "bias", domain="com.microsoft"),
+        lambda: attention("weights_", "bias", num_heads=8, domain="com.microsoft"),
         MEMORY,
     ),
     "a RoiAlign of as many samples as its boxes say": (lambda: boxes(0), "a RoiAlign that does not take 1 to 16"),
