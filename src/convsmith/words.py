@@ -4,7 +4,9 @@ from __future__ import annotations
 
 _METRICS = {
     "top1": "top-1",
+    "top3": "top-3",
     "top5": "top-5",
+    "top10": "top-10",
     "map_macro": "mAP",
     "map_micro": "micro mAP",
     "f1_macro": "F1",

@@ -90,6 +90,15 @@ def test_who_may_not_write_there_is_told_how_to_log_in(bundle: Path, tmp_path: P
     assert "Traceback" not in told.stderr
 
 
+def test_a_hub_that_cannot_be_reached_is_an_error_of_two_lines(bundle: Path, tmp_path: Path) -> None:
+    with running(Hub({}, "someone/colours")) as gone:
+        pass
+    told = python(PUSH.format(bundle=str(bundle), more=[]), gone, tmp_path, HF_TOKEN=TOKEN)
+    assert told.returncode == 2
+    assert "where the Hub can be reached" in told.stderr
+    assert len(told.stderr.strip().splitlines()) == 2
+
+
 def test_a_name_that_is_not_of_the_hub_is_refused(bundle: Path) -> None:
     with pytest.raises(ConvsmithError, match="hf:ORG/NAME"):
         push(bundle, "someone/colours")

@@ -37,6 +37,7 @@ def push(bundle: str | Path, name: str, *, private: bool = False, licence: str |
         raise ConvsmithError(f"`{name}` is not a name on the Hugging Face Hub", fix="Give it as hf:ORG/NAME.")
     try:
         from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
+        from huggingface_hub.errors import HfHubHTTPError
     except ModuleNotFoundError as error:
         raise missing_package(error) or error from error
     folder = bundle_folder(Path(bundle))
@@ -59,10 +60,13 @@ def push(bundle: str | Path, name: str, *, private: bool = False, licence: str |
         api.create_repo(repository, private=private, exist_ok=True)
         message = f"Add the bundle of {manifest.model.get('name')}"
         done = api.create_commit(repository, operations, commit_message=message, revision=revision)
-    except (OSError, ValueError) as error:  # ValueError: such a name cannot be
+    except Exception as error:  # without a network it is one of the HTTP library that huggingface_hub happens to use
+        is_refused = isinstance(error, HfHubHTTPError | ValueError)  # ValueError: such a name cannot be
         raise ConvsmithError(
             f"{folder} cannot be pushed to `{name}`",
             str(error).strip().split("\n")[0],
-            "Log in with `hf auth login`, or set HF_TOKEN to a token that may write there; then give the same command.",
+            "Log in with `hf auth login`, or set HF_TOKEN to a token that may write there; then give the same command."
+            if is_refused
+            else "Give the same command where the Hub can be reached.",
         ) from error
     return str(done.commit_url)

@@ -133,3 +133,9 @@ def test_a_calibrated_bundle_says_what_it_gives(tmp_path: Path, photos: Path) ->
     assert "3.12 %" in said
     assert "sets hold 87.50%" in said
     assert re.search(r"classes in a set\s*[0-3]\.\d{4}", said)
+
+
+def test_the_proof_of_a_second_output_is_in_rows_of_its_own(tmp_path: Path) -> None:
+    parity = {"max_abs_diff": 0.5, "embeddings": {"max_abs_diff": 0.25}}
+    report(write_colour_bundle(tmp_path / "b", parity=parity), out=tmp_path / "a.html")
+    assert re.search(r"embeddings, max abs diff\s*0\.25", Tags(tmp_path / "a.html").text)

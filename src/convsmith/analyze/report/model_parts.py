@@ -12,6 +12,7 @@ from convsmith.analyze.house_page import listed, plain_table, text
 from convsmith.bundle.calibration import Calibration
 from convsmith.deploy.quantization import Quantization
 from convsmith.recipe.yaml_text import write_yaml
+from convsmith.training.run import flat
 from convsmith.words import figure_text, metric_name
 
 
@@ -60,7 +61,8 @@ def proof_part(model: Mapping[str, Any]) -> str:
     if not parity:
         return ""
     told = "<p>The exported model was compared with the trained one on real images before it was written.</p>\n"
-    return told + pairs("Proof of the export", {name.replace("_", " "): _number(it) for name, it in parity.items()})
+    values = {name.replace(".", ", ").replace("_", " "): _number(value) for name, value in flat(dict(parity)).items()}
+    return told + pairs("Proof of the export", values)
 
 
 def speed_part(speed: Benchmark | None) -> str:
