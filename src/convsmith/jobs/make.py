@@ -13,6 +13,7 @@ from convsmith.analyze.benchmark import Benchmark, benchmark
 from convsmith.analyze.choice import Choice
 from convsmith.analyze.chosen import choose_for_run, run_directory
 from convsmith.analyze.evaluate import judge_bundle
+from convsmith.analyze.report.at_end import ReportAtEnd
 from convsmith.analyze.report.facts import JudgedFacts
 from convsmith.analyze.report.gather import facts_of_run
 from convsmith.analyze.report.judge_facts import judge_facts
@@ -182,7 +183,7 @@ def make(
     choice = choose_for_run(data, run.path, overrides, recipe, minutes, all_stages=True)
     checked = load_recipe(choice.recipe, [*choice.overrides, *overrides])
     if not _is_finished(run, checked, data):
-        train(checked, data, run.path)
+        train(checked, data, run.path, observers=[ReportAtEnd(data)])
     stages = Stages(run.path / "stages", sha256_of(run.bundle / MANIFEST))
     judged = stages.once(
         "evaluate",
