@@ -139,3 +139,10 @@ def test_the_proof_of_a_second_output_is_in_rows_of_its_own(tmp_path: Path) -> N
     parity = {"max_abs_diff": 0.5, "embeddings": {"max_abs_diff": 0.25}}
     report(write_colour_bundle(tmp_path / "b", parity=parity), out=tmp_path / "a.html")
     assert re.search(r"embeddings, max abs diff\s*0\.25", Tags(tmp_path / "a.html").text)
+
+
+def test_a_bundle_alone_shows_what_was_measured_when_it_was_made(tmp_path: Path) -> None:
+    report(write_colour_bundle(tmp_path / "b", metrics={"top1": 0.875}), out=tmp_path / "a.html")
+    said = Tags(tmp_path / "a.html").text
+    assert re.search(r"top-1\s*87\.50 %", said)
+    assert "95 % interval" not in said

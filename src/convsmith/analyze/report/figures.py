@@ -55,15 +55,18 @@ def figures_of_validation(metrics: Mapping[str, float], images: int | None) -> s
     if not metrics:
         return ""
     intervals = {name: wilson(metrics[name], images) for name in _SHARES if images and name in metrics}
-    told = f"{counted(images, 'image')} for validation." if images else "The images for validation."
+    told = f"{counted(images, 'image')} for validation." if images else "Measured on the images for validation."
     return _figures(told, metrics, intervals)
 
 
 def _figures(told: str, figures: Mapping[str, float | None], intervals: Mapping[str, tuple[float, float]]) -> str:
     known = {name: value for name, value in figures.items() if value is not None}
     rows = [(metric_name(it), figure_text(it, value), between(it, intervals.get(it))) for it, value in known.items()]
-    about = " An interval holds the figure of other images of the kind with 95 % certainty." if intervals else ""
-    return f"<p>{told}{about}</p>\n" + plain_table("Figures", ("figure", "value", "95 % interval"), rows)
+    head = ("figure", "value", "95 % interval")
+    if not intervals:
+        return f"<p>{told}</p>\n" + plain_table("Figures", head[:2], [row[:2] for row in rows])
+    about = "An interval holds the figure of other images of the kind with 95 % certainty."
+    return f"<p>{told} {about}</p>\n" + plain_table("Figures", head, rows)
 
 
 def class_table(
