@@ -114,5 +114,32 @@ def test_a_model_may_split_its_channels_into_many_groups() -> None:
     OnnxRuntime(of_the_image(*groups, sizes=[4] * 48)).run(np.zeros((1, 3, SIDE, SIDE), np.uint8))
 
 
+@pytest.mark.parametrize(
+    ("operator", "more", "heads"),
+    [
+        ("BiasGelu", "wide", None),
+        ("SkipLayerNormalization", "many wide", None),
+        ("FusedMatMul", "square", None),
+        ("Attention", "packed bias", 8),
+        ("MultiHeadAttention", "many many", 8),
+    ],
+)
+def test_what_onnxruntime_makes_of_several_operations_is_weighed_as_these(
+    operator: str, more: str, heads: int | None
+) -> None:
+    content = of_the_image(
+        node("Reshape", "row three", "positions"),
+        node("Tile", "positions times", "many"),
+        node(operator, f"many {more}", domain="com.microsoft", **({"num_heads": heads} if heads else {})),
+        three=[1, 1, 192],
+        times=[1, 600, 4],
+        wide=np.ones(768, np.float32),
+        square=np.ones((768, 768), np.float32),
+        packed=np.ones((768, 3 * 768), np.float32),
+        bias=np.ones(3 * 768, np.float32),
+    )
+    OnnxRuntime(content).run(np.zeros((1, 3, SIDE, SIDE), np.uint8))
+
+
 def test_a_model_of_images_is_light() -> None:
     Work(colour_model()).check((256, 3, SIDE, SIDE))

@@ -32,7 +32,13 @@ _LARGER = 2  # times as many pixels, to be weighed again
 _AS_LONG = 16  # multiply-adds that take as long as an operation on a single number, such as erf
 _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1, "DeformConv": 1}  # input of weights
 _PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
-_POOLS = ("MaxPool", "AveragePool", "LpPool")
+_GEMMS = ("Gemm", "FusedGemm", "FusedMatMul", "QGemm")  # whose first input may be transposed
+_POOLS = ("MaxPool", "AveragePool", "LpPool", "NhwcMaxPool", "QLinearAveragePool")
+# What onnxruntime makes of several operations when it optimizes a model, as far as images need it.
+_ATTENTIONS = ("Attention", "MultiHeadAttention", "QAttention")
+_ONE_BY_ONE = {"Gelu", "BiasGelu", "FastGelu", "QuickGelu", "BiasAdd", "SkipLayerNormalization"}
+_ONE_BY_ONE |= {"QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "QLinearConcat"}
+_ONE_BY_ONE |= {"QLinearGlobalAveragePool", "QuantizeLinear", "DequantizeLinear"}
 # Each number of a result may depend on each of an input, and on more than that.
 _OF_PAIRS = {"NonMaxSuppression", "RNN", "GRU", "LSTM", "DFT", "STFT", "TfIdfVectorizer", "Multinomial", "RoiAlign"}
 _OF_PAIRS |= {"MaxRoiPool", "MelWeightMatrix", "Unique"}
@@ -153,8 +159,7 @@ def _scratch(node: Node, sizes: Mapping[str, Size]) -> int:
         return 48 * math.prod(made[0].shape[2:]) * math.prod(node.numbers.get("sampling_ratio", ())) ** 2
     if "Attention" in node.operator:  # each head compares each position with each other one
         heads = math.prod(node.numbers.get("q_num_heads", node.numbers.get("num_heads", ())))
-        positions = max((side for size in given if size is not None for side in size.shape[1:-1]), default=1)
-        return 4 * heads * math.prod(first[:-1]) * positions
+        return 4 * heads * math.prod(first[:-1]) * _positions(given)
     if node.operator == "Einsum" and len(given) > 2:
         return 4 * int(_sums(node.texts.get("equation", ""), given))
     return 0
@@ -177,7 +182,7 @@ def _products(node: Node, given: list[Size | None], made: int) -> float:
         return math.prod(first) * math.prod(_shape(given, 1)[1:])
     if operator in _PRODUCTS:
         return made * math.prod(first[-1:])
-    if operator == "Gemm":
+    if operator in _GEMMS:
         return made * max(first, default=1)
     if operator in _POOLS:
         return made * math.prod(node.numbers.get("kernel_shape", ()))
@@ -187,12 +192,18 @@ def _products(node: Node, given: list[Size | None], made: int) -> float:
         return math.prod(first) * math.prod(first[-1:])
     if operator == "Einsum":
         return _sums(node.texts.get("equation", ""), given)
-    if operator == "Attention" and node.domain in _OWN_DOMAINS:
-        return 2 * math.prod(first) * math.prod(_shape(given, 1)[-2:-1])
-    if operator in _OF_PAIRS or node.domain not in _OWN_DOMAINS:
+    if operator in _ATTENTIONS:  # what follows the first three is a mask, or from before
+        widest = max((side for size in given[:3] if size is not None for side in size.shape[-1:]), default=1)
+        return math.prod(first[:-1]) * widest * (2 * _positions(given) + math.prod(first[-1:]))
+    if operator in _OF_PAIRS or (node.domain not in _OWN_DOMAINS and operator not in _ONE_BY_ONE):
         each = sorted([made, *(size.numel for size in given if size is not None)])
         return math.prod(each[-2:]) * math.prod(node.numbers.get("sampling_ratio", ())) ** 2
     return 0
+
+
+def _positions(given: list[Size | None]) -> int:
+    """The most positions that attention compares: they lie between batch and numbers."""
+    return max((side for size in given if size is not None for side in size.shape[1:-1]), default=1)
 
 
 def _sums(equation: str, given: list[Size | None]) -> float:
