@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -115,22 +116,22 @@ def test_a_model_may_split_its_channels_into_many_groups() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operator", "more", "heads"),
+    ("operator", "more", "attributes"),
     [
-        ("BiasGelu", "wide", None),
-        ("SkipLayerNormalization", "many wide", None),
-        ("FusedMatMul", "square", None),
-        ("Attention", "packed bias", 8),
-        ("MultiHeadAttention", "many many", 8),
+        ("BiasGelu", "wide", {}),
+        ("SkipLayerNormalization", "many wide", {}),
+        ("FusedMatMul", "square", {}),
+        ("Attention", "packed bias", {"num_heads": 8}),
+        ("MultiHeadAttention", "many many", {"num_heads": 8}),
     ],
 )
 def test_what_onnxruntime_makes_of_several_operations_is_weighed_as_these(
-    operator: str, more: str, heads: int | None
+    operator: str, more: str, attributes: dict[str, Any]
 ) -> None:
     content = of_the_image(
         node("Reshape", "row three", "positions"),
         node("Tile", "positions times", "many"),
-        node(operator, f"many {more}", domain="com.microsoft", **({"num_heads": heads} if heads else {})),
+        node(operator, f"many {more}", domain="com.microsoft", **attributes),
         three=[1, 1, 192],
         times=[1, 600, 4],
         wide=np.ones(768, np.float32),
