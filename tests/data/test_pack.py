@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -245,16 +244,6 @@ def test_groups_in_the_names_of_files_go_along(tmp_path: Path) -> None:
     groups = opened(tmp_path / "out", "folder").train.groups
     assert groups is not None
     assert sorted(groups.names) == [str(i) for i in range(10)]
-
-
-def test_a_group_that_is_not_utf_8_is_written_as_it_is_printed(tmp_path: Path) -> None:
-    data = write_noise(tmp_path / "data", 4) / "train"
-    for number, file in enumerate(sorted(data.rglob("*.png"))):
-        file.rename(file.with_name(os.fsdecode(b"\xe9") + f"-{number}.png"))
-    packed(data, tmp_path / "out", "data.pattern=(?P<group>.)-")
-    groups = opened(tmp_path / "out", "folder").train.groups
-    assert groups is not None
-    assert groups.names == ("\\udce9",)
 
 
 def test_a_group_that_lacks_where_others_have_one_is_named(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.exporting import ending_of, stem_of, text_of_classes
 from convsmith.data.shards.tar_members import BLOCK
-from convsmith.errors import ConvsmithError, printable
+from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
 from convsmith.spec import RGB, Bands
@@ -184,7 +184,7 @@ def _encode(samples: Samples, i: int, resize: int | None, names: Sequence[str], 
     if samples.weights is not None and not np.isnan(samples.weights[i]):
         parts["weight"] = repr(float(samples.weights[i])).encode()
     if samples.groups is not None:
-        parts["group"] = printable(samples.groups.names[samples.groups.of[i]]).encode()
+        parts["group"] = samples.groups.names[samples.groups.of[i]].encode()
     return re.sub(r"[^A-Za-z0-9_]+", "-", stem_of(image.name))[:40], parts
 
 
