@@ -20,13 +20,14 @@ from typing import Any, TypeVar
 
 from convsmith.errors import ConvsmithError
 from convsmith.system import at_fork
+from convsmith.variables import number_in
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 READ_TIMEOUT_VARIABLE = "CONVSMITH_READ_TIMEOUT"
-_SECONDS = 120.0
+_SECONDS = "120"
 
 
 class NotAnswering(ConvsmithError):
@@ -53,17 +54,13 @@ def read_timeout() -> float | None:
     Raises:
         ConvsmithError: that is not a number of seconds.
     """
-    told = os.environ.get(READ_TIMEOUT_VARIABLE, "")
-    try:
-        seconds = float(told or _SECONDS)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < threading.TIMEOUT_MAX:
-        raise ConvsmithError(
-            f"{READ_TIMEOUT_VARIABLE} is `{told}`",
-            "it says how many seconds a file is waited for",
-            "Set a number; 0 waits for as long as it takes.",
-        )
+    seconds = number_in(
+        READ_TIMEOUT_VARIABLE,
+        os.environ.get(READ_TIMEOUT_VARIABLE) or _SECONDS,
+        below=threading.TIMEOUT_MAX,
+        says="how many seconds a file is waited for",
+        fix="Set a number; 0 waits for as long as it takes.",
+    )
     return seconds or None
 
 

@@ -14,6 +14,7 @@ from convsmith import machine
 from convsmith.bundle.onnx_content import Graph, Node, check_onnx
 from convsmith.bundle.onnx_sizes import Size, Sizes
 from convsmith.errors import ConvsmithError
+from convsmith.variables import number_in
 
 LIMIT_VARIABLE = "CONVSMITH_MODEL_LIMIT"
 
@@ -109,18 +110,13 @@ def too_much(why: str) -> ConvsmithError:
 
 def limit_factor() -> float:
     """How many times more than usual a model may take; 0: without a limit."""
-    told = os.environ.get(LIMIT_VARIABLE, "1")
-    try:
-        factor = float(told)
-    except ValueError:
-        factor = math.nan
-    if not 0 <= factor < math.inf:
-        raise ConvsmithError(
-            f"{LIMIT_VARIABLE} is `{told}`",
-            "it says how many times more than usual a model may compute",
-            "Set a number; 0 is without a limit.",
-        )
-    return factor
+    return number_in(
+        LIMIT_VARIABLE,
+        os.environ.get(LIMIT_VARIABLE, "1"),
+        below=math.inf,
+        says="how many times more than usual a model may compute",
+        fix="Set a number; 0 is without a limit.",
+    )
 
 
 def _constants(graph: Graph) -> set[str]:
