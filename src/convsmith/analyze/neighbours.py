@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.distance import unit
+
 _BLOCK = 2**11  # embeddings that are compared at a time,
 _QUERIES = 2**11  # with so many others: their similarities take 16 MiB
 _RIDGE = 1.0  # penalty of the probe, in squares of standardised numbers
@@ -28,10 +30,10 @@ def nearest(embeddings: NDArray[Any], query: NDArray[Any], k: int = 5) -> tuple[
     k = min(k, len(embeddings))
     numbers, cosines = np.empty((len(query), k), np.int64), np.empty((len(query), k), np.float32)
     for first in range(0, len(query), _QUERIES):
-        asked = _unit(query[first : first + _QUERIES])
+        asked = unit(query[first : first + _QUERIES])
         best, where = np.full((len(asked), k), -np.inf, np.float32), np.zeros((len(asked), k), np.int64)
         for start in range(0, len(embeddings), _BLOCK):
-            found, columns = _above(asked @ _unit(embeddings[start : start + _BLOCK]).T, best[:, -1:])
+            found, columns = _above(asked @ unit(embeddings[start : start + _BLOCK]).T, best[:, -1:])
             best, where = np.concatenate([best, found], axis=1), np.concatenate([where, columns + start], axis=1)
             order = np.argsort(-best, axis=1, kind="stable")[:, :k]
             best, where = np.take_along_axis(best, order, 1), np.take_along_axis(where, order, 1)
@@ -81,15 +83,6 @@ def linear_probe(embeddings: NDArray[Any], targets: NDArray[np.int64], query: ND
     scores = (query - mean) / scale @ weights + wanted / len(embeddings)
     named: NDArray[np.int64] = scores.argmax(axis=1)
     return named
-
-
-def _unit(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Each row with the length 1; a row of zeros stays."""
-    floats = rows.astype(np.float32)
-    lengths: NDArray[np.float32] = np.linalg.norm(floats, axis=1, keepdims=True)
-    lengths[lengths == 0] = 1
-    unit: NDArray[np.float32] = floats / lengths
-    return unit
 
 
 def _above(values: NDArray[np.float32], least: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
