@@ -15,6 +15,7 @@ from convsmith.analyze.data_check import DataCheck
 from convsmith.analyze.data_page import names_shown, page
 from convsmith.analyze.data_pictures import thumbnails
 from convsmith.analyze.embed import embed, sign_hashes
+from convsmith.analyze.house_page import write_page
 from convsmith.analyze.label_errors import judge_by_embeddings, judge_labels, learned_these_labels
 from convsmith.analyze.published_bundle import bundle_or_published
 from convsmith.data.checks.check import bad_files_of, joined, look, mark_too_large
@@ -30,7 +31,6 @@ from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.load import as_recipe
 from convsmith.recipe.schema import Recipe
-from convsmith.storage import write_file
 
 
 def check_data(
@@ -147,5 +147,4 @@ def _write_page(out: Path, title: str, found: DataCheck, dataset: DataSet, recip
         tiles = []
     except ConvsmithError:  # the findings say what is wrong with them
         tiles = []
-    text = page(title, found, thumbnails(dataset, names_shown(found), recipe.bands), tiles)
-    write_file(out, text.encode("utf-8", "backslashreplace"))
+    write_page(out, page(title, found, thumbnails(dataset, names_shown(found), recipe.bands), tiles))
