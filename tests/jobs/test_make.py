@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.analyze import chosen
+from convsmith.analyze.report import make_report
 from convsmith.analyze.report.at_end import ReportAtEnd
 from convsmith.analyze.report.make_report import report
 from convsmith.cli.main import main
@@ -29,7 +30,7 @@ from tests.training.conftest import SMALL
 @pytest.fixture(scope="module", autouse=True)
 def short_benchmarks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_SECONDS", 0.001)
+        patch.setattr(make_report, "_SECONDS", 0.001)
         patch.setenv("CONVSMITH_OFFLINE", "1")  # where a recipe is chosen
         yield
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convsmith.analyze.benchmark import Benchmark, benchmark
+from convsmith.analyze.benchmark import Benchmark
 from convsmith.analyze.choice import Choice
 from convsmith.analyze.chosen import choose_for_run, run_directory
 from convsmith.analyze.evaluate import judge_bundle
@@ -17,10 +17,9 @@ from convsmith.analyze.report.at_end import ReportAtEnd
 from convsmith.analyze.report.facts import JudgedFacts
 from convsmith.analyze.report.gather import facts_of_run
 from convsmith.analyze.report.judge_facts import judge_facts
-from convsmith.analyze.report.make_report import write_report
+from convsmith.analyze.report.make_report import speed_of, write_report
 from convsmith.bundle.figures.evaluation import Evaluation
 from convsmith.bundle.format import MANIFEST, read_files, read_manifest
-from convsmith.bundle.task import find_task
 from convsmith.data.digest import has_content_of, has_names_of
 from convsmith.data.open_data import data_of_bundle, judged_by
 from convsmith.deploy.format import open_bundle
@@ -42,9 +41,6 @@ from convsmith.words import for_terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-_BATCHES = (1, 8)  # of images of many sizes 1: they take long
-_SECONDS = 0.5  # of each row of the benchmark
 
 
 @dataclass(frozen=True)
@@ -198,19 +194,8 @@ def make(
         holds=lambda it: it.report is None or _is_whole(int8_bundle),
     )
     forms = [run.bundle, int8_bundle] if int8.report else [run.bundle]
-    task = find_task(checked.task)
     example = _example(run.bundle, data)
-    timing = stages.once(
-        "benchmark",
-        Benchmark,
-        lambda: benchmark(
-            forms,
-            batches=_BATCHES if task.one_size else _BATCHES[:1],
-            images=example and example.parent,
-            seconds=_SECONDS,
-            progress=progress,
-        ),
-    )
+    timing = stages.once("benchmark", Benchmark, lambda: speed_of(forms, example and example.parent, progress))
     seconds = {"train": sum(line["seconds"] for line in run.metrics if line["split"] == "train"), **stages.seconds}
     made = Made(data, run.path, choice, judged, int8, timing, example, seconds)
     known = facts_of_run(run)

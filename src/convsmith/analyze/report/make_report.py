@@ -17,7 +17,7 @@ from convsmith.analyze.report.gather import facts_of_bundle, facts_of_run
 from convsmith.analyze.report.judge_facts import judge_facts
 from convsmith.analyze.report.ladder import RESULTS, facts_of_ladder, step_runs
 from convsmith.analyze.report.page import page
-from convsmith.bundle.format import MANIFEST, bundle_folder
+from convsmith.bundle.format import MANIFEST, bundle_folder, read_manifest
 from convsmith.bundle.task import find_task
 from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError
@@ -77,7 +77,7 @@ def write_report(facts: Facts, out: Path) -> None:
 
 def speed_of(bundles: list[Path], images: Path | None, progress: ProgressCallback) -> Benchmark:
     """How long bundles of one task take here, in some seconds."""
-    one_size = find_task(facts_of_bundle(bundles[0]).task).one_size
+    one_size = find_task(read_manifest(bundles[0]).task).one_size
     batches = _BATCHES if one_size else _BATCHES[:1]
     return benchmark(bundles, batches=batches, images=images, seconds=_SECONDS, progress=progress)
 
