@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convsmith.analyze.confident_learning import find_label_errors
 from convsmith.analyze.linear_probe import FOLDS, predict_in_folds
 from convsmith.analyze.numbered import said_of_each
+from convsmith.analyze.probe import has_one_class_each
 from convsmith.bundle.classification import softmax
 from convsmith.bundle.predictor import Bundle
 from convsmith.data.checks.names import MOST_NAMED, all_names
@@ -206,7 +207,7 @@ def _require_labels(bundle: Bundle, task: str) -> None:
             f"it is for {bundle.manifest.task}, and the data are for {task}",
             "Leave it out, or name a recipe for its task.",
         )
-    if not bundle.task.new_results(bundle.manifest).one_answer_each:
+    if not has_one_class_each(bundle):
         raise ConvsmithError(
             f"{bundle.path} cannot judge labels",
             "they are judged of images that have one class each",

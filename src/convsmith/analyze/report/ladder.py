@@ -64,8 +64,6 @@ def step_runs(folder: Path) -> Iterator[Run]:
 
 def ladder_part(facts: Facts) -> dict[str, str]:
     """The sections of a ladder."""
-    if not facts.steps:
-        return {}
     return {"Steps": _table(facts) + draw_all([_levels(facts)], "levels"), "Curves": draw_all(_curves(facts), "curves")}
 
 
