@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import t  # type: ignore[import-untyped]
 
+from convsmith.bundle.figures.certainty_intervals import student
 from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.figures.segmentation_metrics import SegmentationResults
 from convsmith.bundle.format import read_manifest
@@ -53,6 +55,14 @@ def test_the_interval_holds_what_it_promises() -> None:
 def test_equal_answers_of_few_images_promise_little(images: int, half: float) -> None:
     answers = answered(np.ones(images, np.bool_))
     assert drop_interval("top1", answers, answers, images) == pytest.approx((-half, half))
+
+
+def test_the_standard_errors_beside_a_mean_are_those_of_students_distribution() -> None:
+    counts = range(2, GROUPS + 1)
+    assert [student(count) for count in counts] == pytest.approx(
+        [t.ppf(0.975, count - 1) for count in counts], abs=5e-4
+    )
+    assert student(GROUPS + 30) == student(GROUPS)
 
 
 def test_one_image_has_no_interval() -> None:

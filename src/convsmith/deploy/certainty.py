@@ -7,13 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from convsmith.bundle.figures.certainty_intervals import Interval
+from convsmith.bundle.figures.certainty_intervals import Interval, student
 from convsmith.bundle.task import Results
 
 GROUPS = 20  # of images, each of which is left out once
-# Student's distribution: 97.5 % are below, for 1, 2, 3 ... degrees of freedom.
-_STUDENT = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10)
-_STUDENT_19 = 2.09
 
 
 def drop_interval(metric: str, exact: Sequence[Results], other: Sequence[Results], images: int) -> Interval | None:
@@ -34,7 +31,7 @@ def drop_interval(metric: str, exact: Sequence[Results], other: Sequence[Results
     drop = _drop(metric, exact, other)
     without = [_drop(metric, _all_but(exact, i), _all_but(other, i)) for i in range(count)]
     spread = math.sqrt((count - 1) / count * float(np.square(np.subtract(without, np.mean(without))).sum()))
-    half = spread * (*_STUDENT, _STUDENT_19)[min(count, GROUPS) - 2]
+    half = spread * student(count)
     if exact[0].one_answer_each:
         half = max(half, min(300 / images, 100))
     return (drop - half, drop + half) if math.isfinite(half + drop) else None

@@ -11,6 +11,7 @@ from convsmith.analyze.house_page import plain_table, text
 from convsmith.analyze.report.facts import Facts, StepFacts
 from convsmith.analyze.report.figures import between, draw_all
 from convsmith.analyze.report.gather import environment
+from convsmith.bundle.figures.certainty_intervals import student
 from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.evaluation import Evaluation
 from convsmith.errors import ConvsmithError
@@ -21,8 +22,6 @@ from convsmith.waiting import read_file
 from convsmith.words import figure_text, metric_name
 
 RESULTS = "ablation.json"
-# Standard errors on either side of a mean that hold 95 %, of 2, 3, ... runs: Student's t of 1, 2, ... degrees.
-_SPREADS = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def facts_of_ladder(folder: Path) -> Facts:
@@ -83,7 +82,7 @@ def _interval(metric: str, step: StepFacts) -> tuple[float, float] | None:
     error = (step.figures or {}).get("errors", {}).get("last")
     if step.figures is None or error is None:
         return None
-    half, last = _SPREADS[min(max(len(step.curves), 2), len(_SPREADS) + 1) - 2] * error, step.figures["last"]
+    half, last = student(max(len(step.curves), 2)) * error, step.figures["last"]
     return max(0.0, last - half), last + half if metric == LOSS else min(1.0, last + half)
 
 

@@ -13,6 +13,11 @@ from convsmith.randomness import Stream, counter_generator
 Interval = tuple[float, float]
 
 _Z = 1.959963984540054  # the normal distribution has 97.5 % below
+# Student's distribution has 97.5 % below, for 1, 2, 3 ... 19 degrees of freedom.
+_STUDENT = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093,
+)  # fmt: skip
 DRAWS, _MOST_PAIRS, _FEWEST = 1000, 1 << 25, 10
 
 MOST_RANKED = 1 << 20
@@ -45,6 +50,15 @@ def mean_interval(values: NDArray[np.float64], z: float = _Z) -> Interval:
         return wilson(mean, count, z)
     half = z * float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 1.0
     return max(0.0, mean - half), min(1.0, mean + half)
+
+
+def student(values: int) -> float:
+    """The standard errors to each side of a mean of so many values that hold 95 %, by Student's distribution (1908).
+
+    Args:
+        values: two at least; of more than 20, what 20 have.
+    """
+    return _STUDENT[min(values - 1, len(_STUDENT)) - 1]
 
 
 def bootstrap(
