@@ -36,30 +36,22 @@ def explain(
     Example: convsmith explain runs/photos/bundle cat.jpg --method rise --json
     """
     import json
-    import sys
     import warnings
 
     from convsmith.analyze.explain import explanations, open_explainer
     from convsmith.bundle.images.image_error import ImageError
+    from convsmith.cli.bad_images import BadImages, note
     from convsmith.data.folders.image_paths import find_images
 
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
-    complaints = 0
-
-    def complain(name: str, reason: str) -> None:
-        nonlocal complaints
-        complaints += 1
-        print(f"error: {for_terminal(name)}: {for_terminal(reason)}", file=sys.stderr)
-
-    images = find_images(paths, complain, lambda line: print(line, file=sys.stderr))
+    bad = BadImages()
+    images = find_images(paths, bad.complain, note)
     explainer = open_explainer(place, method, device=device, runtime=runtime)
     for found in explanations(explainer, images, out, label=label, as_json=as_json):
         if isinstance(found, ImageError):
-            complaints += 1
-            print(f"error: {for_terminal(found.on_command_line)}", file=sys.stderr)
+            bad.tell(found.on_command_line)
         elif as_json:
             print(json.dumps(found.to_dict()), flush=True)
         else:
             print(f"{found.score:7.1%}  {for_terminal(found.label)}  {for_terminal(found.name)}", flush=True)
-    if complaints:
-        raise typer.Exit(1)
+    bad.end()

@@ -61,13 +61,12 @@ def predict(
 
     Example: convsmith predict runs/photos/bundle holiday/ --device cuda --json
     """
-    import sys
     import warnings
     from contextlib import nullcontext
-    from functools import partial
 
     from convsmith.bundle.images.image_error import ImageError
     from convsmith.bundle.predictor import load
+    from convsmith.cli.bad_images import BadImages, note
     from convsmith.data.folders.image_paths import find_images
     from convsmith.jobs.predict import answers_to
     from convsmith.output import output_that_may_be_lost
@@ -76,15 +75,9 @@ def predict(
         raise ConvsmithError(f"--json and --format {output} exclude each other")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
     model = load(bundle, runtime=runtime, device=device)
-    complaints = 0
-
-    def complain(name: str, reason: str) -> None:
-        nonlocal complaints
-        complaints += 1
-        print(f"error: {for_terminal(name)}: {for_terminal(reason)}", file=sys.stderr)
-
+    bad = BadImages()
     _print_names_as_they_are()
-    images = find_images(paths, complain, partial(print, file=sys.stderr))
+    images = find_images(paths, bad.complain, note)
     shown = Output.JSONL if as_json else output or Output.TABLE
     if out is not None and not model.task.pictures:
         raise ConvsmithError("--out is for masks", "the answers of this bundle are printed", "Omit it.")
@@ -96,12 +89,11 @@ def predict(
             images = _outside(folder, images)
         for name, answer, pixels in _counted(answers_to(model, images)):
             if isinstance(answer, ImageError) or isinstance(pixels, ImageError):
-                complain(name, answer.in_a_line)
+                bad.complain(name, answer.in_a_line)
                 continue
             for write in writers:
                 write(name, answer, pixels)
-    if complaints:
-        raise typer.Exit(1)
+    bad.end()
 
 
 def _outside(folder: Path, images: Iterator[tuple[str, Path | bytes]]) -> Iterator[tuple[str, Path | bytes]]:
