@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from convsmith.cli.options import AllowCode, AsJson, DeviceName, RuntimeName
+from convsmith.cli.options import AllowCode, AsJson, BatchSize, DeviceName, RuntimeName
 
 
 def calibrate(
@@ -35,7 +35,7 @@ def calibrate(
         Literal["train", "val", "test"] | None,
         typer.Option(help="The part of the data to take.  [default: val, or what was held out for it]"),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
+    batch_size: BatchSize = 32,
     device: DeviceName = "auto",
     runtime: RuntimeName = None,
     allow_code: AllowCode = False,

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from convsmith.cli.options import AllowCode, DeviceName, FiguresAsJson
+from convsmith.cli.options import AllowCode, BatchSize, DeviceName, FiguresAsJson, JudgedPart
 
 
 def compare(
     models: Annotated[list[Path], typer.Argument(metavar="A B [C]...", help="Bundles of any format, or runs.")],
     *,
     data: Annotated[Path, typer.Option(help="Labelled images, as `evaluate` takes them.")],
-    split: Annotated[
-        Literal["train", "val", "test"] | None,
-        typer.Option(help="The part of the data to judge by.  [default: val, or what was held out for it]"),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
+    split: JudgedPart = None,
+    batch_size: BatchSize = 32,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what each says of each image: .csv, .jsonl or .parquet.")
     ] = None,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from convsmith.cli.options import AllowCode, AsJson, DeviceName, RuntimeName
+from convsmith.cli.options import AllowCode, AsJson, BatchSize, DeviceName, JudgedPart, RuntimeName
 from convsmith.words import for_terminal
 
 
@@ -23,11 +23,8 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(help="The data it was trained on, or a folder with val/CLASS/* or CLASS/*, or with masks.")
     ],
-    split: Annotated[
-        Literal["train", "val", "test"] | None,
-        typer.Option(help="The part of the data to judge by.  [default: val, or what was held out for it]"),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
+    split: JudgedPart = None,
+    batch_size: BatchSize = 32,
     columns: Annotated[
         list[str] | None,
         typer.Option(

@@ -81,6 +81,11 @@ RuntimeName = Annotated[
     str | None,
     typer.Option("--runtime", metavar="NAME", help=f"One of {', '.join(RUNTIMES)}.  [default: by the bundle's format]"),
 ]
+JudgedPart = Annotated[
+    Literal["train", "val", "test"] | None,
+    typer.Option("--split", help="The part of the data to judge by.  [default: val, or what was held out for it]"),
+]
+BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images of a classifier in one forward pass.")]
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run bundles that may hold code, such as TorchScript.")]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from convsmith.cli.options import AsJson
+from convsmith.cli.options import AsJson, BatchSize
 
 
 def report(
@@ -22,7 +22,7 @@ def report(
             help="The page; its numbers go beside it.  [default: report.html in the run or ladder, else here]"
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images of a classifier in one forward pass.")] = 32,
+    batch_size: BatchSize = 32,
     as_json: AsJson = False,
 ) -> None:
     """Write one page about a run, a bundle or a ladder, which opens offline, and its numbers as JSON beside it.
