@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Set
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from convsmith.analyze.house_page import image_url
 from convsmith.bundle.images.bands import decode
 from convsmith.bundle.images.decode import as_pillow, for_eyes
 from convsmith.bundle.images.image_error import ImageError
@@ -44,6 +43,4 @@ def data_url(pixels: NDArray[np.uint8]) -> str:
 def _url(picture: Image.Image) -> str:
     small = picture.copy()
     small.thumbnail((_SIDE, _SIDE))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return image_url(small, "JPEG", quality=80)

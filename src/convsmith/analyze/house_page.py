@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from convsmith.errors import ConvsmithError
 from convsmith.storage import write_file
 from convsmith.words import for_terminal
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 STYLE = """
 :root { color-scheme: light dark; --page: light-dark(#fff, #141619); --ink: light-dark(#1c1e21, #e6e8ea);
@@ -129,6 +134,13 @@ def figures(shown: Iterable[tuple[str, str]]) -> str:
 def img(url: str, alt: str = "") -> str:
     """A picture; nothing without an URL."""
     return f'<img alt="{text(alt)}" src="{escape(url)}">' if url else ""
+
+
+def image_url(picture: Image, kind: str, **options: Any) -> str:
+    """A picture as an URL that holds its file, of a kind that Pillow writes with these options."""
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def text(words: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Sequence
 
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.analyze.house_page import plain_table, table, text
+from convsmith.analyze.house_page import image_url, plain_table, table, text
 
 _CELLS = 24  # classes that a table has room for
 _PIXELS = 1200  # classes that a picture has room for
@@ -140,9 +138,7 @@ def _png(counts: NDArray[np.int64]) -> str:
     pixels[np.arange(len(counts)), np.arange(len(counts)), :3] = _RIGHT
     pixels[..., 3] = np.where(counts > 0, 105 + 150 * np.sqrt(shares), 0)
     pixels[counts == 0] = 0
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return image_url(Image.fromarray(pixels), "PNG", optimize=True)
 
 
 def _pairs(counts: NDArray[np.int64], labels: Sequence[str], unit: str) -> str:

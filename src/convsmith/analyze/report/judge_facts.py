@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.analyze.evaluate import Judged
+from convsmith.analyze.house_page import image_url
 from convsmith.analyze.report.facts import JudgedFacts, Picture, WorstImage
 from convsmith.analyze.report.look_closer import looks, nearest_training
 from convsmith.bundle.images.image_error import ImageError
@@ -95,6 +94,4 @@ def picture_url(pixels: NDArray[np.uint8], side: int) -> str:
         factor = side // max(picture.size)
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
     picture.thumbnail((side, side))
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=82, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return image_url(picture, "JPEG", quality=82, optimize=True)
