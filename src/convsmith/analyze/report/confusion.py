@@ -40,13 +40,19 @@ def confused(confusion: Sequence[Sequence[int]], labels: Sequence[str], unit: st
     )
 
 
+def shares_of_true(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The share of each true class that was said to be each class, [K, K]; 0 for a class without images."""
+    shares: NDArray[np.float64] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares
+
+
 def beside_each_other(counts: NDArray[np.int64]) -> list[int]:
     """An order of the classes: a chain that grows, at either end, by the class that is confused most with the end.
 
     It begins with the two that are confused most; between equals, and where nothing is confused, the lower number comes
     first.
     """
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = shares_of_true(counts)
     alike = shares + shares.T
     np.fill_diagonal(alike, -1)
     if len(alike) < 2:
@@ -89,7 +95,7 @@ def taken_for(counts: NDArray[np.int64], labels: Sequence[str]) -> list[str]:
 
 
 def _cells(counts: NDArray[np.int64], labels: Sequence[str], unit: str) -> str:
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = shares_of_true(counts)
     in_percent = counts.max() >= 10**_DIGITS
     head = "<td></td>" + "".join(f'<th scope="col" class="up"><span>{text(label)}</span></th>' for label in labels)
     rows = []
@@ -132,7 +138,7 @@ def _picture(counts: NDArray[np.int64], labels: Sequence[str], unit: str) -> str
 
 def _png(counts: NDArray[np.int64]) -> str:
     """A pixel for each pair of classes, the more opaque the more of the true class it is."""
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares = shares_of_true(counts)
     pixels = np.zeros((*counts.shape, 4), np.uint8)
     pixels[..., :3] = _WRONG
     pixels[np.arange(len(counts)), np.arange(len(counts)), :3] = _RIGHT

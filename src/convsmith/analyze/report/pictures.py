@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from convsmith.analyze.contact_sheet import Tile, write_sheet
 from convsmith.analyze.evaluate import judge_part
 from convsmith.analyze.plots import write_plot
+from convsmith.analyze.report.confusion import shares_of_true
 from convsmith.analyze.report.facts import JudgedFacts
 from convsmith.analyze.report.judge_facts import legend_of, worst_first, worst_images
 from convsmith.bundle.format import read_manifest
@@ -66,8 +67,7 @@ def _caption(what: str, said: Mapping[str, Any]) -> str:
 
 
 def _draw_confusion(axes: Axes, counts: NDArray[np.int64], labels: Sequence[str]) -> None:
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, vmin=0, vmax=1, cmap="cividis", interpolation="none")
+    axes.imshow(shares_of_true(counts), vmin=0, vmax=1, cmap="cividis", interpolation="none")
     axes.set(xlabel="predicted", ylabel="true")
     if len(labels) <= _NAMED:
         axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6, parse_math=False)
