@@ -68,17 +68,7 @@ def check_data(
         _refuse_bundles_for(held, bundles)
         checked = as_recipe(recipe or FROM_SCRATCH, overrides)
     dataset = data_of_recipe(checked, held or Path(data))
-    parts, total = splits(dataset), num_samples(dataset)
-    looks: dict[Split, Looks] = {}
-    for split, samples in parts.items():
-        seen = sum(len(part.rows) for part in looks.values())
-
-        def tell(what: str, done: int, _: int | None, seen: int = seen) -> None:
-            progress(what, seen + done, total)
-
-        known = joined(*looks.values())
-        looks[split] = look(samples, True, known, with_prints=True, bands=checked.bands, progress=tell)
-    mark_too_large(dataset, checked.preprocess, looks["val"])
+    parts, looks = splits(dataset), _looked_at(dataset, checked, progress)
     bad = [file for split, samples in parts.items() for file in bad_files_of(samples, looks[split])]
     told = Findings([], [])
     problem = None
@@ -138,6 +128,21 @@ def _refuse_bundles_for(held: InMemory, bundles: Sequence[str | Path]) -> None:
             "they know the images that they have learned from by their files",
             "Give `embeddings` of a network that has not learned from them, or write the images into a folder.",
         )
+
+
+def _looked_at(dataset: DataSet, recipe: Recipe, progress: ProgressCallback) -> dict[Split, Looks]:
+    """A look at every sample of each split; what is the same file is looked at once."""
+    looks: dict[Split, Looks] = {}
+    for split, samples in splits(dataset).items():
+        seen = sum(len(part.rows) for part in looks.values())
+
+        def tell(what: str, done: int, _: int | None, seen: int = seen) -> None:
+            progress(what, seen + done, num_samples(dataset))
+
+        known = joined(*looks.values())
+        looks[split] = look(samples, True, known, with_prints=True, bands=recipe.bands, progress=tell)
+    mark_too_large(dataset, recipe.preprocess, looks["val"])
+    return looks
 
 
 def _write_page(out: Path, title: str, found: DataCheck, dataset: DataSet, recipe: Recipe) -> None:
