@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from convsmith.analyze.benchmark import benchmark
-from convsmith.analyze.compare_images import Gaps, judge_same_images, measure_gaps, rows_side_by_side
+from convsmith.analyze.compare_images import Gaps, SameImages, judge_same_images, measure_gaps, rows_side_by_side
 from convsmith.analyze.compare_recipes import Seeds, curves_of, recipe_differences, same_but_for_seed
 from convsmith.analyze.house_page import check_page, write_page
 from convsmith.analyze.paired import Gap
@@ -220,27 +220,14 @@ def compare(
         )
         for path, bundle, judged, speed in zip(models, opened, images.judged, speeds, strict=True)
     )
-    found = [measure_gaps(images, metric, number) for number in range(1, len(models))]
-    differences = tuple(
-        Difference(
-            number,
-            _better(apart, metric, len(found)),
-            apart.p,
-            apart.test,
-            apart.gaps,
-            apart.better_images,
-            apart.worse_images,
-            recipe_differences(recipes[0], recipes[number]),
-        )
-        for number, apart in enumerate(found, 1)
-    )
+    differences = _differences(images, metric, recipes)
     if out is not None:
         write_rows(Path(out), rows_side_by_side(images), opened[0].labels)
     seeds = tuple(same_but_for_seed(recipes, [model.figures for model in described]))
     notes = [*images.notes]
-    if len(found) > 1:
-        needed = _CERTAIN / len(found)
-        notes.append(f"{len(found)} models are compared with the first, so each needs p below {needed:.3g}")
+    if len(differences) > 1:
+        needed = _CERTAIN / len(differences)
+        notes.append(f"{len(differences)} models are compared with the first, so each needs p below {needed:.3g}")
     made = Comparison(len(images.names), metric, described, differences, seeds, tuple(notes))
     if page is not None:
         write_page(Path(page), compare_page(made))
@@ -262,6 +249,24 @@ def _require_alike(bundles: Sequence[Bundle]) -> None:
                 f"only one of them knows {quoted(sorted(lacking))}: a model of fewer classes has an easier task",
                 "Compare models of the same classes.",
             )
+
+
+def _differences(images: SameImages, metric: str, recipes: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
+    """How each model but the first differs from it."""
+    found = [measure_gaps(images, metric, number) for number in range(1, len(recipes))]
+    return tuple(
+        Difference(
+            number,
+            _better(apart, metric, len(found)),
+            apart.p,
+            apart.test,
+            apart.gaps,
+            apart.better_images,
+            apart.worse_images,
+            recipe_differences(recipes[0], recipes[number]),
+        )
+        for number, apart in enumerate(found, 1)
+    )
 
 
 def _better(apart: Gaps, metric: str, comparisons: int) -> Better:
