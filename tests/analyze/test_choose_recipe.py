@@ -71,7 +71,7 @@ def test_any_number_of_images_starts_from_pretrained_weights(
 ) -> None:
     monkeypatch.setattr(module, "pick_device", lambda: torch.device(device))
     picked = pick_recipe(TABLES[table], images, ())
-    assert load_recipe(picked.recipe, picked.words).model.weights is not None
+    assert load_recipe(picked.recipe, picked.overrides).model.weights is not None
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_from_scratch_fewer_photos_come_in_smaller_batches_at_the_rate_that_belo
     images: int, batch: int, epochs: int
 ) -> None:
     picked = pick_recipe(PHOTOS, images, ())
-    chosen, usual = load_recipe(picked.recipe, picked.words), load_recipe("resnet18-folder")
+    chosen, usual = load_recipe(picked.recipe, picked.overrides), load_recipe("resnet18-folder")
     assert (chosen.batch.size, chosen.schedule.epochs) == (batch, epochs)
     assert chosen.optimizer.lr / chosen.batch.size == usual.optimizer.lr / usual.batch.size
 
@@ -163,7 +163,7 @@ def test_who_wants_random_weights_gets_them() -> None:
 
 def test_another_model_starts_from_its_own_weights() -> None:
     picked = pick_recipe(PHOTOS, 500, ["model.name=resnet50"])
-    model = load_recipe(picked.recipe, [*picked.words, "model.name=resnet50"]).model
+    model = load_recipe(picked.recipe, [*picked.overrides, "model.name=resnet50"]).model
     assert (model.name, model.weights) == ("resnet50", "pretrained")
     assert picked.reasons[-1] == "it starts from resnet50.tv_v2 (BSD-3-Clause)"
 
@@ -173,7 +173,7 @@ def test_another_model_starts_from_its_own_weights() -> None:
 )
 def test_named_weights_bring_their_model_and_a_file_is_taken_for_a_resnet18(weights: str, model: str) -> None:
     picked = pick_recipe(PHOTOS, 500, [f"model.weights={weights}"])
-    assert load_recipe(picked.recipe, picked.words).model.name == model
+    assert load_recipe(picked.recipe, picked.overrides).model.name == model
 
 
 def test_the_weights_of_a_run_bring_its_model(tmp_path: Path) -> None:
@@ -182,13 +182,13 @@ def test_the_weights_of_a_run_bring_its_model(tmp_path: Path) -> None:
     recipe = load_recipe("finetune-convnext_tiny")
     (run.path / "recipe.yaml").write_text(recipe_to_yaml(recipe))
     picked = pick_recipe(PHOTOS, 500, [f"model.weights={run.path}"])
-    model = load_recipe(picked.recipe, picked.words).model
+    model = load_recipe(picked.recipe, picked.overrides).model
     assert (model.name, model.options) == ("convnext_tiny", recipe.model.options)
 
 
 def test_the_weights_of_a_classifier_bring_a_decoder_for_scenes() -> None:
     picked = pick_recipe(SCENES, 500, ["model.weights=resnet50.tv_v2"])
-    assert (picked.recipe, picked.words) == ("resnet50_upernet-folder", ())
+    assert (picked.recipe, picked.overrides) == ("resnet50_upernet-folder", ())
 
 
 def test_photos_with_rare_classes_get_a_recipe_for_that(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_small_pictures_get_a_network_for_small_pictures_of_any_number_of_classe
 @pytest.mark.parametrize("images", [100, 10_000])
 def test_small_pictures_are_of_any_number_of_classes_from_scratch_too(images: int) -> None:
     picked = pick_recipe(SMALL_PHOTOS, images, ())
-    recipe = load_recipe(picked.recipe, picked.words)
+    recipe = load_recipe(picked.recipe, picked.overrides)
     assert (recipe.model.name, recipe.model.num_classes, recipe.model.weights) == ("cifar_resnet20", None, None)
 
 
@@ -263,7 +263,7 @@ def scenes(root: Path, *sizes: tuple[int, int]) -> Path:
 @pytest.mark.parametrize(("images", "batch"), [(149, 4), (150, 16)])
 def test_few_images_with_masks_are_learned_from_in_small_batches(images: int, batch: int) -> None:
     picked = pick_recipe(SCENES, images, [])
-    assert load_recipe(picked.recipe, picked.words).batch.size == batch
+    assert load_recipe(picked.recipe, picked.overrides).batch.size == batch
 
 
 def test_images_with_masks_get_a_recipe_for_segmentation(tmp_path: Path) -> None:

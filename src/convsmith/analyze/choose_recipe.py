@@ -66,7 +66,7 @@ def choose_recipe(data: Path, overrides: Sequence[str] = ()) -> Choice:
     if side <= SMALL_SIDE:
         reasons.append(f"at most {SMALL_SIDE} pixels: a network for images as small as CIFAR's")
     picked = pick_recipe(SMALL_PHOTOS if side <= SMALL_SIDE else PHOTOS, total, overrides)
-    recipe, words = rules.RECIPES.get(picked.recipe, picked.recipe), list(picked.words)
+    recipe, words = rules.RECIPES.get(picked.recipe, picked.recipe), list(picked.overrides)
     reasons += picked.reasons
     if load_recipe(recipe).task != task:
         words.append(f"task={task}")
@@ -101,7 +101,7 @@ def _choose_for_masks(data: Path, words: Sequence[str], others: Sequence[str]) -
     ]
     picked = pick_recipe(SCENES, total, others)
     reasons += picked.reasons
-    crop_words = (f"augment.random_scale_crop.size=[{height}, {width}]", *picked.words)
+    crop_words = (f"augment.random_scale_crop.size=[{height}, {width}]", *picked.overrides)
     overrides = (*words, *crop_words, *_without_colours(picked.recipe, crop_words, bands.channels))
     reasons.append("every other image is mirrored; where that changes the meaning, add augment.hflip=0")
     return Choice(picked.recipe, overrides, tuple(reasons))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convsmith.analyze.choice import Choice
 from convsmith.analyze.recipe_table import RecipeRow, row_for
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import backbone_of, fetch_weights, named_weights
@@ -24,22 +24,7 @@ _OF_A_FILE = "resnet18"
 """The model that a checkpoint is taken to be of where nothing says it."""
 
 
-@dataclass(frozen=True)
-class Picked:
-    """A recipe of the table.
-
-    Attributes:
-        recipe: its name.
-        words: what is changed in it, as `key=value` words.
-        reasons: why, in lines.
-    """
-
-    recipe: str
-    words: tuple[str, ...]
-    reasons: tuple[str, ...]
-
-
-def pick_recipe(table: Sequence[RecipeRow], images: int, overrides: Sequence[str]) -> Picked:
+def pick_recipe(table: Sequence[RecipeRow], images: int, overrides: Sequence[str]) -> Choice:
     """The first recipe of the row for so many images and this device whose weights can be had; else that without.
 
     Weights are downloaded where they are not here yet.
@@ -77,7 +62,7 @@ def pick_recipe(table: Sequence[RecipeRow], images: int, overrides: Sequence[str
         kind = "a GPU: a strong network" if has_gpu else "no GPU: a network that learns fast on a CPU"
         reasons.append(f"the model that was asked for, by {recipe}" if said else f"{kind}, by {recipe}")
         reasons += [f"the choice would have been {why}" for why in missing[:1]]
-        return Picked(recipe, (*changes, *words), (*reasons, f"it starts from {_start(model)}"))
+        return Choice(recipe, (*changes, *words), (*reasons, f"it starts from {_start(model)}"))
     return _without_weights(row, [*reasons, f"from random weights, in place of {missing[0]}"])
 
 
@@ -95,9 +80,9 @@ def _bound(table: Sequence[RecipeRow], row: RecipeRow) -> str:
     return f"fewer than {row.below:,}" if row is not table[-1] else f"{table[-2].below:,} or more"
 
 
-def _without_weights(row: RecipeRow, reasons: Sequence[str]) -> Picked:
+def _without_weights(row: RecipeRow, reasons: Sequence[str]) -> Choice:
     recipe, *words = row.scratch.split()
-    return Picked(recipe, tuple(words), tuple(reasons))
+    return Choice(recipe, tuple(words), tuple(reasons))
 
 
 def _said(row: RecipeRow, own: Sequence[str]) -> dict[str, Any]:
