@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,11 +112,16 @@ def write_sheet(tiles: Sequence[Tile], out: Path) -> None:
     write_file(out, file.getvalue())
 
 
+def named_classes(target: Any, classes: Sequence[str]) -> str:
+    """The class of that number, or of 0 and 1 for each class all that are there, in words."""
+    members = [int(target)] if np.ndim(target) == 0 else np.flatnonzero(target).tolist()
+    return ", ".join(classes[member] for member in members) or "none"
+
+
 def _tile(image: Tensor, target: Tensor, dataset: DataSet) -> Tile:
     pixels = np.array(for_eyes(image.permute(1, 2, 0).numpy()))
     if target.ndim < 2:  # a class, or 0 and 1 for each class
-        members = [int(target)] if target.ndim == 0 else np.flatnonzero(target.numpy()).tolist()
-        return Tile(pixels, ", ".join(dataset.classes[member] for member in members) or "none")
+        return Tile(pixels, named_classes(target.numpy(), dataset.classes))
     mask = np.asarray(Image.fromarray(target.numpy()).resize(pixels.shape[1::-1], Image.Resampling.NEAREST))
     counts = np.bincount(mask.ravel(), minlength=IGNORED + 1)[: len(dataset.classes)]
     largest = [dataset.classes[k] for k in np.argsort(-counts, kind="stable") if counts[k]]

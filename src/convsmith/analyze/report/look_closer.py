@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.analyze.contact_sheet import named_classes
 from convsmith.analyze.embed import embed
 from convsmith.analyze.evaluate import Judged
 from convsmith.analyze.explain import open_explainer
@@ -98,12 +98,6 @@ def _shown(images: LabelledImages, number: int) -> tuple[str, Pixels] | None:
         image, target = images.read(number)
     except ImageError:
         return None
-    return _label(target, images.manifest.labels), np.asarray(
+    return named_classes(target, images.manifest.labels), np.asarray(
         as_pillow(for_eyes(image.transpose(1, 2, 0))).convert("RGB")
     )
-
-
-def _label(target: Any, labels: tuple[str, ...]) -> str:
-    """A class, or all that are there."""
-    members = [int(target)] if np.ndim(target) == 0 else np.flatnonzero(target).tolist()
-    return ", ".join(labels[member] for member in members) or "none"
