@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -297,6 +298,14 @@ def test_what_cannot_be_embedded_is_said_before_the_model_is_opened(
 ) -> None:
     assert run_embed(tmp_path, *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_parquet_file_without_pyarrow_is_refused_before_the_model_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert run_embed(tmp_path, "a.png", "--out", "rows.parquet") == 2
+    assert "a Parquet file needs the package `pyarrow`" in capsys.readouterr().err
 
 
 def test_embed_in_python_gives_a_row_for_each_image(classified: Made) -> None:

@@ -40,7 +40,7 @@ def _check_ending(path: Path) -> None:
             f"{path} does not say what to write", f"rows are written to {', '.join(_WRITERS)}", "Name it so."
         )
     if path.suffix.lower() == ".parquet":
-        _pyarrow()
+        import_pyarrow()
 
 
 def write_rows(path: Path, rows: Iterable[_Values], labels: Sequence[str]) -> None:
@@ -93,7 +93,7 @@ def _write_jsonl(file: IO[bytes], rows: Iterable[_Values], labels: Sequence[str]
 
 
 def _write_parquet(file: IO[bytes], rows: Iterable[_Values], labels: Sequence[str]) -> None:
-    pa = _pyarrow()
+    pa = import_pyarrow()
     import pyarrow.parquet as parquet
 
     of_rows = (_by_label(row, labels) for row in rows)
@@ -127,7 +127,8 @@ def _as_text(file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
     text.detach()
 
 
-def _pyarrow() -> Any:
+def import_pyarrow() -> Any:
+    """The package that writes Parquet, or a ConvsmithError that says how to install it."""
     try:
         import pyarrow
     except ModuleNotFoundError as error:

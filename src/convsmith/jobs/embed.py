@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.analyze.embed import embedding_bundle
+from convsmith.analyze.write_rows import import_pyarrow
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.preprocess import ImageSource
 from convsmith.data.folders.image_paths import named_images
-from convsmith.errors import ConvsmithError, of_system, require_extra
+from convsmith.errors import ConvsmithError, of_system
 from convsmith.storage import write_file
 
 KINDS = (".npz", ".parquet")
@@ -45,12 +46,14 @@ def embed(
 
 
 def check_file(out: Path) -> None:
-    """Raise a ConvsmithError for a file of another kind than those that embeddings are written to."""
+    """Raise a ConvsmithError for a file of another kind than those that embeddings can be written to here."""
     if out.suffix not in KINDS:
         raise ConvsmithError(
             f"embeddings are not written as {out.suffix or 'a file without an ending'}",
             fix=f"Let --out end in {' or '.join(KINDS)}.",
         )
+    if out.suffix == ".parquet":
+        import_pyarrow()
 
 
 def write_embeddings(
@@ -74,14 +77,12 @@ def write_embeddings(
         arrays: dict[str, Any] = {name: np.array(values) for name, values in columns.items()}
         np.savez(content, embedding=rows, **arrays)
     else:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ModuleNotFoundError as error:
-            raise require_extra("pyarrow", "a Parquet file", "parquet") from error
+        pyarrow = import_pyarrow()
+        from pyarrow import parquet
+
         lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.ravel()), rows.shape[1])
         table = pyarrow.table({**columns, "embedding": lists})
-        pyarrow.parquet.write_table(table, content)
+        parquet.write_table(table, content)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_file(out, content.getvalue())
