@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 import convsmith as cs
 from convsmith.analyze.embed import embedding_bundle
+from convsmith.analyze.evaluate import judge_bundle
+from convsmith.analyze.report.look_closer import NEAREST, nearest_training
 from convsmith.bundle.format import read_manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import OUTPUT
@@ -29,6 +31,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.jobs.export import export
 from convsmith.models import registry
 from convsmith.models.layers import Normalize
+from convsmith.progress import no_progress
 from convsmith.training.checkpoints.checkpoint import best_step_folder
 from convsmith.training.pack import trained_model
 from tests.tasks.tiny_segmenter import name_tiny_segmenter
@@ -254,6 +257,14 @@ def run_embed(*words: object) -> int:
     with pytest.raises(SystemExit) as end:
         main(["embed", *map(str, words)])
     return int(end.value.code or 0)
+
+
+def test_the_training_images_most_like_an_image_are_found_for_every_task(made: Made) -> None:
+    run, data, _ = made
+    judged = judge_bundle(open_bundle(run.bundle), data, progress=no_progress)
+    (near,) = nearest_training(judged, data, judged.numbers[:1], no_progress)
+    assert len(near) == NEAREST
+    assert all(set(label.split(", ")) <= {*judged.bundle.labels, "none"} for label, _ in near)
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])

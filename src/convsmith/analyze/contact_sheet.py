@@ -113,9 +113,20 @@ def write_sheet(tiles: Sequence[Tile], out: Path) -> None:
 
 
 def named_classes(target: Any, classes: Sequence[str]) -> str:
-    """The class of that number, or of 0 and 1 for each class all that are there, in words."""
-    members = [int(target)] if np.ndim(target) == 0 else np.flatnonzero(target).tolist()
-    return ", ".join(classes[member] for member in members) or "none"
+    """The classes of a target, in words.
+
+    Args:
+        target: the number of a class, 0 and 1 for each class, or a mask, whose largest class comes first.
+        classes: their names.
+    """
+    if np.ndim(target) == 0:
+        return classes[int(target)]
+    if np.ndim(target) == 1:
+        members = np.flatnonzero(target)
+    else:
+        counts = np.bincount(target.ravel(), minlength=IGNORED + 1)[: len(classes)]
+        members = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    return ", ".join(classes[member] for member in members.tolist()) or "none"
 
 
 def _tile(image: Tensor, target: Tensor, dataset: DataSet) -> Tile:
@@ -123,9 +134,7 @@ def _tile(image: Tensor, target: Tensor, dataset: DataSet) -> Tile:
     if target.ndim < 2:  # a class, or 0 and 1 for each class
         return Tile(pixels, named_classes(target.numpy(), dataset.classes))
     mask = np.asarray(Image.fromarray(target.numpy()).resize(pixels.shape[1::-1], Image.Resampling.NEAREST))
-    counts = np.bincount(mask.ravel(), minlength=IGNORED + 1)[: len(dataset.classes)]
-    largest = [dataset.classes[k] for k in np.argsort(-counts, kind="stable") if counts[k]]
-    return Tile(_coloured(pixels, mask, dataset), ", ".join(largest))
+    return Tile(_coloured(pixels, mask, dataset), named_classes(mask, dataset.classes))
 
 
 def _coloured(pixels: NDArray[np.uint8], mask: NDArray[np.uint8], dataset: DataSet) -> NDArray[np.uint8]:
