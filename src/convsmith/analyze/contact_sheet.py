@@ -47,7 +47,7 @@ class Tile:
     caption: str
 
 
-def training_tiles(dataset: DataSet, recipe: Recipe, count: int = TILES) -> list[Tile]:
+def training_tiles(dataset: DataSet, recipe: Recipe) -> list[Tile]:
     """The first images of a training, as it augments them in its first epoch; mixing comes later, and is not in them.
 
     Raises:
@@ -57,7 +57,7 @@ def training_tiles(dataset: DataSet, recipe: Recipe, count: int = TILES) -> list
     from convsmith.data.loading.sampler import StepSampler, Windows
 
     recipe = with_measured_mean(recipe, dataset.train)
-    samples, size = dataset.train, min(count, len(dataset.train))
+    samples, size = dataset.train, min(TILES, len(dataset.train))
     sampler = StepSampler(
         samples.targets,
         recipe.sampling,

@@ -152,22 +152,15 @@ def evaluate_bundle(
 
 
 def judge_bundle(
-    opened: Bundle,
-    data: str | Path,
-    batch_size: int = 32,
-    progress: ProgressCallback = notebook_progress,
-    *,
-    split: Part | None = None,
-    boundary: bool = False,
+    opened: Bundle, data: str | Path, batch_size: int = 32, progress: ProgressCallback = notebook_progress
 ) -> Judged:
     """Ask a bundle about labelled images, and keep what it says of each; the arguments are those of `evaluate_bundle`.
 
     Raises:
         ConvsmithError: the data cannot be used, or not one image can be read.
     """
-    opened.task.new_evaluation(opened.manifest, boundary=boundary)  # refuses before the data are opened
-    part = judged_by(opened.manifest, Path(data), split)
-    return judge_part(opened, part, batch_size, progress, boundary=boundary, data=data).with_slices()
+    part = judged_by(opened.manifest, Path(data))
+    return judge_part(opened, part, batch_size, progress, data=data).with_slices()
 
 
 def judge_part(

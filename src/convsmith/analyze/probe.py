@@ -82,13 +82,12 @@ def embed_data(
     return train, val
 
 
-def probe(train: Embedded, val: Embedded, neighbours: int = NEIGHBOURS) -> Probe:
+def probe(train: Embedded, val: Embedded) -> Probe:
     """Let simple classifiers judge embeddings.
 
     Args:
         train: what they learn from.
         val: what judges them.
-        neighbours: how many vote.
 
     Raises:
         ConvsmithError: one of them holds no image.
@@ -96,9 +95,9 @@ def probe(train: Embedded, val: Embedded, neighbours: int = NEIGHBOURS) -> Probe
     if not len(train.rows) or not len(val.rows):
         raise ConvsmithError("embeddings cannot be judged", "there is no training, or no validation image")
     known, asked, true = (train.rows, train.targets), val.rows, val.targets
-    knn = float((knn_predict(*known, asked, neighbours) == true).mean())
+    knn = float((knn_predict(*known, asked, NEIGHBOURS) == true).mean())
     linear = float((linear_probe(*known, asked) == true).mean())
-    return Probe(knn, linear, min(neighbours, len(train.rows)), len(train.rows), len(val.rows), asked.shape[1])
+    return Probe(knn, linear, min(NEIGHBOURS, len(train.rows)), len(train.rows), len(val.rows), asked.shape[1])
 
 
 def has_one_class_each(bundle: Bundle[Any]) -> bool:
