@@ -355,7 +355,7 @@ def test_a_class_called_masks_without_images_beside_it_is_a_class(tmp_path: Path
 
 
 class Trained(Exception):
-    """What the command would have trained: recipe, data, run directory."""
+    """The recipe, the data and the run directory that the command would have trained with."""
 
 
 @pytest.fixture

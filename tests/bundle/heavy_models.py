@@ -34,7 +34,7 @@ def node(operator: str, inputs: str, outputs: str = "x", **attributes: Any) -> N
 
 
 def floats(*shape: int) -> bytes:
-    """As many numbers as a tensor of a shape has, each of them made by one operation."""
+    """A model that makes as many numbers as a tensor of a shape has, each by one operation."""
     return adding([node("ConstantOfShape", "shape")], shape=shape)
 
 

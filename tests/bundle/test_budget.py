@@ -1,4 +1,4 @@
-"""What decoding costs is read from the header, and more than is allowed is refused."""
+"""The cost of decoding is read from the header, and more than is allowed is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bundle's calibration does to its answers, and which ones are refused."""
+"""Effects of a bundle's calibration on its answers, and calibrations that are refused."""
 
 from __future__ import annotations
 

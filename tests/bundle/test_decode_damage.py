@@ -224,7 +224,7 @@ def tiff(width: int, height: int, compression: int, body: bytes, **tags: int) ->
 
 
 def zeros(gigabytes: int) -> bytes:
-    """That many gigabytes of zeros, deflated to a thousandth."""
+    """Gigabytes of zeros, deflated to a thousandth."""
     deflate = zlib.compressobj(9, wbits=-15)
     block = deflate.compress(bytes(1 << 26)) + deflate.flush(zlib.Z_FULL_FLUSH)
     return b"\x78\x9c" + block * 16 * gigabytes

@@ -151,7 +151,7 @@ def test_a_changed_further_file_is_refused(bundle: Path) -> None:
 
 
 def test_a_bundle_that_names_no_format_is_one_in_onnx(bundle: Path) -> None:
-    """As bundles were written before there were others."""
+    """Bundles were written so before there were other formats."""
     values = json.loads((bundle / "bundle.json").read_text())
     for key in ("format", "one_size", "checksum"):
         del values[key]

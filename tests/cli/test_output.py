@@ -1,4 +1,4 @@
-"""What commands print: in any encoding, at any width, with every figure in full."""
+"""The output of commands: in any encoding, at any width, with every figure in full."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ def hold(path: Path) -> None:
 
 
 def check_holder(path: Path) -> None:
-    """Raise a ConvsmithError if another process holds the run directory now, or it is no longer there.
+    """Raise a ConvsmithError if another process holds the run directory now, or it has gone.
 
     The first is what a file system allows whose locks do not count on other machines, or end when the network is cut.
     """
@@ -263,7 +263,7 @@ def check_holder(path: Path) -> None:
 
 def _gone(path: Path) -> ConvsmithError:
     return ConvsmithError(
-        f"the run directory {path} is no longer what this training began with",
+        f"the run directory {path} is not the one that this training began with",
         "it was renamed or removed",
         "Nothing is written there. Put it back under its name, then the same command goes on from its last checkpoint.",
     )

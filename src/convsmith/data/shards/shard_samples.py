@@ -152,7 +152,7 @@ def _joined(parts: list[Packed]) -> Packed:
 
 
 def _none(count: int) -> Packed:
-    """So many members that are not there."""
+    """Members that are not there, so many of them."""
     places = np.zeros(count, PLACE)
     places["offset"] = -1
     return Packed(places, np.empty(0, np.uint8), np.zeros(count + 1, np.int64))
