@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -112,21 +113,22 @@ def test_a_limit_that_is_not_a_number_is_an_error(monkeypatch: pytest.MonkeyPatc
 def test_a_model_may_split_its_channels_into_many_groups() -> None:
     parts = " ".join(f"part{i}" for i in range(48))
     groups = [node("Split", "row sizes", parts, axis=1), node("Concat", parts, axis=1)]
-    OnnxRuntime(of_the_image(*groups, sizes=[4] * 48)).run(np.zeros((1, 3, SIDE, SIDE), np.uint8))
+    logits = OnnxRuntime(of_the_image(*groups, sizes=[4] * 48)).run(np.full((1, 3, SIDE, SIDE), 100, np.uint8))
+    np.testing.assert_allclose(logits, [[0.1 * 100 + 100] * 3], rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("operator", "more", "attributes"),
+    ("operator", "more", "attributes", "made"),  # of ones alone
     [
-        ("BiasGelu", "wide", {}),
-        ("SkipLayerNormalization", "many wide", {}),
-        ("FusedMatMul", "square", {}),
-        ("Attention", "packed bias", {"num_heads": 8}),
-        ("MultiHeadAttention", "many many", {"num_heads": 8}),
+        ("BiasGelu", "wide", {}, 1 + math.erf(math.sqrt(2))),
+        ("SkipLayerNormalization", "many wide", {}, 0),
+        ("FusedMatMul", "square", {}, 768),
+        ("Attention", "packed bias", {"num_heads": 8}, 769),
+        ("MultiHeadAttention", "many many", {"num_heads": 8}, 1),
     ],
 )
 def test_what_onnxruntime_makes_of_several_operations_is_weighed_as_these(
-    operator: str, more: str, attributes: dict[str, Any]
+    operator: str, more: str, attributes: dict[str, Any], made: float
 ) -> None:
     content = of_the_image(
         node("Reshape", "row three", "positions"),
@@ -139,8 +141,10 @@ def test_what_onnxruntime_makes_of_several_operations_is_weighed_as_these(
         packed=np.ones((768, 3 * 768), np.float32),
         bias=np.ones(3 * 768, np.float32),
     )
-    OnnxRuntime(content).run(np.zeros((1, 3, SIDE, SIDE), np.uint8))
+    logits = OnnxRuntime(content).run(np.ones((1, 3, SIDE, SIDE), np.uint8))
+    np.testing.assert_allclose(logits, [[0.1 + made] * 3], rtol=1e-2)
 
 
 def test_a_model_of_images_is_light() -> None:
-    Work(colour_model()).check((256, 3, SIDE, SIDE))
+    logits = OnnxRuntime(colour_model()).run(np.ones((256, 3, SIDE, SIDE), np.uint8))
+    np.testing.assert_allclose(logits, [[0.1] * 3] * 256, rtol=1e-5)

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from convsmith.bundle.openvino_runtime import OpenVinoRuntime
 from convsmith.bundle.openvino_trial import try_model
+from convsmith.bundle.runtime import INPUT, OUTPUT
 from convsmith.errors import ConvsmithError
 
 openvino = pytest.importorskip("openvino")
@@ -22,7 +24,10 @@ def saved(products: int, folder: Path) -> tuple[bytes, bytes]:
     for _ in range(products):
         matrix = ops.matmul(matrix, matrix, False, False)
     total = ops.reduce_mean(matrix, ops.constant(np.array([0, 1])), keep_dims=False)
-    openvino.save_model(openvino.Model([ops.add(mean, total)], [images], "model"), folder / "model.xml")
+    logits = ops.add(mean, total)
+    images.output(0).set_names({INPUT})
+    logits.output(0).set_names({OUTPUT})
+    openvino.save_model(openvino.Model([logits], [images], "model"), folder / "model.xml")
     return (folder / "model.xml").read_bytes(), (folder / "model.bin").read_bytes()
 
 
@@ -33,7 +38,10 @@ def test_a_model_that_multiplies_constants_is_stopped(tmp_path: Path, monkeypatc
 
 
 def test_a_model_that_takes_a_moment_passes(tmp_path: Path) -> None:
-    try_model(*saved(0, tmp_path))
+    xml, weights = saved(0, tmp_path)
+    try_model(xml, weights)
+    logits = OpenVinoRuntime(xml, weights).run(np.full((1, 3, 8, 8), 100, np.uint8))
+    np.testing.assert_allclose(logits, [[[[101]]]], rtol=1e-2)
 
 
 def test_what_openvino_refuses_is_its_error() -> None:
@@ -42,5 +50,8 @@ def test_what_openvino_refuses_is_its_error() -> None:
 
 
 def test_without_a_limit_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[object] = []
+    monkeypatch.setattr("subprocess.run", lambda *words, **_: started.append(words))
     monkeypatch.setenv("CONVSMITH_MODEL_LIMIT", "0")
     try_model(b"<net/>", b"")
+    assert not started
