@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,3 +75,11 @@ def test_the_split_never_changes_between_versions() -> None:
 def test_fewer_groups_than_parts_are_refused(share: Share, parts: int) -> None:
     with pytest.raises(ConvsmithError, match=f"to be split into {parts} parts"):
         held_out([(group, label) for group in range(parts - 1) for label in range(2)], share)
+
+
+def test_a_few_images_are_sent_to_another_process_without_the_names_of_all_groups() -> None:
+    many = Groups(np.arange(10_000) // 2, [f"patient {number}" for number in range(5_000)])
+    sent = pickle.dumps(many.select(np.array([9, 8, 2])))
+    arrived: Groups = pickle.loads(sent)
+    assert [arrived.names[number] for number in arrived.of] == ["patient 4", "patient 4", "patient 1"]
+    assert len(sent) < 1000

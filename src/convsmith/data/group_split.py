@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,11 @@ class Groups:
     def count(self) -> int:
         """How many groups the images are of."""
         return len(np.unique(self.of))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the names of the groups that the images are of, and not all others."""
+        used, of = np.unique(self.of, return_inverse=True)
+        return Groups, (of, [self.names[number] for number in used])
 
 
 def groups_in_both(groups: Groups | None, train: NDArray[np.int64], val: NDArray[np.int64]) -> list[str]:
