@@ -6,13 +6,13 @@ import base64
 import hashlib
 import json
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+from tests.answering import answering
 from tests.forked import run_python
 
 COMMIT = "a" * 40
@@ -26,7 +26,10 @@ class Hub:
         files: content by path.
         asked: the paths of all requests for files.
         made: what was asked for when the repository was made.
+        url: where it answers.
     """
+
+    url = ""
 
     def __init__(self, files: dict[str, bytes], repository: str = "someone/digits") -> None:
         hub = self
@@ -105,19 +108,14 @@ class Hub:
             def log_message(self, format: str, *words: object) -> None:  # noqa: A002
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.handler = Handler
 
 
 @contextmanager
 def running(hub: Hub) -> Iterator[Hub]:
     """Let it answer."""
-    thread = threading.Thread(target=hub.server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield hub
-    hub.server.shutdown()
-    thread.join()
-    hub.server.server_close()
+    with answering(hub.handler) as hub.url:
+        yield hub
 
 
 def python(code: str, hub: Hub, cache: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -6,13 +6,13 @@ import hashlib
 import http.server
 import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from tests.answering import answering
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -171,15 +171,6 @@ class Hub(Store):
         self.send_json(code, 404)
 
 
-@contextmanager
-def serving(kind: type[Store], folder: Path) -> Iterator[str]:
+def serving(kind: type[Store], folder: Path) -> AbstractContextManager[str]:
     """The address of a server of a folder."""
-    handler = type("Handler", (kind,), {"root": folder})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    return answering(type("Handler", (kind,), {"root": folder}))

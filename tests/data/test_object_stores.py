@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from convsmith.data.open_data import open_data
 from convsmith.data.shards import remote
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.data import Data
 from tests.data.object_stores import S3, Gcs, Hub, serving
-from tests.data.shards import write_shards
-
-ROWS = [("a", "cat"), ("b", "dog"), ("c", "cat"), ("d", "dog")]
+from tests.data.shards import opened, pixels, write_shards, write_splits
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    splits = {f"{split}-{i}.tar": [(f"{split}{i}{key}", label) for key, label in ROWS] for split in ("train", "val") for i in range(2)}  # fmt: skip # noqa: E501
-    return write_shards(tmp_path / "stores" / "photos" / "deep", splits)
+    return write_splits(tmp_path / "stores" / "photos" / "deep")
 
 
 @pytest.fixture(params=["gs", "s3", "hf"])
@@ -55,14 +48,6 @@ def address(
             monkeypatch.setattr(constants, "ENDPOINT", server)
             monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
             yield "hf://datasets/photos/deep"
-
-
-def opened(url: str | Path) -> Any:
-    return open_data("classification", Data(), Path(url), hold_out=False)
-
-
-def pixels(samples: Any) -> list[bytes]:
-    return [np.asarray(samples.read(i)[0]).tobytes() for i in range(len(samples))]
 
 
 def test_shards_read_as_they_lie_there(address: str, folder: Path) -> None:

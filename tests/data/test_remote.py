@@ -6,24 +6,19 @@ import http.server
 import multiprocessing
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 from fsspec.registry import _registry
 
-from convsmith.data.open_data import open_data
 from convsmith.data.shards import remote
 from convsmith.data.source import is_known
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.data import Data
-from tests.data.shards import write_shards
-
-ROWS = [("a", "cat"), ("b", "dog"), ("c", "cat"), ("d", "dog")]
+from tests.answering import answering
+from tests.data.shards import ROWS, opened, pixels, write_shards, write_splits
 
 
 @pytest.fixture(autouse=True)
@@ -63,28 +58,13 @@ def serving(folder: Path) -> Iterator[tuple[str, type[Files]]]:
     def make(*args: Any) -> Files:
         return Handler(*args, directory=str(folder))
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), make) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", Handler
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(make) as address:
+        yield address, Handler
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    splits = {f"{split}-{i}.tar": [(f"{split}{i}{key}", label) for key, label in ROWS] for split in ("train", "val") for i in range(2)}  # fmt: skip # noqa: E501
-    return write_shards(tmp_path / "data", splits)
-
-
-def opened(url: str) -> Any:
-    return open_data("classification", Data(), Path(url), hold_out=False)
-
-
-def pixels(samples: Any) -> list[bytes]:
-    return [np.asarray(samples.read(i)[0]).tobytes() for i in range(len(samples))]
+    return write_splits(tmp_path / "data")
 
 
 def copies(tmp_path: Path) -> list[str]:
@@ -93,7 +73,7 @@ def copies(tmp_path: Path) -> list[str]:
 
 @pytest.mark.parametrize("pattern", ["/{train,val}-{0..1}.tar", "/", ""])
 def test_shards_of_a_server_read_as_they_lie_there(data: Path, pattern: str) -> None:
-    local = open_data("classification", Data(), data, hold_out=False)
+    local = opened(data)
     with serving(data.parent) as (address, _):
         assert is_known(Path(f"{address}/train-{{0..1}}.tar"))
         folder = opened(f"{address}/data{pattern}")
@@ -223,7 +203,7 @@ def test_buckets_of_s3_are_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> 
         client.create_bucket(Bucket="photos")
         for path in data.iterdir():
             client.upload_file(str(path), "photos", f"deep/{path.name}")
-        local = open_data("classification", Data(), data, hold_out=False)
+        local = opened(data)
         for pattern in ("", "/*.tar", "/{train,val}-{0..1}.tar"):
             folder = opened(f"s3://photos/deep{pattern}")
             assert (pixels(folder.train), pixels(folder.val)) == (pixels(local.train), pixels(local.val))

@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.answering import answering
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -78,14 +80,9 @@ def serving(server: Server) -> Iterator[Server]:
         def log_message(self, format: str, *words: object) -> None:  # noqa: A002
             pass
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.url = f"http://127.0.0.1:{http.server_port}/weights-{SHA256[:8]}.pth"
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.done.set()
-        http.shutdown()
-        thread.join()
-        http.server_close()
+    with answering(Handler) as address:
+        server.url = f"{address}/weights-{SHA256[:8]}.pth"
+        try:
+            yield server
+        finally:
+            server.done.set()
