@@ -51,16 +51,16 @@ def open_image_folder(root: Path, share: Share | None, suffixes: Collection[str]
     train, val = IndexBuilder(root), IndexBuilder(root)
     empty: dict[str, Counter[str]] = {}
     nested: dict[str, Inside] = {}
-    seen, holds_out = 0, layout.val is None and share is not None
+    seen, to_hold_out = 0, share if layout.val is None else None
     judged = layout.val or {}
     folders = [*layout.train.values(), *judged.values()]
-    with closing(_telling(read_classes(root, folders, suffixes, holds_out), len(folders))) as found:
+    with closing(_telling(read_classes(root, folders, suffixes, to_hold_out is not None), len(folders))) as found:
         for target, (label, files) in enumerate(zip(layout.train, found, strict=False)):  # the rest is of val
             nested[label] = files.inside
             others += files.others
             if not len(files):
                 empty[label] = files.others
-            learned, held_out = files.split(share, seen) if holds_out and share is not None else (files.packed, None)
+            learned, held_out = files.split(to_hold_out, seen) if to_hold_out else (files.packed, None)
             seen += len(files)
             train.add_packed(target, *learned)
             if held_out is not None:
@@ -78,7 +78,7 @@ def open_image_folder(root: Path, share: Share | None, suffixes: Collection[str]
     notes = [*layout.notes, *nesting]
     if others:
         notes.append(others_note(others))
-    if layout.val is None and share is not None:
+    if to_hold_out:
         total = len(train_index) + len(val_index)
         notes.append(
             f"no val folder: held out {len(val_index)} of {total} images for validation, the same ones each time"
