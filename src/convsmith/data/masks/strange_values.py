@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -29,11 +30,8 @@ def strange_values(masks: Iterable[Content], rules: MaskRules, section: Masks) -
     values: set[int] = set()
     colours: set[Colour] = set()
     holding = 0
-    looked_at = 0
-    for mask in masks:
-        if looked_at == _LOOKED_AT:
-            break
-        looked_at += 1
+    some = [*islice(masks, _LOOKED_AT)]
+    for mask in some:
         try:
             pixels = pixels_in(mask)
         except ImageError:  # it cannot be used for another reason
@@ -48,7 +46,7 @@ def strange_values(masks: Iterable[Content], rules: MaskRules, section: Masks) -
             holding += bool(new_colours)
     if not values and not colours:
         return None
-    least = "at least " if looked_at == _LOOKED_AT else ""
+    least = "at least " if len(some) == _LOOKED_AT else ""
     hold = f"{least}{counted(holding, 'mask')} {'holds' if holding == 1 else 'hold'}"
     if len(values) + len(colours) > _LISTED:
         many = f"{len(values) + len(colours):,} values or colours"
