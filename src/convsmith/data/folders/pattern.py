@@ -86,14 +86,16 @@ def hold_out_groups(data: DataT, pattern: str | None, share: Share | None, folde
         share: what is held out where there are no images for validation.
         folder: what the paths of training images begin with, which the pattern does not see.
     """
+    if len(data.val):
+        return data
     files = data.train.images
     assert isinstance(files, Files)
-    if says(pattern, "group") and not len(data.val):
+    if says(pattern, "group"):
         assert pattern is not None
         numbers: dict[str, int] = {}
         of = [numbers.setdefault(name, len(numbers)) for name in _found(files, folder, pattern, "group")]
         files.groups = Groups(np.array(of, np.int64), list(numbers))
-    if share is None or len(data.val):
+    if share is None:
         return data
     groups = files.groups
     held_out = hold_out(files.names, data.train.targets, share, groups=groups)
