@@ -30,6 +30,6 @@ def test_those_of_another_epoch_than_the_bundle_do_not_count(tmp_path: Path) -> 
 
 
 def test_a_missing_or_damaged_file_is_none(tmp_path: Path) -> None:
-    assert read_validation(tmp_path, None, 2) is None
+    assert read_validation(tmp_path, {}, 2) is None
     (tmp_path / FILE).write_text(json.dumps({"figures": {}, "classes": [], "confusion": [[9, 9, 1]]}))
     assert read_validation(tmp_path, {}, 2) is None

@@ -38,17 +38,17 @@ def write_validation(run: Path, figures: Mapping[str, float], results: Validatio
     write_file(run / FILE, json.dumps(found) + "\n")
 
 
-def read_validation(run: Path, figures: Mapping[str, float] | None, num_classes: int) -> dict[str, Any] | None:
+def read_validation(run: Path, figures: Mapping[str, float], num_classes: int) -> dict[str, Any] | None:
     """The `classes` and the `confusion`, counts [K][K], of a run; None where they were not kept, or of another epoch.
 
     Args:
         run: the run directory.
-        figures: those of the bundle; None: there is none yet.
+        figures: those of the bundle.
         num_classes: K.
     """
     try:
         found = json.loads(read_file(run / FILE))
-        if figures is not None and found["figures"] != dict(figures):
+        if found["figures"] != dict(figures):
             return None
         confusion = np.zeros((num_classes, num_classes), np.int64)
         for row, column, count in found["confusion"]:
