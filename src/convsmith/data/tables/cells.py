@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-
 from convsmith.data.dataset import Samples
 from convsmith.data.tables.table_contents import TableContents
 from convsmith.data.tables.table_rows import require_column
@@ -26,12 +24,10 @@ def cells_of(samples: Samples, column: str) -> list[str | None]:
     """
     images = _images_of(samples, column)
     name = _column_of(images, column)
-    cells: list[str | None] = [None] * len(images)
-    place = dict(zip(images.rows.tolist(), np.arange(len(images)).tolist(), strict=True))
-    for number, row in images.table.rows([name]):
-        if number in place:
-            cells[place[number]] = _text(row.get(name))
-    return cells
+    rows = images.rows.tolist()
+    wanted = set(rows)
+    cells = {number: _text(row.get(name)) for number, row in images.table.rows([name]) if number in wanted}
+    return [cells.get(number) for number in rows]
 
 
 def _images_of(samples: Samples, column: str) -> TableContents:
