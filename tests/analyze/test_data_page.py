@@ -3,13 +3,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from convsmith.analyze.check_data import check_data
+from tests.analyze.report.tags import Tags
 from tests.data.folders import png, write_noise
 
 NASTY = "<img src=x onerror=alert(1)>&\"'"
@@ -27,22 +27,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(root / "val/c1/0009.png", root / "train/c1/copy.png")
     check_data(root, "digits", html=folder / "photos.html")
     return folder / "photos.html"
-
-
-class Tags(HTMLParser):
-    """All tags with their attributes, and the text between them."""
-
-    def __init__(self, page: Path) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page.read_text("utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_nothing_on_the_page_is_fetched_and_nothing_runs(page: Path) -> None:
