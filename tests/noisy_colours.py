@@ -10,9 +10,17 @@ from PIL import Image
 
 from tests.colours import LABELS
 
+BRIGHT = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
 SHIFT, SPREAD = 25.0, 20.0
 TEMPERATURE = 0.1 / (SHIFT / SPREAD**2)
 """What the logits of `colour_model` must be divided by: they are a tenth of the colours."""
+
+
+def write_grainy(path: Path, colour: tuple[int, int, int], random: np.random.RandomState) -> None:
+    """Write an image of a colour with some grain, and the folder that it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.array(colour) + random.randint(-9, 10, (12, 10, 3))
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
 def noisy_colours(random: np.random.RandomState, there: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -22,9 +22,8 @@ from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from tests.colours import LABELS, colour_model, write_colour_bundle
+from tests.noisy_colours import BRIGHT, write_grainy
 from tests.stripes import pixel_colour_model, write_pixel_bundle
-
-RGB = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,11 +56,9 @@ def worse(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty images of each colour."""
     folder, random = tmp_path_factory.mktemp("data") / "photos", np.random.RandomState(0)
-    for label, colour in RGB.items():
-        (folder / label).mkdir(parents=True)
+    for label, colour in BRIGHT.items():
         for i in range(20):
-            pixels = np.array(colour) + random.randint(-9, 10, (12, 10, 3))
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{i:02}.png")
+            write_grainy(folder / label / f"{i:02}.png", colour, random)
     return folder
 
 
@@ -152,7 +149,7 @@ def test_masks_are_compared_by_a_paired_bootstrap(pixel_bundle: Path, tmp_path: 
         (tmp_path / "data" / part).mkdir(parents=True)
     for i in range(20):
         classes = random.randint(0, 3, (12, 10))
-        Image.fromarray(np.array(list(RGB.values()), np.uint8)[classes]).save(tmp_path / f"data/images/{i}.png")
+        Image.fromarray(np.array(list(BRIGHT.values()), np.uint8)[classes]).save(tmp_path / f"data/images/{i}.png")
         Image.fromarray(classes.astype(np.uint8)).save(tmp_path / f"data/masks/{i}.png")
     (tmp_path / "data" / "classes.txt").write_text("\n".join(LABELS))
     blind = write_pixel_bundle(tmp_path / "blind", model=tuned(pixel_colour_model(), green=0.0))

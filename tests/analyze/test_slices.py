@@ -18,15 +18,7 @@ from convsmith.analyze.slices import find_slices
 from convsmith.bundle.figures.slices import Slices
 from convsmith.errors import ConvsmithError
 from tests.colours import LABELS
-
-BRIGHT = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
-
-
-def write(path: Path, colour: tuple[int, int, int], random: np.random.RandomState) -> None:
-    """An image of a colour, with some grain."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.array(colour) + random.randint(-9, 10, (12, 10, 3))
-    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+from tests.noisy_colours import BRIGHT, write_grainy
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +31,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             colour, camera = BRIGHT[label], f"c{i % 2}"
             if label == "red" and i % 2:
                 colour = (10, 10, 30)
-            write(folder / label / camera / f"{i:02}.png", colour, random)
+            write_grainy(folder / label / camera / f"{i:02}.png", colour, random)
             rows.append([f"{label}/{camera}/{i:02}.png", label, "old" if i % 2 else "new", i])
     with (folder / "labels.csv").open("w") as file:
         csv.writer(file).writerows([["image", "label", "lens", "hour"], *rows])
@@ -107,7 +99,7 @@ def test_masks_are_compared_by_the_iou_of_each_image(pixel_bundle: Path, tmp_pat
     random = np.random.RandomState(1)
     for i in range(60):
         dark = i % 3 == 0
-        write(tmp_path / "images" / f"{i}.png", (10, 10, 30) if dark else (200, 20, 20), random)
+        write_grainy(tmp_path / "images" / f"{i}.png", (10, 10, 30) if dark else (200, 20, 20), random)
         (tmp_path / "masks").mkdir(exist_ok=True)
         Image.fromarray(np.zeros((12, 10), np.uint8)).save(tmp_path / "masks" / f"{i}.png")
     (tmp_path / "classes.txt").write_text("\n".join(LABELS))
