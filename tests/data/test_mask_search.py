@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -192,5 +193,6 @@ def test_the_names_of_all_files_are_read_of_nothing_but_what_may_be_masks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_noise(tmp_path, 4)
-    monkeypatch.setattr(mask_search, "images_below", None)
+    monkeypatch.setattr(mask_search, "images_below", read := Mock())
     refuse_masks_as_classes(tmp_path)
+    assert not read.called
