@@ -42,7 +42,7 @@ class Share:
         return np.arange((self.fold - before) % self.folds, total if total > 1 else 0, self.folds)
 
 
-def split_files(names: Sequence[bytes], share: Share, before: int = 0) -> tuple[list[bytes], list[bytes]]:
+def split_files(names: Sequence[bytes], share: Share) -> tuple[list[bytes], list[bytes]]:
     """Split one class's files into (train, val), each in the order of `names`.
 
     Files are ranked by a hash of their path, and the first `round(fraction * N)` go to val: at least one when
@@ -52,10 +52,9 @@ def split_files(names: Sequence[bytes], share: Share, before: int = 0) -> tuple[
     Args:
         names: paths relative to the data folder, each once.
         share: what to hold out.
-        before: see `Share.ranks`.
     """
     ranked = sorted(names, key=lambda name: (blake2b(name, digest_size=8).digest(), name))
-    held_out = {ranked[rank] for rank in share.ranks(len(names), before)}
+    held_out = {ranked[rank] for rank in share.ranks(len(names), 0)}
     return [name for name in names if name not in held_out], [name for name in names if name in held_out]
 
 
