@@ -21,6 +21,7 @@ from sklearn.metrics import (
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from convsmith.bundle.calibration import Calibration, Sets, Unknown
+from convsmith.bundle.classification import Classification
 from convsmith.bundle.figures import classification_evaluation as module
 from convsmith.bundle.figures.certainty_intervals import bootstrap, wilson
 from convsmith.bundle.figures.classification_evaluation import ClassificationEvaluation
@@ -260,3 +261,20 @@ def test_sets_and_unknown_are_counted_in_parts_and_selections_too() -> None:
     for results in (whole, half, half.select(np.arange(60))):
         found = results.compute()
         assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+def test_a_threshold_that_an_answer_just_reaches_is_reached_here_too() -> None:
+    logits, targets = drawn(0)
+    for row, target in zip(logits, targets.tolist(), strict=True):
+        answer = Classification(row, tuple("abcde"))
+        own = Calibration(
+            weights=(1.0,),
+            sets=Sets(coverage=0.9, thresholds=(float(answer.probabilities[target]),) * CLASSES),
+            unknown=Unknown(threshold=answer.score),
+            images={"scaling": 9},
+            measured={},
+        )
+        results = ClassificationEvaluation(own)
+        results.update(row[None], np.array([target]))
+        found = results.compute()
+        assert (found["set_coverage"], found["unknown"]) == (1, 0)

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.calibration import Calibration, in_set
+from convsmith.bundle.classification import softmax
 from convsmith.bundle.figures.calibration_error import BINS, bins_of
 from convsmith.bundle.figures.certainty_intervals import MOST_RANKED, Interval, bootstrap, draws_for, wilson
 from convsmith.bundle.figures.chart import Chart
-from convsmith.bundle.figures.classification_metrics import ClassificationResults, log_probabilities_of
+from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.figures.result_charts import answered, reliability
 from convsmith.bundle.figures.score_curves import auroc, average_precision, ranked
 from convsmith.errors import ConvsmithError
@@ -86,15 +87,14 @@ class ClassificationEvaluation(ClassificationResults):
         for name in ("_ranked", "_outcomes"):
             self.__dict__.pop(name, None)
 
-    def _keep(
-        self, logits: NDArray[np.float32], log_probabilities: NDArray[np.float64], targets: NDArray[np.int64]
-    ) -> None:
-        super()._keep(logits, log_probabilities, targets)
+    def update(self, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
+        """Take in logits [N, K] and class indices [N]; see `ClassificationResults`."""
+        super().update(logits, targets)
         self._forget()
         true = np.take_along_axis(logits, targets[:, None], axis=1)
         before = (logits == true) & (np.arange(logits.shape[1]) < targets[:, None])  # the lower class counts as higher
         self._ranks.append((logits > true).sum(axis=1) + before.sum(axis=1))
-        probabilities = np.exp(log_probabilities)
+        probabilities = softmax(logits)  # that of answers, to the last bit: a threshold may be one of them
         own = np.take_along_axis(probabilities, targets[:, None], axis=1)[:, 0]
         self._confidences.append(probabilities.max(axis=1))
         self._briers.append(np.square(probabilities).sum(axis=1) - 2 * own + 1)
@@ -312,7 +312,7 @@ class ClassificationEvaluation(ClassificationResults):
 
 def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities [N, K], computed in float64."""
-    return np.exp(log_probabilities_of(logits)).astype(np.float32)
+    return softmax(logits).astype(np.float32)
 
 
 def _shares(

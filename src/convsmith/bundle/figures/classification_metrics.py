@@ -14,8 +14,7 @@ from convsmith.bundle.figures.ranking import highest_classes
 TOP = 5
 
 
-def log_probabilities_of(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Log probabilities [N, K] of logits."""
+def _log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return found
@@ -36,12 +35,7 @@ class ClassificationResults:
 
         What is kept is copied, a few numbers for each image: a view would keep its batch in memory.
         """
-        self._keep(logits, log_probabilities_of(logits), targets)
-
-    def _keep(
-        self, logits: NDArray[np.float32], log_probabilities: NDArray[np.float64], targets: NDArray[np.int64]
-    ) -> None:
-        self._log_likelihoods.append(np.take_along_axis(log_probabilities, targets[:, None], axis=1)[:, 0])
+        self._log_likelihoods.append(np.take_along_axis(_log_probabilities(logits), targets[:, None], axis=1)[:, 0])
         self._top.append(highest_classes(logits, TOP))
         self._targets.append(targets.copy())
 
