@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15
+EDGES = np.linspace(0, 1, BINS + 1)
 
 
 def equal_bins(confidence: NDArray[np.float64]) -> NDArray[np.int64]:
     """The bin of each probability, of 15 of equal width, as torchmetrics has them."""
-    edges = np.linspace(0, 1, BINS + 1)
-    bins: NDArray[np.int64] = np.minimum(np.searchsorted(edges, confidence, side="right") - 1, BINS - 1)
+    bins: NDArray[np.int64] = np.minimum(np.searchsorted(EDGES, confidence, side="right") - 1, BINS - 1)
     return bins
 
 

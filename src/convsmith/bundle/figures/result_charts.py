@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.figures.calibration_error import BINS, EDGES, equal_bins
 from convsmith.bundle.figures.chart import Chart, Line
 
-BINS = 15
 _THRESHOLDS = np.linspace(0, 1, 101)
 
 
@@ -21,8 +21,7 @@ def reliability(probabilities: NDArray[Any], right: NDArray[Any], what: str) -> 
         right: whether each is right, [M].
         what: what is counted, such as images.
     """
-    edges = np.linspace(0, 1, BINS + 1)
-    places = np.clip(np.searchsorted(edges, probabilities, side="right") - 1, 0, BINS - 1)
+    places = equal_bins(probabilities)
     counts = np.bincount(places, minlength=BINS)
     there = counts > 0
     mean = np.bincount(places, probabilities, BINS)[there] / counts[there]
@@ -32,7 +31,7 @@ def reliability(probabilities: NDArray[Any], right: NDArray[Any], what: str) -> 
         "probability of the answer",
         "share that is right",
         {"right": _line(mean, share)},
-        {f"share of {what}": _line((edges[:-1] + edges[1:]) / 2, counts / max(counts.sum(), 1))},
+        {f"share of {what}": _line((EDGES[:-1] + EDGES[1:]) / 2, counts / max(counts.sum(), 1))},
         diagonal=True,
         fractions=True,
         note="On the dotted line a probability is what it says; below it the model is surer than it is right.",
