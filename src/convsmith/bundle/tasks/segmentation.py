@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,11 +96,7 @@ class SegmentationTask:
         manifest: Manifest,
     ) -> list[Said | ImageError]:
         """The classes of the pixels [H, W] of each image, or why there are none; with probabilities if calibrated."""
-
-        return [
-            _caught(_classes, image, _named(infer, name), manifest, name)
-            for image, name in zip(images, names, strict=True)
-        ]
+        return _ask_each(_classes, infer, images, names, manifest)
 
     def ask_scores(
         self,
@@ -110,10 +106,7 @@ class SegmentationTask:
         manifest: Manifest,
     ) -> list[Said | ImageError]:
         """The logits of each eighth row and column `[K, h, w]`; of several looks, of their mean exp(logits)."""
-        return [
-            _caught(_thin_scores, image, _named(infer, name), manifest, name)
-            for image, name in zip(images, names, strict=True)
-        ]
+        return _ask_each(_thin_scores, infer, images, names, manifest)
 
     def pair(self, scores: Said, target: Any, num_classes: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """A row for each of these pixels that counts."""
@@ -242,17 +235,21 @@ def _thin_scores(image: NDArray[np.uint8], infer: Infer, manifest: Manifest, nam
     return found
 
 
-def _caught(
+def _ask_each(
     ask: Callable[[NDArray[np.uint8], Infer, Manifest, str], Said],
-    image: NDArray[np.uint8],
     infer: Infer,
+    images: Iterable[NDArray[np.uint8]],
+    names: Iterable[str],
     manifest: Manifest,
-    name: str,
-) -> Said | ImageError:
-    try:
-        return ask(image, infer, manifest, name)
-    except ImageError as error:
-        return error
+) -> list[Said | ImageError]:
+    """The result of `ask` for each image, or why there is none."""
+    said: list[Said | ImageError] = []
+    for image, name in zip(images, names, strict=True):
+        try:
+            said.append(ask(image, _named(infer, name), manifest, name))
+        except ImageError as error:
+            said.append(error)
+    return said
 
 
 def _named(infer: Infer, name: str) -> Infer:
