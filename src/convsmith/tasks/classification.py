@@ -23,7 +23,9 @@ from convsmith.tasks.losses import loss_weights, make_loss
 from convsmith.tasks.teacher import load_teacher
 
 
-class _Judging(ClassificationResults):
+class JudgedImages(ClassificationResults):
+    """The answers of a model in training to validation images."""
+
     def judge(self, infer: Infer, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] of classes [N]."""
         self.update(infer(images.numpy()), targets.numpy())
@@ -33,11 +35,7 @@ class _Judging(ClassificationResults):
         return {}
 
 
-class JudgedImages(_Judging):
-    """The answers of a model in training to validation images."""
-
-
-class EvaluatedImages(_Judging, ClassificationEvaluation):
+class EvaluatedImages(JudgedImages, ClassificationEvaluation):
     """The same answers with their probabilities, for further figures.
 
     Args:
@@ -79,6 +77,6 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
     return answer
 
 
-def new_results(recipe: Recipe, num_classes: int) -> JudgedImages | EvaluatedImages:  # noqa: ARG001  # any number
+def new_results(recipe: Recipe, num_classes: int) -> JudgedImages:  # noqa: ARG001  # any number
     """An empty collection for one evaluation."""
     return EvaluatedImages(recipe.metrics) if recipe.metrics else JudgedImages()

@@ -24,7 +24,9 @@ from convsmith.tasks.losses import loss_weights
 from convsmith.tasks.teacher import load_teacher
 
 
-class _Judging(MultilabelResults):
+class JudgedLabels(MultilabelResults):
+    """The answers of a model in training to validation images, at the thresholds that suit them best."""
+
     def judge(self, infer: Infer, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] with classes [N, K]."""
         self.update(infer(images.numpy()), targets.numpy())
@@ -39,11 +41,7 @@ class _Judging(MultilabelResults):
         return {"thresholds": self.best_thresholds()}
 
 
-class JudgedLabels(_Judging):
-    """The answers of a model in training to validation images, at the thresholds that suit them best."""
-
-
-class EvaluatedLabels(_Judging, MultilabelEvaluation):
+class EvaluatedLabels(JudgedLabels, MultilabelEvaluation):
     """The same answers, for further figures.
 
     Args:
@@ -89,6 +87,6 @@ def logits(model: nn.Module, images: Tensor) -> Tensor:
     return answer
 
 
-def new_results(recipe: Recipe, num_classes: int) -> JudgedLabels | EvaluatedLabels:  # noqa: ARG001  # any number
+def new_results(recipe: Recipe, num_classes: int) -> JudgedLabels:  # noqa: ARG001  # any number
     """An empty collection for one evaluation."""
     return EvaluatedLabels(recipe.metrics) if recipe.metrics else JudgedLabels()
