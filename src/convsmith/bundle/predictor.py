@@ -25,7 +25,7 @@ from convsmith.bundle.noting import Noting
 from convsmith.bundle.open_runtime import open_runtime
 from convsmith.bundle.preprocess import ImageSource, is_one_image, name_of, read_and_preprocess
 from convsmith.bundle.read_ahead import read_ahead
-from convsmith.bundle.runtime import Infer, Runtime, no_embeddings, run_with_embeddings
+from convsmith.bundle.runtime import Runtime, no_embeddings, run_with_embeddings
 from convsmith.bundle.task import Answer, Said, find_task
 from convsmith.complaints import first_problem
 from convsmith.devices import Place
@@ -230,14 +230,8 @@ class Bundle(Generic[A_co]):
         return (it for inputs in self._read(images, batch_size, names, call="embed") for it in self._embeddings(inputs))
 
     def _embeddings(self, inputs: Sequence[_Input]) -> Iterator[NDArray[np.float32] | ImageError]:
-        noting = Noting(self.logits_and_embeddings)
-        good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
-        said = iter(self._ask_named(good, noting.infer))
-        rows = iter(noting.taken(len(good)) if good else ())
-        for image, _ in inputs:
-            answer = image if isinstance(image, ImageError) else next(said)
-            row = None if isinstance(image, ImageError) else next(rows, None)
-            yield answer if isinstance(answer, ImageError) or row is None else row
+        for _, said, row in self._said(inputs, Noting(self.logits_and_embeddings)):
+            yield said if isinstance(said, ImageError) or row is None else row
 
     def _read(
         self, images: Iterable[ImageSource], batch_size: int, names: Iterable[str] | None = None, *, call: str
@@ -260,26 +254,23 @@ class Bundle(Generic[A_co]):
             return error, named[1]
 
     def _answers(self, inputs: Sequence[_Input]) -> Iterator[tuple[A_co | ImageError, NDArray[np.uint8] | ImageError]]:
-        good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
         noting = None if self._distances is None else Noting(self.logits_and_embeddings)
-        said = iter(self._ask_named(good, noting.infer if noting else None))
-        rows = iter(noting.taken(len(good)) if noting else ())
+        for image, said, row in self._said(inputs, noting):
+            yield said if isinstance(said, ImageError) else self._answer(said, row), image
+
+    def _said(
+        self, inputs: Sequence[_Input], noting: Noting | None
+    ) -> Iterator[tuple[NDArray[np.uint8] | ImageError, Said | ImageError, NDArray[np.float32] | None]]:
+        """Each input, what the model says of it or why it does not, and its embedding where these are noted."""
+        good = [(image, name) for image, name in inputs if not isinstance(image, ImageError)]
+        images, names = [image for image, _ in good], [name for _, name in good]
+        infer = self.logits if noting is None else noting.infer
+        said = iter(self.task.ask(infer, images, names, self.manifest) if good else ())
+        rows = iter(() if noting is None else noting.taken(len(good)))
         for image, _ in inputs:
-            answer = image if isinstance(image, ImageError) else next(said)
-            row = None if isinstance(image, ImageError) else next(rows, None)
-            yield answer if isinstance(answer, ImageError) else self._answer(answer, row), image
+            yield (image, image, None) if isinstance(image, ImageError) else (image, next(said), next(rows, None))
 
-    def _ask_named(
-        self, named: Sequence[tuple[NDArray[np.uint8], str]], infer: Infer | None = None
-    ) -> list[Said | ImageError]:
-        return self._ask([image for image, _ in named], [name for _, name in named], infer) if named else []
-
-    def _ask(
-        self, images: Sequence[NDArray[np.uint8]], names: Sequence[str], infer: Infer | None = None
-    ) -> list[Said | ImageError]:
-        return self.task.ask(infer or self.logits, images, names, self.manifest)
-
-    def _answer(self, said: Said, row: NDArray[np.float32] | None = None) -> A_co:
+    def _answer(self, said: Said, row: NDArray[np.float32] | None) -> A_co:
         answer = self.task.answer(said, self.manifest)
         if self._distances is not None and row is not None:
             answer.distance = self._distances.of(row)
