@@ -111,10 +111,12 @@ class Bundle(Generic[A_co]):
         self._runtime, self._opener, self._distances = runtime, opener, distances
         size = manifest.only_size or (64, 64)
         black, length = np.zeros((1, manifest.preprocess.bands.channels, *size), np.uint8), manifest.embeddings
-        shape = self.logits(black).shape[1:]
-        if length and (found := self.logits_and_embeddings(black)[1].shape) != (1, length):
-            raise ConvsmithError(f"the bundle {path} is damaged", f"its model gives {found} numbers for [1, {length}]")
-        if shape != self.task.logits_shape(len(self.labels), size):
+        logits, rows = self.logits_and_embeddings(black) if length else (self.logits(black), None)
+        if rows is not None and rows.shape != (1, length):
+            raise ConvsmithError(
+                f"the bundle {path} is damaged", f"its model gives {rows.shape} numbers for [1, {length}]"
+            )
+        if (shape := logits.shape[1:]) != self.task.logits_shape(len(self.labels), size):
             raise ConvsmithError(
                 f"the bundle {path} is damaged", f"its model gives {shape} logits for {len(self.labels)} labels"
             )
