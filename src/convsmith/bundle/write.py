@@ -100,8 +100,8 @@ def write_bundle(directory: Path, model: bytes | Mapping[str, bytes], card: Card
         name: FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
         for name, content in files.items()
     }
-    text = _manifest_text(directory, card, records)
-    shown = model_card(Manifest.model_validate_json(text))
+    text, manifest = _stated(directory, card, records)
+    shown = model_card(manifest)
     with _errors_of_writing(directory), new_directory(directory) as folder:
         for name, content in {**files, MANIFEST: text.encode(), CARD: shown.encode()}.items():
             (folder / name).parent.mkdir(exist_ok=True)
@@ -119,16 +119,16 @@ def rewrite_manifest(directory: Path, card: Card, files: Mapping[str, FileRecord
     Raises:
         ConvsmithError: they do not make a bundle, or it cannot be written.
     """
-    text, shown = _manifest_text(directory, card, files), directory / CARD
+    (text, manifest), shown = _stated(directory, card, files), directory / CARD
     with _errors_of_writing(directory):
         as_written = shown.is_file() and shown.read_bytes() == model_card(read_manifest(directory)).encode()
         write_file(directory / MANIFEST, text)
         if as_written:
-            write_file(shown, model_card(Manifest.model_validate_json(text)))
+            write_file(shown, model_card(manifest))
 
 
-def _manifest_text(directory: Path, card: Card, files: Mapping[str, FileRecord]) -> str:
-    """The content of `bundle.json`, which can be read back."""
+def _stated(directory: Path, card: Card, files: Mapping[str, FileRecord]) -> tuple[str, Manifest]:
+    """The content of `bundle.json`, and what is read back of it."""
     values = {
         "format_version": FORMAT_VERSION,
         **{key: value for key, value in vars(card).items() if value is not None or key not in _LATER},
@@ -139,11 +139,11 @@ def _manifest_text(directory: Path, card: Card, files: Mapping[str, FileRecord])
         # tuples become lists, keys text: as it is read back
         plain = json.loads(json.dumps(values, allow_nan=False, default=_values_of))
         text = json.dumps(sealed(plain), indent=2)
-        Manifest.model_validate_json(text)
+        manifest = Manifest.model_validate_json(text)
     except (TypeError, ValueError) as error:
         reason = first_problem(error, Manifest) if isinstance(error, ValidationError) else str(error)
         raise ConvsmithError(f"cannot write the bundle {directory}", reason) from error
-    return f"{text}\n"
+    return f"{text}\n", manifest
 
 
 def _values_of(section: object) -> dict[str, Any]:
