@@ -18,10 +18,8 @@ def score_curve(
         scores: [M]; equal ones are taken in together.
         truth: [M].
     """
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    return ranked[ends], np.cumsum(truth[order])[ends], ends + 1
+    order, ends = _in_order(scores)
+    return scores[order[ends]], np.cumsum(truth[order], dtype=np.int64)[ends], ends + 1
 
 
 def average_precision(scores: NDArray[Any], truth: NDArray[np.bool_]) -> float | None:
@@ -36,9 +34,8 @@ Ranked = Callable[[NDArray[np.float64]], tuple[float, float]]
 
 def ranked(scores: NDArray[Any], truth: NDArray[np.bool_]) -> Ranked:
     """A function that gives both figures of scores that are put in order once; `average_precision` and `auroc`."""
-    order = np.argsort(-scores, kind="stable")
-    sorted_scores, true = scores[order], truth[order]
-    ends = np.append(np.flatnonzero(np.diff(sorted_scores)), len(sorted_scores) - 1)
+    order, ends = _in_order(scores)
+    true = truth[order]
 
     def weighed(weights: NDArray[np.float64]) -> tuple[float, float]:
         counts = weights[order]
@@ -46,6 +43,12 @@ def ranked(scores: NDArray[Any], truth: NDArray[np.bool_]) -> Ranked:
         return _precision_of(hits, taken), _area_of(hits, taken)
 
     return weighed
+
+
+def _in_order(scores: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The places of scores, the highest first; and where in that order the last one of those that are equal stands."""
+    order = np.argsort(-scores, kind="stable")
+    return order, np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)
 
 
 def _precision_of(hits: NDArray[Any], taken: NDArray[Any]) -> float:
