@@ -206,10 +206,9 @@ class ClassificationEvaluation(ClassificationResults):
         counts = self._counts(np.ones(len(self.targets)), num_classes)
         precision, recall, f1 = (values.tolist() for values in _shares(*counts))
         there = [bool(count) for count in counts[1]]
-        figures = {"precision": precision, "f1": f1, **self._ranked}
+        figures = {"per_class": recall, "precision": precision, "f1": f1, **self._ranked}
         return {
             "support": tuple(map(int, counts[1])),
-            "per_class": tuple(value if is_there else None for value, is_there in zip(recall, there, strict=True)),
             **{
                 name: tuple(value if is_there else None for value, is_there in zip(values, there, strict=True))
                 for name, values in figures.items()

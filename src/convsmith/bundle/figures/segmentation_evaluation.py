@@ -95,7 +95,7 @@ class SegmentationEvaluation(SegmentationResults):
 
     def charts(self) -> tuple[Chart, ...]:
         """How the images differ in their own mean IoU."""
-        return (distribution(1 - self.losses(), "Images by their own mean IoU", "mean IoU of the classes in an image"),)
+        return (distribution(self.scores(), "Images by their own mean IoU", "mean IoU of the classes in an image"),)
 
     def compute(self) -> dict[str, float]:
         """The figures over all images, 0 to 1; without any pixel all are NaN."""
