@@ -25,8 +25,8 @@ class OpenVinoRuntime:
         model: an ONNX model as `OnnxRuntime` takes it, or the XML of OpenVINO's format.
         weights: what belongs to the XML; None with ONNX.
         threads: how many threads one call may use on the CPU; None takes all cores of this process.
-        way: the device, and what float layers compute in. Left to itself OpenVINO takes bf16 where the CPU has it,
-            which is no longer what was proved.
+        way: the device, and the type that float layers compute in; without a type OpenVINO would take bf16 where the
+            CPU has it, and give other logits than those that were proved.
 
     Raises:
         ConvsmithError: openvino is not installed or cannot read the model, or its input and output are others.

@@ -42,13 +42,13 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 
 class Status(BaseModel):
-    """That all is well."""
+    """The answer of a process that is alive."""
 
     status: str
 
 
 class Ready(Status):
-    """That predictions are answered, and what computes them."""
+    """The answer of a server that takes predictions, with the place that its model runs on."""
 
     runtime: str
     device: str
