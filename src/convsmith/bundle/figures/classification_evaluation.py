@@ -24,7 +24,7 @@ from convsmith.bundle.figures.certainty_intervals import MOST_RANKED, Interval, 
 from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.figures.result_charts import answered, reliability
-from convsmith.bundle.figures.score_curves import auroc, average_precision, ranked
+from convsmith.bundle.figures.score_curves import ranked
 from convsmith.errors import ConvsmithError
 
 MORE = (
@@ -263,13 +263,13 @@ class ClassificationEvaluation(ClassificationResults):
     @cached_property
     def _ranked(self) -> dict[str, list[float | None]]:
         """AUROC and average precision of each class; None where they are not measured."""
-        ways = {"auroc": auroc, "average_precision": average_precision}
-        classes = self._num_classes
         if self._logits is None:
-            return {name: [None] * classes for name in ways}
-        scores, targets = np.concatenate(list(map(_probabilities, self._logits))), self.targets
-        columns = np.ascontiguousarray(scores.T)
-        return {name: [way(columns[k], targets == k) for k in range(classes)] for name, way in ways.items()}
+            return {name: [None] * self._num_classes for name in ("auroc", "average_precision")}
+        columns = np.ascontiguousarray(np.concatenate(list(map(_probabilities, self._logits))).T)
+        targets, once = self.targets, np.ones(columns.shape[1])
+        pairs = [ranked(scores, targets == k)(once) for k, scores in enumerate(columns)]
+        precisions, areas = ([None if math.isnan(it) else it for it in values] for values in zip(*pairs, strict=True))
+        return {"auroc": areas, "average_precision": precisions}
 
     @cached_property
     def _outcomes(self) -> dict[str, NDArray[Any]]:
