@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 
 from convsmith.bundle.protobuf import Content, NotProtobuf, fields_of, integers, message
@@ -97,39 +97,38 @@ def _graph(content: memoryview) -> Graph:
 
 def _add_node(graph: Graph, content: memoryview) -> None:
     names: dict[int, list[str]] = {1: [], 2: [], 4: [""], 7: [""]}  # inputs, outputs, operator, domain
-    node = Node("", "", [], [], {}, {})
-    tensors: list[Tensor] = []
+    numbers, texts, tensors = dict[str, list[int]](), dict[str, str](), list[Tensor]()
     for number, value in fields_of(content):
         if number in names:
             names[number].append(_text(value))
         elif number == 5:
-            tensors += _read_attribute(message(value), node)
-    node = replace(node, inputs=names[1], outputs=names[2], operator=names[4][-1], domain=names[7][-1])
+            tensors += _read_attribute(message(value), numbers, texts)
+    node = Node(names[4][-1], names[7][-1], names[1], names[2], numbers, texts)
     if node.operator == "Constant":
-        tensors += [Tensor("", 0, (len(numbers),)) for numbers in node.numbers.values()]
+        tensors += [Tensor("", 0, (len(values),)) for values in numbers.values()]
         graph.tensors.update((name, tensor) for name in node.outputs for tensor in tensors)
     graph.nodes.append(node)
     if len(graph.nodes) > _MOST_NODES:
         raise ValueError(f"it has more than {_MOST_NODES:,} operations")
 
 
-def _read_attribute(content: memoryview, node: Node) -> list[Tensor]:
-    """Put what it says into the node; its tensors."""
-    name, numbers, tensors = "", list[int](), list[Tensor]()
+def _read_attribute(content: memoryview, numbers: dict[str, list[int]], texts: dict[str, str]) -> list[Tensor]:
+    """Put numbers and text of an attribute where those of its node are; its tensors."""
+    name, values, tensors = "", list[int](), list[Tensor]()
     for number, value in fields_of(content):
         if number == 1:
             name = _text(value)
         elif number in (3, 8):  # a number, several
-            numbers += integers(value)
+            values += integers(value)
         elif number == 4:
-            node.texts[name] = bytes(message(value)).decode(errors="replace")
+            texts[name] = bytes(message(value)).decode(errors="replace")
         elif number in (5, 10):  # a tensor, several
             tensors.append(tensor_of(message(value)))
         elif number in (6, 11):  # a graph, several
             raise ValueError("it has an operator with a graph of its own, which may never end")
         elif number in (22, 23):  # sparse ones
             _check_sparse(message(value))
-    node.numbers[name] = numbers
+    numbers[name] = values
     return tensors
 
 
