@@ -79,14 +79,16 @@ def make_bundle(
     if rounding is None:
         onnx = export_onnx(exact, recipe.input_size, any_size=recipe.preprocess.only_size() is None)
         onnx = described(onnx, recipe.task, labels, recipe.preprocess, thresholds)
-        parity = dict[str, Any](compare(OnnxRuntime(onnx).run, images, float_tolerance))
+        runtime = OnnxRuntime(onnx)
+        parity = dict[str, Any](compare(runtime.run, images, float_tolerance))
     else:
         made = export_int8(exact, recipe)
         onnx = described(made.content, recipe.task, labels, recipe.preprocess, thresholds)
         images = list(images)
         with rounding.in_form("float"):  # rounding hides what is wrong with normalisation or layers
             compare(OnnxRuntime(made.float_content).run, images, float_tolerance)
-        parity = _int8_parity(compare, onnx, made.float_content, images, int8_tolerance)
+        runtime = OnnxRuntime(onnx)
+        parity = _int8_parity(compare, runtime.run, made.float_content, images, int8_tolerance)
         more = {
             "quantization": {
                 "method": "training",
@@ -97,7 +99,7 @@ def make_bundle(
     length = None
     if recipe.bundle.embeddings:
         tolerance = float_tolerance if rounding is None else int8_tolerance
-        parity["embeddings"], length = measure_embeddings(exact, OnnxRuntime(onnx), images, tolerance)
+        parity["embeddings"], length = measure_embeddings(exact, runtime, images, tolerance)
     card = Card(
         task=recipe.task,
         model={
@@ -122,14 +124,13 @@ def make_bundle(
 
 
 def _int8_parity(
-    compare: _Compare, onnx: bytes, float_onnx: bytes, images: Sequence[Tensor], tolerance: Tolerance
+    compare: _Compare, run: Infer, float_onnx: bytes, images: Sequence[Tensor], tolerance: Tolerance
 ) -> dict[str, float]:
     """Compare the INT8 file as `compare` does.
 
     A model that has learned little is moved far by any rounding, and one runtime's differs from another's by a level
     here and there: then the file may be as far from the model as two roundings can be that far from the floats.
     """
-    run = OnnxRuntime(onnx).run
     try:
         return compare(run, images, tolerance)
     except ConvsmithError:
