@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 
-from convsmith.bundle.protobuf import Content, NotProtobuf, fields_of, integers, message
+from convsmith.bundle.protobuf import Content, NotProtobuf, fields_of, integer, integers, message
 
 _NOT_ONNX = "its bytes are not ONNX"
 GRAPH, _FUNCTION = 7, 25  # fields of a model
 _MOST_NODES = 20_000  # HRNet-W48 with OCR in INT8 has some 4,000
+_VALUES = frozenset(range(2, 12))  # fields of an attribute, of which it has one
+_ONCE = (1, 3, 4, 5)  # of these that are not lists, and of its name
 _ELSEWHERE = (13, 14)  # fields of a tensor: where else its values are, and that they are elsewhere
 _LONGEST_SHAPE = 1024  # numbers
 _MOST_CHANNELS = 1024  # that an LRN adds up; networks have 5
@@ -70,6 +72,8 @@ def check_onnx(model: bytes) -> Graph:
         for number, value in fields_of(memoryview(model)):
             if number == _FUNCTION:
                 raise ValueError("it has functions of its own, which can hold each other many times over")
+            if number == GRAPH and graph is not None:
+                raise ValueError("it has two graphs, which runtimes make one of")
             if number == GRAPH:
                 graph = _graph(message(value))
     except (NotProtobuf, UnicodeDecodeError) as error:
@@ -114,21 +118,26 @@ def _add_node(graph: Graph, content: memoryview) -> None:
 
 def _read_attribute(content: memoryview, numbers: dict[str, list[int]], texts: dict[str, str]) -> list[Tensor]:
     """Put numbers and text of an attribute where those of its node are; its tensors."""
-    name, values, tensors = "", list[int](), list[Tensor]()
+    name, text, values, tensors = "", "", list[int](), list[Tensor]()
+    given = Counter(number for number, _ in fields_of(content))
     for number, value in fields_of(content):
         if number == 1:
             name = _text(value)
-        elif number in (3, 8):  # a number, several
+        elif number == 3:
+            values.append(integer(value))
+        elif number == 8:
             values += integers(value)
         elif number == 4:
-            texts[name] = bytes(message(value)).decode(errors="replace")
+            text = bytes(message(value)).decode(errors="replace")
         elif number in (5, 10):  # a tensor, several
             tensors.append(tensor_of(message(value)))
         elif number in (6, 11):  # a graph, several
             raise ValueError("it has an operator with a graph of its own, which may never end")
         elif number in (22, 23):  # sparse ones
             _check_sparse(message(value))
-    numbers[name] = values
+    if name in numbers or len(_VALUES & given.keys()) > 1 or any(given[number] > 1 for number in _ONCE):
+        raise ValueError("it has an attribute with two values, of which runtimes may take either")
+    numbers[name], texts[name] = values, text
     return tensors
 
 
@@ -147,7 +156,7 @@ def tensor_of(content: memoryview) -> Tensor:
         if number == 1:
             shape += integers(value)
         elif number == 2:
-            kind = value if isinstance(value, int) else 0
+            kind = integer(value)
         elif number == 8:
             name = _text(value)
     return Tensor(name, kind, tuple(shape))

@@ -14,7 +14,7 @@ class NotProtobuf(ValueError):
 
 
 def fields_of(content: memoryview) -> Iterator[tuple[int, Content]]:
-    """Number and value of each field of a message.
+    """Number and value of each field of a message, but for numbers of four or eight bytes, which nothing here reads.
 
     Raises:
         NotProtobuf: it is not one.
@@ -22,6 +22,8 @@ def fields_of(content: memoryview) -> Iterator[tuple[int, Content]]:
     place = 0
     while place < len(content):
         tag, place = _varint(content, place)
+        if tag >> 32:  # other readers leave these bits away, and see another field
+            raise NotProtobuf
         number, kind = tag >> 3, tag & 7
         if kind == _VARINT:
             value, place = _varint(content, place)
@@ -35,13 +37,21 @@ def fields_of(content: memoryview) -> Iterator[tuple[int, Content]]:
             raise NotProtobuf
         if place + size > len(content):
             raise NotProtobuf
-        yield number, content[place : place + size]
+        if kind == _BYTES:
+            yield number, content[place : place + size]
         place += size
 
 
 def message(value: Content) -> memoryview:
     """A field's value that must be a message, or text."""
     if isinstance(value, int):
+        raise NotProtobuf
+    return value
+
+
+def integer(value: Content) -> int:
+    """A field's value that must be one number."""
+    if not isinstance(value, int):
         raise NotProtobuf
     return value
 
