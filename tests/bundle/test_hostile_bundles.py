@@ -146,12 +146,23 @@ def with_a_function() -> bytes:
     return content
 
 
+def with_sparse_values() -> bytes:
+    """One number in a tensor of 4 TiB, which onnxruntime makes as soon as it reads the file."""
+    model = onnx.load_from_string(colour_model())
+    value, place = np.ones(1, np.float32), np.zeros(1, np.int64)
+    tensors = numpy_helper.from_array(value, "sparse"), numpy_helper.from_array(place, "place")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(*tensors, [2**20, 2**20]))
+    content: bytes = model.SerializeToString()
+    return content
+
+
 MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
     "values in a file": (lambda: with_external_values("secret.bin"), "values are in other files"),
     "a loop": (endless, "a graph of its own, which may never end"),
     "a scan": (lambda: endless("Scan"), "a graph of its own"),
     "a loop in a branch": (lambda: inside_a_condition(endless()), "a graph of its own"),
     "values in a file in a branch": (lambda: inside_a_condition(with_external_values("a")), "a graph of its own"),
+    "sparse values": (with_sparse_values, "sparse values"),
     "functions": (with_a_function, "functions of its own"),
     "onnxruntime's own format": (lambda: b"\x1c\0\0\0ORTM" + bytes(100), "not ONNX"),
     "no graph": (lambda: b"\x08\x0a", "not ONNX"),
