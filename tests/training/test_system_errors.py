@@ -77,7 +77,7 @@ def test_a_run_directory_that_goes_away_ends_the_run_and_does_not_come_back(
 ) -> None:
     out = tmp_path / "run"
     told = train(digits, out, AtFirstStep(action, out))
-    assert told.startswith(f"ConvsmithError 2: the run directory {out} is no longer what this training began with")
+    assert told.startswith(f"ConvsmithError 2: the run directory {out} is not the one that this training began with")
     assert not out.exists()
     if action is rename:
         (tmp_path / "renamed").rename(out)
