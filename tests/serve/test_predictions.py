@@ -130,9 +130,13 @@ HERE = {"runtime": "onnxruntime", "device": "cpu", "provider": "CPUExecutionProv
 
 
 @pytest.mark.parametrize(
-    ("path", "expected"), [("/healthz", {"status": "alive"}), ("/readyz", {"status": "ready", **HERE})]
+    ("path", "expected"),
+    [
+        ("/healthz", {"status": "alive"}),
+        ("/readyz", {"status": "ready", **HERE, "models": [{"name": "model", "version": "1", **HERE}]}),
+    ],
 )
-def test_a_server_that_is_up_says_so(url: str, path: str, expected: dict[str, str]) -> None:
+def test_a_server_that_is_up_says_so(url: str, path: str, expected: dict[str, object]) -> None:
     answer = httpx.get(url + path)
     assert (answer.status_code, answer.json()) == (200, expected)
 
@@ -145,7 +149,7 @@ def test_a_server_runs_on_the_device_that_is_asked_for(colour_bundle: Path, monk
     Providers(monkeypatch, [CUDA, CPU])
     with served(create_app(colour_bundle, device="cuda")) as (_, url):
         on_cuda = {"runtime": "onnxruntime", "device": "cuda", "provider": CUDA}
-        assert httpx.get(f"{url}/readyz").json() == {"status": "ready", **on_cuda}
+        assert httpx.get(f"{url}/readyz").json()["models"] == [{"name": "model", "version": "1", **on_cuda}]
         assert post(url, picture("red")).json()["meta"] == on_cuda
 
 

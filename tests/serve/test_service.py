@@ -139,7 +139,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
     with served(app, wait=False) as (server, _):
         wait_until(lambda: app.state.service.stopping)
         assert not server.should_exit  # nobody asked for it
-    assert isinstance(app.state.service.failure, ConvsmithError)
+    assert isinstance(app.state.service.models.failure, ConvsmithError)
 
 
 def test_while_it_stops_the_server_refuses_new_work_and_finishes_the_old(

@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import Response
 from fastapi.responses import JSONResponse
 
-from convsmith.bundle.predictor import Bundle
+from convsmith.bundle.task import Task
+from convsmith.serve.asked import Asked
 from convsmith.serve.problems import Problem
 
 JSON = "application/json"
 
 
-def answer(bundle: Bundle, content: bytes, accept: str, top: int | None) -> Response:
-    """Predict an uploaded file.
+def renderer(task: Task, accept: str, top: int | None) -> Callable[[Asked], Response]:
+    """A function that makes a response of an answer.
 
     Args:
-        bundle: what predicts; where its answers are not drawn, they are JSON.
-        content: the file.
+        task: of the model; where its answers are not drawn, they are JSON.
         accept: the request's header of that name, by which a mask is JSON, a PNG of the classes, or a JPEG of the
             image with the classes' colours over it.
         top: how many classes are listed; None lists 5 of a classifier, and all that a mask shows.
 
     Raises:
         Problem: 406 for a mask in no form that there is, 422 for the top of a picture.
-        ImageError: the file cannot be read.
     """
-    task = bundle.task
     kind = accepted(accept, (JSON, *task.pictures)) if task.pictures else JSON
     if top is not None and kind != JSON:
         raise Problem(422, "`top` is not for pictures", f"the answer is {kind}, which shows all classes", "Omit it.")
-    name = "the uploaded file"
-    pixels = bundle.preprocess(content, name)
-    prediction = bundle.predict_preprocessed(pixels, name)
-    if kind == JSON:
-        return JSONResponse(task.to_json(prediction, top))
-    ran = {f"X-{name.title()}": value for name, value in prediction.meta.items()}
-    return Response(task.draw(prediction, pixels, kind), media_type=kind, headers=ran)
+
+    def render(asked: Asked) -> Response:
+        assert asked.answer is not None
+        assert asked.pixels is not None
+        if kind == JSON:
+            return JSONResponse(task.to_json(asked.answer, top))
+        ran = {f"X-{name.title()}": value for name, value in asked.answer.meta.items()}
+        return Response(task.draw(asked.answer, asked.pixels, kind), media_type=kind, headers=ran)
+
+    return render
 
 
 def accepted(accept: str, offered: Sequence[str]) -> str:

@@ -29,6 +29,11 @@ class Problem(Exception):
         self.status, self.body, self.headers = status, ErrorBody(error=what, why=why, fix=fix), headers
 
 
+def unavailable(why: str) -> Problem:
+    """The `Problem` of status 503 for a request that may come again."""
+    return Problem(503, "not ready", why, "Try again in a moment.", {"Retry-After": "1"})
+
+
 def answer_problems_as_json(app: FastAPI) -> None:
     """Let every error of `app`, expected or not, be answered with an `ErrorBody`."""
     app.add_exception_handler(Problem, _problem)

@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -19,10 +19,12 @@ from fastapi import FastAPI
 
 from convsmith.bundle.format import bundle_folder, read_manifest
 from convsmith.errors import ConvsmithError
-from convsmith.serve.app import MEGABYTE, create_app
+from convsmith.serve.app import create_app
 from convsmith.serve.connection import Connection, Crowd
 from convsmith.serve.log import LOGGING
+from convsmith.serve.models import NAME
 from convsmith.serve.service import Service
+from convsmith.serve.settings import Settings
 from convsmith.system import open_files, signals
 
 DRAIN_SECONDS = 5.0  # after SIGTERM, which an orchestrator sends while it still tells its load balancers
@@ -64,15 +66,15 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second; True ends the server."""
-        if self._on_ready and self._service.bundle:
+        if self._on_ready and self._service.models.settled and not self._service.models.failure:
             self._on_ready()
             self._on_ready = None
-        return self._service.failure is not None or await super().on_tick(counter)
+        return self._service.models.failure is not None or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve on while load balancers see that `/readyz` is 503; then refuse what is new and finish the rest."""
         self._service.leaving = True
-        await self._wait(self._drain_seconds, lambda: self._service.failure is not None)
+        await self._wait(self._drain_seconds, lambda: self._service.models.failure is not None)
         self._service.stop(UPLOAD_SECONDS)
         await self._wait(FINISH_SECONDS, lambda: self._service.idle)
         await super().shutdown(sockets)
@@ -98,7 +100,7 @@ def make_server(app: FastAPI, on_ready: Callable[[], None] = lambda: None, drain
         log_config=LOGGING,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    app.state.service.failure_is_told = True
+    app.state.service.models.failure_is_told = True
     return Server(config, app.state.service, on_ready, drain_seconds)
 
 
@@ -120,45 +122,39 @@ def _log_in_one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -
 
 
 def serve(
-    bundle_path: Path,
+    bundles: Path | Mapping[str, Path],
     host: str,
     port: int,
+    settings: Settings | None = None,
     *,
-    max_bytes: int = 20 * MEGABYTE,
-    workers: int | None = None,
-    threads: int | None = None,
-    max_pixels: int | None = None,
     drain_seconds: float = DRAIN_SECONDS,
-    device: str = "auto",
-    runtime: str | None = None,
+    **changes: Any,
 ) -> None:
-    """Serve a bundle, or that of a run, until SIGTERM, SIGHUP or Ctrl-C; then finish the requests in flight and return.
+    """Serve bundles, or those of runs, until SIGTERM, SIGHUP or Ctrl-C; then finish the requests in flight and return.
 
     Must run in the main thread, which gets the signals. Port 0 takes a free one. For `drain_seconds` after SIGTERM or
-    SIGHUP everything is still answered but `/readyz`.
+    SIGHUP everything is still answered but `/readyz`. The other arguments are those of `create_app`.
 
     Raises:
-        ConvsmithError: the bundle cannot be loaded, or the address not be used.
+        ConvsmithError: no bundle can be loaded, or the address not be used.
     """
-    bundle_path = bundle_folder(bundle_path)
-    labels = read_manifest(bundle_path).labels
-    app = create_app(
-        bundle_path,
-        max_bytes=max_bytes,
-        workers=workers,
-        threads=threads,
-        max_pixels=max_pixels,
-        device=device,
-        runtime=runtime,
-    )
+    named = bundles if isinstance(bundles, Mapping) else {NAME: bundles}
+    folders = {name: bundle_folder(path) for name, path in named.items()}
+    labels = [len(read_manifest(folder).labels) for folder in folders.values()]
+    app = create_app(folders, settings, **changes)
     listener = listen(host, port)
     port = listener.getsockname()[1]
 
     def announce() -> None:
-        print(f"Serving {bundle_path} ({len(labels)} classes) at {_url(host, port)}, until Ctrl-C. Try:")
+        what = " and ".join(
+            f"{folder} ({count} classes)" for folder, count in zip(folders.values(), labels, strict=True)
+        )
+        print(f"Serving {what} at {_url(host, port)}, until Ctrl-C. Try:")
         print(f"  curl -F image=@photo.jpg {_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/predict")
-        place = app.state.service.bundle.place
-        print(f"The model runs on {place.device} by {place.runtime}.")
+        for model in app.state.service.models:
+            if model.bundle:
+                named = "The model" if model.name == NAME else model.name
+                print(f"{named} runs on {model.bundle.place.device} by {model.bundle.place.runtime}.")
         sys.stdout.flush()
 
     server = make_server(app, announce, drain_seconds)
@@ -171,8 +167,8 @@ def serve(
         signal.signal(number, signal.SIG_IGN)  # with other servers they open logs again
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
-    if app.state.service.failure:
-        raise app.state.service.failure
+    if failure := app.state.service.models.failure:
+        raise failure
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,108 +1,109 @@
-"""The model behind the server: loaded once, run by a bounded pool of threads, for a bounded number of requests."""
+"""The house behind the addresses: a bounded pool of threads that answer a bounded number of requests."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
-from fastapi import Request
+import numpy as np
+from fastapi import Response
+from numpy.typing import NDArray
 
-from convsmith.bundle.images.budget import weigh
+from convsmith.bundle.images.budget import served_pixels, weigh
 from convsmith.bundle.images.image_error import ImageError, ImageTooLarge, NoAnswer
 from convsmith.bundle.images.read_bytes import read_stream
-from convsmith.bundle.predictor import Bundle
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
-from convsmith.serve.problems import Problem
+from convsmith.serve.asked import Asked, Watcher
+from convsmith.serve.models import Model, Models
+from convsmith.serve.problems import Problem, unavailable
+from convsmith.serve.settings import Settings
 from convsmith.serve.turns import MUCH, Turns
-from convsmith.serve.upload import client_left
 from convsmith.serve.uploads import Uploads
-from convsmith.spec import RGB
-
-logger = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
 
 MAX_WORKERS = 4
+
+Left = asyncio.Future[None]
+"""Done when the client is gone; cancelled when the request has ended."""
+
+Render = Callable[[Asked], Response]
 
 
 class Service:
     """Answers requests from one event loop.
 
     Args:
-        open_bundle: loads the model.
-        workers: how many images are decoded and predicted at the same time.
-        max_waiting: how many more requests may be in the house; others get 503, and already those of
-            large images where a quarter as many of these wait.
-        max_pixels: how much work a decoded image may be, in pixels of an ordinary one.
+        models: what answers.
+        settings: how much at a time.
 
     Attributes:
-        bundle: the model, once it is loaded and has run once.
-        failure: why it could not be loaded.
-        failure_is_told: whether somebody else says so; the log does otherwise.
+        models: likewise.
+        settings: likewise.
+        watchers: called with each question that has ended.
         leaving: set when clients are to turn to another server.
         stopping: set when no new work is to be taken.
         uploads: requests that are being received.
         active: requests that are waiting or running.
     """
 
-    def __init__(self, open_bundle: Callable[[], Bundle], workers: int, *, max_waiting: int, max_pixels: int) -> None:
-        self._open_bundle = open_bundle
-        self._limit, self._max_large, self._max_pixels = workers + max_waiting, max_waiting // 4, max_pixels
+    def __init__(self, models: Models, settings: Settings) -> None:
+        workers, _ = share_cores(settings.workers, settings.threads)
+        self.models, self.settings = models, settings
+        self._max_pixels = served_pixels(settings.max_pixels)
+        self._limit, self._max_large = workers + settings.max_waiting, settings.max_waiting // 4
         self._turns = Turns(workers)
         self._pool = ThreadPoolExecutor(2, "weigh")
-        self.bundle: Bundle | None = None
-        self.failure: Exception | None = None
-        self.failure_is_told = False
+        self.watchers: list[Watcher] = []
         self.leaving = self.stopping = False
         self.uploads = Uploads()
         self.active = 0
         self._loading: asyncio.Task[None] | None = None
 
     def start_loading(self) -> asyncio.Task[None]:
-        """Load the bundle without blocking the event loop, once; what goes wrong is kept in `failure`.
+        """Load the models without blocking the event loop, once.
 
         An application that is mounted in another one begins with its first request.
         """
         if self._loading is None:
-            self._loading = asyncio.create_task(self._load())
+            self._loading = asyncio.create_task(self.models.load_all(self._pool))
         return self._loading
-
-    async def _load(self) -> None:
-        try:
-            self.bundle = await asyncio.get_running_loop().run_in_executor(self._pool, self._open_bundle)
-        except Exception as error:
-            self.failure = error
-            if not self.failure_is_told:
-                logger.error("%s", error, exc_info=not isinstance(error, ConvsmithError))
 
     def check_alive(self) -> None:
         """A `Problem` of status 503 if the server can never answer a prediction."""
-        if self.failure:
-            raise _unavailable("the model cannot be loaded; the server's log says why")
+        if self.models.failure:
+            raise unavailable("the model cannot be loaded; the server's log says why")
 
-    def ready(self) -> Bundle:
-        """The bundle; a `Problem` of status 503 if no predictions are to be sent here: not yet, or not any more."""
+    def check_ready(self) -> None:
+        """A `Problem` of status 503 if no predictions are to be sent here: not yet, or not any more."""
         if self.leaving:
-            raise _unavailable("the server is stopping")
-        return self.loaded()
-
-    def loaded(self) -> Bundle:
-        """The bundle; a `Problem` of status 503 if there is none, if no new work is taken, or if there is too much."""
-        if self.stopping:
-            raise _unavailable("the server is stopping")
+            raise unavailable("the server is stopping")
+        for model in self.models:
+            if not model.failure:
+                model.loaded()
         self.check_alive()
-        if self.bundle is None:
-            raise _unavailable("the model is being loaded")
         self._check_room()
-        return self.bundle
+
+    def find(self, name: str | None = None, version: str | None = None) -> Model:
+        """The model that is asked, loaded.
+
+        Raises:
+            Problem: 404 there is none of that name and version, 503 it is not loaded, no new work is taken, or there
+                is too much.
+        """
+        if self.stopping:
+            raise unavailable("the server is stopping")
+        model = self.models.find(name, version)
+        model.loaded()
+        self._check_room()
+        return model
 
     def _check_room(self) -> None:
         if self.active >= self._limit:
-            raise _unavailable(f"{self.active} requests are being answered")
+            raise unavailable(f"{self.active} requests are being answered")
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -114,42 +115,67 @@ class Service:
         finally:
             self.active -= 1
 
-    async def run(self, file: BinaryIO, request: Request, predict: Callable[[bytes], Answer]) -> Answer:
-        """Decode and predict an uploaded file in the pool, when it is its turn and its client is still there.
+    async def ask_file(self, asked: Asked, file: BinaryIO, left: Left, render: Render) -> Response:
+        """Let a model answer an uploaded image when it is its turn, while somebody waits for it.
 
         Args:
-            file: what was uploaded.
-            request: what it came with.
-            predict: gets the content.
+            asked: the question.
+            file: the image.
+            left: done when the client is gone.
+            render: makes the response of the question once it has its answer.
 
         Raises:
             Problem: 413 an image that is too much work, 415 not a readable image, 500 one that the model cannot
                 answer, 503 too many large images wait.
         """
-        name, pool = "the uploaded file", asyncio.get_running_loop().run_in_executor
-        client = request.client.host if request.client else ""
-        left = asyncio.create_task(client_left(request))
+        bands, weigher = asked.bundle.manifest.preprocess.bands, asyncio.get_running_loop().run_in_executor
+
+        def weigh_file() -> float:  # read twice, since those that wait would fill the memory
+            return weigh(read_stream(file, asked.name), asked.name, self._max_pixels, bands)
+
+        def read() -> NDArray[np.uint8]:
+            return asked.bundle.preprocess(read_stream(file, asked.name), asked.name)
+
+        with self._watched(asked, file), _as_problems():
+            return await self._ask(asked, await weigher(self._pool, weigh_file), left, read, render)
+
+    async def _ask(
+        self, asked: Asked, work: float, left: Left, read: Callable[[], NDArray[np.uint8]], render: Render
+    ) -> Response:
+        if work > MUCH and self._turns.large_ones_waiting >= self._max_large:
+            raise unavailable(f"{self._turns.large_ones_waiting} large images are waiting")
+        queued = time.perf_counter()
+
+        def predict() -> Response:
+            asked.seconds["queue"] = time.perf_counter() - queued
+            with asked.timed("preprocess"):
+                asked.pixels = read()
+            with asked.timed("inference"):
+                asked.answer = asked.bundle.predict_preprocessed(asked.pixels, asked.name)
+            with asked.timed("answer"):
+                return render(asked)
+
+        answer = self._turns.submit(predict, work, asked.client)
+        left.add_done_callback(lambda _: answer.cancel())
         try:
-            # read twice, since those that wait would fill the memory
-            bands = self.bundle.manifest.preprocess.bands if self.bundle else RGB
-            work = await pool(self._pool, lambda: weigh(read_stream(file, name), name, self._max_pixels, bands))
-            if work > MUCH and self._turns.large_ones_waiting >= self._max_large:
-                raise _unavailable(f"{self._turns.large_ones_waiting} large images are waiting")
-            answer = self._turns.submit(lambda: predict(read_stream(file, name)), work, client)
-            left.add_done_callback(lambda _: answer.cancel())
-            return await asyncio.wrap_future(answer)
+            response = await asyncio.wrap_future(answer)
         except asyncio.CancelledError as error:
             if not left.done() or left.cancelled():
                 raise
             raise Problem(400, "the client has left") from error
-        except ImageTooLarge as error:
-            raise Problem(413, error.what, error.why, error.fix) from error
-        except NoAnswer as error:
-            raise Problem(500, error.what, error.why, error.fix) from error
-        except ImageError as error:
-            raise Problem(415, error.what, error.why, error.fix) from error
+        asked.status = response.status_code
+        return response
+
+    @contextmanager
+    def _watched(self, asked: Asked, file: BinaryIO | None) -> Iterator[None]:
+        try:
+            yield
+        except Problem as problem:
+            asked.status = problem.status
+            raise
         finally:
-            left.cancel()
+            for watch in self.watchers:
+                watch(asked, file)
 
     def stop(self, upload_seconds: float) -> None:
         """Take no new requests; those that are on their way have so many seconds to come in."""
@@ -166,6 +192,16 @@ class Service:
         self.leaving = self.stopping = True
         self._turns.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _as_problems() -> Iterator[None]:
+    """Tell what is wrong with an image by the status of a `Problem`."""
+    try:
+        yield
+    except ImageError as error:
+        status = 413 if isinstance(error, ImageTooLarge) else 500 if isinstance(error, NoAnswer) else 415
+        raise Problem(status, error.what, error.why, error.fix) from error
 
 
 def share_cores(workers: int | None, threads: int | None, cores: int | None = None) -> tuple[int, int]:
@@ -186,7 +222,3 @@ def share_cores(workers: int | None, threads: int | None, cores: int | None = No
             "Lower --workers or --threads; more threads than cores only slow each other down.",
         )
     return workers, threads
-
-
-def _unavailable(why: str) -> Problem:
-    return Problem(503, "not ready", why, "Try again in a moment.", {"Retry-After": "1"})

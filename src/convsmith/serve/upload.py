@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing, asynccontextmanager
@@ -54,10 +55,19 @@ def _only_image(form: FormData, queries: Collection[str]) -> UploadFile:
     return upload
 
 
-async def client_left(request: Request) -> None:
-    """Return when the client of a request whose body has been read is gone."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+@asynccontextmanager
+async def client_watched(request: Request) -> AsyncIterator[asyncio.Future[None]]:
+    """For the block, a future that is done when the client of a request whose body has been read is gone."""
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    watching = asyncio.create_task(left())
+    try:
+        yield watching
+    finally:
+        watching.cancel()
 
 
 async def _read_form(request: Request, max_bytes: int, uploads: Uploads) -> FormData:

@@ -1,0 +1,30 @@
+"""Limits and places of a server, given when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a server.
+
+    Attributes:
+        max_bytes: largest request body.
+        workers: images decoded and predicted at the same time; None: at most 4, by the cores.
+        threads: threads of a model for each; None: the cores divided by the workers.
+        max_waiting: further requests that may wait; others are answered 503.
+        max_pixels: largest image; None: 25 million pixels, or what CONVSMITH_MAX_PIXELS says.
+        device: what models run on, as `load` takes it.
+        runtime: what runs them, likewise.
+    """
+
+    max_bytes: int = 20 * MEGABYTE
+    workers: int | None = None
+    threads: int | None = None
+    max_waiting: int = 64
+    max_pixels: int | None = None
+    device: str = "auto"
+    runtime: str | None = None
