@@ -82,7 +82,7 @@ def images_per_second(folder: Path, devices: int, threads: int) -> float:
     command += ["schedule.epochs=2", "schedule.warmup_epochs=0", "data.val_fraction=0.5", "eval=false", "compile=false"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads // devices)}
     subprocess.run(command, check=True, env=environment, capture_output=True)
-    return max(line["images_per_second"] for line in Run(out).metrics if line["split"] == "train")
+    return max(float(line["images_per_second"]) for line in Run(out).metrics if line["split"] == "train")
 
 
 def convsmith_step(made: Stepper, batch: Batch) -> Callable[[], object]:

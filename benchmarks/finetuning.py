@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 from convsmith.analyze.recipe_table import PHOTOS, row_for
+from convsmith.models.base import VisionModel
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.stretch import stretch
@@ -77,10 +78,11 @@ def train(data: Path, recipe: Recipe, weights: Path | None = None) -> float:
             stepper = stepper_at_start(recipe, plan, dataset, Path(folder))
         while stepper.session.progress.step < plan.total_steps:
             stepper.advance()
-        values = validate(stepper.session, stepper.parts, stepper)
-    assert values is not None
+        validated = validate(stepper.session, stepper.parts, stepper)
+    assert validated is not None
     if weights is not None:
         judged = stepper.ema.model if stepper.ema else stepper.parts.model
+        assert isinstance(stepper.parts.model, VisionModel)
         head = stepper.parts.model.head_prefixes  # of other classes, though of as many
         own = judged.state_dict().items()  # in which a model of another library has its own names
         state = {name: value for name, value in own if not (name.startswith(head) or f"model.{name}".startswith(head))}
@@ -88,7 +90,7 @@ def train(data: Path, recipe: Recipe, weights: Path | None = None) -> float:
         weights.with_suffix(".part").replace(weights)
     del stepper
     gc.collect()
-    return 100 * values["top1"]
+    return 100 * validated.figures["top1"]
 
 
 def at_side(backbone: str) -> list[str]:

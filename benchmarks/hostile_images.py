@@ -180,9 +180,9 @@ def main() -> None:
                     threading.Thread(target=server.stdout.read, daemon=True).start()
                     port = int(address[1])
                     print(f"{'beside eight that send':26}{'req/s':>7}{'p50 ms':>9}{'p99 ms':>9}{'errors':>7}")
-                    for file in (None, ordinary, *files, None):
-                        line = besieged(port, honest, file, options.seconds)
-                        print(f"{file.name if file else 'nothing':26}{line}", flush=True)
+                    for sent in (None, ordinary, *files, None):
+                        line = besieged(port, honest, sent, options.seconds)
+                        print(f"{sent.name if sent else 'nothing':26}{line}", flush=True)
                     peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text())
                     print(f"peak of the server's memory: {int(peak[1]) // 1024 if peak else 0} MB")
                 finally:

@@ -44,7 +44,7 @@ def make_folders(root: Path, files: int) -> Path:
     return data
 
 
-def simulated(directory: Path, *_: object) -> Listing:
+def simulated(directory: Path, *_recorders: object) -> Listing:
     """Stand in for `list_folder`: each class folder has its share of the files, with names like those of ImageNet."""
     for recorder in scan._recorders:
         recorder.append(directory)

@@ -217,7 +217,8 @@ class Trial:
     def outcome(self, mutant: Mutant) -> str:
         """`caught` by what, `hung` (until the time was up), or `SURVIVED`."""
         end = time.monotonic() + self.timeout
-        for tests in filter(None, [self._run_it(mutant), *tests_of(mutant.file)]):
+        suites: list[Sequence[str | Path]] = [self._run_it(mutant), *tests_of(mutant.file)]
+        for tests in filter(None, suites):
             while failed := self._fails_with(mutant, tests, end - time.monotonic()):
                 if failed == HUNG or self._is_sound(failed):
                     return failed if failed == HUNG else f"caught by {failed}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convsmith.bundle.predictor import load
-from convsmith.bundle.segmentation import voc_colours
+from convsmith.bundle.segmentation import Segmentation, voc_colours
 from convsmith.data.masks.mask_folder import open_mask_folder
 from convsmith.data.split import Share
 from convsmith.recipe.mask_data import Masks
@@ -44,8 +44,9 @@ def main() -> None:
     rows = []
     for i in range(count):
         picture, truth = val.read(i * len(val) // count)
-        predicted = bundle.predict(picture).mask
-        rows.append(_beside(np.asarray(picture), palette[truth], palette[predicted]))
+        predicted = bundle.predict(picture)
+        assert isinstance(predicted, Segmentation)
+        rows.append(_beside(np.asarray(picture), palette[truth], palette[predicted.mask]))
     width = max(row.shape[1] for row in rows)
     rows = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     Image.fromarray(np.concatenate(rows)).save(options.out)

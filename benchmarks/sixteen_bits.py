@@ -46,12 +46,12 @@ def counts_of_sensor(images: NDArray[np.uint8], darkest: float, seed: int) -> ND
 def to_256_levels(counts: NDArray[np.uint16]) -> NDArray[np.float32]:
     """The input of a network by a recipe with `preprocess.range=[0, 4095]`, 0 to 1."""
     bands = Bands(3, (0, HIGHEST))
-    return np.stack([fitted(image, "image", bands) for image in counts]).astype(np.float32) / 255
+    return np.stack([fitted(image, "image", bands) for image in counts]).astype(np.float32) / np.float32(255)
 
 
 def to_all_levels(counts: NDArray[np.uint16]) -> NDArray[np.float32]:
     """The same without rounding."""
-    return counts.astype(np.float32) / HIGHEST
+    return counts.astype(np.float32) / np.float32(HIGHEST)
 
 
 def small_network() -> nn.Sequential:
@@ -70,12 +70,13 @@ def learn(images: Tensor, targets: Tensor, epochs: int, seed: int) -> nn.Module:
     steps = epochs * (len(images) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, steps)
     for _ in range(epochs):
-        for places in torch.randperm(len(images), generator=generator)[: len(images) // BATCH * BATCH].split(BATCH):
+        order = torch.randperm(len(images), generator=generator)[: len(images) // BATCH * BATCH]
+        for places in order.view(-1, BATCH):
             batch = images[places]
             flipped = torch.rand(len(batch), 1, 1, 1, generator=generator) < 0.5
             loss = functional.cross_entropy(model(torch.where(flipped, batch.flip(3), batch)), targets[places])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return model.eval()
@@ -98,7 +99,7 @@ def main(root: Path, most: int, epochs: int, seeds: int) -> None:
                     right.append(float((model((val - mean) / std).argmax(1).numpy() == judged[1]).mean()))
                 print(f"  {levels.__name__}, seed {seed}: {right[-1]:.2%}", flush=True)
             rights.append(right)
-        lost = np.subtract(*rights)
+        lost = np.subtract(rights[0], rights[1])
         print(
             f"darkest exposure {darkest}: all levels {np.mean(rights[0]):.2%}, 256 levels {np.mean(rights[1]):.2%}, "
             f"lost {lost.mean():.2%} with a standard error of {lost.std(ddof=1) / np.sqrt(seeds):.2%}",
