@@ -309,6 +309,20 @@ def test_two_machines_train_what_two_processes_of_torchrun_do(slurm: Path, digit
 
 
 @pytest.mark.slow
+def test_a_job_finds_a_step_of_augmentation_in_the_folder_that_it_was_queued_from(
+    slurm: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mytransforms.py").write_text(
+        "def note(image, rng):\n    print('noted by', __file__)\n    return image\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (job,) = queue(slurm, "digits", digits, tmp_path / "run", *SIZE, *RECIPE, "augment.custom=mytransforms:note")
+    ended(slurm, job, tmp_path / "run")
+    logs = [(tmp_path / "run" / "slurm" / f"{job}_{process}_log.out").read_text() for process in (0, 1)]
+    assert all(f"noted by {tmp_path / 'mytransforms.py'}" in log for log in logs)
+
+
+@pytest.mark.slow
 def test_before_its_time_is_up_a_job_saves_queues_again_and_goes_on(
     slurm: Path, uninterrupted: Path, digits: Path, tmp_path: Path
 ) -> None:
