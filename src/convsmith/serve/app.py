@@ -15,6 +15,7 @@ from convsmith.bundle.open_runtime import check_place
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.serve.exchange import Exchange
 from convsmith.serve.models import NAME, Models
+from convsmith.serve.outside import Application
 from convsmith.serve.problems import answer_problems_as_json
 from convsmith.serve.query import refuse_unknown_query
 from convsmith.serve.routes import add_routes
@@ -52,7 +53,8 @@ def create_app(bundles: Path | Mapping[str, Path], settings: Settings | None = N
         service.close()
         await loading
 
-    app = FastAPI(
+    app = Application(
+        service,
         title="convsmith",
         version=version("convsmith"),
         lifespan=lifespan,
@@ -60,7 +62,6 @@ def create_app(bundles: Path | Mapping[str, Path], settings: Settings | None = N
         redirect_slashes=False,  # a redirect would lead to whatever the request's Host says
         openapi_url=None,  # FastAPI's own route would take any query; and the pages of /docs come from another host
     )
-    app.state.service = service
     app.add_middleware(Exchange, service=service)
     answer_problems_as_json(app)
     add_routes(app, service)

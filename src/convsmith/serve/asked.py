@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.task import Answer
 from convsmith.serve.models import Model
+from convsmith.serve.request_record import current_id
 
 
 @dataclass(eq=False)
@@ -38,7 +39,7 @@ class Asked:
     bundle: Bundle
     client: str
     name: str = "the uploaded file"
-    id: str = ""
+    id: str = field(default_factory=current_id)
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     batch: int = 1

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import h11
+from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from convsmith.serve.problems import Problem
+from convsmith.serve.recorder import RecordWatcher, identity
+from convsmith.serve.request_record import RequestRecord, record_of
 
 REQUEST_SECONDS = 10  # until the headers of the next request are there
 PARTING_SECONDS = 2  # for a client to read why it is sent away
@@ -25,12 +29,13 @@ class Crowd:
     Attributes:
         members: those that wait the longest first.
         most: how many there may be; one more ends the first that waits.
+        watchers: called with the record of each answer that no application gave.
         turn: that of one of those that have sent many small parts. However many they are, they cost what one does.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, watchers: Sequence[RecordWatcher] = ()) -> None:
         self.members: dict[Connection, None] = {}
-        self.most = most
+        self.most, self.watchers = most, watchers
         self.turn = asyncio.Lock()
 
 
@@ -157,6 +162,7 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = problem.body.model_dump_json().encode()
             headers = {
+                **identity(self._record_of(problem)),
                 "Content-Type": "application/json",
                 "Content-Length": str(len(body)),
                 "Connection": "close",
@@ -171,6 +177,15 @@ class Connection(H11Protocol):
             self.cycle.message_event.set()
         self.transport.write_eof()
         self._wait(PARTING_SECONDS)
+
+    def _record_of(self, problem: Problem) -> RequestRecord:
+        """The record of the request that is answered so; one that no application knows goes to the watchers."""
+        if self.cycle is not None and self.conn.our_state is h11.SEND_RESPONSE:
+            return record_of(cast("Scope", self.cycle.scope))
+        record = RequestRecord(client=self.client[0] if self.client else "", status=problem.status)
+        for watch in self._crowd.watchers:
+            watch(record)
+        return record
 
 
 class _Steps(h11.Connection):

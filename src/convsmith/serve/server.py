@@ -87,10 +87,11 @@ class Server(uvicorn.Server):
 
 def make_server(app: FastAPI, on_ready: Callable[[], None] = lambda: None, drain_seconds: float = 0) -> Server:
     """A server for what `create_app` made; `on_ready` is called once, when it answers predictions."""
+    crowd = Crowd(most_connections(), app.state.record_watchers)
     config = uvicorn.Config(
         app,
         # h11 is always there, and reads on after an early answer, so that the client gets to see it
-        http=cast("type[Connection]", partial(Connection, Crowd(most_connections()))),
+        http=cast("type[Connection]", partial(Connection, crowd)),
         loop="asyncio",
         ws="none",
         lifespan="on",

@@ -21,6 +21,7 @@ from convsmith.machine import available_cores
 from convsmith.serve.asked import Asked, Watcher
 from convsmith.serve.models import Model, Models
 from convsmith.serve.problems import Problem, unavailable
+from convsmith.serve.request_record import current
 from convsmith.serve.settings import Settings
 from convsmith.serve.turns import MUCH, Turns
 from convsmith.serve.uploads import Uploads
@@ -97,6 +98,8 @@ class Service:
         if self.stopping:
             raise unavailable("the server is stopping")
         model = self.models.find(name, version)
+        if record := current.get():
+            record.model = model
         model.loaded()
         self._check_room()
         return model

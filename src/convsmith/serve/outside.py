@@ -1,0 +1,34 @@
+"""The application as its clients meet it: what is around all that answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from convsmith.serve.metrics import Metrics
+from convsmith.serve.recorder import Recorder, note
+from convsmith.serve.service import Service
+
+
+class Application(FastAPI):
+    """A FastAPI application no answer of which goes unrecorded, not even that to a fault of its own.
+
+    Args:
+        service: what answers.
+        given: the arguments of FastAPI.
+
+    Its `state` has the `service`, the `metrics`, and the `record_watchers`, which are called with each record.
+    """
+
+    def __init__(self, service: Service, **given: Any) -> None:
+        super().__init__(**given)
+        self.state.service, self.state.metrics = service, Metrics(service)
+        self.state.record_watchers = [self.state.metrics.count_request]
+        service.watchers.append(note)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Called once, at the first request: middleware that is added to an application would not see its faults."""
+        metrics: Metrics = self.state.metrics
+        return Recorder(super().build_middleware_stack(), metrics.families.in_flight.inc, self.state.record_watchers)

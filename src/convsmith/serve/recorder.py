@@ -1,0 +1,71 @@
+"""Around every request: its id for the client, its record for those who watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from convsmith.serve.asked import Asked
+from convsmith.serve.request_record import RequestRecord, current, record_of
+
+RecordWatcher = Callable[[RequestRecord], None]
+"""Called on the event loop with the record of each request that has ended; it must not block."""
+
+
+class Recorder:
+    """Keeps a record of each request, and puts its id and its trace into the answer, whatever that is.
+
+    Args:
+        app: what answers.
+        in_flight: called with 1 when a request begins, and with -1 when it ends.
+        watchers: called with each record.
+    """
+
+    def __init__(self, app: ASGIApp, in_flight: Callable[[float], None], watchers: list[RecordWatcher]) -> None:
+        self._app, self._in_flight, self._watchers = app, in_flight, watchers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record, started = record_of(scope), time.perf_counter()
+        before = current.set(record)
+
+        async def receive_and_count() -> Message:
+            message = await receive()
+            record.received += len(message.get("body", b""))
+            return message
+
+        async def send_and_count(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                MutableHeaders(raw=message.setdefault("headers", [])).update(identity(record))
+            record.sent += len(message.get("body", b""))
+            await send(message)
+
+        self._in_flight(1)
+        try:
+            await self._app(scope, receive_and_count, send_and_count)
+        finally:
+            current.reset(before)
+            self._in_flight(-1)
+            record.seconds = time.perf_counter() - started
+            record.route = getattr(scope.get("route"), "path", "")
+            for watch in self._watchers:
+                watch(record)
+
+
+def identity(record: RequestRecord) -> dict[str, str]:
+    """The headers by which an answer says which request it belongs to."""
+    return {"X-Request-Id": record.id, **({"traceparent": record.traceparent} if record.traceparent else {})}
+
+
+def note(asked: Asked, _: Any) -> None:
+    """Put an image into the record of the request that it came with."""
+    if record := current.get():
+        record.asked.append(asked)
