@@ -26,7 +26,8 @@ TEXTS = [
         "src/convsmith/**/*.py",
         "src/convsmith/**/*.yaml",
         "benchmarks/*.py",
-        "docs/*.md",
+        "docs/**/*.md",
+        "tools/*.py",
         "README.md",
         "CONTRIBUTING.md",
     )

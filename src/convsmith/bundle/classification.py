@@ -70,9 +70,9 @@ class Classification:
         if not np.isfinite(logits).all():
             raise NoAnswer.of_logits(name)
         self.logits = logits.copy()  # one of a batch would keep all of it in memory
-        """The logits, [K]: scaled where the bundle is calibrated, else as the model gave them."""
+        """The logits, `[K]`: scaled where the bundle is calibrated, else as the model gave them."""
         self.probabilities = softmax(logits)
-        """Softmax of the logits, [K]; they sum to 1."""
+        """Softmax of the logits, `[K]`; they sum to 1."""
         self._labels, self._calibration = labels, calibration
         self.meta: Mapping[str, str] = {}
         """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""

@@ -44,11 +44,11 @@ class Multilabel:
         if not np.isfinite(logits).all():
             raise NoAnswer.of_logits(name)
         self.logits = logits.copy()  # one of a batch would keep all of it in memory
-        """The logits, [K]: scaled where the bundle is calibrated, else as the model gave them."""
+        """The logits, `[K]`: scaled where the bundle is calibrated, else as the model gave them."""
         self.probabilities = probabilities_of(logits)
-        """Sigmoid of each logit, [K]."""
+        """Sigmoid of each logit, `[K]`."""
         self.thresholds = thresholds_of(thresholds, len(names))
-        """The probability of each class from which on it is there, [K]."""
+        """The probability of each class from which on it is there, `[K]`."""
         self._names, self._calibration = names, calibration
         self.meta: Mapping[str, str] = {}
         """The `runtime`, `device` and `provider` that ran; empty where no bundle did."""

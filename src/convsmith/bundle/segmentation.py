@@ -54,7 +54,7 @@ class Segmentation:
         self._pixels = np.array(Image.fromarray(mask).histogram()[: len(labels)])  # bincount needs 8 bytes a pixel
 
     def areas(self) -> NDArray[np.float64]:
-        """The share of the pixels that each class has, [K]; they sum to 1."""
+        """The share of the pixels that each class has, `[K]`; they sum to 1."""
         return self._pixels / self.mask.size
 
     def to_dict(self, runs: bool = False) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Evaluation(Tabular):
         classes: figures of each class `[K]`, by name. A classifier has `per_class`, the fraction right, None for a
             class without images; segmentation has `iou`, `accuracy` (the fraction of the class's pixels that are
             right) and `pixels` (how many it truly has; where it is 0, its other figures mean nothing).
-        confusion: counts [K][K] of images or pixels, rows true and columns predicted.
+        confusion: counts `[K][K]` of images or pixels, rows true and columns predicted.
         unreadable: one line for each image that was left out.
         meta: what ran: `runtime`, `device` and `provider`.
         task: what was asked.

@@ -1,0 +1,63 @@
+"""The pages of the reference hold all that there is."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import convsmith as cs
+from convsmith.recipe.json_schema import recipe_schema
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference", REPOSITORY / "tools/reference.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_public_name_is_on_the_page_of_python(reference: ModuleType) -> None:
+    listed = [name for names in reference.PYTHON.values() for name in names]
+    assert sorted(listed) == sorted(set(cs.__all__) - {"__version__"})
+
+
+@pytest.fixture(scope="module")
+def pages(reference: ModuleType) -> dict[str, str]:
+    pages: dict[str, str] = reference.pages()
+    return pages
+
+
+def test_every_command_has_its_usage_and_options(pages: dict[str, str]) -> None:
+    headings = re.findall("^## (.*)$", pages["commands.md"], re.MULTILINE)
+    assert {"convsmith train", "convsmith data check", "convsmith launch slurm"} <= set(headings)
+    assert pages["commands.md"].count("```text\nconvsmith") >= 2 * len(headings)  # usage, and at least one example
+
+
+def test_every_key_of_a_recipe_is_listed(pages: dict[str, str]) -> None:
+    keys = set(re.findall(r"^\| `([\w.]+)`", pages["recipe-keys.md"], re.MULTILINE))
+    schema = recipe_schema()
+    names = {name for kind in [schema, *schema["$defs"].values()] for name in kind.get("properties", ())}
+    assert names - {key.rpartition(".")[2] for key in keys} == {"extends"}
+
+
+def test_every_cell_of_a_table_is_in_its_column(pages: dict[str, str]) -> None:
+    for text in pages.values():
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+            assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_broken_link(tmp_path: Path) -> None:
+    pytest.importorskip("zensical", reason="zensical is not installed: make docs")
+    subprocess.run([sys.executable, REPOSITORY / "tools/docs.py"], check=True, cwd=tmp_path)
+    assert (REPOSITORY / "site" / cs.__version__ / "reference/python/index.html").is_file()

@@ -1,0 +1,194 @@
+"""The pages of the reference that the code itself writes: commands, recipe keys, recipes, models, Python, HTTP.
+
+python tools/reference.py OUT
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+import convsmith as cs
+from convsmith.cli.main import app
+from convsmith.recipe.schema import Recipe
+from convsmith.serve.app import create_app
+
+PYTHON = {
+    "From images to a model": ("make", "train", "distil", "quantize", "calibrate", "export", "push"),
+    "A model's answers": ("load", "predict", "embed", "explain", "Bundle", "Predictions"),
+    "Answers": ("Classification", "Multilabel", "Segmentation", "Evaluation"),
+    "How good it is": ("evaluate", "compare", "report", "benchmark", "ablate"),
+    "Before a training": ("check_data", "plan", "lr_find", "profile", "doctor"),
+    "Recipes, models and weights": (
+        "load_recipe", "list_recipes", "Recipe", "Plan", "create_model", "list_models", "load_weights", "list_weights",
+        "weights", "Weights", "Run",
+    ),
+    "Errors": ("ConvsmithError", "ImageError"),
+}  # fmt: skip
+
+
+_TYPES = {"integer": "whole number", "boolean": "true or false", "string": "text", "object": "keys and values"}
+_TYPES |= {kind: kind for kind in ("null", "number")}
+
+
+def pages() -> dict[str, str]:
+    """The text of each page by the name of its file."""
+    schema = Recipe.model_json_schema()
+    return {
+        "index.md": _index(),
+        "commands.md": "# Commands\n\n" + "\n".join(_commands(typer.main.get_command(app), ["convsmith"])),
+        "recipe-keys.md": "# Recipe keys\n\nAll keys of a recipe file, by section. Every command takes them as "
+        "`key.sub=value` words too.\n\n" + "\n".join(_section("", schema, schema["$defs"])),
+        "recipes.md": _recipes(),
+        "models.md": _models(),
+        "python.md": _python(),
+        "http.md": _http(create_app(Path("bundle")).openapi()),
+    }
+
+
+def _index() -> str:
+    return (
+        "# Reference\n\nFacts, each written by the code that it is about: [commands](commands.md), "
+        "[recipe keys](recipe-keys.md), [recipes](recipes.md), [models](models.md), [Python](python.md), "
+        "[HTTP](http.md).\n"
+    )
+
+
+def _cell(text: str) -> str:
+    """A text as a cell of a table, in which Markdown sees neither columns, tags nor references."""
+    return re.sub(r"([|*\[\]])", r"\\\1", " ".join(text.split()).replace("<", "&lt;"))
+
+
+def _commands(command: Any, path: list[str]) -> Iterator[str]:
+    if hasattr(command, "commands"):
+        for name, child in command.commands.items():
+            if not child.hidden:
+                yield from _commands(child, [*path, name])
+        return
+    context = command.context_class(command, info_name=" ".join(path))
+    yield f"## {' '.join(path)}\n"
+    usage = command.get_usage(context).removeprefix("Usage: ")
+    yield f"```text\n{usage}\n```\n"
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        example = re.match(r"Examples?: ?(.*)", paragraph, re.DOTALL)
+        yield f"```text\n{inspect.cleandoc(example[1])}\n```\n" if example else f"{paragraph}\n"
+    rows = [row for parameter in command.params if (row := _parameter(parameter, context))]
+    if rows:
+        yield "| option | |\n|---|---|"
+        yield from rows
+        yield ""
+
+
+def _parameter(parameter: Any, context: Any) -> str | None:
+    record = parameter.get_help_record(context) if not getattr(parameter, "hidden", False) else None
+    if record is None:
+        return None
+    name, text = record
+    return f"| {_code(name)} | {_cell(text)} |"
+
+
+def _section(prefix: str, section: dict[str, Any], kinds: dict[str, Any]) -> Iterator[str]:
+    """A table of the keys of a section, then those of the sections in it; `kinds` are all sections by their class."""
+    inner: list[tuple[str, str]] = []
+    yield "| key | values | default | |\n|---|---|---|---|"
+    for name, field in section["properties"].items():
+        key = f"{prefix}{name}"
+        found = [reference.rpartition("/")[2] for reference in _references(field)]
+        inner += [(key, kind) for kind in found]
+        values = "a section" if found else _code(_values(field))
+        default = "required" if name in section.get("required", ()) else _code(json.dumps(field.get("default")))
+        default = "its defaults" if found and field.get("default") is not None else default
+        yield f"| `{key}` | {values} | {default} | {_cell(field.get('description', ''))} |"
+    yield ""
+    for key, kind in inner:
+        name = kinds[kind]["properties"].get("name", {}).get("const")
+        which = f", `name: {name}`" if name else ""
+        yield f"## `{key}`{which}\n\n{kinds[kind].get('description', '').splitlines()[0]}\n"
+        yield from _section(f"{key}.", kinds[kind], kinds)
+
+
+def _references(field: dict[str, Any]) -> list[str]:
+    several = field.get("anyOf", field.get("oneOf", ()))
+    return [field["$ref"]] if "$ref" in field else [found for part in several for found in _references(part)]
+
+
+def _code(text: str) -> str:
+    return f"`{' '.join(text.split()).replace('|', chr(92) + '|')}`"
+
+
+def _values(field: dict[str, Any]) -> str:
+    """The values that a key may have, in words, by its JSON Schema."""
+    if several := field.get("anyOf", field.get("oneOf")):
+        return " or ".join(dict.fromkeys(map(_values, several)))
+    if "enum" in field or "const" in field:
+        return " or ".join(str(value) for value in field.get("enum", [field.get("const")]))
+    bounds = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    limits = " ".join(f"{sign} {field[bound]}" for bound, sign in bounds.items() if bound in field)
+    if field.get("type") == "array":
+        items = field.get("items") or {"anyOf": field.get("prefixItems", [{}])}
+        return f"list of {_values(items)}"
+    return " ".join(filter(None, (_TYPES.get(field.get("type", ""), "any"), limits)))
+
+
+def _recipes() -> str:
+    rows = []
+    for name in cs.list_recipes():
+        recipe = cs.load_recipe(name)
+        rows.append(f"| `{name}` | {recipe.task} | {recipe.model.name} | {_cell(recipe.description)} |")
+    head = "# Recipes\n\n`convsmith recipes show NAME` prints all of one, and where each value came from.\n"
+    return "\n".join([head, "| name | task | model | |", "|---|---|---|---|", *rows, ""])
+
+
+def _models() -> str:
+    names = "\n".join(f"- `{name}`" for name in cs.list_models())
+    head = "`cs.create_model(NAME)` and `model.name` take these, `timm/NAME` and `torchvision/NAME`."
+    return f"# Models\n\n{head}\n\n{names}\n"
+
+
+def _python() -> str:
+    blocks = ["# Python\n\nEverything public is in `import convsmith as cs`.\n"]
+    for title, names in PYTHON.items():
+        blocks.append(f"## {title}\n")
+        blocks += [f"::: convsmith.{name}\n" for name in names]
+    return "\n".join(blocks)
+
+
+def _http(schema: dict[str, Any]) -> str:
+    blocks = ["# HTTP\n\n`GET /openapi.json` of a running server is the same for programs.\n"]
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            blocks.append(f"## {method.upper()} {path}\n\n{operation.get('description', '')}\n")
+            parameters = operation.get("parameters", [])
+            if parameters:
+                blocks.append("| parameter | in | |\n|---|---|---|")
+                blocks += [f"| `{it['name']}` | {it['in']} | {_cell(it.get('description', ''))} |" for it in parameters]
+                blocks.append("")
+            if body := operation.get("requestBody"):
+                blocks.append(f"Body: {', '.join(f'`{kind}`' for kind in body['content'])}.\n")
+            blocks.append("| status | content | |\n|---|---|---|")
+            for status, answer in operation["responses"].items():
+                kinds = ", ".join(f"`{kind}`" for kind in answer.get("content", {}))
+                blocks.append(f"| {status} | {kinds} | {_cell(answer['description'])} |")
+            blocks.append("")
+    return "\n".join(blocks)
+
+
+def main() -> None:
+    """Write the pages into a folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (out / name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
