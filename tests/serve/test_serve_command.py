@@ -135,9 +135,9 @@ def test_it_serves_and_ends_wherever_its_output_goes(colour_bundle: Path, redire
         try:
             url = f"http://127.0.0.1:{port}"
             wait_until(lambda: _is_ready(url))
-            long = "x" * 4000
+            long = "x" * 100
             with httpx.Client(base_url=url, timeout=PATIENCE) as client:
-                assert {client.get(f"/{long}").status_code for _ in range(100)} == {404}  # each is a line of the log
+                assert {client.get(f"/{long}").status_code for _ in range(1200)} == {404}  # lines that fill the pipe
             assert post(url, picture("red")).status_code == 200
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 0

@@ -44,6 +44,7 @@ from convsmith.cli import (
     weights,
 )
 from convsmith.cli.group import Group
+from convsmith.cli.panels import CommandInPanels
 from convsmith.cli.text import escape_what_cannot_be_printed
 from convsmith.errors import ConvsmithError, missing_package, of_system
 from convsmith.launch.report import report as report_failure
@@ -80,7 +81,7 @@ app.command()(_with_work_in_files(quantize.quantize))
 app.command()(_with_work_in_files(calibrate.calibrate))
 app.command()(_with_work_in_files(distil.distil))
 app.command()(push.push)
-app.command()(serve.serve)
+app.command(cls=CommandInPanels)(serve.serve)
 app.command()(benchmark.benchmark)
 app.command()(plan.plan)
 app.command()(_with_work_in_files(ablate.ablate))

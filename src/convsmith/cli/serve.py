@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from convsmith.cli.options import BundleDirectory, DeviceName, RuntimeName
+from convsmith.serve.settings import LogForm
+
+LOOKING = "Seeing what it does"
 
 
 def serve(
@@ -25,6 +28,9 @@ def serve(
     ] = 5,
     device: DeviceName = "auto",
     runtime: RuntimeName = None,
+    access_log: Annotated[
+        LogForm, typer.Option(help="A line on standard output for each request.", rich_help_panel=LOOKING)
+    ] = "text",
 ) -> None:
     """Answer POST /predict over HTTP until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -48,4 +54,5 @@ def serve(
             drain_seconds=drain_seconds,
             device=device,
             runtime=runtime,
+            access_log=access_log,
         )

@@ -52,6 +52,7 @@ def create_app(bundles: Path | Mapping[str, Path], settings: Settings | None = N
         yield
         service.close()
         await loading
+        await service.finish()
 
     app = Application(
         service,

@@ -29,6 +29,7 @@ class Asked:
         id: that of the request.
         started: when it came, on `time.perf_counter`.
         seconds: how long each stage took, by its name: `queue`, `preprocess`, `inference`, `answer`.
+        starts: when stages began, as far as that is known, on `time.perf_counter`.
         batch: how many images the model ran on together with this one.
         status: of the answer, once it is known.
         pixels: the preprocessed image [C, H, W], uint8, once it is there.
@@ -42,6 +43,7 @@ class Asked:
     id: str = field(default_factory=current_id)
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
+    starts: dict[str, float] = field(default_factory=dict)
     batch: int = 1
     status: int | None = None
     pixels: NDArray[np.uint8] | None = None
@@ -50,7 +52,7 @@ class Asked:
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Note how long the block takes."""
-        start = time.perf_counter()
+        self.starts[stage] = start = time.perf_counter()
         try:
             yield
         finally:

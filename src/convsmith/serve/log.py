@@ -9,6 +9,8 @@ from typing import Any
 
 import uvicorn.config
 
+from convsmith.serve.access_log import LOGGER
+
 
 class Calm(logging.Filter):
     """Lets one warning or error of a kind through each second, and says how many there were besides."""
@@ -39,6 +41,13 @@ def _logging() -> dict[str, Any]:
     config = copy.deepcopy(uvicorn.config.LOGGING_CONFIG)
     config["filters"] = {"calm": {"()": Calm}}
     config["handlers"]["default"]["filters"] = ["calm"]
+    config["formatters"]["plain"] = {"format": "%(message)s"}
+    config["handlers"]["requests"] = {
+        "class": "logging.StreamHandler",
+        "formatter": "plain",
+        "stream": "ext://sys.stdout",
+    }
+    config["loggers"][LOGGER] = {"handlers": ["requests"], "level": "INFO", "propagate": False}
     for library in ("asyncio", "python_multipart"):
         config["loggers"][library] = {"handlers": ["default"], "level": "WARNING", "propagate": False}
     return config

@@ -7,9 +7,11 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from convsmith.serve.access_log import log_request
 from convsmith.serve.metrics import Metrics
 from convsmith.serve.recorder import Recorder, note
 from convsmith.serve.service import Service
+from convsmith.serve.tracing import tracing_wanted
 
 
 class Application(FastAPI):
@@ -25,7 +27,10 @@ class Application(FastAPI):
     def __init__(self, service: Service, **given: Any) -> None:
         super().__init__(**given)
         self.state.service, self.state.metrics = service, Metrics(service)
-        self.state.record_watchers = [self.state.metrics.count_request]
+        self.state.record_watchers = [self.state.metrics.count_request, log_request(service.settings.access_log)]
+        if tracing := tracing_wanted():
+            self.state.record_watchers.append(tracing.trace)
+            service.closers.append(tracing.close)
         service.watchers.append(note)
 
     def build_middleware_stack(self) -> ASGIApp:

@@ -99,6 +99,7 @@ def make_server(app: FastAPI, on_ready: Callable[[], None] = lambda: None, drain
         backlog=ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=CLOSE_SECONDS,
         log_config=LOGGING,
+        access_log=False,  # `convsmith.serve.access_log` writes it
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     app.state.service.models.failure_is_told = True
@@ -150,13 +151,17 @@ def serve(
         what = " and ".join(
             f"{folder} ({count} classes)" for folder, count in zip(folders.values(), labels, strict=True)
         )
-        print(f"Serving {what} at {_url(host, port)}, until Ctrl-C. Try:")
-        print(f"  curl -F image=@photo.jpg {_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/predict")
+        out = sys.stderr if app.state.service.settings.access_log == "json" else sys.stdout  # each line there is JSON
+        print(f"Serving {what} at {_url(host, port)}, until Ctrl-C. Try:", file=out)
+        print(
+            f"  curl -F image=@photo.jpg {_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/predict",
+            file=out,
+        )
         for model in app.state.service.models:
             if model.bundle:
                 named = "The model" if model.name == NAME else model.name
-                print(f"{named} runs on {model.bundle.place.device} by {model.bundle.place.runtime}.")
-        sys.stdout.flush()
+                print(f"{named} runs on {model.bundle.place.device} by {model.bundle.place.runtime}.", file=out)
+        out.flush()
 
     server = make_server(app, announce, drain_seconds)
     # uvicorn raises a signal again once it has stopped: an orderly end either way

@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 import numpy as np
+from anyio import to_thread
 from fastapi import Response
 from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ from convsmith.serve.turns import MUCH, Turns
 from convsmith.serve.uploads import Uploads
 
 MAX_WORKERS = 4
+CLOSER_SECONDS = 2
 
 Left = asyncio.Future[None]
 """Done when the client is gone; cancelled when the request has ended."""
@@ -45,6 +47,7 @@ class Service:
         models: likewise.
         settings: likewise.
         watchers: called with each question that has ended.
+        closers: called at the end, in threads; each may take `CLOSER_SECONDS`.
         leaving: set when clients are to turn to another server.
         stopping: set when no new work is to be taken.
         uploads: requests that are being received.
@@ -59,6 +62,7 @@ class Service:
         self._turns = Turns(workers)
         self._pool = ThreadPoolExecutor(2, "weigh")
         self.watchers: list[Watcher] = []
+        self.closers: list[Callable[[], None]] = []
         self.leaving = self.stopping = False
         self.uploads = Uploads()
         self.active = 0
@@ -147,7 +151,7 @@ class Service:
     ) -> Response:
         if work > MUCH and self._turns.large_ones_waiting >= self._max_large:
             raise unavailable(f"{self._turns.large_ones_waiting} large images are waiting")
-        queued = time.perf_counter()
+        asked.starts["queue"] = queued = time.perf_counter()
 
         def predict() -> Response:
             asked.seconds["queue"] = time.perf_counter() - queued
@@ -184,6 +188,13 @@ class Service:
         """Take no new requests; those that are on their way have so many seconds to come in."""
         self.leaving = self.stopping = True
         self.uploads.end_within(upload_seconds)
+
+    async def finish(self) -> None:
+        """Let those end who still have something to write or to send."""
+        for close in self.closers:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSER_SECONDS):
+                    await to_thread.run_sync(close, abandon_on_cancel=True)
 
     @property
     def idle(self) -> bool:

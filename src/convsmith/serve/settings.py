@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+LogForm = Literal["json", "text", "off"]
 
 MEGABYTE = 1_000_000
 
@@ -19,6 +22,7 @@ class Settings:
         max_pixels: largest image; None: 25 million pixels, or what CONVSMITH_MAX_PIXELS says.
         device: what models run on, as `load` takes it.
         runtime: what runs them, likewise.
+        access_log: how each request is logged.
     """
 
     max_bytes: int = 20 * MEGABYTE
@@ -28,3 +32,4 @@ class Settings:
     max_pixels: int | None = None
     device: str = "auto"
     runtime: str | None = None
+    access_log: LogForm = "text"
