@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.analyze.fit_scaling import log_loss, probabilities
+from convsmith.analyze.unknown import CERTAINTY
 from convsmith.bundle.calibration import Calibration, Sets, Unknown, in_set
 from convsmith.bundle.figures.calibration_error import calibration_error
 from convsmith.bundle.figures.certainty_intervals import wilson
@@ -160,7 +161,7 @@ def _of_answers(unknown: Unknown, found: dict[str, Any], images: int) -> str:
     if found["precision"] is None:
         return f"unknown: below {unknown.threshold:.4f}, which all of the images are"
     right = f"{found['precision']:.2%}{between(wilson(found['precision'], found['answered']))}"
-    asked = "" if unknown.precision is None else f", {unknown.precision:.2%} asked for"
+    asked = "" if unknown.precision is None else f", {unknown.precision:.2%} asked for with {CERTAINTY:.0%} certainty"
     cost = ""
     if "cost" in found:
         cost = f"; an image costs {found['cost']:.4f}, with answers to all {found['cost_of_always_answering']:.4f}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from convsmith.analyze.calibration_report import CalibrationReport, measured
 from convsmith.analyze.conformal import fewest_images, fit_sets
 from convsmith.analyze.fit_scaling import Scaling, fit_temperature, fit_vector, probabilities
-from convsmith.analyze.unknown import Costs, by_costs, by_precision
+from convsmith.analyze.unknown import CERTAINTY, Costs, by_costs, by_precision, fewest_answers
 from convsmith.bundle.calibration import Calibration, Sets, Unknown
 from convsmith.bundle.format import bundle_folder, check_own, read_files
 from convsmith.bundle.predictor import Bundle
@@ -80,16 +80,17 @@ class Wanted:
                 "what of it is too uncertain to be said, its thresholds decide",
                 "Omit --precision and costs.",
             )
-        fewest = 1
+        needed = [(1, "")]
         if self.coverage is not None:
-            fewest = max(fewest, fewest_images(self.coverage))
+            needed.append((fewest_images(self.coverage), ": 1 / (1 - coverage) - 1"))
         if self.precision is not None:
-            fewest = max(fewest, fewest_images(self.precision))
+            why = f": as many right answers show the precision with {CERTAINTY:.0%} certainty"
+            needed.append((fewest_answers(self.precision), why))
+        fewest, why = max(needed)
         if images // len(self.parts) < fewest:
             raise ConvsmithError(
                 f"{counted(images, 'image')} cannot calibrate the bundle so",
-                f"{len(self.parts)} parts are made of them, and each needs {counted(fewest, 'image')}"
-                + (": 1 / (1 - share) - 1" if fewest > 1 else ""),
+                f"{len(self.parts)} parts are made of them, and each needs {counted(fewest, 'image')}{why}",
                 "Give more images that had no part in the training, or ask for less.",
             )
 
@@ -145,7 +146,8 @@ def calibrate(
         method: `temperature` multiplies all logits with one number, which changes no decision; `vector` has two numbers
             for each class.
         coverage: let the bundle answer with sets of classes, which hold the true class with this probability.
-        precision: let it answer `unknown` as rarely as this share of the other answers being right allows.
+        precision: let it answer `unknown` as rarely as allows that this share of the other answers is right, with 95 %
+            certainty.
         cost_wrong, cost_unknown: let it answer `unknown` where that costs less than being wrong so often.
         split: the part of the data to take, in place of the one for validation.
         batch_size: images of a classifier in one forward pass.
