@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -38,6 +38,15 @@ def pytest_collection() -> Generator[None, object, object]:
     gc.set_threshold(5000)
     gc.enable()
     return result
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reports_at_end(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let trainings end without a report, which takes a second, but where a module says `REPORTS_AT_END = True`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not getattr(request.module, "REPORTS_AT_END", False):
+            patch.setattr("convsmith.analyze.report.at_end.ReportAtEnd.end", lambda *_: None)
+        yield
 
 
 @pytest.fixture(scope="session")

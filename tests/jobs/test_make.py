@@ -16,14 +16,12 @@ import pytest
 
 from convsmith.analyze import chosen
 from convsmith.analyze.report import make_report
-from convsmith.analyze.report.at_end import ReportAtEnd
 from convsmith.analyze.report.make_report import report
 from convsmith.cli.main import main
 from convsmith.deploy.static_int8 import NoInt8
 from convsmith.errors import ConvsmithError
 from convsmith.jobs import make as module
 from convsmith.jobs.make import Made, make
-from convsmith.training.run import Run
 from tests.training.conftest import SMALL
 
 
@@ -166,21 +164,6 @@ def test_a_run_reports_on_the_classes_by_its_own_validation(made: Made, tmp_path
     assert facts.validation["confusion"] == [list(row) for row in made.evaluation.confusion]
     page = (tmp_path / "run.html").read_text("utf-8")
     assert all(f'<section id="{it}">' in page for it in ("curves", "confusion", "classes", "proof-of-the-export"))
-
-
-def test_a_training_ends_in_the_worst_of_some_validation_images_and_the_figures_of_all(
-    made: Made, digits: Path, tmp_path: Path
-) -> None:
-    run = Run(shutil.copytree(made.run, tmp_path / "run"))
-    ReportAtEnd(digits).end(run)
-    page, numbers = (run.path / "report.html").read_text("utf-8"), json.loads((run.path / "report.json").read_text())
-    images = len(list((digits / "val").rglob("*.png")))
-    assert f"The highest loss first, of {images} images for validation" in page
-    assert numbers["worst_of"] == images
-    assert numbers["worst"][0]["loss"] >= numbers["worst"][-1]["loss"]
-    assert numbers["evaluation"] is None
-    low, high = made.evaluation.intervals["top1"]
-    assert f"{100 * low:.2f} to {100 * high:.2f}" in page
 
 
 @pytest.mark.slow

@@ -15,6 +15,8 @@ from convsmith.training.observers.base import Observer
 from tests.training.conftest import SMALL
 from tests.training.tiny_model import name_tiny
 
+REPORTS_AT_END = True
+
 WORDS = (*SMALL, "model.name=tiny", "schedule.epochs=1", "schedule.warmup_epochs=0")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 import convsmith as cs
 from convsmith.analyze.embed import embedding_bundle
 from convsmith.analyze.evaluate import judge_bundle
-from convsmith.analyze.report.look_closer import NEAREST, nearest_training
+from convsmith.analyze.report.look_closer import NEAREST, nearest_training, training_samples
 from convsmith.bundle.format import read_manifest
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import OUTPUT
@@ -262,7 +263,8 @@ def run_embed(*words: object) -> int:
 def test_the_training_images_most_like_an_image_are_found_for_every_task(made: Made) -> None:
     run, data, _ = made
     judged = judge_bundle(open_bundle(run.bundle), data, progress=no_progress)
-    (near,) = nearest_training(judged, data, judged.numbers[:1], no_progress)
+    train = training_samples(judged.bundle.manifest, data)
+    (near,) = nearest_training(judged, train, np.arange(1), no_progress, math.inf)
     assert len(near) == NEAREST
     assert all(set(label.split(", ")) <= {*judged.bundle.labels, "none"} for label, _ in near)
 

@@ -22,6 +22,8 @@ from convsmith.training.observers.trackers.mlflow import MLflow
 from convsmith.training.run import flat
 from tests.training.conftest import SMALL
 
+REPORTS_AT_END = True
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run

@@ -18,6 +18,8 @@ from tests.forked import CONTEXT
 from tests.training.conftest import SMALL
 from tests.training.ranks import run_ranks
 
+REPORTS_AT_END = True
+
 pytestmark = pytest.mark.usefixtures("tiny")
 
 WORDS = (*SMALL, "model.name=tiny")

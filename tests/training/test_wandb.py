@@ -20,6 +20,8 @@ from convsmith.training.run import flat
 from tests.training.conftest import SMALL
 from tests.training.test_mlflow import After
 
+REPORTS_AT_END = True
+
 RECIPE = cs.load_recipe("digits", SMALL)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -24,10 +26,13 @@ _LEAST, _MOST = 128, 2048
 _SUMS, _PLANES = 1, 2  # counters of what is random
 
 
-def embed(bundle: Bundle, parts: Sequence[Samples], progress: ProgressCallback) -> NDArray[np.float16]:
+def embed(
+    bundle: Bundle, parts: Sequence[Samples], progress: ProgressCallback, until: float = math.inf
+) -> NDArray[np.float16]:
     """The embeddings of all samples, each with the mean of all subtracted, float16 `[N, D]`.
 
-    A sample that cannot be read gets 0. Where there are many, D is smaller than what the network gives, at least 128:
+    A sample that cannot be read gets 0, and so do those after the first of each part where the time of `until`, by
+    `time.monotonic`, has come. Where there are many, D is smaller than what the network gives, at least 128:
     so many random sums of these numbers, which keep angles nearly as they are.
 
     Raises:
@@ -43,6 +48,8 @@ def embed(bundle: Bundle, parts: Sequence[Samples], progress: ProgressCallback) 
                 turn = _turn(len(flat), most)
                 found = np.zeros((total, turn.shape[1]), np.float16)
             found[first + number] = flat @ turn
+            if time.monotonic() > until:
+                break
         first += len(samples)
     there = found.any(axis=1)
     if there.any():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -171,8 +173,16 @@ def judge_part(
     *,
     boundary: bool = False,
     data: str | Path = "the data",
+    until: float = math.inf,
 ) -> Judged:
-    """Ask a bundle about samples that are open already; see `judge_bundle`. `data` is what an error calls them."""
+    """Ask a bundle about samples that are open already; see `judge_bundle`.
+
+    Args:
+        opened, batch_size, progress, boundary: those of `evaluate_bundle`.
+        part: the samples.
+        data: what an error calls them.
+        until: when no further batch is begun, by `time.monotonic`, once an image has been judged.
+    """
     results = opened.task.new_evaluation(opened.manifest, boundary=boundary)
     unreadable, numbers, facts = list[str](), list[int](), dict[int, ImageFacts]()
 
@@ -185,6 +195,8 @@ def judge_part(
             results.add(heard.said[0], heard.targets)
             numbers += heard.numbers
         unreadable += [f"{error.what}: {error.in_a_line}" for error in heard.left_out]
+        if numbers and time.monotonic() > until:
+            break
     if len(unreadable) == len(images):
         raise ConvsmithError(f"no image in {data} can be judged", unreadable[0] if unreadable else "there is none")
     evaluation = Evaluation(

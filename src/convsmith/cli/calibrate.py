@@ -25,7 +25,8 @@ def calibrate(
         float | None, typer.Option(help="Answer with sets that hold the true class so often, such as 0.95.")
     ] = None,
     precision: Annotated[
-        float | None, typer.Option(help="Answer `unknown` so often that as many other answers are right, with 95 % certainty.")
+        float | None,
+        typer.Option(help="Answer `unknown` so often that as many other answers are right, with 95 % certainty."),
     ] = None,
     cost_wrong: Annotated[
         float | None, typer.Option(help="What a wrong answer costs: `unknown` is said where that costs less.")

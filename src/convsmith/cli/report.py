@@ -27,8 +27,8 @@ def report(
 ) -> None:
     """Write one page about a run, a bundle or a ladder, which opens offline, and its numbers as JSON beside it.
 
-    Every training ends in one, of what validation and metrics.jsonl know. With --data, the bundle is judged besides:
-    figures with intervals, confusion, reliability, thresholds, the worst errors, speed.
+    Every training ends in one. With images the bundle is judged: figures with intervals, confusion, reliability,
+    thresholds, the worst errors, speed. Without --data they are those of the last report of a run, if they are there.
 
     Example: convsmith report runs/photos --data photos/
 

@@ -159,6 +159,7 @@ def _lead(session: Session, checkpoint: Checkpoint | None) -> None:
     with ExitStack() as stack:
         for writer in writers:
             stack.callback(writer.close)
+            writer.data(session.dataset)
             writer.begin(run)
         _train(session, checkpoint)
         if not _is_packed(run):

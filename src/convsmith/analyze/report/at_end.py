@@ -1,44 +1,59 @@
-"""A report and pictures at the end of a training, of what the run knows and of some validation images."""
+"""A report and pictures at the end of a training, made in a stated share of its time."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convsmith.training.observers.base import Observer
 
 if TYPE_CHECKING:
+    from convsmith.data.dataset import DataSet
     from convsmith.training.run import Run
 
 logger = logging.getLogger(__name__)
 
+SHARE, LEAST, MOST = 0.03, 5.0, 300.0
+"""The share of a training's seconds that the images of its report may take; what they always may, and never exceed."""
+
 
 class ReportAtEnd(Observer):
-    """Writes `pictures/` and `report.html` into the run, in a few seconds; whatever goes wrong with them is a warning.
+    """Writes `pictures/` and `report.html` into the run; whatever goes wrong with them is a warning.
 
     Args:
-        data: what the run is trained on; None: nothing that can be opened again, so that no images are shown.
+        where: the path of the data, for the page; None: they have none.
     """
 
-    def __init__(self, data: Path | None) -> None:
-        self._data = data
+    def __init__(self, where: Path | None) -> None:
+        self._where = where
+        self._dataset: DataSet | None = None
+
+    def data(self, dataset: DataSet) -> None:
+        """Keep the data for the end."""
+        self._dataset = dataset
 
     def end(self, run: Run) -> None:
         """Write them, or warn why there are none: the model is trained and packed, and nothing may come between."""
-        sample = None
-        if self._data is not None:
-            try:
-                from convsmith.analyze.report.pictures import draw_pictures
-
-                sample = draw_pictures(run, self._data)
-            except Exception as error:
-                logger.warning("there are no pictures of %s: %s", run.path, error)
+        begun = time.monotonic()
         try:
-            from convsmith.analyze.report.gather import facts_of_run
+            from convsmith.analyze.report.gather import facts_of_run, with_data
+            from convsmith.analyze.report.in_time import with_images
             from convsmith.analyze.report.make_report import page_of, write_report
 
-            write_report(replace(facts_of_run(run), sample=sample), page_of(run.path))
+            facts = facts_of_run(run)
+            if self._where is not None:
+                facts = with_data(facts, self._where)
+            try:
+                facts = with_images(facts, run, self._dataset, begun, seconds_for(facts.seconds["train"]))
+            except Exception as error:
+                logger.warning("there are no pictures of %s: %s", run.path, error)
+            write_report(facts, page_of(run.path))
         except Exception as error:
             logger.warning("there is no report of %s: %s", run.path, error)
+
+
+def seconds_for(training: float) -> float:
+    """The seconds that the images of a report may take after a training of so many."""
+    return min(max(LEAST, SHARE * training), MOST)

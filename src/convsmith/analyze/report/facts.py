@@ -59,13 +59,10 @@ class JudgedFacts:
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers, without pictures."""
-        charts = [asdict(it) for it in self.charts]
-        return {"evaluation": self.evaluation.to_dict(), "charts": charts, **self.worst_to_dict()}
-
-    def worst_to_dict(self) -> dict[str, Any]:
-        """The part of the numbers that is about the worst images, and how many they are the worst of."""
         worst = [{"name": it.name, "loss": it.loss, **it.said} for it in self.worst]
-        return {"worst": worst, "worst_of": self.evaluation.images}
+        charts = [asdict(it) for it in self.charts]
+        numbers = {"charts": charts, "worst": worst, "worst_of": self.evaluation.images}
+        return {"evaluation": self.evaluation.to_dict(), **numbers}
 
 
 @dataclass(frozen=True)
@@ -110,7 +107,7 @@ class Facts:
         labels: of the classes.
         validation: figures of each class, and the confusion, of the best epoch, see `validation.json`.
         judged: what labelled images tell.
-        sample: what a few validation images tell at the end of a training, where only their worst are shown.
+        sample: what a part of the validation images tells at the end of a training, where all would take too long.
         model: what the bundle's manifest says of the model, its files, its proof and its makers.
         int8: how far the INT8 form is from the float one.
         benchmark: how long it takes on this machine.
@@ -156,10 +153,9 @@ class Facts:
         values = dict(vars(self))
         judged, sample = values.pop("judged"), values.pop("sample")
         values |= {"evaluation": None, "charts": [], "worst": [], "worst_of": 0}
-        if sample:
-            values |= sample.worst_to_dict()
         if judged:
             values |= judged.to_dict()
+        values["sample"] = sample and sample.to_dict()
         for name in ("int8", "benchmark"):
             values[name] = values[name] and values[name].to_dict()
         values["steps"] = [{**vars(it), "evaluation": it.evaluation and it.evaluation.to_dict()} for it in self.steps]

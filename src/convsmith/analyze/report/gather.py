@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ def facts_of_run(run: Run) -> Facts:
         ),
         missing=_missing(where, manifest),
     )
+
+
+def with_data(facts: Facts, data: Path) -> Facts:
+    """The same with where the images are, for the commands too."""
+    place = str(data.absolute()) if data.exists() else str(data)
+    commands = tuple(line.replace("--data DATA", f"--data {shlex.quote(place)}") for line in facts.commands)
+    return replace(facts, data=place, commands=commands)
 
 
 def facts_of_bundle(folder: Path) -> Facts:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +15,17 @@ from PIL import Image
 from convsmith.analyze.evaluate import Judged
 from convsmith.analyze.house_page import image_url
 from convsmith.analyze.report.facts import JudgedFacts, Picture, WorstImage
-from convsmith.analyze.report.look_closer import looks, nearest_training
+from convsmith.analyze.report.look_closer import looks, nearest_training, training_samples
 from convsmith.bundle.images.image_error import ImageError
+from convsmith.data.dataset import Samples
 from convsmith.deploy.labelled import LabelledImages
 from convsmith.errors import printable
 from convsmith.progress import ProgressCallback
 
 WORST = 24
+HEAT = "where it looked"
+"""The name of the picture that shows it."""
+
 _SIDE, _NEAR = 320, 80  # pixels of a picture, of squares half as many, and of a training image
 _LARGEST = {"scores"}  # values of a row that are not for a page
 
@@ -39,22 +45,55 @@ def judge_facts(judged: Judged, place: Path, data: Path, progress: ProgressCallb
         data: the labelled images, among which the training images are looked for.
         progress: called with what is done.
     """
-    order, look = worst_first(judged, WORST), looks(place, judged)
-    alike = nearest_training(judged, data, judged.numbers[order], progress)
+    train = training_samples(judged.bundle.manifest, data)
+    return facts_with(judged, show_worst(judged, place), train, progress)
+
+
+def show_worst(judged: Judged, place: Path, until: float = math.inf) -> list[tuple[WorstImage, Shown]]:
+    """The images that a bundle was most wrong about, each with what its task draws of it, and where it looked.
+
+    Args:
+        judged: by labelled images.
+        place: the bundle, or its run.
+        until: when none is added any more, by `time.monotonic`.
+    """
+    look, found = looks(place, judged, until), []
+    for image in _shown(judged, _worst_first(judged, WORST), look):
+        found.append(image)
+        if time.monotonic() > until:
+            break
+    return found
+
+
+def facts_with(
+    judged: Judged,
+    worst: Sequence[tuple[WorstImage, Shown]],
+    train: Samples | None,
+    progress: ProgressCallback,
+    until: float = math.inf,
+) -> JudgedFacts:
+    """The facts about a bundle that was judged.
+
+    Args:
+        judged: by labelled images.
+        worst: what `show_worst` gave.
+        train: what the bundle learned from, to be looked through for images that are like the worst ones; or None.
+        progress: called with how many of these are embedded.
+        until: when there is no time any more for further ones, by `time.monotonic`.
+    """
+    alike = nearest_training(judged, train, _worst_first(judged, len(worst)), progress, until)
     images = []
-    for (image, _), near in zip(worst_images(judged, order, look), alike, strict=True):
+    for (image, _), near in zip(worst, alike, strict=True):
         images.append(replace(image, nearest=tuple(Picture(label, picture_url(it, _NEAR)) for label, it in near)))
     return JudgedFacts(judged.evaluation, judged.results.charts(), tuple(images), legend_of(judged))
 
 
-def worst_first(judged: Judged, most: int) -> NDArray[np.int64]:
+def _worst_first(judged: Judged, most: int) -> NDArray[np.int64]:
     """The places of the images with the highest loss among those that were judged, the highest first."""
     return np.argsort(-judged.results.losses(), kind="stable")[:most]
 
 
-def worst_images(
-    judged: Judged, places: NDArray[np.int64], look: Look | None = None
-) -> Iterator[tuple[WorstImage, Shown]]:
+def _shown(judged: Judged, places: NDArray[np.int64], look: Look) -> Iterator[tuple[WorstImage, Shown]]:
     """The images at these places among those that were judged, each with what its task draws of it."""
     results, side = judged.results.select(places), _SIDE // 2 if judged.bundle.task.one_size else _SIDE
     rows = results.rows(judged.bundle.labels)
@@ -71,7 +110,7 @@ def legend_of(judged: Judged) -> tuple[tuple[str, str], ...]:
     return tuple((label, "#{:02x}{:02x}{:02x}".format(*colour)) for label, colour in colours)
 
 
-def _show(judged: Judged, number: int, look: Look | None) -> Shown:
+def _show(judged: Judged, number: int, look: Look) -> Shown:
     """The image, what is true and what the bundle says, as far as the task draws them; nothing of unreadable ones."""
     name, manifest, task = judged.samples.name(number), judged.bundle.manifest, judged.bundle.task
     try:
@@ -82,8 +121,8 @@ def _show(judged: Judged, number: int, look: Look | None) -> Shown:
     if isinstance(answer, ImageError):
         return []
     shown = task.show(answer, target, image, manifest)
-    if look is not None and (heat := look(image, name)) is not None:
-        shown.append(("where it looked", heat))
+    if (heat := look(image, name)) is not None:
+        shown.append((HEAT, heat))
     return shown
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from convsmith.analyze.benchmark import Benchmark, benchmark
 from convsmith.analyze.evaluate import judge_bundle
 from convsmith.analyze.house_page import check_page
 from convsmith.analyze.report.facts import Facts
-from convsmith.analyze.report.gather import facts_of_bundle, facts_of_run
+from convsmith.analyze.report.gather import facts_of_bundle, facts_of_run, with_data
 from convsmith.analyze.report.judge_facts import judge_facts
 from convsmith.analyze.report.ladder import RESULTS, facts_of_ladder, step_runs
 from convsmith.analyze.report.page import page
@@ -25,6 +25,9 @@ from convsmith.hub import HUB
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.storage import write_file
 from convsmith.training.run import Run
+from convsmith.waiting import read_file
+
+logger = logging.getLogger(__name__)
 
 _SECONDS = 0.5  # of each row of the benchmark
 _BATCHES = (1, 8)  # of images of many sizes 1: they take long
@@ -43,7 +46,8 @@ def report(
     Args:
         place: a run directory, a bundle's folder, or a directory of `ablate`.
         data: images to judge by, as `evaluate` takes them: they give figures with intervals, the worst errors,
-            reliability, thresholds and speed; None: the report says what the place itself knows.
+            reliability, thresholds and speed; None: those of the report that a run has since its training, or else
+            the report says what the place itself knows.
         out: the page; None: `report.html` in a run or a ladder, `report.html` here of a bundle. The numbers go beside
             it, with the ending `.json`.
         batch_size: images of a classifier in one forward pass.
@@ -54,10 +58,41 @@ def report(
     """
     check_page(page_of(place, out))
     facts = _known(Path(place))
+    known = _Known.of(page_of(place)) if facts.kind == "run" else _Known()
+    data = known.data if data is None else data
     if data is not None:
         facts = _judged(facts, Path(data), batch_size, progress)
+    elif out is None and known.shows_images:
+        logger.warning(
+            "%s stays as it is: it shows images, which are not where they were; --data PATH says where they are now, "
+            "and --out writes a page without them", page_of(place),
+        )  # fmt: skip
+        return facts
     write_report(facts, page_of(place, out))
     return facts
+
+
+class _Known(NamedTuple):
+    """Facts about images that the report of a run says.
+
+    Attributes:
+        data: where they are; None: they are not there any more, or in no file.
+        shows_images: whether there are some on the page.
+    """
+
+    data: Path | None = None
+    shows_images: bool = False
+
+    @classmethod
+    def of(cls, page: Path) -> _Known:
+        """Read them from the numbers beside a page; nothing where there are none that can be read."""
+        try:
+            said = json.loads(read_file(page.with_suffix(".json")))
+            data = None if said["data"] is None else Path(str(said["data"]))
+            judged = [said["evaluation"], said.get("sample")]
+        except (OSError, ValueError, KeyError, TypeError):
+            return cls()
+        return cls(data if data is not None and data.exists() else None, page.is_file() and any(judged))
 
 
 def page_of(place: str | Path, out: str | Path | None = None) -> Path:
@@ -113,16 +148,9 @@ def _judged(facts: Facts, data: Path, batch_size: int, progress: ProgressCallbac
             steps.append(step)
         return replace(facts, data=str(data), steps=tuple(steps), missing=())
     judged = judge_bundle(open_bundle(bundle_folder(place)), data, batch_size, progress)
-    commands = tuple(line.replace("--data DATA", f"--data {shlex.quote(str(data))}") for line in facts.commands)
     speed = speed_of([bundle_folder(place)], None, progress)
-    return replace(
-        facts,
-        data=str(data),
-        judged=judge_facts(judged, place, data, progress),
-        benchmark=speed,
-        commands=commands,
-        missing=(),
-    )
+    found = judge_facts(judged, place, data, progress)
+    return replace(with_data(facts, data), judged=found, benchmark=speed, missing=())
 
 
 def _strict(value: Any) -> Any:

@@ -41,7 +41,7 @@ def page(facts: Facts) -> str:
     """The page, as HTML; names in the facts may be any text."""
     if facts.steps:
         return write_frame(facts.title, {**ladder_part(facts), **_how(facts)}, _above(facts))
-    task, judged = find_task(facts.task), facts.judged
+    task, judged, seen = find_task(facts.task), facts.judged, facts.judged or facts.sample
     recommended = [facts.verdict, facts.recommended] if facts.recommended else []
     parts = {
         "Recommended": listed(filter(None, recommended)),
@@ -51,8 +51,8 @@ def page(facts: Facts) -> str:
         else "",
         "Curves": draw_all(training_charts(facts.metrics, facts.plan, _drawn(facts, task)), "curve"),
         "Final figures": final_figures(judged.evaluation) if judged else _of_validation(facts, task),
-        "How far it can be trusted": draw_all(judged.charts, "trust") if judged else "",
-        "Where it is worse": listed(map(str.strip, judged.evaluation.worse())) if judged else "",
+        "How far it can be trusted": draw_all(seen.charts, "trust") if seen else "",
+        "Where it is worse": listed(map(str.strip, seen.evaluation.worse())) if seen else "",
         **_by_class(facts, task),
         "Worst errors": _worst(facts),
         "Calibration": calibration_part(facts.model, facts.labels),
@@ -72,20 +72,23 @@ def _drawn(facts: Facts, task: Task) -> list[str]:
 
 
 def _of_validation(facts: Facts, task: Task) -> str:
-    """The figures of the training's own validation, with intervals where the number of its images is known."""
+    """The figures of the training's own validation, with intervals where the number of its images is known.
+
+    Below them are all figures of a part of the images, where that was judged.
+    """
     single = task.exclusive and task.one_size  # the confusion counts each image once
     images = sum(map(sum, facts.validation["confusion"])) if facts.validation and single else None
-    return figures_of_validation(facts.model.get("metrics") or {}, images)
+    own = figures_of_validation(facts.model.get("metrics") or {}, images)
+    if not facts.sample:
+        return own
+    return f"{own}<h3>More figures, of a part of the images</h3>\n{final_figures(facts.sample.evaluation)}"
 
 
 def _worst(facts: Facts) -> str:
-    """The worst of all images that were judged, or of a few at the end of a training."""
+    """The worst of all images that were judged, or of a part of them at the end of a training."""
     if facts.judged:
         return gallery(facts.judged, "that were judged")
-    if facts.sample:
-        told = "for validation, taken evenly of all; what else is on this page counts all of them"
-        return gallery(facts.sample, told)
-    return ""
+    return gallery(facts.sample, "for validation, taken evenly of all") if facts.sample else ""
 
 
 def write_frame(title: str, parts: Mapping[str, str], above: str = "") -> str:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.analyze.contact_sheet import Tile, write_sheet
-from convsmith.analyze.evaluate import judge_part
 from convsmith.analyze.plots import write_plot
 from convsmith.analyze.report.confusion import shares_of_true
-from convsmith.analyze.report.facts import JudgedFacts
-from convsmith.analyze.report.judge_facts import legend_of, worst_first, worst_images
+from convsmith.analyze.report.facts import WorstImage
+from convsmith.analyze.report.judge_facts import HEAT, Shown
 from convsmith.bundle.format import read_manifest
-from convsmith.data.open_data import judged_by
-from convsmith.deploy.format import open_bundle
-from convsmith.progress import no_progress
 from convsmith.training.validation_file import read_validation
 
 if TYPE_CHECKING:
@@ -26,19 +21,15 @@ if TYPE_CHECKING:
 
     from convsmith.training.run import Run
 
-_ASKED, _ASKED_OF_LARGE = 64, 12  # validation images, evenly of all; of those that may be large fewer
-_SHOWN = 12  # of the worst ones, and tiles of a picture
+_TILES = 12  # of a picture
 _NAMED = 40  # classes whose names have room beside a matrix
 
 
-def draw_pictures(run: Run, data: Path) -> JudgedFacts:
-    """Write `confusion.png` of the run's own validation, and `errors.png` of the worst of some validation images.
-
-    Returns:
-        The facts about these images.
+def draw_confusion(run: Run) -> None:
+    """Write `confusion.png` of the run's own validation, where it has kept one.
 
     Raises:
-        ConvsmithError: the bundle or the data cannot be used.
+        ConvsmithError: there is no bundle.
     """
     run.pictures.mkdir(exist_ok=True)
     manifest = read_manifest(run.bundle)
@@ -46,17 +37,15 @@ def draw_pictures(run: Run, data: Path) -> JudgedFacts:
     if found is not None:
         counts = np.asarray(found["confusion"])
         write_plot(run.pictures / "confusion.png", lambda axes: _draw_confusion(axes, counts, manifest.labels))
-    bundle, part = open_bundle(run.bundle), judged_by(manifest, data)
-    most = min(_ASKED if bundle.task.one_size else _ASKED_OF_LARGE, len(part.samples))
-    chosen = np.arange(most) * len(part.samples) // most
-    judged = judge_part(bundle, part.select(chosen), progress=no_progress)
-    worst, tiles = [], []
-    for image, shown in worst_images(judged, worst_first(judged, _SHOWN)):
-        worst.append(image)
-        tiles += [Tile(pixels, _caption(what, image.said)) for what, pixels in shown]
+
+
+def draw_errors(run: Run, worst: Sequence[tuple[WorstImage, Shown]]) -> None:
+    """Write `errors.png` of the images that the run's bundle was most wrong about, as far as twelve tiles show them."""
+    tiles = []
+    for image, shown in worst:
+        tiles += [Tile(pixels, _caption(what, image.said)) for what, pixels in shown if what != HEAT]
     if tiles:
-        write_sheet(tiles[:_SHOWN], run.pictures / "errors.png")
-    return JudgedFacts(judged.evaluation, (), tuple(worst), legend_of(judged))
+        write_sheet(tiles[:_TILES], run.pictures / "errors.png")
 
 
 def _caption(what: str, said: Mapping[str, Any]) -> str:

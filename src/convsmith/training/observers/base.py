@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from convsmith.data.dataset import DataSet
     from convsmith.data.loading.loader import Batch
     from convsmith.training.run import Run
 
@@ -38,6 +39,9 @@ class Observer:
 
     def begin(self, run: Run) -> None:
         """The run begins, or goes on: recipe and plan are written down, and metrics.jsonl holds what is done."""
+
+    def data(self, dataset: DataSet) -> None:
+        """The data that the run learns from are open; called once, before `begin`."""
 
     def first_batch(self, images: Tensor) -> None:
         """The first images that the run trains on, augmented but not yet mixed: uint8 [N, C, H, W]."""
