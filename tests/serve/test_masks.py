@@ -151,7 +151,7 @@ def test_openapi_describes_all_answers_and_the_forms_of_a_mask(masks_url: str) -
     responses = description["paths"]["/predict"]["post"]["responses"]
     assert responses["200"]["content"].keys() == {JSON, PNG, JPEG}
     named = {option["$ref"].rpartition("/")[2] for option in responses["200"]["content"][JSON]["schema"]["anyOf"]}
-    assert named == {"ClassAnswer", "LabelsAnswer", "MaskAnswer"}
+    assert named == {"ClassAnswer", "LabelsAnswer", "MaskAnswer", "Predictions"}
     assert named < description["components"]["schemas"].keys()
     assert "406" in responses
 

@@ -21,6 +21,13 @@ def serve(
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Largest image in pixels, 25 million by default.")
     ] = None,
+    max_images: Annotated[int, typer.Option(min=1, help="Images that one request may have.")] = 16,
+    allow_urls: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="Fetch images from such addresses, as https://images.example.org/*; repeatable."
+        ),
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Images predicted at the same time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model for each of them.")] = None,
     drain_seconds: Annotated[
@@ -48,6 +55,8 @@ def serve(
             host,
             port,
             max_bytes=round(max_mb * 1_000_000),
+            max_images=max_images,
+            allow_urls=tuple(allow_urls or ()),
             workers=workers,
             threads=threads,
             max_pixels=max_pixels,

@@ -14,7 +14,7 @@ from convsmith.serve.problems import Problem
 JSON = "application/json"
 
 
-def renderer(task: Task, accept: str, top: int | None) -> Callable[[Asked], Response]:
+def renderer(task: Task, accept: str, top: int | None, *, named: bool = False) -> Callable[[Asked], Response]:
     """A function that makes a response of an answer.
 
     Args:
@@ -22,11 +22,13 @@ def renderer(task: Task, accept: str, top: int | None) -> Callable[[Asked], Resp
         accept: the request's header of that name, by which a mask is JSON, a PNG of the classes, or a JPEG of the
             image with the classes' colours over it.
         top: how many classes are listed; None lists 5 of a classifier, and all that a mask shows.
+        named: whether it is one of several answers, which are JSON with the name of each image.
 
     Raises:
         Problem: 406 for a mask in no form that there is, 422 for the top of a picture.
     """
-    kind = accepted(accept, (JSON, *task.pictures)) if task.pictures else JSON
+    offered = (JSON,) if named else (JSON, *task.pictures)
+    kind = accepted(accept, offered) if task.pictures else JSON
     if top is not None and kind != JSON:
         raise Problem(422, "`top` is not for pictures", f"the answer is {kind}, which shows all classes", "Omit it.")
 
@@ -34,7 +36,8 @@ def renderer(task: Task, accept: str, top: int | None) -> Callable[[Asked], Resp
         assert asked.answer is not None
         assert asked.pixels is not None
         if kind == JSON:
-            return JSONResponse(task.to_json(asked.answer, top))
+            name = {"name": asked.name} if named else {}
+            return JSONResponse({**name, **task.to_json(asked.answer, top)})
         ran = {f"X-{name.title()}": value for name, value in asked.answer.meta.items()}
         return Response(task.draw(asked.answer, asked.pixels, kind), media_type=kind, headers=ran)
 

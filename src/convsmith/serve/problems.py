@@ -10,6 +10,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from convsmith.errors import printable
+
+_LONGEST = 1000
+
 
 class ErrorBody(BaseModel):
     """The body of every error."""
@@ -26,7 +30,9 @@ class Problem(Exception):
         self, status: int, what: str, why: str = "", fix: str = "", headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(what)
-        self.status, self.body, self.headers = status, ErrorBody(error=what, why=why, fix=fix), headers
+        self.status, self.headers = status, headers
+        what, why, fix = (printable(text[:_LONGEST]) for text in (what, why, fix))  # they may quote the request
+        self.body = ErrorBody(error=what, why=why, fix=fix)
 
 
 def unavailable(why: str) -> Problem:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from anyio import to_thread
@@ -20,12 +20,15 @@ from convsmith.bundle.images.read_bytes import read_stream
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.serve.asked import Asked, Watcher
+from convsmith.serve.fetch import Fetcher
 from convsmith.serve.models import Model, Models
 from convsmith.serve.problems import Problem, unavailable
 from convsmith.serve.request_record import current
 from convsmith.serve.settings import Settings
 from convsmith.serve.turns import MUCH, Turns
 from convsmith.serve.uploads import Uploads
+
+T = TypeVar("T")
 
 MAX_WORKERS = 4
 CLOSER_SECONDS = 2
@@ -51,6 +54,7 @@ class Service:
         leaving: set when clients are to turn to another server.
         stopping: set when no new work is to be taken.
         uploads: requests that are being received.
+        fetcher: gets images that are somewhere else.
         active: requests that are waiting or running.
     """
 
@@ -64,7 +68,7 @@ class Service:
         self.watchers: list[Watcher] = []
         self.closers: list[Callable[[], None]] = []
         self.leaving = self.stopping = False
-        self.uploads = Uploads()
+        self.uploads, self.fetcher = Uploads(), Fetcher(settings.allow_urls)
         self.active = 0
         self._loading: asyncio.Task[None] | None = None
 
@@ -122,6 +126,10 @@ class Service:
         finally:
             self.active -= 1
 
+    async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run a function beside the event loop, in one of few threads that neither decode images nor answer them."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
     async def ask_file(self, asked: Asked, file: BinaryIO, left: Left, render: Render) -> Response:
         """Let a model answer an uploaded image when it is its turn, while somebody waits for it.
 
@@ -135,7 +143,7 @@ class Service:
             Problem: 413 an image that is too much work, 415 not a readable image, 500 one that the model cannot
                 answer, 503 too many large images wait.
         """
-        bands, weigher = asked.bundle.manifest.preprocess.bands, asyncio.get_running_loop().run_in_executor
+        bands = asked.bundle.manifest.preprocess.bands
 
         def weigh_file() -> float:  # read twice, since those that wait would fill the memory
             return weigh(read_stream(file, asked.name), asked.name, self._max_pixels, bands)
@@ -144,7 +152,7 @@ class Service:
             return asked.bundle.preprocess(read_stream(file, asked.name), asked.name)
 
         with self._watched(asked, file), _as_problems():
-            return await self._ask(asked, await weigher(self._pool, weigh_file), left, read, render)
+            return await self._ask(asked, await self.aside(weigh_file), left, read, render)
 
     async def _ask(
         self, asked: Asked, work: float, left: Left, read: Callable[[], NDArray[np.uint8]], render: Render

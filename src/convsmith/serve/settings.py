@@ -19,6 +19,8 @@ class Settings:
         workers: images decoded and predicted at the same time; None: at most 4, by the cores.
         threads: threads of a model for each; None: the cores divided by the workers.
         max_waiting: further requests that may wait; others are answered 503.
+        max_images: that one request may have.
+        allow_urls: patterns of the addresses from which images are fetched, as `serve.addresses` reads them.
         max_pixels: largest image; None: 25 million pixels, or what CONVSMITH_MAX_PIXELS says.
         device: what models run on, as `load` takes it.
         runtime: what runs them, likewise.
@@ -29,6 +31,8 @@ class Settings:
     workers: int | None = None
     threads: int | None = None
     max_waiting: int = 64
+    max_images: int = 16
+    allow_urls: tuple[str, ...] = ()
     max_pixels: int | None = None
     device: str = "auto"
     runtime: str | None = None

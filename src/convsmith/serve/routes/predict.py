@@ -1,25 +1,43 @@
-"""`POST /predict`: the image of a form, answered."""
+"""`POST /predict`: the images of a request, answered."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Union
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, BinaryIO, Union
 
 from fastapi import FastAPI, Query, Request, Response
+from pydantic import BaseModel, Field, create_model
 
-from convsmith.bundle.task import find_task
+from convsmith.bundle.task import Task, find_task
 from convsmith.bundle.tasks import list_tasks
-from convsmith.serve.answers import renderer
+from convsmith.serve.answers import JSON, renderer
 from convsmith.serve.asked import Asked
-from convsmith.serve.problems import ErrorBody
-from convsmith.serve.service import Service
-from convsmith.serve.upload import client_watched, uploaded_image
+from convsmith.serve.encoded import EncodedImage, LinkedImage, SeveralImages
+from convsmith.serve.problems import ErrorBody, Problem
+from convsmith.serve.sent import Sent
+from convsmith.serve.service import Left, Render, Service
+from convsmith.serve.upload import BYTES, client_watched, uploaded_images
 
+AT_ONCE = 8  # images of one request that wait or run; as many as may be, they would keep others out
+
+_BINARY = {"type": "string", "format": "binary"}
 _FORM = {
     "type": "object",
-    "properties": {"image": {"type": "string", "format": "binary", "description": "`file` is understood too"}},
+    "properties": {
+        "image": {
+            "anyOf": [_BINARY, {"type": "array", "items": _BINARY, "minItems": 1}],
+            "description": "One file, or several fields of this name; `file` is understood too.",
+        }
+    },
     "required": ["image"],
+    "additionalProperties": False,
 }
 _ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "the upload was broken off"},
+    403: {"model": ErrorBody, "description": "an address from which no image may be fetched"},
+    404: {"model": ErrorBody, "description": "no such model"},
     406: {"model": ErrorBody, "description": "a mask is JSON, PNG or JPEG, and Accept names none of them"},
     408: {"model": ErrorBody, "description": "the upload took too long"},
     413: {"model": ErrorBody, "description": "too many bytes or pixels"},
@@ -28,6 +46,19 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     500: {"model": ErrorBody, "description": "the model gives no finite answer for this image, or a fault"},
     503: {"model": ErrorBody, "description": "not ready, or too many requests; see Retry-After"},
 }
+
+
+class ImageProblem(ErrorBody):
+    """Why one of several images has no answer."""
+
+    status: int = Field(description="That of a request with this image alone.")
+
+
+class NamedProblem(BaseModel):
+    """One of several images that has no answer."""
+
+    name: str
+    error: ImageProblem
 
 
 def add(app: FastAPI, service: Service) -> None:
@@ -39,25 +70,72 @@ def add(app: FastAPI, service: Service) -> None:
         response_model=None,
         responses={
             200: {
-                "model": Union[tuple(task.schema for task in tasks)],  # noqa: UP007  # there are as many as are found
+                "model": Union[(*(task.schema for task in tasks), _several(tasks))],  # as many as there are
                 "content": {kind: {} for task in tasks for kind in task.pictures},
-                "description": "JSON; of segmentation, by Accept, also a PNG of the classes or a JPEG that shows them",
+                "description": "JSON; of segmentation, by Accept, also a PNG of the classes or a JPEG that shows them; "
+                "of several images JSON, with their names and answers in order",
             },
             **_ERRORS,
         },
-        openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
+        openapi_extra={"requestBody": {"required": True, "content": _bodies()}},
     )
     async def predict(
         request: Request,
         top: Annotated[int | None, Query(ge=1, description="Classes listed; by default 5, or all of a mask.")] = None,
+        model: Annotated[str | None, Query(description="Which model is asked; by default the first.")] = None,
+        version: Annotated[str | None, Query(description="Which version of it; by default its usual one.")] = None,
     ) -> Response:
-        """Predict the image in the multipart field `image`: its class, or the class of each pixel."""
-        model = service.find()
-        bundle, client = model.loaded(), request.client.host if request.client else ""
-        render = renderer(bundle.task, request.headers.get("accept", ""), top)
-        async with (
-            uploaded_image(request, service.settings.max_bytes, service.uploads) as file,
-            client_watched(request) as left,
-        ):
+        """Predict one image or several: its class, or the class of each pixel."""
+        found = service.find(model, version)
+        bundle, client = found.loaded(), request.client.host if request.client else ""
+        accept = request.headers.get("accept", "")
+        render = renderer(bundle.task, accept, top)
+        async with uploaded_images(request, service) as (sent, is_list), client_watched(request) as left:
+            if is_list:
+                render = renderer(bundle.task, accept, top, named=True)
             with service.admitted():
-                return await service.ask_file(Asked(model, bundle, client), file, left, render)
+                if is_list:
+                    return await _answer_all(sent, Asked(found, bundle, client), service, left, render)
+                file = _file(sent[0])
+                return await service.ask_file(Asked(found, bundle, client), file, left, render)
+
+
+async def _answer_all(sent: Sequence[Sent], question: Asked, service: Service, left: Left, render: Render) -> Response:
+    """Ask the question about each image, a few at a time; one without an answer costs no other."""
+    some = asyncio.Semaphore(AT_ONCE)
+
+    async def answer(it: Sent) -> bytes:
+        try:
+            async with some:
+                asked = replace(question, name=it.name, seconds={})
+                return bytes((await service.ask_file(asked, _file(it), left, render)).body)
+        except Problem as problem:
+            error = ImageProblem(status=problem.status, **problem.body.model_dump())
+            return NamedProblem(name=it.name, error=error).model_dump_json().encode()
+
+    async with asyncio.TaskGroup() as group:
+        answers = [group.create_task(answer(it)) for it in sent]
+    return Response(b'{"predictions":[%b]}' % b",".join(it.result() for it in answers), media_type=JSON)
+
+
+def _file(sent: Sent) -> BinaryIO:
+    if isinstance(sent.file, Problem):
+        raise sent.file
+    return sent.file
+
+
+def _several(tasks: Sequence[Task]) -> type[BaseModel]:
+    """The shape of the answer to several images."""
+    named = [create_model(f"Named{task.schema.__name__}", __base__=task.schema, name=(str, ...)) for task in tasks]
+    entry: Any = Union[(*named, NamedProblem)]  # as many as there are
+    return create_model("Predictions", predictions=(list[entry], ...), __doc__="What is said of each image, in order.")
+
+
+def _bodies() -> dict[str, Any]:
+    """The kinds of body that are understood."""
+    encoded = [it.model_json_schema() for it in (EncodedImage, LinkedImage, SeveralImages)]
+    return {
+        "multipart/form-data": {"schema": _FORM},
+        JSON: {"schema": {"oneOf": encoded}},
+        **{kind: {"schema": _BINARY} for kind in (BYTES, "image/*")},
+    }
