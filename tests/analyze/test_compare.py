@@ -183,6 +183,7 @@ def test_the_command_says_it_in_words(
         main(["compare", str(colour_bundle), str(worse), "--data", str(photos)])
     shown = capsys.readouterr().out
     assert "model 2 is worse than model 1: top-1 by -33.33 points" in shown
+    assert "calibration error" in shown
     assert "worse about 20 images: " in shown
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.bundle.calibration import Calibration
 from convsmith.bundle.classification import Classification
 from convsmith.bundle.format import MODEL, read_files, read_manifest, read_model
@@ -178,6 +179,8 @@ def test_a_trained_model_keeps_its_accuracy_and_computes_on_integers_throughout(
     assert manifest.metrics == report.int8_model.metrics
     assert manifest.model["quantization"] == json.loads(json.dumps(report.to_dict()))
     assert manifest.parity["top1_agreement"] == report.parity["top1_agreement"] > 0.97
+    for form, folder in ((report.float_model, bundle), (report.int8_model, tmp_path / "int8")):
+        assert form.ece == pytest.approx(evaluate_bundle(folder, data).ece, abs=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(bundle: Path, data: Path, tmp_path: Path) -> None:
@@ -294,6 +297,7 @@ def test_a_bundle_for_segmentation_is_calibrated_and_judged_by_masks(tmp_path: P
     assert (report.metric, report.drop, report.images) == ("miou", 0.0, 4)
     assert (report.calibration_images, report.held_out_images) == (2, 2)
     assert kernels(content(tmp_path / "int8"))["QLinearConv"] == 1
+    assert [form.ece for form in report.forms.values()] == pytest.approx([0.0, 0.0], abs=0.01)
     if find_spec("openvino"):  # it makes one of the input and what rounds it
         assert load(tmp_path / "int8", runtime="openvino")
 
@@ -452,6 +456,7 @@ def test_json_holds_what_the_table_does(
     assert values["int8_model"]["bytes"] == (tmp_path / "int8" / MODEL).stat().st_size < values["float_model"]["bytes"]
     main_ok(words)
     printed = capsys.readouterr().out
+    assert "calibration error" in printed
     assert "float" in printed
     assert "points lost" in printed
 

@@ -13,9 +13,12 @@ import pytest
 
 import convsmith as cs
 from convsmith.analyze.calibration_report import CalibrationReport
-from convsmith.bundle.format import MANIFEST, MODEL, read_manifest
+from convsmith.bundle.format import MANIFEST, MODEL, read_manifest, read_model
 from convsmith.bundle.predictor import Bundle
 from convsmith.cli.main import main
+from convsmith.data.open_data import judged_by
+from convsmith.deploy.labelled import LabelledImages
+from convsmith.deploy.trial import pixel_errors
 from convsmith.errors import ConvsmithError
 from convsmith.jobs.calibrate import _dealt, calibrate
 from convsmith.spec import WholeImage, Window
@@ -304,6 +307,10 @@ def test_masks_are_calibrated_by_their_pixels(tmp_path: Path) -> None:
     found = report.calibration.measured
     assert found["after"]["ece"] < found["before"]["ece"] / 2
     assert found["after"]["accuracy"] == found["before"]["accuracy"]
+    manifest = read_manifest(bundle).without_calibration()
+    images = LabelledImages(manifest, judged_by(manifest, data).samples)
+    (error,) = pixel_errors(manifest, [read_model(bundle, manifest)], images, lambda *_: None)
+    assert error == pytest.approx(found["before"]["ece"], abs=0.03)  # that is of a third of the images
     with pytest.raises(ConvsmithError, match="says no sets"):
         calibrate(bundle, data, coverage=0.9)
 

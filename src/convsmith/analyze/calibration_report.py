@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from convsmith.analyze.fit_scaling import log_loss, probabilities
 from convsmith.analyze.unknown import CERTAINTY
 from convsmith.bundle.calibration import Calibration, Sets, Unknown, in_set
-from convsmith.bundle.figures.calibration_error import calibration_error
+from convsmith.bundle.figures.calibration_error import calibration_error, judged_probabilities
 from convsmith.bundle.figures.certainty_intervals import wilson
 from convsmith.bundle.figures.evaluation import between
 from convsmith.errors import counted, quoted
@@ -51,12 +51,9 @@ def measured(
 
 
 def _figures(logits: NDArray[np.float64], truth: NDArray[np.bool_], exclusive: bool) -> dict[str, float]:
-    p = probabilities(logits, exclusive)
-    loss = log_loss(logits, truth, exclusive)
-    if not exclusive:
-        return {"ece": calibration_error(p.ravel(), truth.ravel()), "loss": loss}
-    right = truth[np.arange(len(p)), p.argmax(axis=1)]
-    return {"ece": calibration_error(p.max(axis=1), right), "loss": loss, "accuracy": float(right.mean())}
+    confidence, right = judged_probabilities(logits, truth, exclusive)
+    found = {"ece": calibration_error(confidence, right), "loss": log_loss(logits, truth, exclusive)}
+    return {**found, "accuracy": float(right.mean())} if exclusive else found
 
 
 def _of_sets(p: NDArray[np.float64], truth: NDArray[np.bool_], sets: Sets) -> dict[str, Any]:

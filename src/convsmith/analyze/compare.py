@@ -32,6 +32,7 @@ Better = bool | Literal["unclear"]
 _CERTAIN = 0.05
 _SECONDS = 0.5  # of each measurement of speed
 _NAMED = 5
+_ERROR = "ece"
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,16 @@ class Comparison(Tabular):
         table = new_table()
         add_figures(table, "")
         add_names(table, "model")
-        add_figures(table, metric_name(self.metric), "loss", "MB", "ms", "ms in all")
+        errors = [model.figures.get(_ERROR) for model in self.models]
+        known = [metric_name(_ERROR)] if None not in errors else []
+        add_figures(table, metric_name(self.metric), "loss", *known, "MB", "ms", "ms in all")
         for number, model in enumerate(self.models, 1):
             figure, loss = model.figures[self.metric], model.figures.get("loss")
             times = ("" if it is None else f"{it:.2f}" for it in (model.milliseconds, model.milliseconds_in_all))
             share = "" if figure is None else f"{figure:.2%}{between(model.intervals.get(self.metric))}"
-            cells = (share, "" if loss is None else f"{loss:.4f}", f"{model.megabytes:.1f}", *times)
+            of_probabilities = [loss, *([model.figures[_ERROR]] if known else [])]
+            measured = ("" if value is None else f"{value:.4f}" for value in of_probabilities)
+            cells = (share, *measured, f"{model.megabytes:.1f}", *times)
             table.add_row(str(number), escape(for_terminal(model.path)), *cells)
         return table
 

@@ -24,17 +24,19 @@ class Form:
         bytes: size of the ONNX file.
         latency_ms, images_per_second: see `Speed`.
         metrics: on the validation images, fractions.
+        ece: the calibration error of its probabilities there; None where it was not measured.
     """
 
     bytes: int
     latency_ms: float
     images_per_second: float
     metrics: dict[str, float]
+    ece: float | None = None
 
 
-def form_of(content: bytes, speed: Speed, metrics: dict[str, float]) -> Form:
+def form_of(content: bytes, speed: Speed, metrics: dict[str, float], ece: float | None = None) -> Form:
     """Figures of an ONNX file."""
-    return Form(len(content), speed.latency_ms, speed.images_per_second, metrics)
+    return Form(len(content), speed.latency_ms, speed.images_per_second, metrics, ece)
 
 
 class Measurement(Protocol):
@@ -74,6 +76,7 @@ def records_of(forms: Mapping[str, Form]) -> list[dict[str, Any]]:
             "latency_ms": form.latency_ms,
             "images_per_second": form.images_per_second,
             **form.metrics,
+            **({} if form.ece is None else {"ece": form.ece}),
         }
         for name, form in forms.items()
     ]
@@ -84,10 +87,11 @@ def parts_of(forms: Mapping[str, Form], by: Measurement) -> Iterator[str | Table
     metric = metric_name(by.metric)
     table = new_table()
     add_names(table, "model")
-    add_figures(table, "MB", "ms", "images/s", metric)
+    has_errors = all(form.ece is not None for form in forms.values())
+    add_figures(table, "MB", "ms", "images/s", metric, *([metric_name("ece")] if has_errors else []))
     for name, form in forms.items():
         cells = (f"{form.bytes / 1e6:.2f}", f"{form.latency_ms:.2f}", f"{form.images_per_second:.1f}")
-        table.add_row(name, *cells, f"{form.metrics[by.metric]:.2%}")
+        table.add_row(name, *cells, f"{form.metrics[by.metric]:.2%}", *([f"{form.ece:.4f}"] if has_errors else []))
     yield table
     height, width = by.size
     yield (

@@ -13,6 +13,7 @@ from onnx import TensorProto
 
 from convsmith.bundle.format import Manifest, read_manifest, read_model
 from convsmith.bundle.onnx_work import check_model
+from convsmith.bundle.task import find_task
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.deploy.certainty import score_of_chance
 from convsmith.deploy.dynamic_int8 import quantize_dynamic
@@ -25,7 +26,7 @@ from convsmith.deploy.out import check_out
 from convsmith.deploy.quantization import Method, Quantization
 from convsmith.deploy.speed import BATCH, first_input, measure_speed
 from convsmith.deploy.static_int8 import NoInt8, quantize_static
-from convsmith.deploy.trial import compare, embeddings_apart, run_all
+from convsmith.deploy.trial import compare, embeddings_apart, pixel_errors, run_all
 from convsmith.errors import ConvsmithError, counted
 from convsmith.machine import available_cores
 from convsmith.processor import Target, check_target, instructions
@@ -198,6 +199,9 @@ def measure(
         for name, content in (("float", exact), ("INT8", int8))
     )
     verdict = compare(manifest, exact_said, int8_said)
+    errors = [exact_said.ece, int8_said.ece]
+    if not find_task(manifest.task).one_size:
+        errors = pixel_errors(manifest, (exact, int8), val, progress)
     if exact_said.images < _ENOUGH:
         logger.warning("%s: what INT8 loses is hardly known", counted(exact_said.images, "validation image"))
     threads, example = available_cores(), first_input(manifest, next(iter(val))[0])
@@ -214,8 +218,8 @@ def measure(
         threads=threads,
         batch=BATCH,
         size=(example.shape[1], example.shape[2]),
-        float_model=form_of(exact, speeds["float"], exact_said.metrics),
-        int8_model=form_of(int8, speeds["int8"], int8_said.metrics),
+        float_model=form_of(exact, speeds["float"], exact_said.metrics, errors[0]),
+        int8_model=form_of(int8, speeds["int8"], int8_said.metrics, errors[1]),
         parity={
             **{name: value for name, value in asdict(verdict).items() if name not in ("drop", "interval")},
             **embeddings_apart(exact_said, int8_said),

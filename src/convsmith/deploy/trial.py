@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,18 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.figures.calibration_error import CalibrationGaps, judged_probabilities
 from convsmith.bundle.figures.certainty_intervals import Interval
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import OnnxRuntime
-from convsmith.bundle.task import Results, find_task
+from convsmith.bundle.task import Results, Said, find_task
 from convsmith.deploy.certainty import GROUPS, drop_interval, merged
 from convsmith.deploy.judging import Inputs, judge
-from convsmith.deploy.labelled import metric_of
+from convsmith.deploy.labelled import LabelledImages, metric_of
 from convsmith.deploy.parity import Parity
 from convsmith.errors import ConvsmithError
 from convsmith.progress import ProgressCallback
 
 _STRIDE = 8  # of a map, each eighth row and column is compared
+_PIXELS_OF = 32  # images, for the calibration error of masks
 _KEPT = 1 << 26  # logits that are compared, 256 MiB; those of further images only count in the metrics
 
 
@@ -35,6 +38,7 @@ class Outcome:
             images as memory has room for.
         decisions: its answers: see `Task.decisions`.
         embeddings: [N, D] of the same images as the logits, where the bundle has them; of a mask, of each look.
+        ece: the calibration error of its probabilities; None of masks, see `pixel_error`.
     """
 
     images: int
@@ -42,6 +46,7 @@ class Outcome:
     logits: list[NDArray[np.float32]]
     decisions: list[NDArray[Any]]
     embeddings: list[NDArray[np.float32]] = field(default_factory=list)
+    ece: float | None = None
 
     @cached_property
     def results(self) -> Results:
@@ -103,6 +108,7 @@ def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progre
 
     groups = [task.new_results(manifest) for _ in range(GROUPS)]
     decisions: list[NDArray[Any]] = []
+    gaps = CalibrationGaps()
     progress(what, 0, len(images))
     for heard in judge(manifest, [run], images, what=what, progress=progress):
         heard.require_answers()
@@ -110,9 +116,39 @@ def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progre
         for i in range(min(GROUPS, len(said))):
             groups[(len(decisions) + i) % GROUPS].add(said[i::GROUPS], heard.targets[i::GROUPS])
         decisions += [task.decisions(one, manifest) for one in said]
+        if task.one_size:
+            _add_gaps(gaps, manifest, said, heard.targets)
     if not decisions:
         raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
-    return Outcome(len(decisions), groups[: len(decisions)], logits, decisions, embeddings)
+    return Outcome(len(decisions), groups[: len(decisions)], logits, decisions, embeddings, gaps.compute())
+
+
+def pixel_errors(
+    manifest: Manifest, models: Sequence[bytes], images: LabelledImages, progress: ProgressCallback
+) -> list[float | None]:
+    """The calibration error of the pixels of models that give masks: of each eighth row and column of some images.
+
+    Args:
+        manifest: of the float bundle.
+        models: ONNX models, which are asked about the same images.
+        images: of which up to 32 are taken, evenly.
+        progress: called with how many are done.
+    """
+    count = min(_PIXELS_OF, len(images))
+    some = images.select([i * len(images) // count for i in range(count)])
+    found = [CalibrationGaps() for _ in models]
+    asked, task = [OnnxRuntime(content).run for content in models], find_task(manifest.task)
+    for heard in judge(manifest, asked, some, what="calibration", progress=progress, ask=task.ask_scores):
+        for gaps, said in zip(found, heard.said, strict=True):
+            _add_gaps(gaps, manifest, said, heard.targets)
+    return [gaps.compute() for gaps in found]
+
+
+def _add_gaps(gaps: CalibrationGaps, manifest: Manifest, said: Sequence[Said], targets: Sequence[Any]) -> None:
+    """Take in what a model decides by, as `Task.ask_scores` gives it, and what is true."""
+    task = find_task(manifest.task)
+    for scores, target in zip(said, targets, strict=True):
+        gaps.add(*judged_probabilities(*task.pair(scores, target, len(manifest.labels)), task.exclusive))
 
 
 def _thinned(logits: NDArray[np.float32]) -> NDArray[np.float32]:

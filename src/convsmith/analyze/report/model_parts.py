@@ -27,13 +27,15 @@ def int8_part(made: Quantization | None) -> str:
     if made is None:
         return ""
     metrics = [name for name in made.float_model.metrics if name in made.int8_model.metrics]
-    head = ("model", "MB", "ms of a batch", *map(metric_name, metrics))
+    has_errors = None not in (made.float_model.ece, made.int8_model.ece)
+    head = ("model", "MB", "ms of an image", *map(metric_name, metrics), *([metric_name("ece")] if has_errors else []))
     rows = [
         (
             name,
             f"{form.bytes / 1e6:.2f}",
             f"{form.latency_ms:.2f}",
             *(figure_text(metric, form.metrics[metric]) for metric in metrics),
+            *([figure_text("ece", form.ece)] if has_errors else []),
         )
         for name, form in made.forms.items()
     ]

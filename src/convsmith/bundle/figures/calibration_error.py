@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+from convsmith.bundle.classification import softmax
+from convsmith.bundle.multilabel import probabilities_of
 
 BINS = 15
 EDGES = np.linspace(0, 1, BINS + 1)
@@ -30,7 +35,41 @@ def calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_])
     """The distance of probabilities [N] from the share that is right, in each bin, weighed by how many it has.
 
     torchmetrics has the same of norm `l1`: `MulticlassCalibrationError` of the highest probabilities,
-    `BinaryCalibrationError` of those of each class by itself.
+    `BinaryCalibrationError` of those of each class by itself. NaN of none.
     """
-    gaps = np.bincount(equal_bins(confidence), right - confidence, BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
+    gaps = CalibrationGaps()
+    gaps.add(confidence, right)
+    found = gaps.compute()
+    return math.nan if found is None else found
+
+
+class CalibrationGaps:
+    """The same error of probabilities that come part by part: the sums of each bin are all that is kept."""
+
+    def __init__(self) -> None:
+        self._gaps, self._count = np.zeros(BINS), 0
+
+    def add(self, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> None:
+        """Take in probabilities [N], and whether what they are of is true."""
+        self._gaps += np.bincount(equal_bins(confidence), right - confidence, BINS)
+        self._count += len(confidence)
+
+    def compute(self) -> float | None:
+        """The error; None of no probabilities."""
+        return float(np.abs(self._gaps).sum() / self._count) if self._count else None
+
+
+def judged_probabilities(
+    logits: NDArray[np.floating], truth: NDArray[np.bool_], exclusive: bool
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The probabilities that a calibration error is of, and whether what they are of is true, [N] both.
+
+    Args:
+        logits: [M, K].
+        truth: which classes are true, [M, K].
+        exclusive: whether classes exclude each other: then it is the highest of each row, else all of them.
+    """
+    if not exclusive:
+        return probabilities_of(logits).ravel(), truth.ravel()
+    p = softmax(logits)
+    return p.max(axis=1), truth[np.arange(len(p)), p.argmax(axis=1)]
