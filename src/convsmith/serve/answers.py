@@ -35,11 +35,12 @@ def renderer(task: Task, accept: str, top: int | None, *, named: bool = False) -
     def render(asked: Asked) -> Response:
         assert asked.answer is not None
         assert asked.pixels is not None
+        timing = {"Server-Timing": ", ".join(f"{stage};dur={1000 * it:.1f}" for stage, it in asked.seconds.items())}
         if kind == JSON:
             name = {"name": asked.name} if named else {}
-            return JSONResponse({**name, **task.to_json(asked.answer, top)})
+            return JSONResponse({**name, **task.to_json(asked.answer, top)}, headers=timing)
         ran = {f"X-{name.title()}": value for name, value in asked.answer.meta.items()}
-        return Response(task.draw(asked.answer, asked.pixels, kind), media_type=kind, headers=ran)
+        return Response(task.draw(asked.answer, asked.pixels, kind), media_type=kind, headers={**ran, **timing})
 
     return render
 

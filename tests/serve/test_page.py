@@ -1,0 +1,116 @@
+"""The page of a server: its files, and what a person sees and does on it in Chromium."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from convsmith.serve.app import create_app
+from tests.colours import picture
+from tests.pages.conftest import browser  # noqa: F401 - a fixture
+from tests.serve.running import served
+
+
+def test_the_page_may_load_from_its_server_alone(url: str) -> None:
+    answer = httpx.get(url)
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_every_file_that_the_page_names_is_there(url: str) -> None:
+    found, left = set(), re.findall(r'(?:href|src)="(page/[^"]+)"', httpx.get(url).text)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            answer = httpx.get(f"{url}/{name}")
+            assert answer.status_code == 200, name
+            left += [f"page/{part}" for part in re.findall(r'^import .* from "./([^"]+)"', answer.text, re.MULTILINE)]
+    assert {"page/page.js", "page/style.css", "page/show_mask.js"} <= found
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "index.html", "..%2fapp.py", "__init__.py"])
+def test_the_page_has_no_other_files(url: str, name: str) -> None:
+    assert httpx.get(f"{url}/page/{name}").status_code == 404
+
+
+def test_the_page_knows_what_it_asks(url: str) -> None:
+    (model,) = httpx.get(f"{url}/page/models").json()
+    assert (model["name"], model["labels"], model["device"]) == ("model", 3, "cpu")
+
+
+def test_an_answer_says_how_long_each_stage_took(url: str) -> None:
+    answer = httpx.post(f"{url}/predict", files={"image": ("photo.png", picture("red"))})
+    stages = dict(part.split(";dur=") for part in answer.headers["server-timing"].split(", "))
+    assert list(stages) == ["queue", "preprocess", "inference"]
+    assert all(float(it) >= 0 for it in stages.values())
+
+
+@pytest.fixture(scope="module")
+def tab_of(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: F811
+    """Opens the page of a server, and keeps the addresses that it asks."""
+
+    def opened(url: str, **options: Any) -> tuple[Any, list[str]]:
+        tab, asked = browser.new_page(**options), []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(url)
+        return tab, asked
+
+    return opened
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("photos") / "it's red.png"
+    file.write_bytes(picture("red"))
+    return file
+
+
+@pytest.mark.slow
+def test_a_chosen_image_is_answered_with_its_classes_its_time_and_the_command(
+    tab_of: Any, url: str, photo: Path
+) -> None:
+    tab, asked = tab_of(url)
+    tab.get_by_label("choose files").set_input_files(photo)
+    tab.get_by_role("heading", level=2).wait_for()
+    assert tab.get_by_role("heading", level=2).inner_text().startswith("red, ")
+    assert tab.locator(".bars li").count() == 3
+    assert "inference" in tab.locator("#answer p.quiet").last.inner_text()
+    tab.get_by_text("The same from a shell").click()
+    assert tab.locator("#answer pre").inner_text() == rf"curl -F 'image=@it'\''s red.png' '{url}/predict'"
+    assert all(address.startswith((url, "data:", "blob:")) for address in asked)
+
+
+@pytest.mark.slow
+def test_an_image_that_cannot_be_read_is_explained(tab_of: Any, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "broken.png"
+    file.write_bytes(b"no image")
+    tab, _ = tab_of(url)
+    tab.get_by_label("choose files").set_input_files(file)
+    tab.locator("#status.error").wait_for()
+    assert tab.locator("#status").inner_text().startswith("broken.png: ")
+
+
+@pytest.mark.slow
+def test_a_mask_lies_over_its_image_with_legend_and_opacity(tab_of: Any, pixel_bundle: Path, photo: Path) -> None:
+    with served(create_app(pixel_bundle)) as (_, url):
+        tab, _ = tab_of(url)
+        tab.get_by_label("choose files").set_input_files(photo)
+        tab.get_by_label("Opacity of the mask").wait_for()
+        assert tab.locator(".layers canvas").count() == 2
+        assert tab.get_by_role("list", name="Legend").locator("li").count() >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_on_the_page_keeps_people_out(tab_of: Any, url: str, photo: Path, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    tab, _ = tab_of(url, color_scheme=scheme, viewport={"width": 390, "height": 800})
+    tab.get_by_label("choose files").set_input_files(photo)
+    tab.get_by_role("heading", level=2).wait_for()
+    assert [(it["impact"], it["id"]) for it in axe.Axe().run(tab).response["violations"]] == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
