@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from convsmith import machine
-from convsmith.recipe.costs import known_cost, read_costs
+from convsmith.recipe.costs import Cost, known_cost, plan_within, read_costs
 from convsmith.recipe.load import load_recipe
 
 
@@ -68,3 +68,14 @@ def test_resnet_50_has_the_published_size_and_cost() -> None:
 def test_what_weights_may_say_of_the_images_has_to_be_asked() -> None:
     assert known_cost(load_recipe("linear-probe")) is not None
     assert known_cost(load_recipe("linear-probe", ["model.weights=pretrained"])) is None
+
+
+@pytest.mark.parametrize(
+    ("memory", "batch"), [(0.0, 1), (1500.0, 1), (1750.0, 2), (3249.0, 4), (3250.0, 8), (1e9, 128)]
+)
+def test_the_largest_batch_that_fits_four_fifths_of_the_memory_is_planned(memory: float, batch: int) -> None:
+    cost = Cost(params=7, gmacs=0.5, fixed_bytes=1000, sample_bytes=200, groups=[])
+    recipe = load_recipe("digits", ["batch.size=640"])
+    plan = plan_within(memory, cost, recipe, 6400, nodes=1, devices=5, extra_samples=None)
+    assert (plan.per_device_batch, plan.memory_bytes) == (batch, 1000 + 200 * batch)
+    assert (plan.params, plan.gmacs) == (7, 0.5)

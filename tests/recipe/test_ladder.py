@@ -116,3 +116,32 @@ def test_an_unknown_name_is_an_error_that_says_which_there_are() -> None:
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert error_of(tmp_path / "gone.yaml").endswith("gone.yaml cannot be read: No such file or directory")
+
+
+def test_the_run_of_a_step_lies_in_its_folder(tmp_path: Path) -> None:
+    first = load_ladder(write(tmp_path, **STEPS, mine=LADDER)).steps[0]
+    assert first.runs(Path("out")) == [(Path("out/whole"), first.recipe)]
+
+
+def test_a_step_over_all_folds_has_a_run_for_each_of_them(tmp_path: Path) -> None:
+    file = write(tmp_path, **STEPS, mine=LADDER)
+    step = load_ladder(file, ["data.folds=3"]).steps[1]
+    runs = step.runs(Path("out"))
+    assert [folder.as_posix() for folder, _ in runs] == [f"out/cosine/fold-{number}" for number in range(3)]
+    assert [recipe for _, recipe in runs] == [
+        load_recipe(step.source, ["data.folds=3", f"data.fold={number}"]) for number in range(3)
+    ]
+    one = load_ladder(file, ["data.folds=3", "data.fold=1"]).steps[1]
+    assert one.runs(Path("out")) == [(Path("out/cosine"), one.recipe)]
+
+
+def test_a_recipe_alone_is_a_ladder_of_one_step(tmp_path: Path) -> None:
+    for source, name in (("digits", "digits"), (str(write(tmp_path, **STEPS)), "smooth")):
+        (step,) = (ladder := load_ladder(source, ["seed=3"])).steps
+        assert (ladder.name, step.name, step.source, step.changes) == (name, name, source, {})
+        assert step.recipe == load_recipe(source, ["seed=3"])
+        assert ladder.description == step.recipe.description
+
+
+def test_a_ladder_that_also_names_a_model_is_told_what_is_wrong_in_it(tmp_path: Path) -> None:
+    assert ":2: unknown key `model`" in error_of(write(tmp_path, mine="steps: [digits, digits]\nmodel: {}"))

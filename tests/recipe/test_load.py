@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.load import load_recipe, recipe_to_yaml, resolve
+from convsmith.recipe.load import as_recipe, load_recipe, name_of, recipe_to_yaml, resolve
 from convsmith.recipe.packaged import list_recipes
 from convsmith.recipe.yaml_text import read_yaml, write_yaml
 from tests.recipe.examples import WHOLE, example, write
@@ -125,3 +125,33 @@ def test_every_packaged_recipe_can_be_tried_for_one_epoch() -> None:
 def test_a_warmup_and_epochs_that_are_given_together_have_to_agree() -> None:
     with pytest.raises(ConvsmithError, match="the warmup would never end"):
         load_recipe("convnext_base-in1k", ["schedule.epochs=1", "schedule.warmup_epochs=5"])
+
+
+def test_a_recipe_is_called_like_its_file_or_else_like_its_model(tmp_path: Path) -> None:
+    assert name_of("digits") == "digits"
+    assert name_of(tmp_path / "my.own.yaml") == "my.own"
+    assert name_of(load_recipe("digits", ["model.name=timm/resnet18"])) == "timm-resnet18"
+
+
+def test_a_checked_recipe_can_be_changed_further(tmp_path: Path) -> None:
+    whole = load_recipe(write(tmp_path, whole=WHOLE))
+    assert as_recipe(whole) is whole
+    assert as_recipe(whole, ["seed=3"]) == as_recipe(tmp_path / "whole.yaml", ["seed=3"]) != whole
+
+
+def test_what_is_left_to_the_weights_is_no_longer_where_a_change_says_it() -> None:
+    recipe = load_recipe("linear-probe", ["model.weights=pretrained"])
+    sides = {"preprocess.resize", "preprocess.crop"}
+    assert sides <= recipe.left_to_weights
+    assert not load_recipe("linear-probe").left_to_weights
+    changed = as_recipe(recipe, ["preprocess.crop=96"])
+    assert recipe.left_to_weights - changed.left_to_weights == {"preprocess.crop"}
+    said = load_recipe("linear-probe", ["model.weights=pretrained", "preprocess.crop=96"])
+    assert said.left_to_weights == changed.left_to_weights
+
+
+def test_what_a_file_says_before_a_change_of_the_weights_is_left_to_them(tmp_path: Path) -> None:
+    file = write(tmp_path, parent=WHOLE, child="extends: parent.yaml\nmodel: {weights: pretrained}")
+    assert "preprocess.crop" in load_recipe(file).left_to_weights
+    both = write(tmp_path, own="extends: parent.yaml\nmodel: {weights: pretrained}\npreprocess: {crop: 32}")
+    assert "preprocess.crop" not in load_recipe(both).left_to_weights
