@@ -111,7 +111,8 @@ def _add_node(graph: Graph, content: memoryview) -> None:
     node = Node(names[4][-1], names[7][-1], names[1], names[2], numbers, texts)
     if node.operator == "Constant":
         tensors += [Tensor("", 0, (len(values),)) for values in numbers.values()]
-        graph.tensors.update((name, tensor) for name in node.outputs for tensor in tensors)
+        largest = max(tensors, key=lambda tensor: prod(tensor.shape), default=Tensor("", 0, ()))  # if it has several
+        graph.tensors.update(dict.fromkeys(node.outputs, largest))
     graph.nodes.append(node)
     if len(graph.nodes) > _MOST_NODES:
         raise ValueError(f"it has more than {_MOST_NODES:,} operations")
