@@ -278,3 +278,66 @@ def test_a_threshold_that_an_answer_just_reaches_is_reached_here_too() -> None:
         results.update(row[None], np.array([target]))
         found = results.compute()
         assert (found["set_coverage"], found["unknown"]) == (1, 0)
+
+
+CERTAIN = Calibration(
+    weights=(1.0,),
+    sets=Sets(coverage=0.9, thresholds=(0.3,)),
+    unknown=Unknown(threshold=0.6),
+    images={"scaling": 1},
+    measured={},
+)
+
+
+def test_figures_of_five_images_counted_by_hand() -> None:
+    probabilities = [[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.8, 0.1, 0.1], [0.36, 0.36, 0.28], [0.1, 0.9, 0.0001]]
+    results = ClassificationEvaluation(CERTAIN)
+    results.update(np.log(np.array(probabilities, np.float32)), np.array([0, 0, 1, 1, 1]))
+    found, classes = results.compute(), results.by_class(3)
+    assert results.predictions.tolist() == [0, 1, 0, 0, 1]
+    assert classes["support"] == (2, 3, 0)
+    assert classes["per_class"] == pytest.approx((1 / 2, 1 / 3, None))
+    assert classes["precision"] == pytest.approx((1 / 3, 1 / 2, None))
+    assert classes["f1"] == pytest.approx((2 / 5, 2 / 5, None))
+    assert found["f1_weighted"] == pytest.approx(2 / 5)
+    assert found["precision_weighted"] == pytest.approx((2 / 3 + 3 / 2) / 5)
+    assert found["recall_weighted"] == pytest.approx(2 / 5)
+    assert found["precision_macro"] == pytest.approx(5 / 12)
+    assert {name: found[name] for name in ("set_coverage", "set_size", "unknown", "known_right")} == pytest.approx(
+        {"set_coverage": 4 / 5, "set_size": 7 / 5, "unknown": 2 / 5, "known_right": 2 / 3}
+    )
+    intervals = results.intervals()
+    assert intervals["known_right"] == wilson(found["known_right"], 3)
+    assert intervals["unknown"] == wilson(found["unknown"], 5)
+    assert intervals["set_coverage"] == wilson(found["set_coverage"], 5)
+    assert results.chance(3) == pytest.approx({"top1": 3 / 5, "balanced_accuracy": 1 / 2})
+
+
+def test_a_class_that_is_said_as_often_as_it_is_there_counts() -> None:
+    results = gathered(np.eye(3, dtype=np.float32)[[0, 1]], np.array([0, 1]))
+    assert results.compute()["f1_macro"] == 1
+    swapped = gathered(np.eye(3, dtype=np.float32)[[1, 0]], np.array([0, 1]))
+    assert swapped.compute()["f1_macro"] == 0
+
+
+@pytest.mark.parametrize(("most", "kept"), [(300, True), (299, False)])
+def test_logits_are_kept_up_to_a_limit(most: int, kept: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST", most)
+    logits, targets = drawn(3)
+    results = gathered(logits, targets)
+    parts = gathered(logits[:20], targets[:20])
+    parts.merge(gathered(logits[20:], targets[20:]))
+    for it in (results, parts, results.select(np.arange(60))):
+        assert (it._logits is not None) == kept
+        assert ("auroc" in it.weigher()(np.ones(60))) == kept
+    if not kept:
+        with pytest.raises(ConvsmithError, match="there are 300 pairs, and 299 at most are"):
+            parts.logits  # noqa: B018
+
+
+@pytest.mark.parametrize(("most", "ranked"), [(300, True), (299, False)])
+def test_rankings_have_intervals_up_to_a_limit(most: int, ranked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_RANKED", most)
+    results = gathered(*drawn(3))
+    assert ("auroc" in results.weigher()(np.ones(60))) == ranked
+    assert "auroc" in results.compute()

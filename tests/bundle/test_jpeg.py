@@ -16,7 +16,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from convsmith.bundle.images.decode import decode_image
+from convsmith.bundle.images.decode import as_pillow, decode_image, decode_rgb, for_eyes, size_of
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.images.jpeg import decode_jpeg
 
@@ -136,3 +136,55 @@ def outcome(data: bytes) -> str:
     except ImageError as error:
         return f"{error.what} {error.why}"
     return f"{pixels.shape} {pixels.tobytes().hex()}"
+
+
+@pytest.mark.parametrize(
+    ("least", "expected"),
+    [
+        ((64, 40), (64, 40)),
+        ((33, 1), (64, 40)),
+        ((1, 21), (64, 40)),
+        ((32, 20), (32, 20)),
+        ((17, 10), (32, 20)),
+        ((16, 11), (32, 20)),
+        ((16, 10), (16, 10)),
+        ((8, 5), (8, 5)),
+        ((1, 1), (8, 5)),
+    ],
+)
+def test_the_smallest_image_that_suffices_is_decoded(least: tuple[int, int], expected: tuple[int, int]) -> None:
+    data = jpeg(picture(40, 64))
+    with Image.open(io.BytesIO(data)) as image:
+        pixels = decode_jpeg(data, image, least)
+    assert pixels is not None
+    assert pixels.shape == (*expected, 3)
+
+
+def test_odd_sides_are_rounded_up() -> None:
+    data = jpeg(picture(41, 63))
+    with Image.open(io.BytesIO(data)) as image:
+        sizes = [decode_jpeg(data, image, least).shape[:2] for least in ((32, 21), (16, 11), (8, 6))]  # type: ignore[union-attr]
+    assert sizes == [(32, 21), (16, 11), (8, 6)]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_what_suffices_is_asked_of_the_upright_image(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    asked = []
+
+    def least(size: tuple[int, int]) -> tuple[int, int]:
+        asked.append(size)
+        return size[0] // 2, size[1] // 8
+
+    shown = as_pillow(decode_rgb(jpeg(picture(64, 16), exif=exif), least=least))
+    upright = orientation < 5
+    assert asked == [(16, 64) if upright else (64, 16)]
+    assert shown.size == ((32, 8) if upright else (8, 32))
+
+
+def test_any_channels_are_shown_in_rgb() -> None:
+    many = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(2, 3, 5)
+    assert np.array_equal(for_eyes(many), many[:, :, :3])
+    assert np.array_equal(for_eyes(many[:, :, :2]), many[:, :, [0, 0, 0]])
+    assert size_of(many) == (3, 2)

@@ -70,9 +70,7 @@ def test_what_weights_may_say_of_the_images_has_to_be_asked() -> None:
     assert known_cost(load_recipe("linear-probe", ["model.weights=pretrained"])) is None
 
 
-@pytest.mark.parametrize(
-    ("memory", "batch"), [(1500.0, 1), (1750.0, 2), (3249.0, 4), (3250.0, 8), (1e9, 128)]
-)
+@pytest.mark.parametrize(("memory", "batch"), [(1500.0, 1), (1750.0, 2), (3249.0, 4), (3250.0, 8), (1e9, 128)])
 def test_the_largest_batch_that_fits_four_fifths_of_the_memory_is_planned(memory: float, batch: int) -> None:
     cost = Cost(params=7, gmacs=0.5, fixed_bytes=1000, sample_bytes=200, groups=[])
     recipe = load_recipe("digits", ["batch.size=640"])
