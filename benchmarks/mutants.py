@@ -20,6 +20,7 @@ import multiprocessing
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -196,7 +197,7 @@ class Trial:
 
     Attributes:
         folder: of the copy.
-        timeout: seconds of the tests of one change.
+        timeout: seconds of a processor that the tests of one change may take; four times as many on the clock.
         lines: which tests run which line, as `write_map` writes it.
         sound: tests that pass without a change.
         unsound: tests that fail without one, which prove nothing.
@@ -216,10 +217,10 @@ class Trial:
 
     def outcome(self, mutant: Mutant) -> str:
         """`caught` by what, `hung` (until the time was up), or `SURVIVED`."""
-        end = time.monotonic() + self.timeout
+        began = _seconds_of_children()
         suites: list[Sequence[str | Path]] = [self._run_it(mutant), *tests_of(mutant.file)]
         for tests in filter(None, suites):
-            while failed := self._fails_with(mutant, tests, end - time.monotonic()):
+            while failed := self._fails_with(mutant, tests, self.timeout - (_seconds_of_children() - began)):
                 if failed == HUNG or self._is_sound(failed):
                     return failed if failed == HUNG else f"caught by {failed}"
         return "SURVIVED"
@@ -253,25 +254,34 @@ class Trial:
         arguments = [*options, *(f"--deselect={test}" for test in self.unsound), *tests]
         with tempfile.TemporaryFile("w+") as said:
             # a process that has loaded torch and the like already, which takes longer than most tests
-            process = multiprocessing.get_context("fork").Process(target=_test, args=(self.folder, arguments, said))
+            process = multiprocessing.get_context("fork").Process(
+                target=_test, args=(self.folder, arguments, said, timeout)
+            )
             process.start()
-            process.join(max(1.0, timeout))
+            process.join(4 * timeout)
             ended = process.exitcode is not None
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.ident or 0, signal.SIGKILL)  # with what the tests started
             process.join()
             said.seek(0)
             found = re.search(r"^(?:FAILED|ERROR) (tests/\S+?\.py(?:::.*?)?)(?: - .*)?$", said.read(), re.MULTILINE)
-        if not ended:
+        if not ended or process.exitcode == -signal.SIGXCPU:
             return HUNG
         if found is None and process.exitcode not in (0, 5):  # 5: no test is left that is quick
             return CRASH
         return found[1] if found else None
 
 
-def _test(source: Path, arguments: list[str], said: IO[str]) -> None:
-    """Run pytest with convsmith from that folder, in a process group of its own."""
+def _seconds_of_children() -> float:
+    """The seconds of a processor that the tests took until now, and the processes that they waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _test(source: Path, arguments: list[str], said: IO[str], timeout: float) -> None:
+    """Run pytest with convsmith from that folder, in a process group of its own, for so many seconds of a processor."""
     os.setsid()
+    resource.setrlimit(resource.RLIMIT_CPU, (max(1, round(timeout)), resource.RLIM_INFINITY))
     for stream in (1, 2):
         os.dup2(said.fileno(), stream)
     os.environ |= {"PYTHONPATH": str(source), "OMP_WAIT_POLICY": "passive"}
@@ -286,7 +296,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=Path, default=SOURCE, help="a folder or a file of the source")
-    parser.add_argument("--timeout", type=float, default=300, help="seconds of the tests of one change")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds of a processor for the tests of one change")
     parser.add_argument("--write-map", type=Path, help="where to write which tests run which line, and no more")
     parser.add_argument("--map", type=Path, help="what that has written")
     args = parser.parse_args()
