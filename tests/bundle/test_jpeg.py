@@ -185,6 +185,6 @@ def test_what_suffices_is_asked_of_the_upright_image(orientation: int) -> None:
 
 def test_any_channels_are_shown_in_rgb() -> None:
     many = np.arange(2 * 3 * 5, dtype=np.uint8).reshape(2, 3, 5)
-    assert np.array_equal(for_eyes(many), many[:, :, :3])
-    assert np.array_equal(for_eyes(many[:, :, :2]), many[:, :, [0, 0, 0]])
+    assert np.array_equal(np.asarray(for_eyes(many)), many[:, :, :3])
+    assert np.array_equal(np.asarray(for_eyes(many[:, :, :2])), many[:, :, [0, 0, 0]])
     assert size_of(many) == (3, 2)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from convsmith.bundle.figures.slices import Slice, Slices
 
 
-def part(value: float, images: int = 52, stands_out: bool = True, **conditions: str) -> Slice:
-    return Slice(conditions or {"class": "cat"}, images, value, (0.141, 0.362), 0.71, stands_out)
+def part(value: float, images: int = 52, stands_out: bool = True, **more: str) -> Slice:
+    return Slice({"class": "cat", **more}, images, value, (0.141, 0.362), 0.71, stands_out)
 
 
 def test_a_part_is_said_with_its_figure_interval_and_what_was_expected() -> None:
-    text = str(part(0.234, **{"class": "c\x1bat", "brightness": "3.1 to 40.2"}))
-    assert text == ("class c\\x1bat, brightness 3.1 to 40.2: 23.4% (14.1 to 36.2) of 52 images, 71.0% expected")
+    text = str(part(0.234, brightness="3.1 to\x1b 40.2"))
+    assert text == "class cat, brightness 3.1 to\\x1b 40.2: 23.4% (14.1 to 36.2) of 52 images, 71.0% expected"
     assert str(part(1, images=1)) == "class cat: 100.0% (14.1 to 36.2) of 1 image, 71.0% expected"
 
 
