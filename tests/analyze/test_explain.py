@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import convsmith as cs
-from convsmith.analyze.explain import log_probability, open_explainer, overlay
-from convsmith.analyze.heat.picture import colours, picture
+from convsmith.analyze.explainer import log_probability, open_explainer
+from convsmith.analyze.heat.picture import colours, overlay, picture
 from convsmith.cli.main import main
 from convsmith.errors import ConvsmithError
 from convsmith.spec import WholeImage, Window

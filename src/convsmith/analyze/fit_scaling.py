@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convsmith.bundle.classification import softmax
-from convsmith.bundle.multilabel import probabilities_of
+from convsmith.bundle.classification import log_softmax, softmax
+from convsmith.bundle.multilabel import log_sigmoid, probabilities_of
 from convsmith.errors import ConvsmithError
 
 Logits = NDArray[np.float64]
@@ -43,11 +43,8 @@ def probabilities(logits: NDArray[np.floating], exclusive: bool) -> Logits:
 
 def log_loss(logits: NDArray[np.floating], truth: Truth, exclusive: bool) -> float:
     """The mean negative log-likelihood of what is true, over rows, or over all pairs of row and class."""
-    x = logits.astype(np.float64)
-    if not exclusive:
-        return float((np.maximum(x, 0) - x * truth + np.log1p(np.exp(-np.abs(x)))).mean())
-    highest = x.max(axis=1)
-    return float((highest + np.log(np.exp(x - highest[:, None]).sum(axis=1)) - x[truth]).mean())
+    likelihoods = log_softmax(logits)[truth] if exclusive else log_sigmoid(np.where(truth, logits, -logits))
+    return -float(likelihoods.mean())
 
 
 def fit_temperature(logits: Logits, truth: Truth, exclusive: bool) -> float | None:

@@ -47,6 +47,13 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return probabilities
 
 
+def log_softmax(logits: NDArray[np.floating[Any]], axis: int = -1) -> NDArray[np.float64]:
+    """The logarithms of the probabilities of classes that exclude each other, of the shape of the logits."""
+    shifted = logits.astype(np.float64) - logits.max(axis=axis, keepdims=True)
+    found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return found
+
+
 class Classification:
     """The classes of one image, by probability.
 

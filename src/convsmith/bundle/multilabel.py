@@ -110,6 +110,12 @@ def probabilities_of(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return probabilities
 
 
+def log_sigmoid(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The logarithms of `probabilities_of` logits of any shape."""
+    found: NDArray[np.float64] = -np.logaddexp(0, -logits.astype(np.float64))
+    return found
+
+
 def scaled_thresholds(given: Sequence[float] | None, num_classes: int, calibration: Calibration) -> list[float]:
     """Thresholds of the probabilities of scaled logits that decide what those of logits as they are do."""
     before = thresholds_of(given, num_classes)

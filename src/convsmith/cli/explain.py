@@ -38,7 +38,8 @@ def explain(
     import json
     import warnings
 
-    from convsmith.analyze.explain import explanations, open_explainer
+    from convsmith.analyze.explain import explanations
+    from convsmith.analyze.explainer import open_explainer
     from convsmith.bundle.images.image_error import ImageError
     from convsmith.cli.bad_images import BadImages, note
     from convsmith.data.folders.image_paths import find_images

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from convsmith.analyze.contact_sheet import named_classes
 from convsmith.analyze.embed import embed
 from convsmith.analyze.evaluate import Judged
-from convsmith.analyze.explain import open_explainer
+from convsmith.analyze.explainer import open_explainer
 from convsmith.analyze.neighbours import nearest
 from convsmith.analyze.spread import spread
 from convsmith.bundle.format import Manifest

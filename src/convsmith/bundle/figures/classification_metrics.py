@@ -9,15 +9,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from convsmith.bundle.classification import log_softmax
 from convsmith.bundle.figures.ranking import highest_classes
 
 TOP = 5
-
-
-def _log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    found: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return found
 
 
 class ClassificationResults:
@@ -35,7 +30,7 @@ class ClassificationResults:
 
         What is kept is copied, a few numbers for each image: a view would keep its batch in memory.
         """
-        self._log_likelihoods.append(np.take_along_axis(_log_probabilities(logits), targets[:, None], axis=1)[:, 0])
+        self._log_likelihoods.append(np.take_along_axis(log_softmax(logits), targets[:, None], axis=1)[:, 0])
         self._top.append(highest_classes(logits, TOP))
         self._targets.append(targets.copy())
 
