@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from convsmith.bundle.calibration import Calibration
 from convsmith.bundle.distance import DISTANCE, DistanceFacts, file_size
+from convsmith.bundle.reference import Reference
 from convsmith.bundle.task import find_task
 from convsmith.bundle.tasks import list_tasks
 from convsmith.complaints import first_problem
@@ -76,6 +77,9 @@ class Manifest(Section):
     distance: DistanceFacts | None = Field(
         None, description="How far images are from the training images; null: that is not known."
     )
+    reference: Reference | None = Field(
+        None, description="How validation images look and what is said of them; null: that is not known."
+    )
     files: dict[str, FileRecord] = Field(description="Every other file of the bundle.")
     checksum: str = Field(description="SHA-256 over the canonical JSON of all other keys.")
 
@@ -101,6 +105,8 @@ class Manifest(Section):
             raise ValueError(f"there are {len(self.colours)} colours for {len(self.labels)} labels")
         if self.thresholds is not None and len(self.thresholds) != len(self.labels):
             raise ValueError(f"there are {len(self.thresholds)} thresholds for {len(self.labels)} labels")
+        if self.reference and self.reference.classes and len(self.reference.classes) != len(self.labels):
+            raise ValueError(f"the reference counts {len(self.reference.classes)} classes of {len(self.labels)} labels")
         if self.calibration is not None:
             self._check_calibration(self.calibration)
         if self.distance is not None:

@@ -213,6 +213,12 @@ class Task(Protocol):
     def answer(self, said: Said, manifest: Manifest) -> Answer:
         """The answer that a user of the bundle gets."""
 
+    def shares(self, answer: Any) -> NDArray[np.float64]:
+        """How much of an answer is each class, [K], 1 in all; 0 where it names none."""
+
+    def certainty(self, answer: Any) -> float | None:
+        """How sure an answer is, 0 to 1; None where that is not known."""
+
     def decisions(self, said: Said, manifest: Manifest) -> NDArray[Any]:
         """Some numbers for each image, in which two forms of a model are said to agree."""
 

@@ -26,13 +26,14 @@ from convsmith.bundle.format import (
     read_manifest,
 )
 from convsmith.bundle.model_card import CARD, model_card
+from convsmith.bundle.reference import Reference
 from convsmith.complaints import first_problem
 from convsmith.errors import ConvsmithError, remedy
 from convsmith.spec import Preprocessing, Section
 from convsmith.storage import new_directory, sealed, write_file
 
 # Left out where they say nothing, since an earlier convsmith refuses keys that it lacks.
-_LATER = frozenset({"thresholds", "calibration", "embeddings", "distance"})
+_LATER = frozenset({"thresholds", "calibration", "embeddings", "distance", "reference"})
 _FILE_KEYS = frozenset({"weights", "bundle"})  # of `model` and of `distillation.teacher`
 
 
@@ -57,6 +58,7 @@ class Card:
         one_size: a segmentation model takes images of one size only, that of `preprocess.window`.
         embeddings: D, the length of the model's second output; None: it has none.
         distance: what is said of `distance.bin`, which is one of the files; None: there is none.
+        reference: how validation images look and what is said of them; None: that is not known.
     """
 
     task: TaskName
@@ -75,6 +77,7 @@ class Card:
     one_size: bool = False
     embeddings: int | None = None
     distance: DistanceFacts | None = None
+    reference: Reference | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Card:

@@ -277,6 +277,7 @@ def _write(source: Path, opened: Bundle, calibration: Calibration, out: Path | N
     card = replace(
         Card.of(manifest),
         calibration=calibration,
+        reference=manifest.reference and manifest.reference.without_confidence(),
         created_with={**manifest.created_with, "convsmith": version("convsmith")},
     )
     if out is None:

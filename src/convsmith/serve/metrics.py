@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
@@ -18,13 +19,16 @@ from prometheus_client.registry import Collector
 
 from convsmith.errors import ConvsmithError
 from convsmith.serve.asked import Asked
+from convsmith.serve.drift import Drift
 from convsmith.serve.request_record import RequestRecord
 from convsmith.serve.service import Service
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder where processes that serve together put their numbers."""
 
+_SECOND = 1.0  # between two refreshments of what takes longer
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_DISTANCES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.5)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
@@ -60,6 +64,20 @@ class Families:
         self.in_flight = gauge("requests_in_flight", "HTTP requests that are being answered.")
         self.active = gauge("images_in_flight", "Images received that wait or run.")
         self.uploads = gauge("uploads", "Bodies that are being received.")
+        self.window = Gauge(
+            "convsmith_drift_window",
+            "The last images of a model, in the bins of its reference.",
+            ["model", "kind", "bin"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.distance = Histogram(
+            "convsmith_distance",
+            "How far images are from the training images, as `distance` says.",
+            ["model"],
+            buckets=_DISTANCES,
+            registry=registry,
+        )
         self.memory = Gauge(
             "process_resident_memory_bytes",
             "Resident memory size in bytes.",
@@ -91,14 +109,18 @@ class Metrics:
         self.families = _shared() if self._together else Families(CollectorRegistry())
         self._shown = CollectorRegistry() if self._together else self.families.registry
         if self._together:
-            MultiProcessCollector(self._shown)  # type: ignore[no-untyped-call]
+            merged = MultiProcessCollector(self._shown).collect  # type: ignore[no-untyped-call]
         else:
+            merged = self.families.window.collect
             ProcessCollector(registry=self._shown)
+        self._drift, self._drift_is_shown = Drift(service, self.families.window, merged), 0.0
+        self._shown.register(self._drift)
         self._shown.register(_Models(service))
         service.watchers.append(self._count_image)
 
     def show(self, accept: str) -> tuple[bytes, str]:
         """All numbers in a form that an Accept header likes, and its media type."""
+        self._drift_is_shown = 0.0
         self._refresh()
         encode, kind = choose_encoder(accept)
         return encode(self._shown), kind
@@ -118,12 +140,17 @@ class Metrics:
             self.families.stage_seconds.labels(model, stage).observe(seconds)
         if "inference" in asked.seconds:
             self.families.batch.labels(model).observe(asked.batch)
+        if asked.answer and asked.answer.distance:
+            self.families.distance.labels(model).observe(asked.answer.distance.value)
 
     def _refresh(self) -> None:
         self.families.active.set(self._service.active)
         self.families.uploads.set(len(self._service.uploads))
         if self._together:
             self.families.memory.set(_resident_bytes())
+        if time.monotonic() > self._drift_is_shown + _SECOND:
+            self._drift.refresh()
+            self._drift_is_shown = time.monotonic()
 
 
 class _Models(Collector):

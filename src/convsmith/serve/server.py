@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from convsmith.bundle.format import bundle_folder, read_manifest
+from convsmith.bundle.predictor import Bundle
 from convsmith.errors import ConvsmithError
 from convsmith.serve.app import create_app
 from convsmith.serve.connection import Connection, Crowd
@@ -160,7 +161,8 @@ def serve(
         for model in app.state.service.models:
             if model.bundle:
                 named = "The model" if model.name == NAME else model.name
-                print(f"{named} runs on {model.bundle.place.device} by {model.bundle.place.runtime}.", file=out)
+                place, remark = model.bundle.place, _without_drift(model.bundle)
+                print(f"{named} runs on {place.device} by {place.runtime}.{remark}", file=out)
         out.flush()
 
     server = make_server(app, announce, drain_seconds)
@@ -193,6 +195,12 @@ def listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_SECONDS * 1000)
     # asyncio sets TCP_NODELAY only where a socket names its protocol, which create_server leaves out
     return socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, fileno=listener.detach())
+
+
+def _without_drift(bundle: Bundle) -> str:
+    """A sentence about a bundle that was made before there were references, or with too few images."""
+    known = bundle.manifest.reference or bundle.manifest.distance
+    return "" if known else " Its bundle has no reference, so drift is not measured."
 
 
 def _url(host: str, port: int) -> str:

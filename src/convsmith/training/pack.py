@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 def pack(session: Session) -> None:
     """Write the bundle of the best epoch's weights, the last one's without validation; averaged where those count."""
     from convsmith.deploy.bundle import make_bundle  # with the exporter, which most processes of a training do not need
+    from convsmith.deploy.reference import add_reference
 
     recipe, dataset, run, progress = session.recipe, session.dataset, session.run, session.progress
     assert progress.best is not None
@@ -56,6 +57,8 @@ def pack(session: Session) -> None:
         began_with={"name": origin.name, "licence": origin.licence} if origin else None,
         tuned=progress.best_tuned,
     )
+    read = dataset.validation_reader("val", recipe.preprocess)
+    add_reference(run.bundle, lambda number: read(number)[0].numpy(), len(dataset.val))
 
 
 @torch_state_kept()  # the weights that are drawn first are all replaced

@@ -62,6 +62,15 @@ class ClassificationTask(SquareTask):
         """The classes by probability."""
         return Classification(said, manifest.labels, calibration=manifest.calibration)
 
+    def shares(self, answer: Classification) -> NDArray[np.float64]:
+        """All of it is the class."""
+        shares: NDArray[np.float64] = np.eye(1, len(answer.logits), answer.class_id)[0]
+        return shares
+
+    def certainty(self, answer: Classification) -> float:
+        """The probability of the class."""
+        return answer.score
+
     def pair(self, scores: Said, target: Any, num_classes: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """One row; the class is true."""
         return scores[None], (np.arange(num_classes) == target)[None]

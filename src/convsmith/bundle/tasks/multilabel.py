@@ -63,6 +63,16 @@ class MultilabelTask(SquareTask):
         """The classes that reach their thresholds."""
         return Multilabel(said, manifest.labels, _thresholds(manifest), calibration=manifest.calibration)
 
+    def shares(self, answer: Multilabel) -> NDArray[np.float64]:
+        """The classes that are there share it evenly."""
+        there: NDArray[np.bool_] = answer.probabilities >= answer.thresholds
+        shares: NDArray[np.float64] = there / max(1, there.sum())
+        return shares
+
+    def certainty(self, answer: Multilabel) -> float:
+        """The highest probability."""
+        return float(answer.probabilities.max())
+
     def pair(self, scores: Said, target: Any, num_classes: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:  # noqa: ARG002
         """One row; the classes that are there are true."""
         return scores[None], np.asarray(target, np.bool_)[None]

@@ -118,6 +118,14 @@ class SegmentationTask:
         """The mask."""
         return Segmentation(mask_of(said), manifest.labels, manifest.colours, scores_of(said))
 
+    def shares(self, answer: Segmentation) -> NDArray[np.float64]:
+        """The share of the pixels that each class has."""
+        return answer.areas()
+
+    def certainty(self, answer: Segmentation) -> float | None:
+        """The mean probability of the pixels' classes, of a calibrated bundle."""
+        return None if answer.scores is None else float(answer.scores.mean(dtype=np.float32))
+
     def decisions(self, said: Said, manifest: Manifest) -> NDArray[Any]:  # noqa: ARG002
         """The classes of each eighth row and column."""
         return mask_of(said)[::_STRIDE, ::_STRIDE].copy()

@@ -1,0 +1,129 @@
+"""How far the images of late are from those that a model was validated on, as gauges."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import Gauge
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from convsmith.bundle.predictor import Bundle
+from convsmith.bundle.reference import brightness, class_groups, kinds_of, stability_index
+from convsmith.serve.asked import Asked
+from convsmith.serve.service import Service
+
+WINDOW = 1000
+"""Images of a model that are held against its reference: the last ones, of each process."""
+
+FEWEST = 200
+"""Images before which no index is shown: chance alone would move it."""
+
+_Shares = dict[str, NDArray[np.float64]]  # of one image in the bins of each kind
+
+
+class Window:
+    """The last images of one bundle, counted in the bins of its reference; at most `WINDOW` rows of 4 x 20 numbers.
+
+    Args:
+        bundle: whose answers they are.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        reference, distance = bundle.manifest.reference, bundle.manifest.distance
+        self._histograms = dict(kinds_of(reference, distance))
+        self.expected = {kind: np.array(it.counts) for kind, it in self._histograms.items()}
+        if reference and reference.classes:
+            self._groups = class_groups(reference.classes)
+            self.expected["class"] = np.bincount(self._groups, reference.classes)
+        self.counts = {kind: np.zeros(len(bins)) for kind, bins in self.expected.items()}
+        self._rows = deque[_Shares]()
+
+    def add(self, asked: Asked) -> None:
+        """Count an image, and forget the oldest where there are enough."""
+        row = self._shares(asked)
+        if len(self._rows) == WINDOW:
+            for kind, shares in self._rows.popleft().items():
+                self.counts[kind] -= shares
+        self._rows.append(row)
+        for kind, shares in row.items():
+            self.counts[kind] += shares
+
+    def _shares(self, asked: Asked) -> _Shares:
+        task, answer = self.bundle.task, asked.answer
+        assert answer is not None
+        values = {
+            "brightness": None if asked.pixels is None else brightness(asked.pixels),
+            "confidence": task.certainty(answer),
+            "distance": None if answer.distance is None else answer.distance.value,
+        }
+        row = {}
+        for kind, histogram in self._histograms.items():
+            if (value := values[kind]) is not None:
+                row[kind] = np.eye(1, len(histogram.counts), histogram.bin_of(value))[0]
+        if "class" in self.expected:
+            row["class"] = np.bincount(self._groups, task.shares(answer), len(self.expected["class"]))
+        return row
+
+
+class Drift(Collector):
+    """The population stability index of each model and kind of number: `class`, `confidence`, `brightness`, `distance`.
+
+    Args:
+        service: whose images it watches.
+        gauge: takes the counts of the windows, by model, kind and bin.
+        merged: gives that gauge as it is of all processes.
+    """
+
+    def __init__(self, service: Service, gauge: Gauge, merged: Callable[[], Iterable[Metric]]) -> None:
+        self._service, self._gauge, self._merged = service, gauge, merged
+        self._windows: dict[str, Window] = {}
+        service.watchers.append(self._watch)
+
+    def refresh(self) -> None:
+        """Let the gauge show the windows of this process."""
+        for name in [name for name in self._windows if name not in {model.name for model in self._service.models}]:
+            for kind, counts in self._windows.pop(name).counts.items():
+                self._show(name, kind, np.zeros(len(counts)))
+        for name, window in list(self._windows.items()):
+            for kind, counts in window.counts.items():
+                self._show(name, kind, counts)
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the index of all windows that hold enough images."""
+        family = GaugeMetricFamily(
+            "convsmith_drift_psi", "Population stability index against validation images.", labels=["model", "kind"]
+        )
+        counts: dict[tuple[str, str], dict[int, float]] = {}
+        for metric in self._merged():
+            for sample in metric.samples if metric.name == "convsmith_drift_window" else ():
+                of_kind = counts.setdefault((sample.labels["model"], sample.labels["kind"]), {})
+                of_kind[int(sample.labels["bin"])] = sample.value
+        for name, window in list(self._windows.items()):
+            for kind, expected in window.expected.items():
+                found = counts.get((name, kind), {})
+                actual = [max(0.0, found.get(number, 0.0)) for number in range(len(expected))]
+                if sum(actual) >= FEWEST:
+                    family.add_metric((name, kind), stability_index(list(expected), actual))
+        yield family
+
+    def _watch(self, asked: Asked, _: Any) -> None:
+        if asked.answer is None:
+            return
+        window = self._windows.get(asked.model.name)
+        if window is None or window.bundle is not asked.bundle:
+            if window is not None and asked.model.bundle is not asked.bundle:
+                return  # a version that is leaving
+            window = self._windows[asked.model.name] = Window(asked.bundle)
+        if window.expected:
+            window.add(asked)
+
+    def _show(self, model: str, kind: str, counts: NDArray[np.float64]) -> None:
+        for number, count in enumerate(counts):
+            self._gauge.labels(model, kind, number).set(count)
