@@ -1,0 +1,32 @@
+/** The model, run by onnxruntime-web. */
+import { loadModule, readFile } from "./files.js";
+
+const MOST_THREADS = 4;
+
+/**
+ * Load the runtime and the model.
+ *
+ * Where the page is isolated by the headers COOP and COEP, several threads run it, else one.
+ *
+ * @returns {Promise<(pixels: Uint8Array, shape: number[]) => Promise<Float32Array>>} gives logits of images
+ *   `[N, channels, height, width]`
+ */
+export async function openModel() {
+  const [runtime, program, model] = await Promise.all([
+    loadModule("onnxruntime-web.js"),
+    readFile("onnxruntime-web.wasm"),
+    readFile("model.onnx"),
+  ]);
+  runtime.env.wasm.wasmBinary = program;
+  runtime.env.wasm.numThreads = threads();
+  const session = await runtime.InferenceSession.create(model, { executionProviders: ["wasm"] });
+  return async (pixels, shape) => {
+    const { logits } = await session.run({ images: new runtime.Tensor("uint8", pixels, shape) });
+    return logits.data;
+  };
+}
+
+/** How many threads run the model. */
+export function threads() {
+  return globalThis.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1;
+}
