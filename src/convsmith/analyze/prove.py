@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.runtime import Runtime, run_with_embeddings
 from convsmith.data.dataset import Samples
@@ -88,6 +90,19 @@ def prove(
         for counted, prefix in zip(results, ("trained_", ""), strict=True):
             figures[prefix + metric] = counted.compute()[metric]
     return figures
+
+
+def image_files(manifest: Manifest, data: Path, count: int) -> list[bytes]:
+    """The content of at most so many image files of the data that `prove` takes, evenly of all that can be read."""
+    samples, _ = _samples(manifest, data)
+    images = LabelledImages(manifest, samples)
+    found: list[bytes] = []
+    for i in range(len(samples)):
+        if len(found) * len(samples) <= i * count:  # the next one is due
+            with suppress(ImageError):
+                images.read(i)
+                found.append(samples.contents(i)[0].read())
+    return found
 
 
 class _Listening:

@@ -17,7 +17,7 @@ from convsmith.spec import Size
 
 logger = logging.getLogger(__name__)
 
-_ONNX_FORMATS = ("onnx", "onnx-fp16")
+_ONNX_FORMATS = ("onnx", "onnx-fp16", "web")
 _ONNX, _OPENVINO = "model.onnx", ("model.xml", "model.bin")
 Shape = tuple[int, int, int]
 """Channels, height and width."""

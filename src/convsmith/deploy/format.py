@@ -6,12 +6,12 @@ Its name is that of the file, with `-` for `_`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from convsmith.bundle.distance import read_distances
 from convsmith.bundle.format import Manifest, bundle_folder, newer_bundle, read_files, read_manifest
@@ -88,7 +88,9 @@ class Format:
         other_ties: its runtime rounds a value in the middle between two levels to the other one than onnxruntime.
         needs_model: it is made of the torch model, so the ONNX file does not do.
         is_code: its file is, or may hold, instructions that run with the rights of the process.
-        add: makes what else belongs to the artefact of its manifest, once it is proved.
+        require: raises a ConvsmithError where this machine lacks what it needs; asked before any work.
+        add: makes what else belongs to the artefact of its manifest and its files, once these are proved.
+        prove: proves all of the files together on the bytes of real image files; gives figures for the manifest.
         device: what its runtime computes on, as `--device` calls it.
         embeddings: it keeps a second output.
     """
@@ -101,7 +103,9 @@ class Format:
     other_ties: bool = False
     needs_model: bool = False
     is_code: bool = False
-    add: Callable[[Manifest], Files] | None = None
+    require: Callable[[], None] | None = None
+    add: Callable[[Manifest, Files], Files] | None = None
+    prove: Callable[[Files, Manifest, Iterable[bytes]], dict[str, Any]] | None = None
     device: str = "cpu"
     embeddings: bool = True
 
@@ -130,6 +134,16 @@ def find_format(name: str) -> Format:
         )
     found: Format = import_module(f"convsmith.deploy.formats.{name.replace('-', '_')}").FORMAT
     return found
+
+
+def require_machine(name: str) -> None:
+    """Raise a ConvsmithError where this machine lacks what the format needs, as far as it says so before any work."""
+    chosen = find_format(name)
+    try:
+        if chosen.require:
+            chosen.require()
+    except ModuleNotFoundError as error:
+        raise _missing(name, chosen, error) from error
 
 
 def export_files(name: str, source: Exportable) -> Files:

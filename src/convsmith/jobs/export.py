@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from convsmith.analyze.prove import prove
+from convsmith.analyze.prove import image_files, prove
 from convsmith.bundle.format import Manifest, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.complaints import first_problem
-from convsmith.deploy.format import Exportable, Files, export_files, find_format, open_files
+from convsmith.deploy.format import Exportable, Files, export_files, find_format, open_files, require_machine
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
 from convsmith.errors import ConvsmithError
@@ -31,6 +31,8 @@ from convsmith.tables import Tabular
 from convsmith.words import metric_name
 
 logger = logging.getLogger(__name__)
+
+_FILES = 8  # that prove what a format does with image files by itself
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,6 +113,7 @@ def export(
     if opset is not None and chosen.needs_model:
         raise ConvsmithError(f"--opset does not go with {file_format}", "it is not made of ONNX", "Leave it out.")
     check_out(out, (place, place / "bundle"), data)
+    require_machine(file_format)
     manifest, source, trained = _open(place, opset, size, chosen.embeddings)
     files = _described(export_files(file_format, source), manifest)
     if images is None:
@@ -124,7 +127,10 @@ def export(
     if source.model is None:
         parity["source"] = manifest.parity
     if chosen.add:
-        files = {**files, **chosen.add(manifest.model_copy(update={"parity": parity}))}
+        files = {**files, **chosen.add(manifest.model_copy(update={"parity": parity}), files)}
+    if chosen.prove:
+        progress(f"prove {file_format}", 0, 1)
+        parity[file_format] = chosen.prove(files, manifest, image_files(manifest, data, _FILES))
     created_with = {**manifest.created_with, **_versions(chosen.extra)}
     write_bundle(out, files, replace(Card.of(manifest), format=file_format, parity=parity, created_with=created_with))
     return Exported(file_format, str(out), sum(len(content) for content in files.values()), made_of, parity)

@@ -26,7 +26,7 @@ def _open(files: Files, threads: int | None) -> Runtime:
     return OnnxRuntime(files[_FILE], threads)
 
 
-def _add(manifest: Manifest) -> Files:
+def _add(manifest: Manifest, files: Files) -> Files:  # noqa: ARG001  # Triton finds them
     labels = "".join(f"{' '.join(label.split())}\n" for label in manifest.labels)
     return {"config.pbtxt": _config(manifest).encode(), "labels.txt": labels.encode()}
 

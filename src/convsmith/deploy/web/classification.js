@@ -12,7 +12,7 @@ export const classification = {
   }),
   /** The answer, as `POST /predict` gives it. */
   answer: async ({ pixels, shape }, { labels, calibration }, run) => {
-    const logits = scaled(await run(pixels, shape), calibration);
+    const logits = scaled((await run(pixels, shape)).data, calibration);
     const entries = ranked(logits, softmax(logits), labels);
     const { unknown } = calibration ?? {};
     return {

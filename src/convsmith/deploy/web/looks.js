@@ -60,7 +60,7 @@ function spans(length, side, step, shift) {
  * @param {{channels: number, height: number, width: number}} size
  * @param {{rows: number[], columns: number[], window: object | null}} part
  * @param {object} spec
- * @param {(pixels: Uint8Array, shape: number[]) => Promise<Float32Array>} run - the model
+ * @param {(pixels: Uint8Array, shape: number[]) => Promise<{data: Float32Array}>} run - the model
  * @returns {Promise<Float32Array>}
  */
 export async function look(planes, size, { rows, columns, window }, spec, run) {
@@ -75,9 +75,10 @@ export async function look(planes, size, { rows, columns, window }, spec, run) {
     }
   }
   const shape = [1, size.channels, height, width];
-  const logits = await run(seen, shape);
+  const { data: logits } = await run(seen, shape);
   if (spec.flip) {
-    average(logits, await run(mirrored(seen, width), shape), width, height * width, spec.mirrored_classes);
+    const { data } = await run(mirrored(seen, width), shape);
+    average(logits, mirrored(data, width), height * width, spec.mirrored_classes);
   }
   return cut(logits, height, width, inside);
 }
@@ -91,8 +92,7 @@ function mirrored(values, width) {
 }
 
 /** The mean with the logits of the mirrored image, in place; classes that have a side change places. */
-function average(logits, ofMirrored, width, plane, pairs) {
-  const upright = mirrored(ofMirrored, width);
+function average(logits, upright, plane, pairs) {
   const partner = Array.from({ length: logits.length / plane }, (_, i) => i);
   for (const [one, other] of pairs) {
     partner[one] = other;

@@ -8,8 +8,8 @@ const MOST_THREADS = 4;
  *
  * Where the page is isolated by the headers COOP and COEP, several threads run it, else one.
  *
- * @returns {Promise<(pixels: Uint8Array, shape: number[]) => Promise<Float32Array>>} gives logits of images
- *   `[N, channels, height, width]`
+ * @returns {Promise<(pixels: Uint8Array, shape: number[]) => Promise<{data: Float32Array, dims: number[]}>>} gives logits
+ *   of images `[N, channels, height, width]`
  */
 export async function openModel() {
   const [runtime, program, model] = await Promise.all([
@@ -22,7 +22,7 @@ export async function openModel() {
   const session = await runtime.InferenceSession.create(model, { executionProviders: ["wasm"] });
   return async (pixels, shape) => {
     const { logits } = await session.run({ images: new runtime.Tensor("uint8", pixels, shape) });
-    return logits.data;
+    return logits;
   };
 }
 

@@ -12,7 +12,7 @@ export const multilabel = {
   }),
   /** The answer, as `POST /predict` gives it. */
   answer: async ({ pixels, shape }, { labels, thresholds, calibration }, run) => {
-    const logits = scaled(await run(pixels, shape), calibration);
+    const logits = scaled((await run(pixels, shape)).data, calibration);
     const entries = ranked(logits, logits.map(sigmoid), labels);
     const limits = scaledThresholds(thresholds ?? labels.map(() => 0.5), calibration);
     const there = entries.filter((entry) => entry.score >= limits[entry.class_id]);

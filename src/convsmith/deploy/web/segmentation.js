@@ -28,7 +28,7 @@ export const segmentation = {
  *
  * @param {{pixels: Uint8Array, shape: number[]}} input
  * @param {object} manifest - what bundle.json says
- * @param {(pixels: Uint8Array, shape: number[]) => Promise<Float32Array>} run - the model
+ * @param {(pixels: Uint8Array, shape: number[]) => Promise<{data: Float32Array}>} run - the model
  * @returns {Promise<{size: number[], classes: object[], runs: number[][]}>}
  */
 async function answer({ pixels, shape: [, channels, height, width] }, manifest, run) {
