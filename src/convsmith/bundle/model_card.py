@@ -15,6 +15,18 @@ from convsmith.words import for_terminal, metric_name
 CARD = "README.md"
 
 _MOST_LABELS = 100
+_PAGE = "index.html"
+_SERVER = """\
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+class Isolated(SimpleHTTPRequestHandler):
+    def end_headers(self):
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        super().end_headers()
+
+ThreadingHTTPServer(("127.0.0.1", 8000), Isolated).serve_forever()
+"""
 
 
 def model_card(manifest: Manifest) -> str:
@@ -66,6 +78,8 @@ def _sections(manifest: Manifest) -> Iterator[str]:
     )
     yield f"\nHow an image becomes the model's input is in `{MANIFEST}`, and done by the library: decode, resize,"
     yield "crop, normalise. `convsmith serve PATH` answers over HTTP.\n"
+    if _PAGE in manifest.files:
+        yield from _hosted()
     yield "## Figures\n"
     yield from _figures(manifest.metrics)
     yield from _calibrated(manifest)
@@ -82,6 +96,18 @@ def _sections(manifest: Manifest) -> Iterator[str]:
     yield from _indented(json.dumps(label, ensure_ascii=False) for label in manifest.labels[:_MOST_LABELS])
     if classes > _MOST_LABELS:
         yield f"\nand {classes - _MOST_LABELS:,} more, in `{MANIFEST}`."
+
+
+def _hosted() -> Iterator[str]:
+    """How the page of a bundle is opened and hosted."""
+    yield "## The page\n"
+    yield f"Open `{_PAGE}` by a double click, or put this folder on any static host. The model runs in the browser;"
+    yield "no image leaves the machine. What is opened from a disk loads `offline.js`, which holds model and runtime once"
+    yield "more, because browsers fetch nothing there; a host may leave that file out.\n"
+    yield "One thread runs the model, and several where the host sends two headers, as this server does in this folder:\n"
+    yield from _indented(_SERVER.splitlines())
+    yield "\nThe page sees in PNG files what the library sees, to the last bit. What the browser's JPEG decoder changes, and"
+    yield "version and licence of onnxruntime-web, are below, under Proof.\n"
 
 
 def _figures(metrics: Mapping[str, float]) -> Iterator[str]:

@@ -30,5 +30,8 @@ export function element(tag, attributes = {}, ...content) {
  * @returns {string}
  */
 export function percent(share) {
-  return `${(100 * share).toFixed(share > 0 && share < 0.001 ? 3 : 1)} %`;
+  if (share > 0 && share < 0.0005) {
+    return "< 0.1 %";
+  }
+  return `${(100 * share).toFixed(1)} %`;
 }
