@@ -102,12 +102,12 @@ def _hosted() -> Iterator[str]:
     """How the page of a bundle is opened and hosted."""
     yield "## The page\n"
     yield f"Open `{_PAGE}` by a double click, or put this folder on any static host. The model runs in the browser;"
-    yield "no image leaves the machine. What is opened from a disk loads `offline.js`, which holds model and runtime once"
-    yield "more, because browsers fetch nothing there; a host may leave that file out.\n"
-    yield "One thread runs the model, and several where the host sends two headers, as this server does in this folder:\n"
+    yield "no image leaves the machine. What is opened from a disk loads `offline.js`, which holds model and runtime"
+    yield "once more, because browsers fetch nothing there; a host may leave that file out.\n"
+    yield "One thread runs the model, and several where the host sends two headers, as this server does here:\n"
     yield from _indented(_SERVER.splitlines())
-    yield "\nThe page sees in PNG files what the library sees, to the last bit. What the browser's JPEG decoder changes, and"
-    yield "version and licence of onnxruntime-web, are below, under Proof.\n"
+    yield "\nThe page sees in PNG files what the library sees, to the last bit. What the browser's JPEG decoder"
+    yield "changes, and version and licence of onnxruntime-web, are below, under Proof.\n"
 
 
 def _figures(metrics: Mapping[str, float]) -> Iterator[str]:

@@ -35,8 +35,8 @@ def export(
 
     The artefact runs in its own runtime on real images, beside the model that it was made of: the torch model of a run,
     or the ONNX file of a bundle. What is farther apart than rounding is not written. The result is a bundle again, with
-    the figures in it; `evaluate` and `benchmark` take bundles of every format, `predict` and `serve` those of onnx and
-    openvino.
+    the figures in it; `evaluate` and `benchmark` take bundles of every format, `predict` and `serve` those of onnx, web
+    and openvino.
 
     Example: convsmith export runs/photos --format openvino --out exports/openvino --data photos/
 
