@@ -35,7 +35,7 @@ _ASK = """async (about) => {{
   const given = new Uint8Array(await (await fetch("{given}")).arrayBuffer());
   await fetch("{said}", {{ method: "POST", body: await ({function})(given, about) }});
 }}"""
-_Call = tuple[str, bytes, Any, Future[bytes]]  # a function, its bytes, what it is told besides, and what it returns
+_Call = tuple[str, bytes, Any, Future[bytes]]  # a function, its arguments, and what it returns
 _LONGEST_END = 10.0  # seconds that closing the browser may take
 
 
