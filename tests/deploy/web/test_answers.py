@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.calibration import Calibration, Sets, Unknown
 from convsmith.bundle.format import Manifest
+from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.task import find_task
 from convsmith.spec import Preprocess, WholeImage, Window
 from tests.deploy.web.in_node import run_in_node
@@ -37,8 +38,8 @@ LABELS = ("red", "green", "blue")
 
 def infer_of_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Logits that tell an image from its mirror, and in which nothing is rounded."""
-    place = np.arange(images.shape[3], dtype=np.float32) / 4
-    return images.astype(np.float32) / 32 + place
+    logits: NDArray[np.float32] = images.astype(np.float32) / 32 + np.arange(images.shape[3], dtype=np.float32) / 4
+    return logits
 
 
 def manifest_of(task: str, spec: Any, **more: Any) -> Manifest:
@@ -65,6 +66,7 @@ def check(folder: Path, manifest: Manifest, images: list[Any], logits: Any = Non
     for i, (answer, decisions) in enumerate(answers_of_page(folder, manifest, images, logits)):
         infer = infer_of_pixels if logits is None else lambda _, i=i: logits[i : i + 1]
         [said] = task.ask(infer, [images[i].transpose(2, 0, 1)], ["image"], manifest)
+        assert not isinstance(said, ImageError)
         assert decisions == np.asarray(task.decisions(said, manifest)).ravel().tolist()
         expected = task.to_json(task.answer(said, manifest))
         precision = 2e-3 if manifest.task == "segmentation" else 1e-12  # Python keeps a pixel's probability in 16 bits
@@ -96,21 +98,21 @@ def calibration(**more: Any) -> Calibration:
 @pytest.mark.parametrize("kind", ["plain", "temperature", "vector"])
 def test_classes_have_the_same_probabilities_sets_and_thresholds(tmp_path: Path, task: str, kind: str) -> None:
     sets = Sets(coverage=0.9, thresholds=(0.2, 0.3, 0.4))
-    more: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "plain": {"thresholds": (0.5, 0.9, 0.0)},
         "temperature": {"calibration": Calibration(weights=(0.5,), images={}, measured={})},
         "vector": {
             "calibration": calibration(sets=sets, unknown=Unknown(threshold=0.6)),
             "thresholds": (0.5, 0.9, 1.0),
         },
-    }[kind]
+    }
     logits = np.random.default_rng(0).normal(0, 3, (20, 3)).astype(np.float32)
     logits[0] = 1.0  # equal ones
     images = [np.zeros((4, 4, 3), np.uint8)] * len(logits)
-    check(tmp_path, manifest_of(task, Preprocess(resize=4, crop=4), **more), images, logits)
+    check(tmp_path, manifest_of(task, Preprocess(resize=4, crop=4), **kinds[kind]), images, logits)
 
 
-SPECS = {
+SPECS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "another size": {"base_size": 20},
     "corners": {"base_size": 20, "align_corners": True},

@@ -69,7 +69,7 @@ def raw_png(size: tuple[int, int], depth: int, colours: int, *, interlaced: bool
 
 
 def check(folder: Path, cases: dict[str, Case]) -> None:
-    given = []
+    given: list[Any] = []
     for content, spec in cases.values():
         (folder / f"{len(given)}.png").write_bytes(content)
         given.append((f"{len(given)}.png", spec.model_dump(mode="json")))
