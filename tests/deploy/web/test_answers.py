@@ -38,8 +38,7 @@ LABELS = ("red", "green", "blue")
 
 def infer_of_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Logits that tell an image from its mirror, and in which nothing is rounded."""
-    logits: NDArray[np.float32] = images.astype(np.float32) / 32 + np.arange(images.shape[3], dtype=np.float32) / 4
-    return logits
+    return (images / 32 + np.arange(images.shape[3]) / 4).astype(np.float32)
 
 
 def manifest_of(task: str, spec: Any, **more: Any) -> Manifest:
