@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from convsmith.bundle.forking import device_is_lost, use_device
+from convsmith.bundle.lending import lending_if_faster
 from convsmith.bundle.openvino_runtime import OpenVinoRuntime, openvino_devices
 from convsmith.bundle.openvino_trial import try_model
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
@@ -39,6 +41,7 @@ def open_runtime(
     *,
     size: Size | None = None,
     channels: int = 3,
+    threads_alone: int | None = None,
 ) -> tuple[Runtime, Place]:
     """The model of a bundle's verified files, and where it runs.
 
@@ -54,6 +57,7 @@ def open_runtime(
         device: one of `DEVICES`, with `:1` for the second of its kind.
         size: height and width of the images that the model takes; None: any.
         channels: of them.
+        threads_alone: as `load` takes it.
 
     Raises:
         ConvsmithError: none of these runtimes takes the files, or not the one that is wanted; there is no such device,
@@ -71,7 +75,15 @@ def open_runtime(
             "predict and serve.",
         )
 
+    shape = channels, *(size or _ANY_SIZE)
+
     def load(way: Way) -> Runtime:
+        opened = load_on(threads, way)
+        if not way.on_cpu or threads is None or threads_alone is None or threads_alone <= threads:
+            return opened
+        return lending_if_faster(opened, load_on(threads_alone, way), _noise(shape))
+
+    def load_on(threads: int | None, way: Way) -> Runtime:
         if way.engine == "onnxruntime":
             return OnnxRuntime(files[_ONNX], threads, way)
         if _ONNX in files:
@@ -84,7 +96,7 @@ def open_runtime(
     if kind == "auto":  # what was not named, and is not there, is not spoken of
         tried = [way for way in tried if way.on_cpu or way.place.runtime == "tensorrt" or not _missing(way)]
     asked = " on ".join(it for it in (runtime, "" if kind == "auto" else device) if it)
-    return _first(tried, asked, load, (channels, *(size or _ANY_SIZE)))
+    return _first(tried, asked, load, shape)
 
 
 def devices_here() -> list[str]:
@@ -159,9 +171,14 @@ def _missing(way: Way) -> str:
 
 def _compare(model: Runtime, proved: Runtime, shape: Shape) -> None:
     """Raise a ConvsmithError unless a model on a device says of an image what the proved one says on the CPU."""
-    noise = np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8)
+    noise = _noise(shape)
     expected, given = (it.run(noise).astype(np.float64) for it in (proved, model))
     if not np.isfinite(expected).all():
         return
     if given.shape != expected.shape or not np.square(given - expected).sum() <= _NOISE * np.square(expected).sum():
         raise ConvsmithError("the device computes something else", "its logits are not those of the CPU")
+
+
+def _noise(shape: Shape) -> NDArray[np.uint8]:
+    """An image [1, C, H, W]."""
+    return np.random.default_rng(0).integers(0, 256, (1, *shape), np.uint8)

@@ -43,7 +43,12 @@ _Input = tuple[NDArray[np.uint8] | ImageError, str]  # of the model, or why ther
 
 
 def load(
-    path: str | Path, threads: int | None = None, runtime: str | None = None, device: str = "auto"
+    path: str | Path,
+    threads: int | None = None,
+    runtime: str | None = None,
+    device: str = "auto",
+    *,
+    threads_alone: int | None = None,
 ) -> Bundle[A_co]:
     """Open a bundle, verify all of it and run it once.
 
@@ -58,6 +63,8 @@ def load(
         device: what it runs on, one of `DEVICES`, with `:1` for the second of its kind; `auto` takes the strongest that
             the installed packages have. What is not there, or answers otherwise than the CPU, is passed over with a
             line in the log; the bundle's `place` says what it came to.
+        threads_alone: how many threads one call may use on the CPU while no other runs, where that is faster; then the
+            model is in memory twice. None: `threads`.
 
     Raises:
         ConvsmithError: not a bundle, a damaged one, one of a newer format, one that needs torch, a model that does not
@@ -68,7 +75,14 @@ def load(
     warn_of_sums_cut_off(directory, manifest)
     files, channels = read_files(directory, manifest), manifest.preprocess.bands.channels
     model, place = open_runtime(
-        files, manifest.format, threads, runtime, device, size=manifest.only_size, channels=channels
+        files,
+        manifest.format,
+        threads,
+        runtime,
+        device,
+        size=manifest.only_size,
+        channels=channels,
+        threads_alone=threads_alone,
     )
     opener = (load, (directory.resolve(), threads, runtime, device))
     distances = read_distances(manifest.distance, manifest.embeddings, files)
@@ -176,10 +190,19 @@ class Bundle(Generic[A_co]):
         Raises:
             ImageError: it is too large to be segmented, or the model cannot run on it or gives no finite answer.
         """
-        ((answer, _),) = self._answers([(image, name)])
+        (answer,) = self.predict_together([image], [name])
         if isinstance(answer, ImageError):
             raise answer
         return answer
+
+    def predict_together(self, images: Sequence[NDArray[np.uint8]], names: Sequence[str]) -> list[A_co | ImageError]:
+        """Answer what `preprocess` returned in one run of the model; an ImageError stands for one without an answer.
+
+        Args:
+            images: several where the task has `one_size`.
+            names: what errors call them.
+        """
+        return [answer for answer, _ in self._answers(list(zip(images, names, strict=True)))]
 
     def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[A_co | ImageError]:
         """Predict images in batches; yields an answer for each, in order, as `predict` does, or an `ImageError`.

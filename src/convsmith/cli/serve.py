@@ -30,6 +30,12 @@ def serve(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Images predicted at the same time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model for each of them.")] = None,
+    max_batch: Annotated[
+        int, typer.Option(min=1, help="Images that wait and run together at most, where that is measured to pay.")
+    ] = 8,
+    max_delay_ms: Annotated[
+        float, typer.Option(min=0, max=1000, help="Milliseconds that a batch waits for more images.")
+    ] = 0,
     drain_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds to serve on after SIGTERM, with /readyz at 503 already.")
     ] = 5,
@@ -60,6 +66,8 @@ def serve(
             workers=workers,
             threads=threads,
             max_pixels=max_pixels,
+            max_batch=max_batch,
+            max_delay=max_delay_ms / 1000,
             drain_seconds=drain_seconds,
             device=device,
             runtime=runtime,

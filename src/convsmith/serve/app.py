@@ -38,10 +38,12 @@ def create_app(bundles: Path | Mapping[str, Path], settings: Settings | None = N
     """
     settings = replace(settings or Settings(), **changes)
     check_place(settings.runtime, settings.device)
-    _, threads = share_cores(settings.workers, settings.threads)
+    workers, threads = share_cores(settings.workers, settings.threads)
 
     def open_bundle(path: Path) -> Bundle:
-        return load(path, threads, settings.runtime, settings.device)
+        bundle: Bundle = load(path, threads, settings.runtime, settings.device, threads_alone=workers * threads)
+        service.add(bundle)
+        return bundle
 
     models = Models(open_bundle, bundles if isinstance(bundles, Mapping) else {NAME: bundles})
     service = Service(models, settings)

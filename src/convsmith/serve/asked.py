@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.task import Answer
 from convsmith.serve.models import Model
+from convsmith.serve.problems import Problem
 from convsmith.serve.request_record import current_id
 
 
@@ -34,6 +35,7 @@ class Asked:
         status: of the answer, once it is known.
         pixels: the preprocessed image [C, H, W], uint8, once it is there.
         answer: what the model says, once it is known.
+        given_up: set when nobody waits for the answer any more.
     """
 
     model: Model
@@ -48,6 +50,12 @@ class Asked:
     status: int | None = None
     pixels: NDArray[np.uint8] | None = None
     answer: Answer | None = None
+    given_up: bool = False
+
+    def check_wanted(self) -> None:
+        """Raise a `Problem` where nobody waits for the answer any more."""
+        if self.given_up:
+            raise Problem(400, "the client has left")
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -56,7 +64,12 @@ class Asked:
         try:
             yield
         finally:
-            self.seconds[stage] = time.perf_counter() - start
+            self.note(stage, time.perf_counter() - start)
+
+    def note(self, stage: str, seconds: float) -> None:
+        """Add to the seconds of a stage, until it is given up: then watchers read them."""
+        if not self.given_up:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
 Watcher = Callable[[Asked, Any], None]

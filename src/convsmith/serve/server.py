@@ -162,7 +162,8 @@ def serve(
             if model.bundle:
                 named = "The model" if model.name == NAME else model.name
                 place, remark = model.bundle.place, _without_drift(model.bundle)
-                print(f"{named} runs on {place.device} by {place.runtime}.{remark}", file=out)
+                why = app.state.service.lanes.batches(model.bundle).why
+                print(f"{named} runs on {place.device} by {place.runtime}{why and '; '}{why}.{remark}", file=out)
         out.flush()
 
     server = make_server(app, announce, drain_seconds)

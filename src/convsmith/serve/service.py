@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from convsmith.bundle.images.budget import served_pixels, weigh
 from convsmith.bundle.images.image_error import ImageError, ImageTooLarge, NoAnswer
 from convsmith.bundle.images.read_bytes import read_stream
+from convsmith.bundle.predictor import Bundle
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.serve.asked import Asked, Watcher
 from convsmith.serve.fetch import Fetcher
+from convsmith.serve.lanes import Lanes
 from convsmith.serve.models import Model, Models
 from convsmith.serve.problems import Problem, unavailable
 from convsmith.serve.request_record import current
@@ -53,6 +55,7 @@ class Service:
         closers: called at the end, in threads; each may take `CLOSER_SECONDS`.
         leaving: set when clients are to turn to another server.
         stopping: set when no new work is to be taken.
+        lanes: where models run.
         uploads: requests that are being received.
         fetcher: gets images that are somewhere else.
         active: requests that are waiting or running.
@@ -63,7 +66,8 @@ class Service:
         self.models, self.settings = models, settings
         self._max_pixels = served_pixels(settings.max_pixels)
         self._limit, self._max_large = workers + settings.max_waiting, settings.max_waiting // 4
-        self._turns = Turns(workers)
+        self.lanes = Lanes(workers, settings.max_batch, settings.max_delay)
+        self._turns = Turns(workers, workers * settings.max_batch)
         self._pool = ThreadPoolExecutor(2, "weigh")
         self.watchers: list[Watcher] = []
         self.closers: list[Callable[[], None]] = []
@@ -71,6 +75,11 @@ class Service:
         self.uploads, self.fetcher = Uploads(), Fetcher(settings.allow_urls)
         self.active = 0
         self._loading: asyncio.Task[None] | None = None
+
+    def add(self, bundle: Bundle) -> None:
+        """Find out how images of a model run best, before it answers any; takes a fraction of a second."""
+        self.lanes.add(bundle)
+        self._turns.ahead = self.lanes.ahead
 
     def start_loading(self) -> asyncio.Task[None]:
         """Load the models without blocking the event loop, once.
@@ -162,19 +171,19 @@ class Service:
         asked.starts["queue"] = queued = time.perf_counter()
 
         def predict() -> Response:
-            asked.seconds["queue"] = time.perf_counter() - queued
+            asked.note("queue", time.perf_counter() - queued)
             with asked.timed("preprocess"):
                 asked.pixels = read()
-            with asked.timed("inference"):
-                asked.answer = asked.bundle.predict_preprocessed(asked.pixels, asked.name)
+            self.lanes.answer(asked)
             with asked.timed("answer"):
                 return render(asked)
 
-        answer = self._turns.submit(predict, work, asked.client)
+        answer = asyncio.wrap_future(self._turns.submit(predict, work, asked.client))
         left.add_done_callback(lambda _: answer.cancel())
         try:
-            response = await asyncio.wrap_future(answer)
+            response = await answer
         except asyncio.CancelledError as error:
+            asked.given_up = True
             if not left.done() or left.cancelled():
                 raise
             raise Problem(400, "the client has left") from error
@@ -213,6 +222,7 @@ class Service:
         """Take no more work."""
         self.leaving = self.stopping = True
         self._turns.close()
+        self.lanes.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

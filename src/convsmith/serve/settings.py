@@ -21,6 +21,8 @@ class Settings:
         max_waiting: further requests that may wait; others are answered 503.
         max_images: that one request may have.
         allow_urls: patterns of the addresses from which images are fetched, as `serve.addresses` reads them.
+        max_batch: images of one model that run together at most, where that is faster; 1: never.
+        max_delay: seconds that a batch which is not full waits for more images.
         max_pixels: largest image; None: 25 million pixels, or what CONVSMITH_MAX_PIXELS says.
         device: what models run on, as `load` takes it.
         runtime: what runs them, likewise.
@@ -33,6 +35,8 @@ class Settings:
     max_waiting: int = 64
     max_images: int = 16
     allow_urls: tuple[str, ...] = ()
+    max_batch: int = 8
+    max_delay: float = 0.0
     max_pixels: int | None = None
     device: str = "auto"
     runtime: str | None = None

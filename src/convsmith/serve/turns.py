@@ -30,15 +30,18 @@ class _Turn:
 
 
 class Turns:
-    """Threads that run so many predictions at once, and one more of a small image while all of these have large ones.
+    """Threads that run so many predictions at once, of which some may be ahead: prepared, waiting for a model.
+
+    No more large images run than there are workers, so that a small one always finds a thread.
 
     An image is due by when it came, by its work, and by how many images of its client are waiting or running: those
     that cost little and those of clients that ask for little come first, and none waits for ever.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, most_ahead: int = 1) -> None:
         self._workers = workers
-        self._pool = ThreadPoolExecutor(workers + 1, "predict")
+        self.ahead = 1
+        self._pool = ThreadPoolExecutor(workers + most_ahead, "predict")
         self._lock = Lock()
         self._waiting: list[_Turn] = []
         self._running: list[_Turn] = []
@@ -103,7 +106,7 @@ class Turns:
 
     def _ready(self) -> list[_Turn]:
         """Choose those that wait and may begin."""
-        if len(self._running) < self._workers:
-            return self._waiting
-        held = len(self._running) == self._workers and all(turn.is_large for turn in self._running)
-        return [turn for turn in self._waiting if held and not turn.is_large]
+        if len(self._running) >= self._workers + self.ahead:
+            return []
+        full = sum(turn.is_large for turn in self._running) >= self._workers
+        return [turn for turn in self._waiting if not (full and turn.is_large)]
