@@ -65,6 +65,6 @@ def test_a_bundle_says_the_same_on_all_cores(colour_bundle: Path, monkeypatch: p
 def test_no_second_model_is_opened_where_there_are_no_more_threads(
     colour_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lending, "_fastest", lambda *_: 1 / 0)
+    monkeypatch.setattr(lending, "_seconds", lambda *_: 1 / 0)
     load(colour_bundle, 2, threads_alone=2)
     load(colour_bundle, 2)

@@ -140,7 +140,7 @@ def test_a_model_for_which_batches_do_not_pay_runs_on_one_image(
     assert held.runs == [1, 1, 1]
 
 
-def test_what_nobody_waits_for_any_more_is_not_run(
+def test_what_was_given_up_is_not_run(
     bundle: Bundle, clients: ThreadPoolExecutor, held: HeldBundles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = lanes_of([bundle], monkeypatch)

@@ -107,6 +107,21 @@ def test_the_client_that_asks_for_little_goes_first(house: House) -> None:
     assert house.begins() == "modest"
 
 
+def test_images_of_one_client_keep_their_order_however_many_wait(house: House) -> None:
+    names = [f"{number}" for number in range(12)]
+    house.come(*names[:10])
+    begun = [house.begins() for _ in range(2)]
+    for number in range(8):
+        house.end(begun[number])
+        begun.append(house.begins())
+        if number == 5:  # fewer wait than when the last of these came
+            house.come(*names[10:])
+    for number in range(8, 10):
+        house.end(begun[number])
+        begun.append(house.begins())
+    assert sorted(begun[:2]) + begun[2:] == names
+
+
 def test_one_that_leaves_while_it_waits_holds_nothing(house: House) -> None:
     house.come("a", "b", "c", work=LARGE)
     assert house.begins() == "a"

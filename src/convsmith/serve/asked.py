@@ -35,7 +35,7 @@ class Asked:
         status: of the answer, once it is known.
         pixels: the preprocessed image [C, H, W], uint8, once it is there.
         answer: what the model says, once it is known.
-        given_up: set when nobody waits for the answer any more.
+        given_up: set once no client waits for the answer any more.
     """
 
     model: Model
@@ -53,7 +53,7 @@ class Asked:
     given_up: bool = False
 
     def check_wanted(self) -> None:
-        """Raise a `Problem` where nobody waits for the answer any more."""
+        """Raise a `Problem` once no client waits for the answer any more."""
         if self.given_up:
             raise Problem(400, "the client has left")
 

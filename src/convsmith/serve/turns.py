@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,16 +16,31 @@ MUCH = 1_000_000
 
 _SECONDS_OF_PIXEL = 4e-8
 _SECONDS_OF_MODEL = 0.02
-_PATIENCE = 4  # how many times the seconds that it takes an image may wait for smaller ones that came later
+_PATIENCE = 4  # how many times the seconds that it and its client's others take it may wait for what came later
 
 
 @dataclass(eq=False)
 class _Turn:
     due: float
+    seconds: float
     is_large: bool
     client: str
     predict: Callable[[], Any]
     answer: Future[Any] = field(default_factory=Future)
+
+
+class _Queue:
+    """Images of one client that wait or run."""
+
+    def __init__(self) -> None:
+        self.turns: list[_Turn] = []
+        self._last = {False: 0.0, True: 0.0}
+
+    def due(self, now: float, seconds: float, is_large: bool) -> float:
+        """When one more is due: small ones do not wait for large ones, and none overtakes another of its kind."""
+        before = sum(turn.seconds for turn in self.turns if is_large or not turn.is_large)
+        self._last[is_large] = max(self._last[is_large], now + _PATIENCE * (before + seconds))
+        return self._last[is_large]
 
 
 class Turns:
@@ -34,8 +48,16 @@ class Turns:
 
     No more large images run than there are workers, so that a small one always finds a thread.
 
-    An image is due by when it came, by its work, and by how many images of its client are waiting or running: those
-    that cost little and those of clients that ask for little come first, and none waits for ever.
+    An image is due by when it came, by its work, and by that of its client's others that wait or run: those that cost
+    little and those of clients that ask for little come first, and none waits for ever. Small ones of one client keep
+    their order, and so do large ones.
+
+    Args:
+        workers: images that models run on at once.
+        most_ahead: the most that `ahead` may become.
+
+    Attributes:
+        ahead: how many images beside them are prepared, at least one.
     """
 
     def __init__(self, workers: int, most_ahead: int = 1) -> None:
@@ -45,7 +67,7 @@ class Turns:
         self._lock = Lock()
         self._waiting: list[_Turn] = []
         self._running: list[_Turn] = []
-        self._of_client: Counter[str] = Counter()
+        self._queues: dict[str, _Queue] = {}
 
     @property
     def large_ones_waiting(self) -> int:
@@ -61,11 +83,11 @@ class Turns:
             work: what the image costs, in pixels.
             client: who sent it.
         """
+        seconds = _SECONDS_OF_MODEL + _SECONDS_OF_PIXEL * work
         with self._lock:
-            self._of_client[client] += 1
-            seconds = _SECONDS_OF_MODEL + _SECONDS_OF_PIXEL * work
-            due = time.monotonic() + _PATIENCE * seconds * self._of_client[client]
-            turn = _Turn(due, work > MUCH, client, predict)
+            queue = self._queues.setdefault(client, _Queue())
+            turn = _Turn(queue.due(time.monotonic(), seconds, work > MUCH), seconds, work > MUCH, client, predict)
+            queue.turns.append(turn)
             self._waiting.append(turn)
         turn.answer.add_done_callback(lambda _: self._end(turn))
         self._pool.submit(self._run)
@@ -101,8 +123,10 @@ class Turns:
     def _end(self, turn: _Turn) -> None:
         with self._lock:
             (self._running if turn in self._running else self._waiting).remove(turn)
-            self._of_client[turn.client] -= 1
-            self._of_client += Counter()  # drops those that have none
+            queue = self._queues[turn.client]
+            queue.turns.remove(turn)
+            if not queue.turns:
+                del self._queues[turn.client]
 
     def _ready(self) -> list[_Turn]:
         """Choose those that wait and may begin."""
