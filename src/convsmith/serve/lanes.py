@@ -93,7 +93,7 @@ class Lanes:
 
     @staticmethod
     def _is_wanted(entry: _Entry) -> bool:
-        """Whether somebody still waits for it, who else is told."""
+        """Whether it has not been given up; where it has, its turn ends with that."""
         try:
             entry.asked.check_wanted()
         except Exception as problem:
