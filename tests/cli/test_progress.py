@@ -36,7 +36,7 @@ def test_a_bar_that_is_told_nothing_is_never_there(shown: list[str]) -> None:
 def test_without_a_terminal_each_work_is_a_line_when_it_begins(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = iter([0.0, 1.0, 2.0, 40.0, 41.0, 90.0])
+    clock = iter([0.0, 1.0, 2.0, 41.0, 42.0, 90.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
     with progress_bar() as progress:
         progress("make openvino", 0, 1)
@@ -45,4 +45,18 @@ def test_without_a_terminal_each_work_is_a_line_when_it_begins(
         progress("prove", 128, 256)
         progress("prove", 136, 256)
         progress("prove", 256, 256)
-    assert capsys.readouterr().err.splitlines() == ["make openvino", "prove", "prove: 128 of 256"]
+    assert capsys.readouterr().err.splitlines() == ["make openvino", "prove", "prove: 128 of 256, 3.0/s, 0:00:43 left"]
+
+
+def test_what_was_done_before_makes_the_rest_no_faster(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 40.0, 80.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    with progress_bar() as progress:
+        progress("predict", 900, 2000)
+        progress("predict", 900, 2000)
+        progress("predict", 1000, 2000)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "predict: 900 of 2000", "predict: 1000 of 2000, 1.2/s, 0:13:20 left",
+    ]  # fmt: skip
