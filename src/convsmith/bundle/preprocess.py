@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,7 +19,7 @@ from convsmith.bundle.images.read_bytes import read_bytes, read_stream
 from convsmith.bundle.images.scaling import fitted
 from convsmith.spec import RGB, Bands, Preprocess, Preprocessing
 
-ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any]
+ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | NDArray[Any] | Callable[[], bytes]
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -30,9 +31,9 @@ _RESAMPLING = {
 def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "image") -> NDArray[np.uint8]:
     """The model's input [C, crop, crop] by `preprocess`, or a `whole` image as it is, [C, H, W].
 
-    The image is a path, the bytes of an image file, a file open for reading bytes, any Pillow image, or an array: RGB
-    pixels uint8 [H, W, 3], or what a file has for a model of other channels or of a range. Errors call it `name` where
-    it has none of its own.
+    The image is a path, the bytes of an image file, a file open for reading bytes, a function that gives the bytes of
+    an image file, any Pillow image, or an array: RGB pixels uint8 [H, W, 3], or what a file has for a model of other
+    channels or of a range. Errors call it `name` where it has none of its own.
 
     Raises:
         ImageError: it cannot be read.
@@ -42,6 +43,8 @@ def read_and_preprocess(image: ImageSource, spec: Preprocessing, name: str = "im
         picture: Picture = decode(read_bytes(Path(image)), name, spec.bands)
     elif isinstance(image, bytes | bytearray | memoryview):
         picture = decode(bytes(image), name, spec.bands)
+    elif callable(image):
+        picture = decode(image(), name, spec.bands)
     elif isinstance(image, Image.Image):
         picture = of_pillow(image, name, spec.bands)
     elif isinstance(image, np.ndarray) and _is_picture(image, spec.bands):
@@ -73,7 +76,9 @@ def is_one_image(value: object) -> bool:
     """Whether this is one image, or a file of one, rather than several."""
     if isinstance(value, np.ndarray):
         return value.ndim in (2, 3)
-    return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image) or hasattr(value, "read")
+    return isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image) or (
+        hasattr(value, "read") or callable(value)
+    )
 
 
 def name_of(image: object, otherwise: str) -> str:

@@ -27,7 +27,7 @@ class SquareTask:
     hub_task = "image-classification"
     one_size = True
     says_sets = True
-    calibrated_columns: tuple[str, ...] = ()
+    calibrated_columns: Mapping[str, type] = {}
     counted = "images"
     pictures: Mapping[str, str] = {}
 

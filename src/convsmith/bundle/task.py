@@ -155,11 +155,11 @@ class Task(Protocol):
     listed: bool
     """Whether `entries` are printed on a line each, below a header; else all of an image are on one line."""
 
-    csv_columns: tuple[str, ...]
-    """Titles of the columns of `csv_rows`."""
+    csv_columns: Mapping[str, type]
+    """Titles of the columns of `csv_rows`, and what their values are: int, float or str."""
 
-    calibrated_columns: tuple[str, ...]
-    """Titles of those that follow in a calibrated bundle; before those of `Calibration.columns`."""
+    calibrated_columns: Mapping[str, type]
+    """Those that follow in a calibrated bundle; before those of `Calibration.columns`, which are text."""
 
     says_sets: bool
     """Whether an answer may be a set of classes that holds what is true with a stated probability."""
@@ -266,11 +266,12 @@ class Task(Protocol):
         """The colours of the labels in those pictures; empty where they show none."""
 
 
-def csv_columns(manifest: Manifest) -> tuple[str, ...]:
-    """Titles of the columns of `csv_rows` of a bundle's answers."""
+def csv_columns(manifest: Manifest) -> dict[str, type]:
+    """Titles of the columns of `csv_rows` of a bundle's answers, and what their values are."""
     task, calibration = find_task(manifest.task), manifest.calibration
-    more = () if calibration is None else (*task.calibrated_columns, *calibration.columns())
-    return (*task.csv_columns, *more)
+    if calibration is None:
+        return dict(task.csv_columns)
+    return {**task.csv_columns, **task.calibrated_columns, **dict.fromkeys(calibration.columns(), str)}
 
 
 def find_task(name: str) -> Task:

@@ -13,6 +13,7 @@ from convsmith.errors import ConvsmithError
 
 if TYPE_CHECKING:
     from convsmith.bundle.predictor import Bundle
+    from convsmith.bundle.preprocess import ImageSource
 
 
 def embed(
@@ -108,7 +109,7 @@ def _embed_images(opened: Bundle[Any], paths: Sequence[str], out: Path, *, as_js
 
     bad, names, kept = BadImages(), list[str](), list[tuple[str, NDArray[np.float32]]]()
 
-    def sources() -> Iterator[Path | bytes]:
+    def sources() -> Iterator[ImageSource]:
         for name, image in find_images(paths, bad.complain, note):
             names.append(name)
             yield image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.images.limits import MAX_PIXELS_VARIABLE
@@ -24,7 +22,7 @@ from convsmith.data.source import SPECIAL_KEYS, find_opener
 from convsmith.data.split import Share
 from convsmith.data.weights import check_weights
 from convsmith.errors import ConvsmithError
-from convsmith.recipe.data import Data
+from convsmith.recipe.data import Data, data_section
 from convsmith.recipe.schema import Recipe
 from convsmith.waiting import READ_TIMEOUT_VARIABLE
 
@@ -118,7 +116,7 @@ def data_of_bundle(manifest: Manifest, root: Path, *, hold_out: bool | None = No
     """
     if hold_out is None:
         hold_out = manifest.recipe.get("eval") is not False
-    return open_data(manifest.task, _section(manifest) or _default(), root, hold_out=hold_out)
+    return open_data(manifest.task, data_section(manifest.recipe) or _default(), root, hold_out=hold_out)
 
 
 @dataclass(frozen=True)
@@ -161,16 +159,8 @@ def judged_by(manifest: Manifest, root: Path, part: Part | None = None) -> Label
             if is_own and part != "test" and len(samples := dataset.train if part == "train" else dataset.val):
                 return LabelledPart(samples, held_out=part != "train", is_part=True)
     opener = find_opener(manifest.task, root)
-    samples, is_part = opener.labelled(root, _section(manifest) or Data(), manifest.labels, part)
+    samples, is_part = opener.labelled(root, data_section(manifest.recipe) or Data(), manifest.labels, part)
     return LabelledPart(samples, held_out=is_own and part == "test", is_part=is_part)
-
-
-def _section(manifest: Manifest) -> Data | None:
-    """How the bundle's data were read; None where its recipe does not say, or not as this convsmith reads it."""
-    try:
-        return Data.model_validate_json(json.dumps(manifest.recipe.get("data")))
-    except ValidationError:
-        return None
 
 
 def _default() -> Data:

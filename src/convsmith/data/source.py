@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from convsmith.data.contents import Contents
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.parts import Part
 from convsmith.data.sources import list_sources
@@ -55,12 +56,15 @@ class Source:
         recognises: whether a path is such a place.
         tasks: how it opens the data of each task that it has data for, by the task's name.
         task_of: the name of the task that the data at a path are for, as far as they say it themselves.
+        images: gives all images at a path, whatever is said of them; from the path and a recipe's `data` section. None
+            where they are found as those of any folder.
         last: it is taken only where no other source recognises the path, and says what is wrong with any other path.
     """
 
     recognises: Callable[[Path], bool]
     tasks: Mapping[str, Opener]
     task_of: Callable[[Path], str | None] = any_task
+    images: Callable[[Path, Data], Contents] | None = None
     last: bool = False
 
 
@@ -80,6 +84,20 @@ def find_opener(task: str, root: Path) -> Opener:
 def is_known(root: Path) -> bool:
     """Whether a source recognises a path itself, not only because no other does."""
     return any(not source.last for source in _recognising(root))
+
+
+def images_at(root: Path, section: Data) -> Contents | None:
+    """All images at a path in their order, with labels or without; None where no source holds images in its own way.
+
+    Args:
+        root: a file, a folder, or what stands for one, such as an address.
+        section: a recipe's `data`, which may name the column of a table that holds images, and the folder that they
+            lie in; what is not there is passed over.
+
+    Raises:
+        ConvsmithError: it cannot be read, or has no images.
+    """
+    return next((source.images(root, section) for source in _recognising(root) if source.images), None)
 
 
 def task_of(root: Path) -> str | None:

@@ -14,6 +14,7 @@ from convsmith.bundle.preprocess import ImageSource
 from convsmith.bundle.task import csv_columns, find_task
 from convsmith.data.folders.image_paths import Named, named_images
 from convsmith.progress import ProgressCallback, notebook_progress
+from convsmith.recipe.data import data_section
 from convsmith.tables import Tabular, add_figures, add_names, new_table
 from convsmith.words import for_terminal
 
@@ -95,7 +96,8 @@ def predict(
     Args:
         bundle: the bundle's folder, the run directory that it is in, or one that is loaded.
         images: one image or several, each of a kind that `Bundle.predict` takes. The path of a folder stands for the
-            images in it and below, and one with `*`, `?` or `[` for those whose paths fit.
+            images in it and below, and one with `*`, `?` or `[` for those whose paths fit; that of a table, or of tar
+            shards, for the images that it names or holds, which need no labels.
         top: how many classes of each image are listed.
         batch_size: images of a classifier in one forward pass.
         threads, runtime, device: as `load` takes them.
@@ -106,12 +108,13 @@ def predict(
     """
     model = bundle if isinstance(bundle, Bundle) else load(bundle, threads, runtime, device)
     names, answers = [], []
-    for name, answer, _ in answers_to(model, named_images(images), batch_size):
+    section = data_section(model.manifest.recipe)
+    for name, answer, _ in answers_to(model, named_images(images, section), batch_size):
         names.append(name)
         answers.append(answer)
         progress("predict", len(names), None)
     progress("predict", len(names), len(names))
-    return Predictions(model.manifest.task, tuple(names), tuple(answers), top, csv_columns(model.manifest))
+    return Predictions(model.manifest.task, tuple(names), tuple(answers), top, tuple(csv_columns(model.manifest)))
 
 
 def answers_to(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from convsmith.recipe.columns import Columns
 from convsmith.recipe.mask_data import Masks
@@ -122,3 +124,11 @@ class Data(Section):
         if self.cache != "none" and self.decode == "scaled":
             raise ValueError("data.cache keeps whole images, but data.decode is scaled: set one of them back")
         return self
+
+
+def data_section(recipe: Mapping[str, Any]) -> Data | None:
+    """How the data of a recipe that a bundle holds were read; None where it does not say so as it is read here."""
+    try:
+        return Data.model_validate_json(json.dumps(recipe.get("data")))
+    except ValidationError:
+        return None

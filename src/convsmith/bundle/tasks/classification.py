@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class ClassificationTask(SquareTask):
     says_unknown = True
     schema: type[BaseModel] = ClassAnswer
     listed = True
-    csv_columns: tuple[str, ...] = ("rank", "class_id", "label", "score")
+    csv_columns: Mapping[str, type] = {"rank": int, "class_id": int, "label": str, "score": float}
 
     def answer(self, said: Said, manifest: Manifest) -> Classification:
         """The classes by probability."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class MultilabelTask(SquareTask):
     says_unknown = False
     schema: type[BaseModel] = LabelsAnswer
     listed = False
-    csv_columns: tuple[str, ...] = ("class_id", "label", "score", "threshold")
+    csv_columns: Mapping[str, type] = {"class_id": int, "label": str, "score": float, "threshold": float}
 
     def answer(self, said: Said, manifest: Manifest) -> Multilabel:
         """The classes that reach their thresholds."""

@@ -67,8 +67,8 @@ class SegmentationTask:
     schema: type[BaseModel] = MaskAnswer
     pictures: Mapping[str, str] = {PNG: ".png", JPEG: ".overlay.jpg"}
     listed = False
-    csv_columns: tuple[str, ...] = ("class_id", "label", "pixels", "share")
-    calibrated_columns: tuple[str, ...] = ("score",)
+    csv_columns: Mapping[str, type] = {"class_id": int, "label": str, "pixels": int, "share": float}
+    calibrated_columns: Mapping[str, type] = {"score": float}
 
     def check(self, spec: Preprocessing, num_classes: int) -> None:
         """Raise a ValueError unless the image is looked at as a whole, and mirrored classes are classes."""

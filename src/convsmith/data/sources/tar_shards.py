@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.classes import require_classes
+from convsmith.data.contents import Contents
 from convsmith.data.dataset import DataSet, Samples, Split
 from convsmith.data.image_data import ImageData
 from convsmith.data.masks.mask_data import MaskedPart, make_mask_data, masks_to_learn
@@ -96,6 +97,11 @@ def _pairs(shards: Shards, samples: NDArray[np.int64]) -> MaskedPart:
     return shards.images(samples), shards.members(masks.select(samples))
 
 
+def _images(path: Path, _section: Data) -> Contents:
+    shards = Shards.at(path)
+    return shards.members(shards.found.images)
+
+
 def _task_of(path: Path) -> str:
     """Several labels where there is a list of them, else segmentation where there are masks and no labels."""
     found = Shards.at(path).found
@@ -112,4 +118,5 @@ SOURCE = Source(
         "segmentation": Opener(_open_masks, _labelled_masks),
     },
     task_of=_task_of,
+    images=_images,
 )
