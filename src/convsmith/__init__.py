@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from convsmith.jobs.export import export
     from convsmith.jobs.make import make
     from convsmith.jobs.predict import Predictions, predict
+    from convsmith.jobs.predict_into import predict_into
     from convsmith.jobs.push import push
     from convsmith.jobs.quantize import quantize
     from convsmith.jobs.train import train
@@ -83,6 +84,7 @@ _HOME = {
     "make": "jobs.make:make",
     "plan": "training.model_plan:plan",
     "predict": "jobs.predict:predict",
+    "predict_into": "jobs.predict_into:predict_into",
     "profile": "analyze.profile:profile_training",
     "push": "jobs.push:push",
     "quantize": "jobs.quantize:quantize",
@@ -127,6 +129,7 @@ __all__ = [
     "make",
     "plan",
     "predict",
+    "predict_into",
     "profile",
     "push",
     "quantize",

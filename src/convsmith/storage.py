@@ -120,6 +120,14 @@ def new_directory(path: Path) -> Iterator[Path]:
     flush(path.parent)
 
 
+def remove_directory(path: Path) -> None:
+    """Remove a folder at once: it is there whole or not at all, also after a crash. OSError if it cannot be."""
+    gone = _temporary_for(path)
+    path.replace(gone)
+    flush(path.parent)
+    shutil.rmtree(gone, ignore_errors=True)  # a later `clear_abandoned` removes what is left
+
+
 def _temporary_for(path: Path) -> Path:
     return path.with_name(f"{temporary_prefix(path)}{uuid4().hex}")
 

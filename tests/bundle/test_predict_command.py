@@ -300,3 +300,51 @@ def test_progress_goes_to_a_terminal_on_stderr(colour_bundle: Path, photos: Path
     os.close(ours)
     assert b"images: 3" in shown
     assert len(output.splitlines()) == 4
+
+
+def test_a_table_is_predicted_row_by_row(colour_bundle: Path, photos: Path) -> None:
+    (photos / "new.csv").write_text("photo\nb.png\ninner/c.webp\n")
+    found = predicted(colour_bundle, photos / "new.csv")
+    assert found == [(str(photos / "b.png"), "blue"), (str(photos / "inner" / "c.webp"), "green")]
+
+
+def test_rows_go_into_a_file_with_the_errors_in_them(colour_bundle: Path, photos: Path) -> None:
+    (photos / "bad.png").write_bytes(b"x")
+    result = run(colour_bundle, photos, "--out", photos / "rows" / "p.csv")
+    assert (result.returncode, result.stdout.decode()) == (
+        1, f"{photos}/rows/p.csv: 4 images, 1 of them with an error\n",
+    )  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO((photos / "rows" / "p.csv").read_text())))
+    assert [row["label"] for row in rows] == ["red", "blue", "", "green"]
+    assert "its head is damaged" in rows[2]["error"]
+
+
+def test_what_was_written_is_an_object_for_programs(colour_bundle: Path, photos: Path) -> None:
+    result = run(colour_bundle, photos, "gone/", "--out", photos / "p.jsonl", "--json")
+    assert (result.returncode, json.loads(result.stdout)) == (
+        1, {"images": 4, "bad": 1, "out": str(photos / "p.jsonl")},
+    )  # fmt: skip
+
+
+def test_a_file_is_not_written_where_there_are_no_images(colour_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run(colour_bundle, tmp_path / "empty", "--out", tmp_path / "p.csv")
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("new.csv", "--out", "new.csv"), "new.csv is read as well"),
+        (("b.png", "--out", "p.csv", "--format", "jsonl"), "exclude each other"),
+        (("b.png", "--out", "folder"), "folder does not say what to write"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused(
+    colour_bundle: Path, photos: Path, words: tuple[str, ...], expected: str
+) -> None:
+    (photos / "new.csv").write_text("photo\nb.png\n")
+    result = run(colour_bundle, *words, cwd=photos)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert expected in result.stderr.decode()

@@ -178,10 +178,12 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_two_lines(
     assert "--out" in second
 
 
-def test_out_is_refused_for_a_classifier(colour_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_for_masks_is_refused_for_a_classifier(
+    colour_bundle: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     predict(colour_bundle, "photos", "--out", "masks", exit_code=2)
     printed = capsys.readouterr()
-    assert "--out is for masks" in printed.err
+    assert "masks does not say what to write" in printed.err
     assert printed.out == ""
     assert not Path("masks").exists()
 

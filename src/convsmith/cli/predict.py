@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from convsmith.cli.options import BundleDirectory, DeviceName, RuntimeName
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.words import for_terminal
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from convsmith.bundle.predictor import Bundle
     from convsmith.bundle.task import Task
+    from convsmith.data.folders.image_list import ImageList
+    from convsmith.data.folders.image_paths import Named
 
 Item = TypeVar("Item")
 Write = Callable[[str, Any, "NDArray[np.uint8]"], None]
@@ -37,7 +39,9 @@ class Output(StrEnum):
 
 def predict(
     bundle: BundleDirectory,
-    paths: Annotated[list[str], typer.Argument(help="Images, folders or patterns; - reads one image from stdin.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="Images, folders, patterns, tables or tar shards; - reads one image from stdin.")
+    ],
     *,
     output: Annotated[Output | None, typer.Option("--format", help="table (default), jsonl or csv.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format jsonl.")] = False,
@@ -45,7 +49,11 @@ def predict(
         int | None, typer.Option(min=1, help="Classes printed for each image: 1 of a classifier, all of a mask.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for masks and overlays of a segmentation.  [default: predictions]")
+        Path | None,
+        typer.Option(
+            help="File for a row of each image: .parquet, .csv or .jsonl. Or, of a segmentation, folder for masks and "
+            "overlays.  [default: predictions]"
+        ),
     ] = None,
     device: DeviceName = "auto",
     runtime: RuntimeName = None,
@@ -55,11 +63,15 @@ def predict(
     A bundle for segmentation writes, for each image, NAME.png (the class of each pixel, with a palette),
     NAME.overlay.jpg (their colours over the image) and NAME.json (the area of each class) into a folder.
 
+    With --out FILE every image has its row, a bad one with its error; the same command goes on where it was ended.
+
     Example: convsmith predict runs/photos/bundle holiday/ cat.jpg --top 3
 
     Example: convsmith predict runs/streets/bundle street.jpg --out masks/
 
     Example: convsmith predict runs/photos/bundle holiday/ --device cuda --json
+
+    Example: convsmith predict runs/photos/bundle "shards/new-*.tar" --out predictions.parquet
     """
     import warnings
     from contextlib import nullcontext
@@ -67,20 +79,32 @@ def predict(
     from convsmith.bundle.images.image_error import ImageError
     from convsmith.bundle.predictor import load
     from convsmith.cli.bad_images import BadImages, note
-    from convsmith.data.folders.image_paths import find_images
+    from convsmith.data.folders.image_list import ImageList
+    from convsmith.data.folders.image_paths import find_places, flatten
     from convsmith.jobs.predict import answers_to
+    from convsmith.jobs.prediction_rows import ENDINGS
     from convsmith.output import output_that_may_be_lost
+    from convsmith.recipe.data import data_section
 
     if as_json and output not in (None, Output.JSONL):
         raise ConvsmithError(f"--json and --format {output} exclude each other")
+    into_file = out is not None and out.suffix.lower() in ENDINGS
+    if out is not None and into_file:
+        _check_file(out, paths, output)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
     model = load(bundle, runtime=runtime, device=device)
     bad = BadImages()
     _print_names_as_they_are()
-    images = find_images(paths, bad.complain, note)
+    places = find_places(paths, bad.complain, note, data_section(model.manifest.recipe))
+    if out is not None and into_file:
+        _write_rows(model, ImageList(places), out, top, as_json=as_json)
+        bad.end()
+        return
     shown = Output.JSONL if as_json else output or Output.TABLE
     if out is not None and not model.task.pictures:
-        raise ConvsmithError("--out is for masks", "the answers of this bundle are printed", "Omit it.")
+        why = f"of this bundle --out is a file for rows that ends in {', '.join(ENDINGS)}"
+        raise ConvsmithError(f"{out} does not say what to write", why, "Name it so, or omit it to print the answers.")
+    images: Iterator[Named] = flatten(places)
     with output_that_may_be_lost("stdout") if model.task.pictures else nullcontext():
         writers = [_printer(shown, model, top)]
         if model.task.pictures:
@@ -96,7 +120,33 @@ def predict(
     bad.end()
 
 
-def _outside(folder: Path, images: Iterator[tuple[str, Path | bytes]]) -> Iterator[tuple[str, Path | bytes]]:
+def _check_file(out: Path, paths: Sequence[str], output: Output | None) -> None:
+    """Raise a ConvsmithError for a file that would replace what is read, and for what says another way to print."""
+    if output is not None:
+        raise ConvsmithError(f"--out {out} and --format {output} exclude each other", "the file's name says the format")
+    if any(Path(path).resolve() == out.resolve() for path in paths):
+        raise ConvsmithError(f"{out} is read as well", "it would be replaced", "Choose another --out.")
+
+
+def _write_rows(model: Bundle, images: ImageList, out: Path, top: int | None, *, as_json: bool) -> None:
+    """Write a row for each image, and say how many there are and how many are bad; with bad ones, end with code 1."""
+    import json
+
+    from convsmith.cli.progress import progress_bar
+    from convsmith.jobs.predict_into import write_predictions
+
+    if not len(images):
+        return  # a line has said so of each path
+    with progress_bar() as progress:
+        written = write_predictions(model, images, out, top=top, progress=progress)
+    told = {"images": written.images, "bad": written.bad, "out": str(out)}
+    left = f", {written.bad:,} of them with an error" if written.bad else ""
+    print(json.dumps(told) if as_json else f"{out}: {counted(written.images, 'image')}{left}")
+    if written.bad:
+        raise typer.Exit(1)
+
+
+def _outside(folder: Path, images: Iterator[Named]) -> Iterator[Named]:
     """The same images; a ConvsmithError for one that lies in the folder for masks, where they would replace it."""
     from convsmith.analyze.picture_names import refuse_inside
 
