@@ -45,10 +45,10 @@ def served(app: FastAPI, wait: bool = True, drain_seconds: float = 0) -> Iterato
 
 @contextmanager
 def served_by_command(
-    bundle: Path, *options: str, python: Path | str = sys.executable
+    *words: Path | str, python: Path | str = sys.executable
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process of `convsmith serve` and its address, once it has said that it is ready."""
-    command = [python, "-m", "convsmith.cli.main", "serve", bundle, "--port", "0", *options]
+    command = [python, "-m", "convsmith.cli.main", "serve", *words, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout

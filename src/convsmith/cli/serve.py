@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from convsmith.cli.options import BundleDirectory, DeviceName, RuntimeName
+from convsmith.cli.options import DeviceName, RuntimeName
+from convsmith.errors import ConvsmithError
 from convsmith.serve.settings import LogForm
 
 LOOKING = "Seeing what it does"
 
 
 def serve(
-    bundle: BundleDirectory,
+    bundles: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[[NAME=]BUNDLE]...",
+            help="A bundle, or a run, which has one inside; several are named: NAME=BUNDLE or NAME/VERSION=BUNDLE.",
+        ),
+    ] = None,
     *,
+    watch: Annotated[
+        Path | None,
+        typer.Option(help="Serve the bundles in this folder as they come and go: NAME/bundle or NAME/VERSION."),
+    ] = None,
+    default: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME/VERSION", help="What is meant by the name alone, else the highest; repeatable."),
+    ] = None,
+    max_models: Annotated[
+        int | None, typer.Option(min=1, help="Models in memory; more are loaded when they are asked.")
+    ] = None,
+    control: Annotated[bool, typer.Option("--control", help="Let clients load and unload models.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     max_mb: Annotated[float, typer.Option(min=0.001, help="Largest upload in megabytes.")] = 20,
@@ -57,10 +77,14 @@ def serve(
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
     with output_that_may_be_lost():
         run_server(
-            bundle,
+            _named(bundles or []),
             host,
             port,
             max_bytes=round(max_mb * 1_000_000),
+            watch=watch,
+            default=tuple(default or ()),
+            max_models=max_models,
+            control=control,
             max_images=max_images,
             allow_urls=tuple(allow_urls or ()),
             workers=workers,
@@ -73,3 +97,20 @@ def serve(
             runtime=runtime,
             access_log=access_log,
         )
+
+
+def _named(words: list[str]) -> Path | dict[str, Path] | None:
+    """The bundles that are meant, by their names; one alone needs none."""
+    if not words:
+        return None
+    if len(words) == 1 and ("=" not in words[0] or Path(words[0]).exists()):
+        return Path(words[0])
+    named = dict[str, Path]()
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or not path or name in named:
+            raise ConvsmithError(
+                f"`{word}` needs a name of its own", "there are several bundles", "Write NAME=BUNDLE, as photos=runs/a."
+            )
+        named[name] = Path(path)
+    return named

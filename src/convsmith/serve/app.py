@@ -13,9 +13,11 @@ from fastapi import Depends, FastAPI
 
 from convsmith.bundle.open_runtime import check_place
 from convsmith.bundle.predictor import Bundle, load
+from convsmith.errors import ConvsmithError
 from convsmith.serve.exchange import Exchange
-from convsmith.serve.models import NAME, Models
+from convsmith.serve.models import Models
 from convsmith.serve.outside import Application
+from convsmith.serve.places import NAME, Given, Key, Places, Watched
 from convsmith.serve.problems import answer_problems_as_json
 from convsmith.serve.query import refuse_unknown_query
 from convsmith.serve.routes import add_routes
@@ -23,18 +25,20 @@ from convsmith.serve.service import Service, share_cores
 from convsmith.serve.settings import Settings
 
 
-def create_app(bundles: Path | Mapping[str, Path], settings: Settings | None = None, **changes: Any) -> FastAPI:
+def create_app(
+    bundles: Path | Mapping[str, Path] | None = None, settings: Settings | None = None, **changes: Any
+) -> FastAPI:
     """An ASGI application that serves bundles; they load while it already answers `/healthz`.
 
     Args:
-        bundles: the bundle's folder; of several, each under its name, the first of which is meant where a request
-            names none.
+        bundles: the bundle's folder; of several, each under its `NAME` or `NAME/VERSION`, the first of which is meant
+            where a request names none; None where `settings.watch` is a folder that holds them.
         settings: limits and places.
         changes: some of the `Settings` by name, as `workers=1`, in place of those.
 
     Raises:
-        ConvsmithError: workers and threads need more cores than there are, so many pixels are never decoded, or no
-            device or runtime is called so.
+        ConvsmithError: workers and threads need more cores than there are, so many pixels are never decoded, no
+            device or runtime is called so, or no bundle, or a wrong name, is given.
     """
     settings = replace(settings or Settings(), **changes)
     check_place(settings.runtime, settings.device)
@@ -45,7 +49,9 @@ def create_app(bundles: Path | Mapping[str, Path], settings: Settings | None = N
         service.add(bundle)
         return bundle
 
-    models = Models(open_bundle, bundles if isinstance(bundles, Mapping) else {NAME: bundles})
+    places, defaults = _places(bundles, settings), tuple(Key.parse(text) for text in settings.default)
+    models = Models(open_bundle, places, settings.max_models, defaults)
+    models.may_change = places.may_change or settings.control
     service = Service(models, settings)
 
     @asynccontextmanager
@@ -69,3 +75,18 @@ def create_app(bundles: Path | Mapping[str, Path], settings: Settings | None = N
     answer_problems_as_json(app)
     add_routes(app, service)
     return app
+
+
+def _places(bundles: Path | Mapping[str, Path] | None, settings: Settings) -> Places:
+    if (settings.watch is None) == (not bundles):
+        why = "a server has either bundles or a folder to watch, and this one has "
+        why += "both" if bundles else "neither"
+        raise ConvsmithError("it is not clear what to serve", why, "Name a bundle, or give --watch FOLDER.")
+    if settings.watch is not None:
+        return Watched(settings.watch)
+    given = Given(bundles if isinstance(bundles, Mapping) else {NAME: bundles} if bundles else {})
+    for text in settings.default:
+        if Key.parse(text) not in given.find():
+            there = ", ".join("/".join(key) for key in given.find())
+            raise ConvsmithError(f"--default {text} is not served", f"there is {there}")
+    return given

@@ -35,6 +35,12 @@ class Problem(Exception):
         self.body = ErrorBody(error=what, why=why, fix=fix)
 
 
+class ProtocolError(BaseModel):
+    """The body of an error below `/v2`, as the Open Inference Protocol has it."""
+
+    error: str = Field(description="What went wrong, why, and what to do about it.")
+
+
 def unavailable(why: str) -> Problem:
     """The `Problem` of status 503 for a request that may come again."""
     return Problem(503, "not ready", why, "Try again in a moment.", {"Retry-After": "1"})
@@ -48,29 +54,39 @@ def answer_problems_as_json(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _response(problem: Problem) -> JSONResponse:
-    return JSONResponse(problem.body.model_dump(), problem.status, problem.headers)
+def _response(request: Request, problem: Problem) -> JSONResponse:
+    body: BaseModel = problem.body
+    if getattr(request.scope.get("route"), "path", "").startswith("/v2"):
+        body = ProtocolError(error=in_a_line(problem.body))
+    return JSONResponse(body.model_dump(), problem.status, problem.headers)
 
 
-async def _problem(_: Request, error: Exception) -> JSONResponse:
+def in_a_line(body: ErrorBody) -> str:
+    """All that is said of an error."""
+    reason = f": {body.why}" if body.why else ""
+    return f"{body.error}{reason}. {body.fix}" if body.fix else f"{body.error}{reason}"
+
+
+async def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return _response(error)
+    return _response(request, error)
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    return _response(Problem(422, f"{first['loc'][-1]} is not valid", first["msg"]))
+    return _response(request, Problem(422, f"{first['loc'][-1]} is not valid", first["msg"]))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     why = f"{request.method} {request.scope['path']} is not served here"
     return _response(
-        Problem(error.status_code, error.detail, why, "POST an image to /predict.", getattr(error, "headers", None))
+        request,
+        Problem(error.status_code, error.detail, why, "POST an image to /predict.", getattr(error, "headers", None)),
     )
 
 
-async def _unexpected(*_: object) -> JSONResponse:
+async def _unexpected(request: Request, _: Exception) -> JSONResponse:
     """The server logs the traceback; the client need not see it."""
-    return _response(Problem(500, "internal error", "it was logged by the server"))
+    return _response(request, Problem(500, "internal error", "it was logged by the server"))

@@ -19,11 +19,11 @@ from fastapi import FastAPI
 
 from convsmith.bundle.format import bundle_folder, read_manifest
 from convsmith.bundle.predictor import Bundle
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.serve.app import create_app
 from convsmith.serve.connection import Connection, Crowd
 from convsmith.serve.log import LOGGING
-from convsmith.serve.models import NAME
+from convsmith.serve.places import NAME
 from convsmith.serve.service import Service
 from convsmith.serve.settings import Settings
 from convsmith.system import open_files, signals
@@ -125,7 +125,7 @@ def _log_in_one_line(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -
 
 
 def serve(
-    bundles: Path | Mapping[str, Path],
+    bundles: Path | Mapping[str, Path] | None,
     host: str,
     port: int,
     settings: Settings | None = None,
@@ -141,29 +141,28 @@ def serve(
     Raises:
         ConvsmithError: no bundle can be loaded, or the address not be used.
     """
-    named = bundles if isinstance(bundles, Mapping) else {NAME: bundles}
-    folders = {name: bundle_folder(path) for name, path in named.items()}
-    labels = [len(read_manifest(folder).labels) for folder in folders.values()]
-    app = create_app(folders, settings, **changes)
+    if isinstance(bundles, Path):
+        read_manifest(bundle_folder(bundles))
+    app = create_app(bundles, settings, **changes)
     listener = listen(host, port)
     port = listener.getsockname()[1]
 
     def announce() -> None:
-        what = " and ".join(
-            f"{folder} ({count} classes)" for folder, count in zip(folders.values(), labels, strict=True)
-        )
+        models = [model for model in app.state.service.models if model.bundle]
+        what = " and ".join(f"{model.bundle.path} ({len(model.bundle.labels)} classes)" for model in models)
+        if watched := app.state.service.settings.watch:
+            what = f"{watched} ({counted(len(models), 'model')} now)"
         out = sys.stderr if app.state.service.settings.access_log == "json" else sys.stdout  # each line there is JSON
         print(f"Serving {what} at {_url(host, port)}, until Ctrl-C. Try:", file=out)
         print(
             f"  curl -F image=@photo.jpg {_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/predict",
             file=out,
         )
-        for model in app.state.service.models:
-            if model.bundle:
-                named = "The model" if model.name == NAME else model.name
-                place, remark = model.bundle.place, _without_drift(model.bundle)
-                why = app.state.service.lanes.batches(model.bundle).why
-                print(f"{named} runs on {place.device} by {place.runtime}{why and '; '}{why}.{remark}", file=out)
+        for model in models:
+            named = "The model" if model.name == NAME else f"{model.name} {model.version}"
+            place, remark = model.bundle.place, _without_drift(model.bundle)
+            why = app.state.service.lanes.batches(model.bundle).why
+            print(f"{named} runs on {place.device} by {place.runtime}{why and '; '}{why}.{remark}", file=out)
         out.flush()
 
     server = make_server(app, announce, drain_seconds)

@@ -87,7 +87,7 @@ class Service:
         An application that is mounted in another one begins with its first request.
         """
         if self._loading is None:
-            self._loading = asyncio.create_task(self.models.load_all(self._pool))
+            self._loading = asyncio.create_task(self.models.run(self._pool))
         return self._loading
 
     def check_alive(self) -> None:
@@ -99,14 +99,15 @@ class Service:
         """A `Problem` of status 503 if no predictions are to be sent here: not yet, or not any more."""
         if self.leaving:
             raise unavailable("the server is stopping")
-        for model in self.models:
-            if not model.failure:
-                model.loaded()
+        if not self.models.settled:
+            raise unavailable("the model is being loaded")
         self.check_alive()
+        if not any(model.bundle or model.asleep for model in self.models):
+            raise unavailable("no model is loaded")
         self._check_room()
 
-    def find(self, name: str | None = None, version: str | None = None) -> Model:
-        """The model that is asked, loaded.
+    async def find(self, name: str | None = None, version: str | None = None) -> tuple[Model, Bundle]:
+        """The model that is asked, and its bundle, which is waited for if it was put out of memory.
 
         Raises:
             Problem: 404 there is none of that name and version, 503 it is not loaded, no new work is taken, or there
@@ -117,9 +118,9 @@ class Service:
         model = self.models.find(name, version)
         if record := current.get():
             record.model = model
-        model.loaded()
+        bundle = await self.models.awake(model, self._pool)
         self._check_room()
-        return model
+        return model, bundle
 
     def _check_room(self) -> None:
         if self.active >= self._limit:
@@ -134,6 +135,24 @@ class Service:
             yield
         finally:
             self.active -= 1
+
+    async def load(self, name: str) -> list[Model]:
+        """Load all versions of a model, again where they are in memory, and return them; their `failure` may say more.
+
+        Raises:
+            Problem: 404 there is none of that name.
+        """
+        await self.models.look(self._pool, at_once=True)
+        versions = self.models.versions(name)
+        for model in versions:
+            model.unloaded = False
+            await self.models.load(model, self._pool)
+        return versions
+
+    async def unload(self, name: str) -> None:
+        """Put all versions of a model out of memory until they are loaded; a `Problem` of status 404 without any."""
+        for model in self.models.versions(name):
+            await self.models.unload(model)
 
     async def aside(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a function beside the event loop, in one of few threads that neither decode images nor answer them."""
@@ -221,6 +240,7 @@ class Service:
     def close(self) -> None:
         """Take no more work."""
         self.leaving = self.stopping = True
+        self.models.stop()
         self._turns.close()
         self.lanes.close()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 LogForm = Literal["json", "text", "off"]
@@ -23,6 +24,10 @@ class Settings:
         allow_urls: patterns of the addresses from which images are fetched, as `serve.addresses` reads them.
         max_batch: images of one model that run together at most, where that is faster; 1: never.
         max_delay: seconds that a batch which is not full waits for more images.
+        watch: a folder whose bundles are served, in place of those that are named.
+        default: `NAME/VERSION` of what is meant where a request gives the name alone.
+        max_models: how many are in memory; None: all.
+        control: whether clients may load and unload models.
         max_pixels: largest image; None: 25 million pixels, or what CONVSMITH_MAX_PIXELS says.
         device: what models run on, as `load` takes it.
         runtime: what runs them, likewise.
@@ -37,6 +42,10 @@ class Settings:
     allow_urls: tuple[str, ...] = ()
     max_batch: int = 8
     max_delay: float = 0.0
+    watch: Path | None = None
+    default: tuple[str, ...] = ()
+    max_models: int | None = None
+    control: bool = False
     max_pixels: int | None = None
     device: str = "auto"
     runtime: str | None = None

@@ -86,8 +86,8 @@ def add(app: FastAPI, service: Service) -> None:
         version: Annotated[str | None, Query(description="Which version of it; by default its usual one.")] = None,
     ) -> Response:
         """Predict one image or several: its class, or the class of each pixel."""
-        found = service.find(model, version)
-        bundle, client = found.loaded(), request.client.host if request.client else ""
+        found, bundle = await service.find(model, version)
+        client = request.client.host if request.client else ""
         accept = request.headers.get("accept", "")
         render = renderer(bundle.task, accept, top)
         async with uploaded_images(request, service) as (sent, is_list), client_watched(request) as left:
@@ -107,7 +107,7 @@ async def _answer_all(sent: Sequence[Sent], question: Asked, service: Service, l
     async def answer(it: Sent) -> bytes:
         try:
             async with some:
-                asked = replace(question, name=it.name, seconds={})
+                asked = replace(question, name=it.name, seconds={}, starts={})
                 return bytes((await service.ask_file(asked, _file(it), left, render)).body)
         except Problem as problem:
             error = ImageProblem(status=problem.status, **problem.body.model_dump())

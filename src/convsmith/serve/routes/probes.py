@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from convsmith.serve.problems import ErrorBody
 from convsmith.serve.service import Service
@@ -30,13 +30,22 @@ class ReadyModel(BaseModel):
     provider: str
 
 
+class BrokenModel(BaseModel):
+    """A model that cannot be loaded, or not any more: an earlier one of its name and version may still answer."""
+
+    name: str
+    version: str
+    error: str
+
+
 class Ready(Status):
     """The answer of a server that takes predictions: where its first model runs, and all that it answers with."""
 
-    runtime: str
-    device: str
-    provider: str
+    runtime: str | None = None
+    device: str | None = None
+    provider: str | None = None
     models: list[ReadyModel]
+    broken: list[BrokenModel] | None = Field(None, description="Those that cannot be loaded, if there are any.")
 
 
 def add(app: FastAPI, service: Service) -> None:
@@ -50,7 +59,7 @@ def add(app: FastAPI, service: Service) -> None:
         return Status(status="alive")
 
     @app.head("/readyz", include_in_schema=False)
-    @app.get("/readyz", responses=_NOT_READY)
+    @app.get("/readyz", responses=_NOT_READY, response_model_exclude_none=True)
     async def readyz() -> Ready:
         """Whether the models are loaded, have run, and take requests; and where they run."""
         service.check_ready()
@@ -59,8 +68,13 @@ def add(app: FastAPI, service: Service) -> None:
             for model in service.models
             if model.bundle and model.bundle.place
         ]
-        first = models[0].model_dump(exclude={"name", "version"})
-        return Ready(status="ready", **first, models=models)
+        broken = [
+            BrokenModel(name=model.name, version=model.version, error=str(model.failure))
+            for model in service.models
+            if model.failure
+        ]
+        first = models[0].model_dump(exclude={"name", "version"}) if models else {}
+        return Ready(status="ready", **first, models=models, broken=broken or None)
 
     @app.head("/openapi.json", include_in_schema=False)
     @app.get("/openapi.json", include_in_schema=False)
