@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.calibration import Unknown
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 
 CERTAINTY = 0.95
 """The share of draws of images whose threshold keeps the precision that it says."""
 
 _FIRST, _OTHERS = 0.8, 4  # the share of the allowed error that the first start has, and how many have the rest
 _TRIED = 200  # thresholds
+_USUAL = (0.99, 0.98, 0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)  # precisions that may be asked for in place of others
 
 
 @dataclass(frozen=True)
@@ -72,23 +73,36 @@ def by_precision(confidence: NDArray[np.float64], right: NDArray[np.bool_], prec
     """
     order, images = np.argsort(-confidence, kind="stable"), len(confidence)
     ranked, wrong = confidence[order], (~right[order]).cumsum()
-    fewest = min(fewest_answers(precision), images)
-    tried = np.linspace(fewest, images, min(_TRIED, images - fewest + 1)).astype(np.int64)
-    answered = np.unique(np.searchsorted(-ranked, -ranked[tried - 1], side="right"))  # of one probability all or none
-    promised = np.ceil((1 - ranked).cumsum()).astype(np.int64)
-    promises, chances = (_chances_of(it[answered - 1], answered, 1 - precision) for it in (promised, wrong))
-    others = np.linspace(0, len(answered) - 1, _OTHERS).astype(np.int64).tolist()
-    starts = [(int(promises.argmin()), _FIRST), *((it, (1 - _FIRST) / _OTHERS) for it in others)]
-    lowest = max(_last_below(chances, start, share * (1 - CERTAINTY)) for start, share in starts)
-    if lowest < 0:
-        best = int(answered[chances.argmin()])
+    answered = _answered(ranked, wrong, precision)
+    if answered is None:
+        less = next((it for it in _USUAL if it < precision and _answered(ranked, wrong, it) is not None), None)
         raise ConvsmithError(
             f"no threshold gives answers of which {precision:g} are right",
-            f"with the best one, {best - int(wrong[best - 1])} of {best} answers are right, of {images} images that "
-            f"set thresholds; that does not show it with {CERTAINTY:.0%} certainty",
-            "Ask for less precision, or give more images.",
+            f"the {counted(images, 'image')} that set thresholds do not show it of any with {CERTAINTY:.0%} certainty; "
+            f"of all their answers {images - int(wrong[-1])} are right",
+            f"Ask for less precision{'' if less is None else f', such as {less:g}'}, or give more images.",
         )
-    return Unknown(threshold=float(ranked[answered[lowest] - 1]), precision=precision)
+    return Unknown(threshold=float(ranked[answered - 1]), precision=precision)
+
+
+def _answered(ranked: NDArray[np.float64], wrong: NDArray[np.int64], precision: float) -> int | None:
+    """How many of the answers show the precision, from the surest on; None where none do.
+
+    Args:
+        ranked: probabilities, the highest first, [N].
+        wrong: how many of so many answers are wrong, [N].
+        precision: between 0 and 1.
+    """
+    images = len(ranked)
+    fewest = min(fewest_answers(precision), images)
+    tried = np.linspace(fewest, images, min(_TRIED, images - fewest + 1)).astype(np.int64)
+    counts = np.unique(np.searchsorted(-ranked, -ranked[tried - 1], side="right"))  # of one probability all or none
+    promised = np.ceil((1 - ranked).cumsum()).astype(np.int64)
+    promises, chances = (_chances_of(it[counts - 1], counts, 1 - precision) for it in (promised, wrong))
+    others = np.linspace(0, len(counts) - 1, _OTHERS).astype(np.int64).tolist()
+    starts = [(int(promises.argmin()), _FIRST), *((it, (1 - _FIRST) / _OTHERS) for it in others)]
+    lowest = max(_last_below(chances, start, share * (1 - CERTAINTY)) for start, share in starts)
+    return int(counts[lowest]) if lowest >= 0 else None
 
 
 def _last_below(chances: NDArray[np.float64], start: int, most: float) -> int:
