@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from convsmith.analyze.evaluate import evaluate_bundle, judge_bundle
 from convsmith.bundle.predictor import load
 from convsmith.errors import ConvsmithError
-from tests.colours import colour_model, picture, without_answer_on_white, write_colour_bundle
+from tests.colours import LABELS, colour_model, picture, without_answer_on_white, write_colour_bundle
+from tests.stripes import write_pixel_bundle, write_stripes
 
 
 @pytest.mark.parametrize(
@@ -60,3 +62,19 @@ def test_what_is_said_of_each_image_stands_beside_its_name_and_not_beside_one_th
         "red/0.png": "red",
         "red/1.png": "red",
     }
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_json_has_the_figures_over_all_images_and_beside_them_those_of_each_class(task: str, tmp_path: Path) -> None:
+    if task == "classification":
+        bundle = write_colour_bundle(tmp_path / "b")
+        for label in LABELS:
+            (tmp_path / "data" / label).mkdir(parents=True)
+            (tmp_path / "data" / label / "a.png").write_bytes(picture(label))
+    else:
+        bundle = write_pixel_bundle(tmp_path / "b")
+        write_stripes(tmp_path / "data", "val", [("red", "green", "blue"), ("green", "red")])
+    found = evaluate_bundle(bundle, tmp_path / "data")
+    said = json.loads(json.dumps(found.to_dict()))
+    assert {name: said[name] for name in found.figures} == dict(found.figures)
+    assert {name: tuple(values) for name, values in said["classes"].items()} == dict(found.classes)

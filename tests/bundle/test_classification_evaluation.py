@@ -168,7 +168,7 @@ def test_a_figure_that_is_not_measured_has_no_interval() -> None:
 
 
 def test_few_images_have_intervals_of_shares_alone() -> None:
-    assert gathered(*drawn(5, images=9)).intervals().keys() == {"top1", "top3", "top5", "top10"}
+    assert gathered(*drawn(5, images=9)).intervals().keys() == {"top1", "top3", "top5", "top10", "f1_micro"}
 
 
 def test_intervals_of_shares_hold_the_truth_for_95_of_100_samples() -> None:

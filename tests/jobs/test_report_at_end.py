@@ -101,7 +101,7 @@ def test_where_time_is_short_a_part_is_judged_and_the_figures_are_those_of_all(r
     assert (facts.judged, facts.sample is None) == (None, False)
     assert facts.sample is not None
     assert 0 < facts.sample.evaluation.images < IMAGES
-    assert len(facts.sample.worst) == 1
+    assert 0 < len(facts.sample.worst) <= 12
     assert f"{facts.sample.evaluation.images} of {IMAGES} validation images are judged here" in facts.missing[0]
 
 

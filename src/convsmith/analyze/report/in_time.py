@@ -20,7 +20,7 @@ from convsmith.training.run import Run
 
 logger = logging.getLogger(__name__)
 
-_JUDGED, _SHOWN = 0.4, 0.6  # shares of the time after which no further image is judged, and none is shown
+_JUDGED = 0.3  # of the time; half of what is left when all is counted goes into showing the worst
 _BATCH = 8  # images between two looks at the clock
 _SPEED = 5.0  # seconds that measuring it takes
 _TOLD = 20.0  # seconds that pass in silence
@@ -48,13 +48,14 @@ def with_images(facts: Facts, run: Run, dataset: DataSet | None, begun: float, s
         logger.info("making the report, in %.0f seconds or less", seconds)
     bundle, images = open_bundle(run.bundle), len(dataset.val)
     part = LabelledPart(dataset.val, held_out=True, is_part=True).select(spread(images))
+    end = begun + seconds
     judged = judge_part(bundle, part, _BATCH, no_progress, until=begun + _JUDGED * seconds).with_slices()
-    worst = show_worst(judged, run.path, begun + _SHOWN * seconds)
+    worst = show_worst(judged, run.path, (time.monotonic() + end) / 2)
     draw_errors(run, worst)
-    found = facts_with(judged, worst, dataset.train, no_progress, begun + seconds)
+    found = facts_with(judged, worst, dataset.train, no_progress, end)
     is_all = len(judged.numbers) + len(judged.evaluation.unreadable) == images
     facts = replace(facts, judged=found) if is_all else replace(facts, sample=found)
-    if time.monotonic() + _SPEED < begun + seconds:
+    if time.monotonic() + _SPEED < end:
         facts = replace(facts, benchmark=speed_of([run.bundle], None, no_progress))
     return replace(facts, missing=tuple(_missing(facts, images)))
 

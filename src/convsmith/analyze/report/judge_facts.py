@@ -23,6 +23,7 @@ from convsmith.errors import printable
 from convsmith.progress import ProgressCallback
 
 WORST = 24
+_FEWEST, _FEWEST_LARGE = 12, 4
 HEAT = "where it looked"
 """The name of the picture that shows it."""
 
@@ -55,12 +56,13 @@ def show_worst(judged: Judged, place: Path, until: float = math.inf) -> list[tup
     Args:
         judged: by labelled images.
         place: the bundle, or its run.
-        until: when none is added any more, by `time.monotonic`.
+        until: when none is added any more to the first 12, or 4 where they are large, by `time.monotonic`.
     """
     look, found = looks(place, judged, until), []
+    fewest = _FEWEST if judged.bundle.task.one_size else _FEWEST_LARGE
     for image in _shown(judged, _worst_first(judged, WORST), look):
         found.append(image)
-        if time.monotonic() > until:
+        if time.monotonic() > until and len(found) >= fewest:
             break
     return found
 

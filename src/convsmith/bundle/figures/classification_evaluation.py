@@ -219,6 +219,7 @@ class ClassificationEvaluation(ClassificationResults):
         """The 95 % intervals of those figures that are cheap to compute anew: Wilson's of shares, else by bootstrap."""
         count = len(self.targets)
         shares = {name: wilson(float(self._outcomes[name].mean()), count) for name in _TOPS}
+        shares["f1_micro"] = shares["top1"]  # where each image has one class, they are one figure
         of_rankings = bootstrap(self._rankings(), count, draws_for(self._pairs)) if self._rankings_are_cheap else {}
         decided = self._decided()
         shares |= {name: wilson(decided[name], count) for name in ("set_coverage", "unknown") if name in decided}

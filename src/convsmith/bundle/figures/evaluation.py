@@ -63,15 +63,19 @@ class Evaluation(Tabular):
     slices: Slices | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON values; figures, of all and of each class, by their names."""
+        """The fields as JSON values; figures by their names, and those of each class in `classes`.
+
+        Figures of each class stand beside the others too, but for those whose name a figure over all images has.
+        """
         return {
             "images": self.images,
             "held_out": self.held_out,
             "is_part": self.is_part,
+            **self.classes,
             **self.figures,
             "intervals": self.intervals,
             "labels": self.labels,
-            **self.classes,
+            "classes": self.classes,
             "confusion": self.confusion,
             "unreadable": self.unreadable,
             "meta": self.meta,
