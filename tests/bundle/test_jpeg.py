@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 
 from convsmith.bundle.images.decode import as_pillow, decode_image, decode_rgb, for_eyes, size_of
 from convsmith.bundle.images.image_error import ImageError
-from convsmith.bundle.images.jpeg import decode_jpeg
+from convsmith.bundle.images.jpeg import decode_jpeg, is_jpeg
 
 SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0", "4:1:1"]
 KINDS: dict[str, dict[str, Any]] = {
@@ -54,7 +54,7 @@ def by_pillow(data: bytes) -> NDArray[np.uint8]:
 
 def is_decoded_without_pillow(data: bytes) -> bool:
     with Image.open(io.BytesIO(data)) as image:
-        return decode_jpeg(data, image) is not None
+        return is_jpeg(image) and decode_jpeg(data, (image.height, image.width)) is not None
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -12,7 +12,16 @@ from PIL import Image
 
 from convsmith.bundle.images.colours import eight_bit_rgb
 from convsmith.bundle.images.jpeg import decode_jpeg, is_jpeg
-from convsmith.bundle.images.open_image import LYING, check_size, open_image, opened, orientation_of, unreadable
+from convsmith.bundle.images.jpeg_header import JpegHeader, ordinary_header
+from convsmith.bundle.images.open_image import (
+    LYING,
+    check_size,
+    image_errors,
+    open_image,
+    opened,
+    orientation_of,
+    unreadable,
+)
 from convsmith.bundle.images.read_bytes import read_bytes
 from convsmith.errors import ConvsmithError
 
@@ -64,18 +73,32 @@ def decode_rgb(data: bytes, name: str = "image", least: LeastSize | None = None)
         name: what an error calls it.
         least: asked about a JPEG, which may be decoded smaller then; others are decoded in their own size.
     """
+    header = ordinary_header(data)
+    if header is not None:
+        with image_errors(name):
+            picture = _by_simplejpeg(data, header, least)
+        if picture is not None:
+            return picture
     with open_image(data, name) as image:
-        if not is_jpeg(image):  # to ask for an orientation would decode a PNG, and with that hide how many bits it has
-            return to_rgb(image, name)
-        orientation = orientation_of(image)
-        size = None
-        if least is not None:
-            size = least(image.size if orientation in LYING else (image.height, image.width))
-            size = (size[1], size[0]) if orientation in LYING else size
-        pixels = decode_jpeg(data, image, size)
-        if pixels is None:
-            return to_rgb(image, name)
-        return pixels if orientation not in _TRANSPOSE else turn_upright(image, Image.fromarray(pixels))
+        # to ask others for an orientation would decode a PNG, and with that hide how many bits it has
+        if header is None and is_jpeg(image):
+            header = JpegHeader(image.width, image.height, orientation_of(image))
+            picture = _by_simplejpeg(data, header, least)
+            if picture is not None:
+                return picture
+        return to_rgb(image, name)
+
+
+def _by_simplejpeg(data: bytes, header: JpegHeader, least: LeastSize | None) -> Picture | None:
+    """The upright picture of a JPEG; None where Pillow has to decode it."""
+    size, is_lying = (header.height, header.width), header.orientation in LYING
+    wanted = None
+    if least is not None:
+        wanted = least(size[::-1] if is_lying else size)
+        wanted = wanted[::-1] if is_lying else wanted
+    pixels = decode_jpeg(data, size, wanted)
+    method = _TRANSPOSE.get(header.orientation)
+    return pixels if pixels is None or method is None else Image.fromarray(pixels).transpose(method)
 
 
 def format_and_mode(data: bytes, name: str = "image") -> tuple[str, str]:

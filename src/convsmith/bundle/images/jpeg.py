@@ -13,27 +13,24 @@ def is_jpeg(image: Image.Image) -> bool:
     return image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L")
 
 
-def decode_jpeg(data: bytes, image: Image.Image, least: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:
+def decode_jpeg(data: bytes, size: tuple[int, int], least: tuple[int, int] | None = None) -> NDArray[np.uint8] | None:
     """RGB pixels [H, W, 3], not turned upright, that Pillow would decode too; None where it has to do it itself.
 
-    That is so for other kinds of images. What is unusual or damaged this decoder refuses, while Pillow reads some of
-    it, or knows what is wrong.
+    What is unusual or damaged this decoder refuses, while Pillow reads some of it, or knows what is wrong.
 
     Args:
         data: the whole file.
-        image: as Pillow has opened it.
+        size: height and width that its header tells.
         least: height and width that suffice: an image of 1/2, 1/4 or 1/8 of the size has at least these, if one has;
             other fractions take longer. None: the whole.
     """
-    if not is_jpeg(image):
-        return None
-    width, height = image.size
-    low = least or (height, width)
+    height, width = size
+    low = least or size
     scaled: dict[str, int] = {}
     for factor in (2, 4, 8):
-        size = -(-height // factor), -(-width // factor)
-        if size[0] >= low[0] and size[1] >= low[1]:
-            scaled = {"min_height": size[0], "min_width": size[1], "min_factor": factor}
+        small = -(-height // factor), -(-width // factor)
+        if small[0] >= low[0] and small[1] >= low[1]:
+            scaled = {"min_height": small[0], "min_width": small[1], "min_factor": factor}
     try:
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB", **scaled)
     except ValueError:

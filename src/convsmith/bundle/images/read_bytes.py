@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,12 +34,21 @@ def read_bytes(path: Path) -> bytes:
 
 def read_open(file: IO[bytes], name: str) -> bytes:
     """The rest of an open file, at most `MAX_BYTES` bytes. ImageTooLarge if there are more."""
-    data = file.read(_USUAL_BYTES)
-    if len(data) == _USUAL_BYTES:
-        data += file.read(MAX_BYTES + 1 - _USUAL_BYTES)
+    first = min(_expected(file), MAX_BYTES) + 1
+    data = file.read(first)
+    if len(data) == first <= MAX_BYTES:
+        data += file.read(MAX_BYTES + 1 - first)
     if len(data) > MAX_BYTES:
         raise file_too_large(name)
     return data
+
+
+def _expected(file: IO[bytes]) -> int:
+    """The size of an open file, or a usual one where that is not known, as of a pipe."""
+    try:
+        return os.fstat(file.fileno()).st_size or _USUAL_BYTES
+    except OSError:  # it is not one of the file system
+        return _USUAL_BYTES
 
 
 def read_stream(file: IO[bytes], name: str) -> bytes:
