@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset
 
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.augment.custom import CustomFailed
@@ -157,5 +157,5 @@ class _Gathered:
         if not self.images:
             return Batch(torch.empty(0, 3, 1, 1, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), self.bad)
         # The channels of a pixel are neighbours, as they were decoded and as convolutions like them: nothing is turned.
-        pixels: Tensor = default_collate([image.permute(1, 2, 0) for image in self.images])
-        return Batch(pixels.permute(0, 3, 1, 2), default_collate(self.targets), self.bad)
+        pixels = torch.stack([image.permute(1, 2, 0) for image in self.images])
+        return Batch(pixels.permute(0, 3, 1, 2), torch.stack(self.targets), self.bad)

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Container, Iterable, Iterator, Sequence
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
@@ -15,11 +16,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from convsmith.allocation import keep_freed_memory
+from convsmith.data.loading.handing_over import AHEAD, HandOver, forget_rooms
 from convsmith.data.loading.stopped import stopped_are_killed, stopped_error
 from convsmith.errors import ConvsmithError, of_system
 from convsmith.system import KILL, end_with, signals
@@ -47,7 +48,8 @@ def loader(
         sampler=batches,
         num_workers=workers,
         persistent_workers=persistent,
-        collate_fn=_into_shared_memory if workers else _as_it_is,
+        prefetch_factor=AHEAD if workers else None,
+        collate_fn=HandOver() if workers else _as_it_is,
         pin_memory=torch.cuda.is_available() or torch.xpu.is_available(),
         worker_init_fn=_begin_worker,
         # fork starts at once, shares the index for nothing and needs no `__main__` guard in scripts. Workers run
@@ -83,6 +85,7 @@ class _Loader(DataLoader[Loaded]):
             try:
                 batches = super().__iter__()
                 processes[:] = _processes_of(batches)
+                weakref.finalize(batches, forget_rooms, [process.pid for process in processes])
                 for batch in batches:
                     if isinstance(batch, ConvsmithError):
                         raise batch
@@ -181,14 +184,6 @@ def _death_of(process: BaseProcess) -> ConvsmithError:
 
 
 def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _into_shared_memory(batch: Any) -> Any:
-    """Move a batch where the main process can read it; were there no room, the thread that sends it would lose it."""
-    for value in () if isinstance(batch, ConvsmithError) else batch:
-        if isinstance(value, Tensor) and value.numel():
-            value.share_memory_()  # type: ignore[no-untyped-call]
     return batch
 
 
