@@ -97,7 +97,7 @@ def _fill(axes: Axes, chart: Chart) -> None:
 def _thinned(line: Line) -> Line:
     """The line by no more points than a screen shows, its last one among them."""
     across, up = line
-    step = -(-len(across) // _MOST_POINTS)
+    step = max(1, -(-len(across) // _MOST_POINTS))
     chosen = range(len(across) - 1, -1, -step)[::-1]
     return tuple(across[i] for i in chosen), tuple(up[i] for i in chosen)
 
