@@ -12,33 +12,35 @@ from PIL import Image
 from convsmith.data.augment.draws import below, uniform
 from convsmith.data.augment.timm_rand_augment import change
 
+_NONE = 0  # of operations that have no level
+
 # Name, probability and level of two operations.
 PAIRS = (
     (("Posterize", 0.4, 8), ("Rotate", 0.6, 9)),
-    (("Solarize", 0.6, 5), ("AutoContrast", 0.6, 5)),
-    (("Equalize", 0.8, 8), ("Equalize", 0.6, 3)),
+    (("Solarize", 0.6, 5), ("AutoContrast", 0.6, _NONE)),
+    (("Equalize", 0.8, _NONE), ("Equalize", 0.6, _NONE)),
     (("Posterize", 0.6, 7), ("Posterize", 0.6, 6)),
-    (("Equalize", 0.4, 7), ("Solarize", 0.2, 4)),
-    (("Equalize", 0.4, 4), ("Rotate", 0.8, 8)),
-    (("Solarize", 0.6, 3), ("Equalize", 0.6, 7)),
-    (("Posterize", 0.8, 5), ("Equalize", 1.0, 2)),
+    (("Equalize", 0.4, _NONE), ("Solarize", 0.2, 4)),
+    (("Equalize", 0.4, _NONE), ("Rotate", 0.8, 8)),
+    (("Solarize", 0.6, 3), ("Equalize", 0.6, _NONE)),
+    (("Posterize", 0.8, 5), ("Equalize", 1.0, _NONE)),
     (("Rotate", 0.2, 3), ("Solarize", 0.6, 8)),
-    (("Equalize", 0.6, 8), ("Posterize", 0.4, 6)),
+    (("Equalize", 0.6, _NONE), ("Posterize", 0.4, 6)),
     (("Rotate", 0.8, 8), ("Color", 0.4, 0)),
-    (("Rotate", 0.4, 9), ("Equalize", 0.6, 2)),
-    (("Equalize", 0.0, 7), ("Equalize", 0.8, 8)),
-    (("Invert", 0.6, 4), ("Equalize", 1.0, 8)),
+    (("Rotate", 0.4, 9), ("Equalize", 0.6, _NONE)),
+    (("Equalize", 0.0, _NONE), ("Equalize", 0.8, _NONE)),
+    (("Invert", 0.6, _NONE), ("Equalize", 1.0, _NONE)),
     (("Color", 0.6, 4), ("Contrast", 1.0, 8)),
     (("Rotate", 0.8, 8), ("Color", 1.0, 0)),
     (("Color", 0.8, 8), ("Solarize", 0.8, 7)),
-    (("Sharpness", 0.4, 7), ("Invert", 0.6, 8)),
-    (("ShearX", 0.6, 5), ("Equalize", 1.0, 9)),
-    (("Color", 0.4, 0), ("Equalize", 0.6, 3)),
-    (("Equalize", 0.4, 7), ("Solarize", 0.2, 4)),
-    (("Solarize", 0.6, 5), ("AutoContrast", 0.6, 5)),
-    (("Invert", 0.6, 4), ("Equalize", 1.0, 8)),
+    (("Sharpness", 0.4, 7), ("Invert", 0.6, _NONE)),
+    (("ShearX", 0.6, 5), ("Equalize", 1.0, _NONE)),
+    (("Color", 0.4, 0), ("Equalize", 0.6, _NONE)),
+    (("Equalize", 0.4, _NONE), ("Solarize", 0.2, 4)),
+    (("Solarize", 0.6, 5), ("AutoContrast", 0.6, _NONE)),
+    (("Invert", 0.6, _NONE), ("Equalize", 1.0, _NONE)),
     (("Color", 0.6, 4), ("Contrast", 1.0, 8)),
-    (("Equalize", 0.8, 8), ("Equalize", 0.6, 3)),
+    (("Equalize", 0.8, _NONE), ("Equalize", 0.6, _NONE)),
 )
 
 
