@@ -56,6 +56,9 @@ def serve(
     max_delay_ms: Annotated[
         float, typer.Option(min=0, max=1000, help="Milliseconds that a batch waits for more images.")
     ] = 0,
+    max_wait_ms: Annotated[
+        float, typer.Option(min=0, help="Milliseconds that a request may be expected to wait; beyond, it gets 503.")
+    ] = 10_000,
     drain_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds to serve on after SIGTERM, with /readyz at 503 already.")
     ] = 5,
@@ -91,6 +94,7 @@ def serve(
             threads=threads,
             max_pixels=max_pixels,
             max_batch=max_batch,
+            max_wait=max_wait_ms / 1000,
             max_delay=max_delay_ms / 1000,
             drain_seconds=drain_seconds,
             device=device,

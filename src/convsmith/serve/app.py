@@ -14,11 +14,12 @@ from fastapi import Depends, FastAPI
 from convsmith.bundle.open_runtime import check_place
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.errors import ConvsmithError
+from convsmith.serve.deadline import Deadline, takes_timeout
 from convsmith.serve.exchange import Exchange
 from convsmith.serve.models import Models
 from convsmith.serve.outside import Application
 from convsmith.serve.places import NAME, Given, Key, Places, Watched
-from convsmith.serve.problems import answer_problems_as_json
+from convsmith.serve.problems import ErrorBody, answer_problems_as_json
 from convsmith.serve.query import refuse_unknown_query
 from convsmith.serve.routes import add_routes
 from convsmith.serve.service import Service, share_cores
@@ -67,10 +68,12 @@ def create_app(
         title="convsmith",
         version=version("convsmith"),
         lifespan=lifespan,
-        dependencies=[Depends(refuse_unknown_query)],
+        dependencies=[Depends(refuse_unknown_query), Depends(takes_timeout)],
+        responses={504: {"model": ErrorBody, "description": "it took longer than X-Request-Timeout says"}},
         redirect_slashes=False,  # a redirect would lead to whatever the request's Host says
         openapi_url=None,  # FastAPI's own route would take any query; and the pages of /docs come from another host
     )
+    app.add_middleware(Deadline)
     app.add_middleware(Exchange, service=service)
     answer_problems_as_json(app)
     add_routes(app, service)

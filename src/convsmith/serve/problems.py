@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -41,9 +42,11 @@ class ProtocolError(BaseModel):
     error: str = Field(description="What went wrong, why, and what to do about it.")
 
 
-def unavailable(why: str) -> Problem:
-    """The `Problem` of status 503 for a request that may come again."""
-    return Problem(503, "not ready", why, "Try again in a moment.", {"Retry-After": "1"})
+def unavailable(why: str, seconds: float = 0.0) -> Problem:
+    """The `Problem` of status 503 for a request that may come again, in so many seconds, at least one."""
+    later = max(1, math.ceil(seconds))
+    when = "in a moment" if later == 1 else f"in {later} seconds"
+    return Problem(503, "not ready", why, f"Try again {when}.", {"Retry-After": str(later)})
 
 
 def answer_problems_as_json(app: FastAPI) -> None:
@@ -54,7 +57,8 @@ def answer_problems_as_json(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-def _response(request: Request, problem: Problem) -> JSONResponse:
+def response_of(request: Request, problem: Problem) -> JSONResponse:
+    """The answer to a request that a problem ends."""
     body: BaseModel = problem.body
     if getattr(request.scope.get("route"), "path", "").startswith("/v2"):
         body = ProtocolError(error=in_a_line(problem.body))
@@ -69,19 +73,19 @@ def in_a_line(body: ErrorBody) -> str:
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return _response(request, error)
+    return response_of(request, error)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    return _response(request, Problem(422, f"{first['loc'][-1]} is not valid", first["msg"]))
+    return response_of(request, Problem(422, f"{first['loc'][-1]} is not valid", first["msg"]))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     why = f"{request.method} {request.scope['path']} is not served here"
-    return _response(
+    return response_of(
         request,
         Problem(error.status_code, error.detail, why, "POST an image to /predict.", getattr(error, "headers", None)),
     )
@@ -89,4 +93,4 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(request: Request, _: Exception) -> JSONResponse:
     """The server logs the traceback; the client need not see it."""
-    return _response(request, Problem(500, "internal error", "it was logged by the server"))
+    return response_of(request, Problem(500, "internal error", "it was logged by the server"))

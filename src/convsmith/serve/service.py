@@ -29,6 +29,7 @@ from convsmith.serve.request_record import current
 from convsmith.serve.settings import Settings
 from convsmith.serve.turns import MUCH, Turns
 from convsmith.serve.uploads import Uploads
+from convsmith.serve.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -65,11 +66,12 @@ class Service:
         workers, _ = share_cores(settings.workers, settings.threads)
         self.models, self.settings = models, settings
         self._max_pixels = served_pixels(settings.max_pixels)
-        self._limit, self._max_large = workers + settings.max_waiting, settings.max_waiting // 4
+        self._limit, self._max_large = workers + settings.max_waiting, settings.max_waiting // 8
         self.lanes = Lanes(workers, settings.max_batch, settings.max_delay)
         self._turns = Turns(workers, workers * settings.max_batch)
         self._pool = ThreadPoolExecutor(2, "weigh")
-        self.watchers: list[Watcher] = []
+        self._waiting = Waiting(workers)
+        self.watchers: list[Watcher] = [lambda asked, _: self._waiting.note(asked)]
         self.closers: list[Callable[[], None]] = []
         self.leaving = self.stopping = False
         self.uploads, self.fetcher = Uploads(), Fetcher(settings.allow_urls)
@@ -110,8 +112,8 @@ class Service:
         """The model that is asked, and its bundle, which is waited for if it was put out of memory.
 
         Raises:
-            Problem: 404 there is none of that name and version, 503 it is not loaded, no new work is taken, or there
-                is too much.
+            Problem: 404 there is none of that name and version, 503 it is not loaded, no new work is taken, too
+                much waits already, or it would wait too long.
         """
         if self.stopping:
             raise unavailable("the server is stopping")
@@ -123,8 +125,11 @@ class Service:
         return model, bundle
 
     def _check_room(self) -> None:
+        seconds = self._waiting.expected(self.active)
         if self.active >= self._limit:
-            raise unavailable(f"{self.active} requests are being answered")
+            raise unavailable(f"{self.active} requests are being answered", seconds)
+        if seconds > self.settings.max_wait:
+            raise unavailable(f"{self.active} requests are being answered, which takes {seconds:.1f} seconds", seconds)
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -215,6 +220,9 @@ class Service:
             yield
         except Problem as problem:
             asked.status = problem.status
+            raise
+        except asyncio.CancelledError:  # its deadline has passed
+            asked.status = 504
             raise
         finally:
             for watch in self.watchers:

@@ -20,6 +20,7 @@ class Settings:
         workers: images decoded and predicted at the same time; None: at most 4, by the cores.
         threads: threads of a model for each; None: the cores divided by the workers.
         max_waiting: further requests that may wait; others are answered 503.
+        max_wait: seconds that a request may be expected to wait; others are answered 503.
         max_images: that one request may have.
         allow_urls: patterns of the addresses from which images are fetched, as `serve.addresses` reads them.
         max_batch: images of one model that run together at most, where that is faster; 1: never.
@@ -37,7 +38,8 @@ class Settings:
     max_bytes: int = 20 * MEGABYTE
     workers: int | None = None
     threads: int | None = None
-    max_waiting: int = 64
+    max_waiting: int = 128
+    max_wait: float = 10.0
     max_images: int = 16
     allow_urls: tuple[str, ...] = ()
     max_batch: int = 8
