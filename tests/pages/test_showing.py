@@ -98,7 +98,7 @@ def test_a_mask_lies_over_the_image_as_strongly_as_the_slider_says(browser: Any,
     assert mask.evaluate("it => getComputedStyle(it).opacity") == "0"
 
 
-def test_images_are_taken_from_the_chooser_the_clipboard_and_a_drop(browser: Any, folder: Path) -> None:
+def test_files_are_taken_from_the_chooser_the_clipboard_and_a_drop(browser: Any, folder: Path) -> None:
     tab = opened(browser, folder)
     image = {"name": "a.png", "mimeType": "image/png", "buffer": png()}
     tab.get_by_label("Drop images here").set_input_files([image, {**image, "name": "b.png"}])
@@ -112,5 +112,5 @@ def test_images_are_taken_from_the_chooser_the_clipboard_and_a_drop(browser: Any
     }"""
     tab.evaluate(give, ["paste", "clipboardData"])
     tab.evaluate(give, ["drop", "dataTransfer"])
-    tab.wait_for_function("taken.length === 4")
-    assert [name for name, _ in tab.evaluate("taken")] == ["a.png", "b.png", "paste", "drop"]
+    tab.wait_for_function("taken.length === 6")
+    assert [name for name, _ in tab.evaluate("taken")] == ["a.png", "b.png", "paste", "text", "drop", "text"]

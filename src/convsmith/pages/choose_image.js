@@ -38,7 +38,6 @@ export function chooseImage(place, take, { camera = true } = {}) {
 
 /** Let images be dropped anywhere on the page, and pasted. */
 function takeDropped(drop, takeAll) {
-  const images = (list) => [...list].filter((file) => file.type.startsWith("image/"));
   document.addEventListener("dragover", (event) => {
     event.preventDefault(); // or the browser opens the file in place of the page
     drop.classList.add("over");
@@ -47,9 +46,9 @@ function takeDropped(drop, takeAll) {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    takeAll(images(event.dataTransfer.files));
+    takeAll(event.dataTransfer.files);
   });
-  document.addEventListener("paste", (event) => takeAll(images(event.clipboardData.files)));
+  document.addEventListener("paste", (event) => takeAll(event.clipboardData.files));
 }
 
 /** The camera's picture with its buttons. */

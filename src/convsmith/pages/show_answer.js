@@ -28,6 +28,7 @@ export function showAnswer(answer, picture, { colours, name = "the image" } = {}
     said.append(element("p", {}, `In the prediction set: ${listed(answer.set) || "no class"}`));
   }
   said.append(...distanceOf(answer));
-  const figure = element("figure", { class: "picture layers" }, canvasOf(picture, name));
+  const layers = element("div", { class: "layers" }, canvasOf(picture, name));
+  const figure = element("figure", { class: "picture" }, layers, element("figcaption", { class: "quiet" }, name));
   return element("div", { class: "answer" }, figure, said);
 }

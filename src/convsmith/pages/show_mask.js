@@ -24,6 +24,7 @@ export function showMask(answer, picture, { colours, name }) {
     "figure",
     { class: "picture" },
     element("div", { class: "layers" }, canvasOf(picture, name), mask),
+    element("figcaption", { class: "quiet" }, name),
     element("label", { class: "opacity" }, "Opacity of the mask", opacity),
   );
   const legend = bars("Legend: classes by their share of the image", rows);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,20 +18,23 @@ from tests.deploy.web.in_node import run_in_node
 
 TASKS = ("classification", "multilabel", "segmentation")
 BODY = """
-const { manifest, images, logits } = given;
-const task = { classification, multilabel, segmentation }[manifest.task];
+const tasks = { classification, multilabel, segmentation };
 const ofPixels = (pixels, [, channels, height, width]) => {
   const data = Float32Array.from(pixels, (value, i) => value / 32 + (i % width) / 4);
   return { data, dims: [1, channels, height, width] };
 };
-const said = [];
-for (const [i, { width, height, pixels }] of images.entries()) {
-  const image = { width, height, channels: 3, data: Uint8Array.from(pixels) };
-  const run = async (...input) => (logits ? { data: Float32Array.from(logits[i]) } : ofPixels(...input));
-  const answer = await task.answer(task.inputOf(image, manifest.preprocess), manifest, run);
-  said.push([answer, task.decisions(answer, manifest)]);
-}
-return said;
+const answers = async ({ manifest, images, logits }) => {
+  const task = tasks[manifest.task];
+  const said = [];
+  for (const [i, { width, height, pixels }] of images.entries()) {
+    const image = { width, height, channels: 3, data: Uint8Array.from(pixels) };
+    const run = async (...input) => (logits ? { data: Float32Array.from(logits[i]) } : ofPixels(...input));
+    const answer = await task.answer(task.inputOf(image, manifest.preprocess), manifest, run);
+    said.push([answer, task.decisions(answer, manifest)]);
+  }
+  return said;
+};
+return Promise.all(given.map(answers));
 """
 LABELS = ("red", "green", "blue")
 
@@ -47,30 +50,38 @@ def manifest_of(task: str, spec: Any, **more: Any) -> Manifest:
     )
 
 
-def answers_of_page(folder: Path, manifest: Manifest, images: list[Any], logits: Any = None) -> list[Any]:
-    facts = manifest.model_dump(mode="json", include={"task", "labels", "preprocess", "thresholds", "calibration"})
-    given = [{"width": it.shape[1], "height": it.shape[0], "pixels": it.ravel().tolist()} for it in images]
-    said: list[Any] = run_in_node(
-        folder,
-        {f"{name}.js": name for name in TASKS},
-        BODY,
-        {"manifest": facts, "images": given, "logits": None if logits is None else logits.tolist()},
-    )
-    return said
+class Case(NamedTuple):
+    """What is asked: images of a bundle, and their logits where they are not those of `infer_of_pixels`."""
+
+    manifest: Manifest
+    images: list[Any]
+    logits: Any = None
+
+    def given(self) -> dict[str, Any]:
+        keys = {"task", "labels", "preprocess", "thresholds", "calibration"}
+        return {
+            "manifest": self.manifest.model_dump(mode="json", include=keys),
+            "images": [
+                {"width": it.shape[1], "height": it.shape[0], "pixels": it.ravel().tolist()} for it in self.images
+            ],
+            "logits": None if self.logits is None else self.logits.tolist(),
+        }
 
 
-def check(folder: Path, manifest: Manifest, images: list[Any], logits: Any = None) -> None:
+def check(folder: Path, *cases: Case) -> None:
     """Compare all answers, and the decisions that a proof compares."""
-    task = find_task(manifest.task)
-    for i, (answer, decisions) in enumerate(answers_of_page(folder, manifest, images, logits)):
-        infer = infer_of_pixels if logits is None else lambda _, i=i: logits[i : i + 1]
-        [said] = task.ask(infer, [images[i].transpose(2, 0, 1)], ["image"], manifest)
-        assert not isinstance(said, ImageError)
-        assert decisions == np.asarray(task.decisions(said, manifest)).ravel().tolist()
-        expected = task.to_json(task.answer(said, manifest))
-        precision = 2e-3 if manifest.task == "segmentation" else 1e-12  # Python keeps a pixel's probability in 16 bits
-        assert numbers(answer) == pytest.approx(numbers(expected), abs=precision)
-        assert words(answer) == words(expected)
+    found = run_in_node(folder, {f"{name}.js": name for name in TASKS}, BODY, [case.given() for case in cases])
+    for (manifest, images, logits), answers in zip(cases, found, strict=True):
+        task = find_task(manifest.task)
+        for i, (answer, decisions) in enumerate(answers):
+            infer = infer_of_pixels if logits is None else lambda _, row=logits[i : i + 1]: row
+            [said] = task.ask(infer, [images[i].transpose(2, 0, 1)], ["image"], manifest)
+            assert not isinstance(said, ImageError)
+            assert decisions == np.asarray(task.decisions(said, manifest)).ravel().tolist(), manifest
+            expected = task.to_json(task.answer(said, manifest))
+            precision = 2e-3 if task.counted == "pixels" else 1e-12  # a pixel's probability is kept in 16 bits
+            assert numbers(answer) == pytest.approx(numbers(expected), abs=precision), manifest
+            assert words(answer) == words(expected), manifest
 
 
 def numbers(answer: Any) -> list[float]:
@@ -93,22 +104,23 @@ def calibration(**more: Any) -> Calibration:
     return Calibration(weights=(0.7, 1.2, 0.9), bias=(0.1, -0.2, 0.0), images={}, measured={}, **more)
 
 
+CALIBRATIONS: dict[str, dict[str, Any]] = {
+    "plain": {"thresholds": (0.5, 0.9, 0.0)},
+    "temperature": {"calibration": Calibration(weights=(0.5,), images={}, measured={})},
+    "vector": {
+        "calibration": calibration(sets=Sets(coverage=0.9, thresholds=(0.2, 0.3, 0.4)), unknown=Unknown(threshold=0.6)),
+        "thresholds": (0.5, 0.9, 1.0),
+    },
+}
+
+
 @pytest.mark.parametrize("task", ["classification", "multilabel"])
-@pytest.mark.parametrize("kind", ["plain", "temperature", "vector"])
-def test_classes_have_the_same_probabilities_sets_and_thresholds(tmp_path: Path, task: str, kind: str) -> None:
-    sets = Sets(coverage=0.9, thresholds=(0.2, 0.3, 0.4))
-    kinds: dict[str, dict[str, Any]] = {
-        "plain": {"thresholds": (0.5, 0.9, 0.0)},
-        "temperature": {"calibration": Calibration(weights=(0.5,), images={}, measured={})},
-        "vector": {
-            "calibration": calibration(sets=sets, unknown=Unknown(threshold=0.6)),
-            "thresholds": (0.5, 0.9, 1.0),
-        },
-    }
+def test_classes_have_the_same_probabilities_sets_and_thresholds(tmp_path: Path, task: str) -> None:
     logits = np.random.default_rng(0).normal(0, 3, (20, 3)).astype(np.float32)
     logits[0] = 1.0  # equal ones
     images = [np.zeros((4, 4, 3), np.uint8)] * len(logits)
-    check(tmp_path, manifest_of(task, Preprocess(resize=4, crop=4), **kinds[kind]), images, logits)
+    spec = Preprocess(resize=4, crop=4)
+    check(tmp_path, *(Case(manifest_of(task, spec, **it), images, logits) for it in CALIBRATIONS.values()))
 
 
 SPECS: dict[str, dict[str, Any]] = {
@@ -124,16 +136,15 @@ SPECS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("calibrated", [False, True])
-def test_masks_are_the_same_however_the_image_is_looked_at(tmp_path: Path, name: str, calibrated: bool) -> None:
+def test_masks_are_the_same_however_the_image_is_looked_at(tmp_path: Path, calibrated: bool) -> None:
     more = {"calibration": calibration()} if calibrated else {}
-    manifest = manifest_of("segmentation", WholeImage(method="whole", **SPECS[name]), **more)
     generator = np.random.default_rng(0)
     images = [generator.integers(0, 256, (*size, 3), np.uint8) for size in ((13, 17), (17, 9), (1, 30))]
-    check(tmp_path, manifest, images)
+    specs = [WholeImage(method="whole", **it) for it in SPECS.values()]
+    check(tmp_path, *(Case(manifest_of("segmentation", spec, **more), images) for spec in specs))
 
 
 def test_equal_logits_give_the_lower_class(tmp_path: Path) -> None:
     manifest = manifest_of("segmentation", WholeImage(method="whole"))
-    check(tmp_path, manifest, [np.full((9, 9, 3), 7, np.uint8)])
+    check(tmp_path, Case(manifest, [np.full((9, 9, 3), 7, np.uint8)]))

@@ -1,5 +1,8 @@
 /** The files beside the page: fetched, or where the page was opened from a disk, taken out of offline.js. */
 
+/** Whether the page was opened from a disk, where browsers fetch nothing. */
+export const isOffline = location.protocol === "file:";
+
 let offline = null; // the promise that offline.js is loaded
 
 /**
@@ -9,7 +12,7 @@ let offline = null; // the promise that offline.js is loaded
  * @returns {Promise<Uint8Array>}
  */
 export async function readFile(name) {
-  if (location.protocol === "file:") {
+  if (isOffline) {
     offline ??= loadScript("offline.js");
     await offline;
     return bytesOf(globalThis.offline[name]);
@@ -28,7 +31,7 @@ export async function readFile(name) {
  * @returns {Promise<object>}
  */
 export async function loadModule(name) {
-  if (location.protocol !== "file:") {
+  if (!isOffline) {
     return import(new URL(name, document.baseURI).href);
   }
   return import(URL.createObjectURL(new Blob([await readFile(name)], { type: "text/javascript" })));

@@ -1,5 +1,5 @@
 /** The model, run by onnxruntime-web. */
-import { loadModule, readFile } from "./files.js";
+import { isOffline, loadModule, readFile } from "./files.js";
 
 const MOST_THREADS = 4;
 
@@ -19,9 +19,11 @@ export async function openModel() {
   ]);
   runtime.env.wasm.wasmBinary = program;
   runtime.env.wasm.numThreads = threads();
+  runtime.env.wasm.proxy = !isOffline; // in a worker, so that the page hears people meanwhile; of a disk there is none
   const session = await runtime.InferenceSession.create(model, { executionProviders: ["wasm"] });
   return async (pixels, shape) => {
-    const { logits } = await session.run({ images: new runtime.Tensor("uint8", pixels, shape) });
+    const images = new runtime.Tensor("uint8", pixels.slice(), shape); // a worker takes the memory for itself
+    const { logits } = await session.run({ images });
     return logits;
   };
 }

@@ -14,6 +14,7 @@ const bands = { channels: manifest.preprocess.mean.length, range: manifest.prepr
 const status = document.querySelector("#status");
 const place = document.querySelector("#answer");
 const model = openModel();
+const MOST_SHOWN = 8; // answers: each holds its image
 
 /**
  * The answer to an image file, with what it was made of.
@@ -34,12 +35,18 @@ async function take(file, name) {
   try {
     const { image, answer } = await answerTo(file);
     const took = Math.round(performance.now() - before);
-    place.replaceChildren(showAnswer(answer, forEyes(image), { colours: manifest.colours, name }));
+    show(showAnswer(answer, forEyes(image), { colours: manifest.colours, name }), name);
     await say(`${name}: ${headline(answer)} (${took} ms)`);
   } catch (error) {
-    place.replaceChildren();
     await say(`${name} cannot be looked at: ${error.message}.`, true);
   }
+}
+
+/** Put an answer above those before it; of one name, such as that of the camera, the last one stays. */
+function show(answer, name) {
+  answer.dataset.name = name;
+  const others = [...place.children].filter((other) => other.dataset.name !== name);
+  place.replaceChildren(answer, ...others.slice(0, MOST_SHOWN - 1));
 }
 
 /** Say what is going on, and let the browser show it before the next work. */
