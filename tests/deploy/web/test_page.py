@@ -184,13 +184,15 @@ def test_a_file_that_is_not_an_image_is_refused_in_words(
 
 
 def test_the_camera_is_looked_through(browser: Any, exports: dict[str, Path]) -> None:
-    tab = browser.new_page()
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    tab = browser.new_page(bypass_csp=True)
     with serve_files({path.name: path.read_bytes() for path in exports["segmentation"].iterdir()}) as server:
         ready(tab, server.address)
         tab.get_by_role("button", name="Use the camera").click()
         tab.get_by_role("button", name="Look", exact=True).click()
         tab.locator("#status", has_text="camera: ").wait_for(timeout=60_000)
         assert tab.locator(".layers canvas").count() == 2
+        assert [(it["impact"], it["id"]) for it in axe.Axe().run(tab).response["violations"]] == []
         tab.get_by_role("button", name="Stop the camera").click()
         assert tab.evaluate("document.querySelector('video').srcObject") is None
 
