@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +96,7 @@ def test_it_says_what_it_lacks_and_the_command_that_gives_it(run: Run, data: Pat
 
 def test_where_time_is_short_a_part_is_judged_and_the_figures_are_those_of_all(run: Run, data: Path) -> None:
     dataset = data_of_bundle(open_bundle(run.bundle).manifest, data)
-    facts = with_images(facts_of_run(run), run, dataset, time.monotonic(), 0.0)
+    facts = with_images(facts_of_run(run), run, dataset, 0.0)
     assert (facts.judged, facts.sample is None) == (None, False)
     assert facts.sample is not None
     assert 0 < facts.sample.evaluation.images < IMAGES
@@ -107,14 +106,14 @@ def test_where_time_is_short_a_part_is_judged_and_the_figures_are_those_of_all(r
 
 def test_with_time_to_spare_the_speed_is_measured_too(run: Run, data: Path, short_benchmarks: None) -> None:
     dataset = data_of_bundle(open_bundle(run.bundle).manifest, data)
-    facts = with_images(facts_of_run(run), run, dataset, time.monotonic(), 60.0)
+    facts = with_images(facts_of_run(run), run, dataset, 60.0)
     assert facts.benchmark is not None
     assert facts.missing == ()
 
 
 def test_the_page_of_a_part_tells_its_figures_apart_from_those_of_all(run: Run, data: Path, tmp_path: Path) -> None:
     dataset = data_of_bundle(open_bundle(run.bundle).manifest, data)
-    facts = with_images(facts_of_run(run), run, dataset, time.monotonic(), 0.0)
+    facts = with_images(facts_of_run(run), run, dataset, 0.0)
     make_report.write_report(facts, tmp_path / "page.html")
     said = Tags(tmp_path / "page.html").text
     assert f"{IMAGES} images for validation" in said

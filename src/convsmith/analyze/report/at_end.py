@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,6 @@ class ReportAtEnd(Observer):
 
     def end(self, run: Run) -> None:
         """Write them, or warn why there are none: the model is trained and packed, and nothing may come between."""
-        begun = time.monotonic()
         try:
             from convsmith.analyze.report.gather import facts_of_run, with_data
             from convsmith.analyze.report.in_time import with_images
@@ -46,7 +44,7 @@ class ReportAtEnd(Observer):
             if self._where is not None:
                 facts = with_data(facts, self._where)
             try:
-                facts = with_images(facts, run, self._dataset, begun, seconds_for(facts.seconds["train"]))
+                facts = with_images(facts, run, self._dataset, seconds_for(facts.seconds["train"]))
             except Exception as error:
                 logger.warning("there are no pictures of %s: %s", run.path, error)
             write_report(facts, page_of(run.path))

@@ -69,10 +69,10 @@ def facts_of_run(run: Run) -> Facts:
 
 
 def with_data(facts: Facts, data: Path) -> Facts:
-    """The same with where the images are, for the commands too."""
+    """The same with where the images are, for what was trained and the commands too."""
     place = str(data.absolute()) if data.exists() else str(data)
     commands = tuple(line.replace("--data DATA", f"--data {shlex.quote(place)}") for line in facts.commands)
-    return replace(facts, data=place, commands=commands)
+    return replace(facts, data=place, about={**facts.about, "data": place}, commands=commands)
 
 
 def facts_of_bundle(folder: Path) -> Facts:

@@ -20,13 +20,15 @@ from convsmith.training.run import Run
 
 logger = logging.getLogger(__name__)
 
-_JUDGED = 0.3  # of the time; half of what is left when all is counted goes into showing the worst
+# Shares of the time in which images are judged, of one size and of any; half of what is left when all is counted goes
+# into showing the worst, whose heat takes long where they are of one size.
+_JUDGED, _JUDGED_LARGE = 0.3, 0.6
 _BATCH = 8  # images between two looks at the clock
 _SPEED = 5.0  # seconds that measuring it takes
 _TOLD = 20.0  # seconds that pass in silence
 
 
-def with_images(facts: Facts, run: Run, dataset: DataSet | None, begun: float, seconds: float) -> Facts:
+def with_images(facts: Facts, run: Run, dataset: DataSet | None, seconds: float) -> Facts:
     """The facts, and what the validation images say of the run's bundle; their pictures are written into the run.
 
     Where there is time to judge all of them, they are what `report --data` gives, else those of a part, taken evenly.
@@ -35,8 +37,7 @@ def with_images(facts: Facts, run: Run, dataset: DataSet | None, begun: float, s
         facts: of the run.
         run: with its bundle.
         dataset: what it was trained on; None: it is not known.
-        begun: when the time began, by `time.monotonic`.
-        seconds: how long it is. What is in progress when it has passed still comes to its end.
+        seconds: that the images may take. What is in progress when they have passed still comes to its end.
 
     Raises:
         ConvsmithError: the bundle or the data cannot be used.
@@ -48,8 +49,9 @@ def with_images(facts: Facts, run: Run, dataset: DataSet | None, begun: float, s
         logger.info("making the report, in %.0f seconds or less", seconds)
     bundle, images = open_bundle(run.bundle), len(dataset.val)
     part = LabelledPart(dataset.val, held_out=True, is_part=True).select(spread(images))
-    end = begun + seconds
-    judged = judge_part(bundle, part, _BATCH, no_progress, until=begun + _JUDGED * seconds).with_slices()
+    begun = time.monotonic()
+    end, share = begun + seconds, _JUDGED if bundle.task.one_size else _JUDGED_LARGE
+    judged = judge_part(bundle, part, _BATCH, no_progress, until=begun + share * seconds).with_slices()
     worst = show_worst(judged, run.path, (time.monotonic() + end) / 2)
     draw_errors(run, worst)
     found = facts_with(judged, worst, dataset.train, no_progress, end)
