@@ -19,7 +19,7 @@ from convsmith.spec import Size
 
 logger = logging.getLogger(__name__)
 
-_ONNX_FORMATS = ("onnx", "onnx-fp16", "web")
+_ONNX_FORMATS = ("onnx", "onnx-fp16", "web", "kserve", "ray-serve")
 _ONNX, _OPENVINO = "model.onnx", ("model.xml", "model.bin")
 Shape = tuple[int, int, int]
 """Channels, height and width."""

@@ -13,6 +13,7 @@ from convsmith.bundle.format import MODEL, Manifest
 from convsmith.bundle.runtime import EMBEDDINGS, INPUT, OUTPUT, OnnxRuntime, Runtime
 from convsmith.bundle.task import find_task
 from convsmith.deploy.format import Exportable, Files, Format
+from convsmith.deploy.served_names import label_lines
 
 _FILE = f"1/{MODEL}"
 _LARGEST_BATCH = 32
@@ -27,8 +28,7 @@ def _open(files: Files, threads: int | None) -> Runtime:
 
 
 def _add(manifest: Manifest, files: Files) -> Files:  # noqa: ARG001  # Triton finds them
-    labels = "".join(f"{' '.join(label.split())}\n" for label in manifest.labels)
-    return {"config.pbtxt": _config(manifest).encode(), "labels.txt": labels.encode()}
+    return {"config.pbtxt": _config(manifest).encode(), "labels.txt": label_lines(manifest)}
 
 
 def _config(manifest: Manifest) -> str:
