@@ -204,6 +204,21 @@ class Bundle(Generic[A_co]):
         """
         return [answer for answer, _ in self._answers(list(zip(images, names, strict=True)))]
 
+    def predict_with_outputs(
+        self, images: NDArray[np.uint8], names: Sequence[str]
+    ) -> tuple[list[A_co | ImageError], NDArray[np.float32], NDArray[np.float32] | None]:
+        """Answer a batch [N, C, H, W] as `predict_together` does, and give logits and embeddings [N, D] besides.
+
+        It is for a task that has `one_size`; a model without embeddings has None.
+        """
+        logits, rows = self.logits_and_embeddings(images) if self.manifest.embeddings else (self.logits(images), None)
+        said = self.task.ask(lambda _: logits, images, names, self.manifest)
+        noted = [None] * len(said) if rows is None else rows
+        answers = [
+            it if isinstance(it, ImageError) else self._answer(it, row) for it, row in zip(said, noted, strict=True)
+        ]
+        return answers, logits, rows
+
     def predict_many(self, images: Iterable[ImageSource], batch_size: int = 32) -> Iterator[A_co | ImageError]:
         """Predict images in batches; yields an answer for each, in order, as `predict` does, or an `ImageError`.
 

@@ -17,6 +17,7 @@ from convsmith.complaints import first_problem
 from convsmith.serve.body import memory_for, new_spool, read_body
 from convsmith.serve.fetch import Budget
 from convsmith.serve.problems import Problem
+from convsmith.serve.schemas import schema_of
 from convsmith.serve.sent import Sent, check_number
 from convsmith.serve.service import Service
 from convsmith.serve.settings import Settings
@@ -50,7 +51,7 @@ class SeveralImages(BaseModel):
     images: list[Any] = Field(
         min_length=1,
         json_schema_extra={
-            "items": {"anyOf": [{"type": "string"}, *(it.model_json_schema() for it in (EncodedImage, LinkedImage))]}
+            "items": {"anyOf": [{"type": "string"}, *(schema_of(it) for it in (EncodedImage, LinkedImage))]}
         },
     )
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Condition
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle
 from convsmith.serve.asked import Asked
 from convsmith.serve.batch_trial import ONE_BY_ONE, Batches, try_batches
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -65,6 +69,10 @@ class Lanes:
             self._changed.notify_all()
         self._pool.submit(self._run)
         entry.done.result()
+
+    def run(self, infer: Callable[[], T]) -> T:
+        """Let a model run otherwise than on one image of each request, and wait until it has."""
+        return self._pool.submit(infer).result()
 
     def close(self) -> None:
         """Take nothing more; what waits is still answered."""

@@ -176,48 +176,58 @@ class Service:
             Problem: 413 an image that is too much work, 415 not a readable image, 500 one that the model cannot
                 answer, 503 too many large images wait.
         """
-        bands = asked.bundle.manifest.preprocess.bands
 
-        def weigh_file() -> float:  # read twice, since those that wait would fill the memory
-            return weigh(read_stream(file, asked.name), asked.name, self._max_pixels, bands)
-
-        def read() -> NDArray[np.uint8]:
-            return asked.bundle.preprocess(read_stream(file, asked.name), asked.name)
-
-        with self._watched(asked, file), _as_problems():
-            return await self._ask(asked, await self.aside(weigh_file), left, read, render)
-
-    async def _ask(
-        self, asked: Asked, work: float, left: Left, read: Callable[[], NDArray[np.uint8]], render: Render
-    ) -> Response:
-        if work > MUCH and self._turns.large_ones_waiting >= self._max_large:
-            raise unavailable(f"{self._turns.large_ones_waiting} large images are waiting")
-        asked.starts["queue"] = queued = time.perf_counter()
-
-        def predict() -> Response:
-            asked.note("queue", time.perf_counter() - queued)
+        def answer() -> Response:
             with asked.timed("preprocess"):
-                asked.pixels = read()
+                asked.pixels = self.read(asked, file)
             self.lanes.answer(asked)
             with asked.timed("answer"):
                 return render(asked)
 
-        answer = asyncio.wrap_future(self._turns.submit(predict, work, asked.client))
-        left.add_done_callback(lambda _: answer.cancel())
+        with self.watched(asked, file):
+            return await self.ask(asked, await self.weigh(asked, file), left, answer)
+
+    async def weigh(self, asked: Asked, file: BinaryIO) -> float:
+        """The work of an image, in pixels; raises the errors of images."""
+
+        def weigh_file() -> float:  # read twice, since those that wait would fill the memory
+            content = read_stream(file, asked.name)
+            return weigh(content, asked.name, self._max_pixels, asked.bundle.manifest.preprocess.bands)
+
+        return await self.aside(weigh_file)
+
+    def read(self, asked: Asked, file: BinaryIO) -> NDArray[np.uint8]:
+        """The preprocessed image of a file; raises the errors of images."""
+        return asked.bundle.preprocess(read_stream(file, asked.name), asked.name)
+
+    async def ask(self, asked: Asked, work: float, left: Left, answer: Callable[[], T]) -> T:
+        """Run what answers a question when it is its turn, unless its client leaves before that."""
+        if work > MUCH and self._turns.large_ones_waiting >= self._max_large:
+            raise unavailable(f"{self._turns.large_ones_waiting} large images are waiting")
+        asked.starts["queue"] = queued = time.perf_counter()
+
+        def in_turn() -> T:
+            asked.note("queue", time.perf_counter() - queued)
+            return answer()
+
+        turn = asyncio.wrap_future(self._turns.submit(in_turn, work, asked.client))
+        left.add_done_callback(lambda _: turn.cancel())
         try:
-            response = await answer
+            found = await turn
         except asyncio.CancelledError as error:
             asked.given_up = True
             if not left.done() or left.cancelled():
                 raise
             raise Problem(400, "the client has left") from error
-        asked.status = response.status_code
-        return response
+        asked.status = 200
+        return found
 
     @contextmanager
-    def _watched(self, asked: Asked, file: BinaryIO | None) -> Iterator[None]:
+    def watched(self, asked: Asked, file: BinaryIO | None = None) -> Iterator[None]:
+        """Let those who watch know how a question has ended; errors of its image become a `Problem`."""
         try:
-            yield
+            with _as_problems():
+                yield
         except Problem as problem:
             asked.status = problem.status
             raise

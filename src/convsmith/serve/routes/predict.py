@@ -16,6 +16,7 @@ from convsmith.serve.answers import JSON, renderer
 from convsmith.serve.asked import Asked
 from convsmith.serve.encoded import EncodedImage, LinkedImage, SeveralImages
 from convsmith.serve.problems import ErrorBody, Problem
+from convsmith.serve.schemas import schema_of
 from convsmith.serve.sent import Sent
 from convsmith.serve.service import Left, Render, Service
 from convsmith.serve.upload import BYTES, client_watched, uploaded_images
@@ -133,7 +134,7 @@ def _several(tasks: Sequence[Task]) -> type[BaseModel]:
 
 def _bodies() -> dict[str, Any]:
     """The kinds of body that are understood."""
-    encoded = [it.model_json_schema() for it in (EncodedImage, LinkedImage, SeveralImages)]
+    encoded = [schema_of(it) for it in (EncodedImage, LinkedImage, SeveralImages)]
     return {
         "multipart/form-data": {"schema": _FORM},
         JSON: {"schema": {"oneOf": encoded}},

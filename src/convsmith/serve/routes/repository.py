@@ -12,6 +12,7 @@ from convsmith.serve.body import read_body
 from convsmith.serve.encoded import load_json
 from convsmith.serve.models import Model
 from convsmith.serve.problems import Problem, ProtocolError
+from convsmith.serve.schemas import schema_of
 from convsmith.serve.service import Service
 
 M = TypeVar("M", bound=BaseModel)
@@ -120,8 +121,4 @@ def _only(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _body(kind: type[BaseModel]) -> dict[str, Any]:
-    schema = kind.model_json_schema()
-    if "$defs" in schema:
-        schema["properties"]["parameters"] = Parameters.model_json_schema()
-        del schema["$defs"]
-    return {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"content": {"application/json": {"schema": schema_of(kind)}}}}

@@ -1,0 +1,58 @@
+"""tritonclient, unchanged, asks a server; it lives in an environment of its own, since it lowers protobuf."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from convsmith.bundle.predictor import load
+from convsmith.serve.app import create_app
+from tests.colours import picture
+from tests.serve.running import PATIENCE, served
+
+PYTHON = os.environ.get("CONVSMITH_TRITON_PYTHON")
+
+
+def answers_to(client: str, *arguments: str) -> dict[str, Any]:
+    """The things that a client found, which ran in another environment."""
+    if not PYTHON:
+        pytest.skip("CONVSMITH_TRITON_PYTHON does not name the Python of an environment with tritonclient")
+    command = [PYTHON, str(Path(__file__).with_name(client)), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def assert_all_is_answered(found: dict[str, Any], bundle: Path) -> None:
+    pixels = np.zeros((2, 3, 8, 8), np.uint8)
+    pixels[1, 2] = 200
+    assert found["health"] == [True, True, True]
+    assert (found["no_model"], found["server"], found["index"], found["id"]) == (False, "convsmith", "READY", "7")
+    assert found["inputs"] == [["images", "UINT8", [-1, 3, 8, 8]], ["files", "BYTES", [-1]]]
+    assert found["labels"] == ["blue", "blue"]
+    assert np.allclose(found["logits"], load(bundle).logits(pixels))
+    assert (found["class_id"], found["best"], found["not_wanted"]) == ([0, 2], [["0", "red"], ["2", "blue"]], True)
+    assert {name for name, _ in found["errors"]} == {"InferenceServerException"}
+    assert "there is no model `none`" in found["errors"][0][1]
+    assert "the model takes UINT8 [-1, 3, 8, 8]" in found["errors"][1][1]
+    assert (found["unloaded"], found["loaded"]) == (False, True)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    (tmp_path / "a.png").write_bytes(picture("blue"))
+    return tmp_path / "a.png"
+
+
+def test_tritonclient_speaks_http_with_it(colour_bundle: Path, image: Path) -> None:
+    with served(create_app(colour_bundle, control=True)) as (_, url):
+        found = answers_to("triton_client.py", "http", urlsplit(url).netloc, str(image))
+    assert_all_is_answered(found, colour_bundle)
