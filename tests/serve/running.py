@@ -54,7 +54,7 @@ def served_by_command(
             assert process.stdout
             assert process.stderr
             line = process.stdout.readline()
-            address = re.search(r"http://\S+:\d+", line)
+            address = re.search(r"https?://\S+:\d+", line)
             assert address, line + process.stderr.read()
             yield process, address[0]
         finally:

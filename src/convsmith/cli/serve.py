@@ -12,6 +12,8 @@ from convsmith.errors import ConvsmithError
 from convsmith.serve.settings import LogForm
 
 LOOKING = "Seeing what it does"
+SAFE = "Safety"
+PROXIES = "Behind a proxy"
 
 
 def serve(
@@ -67,6 +69,27 @@ def serve(
     access_log: Annotated[
         LogForm, typer.Option(help="A line on standard output for each request.", rich_help_panel=LOOKING)
     ] = "text",
+    token_file: Annotated[
+        Path | None, typer.Option(help="Bearer tokens, one a line; all but probes need one.", rich_help_panel=SAFE)
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option(metavar="N/s", help="Requests that each client may make.", rich_help_panel=SAFE)
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Whose pages may read answers; repeatable.", rich_help_panel=SAFE),
+    ] = None,
+    certfile: Annotated[
+        Path | None, typer.Option(help="Certificate for TLS, as PEM with those it rests on.", rich_help_panel=SAFE)
+    ] = None,
+    keyfile: Annotated[Path | None, typer.Option(help="Its key, as PEM.", rich_help_panel=SAFE)] = None,
+    root_path: Annotated[
+        str, typer.Option(metavar="PATH", help="What a proxy takes away of addresses.", rich_help_panel=PROXIES)
+    ] = "",
+    forwarded_allow_ips: Annotated[
+        str,
+        typer.Option(metavar="IP,...", help="Proxies whose X-Forwarded-For and -Proto count.", rich_help_panel=PROXIES),
+    ] = "",
 ) -> None:
     """Answer POST /predict over HTTP until Ctrl-C, SIGTERM or SIGHUP.
 
@@ -100,6 +123,13 @@ def serve(
             device=device,
             runtime=runtime,
             access_log=access_log,
+            token_file=token_file,
+            rate=rate,
+            cors_origins=tuple(cors_origin or ()),
+            certfile=certfile,
+            keyfile=keyfile,
+            root_path=root_path,
+            forwarded_allow_ips=tuple(it.strip() for it in forwarded_allow_ips.split(",") if it.strip()),
         )
 
 

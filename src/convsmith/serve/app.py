@@ -14,12 +14,15 @@ from fastapi import Depends, FastAPI
 from convsmith.bundle.open_runtime import check_place
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.errors import ConvsmithError
+from convsmith.serve.browsers import check_origins
 from convsmith.serve.deadline import Deadline, takes_timeout
 from convsmith.serve.exchange import Exchange
+from convsmith.serve.guard import Guard, guards_of
 from convsmith.serve.models import Models
 from convsmith.serve.outside import Application
 from convsmith.serve.places import NAME, Given, Key, Places, Watched
 from convsmith.serve.problems import ErrorBody, answer_problems_as_json
+from convsmith.serve.proxies import check_root_path
 from convsmith.serve.query import refuse_unknown_query
 from convsmith.serve.routes import add_routes
 from convsmith.serve.service import Service, share_cores
@@ -39,10 +42,14 @@ def create_app(
 
     Raises:
         ConvsmithError: workers and threads need more cores than there are, so many pixels are never decoded, no
-            device or runtime is called so, or no bundle, or a wrong name, is given.
+            device or runtime is called so, or no bundle, or a wrong name, is given; or the tokens, the rate, an
+            origin or the root path cannot be.
     """
     settings = replace(settings or Settings(), **changes)
     check_place(settings.runtime, settings.device)
+    check_origins(settings.cors_origins)
+    check_root_path(settings.root_path)
+    tokens, rates = guards_of(settings)
     workers, threads = share_cores(settings.workers, settings.threads)
 
     def open_bundle(path: Path) -> Bundle:
@@ -68,12 +75,14 @@ def create_app(
         title="convsmith",
         version=version("convsmith"),
         lifespan=lifespan,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         dependencies=[Depends(refuse_unknown_query), Depends(takes_timeout)],
         responses={504: {"model": ErrorBody, "description": "it took longer than X-Request-Timeout says"}},
         redirect_slashes=False,  # a redirect would lead to whatever the request's Host says
         openapi_url=None,  # FastAPI's own route would take any query; and the pages of /docs come from another host
     )
     app.add_middleware(Deadline)
+    app.add_middleware(Guard, tokens=tokens, rates=rates)
     app.add_middleware(Exchange, service=service)
     answer_problems_as_json(app)
     add_routes(app, service)

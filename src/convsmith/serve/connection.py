@@ -9,9 +9,11 @@ from contextlib import suppress
 from typing import Any, cast
 
 import h11
+from starlette.datastructures import MutableHeaders
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from convsmith.serve.browsers import add_usual_headers
 from convsmith.serve.problems import Problem
 from convsmith.serve.recorder import RecordWatcher, identity
 from convsmith.serve.request_record import RequestRecord, record_of
@@ -161,13 +163,16 @@ class Connection(H11Protocol):
         self._parting = True
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = problem.body.model_dump_json().encode()
-            headers = {
-                **identity(self._record_of(problem)),
-                "Content-Type": "application/json",
-                "Content-Length": str(len(body)),
-                "Connection": "close",
-                **(problem.headers or {}),
-            }
+            headers = MutableHeaders(
+                {
+                    **identity(self._record_of(problem)),
+                    "Content-Type": "application/json",
+                    "Content-Length": str(len(body)),
+                    "Connection": "close",
+                    **(problem.headers or {}),
+                }
+            )
+            add_usual_headers(headers)
             response = h11.Response(status_code=problem.status, headers=list(headers.items()))
             with suppress(h11.LocalProtocolError):  # the answer to HEAD has no body
                 for event in (response, h11.Data(data=body), h11.EndOfMessage()):

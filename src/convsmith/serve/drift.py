@@ -24,6 +24,9 @@ WINDOW = 1000
 FEWEST = 200
 """Images before which no index is shown: chance alone would move it."""
 
+LABELS = ("model", "version", "kind")
+
+_Key = tuple[str, str]
 _Shares = dict[str, NDArray[np.float64]]  # of one image in the bins of each kind
 
 
@@ -73,57 +76,59 @@ class Window:
 
 
 class Drift(Collector):
-    """The population stability index of each model and kind of number: `class`, `confidence`, `brightness`, `distance`.
+    """The population stability index of each version of a model, by kind: class, confidence, brightness and distance.
 
     Args:
         service: whose images it watches.
-        gauge: takes the counts of the windows, by model, kind and bin.
+        gauge: takes the counts of the windows, by `LABELS` and bin.
         merged: gives that gauge as it is of all processes.
     """
 
     def __init__(self, service: Service, gauge: Gauge, merged: Callable[[], Iterable[Metric]]) -> None:
         self._service, self._gauge, self._merged = service, gauge, merged
-        self._windows: dict[str, Window] = {}
+        self._windows: dict[_Key, Window] = {}
         service.watchers.append(self._watch)
 
     def refresh(self) -> None:
         """Let the gauge show the windows of this process."""
-        for name in [name for name in self._windows if name not in {model.name for model in self._service.models}]:
-            for kind, counts in self._windows.pop(name).counts.items():
-                self._show(name, kind, np.zeros(len(counts)))
-        for name, window in list(self._windows.items()):
+        served = {(model.name, model.version) for model in self._service.models}
+        for key in self._windows.keys() - served:
+            for kind, counts in self._windows.pop(key).counts.items():
+                self._show(key, kind, np.zeros(len(counts)))
+        for key, window in list(self._windows.items()):
             for kind, counts in window.counts.items():
-                self._show(name, kind, counts)
+                self._show(key, kind, counts)
 
     def collect(self) -> Iterator[Metric]:
         """Give the index of all windows that hold enough images."""
         family = GaugeMetricFamily(
-            "convsmith_drift_psi", "Population stability index against validation images.", labels=["model", "kind"]
+            "convsmith_drift_psi", "Population stability index against validation images.", labels=LABELS
         )
-        counts: dict[tuple[str, str], dict[int, float]] = {}
+        counts: dict[tuple[str, ...], dict[int, float]] = {}
         for metric in self._merged():
             for sample in metric.samples if metric.name == "convsmith_drift_window" else ():
-                of_kind = counts.setdefault((sample.labels["model"], sample.labels["kind"]), {})
+                of_kind = counts.setdefault(tuple(sample.labels[label] for label in LABELS), {})
                 of_kind[int(sample.labels["bin"])] = sample.value
-        for name, window in list(self._windows.items()):
+        for key, window in list(self._windows.items()):
             for kind, expected in window.expected.items():
-                found = counts.get((name, kind), {})
+                found = counts.get((*key, kind), {})
                 actual = [max(0.0, found.get(number, 0.0)) for number in range(len(expected))]
                 if sum(actual) >= FEWEST:
-                    family.add_metric((name, kind), stability_index(list(expected), actual))
+                    family.add_metric((*key, kind), stability_index(list(expected), actual))
         yield family
 
     def _watch(self, asked: Asked, _: Any) -> None:
         if asked.answer is None:
             return
-        window = self._windows.get(asked.model.name)
+        key = asked.model.name, asked.model.version
+        window = self._windows.get(key)
         if window is None or window.bundle is not asked.bundle:
             if window is not None and asked.model.bundle is not asked.bundle:
-                return  # a version that is leaving
-            window = self._windows[asked.model.name] = Window(asked.bundle)
+                return  # it has been replaced meanwhile
+            window = self._windows[key] = Window(asked.bundle)
         if window.expected:
             window.add(asked)
 
-    def _show(self, model: str, kind: str, counts: NDArray[np.float64]) -> None:
+    def _show(self, key: _Key, kind: str, counts: NDArray[np.float64]) -> None:
         for number, count in enumerate(counts):
-            self._gauge.labels(model, kind, number).set(count)
+            self._gauge.labels(*key, kind, number).set(count)

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from convsmith.errors import ConvsmithError
 from convsmith.serve.asked import Asked
-from convsmith.serve.drift import Drift
+from convsmith.serve.drift import LABELS, Drift
 from convsmith.serve.request_record import RequestRecord
 from convsmith.serve.service import Service
 
@@ -67,7 +67,7 @@ class Families:
         self.window = Gauge(
             "convsmith_drift_window",
             "The last images of a model, in the bins of its reference.",
-            ["model", "kind", "bin"],
+            [*LABELS, "bin"],
             registry=registry,
             multiprocess_mode="livesum",
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convsmith.serve.access_log import log_request
+from convsmith.serve.browsers import with_origins
+from convsmith.serve.guard import describe_guards
 from convsmith.serve.metrics import Metrics
 from convsmith.serve.recorder import Recorder, note
 from convsmith.serve.service import Service
@@ -33,7 +35,19 @@ class Application(FastAPI):
             service.closers.append(tracing.close)
         service.watchers.append(note)
 
+    def openapi(self) -> dict[str, Any]:
+        """The protocols that this server understands."""
+        if self.openapi_schema is None:
+            describe_guards(super().openapi(), self.state.service.settings)
+        return super().openapi()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, knowing what a proxy has taken away of the address."""
+        scope["root_path"] = scope.get("root_path") or self.state.service.settings.root_path
+        await super().__call__(scope, receive, send)
+
     def build_middleware_stack(self) -> ASGIApp:
         """Called once, at the first request: middleware that is added to an application would not see its faults."""
         metrics: Metrics = self.state.metrics
-        return Recorder(super().build_middleware_stack(), metrics.families.in_flight.inc, self.state.record_watchers)
+        app = with_origins(super().build_middleware_stack(), self.state.service.settings.cors_origins)
+        return Recorder(app, metrics.families.in_flight.inc, self.state.record_watchers)

@@ -59,8 +59,13 @@ def answer_problems_as_json(app: FastAPI) -> None:
 
 def response_of(request: Request, problem: Problem) -> JSONResponse:
     """The answer to a request that a problem ends."""
+    return response(problem, getattr(request.scope.get("route"), "path", ""))
+
+
+def response(problem: Problem, path: str) -> JSONResponse:
+    """The answer that a problem is, in the form that its address has."""
     body: BaseModel = problem.body
-    if getattr(request.scope.get("route"), "path", "").startswith("/v2"):
+    if path.startswith("/v2"):
         body = ProtocolError(error=in_a_line(problem.body))
     return JSONResponse(body.model_dump(), problem.status, problem.headers)
 

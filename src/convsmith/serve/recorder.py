@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convsmith.serve.asked import Asked
+from convsmith.serve.browsers import add_usual_headers
 from convsmith.serve.request_record import RequestRecord, current, record_of
 
 RecordWatcher = Callable[[RequestRecord], None]
@@ -44,7 +45,9 @@ class Recorder:
         async def send_and_count(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                MutableHeaders(raw=message.setdefault("headers", [])).update(identity(record))
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                headers.update(identity(record))
+                add_usual_headers(headers)
             record.sent += len(message.get("body", b""))
             await send(message)
 

@@ -24,8 +24,10 @@ from convsmith.serve.app import create_app
 from convsmith.serve.connection import Connection, Crowd
 from convsmith.serve.log import LOGGING
 from convsmith.serve.places import NAME
+from convsmith.serve.proxies import check_proxies
 from convsmith.serve.service import Service
 from convsmith.serve.settings import Settings
+from convsmith.serve.tls import check_certificate
 from convsmith.system import open_files, signals
 
 DRAIN_SECONDS = 5.0  # after SIGTERM, which an orchestrator sends while it still tells its load balancers
@@ -34,6 +36,7 @@ UPLOAD_SECONDS = 5  # of these, for requests that have not come in
 CLOSE_SECONDS = 5  # for connections that are open beyond that; 25 in all, under the usual 30 before SIGKILL
 
 READ_SECONDS = 30
+HANDSHAKE_SECONDS = 10  # for TLS to begin
 MOST_CONNECTIONS = 1000
 OWN_FILES = 64  # descriptors that are neither connections nor their uploads
 BACKLOG = 2048  # connections that the system keeps until they are accepted
@@ -53,7 +56,11 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn once."""
-        asyncio.get_running_loop().set_exception_handler(_log_in_one_line)
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_log_in_one_line)
+        if self.config.is_ssl:  # which uvicorn leaves at a minute, without a word in which to change it
+            hurried = partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+            loop.create_server = hurried  # type: ignore[method-assign]
         await super().startup(sockets)
         for listener in sockets or []:
             listener.listen(BACKLOG)
@@ -88,6 +95,9 @@ class Server(uvicorn.Server):
 
 def make_server(app: FastAPI, on_ready: Callable[[], None] = lambda: None, drain_seconds: float = 0) -> Server:
     """A server for what `create_app` made; `on_ready` is called once, when it answers predictions."""
+    settings: Settings = app.state.service.settings
+    check_certificate(settings.certfile, settings.keyfile)
+    check_proxies(settings.forwarded_allow_ips)
     crowd = Crowd(most_connections(), app.state.record_watchers)
     config = uvicorn.Config(
         app,
@@ -100,6 +110,10 @@ def make_server(app: FastAPI, on_ready: Callable[[], None] = lambda: None, drain
         backlog=ACCEPTED_AT_ONCE,
         timeout_graceful_shutdown=CLOSE_SECONDS,
         log_config=LOGGING,
+        ssl_certfile=settings.certfile,
+        ssl_keyfile=settings.keyfile,
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
         access_log=False,  # `convsmith.serve.access_log` writes it
     )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -147,17 +161,19 @@ def serve(
     listener = listen(host, port)
     port = listener.getsockname()[1]
 
+    given: Settings = app.state.service.settings
+    scheme = "https" if given.certfile else "http"
+
     def announce() -> None:
         models = [model for model in app.state.service.models if model.bundle]
         what = " and ".join(f"{model.bundle.path} ({len(model.bundle.labels)} classes)" for model in models)
-        if watched := app.state.service.settings.watch:
-            what = f"{watched} ({counted(len(models), 'model')} now)"
-        out = sys.stderr if app.state.service.settings.access_log == "json" else sys.stdout  # each line there is JSON
-        print(f"Serving {what} at {_url(host, port)}, until Ctrl-C. Try:", file=out)
-        print(
-            f"  curl -F image=@photo.jpg {_url({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host), port)}/predict",
-            file=out,
-        )
+        if given.watch:
+            what = f"{given.watch} ({counted(len(models), 'model')} now)"
+        out = sys.stderr if given.access_log == "json" else sys.stdout  # each line there is JSON
+        print(f"Serving {what} at {_url(host, port, scheme)}, until Ctrl-C. Try:", file=out)
+        token = '-H "Authorization: Bearer $TOKEN" ' if given.token_file else ""
+        at = _url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port, scheme)
+        print(f"  curl {token}-F image=@photo.jpg {at}/predict", file=out)
         for model in models:
             named = "The model" if model.name == NAME else f"{model.name} {model.version}"
             place, remark = model.bundle.place, _without_drift(model.bundle)
@@ -203,5 +219,5 @@ def _without_drift(bundle: Bundle) -> str:
     return "" if known else " Its bundle has no reference, so drift is not measured."
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(host: str, port: int, scheme: str = "http") -> str:
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

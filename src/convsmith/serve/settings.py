@@ -33,6 +33,13 @@ class Settings:
         device: what models run on, as `load` takes it.
         runtime: what runs them, likewise.
         access_log: how each request is logged.
+        token_file: where the tokens are of which a request needs one; None: it needs none.
+        rate: how often a client may ask, such as `10/s`; None: as often as it wants.
+        cors_origins: pages of which origins may read answers.
+        certfile: the certificate for TLS; None: there is no TLS.
+        keyfile: its key; None: that is in `certfile`.
+        root_path: the part of addresses that a proxy takes away.
+        forwarded_allow_ips: proxies, by address or network, whose `X-Forwarded-For` and `X-Forwarded-Proto` count.
     """
 
     max_bytes: int = 20 * MEGABYTE
@@ -52,3 +59,10 @@ class Settings:
     device: str = "auto"
     runtime: str | None = None
     access_log: LogForm = "text"
+    token_file: Path | None = None
+    rate: str | None = None
+    cors_origins: tuple[str, ...] = ()
+    certfile: Path | None = None
+    keyfile: Path | None = None
+    root_path: str = ""
+    forwarded_allow_ips: tuple[str, ...] = ()
