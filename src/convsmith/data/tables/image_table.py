@@ -148,8 +148,9 @@ def _split_of(table: Table, number: int, name: str) -> int:
 
 def check_files(table: ImageTable, contents: TableContents, section: Data) -> None:
     """Refuse files that are named twice, and those that are not there unless bad ones are skipped."""
-    order = np.argsort(contents.names, kind="stable")
-    twice = np.flatnonzero(contents.names[order][1:] == contents.names[order][:-1])
+    names = contents.names
+    order = np.argsort(names, kind="stable")
+    twice = np.flatnonzero(names[order][1:] == names[order][:-1])
     if twice.size and contents is table.images:
         first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
         other = table.table.at(int(contents.rows[first]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -13,6 +14,8 @@ from convsmith.data.folders.files import Files, FilesBuilder
 from convsmith.data.tables.find_images import PROBED, Found
 from convsmith.data.tables.table_rows import Kind, Row, Table, cell_of, require_column
 from convsmith.errors import ConvsmithError, printable, quoted
+
+_UNTIDY = re.compile(r"(^|/)\.?(/|$)").search  # of millions of paths few have to be taken apart
 
 
 class PathColumn:
@@ -44,7 +47,8 @@ class PathColumn:
 
     def add(self, table: Table, number: int, row: Row) -> None:
         """Take in the path of a row."""
-        self._paths.add(os.fsencode(PurePath(cell_of(table, number, row, self._column))))  # without a ./ at its start
+        path = cell_of(table, number, row, self._column)
+        self._paths.add(os.fsencode(PurePath(path) if _UNTIDY(path) or os.sep != "/" else path))
 
     def build(self, rows: NDArray[np.int64]) -> Files:
         """The files of all rows; see `Found` for where they lie."""

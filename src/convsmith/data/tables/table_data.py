@@ -62,6 +62,7 @@ class _Labels:
     def __init__(self, named: Columns) -> None:
         self._names = named.names("label", LABEL)
         self.numbers: dict[str, int] = {}
+        self._seen: dict[object, int] = {}  # by what stands in the cell: of millions of rows most say it again
         self.of_rows = array("q")
         self._column = ""
 
@@ -76,11 +77,14 @@ class _Labels:
         return (self._column,)
 
     def add(self, table: Table, number: int, row: Row) -> None:
-        if row.get(self._column) in (None, ""):
+        cell = row.get(self._column)
+        if cell in (None, ""):
             self.of_rows.append(-1)  # a test that is left out need not have one
             return
-        label = cell_of(table, number, row, self._column)
-        self.of_rows.append(self.numbers.setdefault(unicodedata.normalize("NFC", label), len(self.numbers)))
+        if not isinstance(cell, str) or cell not in self._seen:
+            label = unicodedata.normalize("NFC", cell_of(table, number, row, self._column))
+            self._seen[str(cell)] = self.numbers.setdefault(label, len(self.numbers))
+        self.of_rows.append(self._seen[str(cell)])
 
     def targets(self, table: ImageTable, rows: NDArray[np.int64], classes: Sequence[str], whose: str) -> Index:
         """The images at `rows`, with the position of the label of each among the classes."""

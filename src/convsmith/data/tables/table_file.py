@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from convsmith.data.tables.parquet_rows import first_parquet_row, parquet_rows
@@ -76,16 +77,19 @@ def _text_rows(path: Path) -> Iterator[tuple[int, Row]]:
             head = file.readline(_LONGEST)
             file.seek(0)
             delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
-            reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-            for row in reader:
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            names = next(reader, [])
+            for cells in reader:
                 line = reader.line_num
-                if None in row:
+                if not cells:  # an empty line
+                    continue
+                if len(cells) > len(names):
                     raise ConvsmithError(
                         f"line {line} of {printable(path)} has more cells than the first line",
                         "",
                         'Put cells that hold the separator into "quotes".',
                     )
-                yield line, row
+                yield line, dict(zip_longest(names, cells))
     except UnicodeDecodeError as error:
         raise ConvsmithError(f"{printable(path)} is not UTF-8", "", "Save it as UTF-8.") from error
     except csv.Error as error:
