@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from convsmith.bundle.format import holds_run
 from convsmith.training.records import read_records
 from convsmith.training.run import flat
 
@@ -43,7 +44,7 @@ def recipe_differences(first: Mapping[str, Any], other: Mapping[str, Any]) -> di
 
 def curves_of(path: Path) -> dict[str, list[dict[str, Any]]]:
     """The records of the epochs of a run, `train` and `val`, as in its metrics.jsonl; empty for a bundle alone."""
-    lines = read_records(path / "metrics.jsonl") if (path / "recipe.yaml").is_file() else []
+    lines = read_records(path / "metrics.jsonl") if holds_run(path) else []
     found = {split: [line for line in lines if line["split"] == split] for split in _CURVES}
     return {split: of_split for split, of_split in found.items() if of_split}
 

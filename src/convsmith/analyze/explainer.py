@@ -13,6 +13,7 @@ from convsmith.analyze.heat.hidden_parts import occlusion, rise
 from convsmith.analyze.heat.picture import overlay, picture
 from convsmith.bundle.calibration import scaled
 from convsmith.bundle.classification import log_softmax
+from convsmith.bundle.format import holds_run
 from convsmith.bundle.images.decode import for_eyes
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.multilabel import log_sigmoid
@@ -128,7 +129,7 @@ def open_explainer(
         ConvsmithError: there is no such method, a bundle is asked for gradients, or it cannot be opened.
     """
     place = Path(place)
-    is_run = (place / "recipe.yaml").is_file()
+    is_run = holds_run(place)
     chosen = method or ("grad-cam" if is_run else "occlusion")
     if chosen not in METHODS:
         raise ConvsmithError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from convsmith.bundle.format import holds_run
 from convsmith.data.folders.outputs import refuse_output_in_data
 from convsmith.errors import ConvsmithError
 
@@ -20,7 +21,7 @@ def made_out_folder(out: Path, data: Path, what: str) -> Path:
         ConvsmithError: it holds a run, lies among the images, or cannot be made.
     """
     refuse_output_in_data(out, data)
-    if (out / "recipe.yaml").exists():
+    if holds_run(out):
         raise ConvsmithError(f"{out} holds a run", f"{what} changes none", "Choose another folder with --out.")
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from convsmith.analyze.choice import Choice
 from convsmith.analyze.recipe_table import RecipeRow, row_for
+from convsmith.bundle.format import holds_run
 from convsmith.errors import ConvsmithError
 from convsmith.models.registry import backbone_of, fetch_weights, named_weights
 from convsmith.models.weights.origin import origin_of
@@ -101,7 +102,7 @@ def _model_for(said: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
         name = published(weights).model
         return name, (f"model.name={name}",)
     run = Run(Path(weights))
-    if not (run.path / "recipe.yaml").is_file():
+    if not holds_run(run.path):
         return _OF_A_FILE, ()
     model = run.recipe.model
     return model.name, (f"model.name={model.name}", f"model.options={write_yaml(model.options)}")

@@ -264,6 +264,11 @@ def read_model(directory: Path, manifest: Manifest) -> bytes:
     return files[MODEL]
 
 
+def holds_run(directory: Path) -> bool:
+    """Whether a folder is the directory of a run, which has begun."""
+    return (directory / "recipe.yaml").is_file()
+
+
 def _read_text(directory: Path) -> str:
     path = directory / MANIFEST
     try:
@@ -272,7 +277,7 @@ def _read_text(directory: Path) -> str:
         with path.open("rb") as file:
             content = file.read(_MAX_MANIFEST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
-        if (directory / "recipe.yaml").is_file():
+        if holds_run(directory):
             raise ConvsmithError(
                 f"the run {directory} has no bundle yet",
                 "its training has not come to its end",

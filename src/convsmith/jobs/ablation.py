@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from convsmith.analyze.plots import write_plot
 from convsmith.analyze.report.at_end import ReportAtEnd
+from convsmith.bundle.format import holds_run
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.machine import runs_folder
@@ -221,7 +222,7 @@ def _check_runs(ladder: Ladder, data: Path, out: Path) -> None:
     """Raise a ConvsmithError for what all steps would fail of: the data, or runs of other recipes in the folder."""
     data_of_recipe(ladder.steps[0].runs(out)[0][1], data)
     for folder, recipe in chain.from_iterable(step.runs(out) for step in ladder.steps):
-        if (folder / "recipe.yaml").is_file():
+        if holds_run(folder):
             run = Run(folder)
             resolved, _, plan = prepare_training(recipe, data, begun=run.recipe)
             run.check_same(resolved, plan)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from convsmith.analyze.prove import image_files, prove
-from convsmith.bundle.format import Manifest, read_manifest, read_model
+from convsmith.bundle.format import Manifest, holds_run, read_manifest, read_model
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.complaints import first_problem
@@ -153,7 +153,7 @@ def _open(place: Path, opset: int | None, size: Size | None, embeddings: bool) -
 
     Without `embeddings`, those that it gives are left out.
     """
-    is_run = (place / "recipe.yaml").is_file()
+    is_run = holds_run(place)
     directory = place / "bundle" if is_run else place
     manifest = read_manifest(directory)
     if manifest.embeddings and not embeddings:

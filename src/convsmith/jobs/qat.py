@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convsmith.analyze.report.at_end import ReportAtEnd
 from convsmith.analyze.same_images import check_same_images
-from convsmith.bundle.format import read_manifest, read_model
+from convsmith.bundle.format import holds_run, read_manifest, read_model
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.data.classes import require_classes
 from convsmith.data.open_data import data_of_recipe
@@ -94,7 +94,7 @@ def int8_recipe(bundle: Path, overrides: Sequence[str] = (), target: Target | No
             what `check_same_images` keeps.
     """
     run = Run(bundle.absolute().parent)
-    if run.bundle != bundle.absolute() or not (run.path / "recipe.yaml").is_file() or not run.checkpoints.is_dir():
+    if run.bundle != bundle.absolute() or not holds_run(run.path) or not run.checkpoints.is_dir():
         raise ConvsmithError(
             f"{bundle} cannot be trained for INT8",
             "a training starts from a run's recipe and checkpoints, and the bundle is not in the directory of a run",

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from convsmith.bundle.format import holds_run
 from convsmith.data.memory.in_memory import InMemory, in_memory
 from convsmith.errors import ConvsmithError, did_you_mean, missing_package
 from convsmith.jobs.choice import say_choice
@@ -201,7 +202,7 @@ def _choose(
     choice = choose_for_run(Path(data), out, [*words, *start], None if named is None else str(named), minutes)
     words = [*choice.overrides, *words]
     reasons, before = choice.reasons, runs_folder() / choice.recipe
-    if is_new and before != out and (before / "recipe.yaml").exists():
+    if is_new and before != out and holds_run(before):
         reasons += (f"{before} holds a run: if it is of these images, go on with it by --out {before}",)
     if said is not None:
         options = {"--data": data, "--out": out, **said}
@@ -282,7 +283,7 @@ def _on_disk(recipe: Recipe | str | Path, overrides: Sequence[str], run: Run) ->
         return
     from convsmith.training.settle import settled
 
-    begun = run.recipe if (run.path / "recipe.yaml").is_file() else None
+    begun = run.recipe if holds_run(run.path) else None
     with TemporaryDirectory(prefix="convsmith-") as folder:
         file = Path(folder) / "recipe.yaml"
         file.write_text(recipe_to_yaml(settled(as_recipe(recipe, overrides), begun)), encoding="utf-8")

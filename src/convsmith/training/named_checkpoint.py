@@ -6,6 +6,7 @@ import logging
 import shutil
 from pathlib import Path
 
+from convsmith.bundle.format import holds_run
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
@@ -33,7 +34,7 @@ def named_checkpoint(run: Run, recipe: Recipe, plan: Plan, place: Path) -> Check
     """
     step = place.resolve()
     source = Run(step.parent.parent)
-    if not (step / "state.json").is_file() or not (source.path / "recipe.yaml").is_file():
+    if not (step / "state.json").is_file() or not holds_run(source.path):
         known = sorted(path.name for path in run.checkpoints.glob("*") if (path / "state.json").is_file())
         raise ConvsmithError(
             f"--resume {place} is not a checkpoint of a run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from convsmith.bundle.format import MANIFEST
+from convsmith.bundle.format import MANIFEST, holds_run
 from convsmith.errors import ConvsmithError
 from convsmith.models.weights.published import SUFFIXES
 from convsmith.recipe.schema import Recipe
@@ -44,7 +44,7 @@ def weights_of_run(place: Path, key: str) -> Path:
     run = Run(place.absolute().parents[1] if is_step else place)
     step = place if is_step else best_step_folder(run.checkpoints)
     if key == "auto":
-        key = judged_weights(run.recipe, step) if (run.path / "recipe.yaml").is_file() else "model"
+        key = judged_weights(run.recipe, step) if holds_run(run.path) else "model"
     file = step / f"{key}.safetensors"
     if key == "ema" and not file.is_file() and (step / "model.safetensors").is_file():
         raise ConvsmithError(f"there are no weights {file}", "this run has no ema", "Set model.weights_key=model.")

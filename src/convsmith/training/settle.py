@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from convsmith.bundle.format import holds_run
 from convsmith.models.registry import backbone_of, named_weights
 from convsmith.models.weights.origin import Origin, origin_of
 from convsmith.recipe.load import recipe_of
@@ -75,7 +76,7 @@ def _run_of(recipe: Recipe) -> Run | None:
     """The run that the weights are of, which may be named by one of its steps; None where they are of none."""
     place = Path(recipe.model.weights or "").absolute()
     run = Run(place.parents[1] if (place / "state.json").is_file() else place)
-    return run if recipe.model.weights and (run.path / "recipe.yaml").is_file() else None
+    return run if recipe.model.weights and holds_run(run.path) else None
 
 
 def _goes_on(begun: Recipe, recipe: Recipe) -> bool:

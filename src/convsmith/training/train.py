@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from convsmith.allocation import keep_freed_memory
-from convsmith.bundle.format import DamagedBundle, read_files, read_manifest
+from convsmith.bundle.format import DamagedBundle, holds_run, read_files, read_manifest
 from convsmith.bundle.images.limits import MAX_PIXELS_VARIABLE
 from convsmith.data.folders.folder_index import index_beside
 from convsmith.data.folders.outputs import refuse_output_in_data
@@ -110,7 +110,7 @@ def train(
         recipe = recipe if extend is None else with_extra_phase(recipe, extend)
         begun = None
         if recipe.left_to_weights or recipe.mean_is_open:
-            begun = broadcast(world, run.recipe if world.leads and (run.path / "recipe.yaml").is_file() else None)
+            begun = broadcast(world, run.recipe if world.leads and holds_run(run.path) else None)
         recipe, dataset, plan = prepare_training(recipe, data, world, shard, begun)
         if world.sharded and recipe.quantization_aware:
             raise ConvsmithError(

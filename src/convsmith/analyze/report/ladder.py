@@ -14,6 +14,7 @@ from convsmith.analyze.report.gather import environment
 from convsmith.bundle.figures.certainty_intervals import student
 from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.evaluation import Evaluation
+from convsmith.bundle.format import holds_run
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.better import LOSS
 from convsmith.recipe.yaml_text import write_yaml
@@ -57,7 +58,7 @@ def facts_of_ladder(folder: Path) -> Facts:
 def step_runs(folder: Path) -> Iterator[Run]:
     """The runs of a step: one, or one of each fold."""
     for path in (folder, *sorted(folder.glob("fold-*"), key=lambda it: (len(it.name), it.name))):
-        if (path / "recipe.yaml").is_file():
+        if holds_run(path):
             yield Run(path)
 
 

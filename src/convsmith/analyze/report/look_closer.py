@@ -18,7 +18,7 @@ from convsmith.analyze.evaluate import Judged
 from convsmith.analyze.explainer import open_explainer
 from convsmith.analyze.neighbours import nearest
 from convsmith.analyze.spread import spread
-from convsmith.bundle.format import Manifest
+from convsmith.bundle.format import Manifest, holds_run
 from convsmith.bundle.images.decode import as_pillow, for_eyes
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.data.dataset import Samples
@@ -47,7 +47,7 @@ def looks(place: Path, judged: Judged, until: float = math.inf) -> Callable[[Pix
         judged: its images.
         until: when there is no time any more, by `time.monotonic`: then it gives None.
     """
-    by_gradients = (place / "recipe.yaml").is_file() and find_spec("torch") is not None
+    by_gradients = holds_run(place) and find_spec("torch") is not None
     left = len(judged.numbers) if by_gradients else _WITHOUT_GRADIENTS
     explainer = None
     if judged.bundle.task.one_size and time.monotonic() < until:

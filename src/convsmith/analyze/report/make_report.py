@@ -17,7 +17,7 @@ from convsmith.analyze.report.gather import facts_of_bundle, facts_of_run, with_
 from convsmith.analyze.report.judge_facts import judge_facts
 from convsmith.analyze.report.ladder import RESULTS, facts_of_ladder, step_runs
 from convsmith.analyze.report.page import page
-from convsmith.bundle.format import MANIFEST, bundle_folder, read_manifest
+from convsmith.bundle.format import MANIFEST, bundle_folder, holds_run, read_manifest
 from convsmith.bundle.task import find_task
 from convsmith.deploy.format import open_bundle
 from convsmith.errors import ConvsmithError
@@ -122,7 +122,7 @@ def _is_ladder(place: Path) -> bool:
 
 
 def _is_run(place: Path) -> bool:
-    return (place / "recipe.yaml").is_file() and not (place / MANIFEST).is_file()
+    return holds_run(place) and not (place / MANIFEST).is_file()
 
 
 def _known(place: Path) -> Facts:
