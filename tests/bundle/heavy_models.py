@@ -62,6 +62,17 @@ def of_the_image(*nodes: NodeProto, **tensors: Any) -> bytes:
     return adding([row, *nodes], as_a_row=[1, -1], **tensors)
 
 
+def samplings(count: int) -> bytes:
+    """The image's channels, sampled so often at 16 million places, which all lie among four pixels."""
+    nodes = [node("ConstantOfShape", "shape", "places")]
+    for i in range(count):
+        nodes += [
+            node("GridSample", "floats places", f"sampled{i}"),
+            node("ReduceMean", f"sampled{i}", f"{i}", keepdims=0),
+        ]
+    return adding([*nodes, node("Sum", " ".join(map(str, range(count))))], shape=[1, 4096, 4096, 2])
+
+
 def attention(*more: str, **attributes: Any) -> bytes:
     """Attention among 12,000 positions of 8 numbers."""
     content = of_the_image(
@@ -238,6 +249,7 @@ MODELS: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         f"{WORK}|{MEMORY}",
     ),
+    "many samplings": (lambda: samplings(70), WORK),
     "boxes that are compared": (
         lambda: adding(
             [

@@ -35,6 +35,7 @@ _CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "FusedConv": 1, 
 _PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
 _GEMMS = ("Gemm", "FusedGemm", "FusedMatMul", "QGemm")  # whose first input may be transposed
 _POOLS = ("MaxPool", "AveragePool", "LpPool", "NhwcMaxPool", "QLinearAveragePool")
+_SAMPLINGS, _CUBIC = {"linear": 4, "bilinear": 4, "nearest": 12}, 64  # times as long as erf, as GridSample is measured
 # What onnxruntime makes of several operations when it optimizes a model, as far as images need it.
 _ATTENTIONS = ("Attention", "MultiHeadAttention", "QAttention")
 _ONE_BY_ONE = {"Gelu", "BiasGelu", "FastGelu", "QuickGelu", "BiasAdd", "SkipLayerNormalization"}
@@ -184,6 +185,8 @@ def _products(node: Node, given: list[Size | None], made: int) -> float:
         return made * math.prod(node.numbers.get("kernel_shape", ()))
     if operator == "LRN":
         return made * math.prod(node.numbers.get("size", ()))
+    if operator == "GridSample":
+        return made * _AS_LONG * _SAMPLINGS.get(node.texts.get("mode", "linear"), _CUBIC)
     if operator == "Det":
         return math.prod(first) * math.prod(first[-1:])
     if operator == "Einsum":
