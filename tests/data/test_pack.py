@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from convsmith.bundle.images.decode import size_of
 from convsmith.cli.main import app
 from convsmith.data.dataset import DataSet, Samples
+from convsmith.data.group_split import Groups
 from convsmith.data.open_data import open_data
 from convsmith.data.shards.pack import pack as write_packed
 from convsmith.errors import ConvsmithError
@@ -244,6 +245,17 @@ def test_groups_in_the_names_of_files_go_along(tmp_path: Path) -> None:
     groups = opened(tmp_path / "out", "folder").train.groups
     assert groups is not None
     assert sorted(groups.names) == [str(i) for i in range(10)]
+
+
+@pytest.mark.parametrize("group", ["p\udce9", " p", "p\0", "", "p" * 1025])
+def test_a_group_that_shards_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path, group: str) -> None:
+    data = opened(write_noise(tmp_path / "data", 2), "folder")
+    data.train.images.groups = Groups(  # type: ignore[attr-defined]
+        np.zeros(len(data.train), np.int64), [group]
+    )
+    with pytest.raises(ConvsmithError, match=r"^the group `.* of .* cannot be packed: in a shard it is text in UTF-8"):
+        write_packed(data, tmp_path / "out", 10**9)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_group_that_lacks_where_others_have_one_is_named(tmp_path: Path) -> None:

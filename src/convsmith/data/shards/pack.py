@@ -22,8 +22,10 @@ from convsmith.bundle.images.decode import as_pillow
 from convsmith.data.classes import CLASSES_FILE
 from convsmith.data.dataset import DataSet, Samples
 from convsmith.data.exporting import ending_of, stem_of, text_of_classes
+from convsmith.data.group_split import Groups
+from convsmith.data.shards.sample_texts import is_word
 from convsmith.data.shards.tar_members import BLOCK
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, printable
 from convsmith.machine import available_cores
 from convsmith.progress import ProgressCallback, no_progress
 from convsmith.spec import RGB, Bands
@@ -88,6 +90,8 @@ def pack(
         )
     names = text_of_classes(dataset, out)
     packed, splits, done = Packed(), {"train": dataset.train, "val": dataset.val}, 0
+    for samples in splits.values():
+        _check_groups(samples.groups, dataset.root)
     total = sum(map(len, splits.values()))
     with new_directory(out) as folder:
         (folder / CLASSES_FILE).write_text(names, "utf-8", newline="\n")
@@ -103,6 +107,17 @@ def pack(
             packed.samples[split], packed.shards[split] = len(samples), writer.shards
         packed.size = sum(path.stat().st_size for path in folder.glob("*.tar"))
     return packed
+
+
+def _check_groups(groups: Groups | None, root: Path) -> None:
+    """Raise a ConvsmithError for a group whose name shards cannot hold."""
+    for name in () if groups is None else groups.names:
+        if not is_word(name):
+            raise ConvsmithError(
+                f"the group `{printable(name)}` of {printable(root)} cannot be packed",
+                "in a shard it is text in UTF-8, 1,024 bytes at most, without white space around it",
+                "Rename the group, or the files whose names tell it.",
+            )
 
 
 class _Writer:

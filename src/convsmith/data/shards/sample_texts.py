@@ -61,6 +61,12 @@ def word_of(archive: Archive, member: Member | None) -> str | None:
     return text
 
 
+def is_word(text: str) -> bool:
+    """Whether `word_of` gives this text, where it is what a member holds."""
+    is_plain = printable(text) == text and "\0" not in text and text == text.strip()
+    return is_plain and 0 < len(text.encode()) <= _LONGEST_LABEL
+
+
 def _several(archive: Archive, member: Member, labels: list[object]) -> str:
     names = sorted({str(label).strip() for label in labels})
     if any(isinstance(it, bool) or not isinstance(it, str | int) for it in labels) or any(
