@@ -69,6 +69,21 @@ def serve(
     access_log: Annotated[
         LogForm, typer.Option(help="A line on standard output for each request.", rich_help_panel=LOOKING)
     ] = "text",
+    sample: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Keep this share of answered images, such as 0.01.", rich_help_panel=LOOKING
+        ),
+    ] = None,
+    sample_dir: Annotated[
+        Path | None, typer.Option(help="Where they are kept, each beside its answer.", rich_help_panel=LOOKING)
+    ] = None,
+    sample_max_files: Annotated[
+        int, typer.Option(min=1, help="Images that the folder may hold.", rich_help_panel=LOOKING)
+    ] = 10_000,
+    sample_max_mb: Annotated[
+        float, typer.Option(min=0.001, help="Megabytes that it may hold.", rich_help_panel=LOOKING)
+    ] = 1000,
     token_file: Annotated[
         Path | None, typer.Option(help="Bearer tokens, one a line; all but probes need one.", rich_help_panel=SAFE)
     ] = None,
@@ -123,6 +138,10 @@ def serve(
             device=device,
             runtime=runtime,
             access_log=access_log,
+            sample=sample,
+            sample_dir=sample_dir,
+            sample_max_files=sample_max_files,
+            sample_max_bytes=round(sample_max_mb * 1_000_000),
             token_file=token_file,
             rate=rate,
             cors_origins=tuple(cors_origin or ()),

@@ -52,6 +52,7 @@ class Families:
         self.registry = registry
         self.requests = counter("requests", "HTTP requests answered.", "model", "route", "status")
         self.images = counter("images", "Images that models were asked about.", "model", "status")
+        self.samples = counter("samples", "Images kept to be labelled anew, or lost on the way.", "outcome")
         self.request_seconds = seconds("request", "From a request's headers to the end of its answer.", "model")
         self.stage_seconds = seconds("stage", "An image's queue, preprocess, inference and answer.", "model", "stage")
         self.batch = Histogram(
@@ -124,6 +125,10 @@ class Metrics:
         self._refresh()
         encode, kind = choose_encoder(accept)
         return encode(self._shown), kind
+
+    def count_sample(self, outcome: str) -> None:
+        """Count a sample that was `written` or `lost`."""
+        self.families.samples.labels(outcome).inc()
 
     def count_request(self, record: RequestRecord) -> None:
         """Count a request that has ended."""

@@ -12,6 +12,7 @@ from convsmith.serve.browsers import with_origins
 from convsmith.serve.guard import describe_guards
 from convsmith.serve.metrics import Metrics
 from convsmith.serve.recorder import Recorder, note
+from convsmith.serve.sampling import sampler_of
 from convsmith.serve.service import Service
 from convsmith.serve.tracing import tracing_wanted
 
@@ -30,6 +31,9 @@ class Application(FastAPI):
         super().__init__(**given)
         self.state.service, self.state.metrics = service, Metrics(service)
         self.state.record_watchers = [self.state.metrics.count_request, log_request(service.settings.access_log)]
+        if sampler := sampler_of(service.settings, self.state.metrics.count_sample):
+            service.watchers.append(sampler.watch)
+            service.closers.append(sampler.close)
         if tracing := tracing_wanted():
             self.state.record_watchers.append(tracing.trace)
             service.closers.append(tracing.close)

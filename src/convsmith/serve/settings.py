@@ -33,6 +33,10 @@ class Settings:
         device: what models run on, as `load` takes it.
         runtime: what runs them, likewise.
         access_log: how each request is logged.
+        sample: share of the answered images that is kept to be labelled anew; None: none is.
+        sample_dir: where they are kept.
+        sample_max_files: images that the folder may hold.
+        sample_max_bytes: likewise, of all its files.
         token_file: where the tokens are of which a request needs one; None: it needs none.
         rate: how often a client may ask, such as `10/s`; None: as often as it wants.
         cors_origins: pages of which origins may read answers.
@@ -59,6 +63,10 @@ class Settings:
     device: str = "auto"
     runtime: str | None = None
     access_log: LogForm = "text"
+    sample: float | None = None
+    sample_dir: Path | None = None
+    sample_max_files: int = 10_000
+    sample_max_bytes: int = 1000 * MEGABYTE
     token_file: Path | None = None
     rate: str | None = None
     cors_origins: tuple[str, ...] = ()
