@@ -52,6 +52,7 @@ def serve(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Images predicted at the same time.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model for each of them.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share the cores and the port.")] = 1,
     max_batch: Annotated[
         int, typer.Option(min=1, help="Images that wait and run together at most, where that is measured to pay.")
     ] = 8,
@@ -131,6 +132,7 @@ def serve(
             workers=workers,
             threads=threads,
             max_pixels=max_pixels,
+            processes=processes,
             max_batch=max_batch,
             max_wait=max_wait_ms / 1000,
             max_delay=max_delay_ms / 1000,

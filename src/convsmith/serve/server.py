@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,12 +19,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from convsmith.bundle.format import bundle_folder, read_manifest
-from convsmith.bundle.predictor import Bundle
-from convsmith.errors import ConvsmithError, counted
+from convsmith.errors import ConvsmithError
+from convsmith.serve.announcement import announcement, url
 from convsmith.serve.app import create_app
 from convsmith.serve.connection import Connection, Crowd
 from convsmith.serve.log import LOGGING
-from convsmith.serve.places import NAME
+from convsmith.serve.processes import Processes, share_out, shared_metrics
 from convsmith.serve.proxies import check_proxies
 from convsmith.serve.service import Service
 from convsmith.serve.settings import Settings
@@ -53,6 +54,7 @@ class Server(uvicorn.Server):
         self._service = service
         self._on_ready: Callable[[], None] | None = on_ready
         self._drain_seconds = drain_seconds
+        self.accepts_while_loading = True  # else others answer meanwhile
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Called by uvicorn once."""
@@ -61,6 +63,10 @@ class Server(uvicorn.Server):
         if self.config.is_ssl:  # which uvicorn leaves at a minute, without a word in which to change it
             hurried = partial(loop.create_server, ssl_handshake_timeout=HANDSHAKE_SECONDS)
             loop.create_server = hurried  # type: ignore[method-assign]
+        if not self.accepts_while_loading:
+            self._service.start_loading()
+            while not (self._service.models.settled or self.should_exit):
+                await asyncio.sleep(0.01)
         await super().startup(sockets)
         for listener in sockets or []:
             listener.listen(BACKLOG)
@@ -145,43 +151,77 @@ def serve(
     settings: Settings | None = None,
     *,
     drain_seconds: float = DRAIN_SECONDS,
+    processes: int = 1,
     **changes: Any,
 ) -> None:
     """Serve bundles, or those of runs, until SIGTERM, SIGHUP or Ctrl-C; then finish the requests in flight and return.
 
     Must run in the main thread, which gets the signals. Port 0 takes a free one. For `drain_seconds` after SIGTERM or
-    SIGHUP everything is still answered but `/readyz`. The other arguments are those of `create_app`.
+    SIGHUP everything is still answered but `/readyz`. Several `processes` share the cores and the port. The other
+    arguments are those of `create_app`.
 
     Raises:
-        ConvsmithError: no bundle can be loaded, or the address not be used.
+        ConvsmithError: no bundle can be loaded, the address not be used, or there are not as many cores.
     """
+    settings = replace(settings or Settings(), **changes)
     if isinstance(bundles, Path):
         read_manifest(bundle_folder(bundles))
-    app = create_app(bundles, settings, **changes)
+    out = sys.stderr if settings.access_log == "json" else sys.stdout  # each line there is JSON
+
+    def announce(text: str) -> None:
+        print(text, file=out, flush=True)
+
+    if processes == 1:
+        app = create_app(bundles, settings)
+        serve_socket(app, listen(host, port), host, announce, drain_seconds)
+        return
+    settings = share_out(settings, processes)
+    create_app(bundles, settings)  # so that its errors come once, and before any process is started
     listener = listen(host, port)
+    with shared_metrics():
+        Processes(processes, partial(_serve_beside, bundles, settings, host, drain_seconds), listener, announce).run()
+
+
+def _serve_beside(
+    bundles: Path | Mapping[str, Path] | None,
+    settings: Settings,
+    host: str,
+    drain_seconds: float,
+    *given: Any,
+) -> None:
+    """Serve in one of several processes; `given` are the socket, and what is called with the text to print."""
+    listener, announce = given
+    serve_socket(create_app(bundles, settings), listener, host, announce, drain_seconds, is_alone=False)
+
+
+def serve_socket(
+    app: FastAPI,
+    listener: socket.socket,
+    host: str,
+    announce: Callable[[str], None],
+    drain_seconds: float = DRAIN_SECONDS,
+    *,
+    is_alone: bool = True,
+) -> None:
+    """Serve a socket until a signal comes, as `serve` does.
+
+    Args:
+        app: what answers.
+        listener: the socket, which listens at `host`.
+        host: as it is printed.
+        announce: called once, when it is ready, with what there is to print.
+        drain_seconds: as `serve` takes them.
+        is_alone: whether no other process serves the socket; beside others nothing is accepted before models are
+            loaded, and connections are taken one at a time, so that all get some.
+
+    Raises:
+        ConvsmithError: no bundle can be loaded.
+    """
+    service: Service = app.state.service
     port = listener.getsockname()[1]
-
-    given: Settings = app.state.service.settings
-    scheme = "https" if given.certfile else "http"
-
-    def announce() -> None:
-        models = [model for model in app.state.service.models if model.bundle]
-        what = " and ".join(f"{model.bundle.path} ({len(model.bundle.labels)} classes)" for model in models)
-        if given.watch:
-            what = f"{given.watch} ({counted(len(models), 'model')} now)"
-        out = sys.stderr if given.access_log == "json" else sys.stdout  # each line there is JSON
-        print(f"Serving {what} at {_url(host, port, scheme)}, until Ctrl-C. Try:", file=out)
-        token = '-H "Authorization: Bearer $TOKEN" ' if given.token_file else ""
-        at = _url({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port, scheme)
-        print(f"  curl {token}-F image=@photo.jpg {at}/predict", file=out)
-        for model in models:
-            named = "The model" if model.name == NAME else f"{model.name} {model.version}"
-            place, remark = model.bundle.place, _without_drift(model.bundle)
-            why = app.state.service.lanes.batches(model.bundle).why
-            print(f"{named} runs on {place.device} by {place.runtime}{why and '; '}{why}.{remark}", file=out)
-        out.flush()
-
-    server = make_server(app, announce, drain_seconds)
+    server = make_server(app, lambda: announce(announcement(service, host, port)), drain_seconds)
+    if not is_alone:
+        server.accepts_while_loading, server.config.backlog = False, 1
     # uvicorn raises a signal again once it has stopped: an orderly end either way
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     for number in signals("SIGHUP"):
@@ -191,7 +231,7 @@ def serve(
         signal.signal(number, signal.SIG_IGN)  # with other servers they open logs again
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
-    if failure := app.state.service.models.failure:
+    if failure := service.models.failure:
         raise failure
 
 
@@ -205,19 +245,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ConvsmithError(
-            f"cannot listen on {_url(host, port)}", error.strerror or str(error), "Choose another --port or --host."
+            f"cannot listen on {url(host, port)}", error.strerror or str(error), "Choose another --port or --host."
         ) from error
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # a client that reads nothing of its answer is cut off
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, READ_SECONDS * 1000)
     # asyncio sets TCP_NODELAY only where a socket names its protocol, which create_server leaves out
     return socket.socket(listener.family, listener.type, socket.IPPROTO_TCP, fileno=listener.detach())
-
-
-def _without_drift(bundle: Bundle) -> str:
-    """A sentence about a bundle that was made before there were references, or with too few images."""
-    known = bundle.manifest.reference or bundle.manifest.distance
-    return "" if known else " Its bundle has no reference, so drift is not measured."
-
-
-def _url(host: str, port: int, scheme: str = "http") -> str:
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
