@@ -22,9 +22,9 @@ from convsmith.bundle.classification import softmax
 from convsmith.bundle.figures.calibration_error import BINS, bins_of
 from convsmith.bundle.figures.certainty_intervals import MOST_RANKED, Interval, bootstrap, draws_for, wilson
 from convsmith.bundle.figures.chart import Chart
+from convsmith.bundle.figures.class_rankings import RANKINGS, class_rankings, known_mean, mean_rankings
 from convsmith.bundle.figures.classification_metrics import ClassificationResults
 from convsmith.bundle.figures.result_charts import answered, reliability
-from convsmith.bundle.figures.score_curves import ranked
 from convsmith.errors import ConvsmithError
 
 MORE = (
@@ -182,8 +182,8 @@ class ClassificationEvaluation(ClassificationResults):
             **self._weighed(np.ones(len(self.targets))),
             **found,
             "f1_micro": found["top1"],
-            "auroc": _mean(ranked["auroc"]),
-            "average_precision": _mean(ranked["average_precision"]),
+            "auroc": known_mean(ranked["auroc"]),
+            "average_precision": known_mean(ranked["average_precision"]),
             **self._decided(),
         }
 
@@ -220,7 +220,10 @@ class ClassificationEvaluation(ClassificationResults):
         count = len(self.targets)
         shares = {name: wilson(float(self._outcomes[name].mean()), count) for name in _TOPS}
         shares["f1_micro"] = shares["top1"]  # where each image has one class, they are one figure
-        of_rankings = bootstrap(self._rankings(), count, draws_for(self._pairs)) if self._rankings_are_cheap else {}
+        of_rankings = {}
+        if self._rankings_are_cheap:
+            rankings = mean_rankings(_probabilities(self.logits), self.targets)
+            of_rankings = bootstrap(rankings, count, draws_for(self._pairs))
         decided = self._decided()
         shares |= {name: wilson(decided[name], count) for name in ("set_coverage", "unknown") if name in decided}
         if decided.get("unknown", 1) < 1:
@@ -231,26 +234,12 @@ class ClassificationEvaluation(ClassificationResults):
         """All figures where each image counts so often; those of rankings only of up to 2^20 pairs."""
         if not self._rankings_are_cheap:
             return self._weighed
-        rankings = self._rankings()
+        rankings = mean_rankings(_probabilities(self.logits), self.targets)
         return lambda weights: {**self._weighed(weights), **rankings(weights)}
 
     @property
     def _rankings_are_cheap(self) -> bool:
         return self._logits is not None and self._pairs <= MOST_RANKED
-
-    def _rankings(self) -> Callable[[NDArray[np.float64]], dict[str, float]]:
-        """A function that gives AUROC and average precision where each image counts so often."""
-        scores, truth = _probabilities(self.logits), self.targets[:, None] == np.arange(self._num_classes)
-        there = np.flatnonzero(truth.any(axis=0)).tolist()
-        of_classes = [ranked(scores[:, k], truth[:, k]) for k in there]
-
-        def figures(weights: NDArray[np.float64]) -> dict[str, float]:
-            pairs = np.array([of_class(weights) for of_class in of_classes])
-            known = [values[np.isfinite(values)] for values in pairs.T]
-            means = [float(values.mean()) if len(values) else math.nan for values in known]
-            return dict(zip(("average_precision", "auroc"), means, strict=True))
-
-        return figures
 
     def scores(self) -> NDArray[np.float64]:
         """1 where the class of the highest logit is the true one, else 0, [N]."""
@@ -265,12 +254,8 @@ class ClassificationEvaluation(ClassificationResults):
     def _ranked(self) -> dict[str, list[float | None]]:
         """AUROC and average precision of each class; None where they are not measured."""
         if self._logits is None:
-            return {name: [None] * self._num_classes for name in ("auroc", "average_precision")}
-        columns = np.ascontiguousarray(np.concatenate(list(map(_probabilities, self._logits))).T)
-        targets, once = self.targets, np.ones(columns.shape[1])
-        pairs = [ranked(scores, targets == k)(once) for k, scores in enumerate(columns)]
-        precisions, areas = ([None if math.isnan(it) else it for it in values] for values in zip(*pairs, strict=True))
-        return {"auroc": areas, "average_precision": precisions}
+            return {name: [None] * self._num_classes for name in RANKINGS}
+        return class_rankings(np.concatenate(list(map(_probabilities, self._logits))), self.targets)
 
     @cached_property
     def _outcomes(self) -> dict[str, NDArray[Any]]:
@@ -321,9 +306,3 @@ def _shares(
     """Precision, recall and F1 of counts; 0 where there is nothing to divide by."""
     least = np.finfo(np.float64).tiny
     return right / np.maximum(said, least), right / np.maximum(true, least), 2 * right / np.maximum(said + true, least)
-
-
-def _mean(values: list[float | None]) -> float:
-    """The mean of those that are measured."""
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else math.nan
