@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.runtime import Runtime, run_with_embeddings
 
 _GAIN = 1.15  # times as fast that a call must be alone: the model is in memory twice
-_RUNS = 5
+_RUNS = 3
 
 
 class Lending:

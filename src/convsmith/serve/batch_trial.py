@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.predictor import Bundle
 
-LONGEST = 0.1  # seconds that a batch may take: who comes with it waits for all of it
+LONGEST = 0.05  # seconds that a batch may take: who comes with it waits for all of it
 GAIN = 1.1  # times as many images a second that batches must answer
 _CLOSE = 1e-3  # of the largest logit: how far an answer in a batch may be from that of the image alone
-_ROUNDS = 3  # the fastest counts: others may use the machine meanwhile
+_ROUNDS = 2  # the fastest counts: others may use the machine meanwhile
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,13 @@ def try_batches(bundle: Bundle, lanes: int, most: int) -> Batches:
         return ONE_BY_ONE
     shape = bundle.manifest.preprocess.bands.channels, *(bundle.manifest.only_size or (64, 64))
     images = np.random.default_rng(0).integers(0, 256, (most, *shape), np.uint8)
-    alone, seconds = _timed(bundle, images[:1])
+    start = time.perf_counter()
+    alone = bundle.logits(images[:1])
+    seconds = time.perf_counter() - start
     size = min(most, int(LONGEST / seconds))
     if size < 2:
         return Batches(1, f"images run one by one, of which each takes {seconds:.2f} s")
-    together, _ = _timed(bundle, images[:size])
-    if np.abs(together[0] - alone[0]).max() > _CLOSE * np.abs(alone).max():
+    if np.abs(bundle.logits(images[:size])[0] - alone[0]).max() > _CLOSE * np.abs(alone).max():
         return Batches(1, "images run one by one, as a batch gives other answers")
     with ThreadPoolExecutor(lanes, "measure") as pool:
         rounds = [[_rate(pool, bundle, images[:size], lanes, step) for step in (1, size)] for _ in range(_ROUNDS)]
@@ -59,13 +60,6 @@ def try_batches(bundle: Bundle, lanes: int, most: int) -> Batches:
     if batched < GAIN * one_by_one:
         return Batches(1, f"images run one by one: {size} together would be {rates}")
     return Batches(size, f"up to {size} images that wait run together: {rates}")
-
-
-def _timed(bundle: Bundle, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-    """Logits, and the seconds of a second run."""
-    bundle.logits(images)
-    start = time.perf_counter()
-    return bundle.logits(images), time.perf_counter() - start
 
 
 def _rate(pool: ThreadPoolExecutor, bundle: Bundle, images: NDArray[np.uint8], lanes: int, step: int) -> float:
