@@ -24,6 +24,8 @@ from torchmetrics.functional.classification import (
     multilabel_f1_score,
 )
 
+from convsmith.bundle.figures.certainty_intervals import wilson
+from convsmith.bundle.figures.multilabel_evaluation import MultilabelEvaluation
 from convsmith.bundle.figures.multilabel_metrics import MultilabelResults
 from convsmith.bundle.multilabel import probabilities_of
 
@@ -203,3 +205,48 @@ def test_the_row_of_an_image_names_what_is_true_and_what_the_bundle_says() -> No
         assert row["scores"] == pytest.approx(probabilities_of(logits[number]))
     assert [row["loss"] for row in results.rows("abcde")] == pytest.approx(results.losses())
     assert results.losses().mean() == pytest.approx(results.compute()["loss"])
+
+
+def test_figures_of_four_images_counted_by_hand() -> None:
+    logits = np.array([[3, -2, 0], [2, 1, -1], [-1, 2, -3], [1, -4, -2]], np.float32)
+    targets = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
+    results = MultilabelEvaluation()
+    results.update(logits, targets)
+    found, classes = results.compute(), results.by_class(3)
+    # said: a threshold that is reached counts, and 0 is a probability of one half
+    assert results.confusion_matrix(3).tolist() == [[2, 2, 1], [1, 1, 0], [0, 0, 0]]
+    assert classes["positives"] == (3, 1, 0)
+    assert classes["precision"] == (2 / 3, 1 / 2, 0)
+    assert classes["recall"] == (2 / 3, 1, None)
+    assert classes["f1"] == (2 / 3, 2 / 3, 0)
+    expected = {
+        "f1_macro": (2 / 3 + 2 / 3 + 0) / 3,
+        "f1_micro": 2 * 3 / (6 + 4),
+        "f1_weighted": 2 / 3,
+        "precision_macro": (2 / 3 + 1 / 2 + 0) / 3,
+        "precision_micro": 3 / 6,
+        "precision_weighted": (3 * 2 / 3 + 1 / 2) / 4,
+        "recall_macro": (2 / 3 + 1 + 0) / 3,
+        "recall_micro": 3 / 4,
+        "recall_weighted": (3 * 2 / 3 + 1) / 4,
+        "subset_accuracy": 1 / 4,
+        "hamming_loss": (1 + 0 + 2 + 1) / 12,
+        "f1_samples": (2 / 3 + 1 + 0 + 0) / 4,
+        "map_macro": (11 / 12 + 1 / 2 + 0) / 3,
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert results.intervals() == {"subset_accuracy": wilson(1 / 4, 4)}
+
+
+def test_what_sees_nothing_says_each_class_as_often_as_it_is_there() -> None:
+    results = MultilabelEvaluation()
+    results.update(np.zeros((4, 2), np.float32), np.array([[1, 0], [1, 1], [1, 0], [0, 0]], bool))
+    assert results.chance(2) == pytest.approx(
+        {
+            "map_macro": 1 / 2,
+            "map_micro": (3 / 4 * 3 + 1 / 2) / 4,
+            "f1_macro": (2 * 0.75 / 1.75 + 2 * 0.25 / 1.25) / 2,
+            "f1_micro": 1 / 1.5,
+            "subset_accuracy": 2 / 4,
+        }
+    )
