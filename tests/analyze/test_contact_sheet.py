@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from convsmith.analyze.contact_sheet import training_tiles
+from convsmith.analyze.contact_sheet import Tile, draw_sheet, fitted, named_classes, training_tiles, write_sheet
 from convsmith.cli.main import app
 from convsmith.data.open_data import data_of_recipe
 from convsmith.recipe.load import load_recipe
@@ -69,3 +70,54 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     root = write_noise(tmp_path / "photos", 6)
     (root / "train/c0/0000.png").write_bytes(b"")
     assert show(root, tmp_path / "sheet.jpg", "--recipe", "digits").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((160, 80), (160, 80)), ((10, 20), (80, 160)), ((400, 4), (160, 2)), ((999, 1), (160, 1))]
+)
+def test_a_picture_is_scaled_by_its_longer_side(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert fitted(Image.new("RGB", size), 160).size == expected
+
+
+def test_small_pictures_grow_by_whole_pixels() -> None:
+    checks = Image.fromarray(np.indices((80, 80)).sum(0).astype(np.uint8) % 2 * 255)
+    assert set(np.unique(np.asarray(fitted(checks, 160)))) == {0, 255}
+    assert len(np.unique(np.asarray(fitted(checks, 159)))) > 2
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (np.array(2), "c"),
+        (np.array([1, 0, 1, 0]), "a, c"),
+        (np.zeros(4), "none"),
+        (np.array([[1, 1, 255], [3, 255, 255]], np.uint8), "b, d"),
+        (np.array([[3, 1], [3, 1]], np.uint8), "b, d"),
+        (np.full((2, 2), 255, np.uint8), "none"),
+    ],
+)
+def test_classes_are_named_the_largest_of_a_mask_first(target: Any, words: str) -> None:
+    assert named_classes(target, "abcd") == words
+
+
+def test_tiles_stand_in_rows_of_six_with_captions_below() -> None:
+    colours = np.random.RandomState(0).randint(1, 200, (8, 3)).astype(np.uint8)
+    tiles = [Tile(np.broadcast_to(colour, (40, 80, 3)), "" if i else "x" * 40) for i, colour in enumerate(colours)]
+    sheet = np.asarray(draw_sheet(tiles))
+    assert sheet.shape == (2 * (160 + 16 + 8) + 8, 6 * (160 + 8) + 8, 3)
+    expected = np.full(sheet.shape, 255, np.uint8)
+    for number, colour in enumerate(colours):
+        left, top = 8 + number % 6 * 168, 8 + number // 6 * 184 + 40  # 80 of 160 pixels high
+        expected[top : top + 80, left : left + 160] = colour
+    caption = (slice(168, 192), slice(6, 8 + 24 * 8))
+    assert (sheet[caption] < 255).any()
+    sheet = sheet.copy()
+    sheet[caption] = 255
+    assert np.array_equal(sheet, expected)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.png", "PNG"), ("a.JPG", "JPEG"), ("a.jpeg", "JPEG")])
+def test_the_ending_names_the_kind(name: str, kind: str, tmp_path: Path) -> None:
+    write_sheet([Tile(np.zeros((4, 4, 3), np.uint8), "a")], tmp_path / name)
+    with Image.open(tmp_path / name) as sheet:
+        assert (sheet.format, sheet.size) == (kind, (1016, 192))

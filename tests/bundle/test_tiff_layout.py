@@ -24,7 +24,7 @@ BITS, FORMAT, COLOURS = Base.BitsPerSample, Base.SampleFormat, Base.PhotometricI
 
 def test_nothing_said_is_one_band_of_strips_upright() -> None:
     assert layout_of(PLAIN, b"II") == Layout(20, 30, 4, WORDS, (7, 30), False, False, 1, 1)
-    least = {Base.ImageWidth: 1, Base.ImageLength: 1, BITS: (8,)}
+    least: dict[int, Any] = {Base.ImageWidth: 1, Base.ImageLength: 1, BITS: (8,)}
     assert layout_of(least, b"II") == Layout(1, 1, 1, np.dtype("u1"), (1, 1), False, False, 1, 1)
 
 
