@@ -215,10 +215,10 @@ def test_figures_of_four_images_counted_by_hand() -> None:
     found, classes = results.compute(), results.by_class(3)
     # said: a threshold that is reached counts, and 0 is a probability of one half
     assert results.confusion_matrix(3).tolist() == [[2, 2, 1], [1, 1, 0], [0, 0, 0]]
-    assert classes["positives"] == (3, 1, 0)
-    assert classes["precision"] == (2 / 3, 1 / 2, 0)
-    assert classes["recall"] == (2 / 3, 1, None)
-    assert classes["f1"] == (2 / 3, 2 / 3, 0)
+    assert list(classes["positives"]) == [3, 1, 0]
+    assert list(classes["precision"]) == [2 / 3, 1 / 2, 0]
+    assert list(classes["recall"]) == [2 / 3, 1, None]
+    assert list(classes["f1"]) == [2 / 3, 2 / 3, 0]
     expected = {
         "f1_macro": (2 / 3 + 2 / 3 + 0) / 3,
         "f1_micro": 2 * 3 / (6 + 4),
