@@ -134,7 +134,9 @@ def lines(careful: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, *op
 
 
 def test_a_line_of_print_says_both(careful: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert "unknown (red) {red, green}" in lines(careful, capsys, tmp_path)[1]
+    head, line = lines(careful, capsys, tmp_path)
+    assert "unknown (red) {red, green}" in line
+    assert line.index(str(tmp_path)) == head.index("IMAGE")
 
 
 def test_csv_has_a_column_for_each(careful: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

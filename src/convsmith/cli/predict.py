@@ -203,7 +203,11 @@ def _printer(output: Output, model: Bundle, top: int | None) -> Write:
 def _rows(model: Bundle, top: int | None) -> Write:
     from rich.cells import cell_len
 
-    width = max(5, min(MAX_LABEL_COLUMN, max(cell_len(for_terminal(label)) for label in model.labels)))
+    calibration = model.manifest.calibration
+    longest = max(cell_len(for_terminal(label)) for label in model.labels)
+    if calibration is not None and calibration.columns():  # sets and `unknown` stand beside labels
+        longest = MAX_LABEL_COLUMN
+    width = max(5, min(MAX_LABEL_COLUMN, longest))
     print(f"{'SCORE':>7}  {'LABEL':<{width}}  IMAGE")
 
     def write(name: str, answer: Any, _pixels: NDArray[np.uint8]) -> None:
