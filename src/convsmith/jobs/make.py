@@ -179,7 +179,7 @@ def make(
     choice = choose_for_run(data, run.path, overrides, recipe, minutes, all_stages=True)
     checked = load_recipe(choice.recipe, [*choice.overrides, *overrides])
     if not _is_finished(run, checked, data):
-        train(checked, data, run.path, observers=[ReportAtEnd(data)])
+        train(checked, data, run.path, observers=[ReportAtEnd(data, seconds=0)])  # one of all images follows
     stages = Stages(run.path / "stages", sha256_of(run.bundle / MANIFEST))
     judged = stages.once(
         "evaluate",

@@ -23,10 +23,11 @@ class ReportAtEnd(Observer):
 
     Args:
         where: the path of the data, for the page; None: they have none.
+        seconds: that the images may take; None: see `seconds_for`.
     """
 
-    def __init__(self, where: Path | None) -> None:
-        self._where = where
+    def __init__(self, where: Path | None, seconds: float | None = None) -> None:
+        self._where, self._seconds = where, seconds
         self._dataset: DataSet | None = None
 
     def data(self, dataset: DataSet) -> None:
@@ -44,7 +45,8 @@ class ReportAtEnd(Observer):
             if self._where is not None:
                 facts = with_data(facts, self._where)
             try:
-                facts = with_images(facts, run, self._dataset, seconds_for(facts.seconds["train"]))
+                seconds = seconds_for(facts.seconds["train"]) if self._seconds is None else self._seconds
+                facts = with_images(facts, run, self._dataset, seconds)
             except Exception as error:
                 logger.warning("there are no pictures of %s: %s", run.path, error)
             write_report(facts, page_of(run.path))
