@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from convsmith.bundle.images import read_bytes as read_bytes_module
 from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.bundle.images.limits import MAX_BYTES, MAX_PIXELS, check_bytes, file_too_large, max_pixels
+from convsmith.bundle.images.open_image import open_image
+from convsmith.bundle.images.read_bytes import read_bytes, read_open, read_stream
 from convsmith.errors import ConvsmithError
+from tests.hostile_images import progressive_jpeg
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -49,3 +55,49 @@ def test_pixels_are_allowed_up_to_the_limit(
     with pytest.raises(ImageTooLarge) as caught:
         check_bytes(width, height, size, "it.png")
     assert (caught.value.what, caught.value.why) == ("it.png is too large", why)
+
+
+@pytest.mark.parametrize(("size", "refused"), [(50, False), (51, True)])
+def test_a_file_may_have_so_many_bytes(
+    size: int, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_bytes_module, "MAX_BYTES", 50)
+    monkeypatch.setattr(read_bytes_module, "_USUAL_BYTES", 20)
+    content = bytes(range(size))
+    file = tmp_path / "it.png"
+    file.write_bytes(content)
+    ways: list[Callable[[], bytes]] = [
+        lambda: read_bytes(file),
+        lambda: read_open(io.BytesIO(content), "it"),
+        lambda: read_stream(io.BytesIO(content), "it"),
+    ]
+    for read in ways:
+        if not refused:
+            assert read() == content
+            continue
+        with pytest.raises(ImageTooLarge, match="too large"):
+            read()
+
+
+def test_a_stream_is_read_from_its_start_and_an_open_file_from_where_it_stands() -> None:
+    stream = io.BytesIO(b"abcdef")
+    stream.seek(2)
+    assert read_open(stream, "it") == b"cdef"
+    assert read_stream(stream, "it") == b"abcdef"
+
+
+@pytest.mark.parametrize("scans", [99, 100])
+def test_the_largest_jpeg_may_be_drawn_100_times(scans: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_MAX_PIXELS", str(16 * 24))
+    data = progressive_jpeg(16, 24, 50)
+    there = data.count(b"\xff\xda")
+    data = data[:-2] + data[data.rindex(b"\xff\xda") : -2] * (scans - there) + b"\xff\xd9"
+    assert data.count(b"\xff\xda") == scans
+    with open_image(data):
+        pass
+    more = data[:-2] + data[data.rindex(b"\xff\xda") : -2] * (101 - scans) + b"\xff\xd9"
+    with pytest.raises(ImageTooLarge, match="it draws 16 x 24 pixels 101 times over"), open_image(more):
+        pass
+    monkeypatch.setenv("CONVSMITH_MAX_PIXELS", str(2 * 16 * 24))
+    with open_image(more):
+        pass
