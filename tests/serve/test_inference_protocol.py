@@ -105,6 +105,12 @@ def test_preprocessed_images_get_logits_and_classes(
     assert found["class_id"]["data"] == [0, 1, 2]
 
 
+def test_what_the_client_of_kserve_sends_besides_is_passed_over(url: str, images: NDArray[np.uint8]) -> None:
+    body = tensor(images[:1], model_name="model", id=None, parameters=None, outputs=None)
+    body["inputs"][0]["parameters"] = None
+    assert outputs(ask(url, body))["label"]["data"] == ["red"]
+
+
 def test_nested_data_are_understood(url: str, images: NDArray[np.uint8]) -> None:
     body = tensor(images)
     body["inputs"][0]["data"] = images.tolist()
@@ -215,7 +221,7 @@ GOOD = {"name": "images", "datatype": "UINT8", "shape": [1, 3, 8, 8], "data": [0
         ({"inputs": [GOOD], "outputs": [{"name": "logit"}]}, "did you mean `logits`"),
         ({"inputs": [GOOD], "outputs": [{"name": "label", "parameters": {"classification": 1}}]}, "not classified"),
         ({"inputs": [GOOD], "outputs": [{"name": "logits", "parameters": {"classification": "x"}}]}, "not a number"),
-        ({"inputs": [GOOD], "input": 1}, "unknown key `input`"),
+        ({"inputs": [GOOD], "outputs": [{"nam": "logits"}]}, "outputs[0].name"),
         (files(b"hello"), "cannot read"),
         ({"inputs": [{"name": "files", "datatype": "BYTES", "shape": [1], "data": ["!"]}]}, "base64"),
         ({"inputs": [{"name": "files", "datatype": "BYTES", "shape": [2], "data": ["AAAA"]}]}, "length"),

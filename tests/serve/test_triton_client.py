@@ -16,6 +16,7 @@ from convsmith.bundle.predictor import load
 from convsmith.serve.app import create_app
 from tests.colours import picture
 from tests.serve.running import PATIENCE, served
+from tests.serve.test_grpc import served_by_grpc
 
 PYTHON = os.environ.get("CONVSMITH_TRITON_PYTHON")
 
@@ -55,4 +56,10 @@ def image(tmp_path: Path) -> Path:
 def test_tritonclient_speaks_http_with_it(colour_bundle: Path, image: Path) -> None:
     with served(create_app(colour_bundle, control=True)) as (_, url):
         found = answers_to("triton_client.py", "http", urlsplit(url).netloc, str(image))
+    assert_all_is_answered(found, colour_bundle)
+
+
+def test_tritonclient_speaks_grpc_with_it(colour_bundle: Path, image: Path) -> None:
+    with served_by_grpc(colour_bundle, control=True) as address:
+        found = answers_to("triton_client.py", "grpc", address, str(image))
     assert_all_is_answered(found, colour_bundle)

@@ -36,6 +36,9 @@ def serve(
     max_models: Annotated[
         int | None, typer.Option(min=1, help="Models in memory; more are loaded when they are asked.")
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Answer the Open Inference Protocol over gRPC at this port.")
+    ] = None,
     control: Annotated[bool, typer.Option("--control", help="Let clients load and unload models.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
@@ -127,6 +130,7 @@ def serve(
             default=tuple(default or ()),
             max_models=max_models,
             control=control,
+            grpc=None if grpc_port is None else f"[{host}]:{grpc_port}" if ":" in host else f"{host}:{grpc_port}",
             max_images=max_images,
             allow_urls=tuple(allow_urls or ()),
             workers=workers,

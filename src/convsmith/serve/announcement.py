@@ -22,6 +22,8 @@ def announcement(service: Service, host: str, port: int) -> str:
         f"Serving {what} at {url(host, port, scheme)}, until Ctrl-C. Try:",
         f"  curl {token}-F image=@photo.jpg {near}/predict",
     ]
+    if service.grpc_port:
+        lines.append(f"gRPC is answered at port {service.grpc_port}.")
     for model, bundle in models:
         named = "The model" if model.name == NAME else f"{model.name} {model.version}"
         place = f" on {bundle.place.device} by {bundle.place.runtime}" if bundle.place else ""

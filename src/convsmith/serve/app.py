@@ -17,6 +17,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.serve.browsers import check_origins
 from convsmith.serve.deadline import Deadline, takes_timeout
 from convsmith.serve.exchange import Exchange
+from convsmith.serve.grpc_service import serving_grpc
 from convsmith.serve.guard import Guard, guards_of
 from convsmith.serve.models import Models
 from convsmith.serve.outside import Application
@@ -65,7 +66,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = service.start_loading()
-        yield
+        async with serving_grpc(service, tokens, rates):
+            yield
         service.close()
         await loading
         await service.finish()

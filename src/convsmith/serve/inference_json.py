@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from convsmith.complaints import first_problem
 from convsmith.serve.inference import Inference, Wanted
@@ -23,30 +23,30 @@ Parameters = dict[str, Any]
 class InputTensor(BaseModel):
     """An input; `data` is left out where its bytes follow, so many as the parameter `binary_data_size` says."""
 
-    model_config = ConfigDict(extra="forbid")
     name: str
     datatype: str = Field(description="`UINT8`, or `BYTES` of image files: base64 in JSON.")
     shape: list[int]
-    parameters: Parameters = {}
+    parameters: Parameters | None = None
     data: Any = Field(None, description="A list, nested or not.")
 
 
 class OutputTensor(BaseModel):
     """An output that is wanted; its parameters may be `binary_data` and `classification`."""
 
-    model_config = ConfigDict(extra="forbid")
     name: str
-    parameters: Parameters = {}
+    parameters: Parameters | None = None
 
 
 class InferRequest(BaseModel):
-    """A question; the parameter `binary_data_output` wants all outputs as binary data."""
+    """A question; the parameter `binary_data_output` wants all outputs as binary data.
 
-    model_config = ConfigDict(extra="forbid")
-    id: str = ""
-    parameters: Parameters = {}
+    Other keys are passed over: KServe's client says the name of the model once more.
+    """
+
+    id: str | None = None
+    parameters: Parameters | None = None
     inputs: list[InputTensor] = Field(min_length=1)
-    outputs: list[OutputTensor] = []
+    outputs: list[OutputTensor] | None = None
 
 
 class AnsweredTensor(BaseModel):
@@ -82,7 +82,7 @@ def read_question(content: bytes, header: str | None) -> tuple[Inference, frozen
     request = _parsed(content[:length])
     inputs, place, rest = list[Tensor](), 0, memoryview(content)[length:]
     for it in request.inputs:
-        size = it.parameters.get("binary_data_size")
+        size = (it.parameters or {}).get("binary_data_size")
         if size is None:
             values = _from_base64(it) if it.datatype == BYTES else it.data
             inputs.append(tensor_of_values(it.name, it.datatype, it.shape, values))
@@ -94,12 +94,12 @@ def read_question(content: bytes, header: str | None) -> tuple[Inference, frozen
         place += size
     if place != len(rest):
         raise Problem(400, "the body goes on behind its last input", f"{len(rest) - place} bytes are left")
-    wanted = [Wanted(it.name, _classes(it)) for it in request.outputs]
-    binary = {it.name for it in request.outputs if it.parameters.get("binary_data") is True}
-    as_usual = request.parameters.get("binary_data_output") is True
-    if as_usual:
-        binary |= {it.name for it in request.outputs if it.parameters.get("binary_data") is not False} or {"*"}
-    return Inference(inputs, wanted, request.id), frozenset(binary)
+    wanted = [Wanted(it.name, _classes(it)) for it in request.outputs or ()]
+    said = {it.name: (it.parameters or {}).get("binary_data") for it in request.outputs or ()}
+    binary = {name for name, value in said.items() if value is True}
+    if (request.parameters or {}).get("binary_data_output") is True:
+        binary |= {name for name, value in said.items() if value is not False} if said else {"*"}
+    return Inference(inputs, wanted, request.id or ""), frozenset(binary)
 
 
 def write_answer(
@@ -162,7 +162,7 @@ def _from_base64(it: InputTensor) -> list[bytes]:
 
 
 def _classes(it: OutputTensor) -> int:
-    classes = it.parameters.get("classification", 0)
+    classes = (it.parameters or {}).get("classification", 0)
     if type(classes) is not int or classes < 0:
         raise Problem(400, f"`classification` of `{it.name}` is not a number of classes")
     return classes

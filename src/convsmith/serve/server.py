@@ -23,6 +23,7 @@ from convsmith.errors import ConvsmithError
 from convsmith.serve.announcement import announcement, url
 from convsmith.serve.app import create_app
 from convsmith.serve.connection import Connection, Crowd
+from convsmith.serve.grpc_service import require_grpc
 from convsmith.serve.log import LOGGING
 from convsmith.serve.processes import Processes, share_out, shared_metrics
 from convsmith.serve.proxies import check_proxies
@@ -166,6 +167,15 @@ def serve(
     settings = replace(settings or Settings(), **changes)
     if isinstance(bundles, Path):
         read_manifest(bundle_folder(bundles))
+    if settings.grpc:
+        require_grpc()
+        listen(host, int(settings.grpc.rpartition(":")[2])).close()  # a taken one is an error before models are loaded
+    if processes > 1 and (settings.control or (settings.grpc or "").endswith(":0")):
+        raise ConvsmithError(
+            f"--processes {processes} does not go with --control, nor with --grpc-port 0",
+            "each process would load models, or choose a port, for itself alone",
+            "Use --watch, which all of them do, and name the port.",
+        )
     out = sys.stderr if settings.access_log == "json" else sys.stdout  # each line there is JSON
 
     def announce(text: str) -> None:

@@ -60,6 +60,7 @@ class Service:
         uploads: requests that are being received.
         fetcher: gets images that are somewhere else.
         active: requests that are waiting or running.
+        grpc_port: the one that answers gRPC; None: none does.
     """
 
     def __init__(self, models: Models, settings: Settings) -> None:
@@ -76,6 +77,7 @@ class Service:
         self.leaving = self.stopping = False
         self.uploads, self.fetcher = Uploads(), Fetcher(settings.allow_urls)
         self.active = 0
+        self.grpc_port: int | None = None
         self._loading: asyncio.Task[None] | None = None
 
     def add(self, bundle: Bundle) -> None:

@@ -29,6 +29,7 @@ class Settings:
         default: `NAME/VERSION` of what is meant where a request gives the name alone.
         max_models: how many are in memory; None: all.
         control: whether clients may load and unload models.
+        grpc: the address that answers gRPC, HOST:PORT; None: none does.
         max_pixels: largest image; None: 25 million pixels, or what CONVSMITH_MAX_PIXELS says.
         device: what models run on, as `load` takes it.
         runtime: what runs them, likewise.
@@ -59,6 +60,7 @@ class Settings:
     default: tuple[str, ...] = ()
     max_models: int | None = None
     control: bool = False
+    grpc: str | None = None
     max_pixels: int | None = None
     device: str = "auto"
     runtime: str | None = None

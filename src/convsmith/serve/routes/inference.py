@@ -84,7 +84,7 @@ def add(app: FastAPI, service: Service) -> None:
     @app.get("/v2")
     async def server() -> Server:
         """The server, and the extensions that it knows."""
-        return Server(name="convsmith", version=installed_version("convsmith"), extensions=extensions(service))
+        return server_description(service)
 
     @app.get("/v2/health/live", responses=_errors(503))
     async def live() -> Live:
@@ -122,9 +122,10 @@ def add(app: FastAPI, service: Service) -> None:
         )(_infer(service))
 
 
-def extensions(service: Service) -> list[str]:
-    """The extensions of the protocol that a server knows."""
-    return [*EXTENSIONS, *(["model_repository"] if service.settings.control else [])]
+def server_description(service: Service) -> Server:
+    """The server, and the extensions of the protocol that it knows."""
+    extensions = [*EXTENSIONS, *(["model_repository"] if service.settings.control else [])]
+    return Server(name="convsmith", version=installed_version("convsmith"), extensions=extensions)
 
 
 def described(service: Service, model: Model, bundle: Bundle) -> ModelDescription:

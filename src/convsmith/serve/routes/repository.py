@@ -71,20 +71,25 @@ def add(app: FastAPI, service: Service) -> None:
     @app.post("/v2/repository/models/{name}/load", responses=_ERRORS, openapi_extra=_body(Wish))
     async def load(request: Request, name: str) -> dict[str, Any]:
         """Load all versions of a model, anew where they are in memory; what they answer meanwhile is not lost."""
-        _check_control(service)
+        check_control(service)
         await _read(request, service, Wish)
-        for model in await service.load(name):
-            if model.failure:
-                raise Problem(400, f"version {model.version} of `{name}` cannot be loaded", str(model.failure))
+        await load_all(service, name)
         return {}
 
     @app.post("/v2/repository/models/{name}/unload", responses=_ERRORS, openapi_extra=_body(Wish))
     async def unload(request: Request, name: str) -> dict[str, Any]:
         """Put all versions of a model out of memory; requests that are being answered keep theirs."""
-        _check_control(service)
+        check_control(service)
         await _read(request, service, Wish)
         await service.unload(name)
         return {}
+
+
+async def load_all(service: Service, name: str) -> None:
+    """Load all versions of a model, anew where they are in memory; a `Problem` of status 400 if one cannot be."""
+    for model in await service.load(name):
+        if model.failure:
+            raise Problem(400, f"version {model.version} of `{name}` cannot be loaded", str(model.failure))
 
 
 def indexed(model: Model) -> Indexed:
@@ -96,7 +101,8 @@ def indexed(model: Model) -> Indexed:
     return Indexed(name=model.name, version=model.version, state=state, reason=reason)
 
 
-def _check_control(service: Service) -> None:
+def check_control(service: Service) -> None:
+    """Raise a `Problem` of status 403 unless clients may load and unload models."""
     if not service.settings.control:
         why = "this server was started without --control"
         raise Problem(403, "models are not loaded and unloaded by clients", why, "Start it with --control.")
