@@ -285,7 +285,13 @@ def test_a_tie_that_openvino_rounds_otherwise_is_no_fault(tmp_path: Path, colour
 
 @pytest.mark.parametrize(
     ("name", "roundings", "tolerance"),
-    [("openvino", 0, FLOAT32), ("openvino", 1, ONE_LEVEL), ("openvino", 3, INT8), ("onnx", 3, FLOAT32)],
+    [
+        ("openvino", 0, FLOAT32),
+        ("openvino", 1, ONE_LEVEL),
+        ("openvino", 3, INT8),
+        ("web", 3, INT8),
+        ("onnx", 3, FLOAT32),
+    ],
 )
 def test_only_what_rounds_while_it_runs_may_be_levels_apart(name: str, roundings: int, tolerance: Tolerance) -> None:
     nodes = [

@@ -25,6 +25,7 @@ from convsmith.storage import seal_holds
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 MODEL = "model.onnx"
+PAGE = "index.html"  # of a bundle that answers in a browser
 _MAX_MANIFEST_BYTES = 8 * 2**20  # what is parsed of it takes up to 20 times as much memory
 _MAX_MODEL_BYTES = 4 * 2**30  # of all files
 _DEEPEST = 32  # levels of the manifest

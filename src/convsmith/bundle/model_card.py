@@ -8,14 +8,13 @@ from typing import Any
 
 import yaml
 
-from convsmith.bundle.format import MANIFEST, Manifest
+from convsmith.bundle.format import MANIFEST, PAGE, Manifest
 from convsmith.bundle.task import find_task
 from convsmith.words import for_terminal, metric_name
 
 CARD = "README.md"
 
 _MOST_LABELS = 100
-_PAGE = "index.html"
 _SERVER = """\
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -78,7 +77,7 @@ def _sections(manifest: Manifest) -> Iterator[str]:
     )
     yield f"\nHow an image becomes the model's input is in `{MANIFEST}`, and done by the library: decode, resize,"
     yield "crop, normalise. `convsmith serve PATH` answers over HTTP.\n"
-    if _PAGE in manifest.files:
+    if PAGE in manifest.files:
         yield from _hosted()
     yield "## Figures\n"
     yield from _figures(manifest.metrics)
@@ -101,7 +100,7 @@ def _sections(manifest: Manifest) -> Iterator[str]:
 def _hosted() -> Iterator[str]:
     """How the page of a bundle is opened and hosted."""
     yield "## The page\n"
-    yield f"Open `{_PAGE}` by a double click, or put this folder on any static host. The model runs in the browser;"
+    yield f"Open `{PAGE}` by a double click, or put this folder on any static host. The model runs in the browser;"
     yield "no image leaves the machine. What is opened from a disk loads `offline.js`, which holds model and runtime"
     yield "once more, because browsers fetch nothing there; a host may leave that file out.\n"
     yield "One thread runs the model, and several where the host sends two headers, as this server does here:\n"

@@ -85,7 +85,7 @@ class Format:
         open: the runtime that they are proved in, with so many threads per call.
         extra: what brings the packages that it needs.
         tolerance: how far it may be from what it is made of.
-        other_ties: its runtime rounds a value in the middle between two levels to the other one than onnxruntime.
+        other_ties: its runtime may round a value in the middle between two levels to the other one than onnxruntime.
         needs_model: it is made of the torch model, so the ONNX file does not do.
         is_code: its file is, or may hold, instructions that run with the rights of the process.
         require: raises a ConvsmithError where this machine lacks what it needs; asked before any work.
@@ -115,10 +115,9 @@ class Format:
             return self.tolerance
         import onnx
 
-        from convsmith.deploy.graph import dynamic_roundings
+        from convsmith.deploy.graph import roundings
 
-        roundings = dynamic_roundings(onnx.load_from_string(source.onnx))
-        return (self.tolerance, ONE_LEVEL, INT8)[min(roundings, 2)]
+        return (self.tolerance, ONE_LEVEL, INT8)[min(roundings(onnx.load_from_string(source.onnx)), 2)]
 
 
 def find_format(name: str) -> Format:

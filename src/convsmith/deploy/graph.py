@@ -22,9 +22,9 @@ def is_int8(model: ModelProto) -> bool:
     return any(node.op_type in _ROUNDS for node in model.graph.node)
 
 
-def dynamic_roundings(model: ModelProto) -> int:
-    """How many tensors a model rounds by a scale that it finds while it runs."""
-    return sum(node.op_type == "DynamicQuantizeLinear" for node in model.graph.node)
+def roundings(model: ModelProto) -> int:
+    """How many tensors a model rounds to levels while it runs."""
+    return sum(node.op_type in ("DynamicQuantizeLinear", "QuantizeLinear") for node in model.graph.node)
 
 
 class Graph:

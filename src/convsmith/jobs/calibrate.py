@@ -16,7 +16,7 @@ from convsmith.analyze.conformal import fewest_images, fit_sets
 from convsmith.analyze.fit_scaling import Scaling, fit_temperature, fit_vector, probabilities
 from convsmith.analyze.unknown import CERTAINTY, Costs, by_costs, by_precision, fewest_answers
 from convsmith.bundle.calibration import Calibration, Sets, Unknown
-from convsmith.bundle.format import bundle_folder, check_own, read_files
+from convsmith.bundle.format import PAGE, bundle_folder, check_own, read_files
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.write import Card, rewrite_manifest, write_bundle
 from convsmith.data.open_data import judged_by
@@ -169,6 +169,11 @@ def calibrate(
     if out is not None:
         check_out(Path(out), (source,), Path(data))
     opened = open_bundle(source, None, runtime, device, allow_code=allow_code)
+    if PAGE in opened.manifest.files:
+        raise ConvsmithError(
+            f"{source} has a page, which answers by what it was exported with",
+            fix="Calibrate the bundle that it was made of, and export that again.",
+        )
     found = judged_by(opened.manifest, Path(data), split)
     wanted.check(opened, len(found.samples))
     if opened.manifest.data_digest and (split == "train" or not found.is_part):

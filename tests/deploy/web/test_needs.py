@@ -14,7 +14,8 @@ from convsmith.deploy.web.page import page_files
 from convsmith.deploy.web.runtime_files import PACKAGE_VARIABLE, runtime_files
 from convsmith.errors import ConvsmithError
 from convsmith.spec import Preprocess
-from tests.colours import bare_manifest
+from tests.colours import bare_manifest, write_colour_bundle
+from tests.exports import write_colours
 
 
 def write_package(folder: Path) -> Path:
@@ -73,6 +74,13 @@ def test_without_chromium_the_error_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setenv(CHROMIUM_VARIABLE, "/no/such/chromium")
     with pytest.raises(ConvsmithError, match=rf"Chromium does not start(.|\n)*{CHROMIUM_VARIABLE}"):
         ChromiumPage({})
+
+
+def test_a_page_is_not_calibrated_behind_its_back(tmp_path: Path, colour_bundle: Path) -> None:
+    files = {"model.onnx": (colour_bundle / "model.onnx").read_bytes(), "index.html": b""}
+    bundle = write_colour_bundle(tmp_path / "web", files, format="web")
+    with pytest.raises(ConvsmithError, match="has a page, which answers by what it was exported with"):
+        cs.calibrate(bundle, write_colours(tmp_path / "data"))
 
 
 def test_models_of_more_channels_than_a_browser_reads_are_refused() -> None:

@@ -43,6 +43,7 @@ FORMAT = Format(
     _export,
     _open,
     extra="web",
+    other_ties=True,  # of floats between integer layers; where all is integers, nothing differs
     require=_require,
     add=page_files,
     prove=_prove,

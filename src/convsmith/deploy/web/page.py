@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from convsmith.bundle.format import MODEL, Manifest
+from convsmith.bundle.format import MODEL, PAGE, Manifest
 from convsmith.deploy.format import Files
 from convsmith.errors import ConvsmithError
 from convsmith.pages import PARTS, joined
@@ -35,7 +35,7 @@ def page_files(manifest: Manifest, files: Files) -> Files:
     """
     _check(manifest, files)
     return {
-        "index.html": _page(manifest, len(files[MODEL])).encode(),
+        PAGE: _page(manifest, len(files[MODEL])).encode(),
         "page.js": joined(MODULES / "page.js").encode(),
         "style.css": (PARTS / "style.css").read_bytes(),
         OFFLINE: "".join(_offline(files)).encode(),

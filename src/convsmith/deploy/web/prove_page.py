@@ -64,6 +64,10 @@ def prove_page(files: Files, manifest: Manifest, images: Iterable[bytes]) -> dic
     Raises:
         ConvsmithError: the inputs of a PNG differ, or float32 logits by more than 1e-5.
     """
+    import onnx
+
+    from convsmith.deploy.graph import roundings
+
     page, python = ChromiumPage(files), Bundle(Path(), manifest, OnnxRuntime(files[MODEL]))
     kinds, worst, largest = {name: _Kind() for name in _HEADS}, 0.0, 1.0
     for data in images:
@@ -79,7 +83,7 @@ def prove_page(files: Files, manifest: Manifest, images: Iterable[bytes]) -> dic
     found = {name: kind.figures() for name, kind in kinds.items() if kind.images}
     if found["png"]["max_abs_diff"]:
         raise _differs(f"of PNG files its input differs by up to {found['png']['max_abs_diff']} of 255")
-    if worst > _LARGEST_DIFFERENCE * largest and not _rounds(files[MODEL]):
+    if worst > _LARGEST_DIFFERENCE * largest and not roundings(onnx.load_from_string(files[MODEL])):
         raise _differs(f"from equal pixels its logits differ by up to {worst:.2g}")
     return {"browser": f"Chromium {version}", "logits_max_abs_diff": worst, **found}
 
@@ -112,14 +116,6 @@ def _as_files(data: bytes, manifest: Manifest) -> Iterator[tuple[str, bytes]]:
             file = io.BytesIO()
             Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, name)
             yield name, file.getvalue()
-
-
-def _rounds(model: bytes) -> bool:
-    """Whether a model computes with integers, whose roundings carry differences of float32 on."""
-    import onnx
-
-    nodes = onnx.load_from_string(model).graph.node
-    return any(node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in nodes)
 
 
 def _differs(why: str) -> ConvsmithError:
