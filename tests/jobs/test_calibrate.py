@@ -15,6 +15,7 @@ import convsmith as cs
 from convsmith.analyze.calibration_report import CalibrationReport
 from convsmith.bundle.format import MANIFEST, MODEL, read_manifest, read_model
 from convsmith.bundle.predictor import Bundle
+from convsmith.bundle.reference import Reference, histogram
 from convsmith.cli.main import main
 from convsmith.data.open_data import judged_by
 from convsmith.deploy.labelled import LabelledImages
@@ -353,3 +354,12 @@ def test_the_command_prints_and_gives_json(
 def test_a_bundle_on_the_hub_is_not_changed_where_it_lies(data: Path) -> None:
     with pytest.raises(ConvsmithError, match="is not changed where it lies"):
         calibrate("hf:org/name", data)
+
+
+def test_later_images_are_held_against_the_new_confidence(data: Path, tmp_path: Path) -> None:
+    reference = Reference(images=500, classes=(300.0, 100.0, 100.0), confidence=histogram(np.linspace(0, 1, 500)))
+    bundle = write_colour_bundle(tmp_path / "bundle", reference=reference)
+    calibrate(bundle, data)
+    loaded: cs.Bundle[cs.Classification] = cs.load(bundle)
+    scores = [loaded.predict(path).score for path in sorted(data.rglob("*.png"))]
+    assert loaded.manifest.reference == reference.with_confidence(scores)

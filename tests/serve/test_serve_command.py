@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -144,6 +145,22 @@ def test_it_serves_and_ends_wherever_its_output_goes(colour_bundle: Path, redire
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # what does not read, too
+
+
+def test_it_serves_where_no_file_can_be_written(colour_bundle: Path) -> None:
+    def nowhere() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    command = [sys.executable, "-m", "convsmith.cli.main", "serve", str(colour_bundle), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd="/", preexec_fn=nowhere) as process:
+        try:
+            assert process.stdout
+            url = process.stdout.readline().split()[5].strip(",")
+            assert post(url, picture("red", "BMP", size=(1000, 500))).json()["label"] == "red"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
 
 
 def _is_ready(url: str) -> bool:

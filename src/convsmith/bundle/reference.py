@@ -5,6 +5,7 @@ Needs no torch.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ FEWEST = 50
 
 _BINS = 10
 _IMAGES_OF_A_BIN = 20  # fewer, and chance alone would move the index
-_SIDE = 64  # rows and columns, or up to twice as many, that the brightness is taken of
+_SIDE = 32  # rows and columns, or up to twice as many, that the brightness is taken of
 
 
 class Histogram(Section):
@@ -40,7 +41,7 @@ class Histogram(Section):
 
     def bin_of(self, value: float) -> int:
         """The bin of a number; one on an edge is in the bin above."""
-        return int(np.searchsorted(self.edges, value, side="right"))
+        return bisect_right(self.edges, value)
 
 
 class Reference(Section):
@@ -53,9 +54,9 @@ class Reference(Section):
     confidence: Histogram | None = Field(None, description="How sure the answers were.")
     brightness: Histogram | None = Field(None, description="Mean of all pixels, 0 to 1.")
 
-    def without_confidence(self) -> Reference:
-        """The same of a bundle whose probabilities have changed."""
-        return self.model_copy(update={"confidence": None})
+    def with_confidence(self, values: Sequence[float] | NDArray[Any]) -> Reference:
+        """The same of a bundle whose probabilities have changed; of too few it says nothing."""
+        return self.model_copy(update={"confidence": histogram(values)})
 
 
 def brightness(image: NDArray[np.uint8]) -> float:

@@ -18,6 +18,7 @@ from convsmith.analyze.unknown import CERTAINTY, Costs, by_costs, by_precision, 
 from convsmith.bundle.calibration import Calibration, Sets, Unknown
 from convsmith.bundle.format import PAGE, bundle_folder, check_own, read_files
 from convsmith.bundle.predictor import Bundle
+from convsmith.bundle.reference import Reference
 from convsmith.bundle.write import Card, rewrite_manifest, write_bundle
 from convsmith.data.open_data import judged_by
 from convsmith.data.parts import Part
@@ -185,7 +186,8 @@ def calibrate(
     before, truth = evidence.of("kept_back")
     figures = measured(before, truth, calibration, opened.task.exclusive)
     calibration = calibration.model_copy(update={"measured": figures})
-    _write(source, opened, calibration, None if out is None else Path(out))
+    reference = _reference(opened, evidence, calibration)
+    _write(source, opened, calibration, reference, None if out is None else Path(out))
     return CalibrationReport(str(source if out is None else out), method, opened.labels, calibration, remarks)
 
 
@@ -277,12 +279,23 @@ def _fitted(opened: Bundle, evidence: _Evidence, wanted: Wanted) -> tuple[Calibr
     return calibration.model_copy(update={"sets": sets, "unknown": unknown}), tuple(remarks)
 
 
-def _write(source: Path, opened: Bundle, calibration: Calibration, out: Path | None) -> None:
+def _reference(opened: Bundle, evidence: _Evidence, calibration: Calibration) -> Reference | None:
+    """The reference of the calibrated bundle: how sure answers are has changed, and is known of whole images alone."""
+    known = opened.manifest.reference
+    if known is None or not opened.task.one_size:
+        return known and known.with_confidence([])
+    p = probabilities(calibration.scaled(evidence.logits.astype(np.float64)), opened.task.exclusive)
+    return known.with_confidence(p.max(axis=1))
+
+
+def _write(
+    source: Path, opened: Bundle, calibration: Calibration, reference: Reference | None, out: Path | None
+) -> None:
     manifest = opened.manifest
     card = replace(
         Card.of(manifest),
         calibration=calibration,
-        reference=manifest.reference and manifest.reference.without_confidence(),
+        reference=reference,
         created_with={**manifest.created_with, "convsmith": version("convsmith")},
     )
     if out is None:

@@ -27,7 +27,7 @@ FEWEST = 200
 LABELS = ("model", "version", "kind")
 
 _Key = tuple[str, str]
-_Shares = dict[str, NDArray[np.float64]]  # of one image in the bins of each kind
+_Row = dict[str, int | NDArray[np.float64]]  # of one image: the bin of each kind, or its share in each of them
 
 
 class Window:
@@ -46,19 +46,24 @@ class Window:
             self._groups = class_groups(reference.classes)
             self.expected["class"] = np.bincount(self._groups, reference.classes)
         self.counts = {kind: np.zeros(len(bins)) for kind, bins in self.expected.items()}
-        self._rows = deque[_Shares]()
+        self._rows = deque[_Row]()
 
     def add(self, asked: Asked) -> None:
         """Count an image, and forget the oldest where there are enough."""
-        row = self._shares(asked)
+        row = self._row_of(asked)
         if len(self._rows) == WINDOW:
-            for kind, shares in self._rows.popleft().items():
-                self.counts[kind] -= shares
+            self._count(self._rows.popleft(), -1)
         self._rows.append(row)
-        for kind, shares in row.items():
-            self.counts[kind] += shares
+        self._count(row, 1)
 
-    def _shares(self, asked: Asked) -> _Shares:
+    def _count(self, row: _Row, times: int) -> None:
+        for kind, place in row.items():
+            if isinstance(place, int):
+                self.counts[kind][place] += times
+            else:
+                self.counts[kind] += times * place
+
+    def _row_of(self, asked: Asked) -> _Row:
         task, answer = self.bundle.task, asked.answer
         assert answer is not None
         values = {
@@ -66,12 +71,13 @@ class Window:
             "confidence": task.certainty(answer),
             "distance": None if answer.distance is None else answer.distance.value,
         }
-        row = {}
+        row: _Row = {}
         for kind, histogram in self._histograms.items():
             if (value := values[kind]) is not None:
-                row[kind] = np.eye(1, len(histogram.counts), histogram.bin_of(value))[0]
+                row[kind] = histogram.bin_of(value)
         if "class" in self.expected:
-            row["class"] = np.bincount(self._groups, task.shares(answer), len(self.expected["class"]))
+            shares = np.bincount(self._groups, task.shares(answer), len(self.expected["class"]))
+            row["class"] = shares.astype(np.float64)
         return row
 
 

@@ -64,8 +64,9 @@ def describe_guards(schema: dict[str, Any], settings: Settings) -> None:
         refusals["401"] = "there is no token, or one that does not count"
     if settings.rate is not None:
         refusals["429"] = "this address has asked too often; see Retry-After"
-    body = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
     for path, methods in schema["paths"].items():
+        form = "ProtocolError" if path.startswith("/v2") else "ErrorBody"
+        body = {"application/json": {"schema": {"$ref": f"#/components/schemas/{form}"}}}
         for operation in methods.values() if path not in PROBES else ():
             if settings.token_file is not None:
                 operation["security"] = [{"token": []}]

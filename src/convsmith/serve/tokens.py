@@ -45,30 +45,33 @@ class Tokens:
         if time.monotonic() < self._looked + _SECOND:
             return
         self._looked = time.monotonic()
+        if (stamp := _stamp(self._path)) == self._stamp:
+            return
+        self._stamp = stamp
         try:
-            if (stamp := _stamp(self._path)) != self._stamp:
-                self._digests, self._stamp = _digests(self._path), stamp
+            self._digests = _digests(self._path)
         except ConvsmithError as error:
             logger.warning("the tokens stay as they were: %s, %s", error.what, error.why)
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
+    """Numbers that are others once the file has changed; none where it is gone."""
     try:
         found = path.stat()
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+    except OSError:
+        return ()
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _digests(path: Path) -> tuple[bytes, ...]:
     try:
-        if not path.is_file():  # a pipe would never end
+        if path.exists() and not path.is_file():  # a pipe would never end
             raise _unreadable(path, "it is not a regular file")
         with path.open("rb") as file:
             content = file.read(_LARGEST)
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
-    lines = [line.strip() for line in content.decode("utf-8", "replace").splitlines()]
+    lines = [line.strip() for line in content.decode("utf-8-sig", "replace").splitlines()]
     tokens = [line for line in lines if line and not line.startswith("#")]
     if not tokens:
         raise _unreadable(path, "it holds none")
