@@ -34,9 +34,8 @@ class Groups:
         return len(np.unique(self.of))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the names of the groups that the images are of, and not all others."""
-        used, of = np.unique(self.of, return_inverse=True)
-        return Groups, (of, [self.names[number] for number in used])
+        """Pickle None: another process reads images, and does not split them; of millions the names would be many."""
+        return type(None), ()
 
 
 def groups_in_both(groups: Groups | None, train: NDArray[np.int64], val: NDArray[np.int64]) -> list[str]:
