@@ -124,3 +124,12 @@ def test_the_options_of_the_command_that_is_called_alone_are_read() -> None:
 @pytest.mark.parametrize("words", [[], ["--help"], ["plna"], ["--debug", "plan"]])
 def test_all_commands_are_known_where_none_is_called_first(words: list[str]) -> None:
     assert main._with_command_of(words) is main.app
+
+
+def test_many_options_are_shown_in_groups() -> None:
+    shown = run("serve", "--help").stdout
+    titles = ["Arguments:", "Options:", "Limits and speed:", "Seeing what it does:", "Safety:", "Behind a proxy:"]
+    places = [shown.index(f"\n{title}\n") for title in titles]
+    assert places == sorted(places)
+    assert places[4] < shown.index("--token-file") < places[5]
+    assert shown.count("--token-file") == 1

@@ -11,6 +11,7 @@ from convsmith.cli.options import DeviceName, RuntimeName
 from convsmith.errors import ConvsmithError
 from convsmith.serve.settings import LogForm
 
+LIMITS = "Limits and speed"
 LOOKING = "Seeing what it does"
 SAFE = "Safety"
 PROXIES = "Behind a proxy"
@@ -42,31 +43,55 @@ def serve(
     control: Annotated[bool, typer.Option("--control", help="Let clients load and unload models.")] = False,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
-    max_mb: Annotated[float, typer.Option(min=0.001, help="Largest upload in megabytes.")] = 20,
+    max_mb: Annotated[float, typer.Option(min=0.001, help="Largest upload in megabytes.", rich_help_panel=LIMITS)] = 20,
     max_pixels: Annotated[
-        int | None, typer.Option(min=1, help="Largest image in pixels, 25 million by default.")
+        int | None, typer.Option(min=1, help="Largest image in pixels, 25 million by default.", rich_help_panel=LIMITS)
     ] = None,
-    max_images: Annotated[int, typer.Option(min=1, help="Images that one request may have.")] = 16,
+    max_images: Annotated[
+        int, typer.Option(min=1, help="Images that one request may have.", rich_help_panel=LIMITS)
+    ] = 16,
     allow_urls: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PATTERN", help="Fetch images from such addresses, as https://images.example.org/*; repeatable."
+            metavar="PATTERN",
+            help="Fetch images from such addresses, as https://images.example.org/*; repeatable.",
+            rich_help_panel=LIMITS,
         ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Images predicted at the same time.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the model for each of them.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Processes that share the cores and the port.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Images predicted at the same time.", rich_help_panel=LIMITS)
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the model for each of them.", rich_help_panel=LIMITS)
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share the cores and the port.", rich_help_panel=LIMITS)
+    ] = 1,
     max_batch: Annotated[
-        int, typer.Option(min=1, help="Images that wait and run together at most, where that is measured to pay.")
+        int,
+        typer.Option(
+            min=1,
+            help="Images that wait and run together at most, where that is measured to pay.",
+            rich_help_panel=LIMITS,
+        ),
     ] = 8,
     max_delay_ms: Annotated[
-        float, typer.Option(min=0, max=1000, help="Milliseconds that a batch waits for more images.")
+        float,
+        typer.Option(min=0, max=1000, help="Milliseconds that a batch waits for more images.", rich_help_panel=LIMITS),
     ] = 0,
     max_wait_ms: Annotated[
-        float, typer.Option(min=0, help="Milliseconds that a request may be expected to wait; beyond, it gets 503.")
+        float,
+        typer.Option(
+            min=0,
+            help="Milliseconds that a request may be expected to wait; beyond, it gets 503.",
+            rich_help_panel=LIMITS,
+        ),
     ] = 10_000,
     drain_seconds: Annotated[
-        float, typer.Option(min=0, help="Seconds to serve on after SIGTERM, with /readyz at 503 already.")
+        float,
+        typer.Option(
+            min=0, help="Seconds to serve on after SIGTERM, with /readyz at 503 already.", rich_help_panel=LIMITS
+        ),
     ] = 5,
     device: DeviceName = "auto",
     runtime: RuntimeName = None,
