@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from convsmith.bundle.task import Task
     from convsmith.data.folders.image_list import ImageList
     from convsmith.data.folders.image_paths import Named
+    from convsmith.jobs.ray_workers import Cluster
 
 Item = TypeVar("Item")
 Write = Callable[[str, Any, "NDArray[np.uint8]"], None]
@@ -55,6 +56,12 @@ def predict(
             "overlays.  [default: predictions]"
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="With --out FILE: let the machines of a Ray cluster answer; `auto`: its own."
+        ),
+    ] = None,
     device: DeviceName = "auto",
     runtime: RuntimeName = None,
 ) -> None:
@@ -72,6 +79,8 @@ def predict(
     Example: convsmith predict runs/photos/bundle holiday/ --device cuda --json
 
     Example: convsmith predict runs/photos/bundle "shards/new-*.tar" --out predictions.parquet
+
+    Example: convsmith predict runs/photos/bundle s3://ours/shards --out predictions.parquet --ray auto
     """
     import warnings
     from contextlib import nullcontext
@@ -83,6 +92,7 @@ def predict(
     from convsmith.data.folders.image_paths import find_places, flatten
     from convsmith.jobs.predict import answers_to
     from convsmith.jobs.prediction_rows import ENDINGS
+    from convsmith.jobs.ray_workers import Cluster
     from convsmith.output import output_that_may_be_lost
     from convsmith.recipe.data import data_section
 
@@ -91,13 +101,16 @@ def predict(
     into_file = out is not None and out.suffix.lower() in ENDINGS
     if out is not None and into_file:
         _check_file(out, paths, output)
+    elif ray is not None:
+        raise ConvsmithError("--ray needs a file for rows", "", "Give --out predictions.parquet, .csv or .jsonl.")
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
     model = load(bundle, runtime=runtime, device=device)
     bad = BadImages()
     _print_names_as_they_are()
     places = find_places(paths, bad.complain, note, data_section(model.manifest.recipe))
     if out is not None and into_file:
-        _write_rows(model, ImageList(places), out, top, as_json=as_json)
+        cluster = None if ray is None else Cluster(ray, runtime, device)
+        _write_rows(model, ImageList(places), out, top, cluster=cluster, as_json=as_json)
         bad.end()
         return
     shown = Output.JSONL if as_json else output or Output.TABLE
@@ -128,7 +141,9 @@ def _check_file(out: Path, paths: Sequence[str], output: Output | None) -> None:
         raise ConvsmithError(f"{out} is read as well", "it would be replaced", "Choose another --out.")
 
 
-def _write_rows(model: Bundle, images: ImageList, out: Path, top: int | None, *, as_json: bool) -> None:
+def _write_rows(
+    model: Bundle, images: ImageList, out: Path, top: int | None, *, cluster: Cluster | None, as_json: bool
+) -> None:
     """Write a row for each image, and say how many there are and how many are bad; with bad ones, end with code 1."""
     import json
 
@@ -138,7 +153,7 @@ def _write_rows(model: Bundle, images: ImageList, out: Path, top: int | None, *,
     if not len(images):
         return  # a line has said so of each path
     with progress_bar() as progress:
-        written = write_predictions(model, images, out, top=top, progress=progress)
+        written = write_predictions(model, images, out, top=top, cluster=cluster, progress=progress)
     told = {"images": written.images, "bad": written.bad, "out": str(out)}
     left = f", {written.bad:,} of them with an error" if written.bad else ""
     print(json.dumps(told) if as_json else f"{out}: {counted(written.images, 'image')}{left}")

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.data.folders.image_list import ImageList, list_images
-from convsmith.errors import ConvsmithError, counted, quoted
+from convsmith.errors import counted
+from convsmith.jobs.answered import Answering
 from convsmith.jobs.part_folder import parts_for
-from convsmith.jobs.predict import answers_to
-from convsmith.jobs.prediction_rows import ENDINGS, row_format
+from convsmith.jobs.ray_workers import Cluster, ray_workers
 from convsmith.progress import ProgressCallback, no_progress, notebook_progress
 from convsmith.recipe.data import data_section
 
 logger = logging.getLogger(__name__)
 
-_IMAGES = 4096  # of a part at most
-_SECONDS = 30.0  # of work that a part holds, and so of what a kill costs
 _VERSION = 1
 
 
@@ -50,6 +47,7 @@ def predict_into(
     threads: int | None = None,
     runtime: str | None = None,
     device: str = "auto",
+    ray: str | None = None,
     progress: ProgressCallback = notebook_progress,
 ) -> Predicted:
     """Answer any number of images with a bundle, and write a row for each into a file; see `write_predictions`.
@@ -59,13 +57,18 @@ def predict_into(
         images: paths of images, folders, patterns, tables and tar shards, one or several.
         out, top, batch_size, progress: as `write_predictions` takes them.
         threads, runtime, device: as `load` takes them.
+        ray: the address of a Ray cluster whose machines answer the images; of those all have the bundle's folder and
+            the images by the same paths. `auto` is the cluster that this machine is a part of.
 
     Raises:
         ConvsmithError: the bundle cannot be used, a path gives no image, or as `write_predictions`.
     """
     model = bundle if isinstance(bundle, Bundle) else load(bundle, threads, runtime, device)
     listed = list_images(images, data_section(model.manifest.recipe))
-    return write_predictions(model, listed, Path(out), top=top, batch_size=batch_size, progress=progress)
+    cluster = None if ray is None else Cluster(ray, runtime, device)
+    return write_predictions(
+        model, listed, Path(out), top=top, batch_size=batch_size, cluster=cluster, progress=progress
+    )
 
 
 def write_predictions(
@@ -75,6 +78,7 @@ def write_predictions(
     *,
     top: int | None = None,
     batch_size: int = 32,
+    cluster: Cluster | None = None,
     progress: ProgressCallback = no_progress,
 ) -> Predicted:
     """Write a row for each image, or for each class that is listed of it, in the order of the images.
@@ -90,38 +94,43 @@ def write_predictions(
             an object for each image. What was there is replaced when all rows are written.
         top: how many classes of each image are listed; None: one of a classifier, all of a mask.
         batch_size: images of a classifier in one forward pass.
+        cluster: where others answer; None: this process does.
         progress: called with how many images have rows, of how many.
 
     Raises:
         ConvsmithError: the file has another ending, cannot be written, was begun with another bundle, option or list of
             images, or another process writes it.
     """
-    rows = row_format(out, model, top)
-    if rows is None:
-        raise ConvsmithError(f"{out} does not say what to write", f"rows go into {quoted(ENDINGS)}", "Name it so.")
-    facts = {
-        "version": _VERSION,
-        "bundle": model.manifest.checksum,
-        "preprocessing": model.manifest.preprocess.model_dump(mode="json"),
-        "top": top,
-        "images in a batch": batch_size,
-        "device": None if model.place is None else asdict(model.place),
-        "images": len(images),
-        "list of images": images.digest(),
-    }
-    with parts_for(out, facts) as parts:
-        if parts.done:
-            logger.info("going on behind %s of %d", counted(parts.done, "image"), len(images))
-        progress("predict", parts.done, len(images))
-        packed: list[Any] = []
-        first, bad, since = parts.done, 0, time.monotonic()
-        for number, (name, answer, _) in enumerate(answers_to(model, images.since(first), batch_size), first + 1):
-            packed += rows.rows(name, answer)
-            bad += isinstance(answer, ImageError)
-            progress("predict", number, len(images))
-            is_late = number - parts.done >= _IMAGES or time.monotonic() - since > _SECONDS
-            if number == len(images) or (is_late and number % batch_size == 0):  # the next ones make the same batches
-                parts.add(rows.pack(packed), number - parts.done, bad)
-                packed, bad, since = [], 0, time.monotonic()
-        parts.finish(rows.join)
+    answering = Answering(out, model.manifest.checksum, top, batch_size)
+    answering.rows(model)  # says before anything is started what cannot be written
+    with ExitStack() as held:
+        workers = held.enter_context(ray_workers(cluster, model.path, images, answering)) if cluster else None
+        place = model.place if workers is None else workers.place
+        facts = {
+            "version": _VERSION,
+            "bundle": model.manifest.checksum,
+            "preprocessing": model.manifest.preprocess.model_dump(mode="json"),
+            "top": top,
+            "images in a batch": batch_size,
+            "device": None if place is None else asdict(place),
+            "images": len(images),
+            "list of images": images.digest(),
+        }
+        parts = held.enter_context(parts_for(out, facts))
+        first = parts.done
+        if first:
+            logger.info("going on behind %s of %d", counted(first, "image"), len(images))
+
+        def tell(done: int) -> None:
+            progress("predict", done, len(images))
+
+        tell(first)
+        if workers is None:
+            answered = answering.answer(model, images.since(first), lambda number: tell(first + number))
+        else:
+            answered = workers.answer(first)
+        for part in answered:
+            parts.add(*part)
+            tell(parts.done)
+        parts.finish(answering.rows(model, place).join)
     return Predicted(parts.done, parts.bad)

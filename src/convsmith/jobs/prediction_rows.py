@@ -15,7 +15,8 @@ from convsmith.analyze.write_rows import import_pyarrow
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.task import csv_columns
-from convsmith.errors import printable
+from convsmith.devices import Place
+from convsmith.errors import ConvsmithError, printable, quoted
 
 _PATH, _ERROR = "path", "error"
 _GROUP = 2**16  # rows of a row group of Parquet
@@ -36,22 +37,24 @@ class RowFormat:
     join: Callable[[Sequence[Path], IO[bytes]], None]
 
 
-def row_format(out: Path, model: Bundle[Any], top: int | None) -> RowFormat | None:
-    """How the file of a name holds the answers of a bundle; None where the name is that of no such file.
+def row_format(out: Path, model: Bundle[Any], top: int | None, place: Place | None) -> RowFormat:
+    """How the file of a name holds the answers of a bundle.
 
     Args:
         out: the file.
         model: the bundle.
         top: how many classes of each image are listed; None: as many as its task has it.
+        place: what ran it, which Parquet says.
 
     Raises:
-        ConvsmithError: it is Parquet, and pyarrow is not installed.
+        ConvsmithError: the name is that of no such file, or it is Parquet, and pyarrow is not installed.
     """
-    make = _FORMATS.get(out.suffix.lower())
-    return None if make is None else make(model, top)
+    if out.suffix.lower() not in _FORMATS:
+        raise ConvsmithError(f"{out} does not say what to write", f"rows go into {quoted(ENDINGS)}", "Name it so.")
+    return _FORMATS[out.suffix.lower()](model, top, place)
 
 
-def _json_lines(model: Bundle[Any], top: int | None) -> RowFormat:
+def _json_lines(model: Bundle[Any], top: int | None, _place: Place | None) -> RowFormat:
     """An object for each image, as `predict --json` prints it, or with its `error`."""
 
     def rows(name: str, answer: Any) -> list[str]:
@@ -61,7 +64,7 @@ def _json_lines(model: Bundle[Any], top: int | None) -> RowFormat:
     return RowFormat(rows, lambda lines: "".join(lines).encode(), _concatenate)
 
 
-def _csv(model: Bundle[Any], top: int | None) -> RowFormat:
+def _csv(model: Bundle[Any], top: int | None, _place: Place | None) -> RowFormat:
     columns = [_PATH, *csv_columns(model.manifest), _ERROR]
 
     def pack(rows: list[tuple[Any, ...]]) -> bytes:
@@ -76,13 +79,15 @@ def _csv(model: Bundle[Any], top: int | None) -> RowFormat:
     return RowFormat(_table_rows(model, top), pack, join)
 
 
-def _parquet(model: Bundle[Any], top: int | None) -> RowFormat:
+def _parquet(model: Bundle[Any], top: int | None, place: Place | None) -> RowFormat:
     pa = import_pyarrow()
     from pyarrow import parquet
 
     types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
     typed = {_PATH: str, **csv_columns(model.manifest), _ERROR: str}
-    facts = {"bundle": model.manifest.checksum, "model": model.manifest.model.get("name"), **_place(model)}
+    facts = {"bundle": model.manifest.checksum, "model": model.manifest.model.get("name")}
+    if place is not None:
+        facts |= {"runtime": place.runtime, "device": place.device}
     schema = pa.schema([(name, types[kind]) for name, kind in typed.items()], metadata={"convsmith": json.dumps(facts)})
 
     def pack(rows: list[tuple[Any, ...]]) -> bytes:
@@ -100,7 +105,7 @@ def _parquet(model: Bundle[Any], top: int | None) -> RowFormat:
     return RowFormat(_table_rows(model, top), pack, join)
 
 
-_FORMATS: dict[str, Callable[[Bundle[Any], int | None], RowFormat]] = {
+_FORMATS: dict[str, Callable[[Bundle[Any], int | None, Place | None], RowFormat]] = {
     ".csv": _csv,
     ".jsonl": _json_lines,
     ".parquet": _parquet,
@@ -119,10 +124,6 @@ def _table_rows(model: Bundle[Any], top: int | None) -> Callable[[str, Any], lis
         return [(path, *values, "") for values in model.task.csv_rows(answer, top)]
 
     return rows
-
-
-def _place(model: Bundle[Any]) -> dict[str, str]:
-    return {} if model.place is None else {"runtime": model.place.runtime, "device": model.place.device}
 
 
 def _concatenate(parts: Sequence[Path], file: IO[bytes]) -> None:
