@@ -81,7 +81,7 @@ def create_app(
         dependencies=[Depends(refuse_unknown_query), Depends(takes_timeout)],
         responses={504: {"model": ErrorBody, "description": "it took longer than X-Request-Timeout says"}},
         redirect_slashes=False,  # a redirect would lead to whatever the request's Host says
-        openapi_url=None,  # FastAPI's own route would take any query; and the pages of /docs come from another host
+        openapi_url=None,  # FastAPI's own route would take any query, and its pages come from another host
     )
     app.add_middleware(Deadline)
     app.add_middleware(Guard, tokens=tokens, rates=rates)
