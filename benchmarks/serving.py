@@ -1,28 +1,39 @@
-"""Requests a second of `convsmith serve`, beside plain FastAPI over the same ONNX file and an earlier checkout.
+"""Requests a second of `convsmith serve`, beside what else serves the same model, and beside the model without HTTP.
 
-    .venv/bin/python benchmarks/serving.py BUNDLE PHOTO [--clients 1 8 32] [--seconds 5] [--fresh] [--before SRC]
+    .venv/bin/python benchmarks/serving.py BUNDLE PHOTOS [--clients 1 8 32 128] [--seconds 5] [--rounds 3]
+        [--torch] [--litserve PYTHON] [--before SRC]
 
-Every server gets the same JPEG from the same clients, one server after the other, in rounds; medians of the rounds
-count. Clients keep their connections; with `--fresh` each request opens its own. The plain server decodes and
-preprocesses with the bundle's own functions, so what differs is the serving alone.
+Every server gets the same JPEGs, one after the other, from wrk (apt-get install wrk), which is a process of its own and
+costs little; its clients keep their connections. All servers are measured in each round, one after the other, and the
+medians of the rounds count. Plain FastAPI and LitServe decode and run with the bundle's own functions, so what differs
+is the serving alone. LitServe needs an environment of its own, which `--litserve` names the Python of: with litserve,
+onnxruntime and Pillow. `--torch` adds what guides show: torchvision's resnet50 in float, in an `async def`.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
+import json
 import os
-import socket
+import platform
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from convsmith.bundle.predictor import Bundle, load
+from convsmith.machine import available_cores
+
+SRC = str(Path(__file__).parents[1] / "src")
 PLAIN = """
 import io, sys
 import uvicorn
@@ -34,123 +45,248 @@ bundle, app = load(sys.argv[1]), FastAPI()
 def predict(image: UploadFile):
     return [[answer.label, answer.score] for answer in bundle.predict(io.BytesIO(image.file.read())).top(5)]
 
-@app.get("/readyz")
-def ready():
-    return {}
+uvicorn.run(app, port=int(sys.argv[2]), log_level="error", access_log=False)
+"""
+GUIDE = """
+import io, sys
+import torch, torchvision, uvicorn
+from fastapi import FastAPI, UploadFile
+from PIL import Image
+model, app = torchvision.models.resnet50().eval(), FastAPI()
+prepare = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.transforms()
+
+@app.post("/predict")
+async def predict(image: UploadFile):
+    picture = Image.open(io.BytesIO(await image.read())).convert("RGB")
+    with torch.no_grad():
+        scores = model(prepare(picture)[None])[0].softmax(0)
+    top = scores.topk(5)
+    return [[int(index), float(score)] for score, index in zip(*top)]
 
 uvicorn.run(app, port=int(sys.argv[2]), log_level="error", access_log=False)
+"""
+LITSERVE = """
+import io, sys
+import litserve
+from fastapi import UploadFile
+from convsmith.bundle.predictor import load
+
+class Api(litserve.LitAPI):
+    def setup(self, device):
+        self.bundle = load(sys.argv[1], int(sys.argv[4]))
+
+    def decode_request(self, request: UploadFile):
+        return self.bundle.preprocess(io.BytesIO(request.file.read()))
+
+    def predict(self, pixels):
+        return self.bundle.predict_preprocessed(pixels)
+
+    def encode_response(self, answer):
+        return [[label.label, label.score] for label in answer.top(5)]
+
+if __name__ == "__main__":
+    server = litserve.LitServer(Api(), accelerator="cpu", workers_per_device=int(sys.argv[3]))
+    server.run(port=int(sys.argv[2]), log_level="error", generate_client_file=False)
+"""
+WRK = """
+local requests, next = {}, 0
+function init(arguments)
+  local headers = {["Content-Type"] = "multipart/form-data; boundary=cut"}
+  for name in io.lines(arguments[1]) do
+    local file = io.open(name, "rb")
+    local part = '--cut\\r\\nContent-Disposition: form-data; name="%s"; filename="a.jpg"\\r\\n\\r\\n'
+    local body = string.format(part, arguments[2]) .. file:read("*a") .. "\\r\\n--cut--\\r\\n"
+    file:close()
+    requests[#requests + 1] = wrk.format("POST", "/predict", headers, body)
+  end
+end
+function request()
+  next = next % #requests + 1
+  return requests[next]
+end
+function done(summary, latency, _)
+  local line = '{"answered": %d, "refused": %d, "failed": %d, "seconds": %f, "p50": %f, "p99": %f}\\n'
+  local failed = summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
+  io.write(string.format(line, summary.requests - summary.errors.status, summary.errors.status, failed,
+    summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+end
 """
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server to measure: its name, the command that starts it, and what its environment adds."""
+    """A server to measure: its name, the command that starts it, what its environment adds, its form's field."""
 
     name: str
-    command: list[str]
-    environment: dict[str, str]
+    command: Sequence[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    field: str = "image"
 
 
-def servers(bundle: Path, before: Path | None, port: int) -> list[Server]:
+@dataclass(frozen=True)
+class Figures:
+    """What a number of clients saw: answers a second, milliseconds, how many got none, and megabytes of the server."""
+
+    rate: float
+    p50: float
+    p99: float
+    unanswered: int
+    memory: float
+
+
+def servers(arguments: argparse.Namespace, scripts: Path) -> list[Server]:
     """The servers that take turns."""
-    ours = [sys.executable, "-m", "convsmith.cli.main", "serve", str(bundle), "--port", str(port)]
-    found = [Server("convsmith", ours, {}), Server("plain", [sys.executable, "-c", PLAIN, str(bundle), str(port)], {})]
-    if before is not None:
-        found.append(Server("before", ours, {"PYTHONPATH": str(before)}))
+    bundle, port, cores = str(arguments.bundle), str(arguments.port), available_cores()
+
+    def script(name: str, text: str) -> str:
+        (scripts / f"{name}.py").write_text(text)
+        return str(scripts / f"{name}.py")
+
+    ours = [sys.executable, "-m", "convsmith.cli.main", "serve", bundle, "--port", port, *arguments.options.split()]
+    found = [
+        Server("convsmith", ours, {"PYTHONPATH": SRC}),
+        Server("plain FastAPI", [sys.executable, script("plain", PLAIN), bundle, port], {"PYTHONPATH": SRC}),
+    ]
+    if arguments.before:
+        found.append(Server("convsmith before", ours, {"PYTHONPATH": str(arguments.before)}))
+    if arguments.litserve:
+        file, ways = script("lit", LITSERVE), {(1, cores), (cores, 1)}
+        for workers, threads in sorted(ways):
+            command = [arguments.litserve, file, bundle, port, str(workers), str(threads)]
+            found.append(Server(f"LitServe {workers} x {threads}", command, {"PYTHONPATH": SRC}, "request"))
+    if arguments.torch:
+        found.append(Server("guide's torch", [sys.executable, script("guide", GUIDE), bundle, port]))
     return found
 
 
 @contextmanager
-def running(server: Server, port: int) -> Iterator[None]:
-    """Start a server, wait until it answers, and stop it at the end.
+def running(server: Server, port: int, photo: bytes) -> Iterator[int]:
+    """Start a server, wait until it answers a photo, give its process id, and stop it at the end.
 
     Raises:
-        RuntimeError: it ended, or did not answer within a minute.
+        RuntimeError: it ended, or did not answer within two minutes.
     """
+    environment = {**os.environ, "OMP_NUM_THREADS": str(available_cores()), **server.environment}
     with subprocess.Popen(
-        server.command, env={**os.environ, **server.environment}, stdout=subprocess.DEVNULL
+        server.command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
     ) as process:
         try:
-            for _ in range(600):
+            for _ in range(1200):
                 if process.poll() is not None:
                     raise RuntimeError(f"{server.name} ended with {process.returncode}")
-                with suppress(OSError):  # it does not listen yet
-                    if _ask(_connect(port), "GET", "/readyz") == 200:
+                with suppress(OSError, http.client.HTTPException):  # it does not listen yet
+                    if _post(port, photo, server.field) == 200:
                         break
                 time.sleep(0.1)
             else:
-                raise RuntimeError(f"{server.name} did not answer within a minute")
-            yield
+                raise RuntimeError(f"{server.name} did not answer within two minutes")
+            yield process.pid
         finally:
             process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # LitServe's processes outlive their parent
 
 
-def _connect(port: int) -> http.client.HTTPConnection:
+def _post(port: int, photo: bytes, name: str) -> int:
+    head = f'--cut\r\nContent-Disposition: form-data; name="{name}"; filename="a.jpg"\r\n\r\n'.encode()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.connect()
-    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+    with closing(connection):
+        headers = {"Content-Type": "multipart/form-data; boundary=cut"}
+        connection.request("POST", "/predict", head + photo + b"\r\n--cut--\r\n", headers)
+        return connection.getresponse().status
 
 
-def _ask(connection: http.client.HTTPConnection, method: str, path: str, body: bytes = b"") -> int:
-    headers = {"Content-Type": "multipart/form-data; boundary=cut"} if body else {}
-    connection.request(method, path, body, headers)
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status
+def flood(port: int, script: Path, photos: Path, name: str, clients: int, seconds: float) -> dict[str, float]:
+    """What wrk says of so many clients that ask for so many seconds."""
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s", "--timeout", "60s", "-s", str(script)]
+    address = f"http://127.0.0.1:{port}"
+    result = subprocess.run([*command, address, "--", str(photos), name], capture_output=True, text=True, check=True)
+    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return figures
 
 
-def measure(port: int, body: bytes, clients: int, seconds: float, fresh: bool) -> list[float]:
-    """Seconds of every request that was answered with 200, of as many clients at once."""
-    end, times, lock = time.monotonic() + seconds, list[float](), threading.Lock()
+def megabytes(pid: int) -> float:
+    """Memory of a process and all that it started; what they share counts once, and what has ended does not."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    kilobytes = next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return kilobytes / 1000 + sum(megabytes(int(child)) for child in children)
 
-    def client() -> None:
-        connection, mine = _connect(port), list[float]()
+
+def without_http(path: Path, photos: Sequence[bytes], clients: int, seconds: float) -> Figures:
+    """The same images decoded and answered by threads of this process, as many as there are cores at most."""
+    callers = min(clients, available_cores())
+    bundle: Bundle = load(path, available_cores() // callers)
+    end, times, ask = time.monotonic() + seconds, list[float](), itertools.cycle(photos)
+
+    def call() -> None:
         while time.monotonic() < end:
             start = time.perf_counter()
-            if fresh:
-                connection.close()
-                connection = _connect(port)
-            if _ask(connection, "POST", "/predict", body) == 200:
-                mine.append(time.perf_counter() - start)
-        with lock:
-            times.extend(mine)
+            bundle.predict(next(ask))
+            times.append(time.perf_counter() - start)
 
-    threads = [threading.Thread(target=client) for _ in range(clients)]
+    threads = [threading.Thread(target=call) for _ in range(callers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return times
+    times.sort()
+    p50, p99 = (1000 * times[int(len(times) * share)] for share in (0.5, 0.99))
+    return Figures(len(times) / seconds, p50, p99, 0, megabytes(os.getpid()))
 
 
 def main() -> None:
-    """Print a table: requests a second, p50 and p99 in milliseconds of every server at every number of clients."""
+    """Print a table: answers a second, milliseconds and memory of every server at every number of clients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("photos", type=Path, help="folder of JPEGs; the first 64 are sent")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--before", type=Path, help="src of an earlier checkout")
-    parser.add_argument("--fresh", action="store_true", help="a connection for every request")
-    args = parser.parse_args()
-    head = b'--cut\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n\r\n'
-    body = head + args.photo.read_bytes() + b"\r\n--cut--\r\n"
-    rows: dict[tuple[int, str], list[tuple[float, float, float]]] = {}
-    for _ in range(args.rounds):
-        for server in servers(args.bundle, args.before, args.port):
-            with running(server, args.port):
-                measure(args.port, body, 2, 1, args.fresh)
-                for clients in args.clients:
-                    times = sorted(measure(args.port, body, clients, args.seconds, args.fresh))
-                    figures = len(times) / args.seconds, times[len(times) // 2], times[int(len(times) * 0.99)]
-                    rows.setdefault((clients, server.name), []).append(figures)
-    print("| clients | server | requests/s | p50 ms | p99 ms |\n|---|---|---|---|---|")
-    for (clients, name), figures_of in sorted(rows.items()):
-        rate, p50, p99 = (statistics.median(row[i] for row in figures_of) for i in range(3))
-        print(f"| {clients} | {name} | {rate:.1f} | {p50 * 1e3:.1f} | {p99 * 1e3:.1f} |")
+    parser.add_argument("--options", default="", help="of `convsmith serve`, in one string")
+    parser.add_argument("--torch", action="store_true", help="measure the guide's server too")
+    parser.add_argument("--litserve", help="Python of an environment with LitServe")
+    arguments = parser.parse_args()
+    files = sorted(arguments.photos.rglob("*.[jJ][pP]*[gG]"))[:64]
+    photos = [file.read_bytes() for file in files]
+    rows: dict[tuple[int, str], list[Figures]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        script, names = Path(folder) / "flood.lua", Path(folder) / "photos"
+        script.write_text(WRK)
+        names.write_text("".join(f"{file.resolve()}\n" for file in files))
+        for _ in range(arguments.rounds):
+            for clients in arguments.clients:
+                found = without_http(arguments.bundle, photos, clients, arguments.seconds)
+                rows.setdefault((clients, "without HTTP"), []).append(found)
+            for server in servers(arguments, Path(folder)):
+                with running(server, arguments.port, photos[0]) as pid:
+                    flood(arguments.port, script, names, server.field, 2, 1)
+                    for clients in arguments.clients:
+                        seen = flood(arguments.port, script, names, server.field, clients, arguments.seconds)
+                        rate, lost = seen["answered"] / seen["seconds"], int(seen["refused"] + seen["failed"])
+                        figures = Figures(rate, seen["p50"], seen["p99"], lost, megabytes(pid))
+                        rows.setdefault((clients, server.name), []).append(figures)
+    print(f"{platform.processor() or platform.machine()}, {available_cores()} cores, {len(photos)} JPEGs\n")
+    print("| clients | server | requests/s | p50 ms | p99 ms | unanswered | MB |\n|---|---|---|---|---|---|---|")
+    for (clients, name), figures_of in sorted(rows.items(), key=lambda row: (row[0][0], -_median(row[1], "rate"))):
+        rate, p50, p99, memory = (_median(figures_of, it) for it in ("rate", "p50", "p99", "memory"))
+        lost = sum(it.unanswered for it in figures_of)
+        print(f"| {clients} | {name} | {rate:.1f} | {p50:.1f} | {p99:.1f} | {lost} | {memory:.0f} |")
+
+
+def _median(rows: Sequence[Figures], name: str) -> float:
+    return statistics.median(getattr(row, name) for row in rows)
 
 
 if __name__ == "__main__":
