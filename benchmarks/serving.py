@@ -1,13 +1,14 @@
 """Requests a second of `convsmith serve`, beside what else serves the same model, and beside the model without HTTP.
 
     .venv/bin/python benchmarks/serving.py BUNDLE PHOTOS [--clients 1 8 32 128] [--seconds 5] [--rounds 3]
-        [--torch] [--litserve PYTHON] [--before SRC]
+        [--torch] [--litserve PYTHON] [--before SRC] [--endure 200000]
 
 Every server gets the same JPEGs, one after the other, from wrk (apt-get install wrk), which is a process of its own and
 costs little; its clients keep their connections. All servers are measured in each round, one after the other, and the
 medians of the rounds count. Plain FastAPI and LitServe decode and run with the bundle's own functions, so what differs
 is the serving alone. LitServe needs an environment of its own, which `--litserve` names the Python of: with litserve,
-onnxruntime and Pillow. `--torch` adds what guides show: torchvision's resnet50 in float, in an `async def`.
+what convsmith itself needs. `--torch` adds what guides show: torchvision's resnet50 in float, in an `async def`.
+`--endure` sends convsmith alone so many requests of eight clients, and prints its memory on the way.
 """
 
 from __future__ import annotations
@@ -244,6 +245,16 @@ def without_http(path: Path, photos: Sequence[bytes], clients: int, seconds: flo
     return Figures(len(times) / seconds, p50, p99, 0, megabytes(os.getpid()))
 
 
+def endure(pid: int, port: int, script: Path, photos: Path, requests: int) -> None:
+    """Send so many requests, and print what memory the server has every ten seconds."""
+    answered = lost = 0
+    print("| answered | unanswered | MB |\n|---|---|---|", flush=True)
+    while answered < requests:
+        seen = flood(port, script, photos, "image", 8, 10)
+        answered, lost = answered + int(seen["answered"]), lost + int(seen["refused"] + seen["failed"])
+        print(f"| {answered} | {lost} | {megabytes(pid):.1f} |", flush=True)
+
+
 def main() -> None:
     """Print a table: answers a second, milliseconds and memory of every server at every number of clients."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -257,6 +268,7 @@ def main() -> None:
     parser.add_argument("--options", default="", help="of `convsmith serve`, in one string")
     parser.add_argument("--torch", action="store_true", help="measure the guide's server too")
     parser.add_argument("--litserve", help="Python of an environment with LitServe")
+    parser.add_argument("--endure", type=int, help="how many requests convsmith gets alone")
     arguments = parser.parse_args()
     files = sorted(arguments.photos.rglob("*.[jJ][pP]*[gG]"))[:64]
     photos = [file.read_bytes() for file in files]
@@ -265,6 +277,11 @@ def main() -> None:
         script, names = Path(folder) / "flood.lua", Path(folder) / "photos"
         script.write_text(WRK)
         names.write_text("".join(f"{file.resolve()}\n" for file in files))
+        if arguments.endure:
+            ours, *_ = servers(arguments, Path(folder))
+            with running(ours, arguments.port, photos[0]) as pid:
+                endure(pid, arguments.port, script, names, arguments.endure)
+            return
         for _ in range(arguments.rounds):
             for clients in arguments.clients:
                 found = without_http(arguments.bundle, photos, clients, arguments.seconds)
