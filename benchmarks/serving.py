@@ -303,7 +303,7 @@ def main() -> None:
 
 
 def _median(rows: Sequence[Figures], name: str) -> float:
-    return statistics.median(getattr(row, name) for row in rows)
+    return float(statistics.median(getattr(row, name) for row in rows))
 
 
 if __name__ == "__main__":

@@ -155,6 +155,25 @@ def test_what_was_given_up_is_not_run(
     assert held.runs == [1, 2]
 
 
+def test_another_run_of_a_model_waits_for_its_lane_and_is_not_begun_once_it_is_given_up(
+    bundle: Bundle, clients: ThreadPoolExecutor, held: HeldBundles
+) -> None:
+    made = Lanes(1)
+    first = begin(clients, made, held, question(bundle))
+    wanted, unwanted = question(bundle), question(bundle)
+    answer = clients.submit(made.run, wanted, lambda: "found")
+    given_up = clients.submit(made.run, unwanted, lambda: "found")
+    unwanted.given_up = True
+    assert not answer.done()
+    held.go_on.release()
+    first.result(PATIENCE)
+    assert answer.result(PATIENCE) == "found"
+    with pytest.raises(Problem):
+        given_up.result(PATIENCE)
+    assert set(wanted.seconds) == {"queue", "inference"}
+    assert unwanted.seconds == {}
+
+
 def test_an_image_without_an_answer_fails_alone(
     bundle_without_answer_on_white: Path,
     clients: ThreadPoolExecutor,

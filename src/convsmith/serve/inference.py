@@ -87,8 +87,7 @@ async def answer_tensors(service: Service, asked: Asked, question: Inference, le
     def answer() -> list[Tensor]:
         with asked.timed("preprocess"):
             pixels = [service.read(asked, it) for it in images] if given.name == FILES else images
-        with asked.timed("inference"):
-            return service.lanes.run(lambda: _outputs(asked.bundle, pixels, wanted))
+        return service.lanes.run(asked, lambda: _outputs(asked.bundle, pixels, wanted))
 
     with service.watched(asked):
         if given.name == FILES:

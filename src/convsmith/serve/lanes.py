@@ -70,9 +70,17 @@ class Lanes:
         self._pool.submit(self._run)
         entry.done.result()
 
-    def run(self, infer: Callable[[], T]) -> T:
+    def run(self, asked: Asked, infer: Callable[[], T]) -> T:
         """Let a model run otherwise than on one image of each request, and wait until it has."""
-        return self._pool.submit(infer).result()
+        came = time.perf_counter()
+
+        def run() -> T:
+            asked.check_wanted()
+            asked.note("queue", time.perf_counter() - came)
+            with asked.timed("inference"):
+                return infer()
+
+        return self._pool.submit(run).result()
 
     def close(self) -> None:
         """Take nothing more; what waits is still answered."""

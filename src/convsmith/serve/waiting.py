@@ -20,9 +20,10 @@ class Waiting:
 
     def note(self, asked: Asked) -> None:
         """Learn from a question that has ended; one that was not answered says nothing."""
-        if "answer" not in asked.seconds:
+        if "inference" not in asked.seconds:
             return
-        work = asked.seconds["preprocess"] + asked.seconds["inference"] / asked.batch + asked.seconds["answer"]
+        seconds = {"preprocess": 0.0, "answer": 0.0, **asked.seconds}
+        work = seconds["preprocess"] + seconds["inference"] / asked.batch + seconds["answer"]
         self._seconds = work if self._seconds is None else (1 - _WEIGHT) * self._seconds + _WEIGHT * work
 
     def expected(self, active: int) -> float:
