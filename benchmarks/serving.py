@@ -126,7 +126,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a number of clients saw: answers a second, milliseconds, how many got none, and megabytes of the server."""
+    """Answers a second that some clients saw, milliseconds, how many got none, and megabytes of the server."""
 
     rate: float
     p50: float
@@ -204,7 +204,7 @@ def _post(port: int, photo: bytes, name: str) -> int:
 
 
 def flood(port: int, script: Path, photos: Path, name: str, clients: int, seconds: float) -> dict[str, float]:
-    """What wrk says of so many clients that ask for so many seconds."""
+    """The figures of wrk, of so many clients that ask for so many seconds."""
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds:.0f}s", "--timeout", "60s", "-s", str(script)]
     address = f"http://127.0.0.1:{port}"
     result = subprocess.run([*command, address, "--", str(photos), name], capture_output=True, text=True, check=True)
