@@ -1,4 +1,4 @@
-"""tritonclient, unchanged, asks a server; it lives in an environment of its own, since it lowers protobuf."""
+"""tritonclient and KServe's client, unchanged, ask a server; each lives in an environment of its own."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from tests.colours import picture
 from tests.serve.running import PATIENCE, served
 from tests.serve.test_grpc import served_by_grpc
 
-PYTHON = os.environ.get("CONVSMITH_TRITON_PYTHON")
 
-
-def answers_to(client: str, *arguments: str) -> dict[str, Any]:
+def answers_to(package: str, *arguments: str) -> dict[str, Any]:
     """The things that a client found, which ran in another environment."""
-    if not PYTHON:
-        pytest.skip("CONVSMITH_TRITON_PYTHON does not name the Python of an environment with tritonclient")
-    command = [PYTHON, str(Path(__file__).with_name(client)), *arguments]
+    variable, client = f"CONVSMITH_{package.upper()}_PYTHON", f"{package}_client.py"
+    if not (python := os.environ.get(variable)):
+        pytest.skip(f"{variable} does not name the Python of an environment with that client")
+    command = [python, str(Path(__file__).with_name(client)), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout)
@@ -55,11 +54,20 @@ def image(tmp_path: Path) -> Path:
 
 def test_tritonclient_speaks_http_with_it(colour_bundle: Path, image: Path) -> None:
     with served(create_app(colour_bundle, control=True)) as (_, url):
-        found = answers_to("triton_client.py", "http", urlsplit(url).netloc, str(image))
+        found = answers_to("triton", "http", urlsplit(url).netloc, str(image))
     assert_all_is_answered(found, colour_bundle)
 
 
 def test_tritonclient_speaks_grpc_with_it(colour_bundle: Path, image: Path) -> None:
     with served_by_grpc(colour_bundle, control=True) as address:
-        found = answers_to("triton_client.py", "grpc", address, str(image))
+        found = answers_to("triton", "grpc", address, str(image))
     assert_all_is_answered(found, colour_bundle)
+
+
+def test_the_client_of_kserve_speaks_both_protocols_with_it(colour_bundle: Path, image: Path) -> None:
+    app = create_app(colour_bundle, grpc="127.0.0.1:0")
+    with served(app) as (_, url):
+        found = answers_to("kserve", url, f"127.0.0.1:{app.state.service.grpc_port}", str(image))
+    assert found["http"] == found["grpc"] == [True, True, True]
+    assert np.allclose(found["logits"], [[[0, 0, 20]]] * 4)
+    assert found["labels"] == ["blue", "blue"]
