@@ -118,3 +118,10 @@ def test_values_that_are_not_numbers_are_refused() -> None:
     values = np.zeros((3, 2), np.float32)
     values[2, 1] = np.nan
     assert refusal(values, Bands(channels=1, range=(0, 1))).startswith("some of its values are not numbers")
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_colours_as_high_as_the_channels_that_are_wanted_are_refused_as_colours(channels: int) -> None:
+    colours = np.arange(channels * 5 * 3, dtype=np.uint8).reshape(channels, 5, 3)
+    with pytest.raises(ImageError, match="it has 3 channels"):
+        fitted(colours, "a.png", Bands(channels))

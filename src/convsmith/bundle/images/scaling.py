@@ -36,11 +36,14 @@ def fitted(values: NDArray[Any], name: str, bands: Bands) -> NDArray[np.uint8]:
 
 
 def channels_last(values: NDArray[Any], channels: int) -> NDArray[Any]:
-    """The array as [H, W, C]; it is taken for [C, H, W] where only its first axis is as long as expected."""
+    """The array as [H, W, C]; it is taken for [C, H, W] where only its first axis is as long as expected.
+
+    Colours whose height is the number of channels are colours.
+    """
     if values.ndim == 2:
         return values[:, :, None]
-    expected = (1, channels)
-    return np.moveaxis(values, 0, 2) if values.shape[0] in expected and values.shape[2] not in expected else values
+    expected, in_doubt = (1, channels), (1, 3, channels)
+    return np.moveaxis(values, 0, 2) if values.shape[0] in expected and values.shape[2] not in in_doubt else values
 
 
 def check_channels(found: int, name: str, channels: int) -> None:
