@@ -89,6 +89,16 @@ def memory() -> int:
     return status[1]
 
 
+def resident_memory() -> int:
+    """Bytes of memory that this process has, 0 where the system does not say so as Linux does."""
+    sysconf: Callable[[str], int] | None = getattr(os, "sysconf", None)
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123 - a hundred times as fast as a Path
+            return int(file.read().split()[1]) * sysconf("SC_PAGE_SIZE") if sysconf else 0
+    except OSError:
+        return 0
+
+
 def open_files() -> int | None:
     """How many files this process may have open; None: any number."""
     try:

@@ -18,7 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from convsmith.serve import connection, exchange, server, upload, uploads
+from convsmith.serve import body as body_of_requests
+from convsmith.serve import connection, exchange, server, uploads
 from convsmith.serve.app import create_app
 from convsmith.serve.log import Calm
 from convsmith.serve.uploads import Pace
@@ -41,7 +42,7 @@ def hurried() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection, "REQUEST_SECONDS", 0.3)
         patch.setattr(exchange, "LINGER", Pace(grace=0.3, rate=1e9, most=0.5))
-        patch.setattr(upload, "UPLOAD", Pace(grace=0.3, rate=1_000_000, most=1))
+        patch.setattr(body_of_requests, "UPLOAD", Pace(grace=0.3, rate=1_000_000, most=1))
         yield
 
 
@@ -175,7 +176,7 @@ def test_probes_may_ask_for_the_head_only(url: str, path: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "content_type", "status"),
-    [("/predict", "multipart/form-data; boundary=b", 413), ("/predict", "image/png", 422), ("/nowhere", "a/b", 404)],
+    [("/predict", "multipart/form-data; boundary=b", 413), ("/predict", "text/plain", 422), ("/nowhere", "a/b", 404)],
 )
 @pytest.mark.parametrize("end", ["close", "keep-alive"])
 def test_a_client_that_sends_all_before_it_reads_gets_to_see_why_it_is_refused(

@@ -215,7 +215,7 @@ def _inputs(request: Any) -> list[Tensor]:
 
 
 def _wanted(output: Any) -> Wanted:
-    classes = output.parameters["classification"].int64_param if "classification" in output.parameters else 0
+    classes = output.parameters["classification"].int64_param  # 0 where there is none
     if classes < 0:
         raise Problem(400, f"`classification` of `{output.name}` is not a number of classes")
     return Wanted(output.name, classes)

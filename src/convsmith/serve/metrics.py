@@ -22,6 +22,7 @@ from convsmith.serve.asked import Asked
 from convsmith.serve.drift import LABELS, Drift
 from convsmith.serve.request_record import RequestRecord
 from convsmith.serve.service import Service
+from convsmith.system import resident_memory
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder where processes that serve together put their numbers."""
@@ -152,7 +153,7 @@ class Metrics:
         self.families.active.set(self._service.active)
         self.families.uploads.set(len(self._service.uploads))
         if self._together:
-            self.families.memory.set(_resident_bytes())
+            self.families.memory.set(resident_memory())
         if time.monotonic() > self._drift_is_shown + _SECOND:
             self._drift.refresh()
             self._drift_is_shown = time.monotonic()
@@ -177,12 +178,3 @@ class _Models(Collector):
                 info.add_metric((model.name, model.version), facts)
         yield loaded
         yield info
-
-
-def _resident_bytes() -> int:
-    """Memory that this process has, 0 where the system does not say so as Linux does."""
-    try:
-        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # a hundred times as fast as a Path
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

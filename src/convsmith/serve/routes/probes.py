@@ -58,7 +58,7 @@ def add(app: FastAPI, service: Service) -> None:
         service.check_alive()
         return Status(status="alive")
 
-    @app.head("/readyz", include_in_schema=False)
+    @app.head("/readyz", include_in_schema=False, response_model_exclude_none=True)
     @app.get("/readyz", responses=_NOT_READY, response_model_exclude_none=True)
     async def readyz() -> Ready:
         """Whether the models are loaded, have run, and take requests; and where they run."""
