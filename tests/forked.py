@@ -101,9 +101,15 @@ def _with_streams(streams: Sequence[Path | str], function: Callable[..., None], 
     function(*arguments)
 
 
+def _no_report(*_: object) -> None:
+    pass
+
+
 def _be_command(words: Sequence[str], cwd: Path | None = None) -> None:
+    from convsmith.analyze.report.at_end import ReportAtEnd
     from convsmith.cli.main import main
 
+    ReportAtEnd.end = _no_report  # type: ignore[assignment, method-assign]  # as in tests of this process, see tests/conftest.py
     if cwd:
         os.chdir(cwd)
     sys.argv = ["convsmith", *words]

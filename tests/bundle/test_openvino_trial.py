@@ -31,6 +31,7 @@ def saved(products: int, folder: Path) -> tuple[bytes, bytes]:
     return (folder / "model.xml").read_bytes(), (folder / "model.bin").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_model_that_multiplies_constants_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVSMITH_MODEL_LIMIT", "0.1")
     with pytest.raises(ConvsmithError, match="OpenVINO cannot open it within 3 seconds and 0 GiB"):

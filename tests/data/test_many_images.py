@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from convsmith.data.checks.check import look
@@ -67,6 +68,7 @@ def test_a_look_at_many_images_takes_few_bytes_of_each(tmp_path: Path) -> None:
     assert bytes_of_each(lambda: suspicious(look(samples, True, processes=1, with_prints=True).rows)) < 300
 
 
+@pytest.mark.slow  # test_a_search_among_many_alike_images_takes_no_more is its quick sibling
 def test_a_search_among_many_hashes_takes_few_bytes_of_each() -> None:
     random = np.random.default_rng(0)
     images = Images(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import convsmith as cs
 from convsmith.analyze.report import at_end, in_time, make_report
@@ -59,6 +61,20 @@ def numbers_of(run: Run) -> dict[str, Any]:
 
 def sections_of(run: Run) -> set[str]:
     return {it for it in Tags(run.path / "report.html").sections if it}
+
+
+def test_tensorboard_can_read_the_pictures_of_the_finished_run(run: Run) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    for name in ("confusion", "errors"):
+        shown = events.Images(f"pictures/{name}")[-1]
+        with (
+            Image.open(io.BytesIO(shown.encoded_image_string)) as kept,
+            Image.open(run.pictures / f"{name}.png") as own,
+        ):
+            assert kept.convert("RGB").tobytes() == own.convert("RGB").tobytes()
 
 
 def test_its_figures_and_intervals_are_those_of_evaluate(run: Run, data: Path) -> None:

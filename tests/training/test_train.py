@@ -18,8 +18,6 @@ from tests.forked import CONTEXT
 from tests.training.conftest import SMALL
 from tests.training.ranks import run_ranks
 
-REPORTS_AT_END = True
-
 pytestmark = pytest.mark.usefixtures("tiny")
 
 WORDS = (*SMALL, "model.name=tiny")
@@ -33,8 +31,7 @@ def run(tiny: None, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> c
 def test_a_run_holds_everything_that_the_design_names(run: cs.Run) -> None:
     names = {path.name for path in run.path.iterdir() if not path.name.startswith(".")}
     written = {"recipe.yaml", "plan.json", "metrics.jsonl", "log.txt", "data_check.npz", "validation.json"}
-    shown = {"report.html", "report.json", "pictures", "tensorboard"}
-    assert names == {*written, *shown, "checkpoints", "bundle"}
+    assert names == {*written, "tensorboard", "checkpoints", "bundle"}
 
 
 def test_what_a_device_does_not_compute_alike_each_time_is_said_before_the_first_step(
@@ -86,23 +83,6 @@ def test_tensorboard_can_read_the_first_augmented_batch(run: cs.Run) -> None:
     (shown,) = events.Images("train/first_batch")
     with Image.open(io.BytesIO(shown.encoded_image_string)) as grid:
         assert (grid.width, grid.height) == (8 * 16, 16)  # the eight images of a batch in a row
-
-
-def test_tensorboard_can_read_the_pictures_of_the_finished_run(run: cs.Run) -> None:
-    import io
-
-    from PIL import Image
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(run.path / "tensorboard"))
-    events.Reload()
-    for name in ("confusion", "errors"):
-        shown = events.Images(f"pictures/{name}")[-1]
-        with (
-            Image.open(io.BytesIO(shown.encoded_image_string)) as kept,
-            Image.open(run.pictures / f"{name}.png") as own,
-        ):
-            assert kept.convert("RGB").tobytes() == own.convert("RGB").tobytes()
 
 
 def test_evaluate_gives_to_the_last_image_the_accuracy_that_training_reported(run: cs.Run, digits: Path) -> None:
