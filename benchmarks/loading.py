@@ -125,6 +125,8 @@ def _measure(way: str, folder: Path, count: int, keeps_memory: bool, sending: An
 def write_photographs(source: Path, target: Path, size: tuple[int, int]) -> None:
     """Write photographs of a size, in two classes."""
     paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))[:PHOTOGRAPHS]
+    if not paths:
+        sys.exit(f"{source} holds no JPEGs")
     for i, path in enumerate(paths):
         place = target / f"c{i % 2}" / f"{i}.jpg"
         place.parent.mkdir(parents=True, exist_ok=True)
