@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from hashlib import sha256
 
 from convsmith.bundle.onnx_work import limit_factor, too_much
 from convsmith.errors import ConvsmithError
-from convsmith.system import limit_process
+from convsmith.system import kill_all_of, limit_process
 
 # On one core; a ResNet-50 takes 0.8 seconds and 0.35 GiB.
 _SECONDS, _SECONDS_OF_A_MEGABYTE = 30, 0.5
@@ -43,15 +44,20 @@ def try_model(xml: bytes, weights: bytes) -> None:
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }  # wherever this one has found us
     try:
-        tried = subprocess.run(
+        with subprocess.Popen(
             words,
-            input=xml + weights,
-            capture_output=True,
-            check=False,
-            timeout=_WAITING * seconds,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env=environment,
-        )
-        code, said = tried.returncode, tried.stdout.decode(errors="replace").strip()
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate(xml + weights, _WAITING * seconds)
+            finally:
+                with suppress(ProcessLookupError):
+                    kill_all_of(process)  # and what it has started, which else would wait for ever
+        code, said = process.returncode, output.decode(errors="replace").strip()
     except subprocess.TimeoutExpired:
         code, said = 1, ""
     except OSError as error:
