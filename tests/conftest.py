@@ -9,11 +9,13 @@ import sys
 from collections.abc import Generator, Iterator
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from packaging.requirements import Requirement
 
+from tests.browser import chromium
 from tests.colours import colour_model, without_answer_on_white, write_colour_bundle
 from tests.stripes import pixel_colour_model, write_pixel_bundle
 
@@ -139,3 +141,10 @@ def _python(version: str) -> str:
     if not usable:
         pytest.skip(f"there is no Python {version} here")
     return usable[0]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser of playwright's."""
+    with chromium() as found:
+        yield found

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from convsmith.bundle.images.decode import as_pillow, decode_image, decode_rgb, for_eyes, size_of
-from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.images.jpeg import decode_jpeg, is_jpeg
+from tests.bundle.decoding import outcome
 
 SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0", "4:1:1"]
 KINDS: dict[str, dict[str, Any]] = {
@@ -128,14 +128,6 @@ def test_damaged_files_are_read_or_refused_as_by_pillow_alone(place: int, bit: i
     with patch("convsmith.bundle.images.decode.decode_jpeg", return_value=None):
         expected = outcome(bytes(data))
     assert outcome(bytes(data)) == expected
-
-
-def outcome(data: bytes) -> str:
-    try:
-        pixels = decode_image(data)
-    except ImageError as error:
-        return f"{error.what} {error.why}"
-    return f"{pixels.shape} {pixels.tobytes().hex()}"
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from PIL import ExifTags, Image
 
 from convsmith.bundle.images import decode
 from convsmith.bundle.images.decode import decode_image, decode_rgb
-from convsmith.bundle.images.image_error import ImageError, ImageTooLarge
+from convsmith.bundle.images.image_error import ImageTooLarge
 from convsmith.bundle.images.jpeg_header import ordinary_header
 from convsmith.bundle.images.open_image import orientation_of
+from tests.bundle.decoding import outcome
 
 NOISE = Image.effect_noise((40, 24), 60).convert("RGB")
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -141,14 +142,6 @@ def test_the_least_size_is_asked_for_once_where_pillow_has_to_decode_after_all()
     with patch.object(decode, "decode_jpeg", return_value=None):
         decode_rgb(jpeg(), least=lambda size: asked.append(size) or size)  # type: ignore[func-returns-value]
     assert asked == [(24, 40)]
-
-
-def outcome(data: bytes) -> str:
-    try:
-        pixels = decode_image(data)
-    except ImageError as error:
-        return f"{error.what} {error.why}"
-    return f"{pixels.shape} {pixels.tobytes().hex()}"
 
 
 @settings(max_examples=200, deadline=None)

@@ -38,11 +38,15 @@ def named(variable: str, what: str) -> Path:
     return Path(os.environ[variable])
 
 
+def exported(name: str, folder: Path, bundle: Path, data: Path) -> Path:
+    """What a format makes of a bundle."""
+    cs.export(bundle, name, folder / "out", data)
+    return folder / "out"
+
+
 @pytest.fixture(scope="module")
 def kserve(tmp_path_factory: pytest.TempPathFactory, colour_bundle: Path, data: Path) -> Path:
-    out = tmp_path_factory.mktemp("kserve") / "out"
-    cs.export(colour_bundle, "kserve", out, data)
-    return out
+    return exported("kserve", tmp_path_factory.mktemp("kserve"), colour_bundle, data)
 
 
 def test_kserve_gets_a_service_that_runs_convsmith_on_the_folder(kserve: Path) -> None:
@@ -78,9 +82,7 @@ def closed(schema: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def model_server(tmp_path_factory: pytest.TempPathFactory, colour_bundle: Path, data: Path) -> Path:
-    out = tmp_path_factory.mktemp("openvino") / "out"
-    cs.export(colour_bundle, "openvino-model-server", out, data)
-    return out
+    return exported("openvino-model-server", tmp_path_factory.mktemp("openvino"), colour_bundle, data)
 
 
 def test_openvino_s_server_gets_a_version_and_a_configuration(model_server: Path) -> None:

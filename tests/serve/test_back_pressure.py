@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,19 +14,8 @@ from convsmith.serve.asked import Asked
 from convsmith.serve.models import Model
 from convsmith.serve.waiting import Waiting
 from tests.colours import picture
+from tests.serve.held_model import HeldModel
 from tests.serve.running import PATIENCE, connect, head_of_upload, post, read_answer, served, wait_until
-from tests.serve.test_service import HeldModel
-
-
-@pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
-    return HeldModel(monkeypatch)
-
-
-@pytest.fixture
-def clients() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as pool:
-        yield pool
 
 
 def answered(bundle: Path, seconds: float, batch: int = 1) -> Asked:

@@ -8,10 +8,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.pages.conftest import browser  # noqa: F401 - a fixture
 
-
-def test_the_page_shows_all_addresses_and_asks_no_other_host(browser: Any, url: str) -> None:  # noqa: F811
+def test_the_page_shows_all_addresses_and_asks_no_other_host(browser: Any, url: str) -> None:
     tab, asked, complaints = browser.new_page(), list[str](), list[str]()
     tab.on("request", lambda request: asked.append(request.url))
     tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)

@@ -11,7 +11,6 @@ import pytest
 
 from convsmith.serve.app import create_app
 from tests.colours import picture
-from tests.pages.conftest import browser  # noqa: F401 - a fixture
 from tests.serve.running import served
 
 
@@ -51,7 +50,7 @@ def test_an_answer_says_how_long_each_stage_took(url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def tab_of(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: F811
+def tab_of(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Opens the page of a server, and keeps the addresses that it asks."""
 
     def opened(url: str, **options: Any) -> tuple[Any, list[str]]:

@@ -5,64 +5,21 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from itertools import islice
 from pathlib import Path
 
 import httpx
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from convsmith.bundle.predictor import Bundle, load
-from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.errors import ConvsmithError
 from convsmith.serve import app, service
 from convsmith.serve.app import create_app
 from convsmith.serve.service import share_cores
 from tests.colours import picture, write_colour_bundle
+from tests.serve.held_model import HeldModel
 from tests.serve.running import PATIENCE, connect, form, head_of_upload, post, served, wait_until
-
-
-class HeldModel:
-    """Holds every inference of images, from its start until `release`."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.started = threading.Semaphore(0)
-        self.release = threading.Event()
-        self.running = self.most_running = 0
-        lock = threading.Lock()
-        run = OnnxRuntime.run
-
-        def held(runtime: OnnxRuntime, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            if not threading.current_thread().name.startswith("infer"):  # while the bundle is loaded
-                return run(runtime, images)
-            with lock:
-                self.running += 1
-                self.most_running = max(self.running, self.most_running)
-            self.started.release()
-            assert self.release.wait(PATIENCE)
-            with lock:
-                self.running -= 1
-            return run(runtime, images)
-
-        monkeypatch.setattr(OnnxRuntime, "run", held)
-
-    def wait_for(self, count: int) -> None:
-        for _ in range(count):
-            assert self.started.acquire(timeout=PATIENCE)
-
-
-@pytest.fixture
-def model(monkeypatch: pytest.MonkeyPatch) -> HeldModel:
-    return HeldModel(monkeypatch)
-
-
-@pytest.fixture
-def clients() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as pool:
-        yield pool
 
 
 def ask(clients: ThreadPoolExecutor, url: str) -> Future[httpx.Response]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +12,7 @@ from convsmith.analyze.report.confusion import confused
 from convsmith.analyze.report.page import write_frame
 
 pytestmark = pytest.mark.slow
-OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-]  # fmt: skip
 TOO_WIDE = "[...document.querySelectorAll('.wide, pre')].filter(it => it.scrollWidth > it.clientWidth + 1).length"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if shutil.which("chromium") is None:
-        pytest.skip("Chromium is not installed here")
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=shutil.which("chromium"), args=OPTIONS)
-        yield found
-        found.close()
 
 
 def opened(browser: Any, page: Path, **options: Any) -> tuple[Any, list[str]]:

@@ -23,7 +23,7 @@ from convsmith.deploy.web.file_server import serve_files
 from convsmith.deploy.web.runtime_files import PACKAGE_VARIABLE, runtime_files
 from convsmith.errors import ConvsmithError
 from convsmith.pages import joined
-from tests.analyze.report.test_in_browser import OPTIONS
+from tests.browser import chromium
 from tests.colours import picture, write_colour_bundle
 from tests.deploy.test_quantize import DIGITS, TinyNet, write
 from tests.stripes import write_pixel_bundle
@@ -71,12 +71,9 @@ def exports(tmp_path_factory: pytest.TempPathFactory, data: Path) -> dict[str, P
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=shutil.which("chromium"), args=[*OPTIONS, *camera])
+    """One with a camera."""
+    with chromium("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as found:
         yield found
-        found.close()
 
 
 def ready(tab: Any, address: str) -> list[str]:

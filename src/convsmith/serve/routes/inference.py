@@ -42,19 +42,19 @@ class Server(BaseModel):
 
 
 class Live(BaseModel):
-    """That the server is alive."""
+    """Whether the server is alive."""
 
     live: bool
 
 
 class ServerReady(BaseModel):
-    """That the server takes predictions."""
+    """Whether the server takes predictions."""
 
     ready: bool
 
 
 class ModelReady(BaseModel):
-    """That a model answers."""
+    """Whether a model answers."""
 
     name: str
     ready: bool
