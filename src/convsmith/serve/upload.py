@@ -16,7 +16,6 @@ from convsmith.serve.sent import EXAMPLE, Sent
 from convsmith.serve.service import Service
 
 BYTES = "application/octet-stream"
-RAW = "Or name the type of its bytes: curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg'."
 
 
 @asynccontextmanager

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from convsmith.bundle.format import MODEL, Manifest
-from convsmith.bundle.runtime import OnnxRuntime, Runtime
-from convsmith.deploy.format import Exportable, Files, Format
+from convsmith.bundle.format import Manifest
+from convsmith.deploy.format import Files, Format
+from convsmith.deploy.formats.onnx import FORMAT as ONNX
 from convsmith.deploy.served_names import served_name
 
 _PORT = 8080
@@ -20,14 +20,6 @@ _HEAD = (
     "# kubectl apply --filename inferenceservice.yaml\n"
     "# `image` is docker/Dockerfile's, in your registry; STORAGE_URI is where this folder lies: pvc://, s3://, gs://, hf://\n"
 )
-
-
-def _export(source: Exportable) -> Files:
-    return {MODEL: source.onnx}
-
-
-def _open(files: Files, threads: int | None) -> Runtime:
-    return OnnxRuntime(files[MODEL], threads)
 
 
 def _add(manifest: Manifest, files: Files) -> Files:  # noqa: ARG001  # the container finds them
@@ -61,4 +53,6 @@ def inference_service(name: str) -> dict[str, Any]:
     }
 
 
-FORMAT = Format("KServe's InferenceService on Kubernetes, answered by convsmith serve", _export, _open, add=_add)
+FORMAT = Format(
+    "KServe's InferenceService on Kubernetes, answered by convsmith serve", ONNX.export, ONNX.open, add=_add
+)

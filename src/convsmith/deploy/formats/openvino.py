@@ -11,8 +11,7 @@ from convsmith.deploy.format import Exportable, Files, Format
 from convsmith.errors import ConvsmithError
 
 
-def openvino_files(source: Exportable) -> Files:
-    """model.xml and model.bin, with weights in float32."""
+def _export(source: Exportable) -> Files:
     import openvino
 
     model = openvino.Core().read_model(source.onnx)
@@ -31,6 +30,4 @@ def _open(files: Files, threads: int | None) -> Runtime:
     return OpenVinoRuntime(files["model.xml"], files["model.bin"], threads)
 
 
-FORMAT = Format(
-    "OpenVINO's own files, the fastest on Intel's CPUs", openvino_files, _open, extra="openvino", other_ties=True
-)
+FORMAT = Format("OpenVINO's own files, the fastest on Intel's CPUs", _export, _open, extra="openvino", other_ties=True)

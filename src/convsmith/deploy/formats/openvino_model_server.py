@@ -12,14 +12,14 @@ from convsmith.bundle.format import Manifest
 from convsmith.bundle.openvino_runtime import OpenVinoRuntime
 from convsmith.bundle.runtime import Runtime
 from convsmith.deploy.format import Exportable, Files, Format
-from convsmith.deploy.formats.openvino import openvino_files
+from convsmith.deploy.formats.openvino import FORMAT as OPENVINO
 from convsmith.deploy.served_names import label_lines, served_name
 
 _VERSION = "1/"
 
 
 def _export(source: Exportable) -> Files:
-    return {f"{_VERSION}{name}": content for name, content in openvino_files(source).items()}
+    return {f"{_VERSION}{name}": content for name, content in OPENVINO.export(source).items()}
 
 
 def _open(files: Files, threads: int | None) -> Runtime:
