@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
 
-from convsmith.serve.request_record import RequestRecord
+from convsmith.serve.request_record import RequestRecord, time_text
 from convsmith.serve.settings import LogForm
 
 LOGGER = "convsmith.access"
@@ -30,7 +29,7 @@ def log_request(form: LogForm) -> Callable[[RequestRecord], None]:
 
 def _as_json(record: RequestRecord) -> str:
     values = {
-        "time": _time(record),
+        "time": time_text(record.began / 1e9),
         "request_id": record.id,
         "trace_id": record.trace_id,
         "client": record.client[:_LONGEST],
@@ -52,8 +51,5 @@ def _as_text(record: RequestRecord) -> str:
     asks = f"{record.method[:_LONGEST]} {record.path[:_LONGEST]}".strip() or "not HTTP"
     model = f" {record.model.name}/{record.model.version}" if record.model else ""
     client, asks = (json.dumps(text).replace("\x7f", "\\u007f")[1:-1] for text in (record.client[:_LONGEST], asks))
-    return f'{_time(record)} {client} "{asks}" {record.status} {record.seconds * 1000:.1f} ms{model} {record.id}'
-
-
-def _time(record: RequestRecord) -> str:
-    return datetime.fromtimestamp(record.began / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    time = time_text(record.began / 1e9)
+    return f'{time} {client} "{asks}" {record.status} {record.seconds * 1000:.1f} ms{model} {record.id}'

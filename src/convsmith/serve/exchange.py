@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convsmith.serve.refusals import Refusals
+from convsmith.serve.request_record import client_of
 from convsmith.serve.service import Service
 from convsmith.serve.uploads import Pace
 
@@ -62,6 +63,6 @@ class Exchange:
         await self._app(scope, receive_and_note, answer)
 
     async def _let_wait(self, scope: Scope) -> None:
-        seconds = self._refusals.seconds_to_wait((scope.get("client") or [""])[0])
+        seconds = self._refusals.seconds_to_wait(client_of(scope))
         if self._service.active and not self._service.leaving:
             await asyncio.sleep(seconds)

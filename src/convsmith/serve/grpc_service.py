@@ -15,7 +15,7 @@ from convsmith.serve.inference import Inference, Wanted, answer_tensors
 from convsmith.serve.problems import Problem, in_a_line
 from convsmith.serve.rates import Rates
 from convsmith.serve.routes.inference import described, server_description
-from convsmith.serve.routes.repository import check_control, indexed, load_all
+from convsmith.serve.routes.repository import check_control, index_of, load_all
 from convsmith.serve.service import Service
 from convsmith.serve.tensors import BYTES, NUMBERS, Tensor, tensor_of_bytes, tensor_of_values
 from convsmith.serve.tokens import Tokens
@@ -133,9 +133,7 @@ class _Calls:
         """Whether a model answers."""
 
         def check() -> None:
-            model = self._service.models.find(request.name or None, request.version or None)
-            if not model.asleep:
-                model.loaded()
+            self._service.models.find(request.name or None, request.version or None).check_usable()
 
         return self._said("ModelReady", ready=_holds(check))
 
@@ -169,8 +167,8 @@ class _Calls:
 
     async def RepositoryIndex(self, request: Any, _: str) -> Any:  # noqa: N802
         """All versions of all models, or those that answer."""
-        found = [indexed(model).model_dump() for model in self._service.models]
-        return self._said("RepositoryIndex", models=[it for it in found if it["state"] == "READY" or not request.ready])
+        found = index_of(self._service, ready=request.ready)
+        return self._said("RepositoryIndex", models=[it.model_dump() for it in found])
 
     async def RepositoryModelLoad(self, request: Any, _: str) -> Any:  # noqa: N802
         """Load all versions of a model, anew where they are in memory."""
@@ -215,7 +213,4 @@ def _inputs(request: Any) -> list[Tensor]:
 
 
 def _wanted(output: Any) -> Wanted:
-    classes = output.parameters["classification"].int64_param  # 0 where there is none
-    if classes < 0:
-        raise Problem(400, f"`classification` of `{output.name}` is not a number of classes")
-    return Wanted(output.name, classes)
+    return Wanted.parse(output.name, output.parameters["classification"].int64_param)  # 0 where there is none

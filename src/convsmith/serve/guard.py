@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from convsmith.serve.problems import Problem, response
 from convsmith.serve.rates import Rates
+from convsmith.serve.request_record import client_of
 from convsmith.serve.settings import Settings
 from convsmith.serve.tokens import Tokens
 
@@ -36,7 +37,7 @@ class Guard:
         await (self._app if problem is None else response(problem, path))(scope, receive, send)
 
     def _problem(self, scope: Scope) -> Problem | None:
-        if self._rates and (wait := self._rates.seconds_to_wait((scope.get("client") or [""])[0])):
+        if self._rates and (wait := self._rates.seconds_to_wait(client_of(scope))):
             why = "this address has asked too often"
             return Problem(429, "too many requests", why, "Wait.", {"Retry-After": str(math.ceil(wait))})
         if self._tokens is None:

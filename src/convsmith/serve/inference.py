@@ -36,6 +36,13 @@ class Wanted:
     name: str
     classes: int = 0
 
+    @classmethod
+    def parse(cls, name: str, classes: object) -> Wanted:
+        """An output with the number of classes that a client gives; a `Problem` of status 400 if that is none."""
+        if type(classes) is not int or classes < 0:
+            raise Problem(400, f"`classification` of `{name}` is not a number of classes")
+        return cls(name, classes)
+
 
 @dataclass(frozen=True)
 class Inference:

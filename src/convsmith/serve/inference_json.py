@@ -94,7 +94,7 @@ def read_question(content: bytes, header: str | None) -> tuple[Inference, frozen
         place += size
     if place != len(rest):
         raise Problem(400, "the body goes on behind its last input", f"{len(rest) - place} bytes are left")
-    wanted = [Wanted(it.name, _classes(it)) for it in request.outputs or ()]
+    wanted = [Wanted.parse(it.name, (it.parameters or {}).get("classification", 0)) for it in request.outputs or ()]
     said = {it.name: (it.parameters or {}).get("binary_data") for it in request.outputs or ()}
     binary = {name for name, value in said.items() if value is True}
     if (request.parameters or {}).get("binary_data_output") is True:
@@ -159,13 +159,6 @@ def _from_base64(it: InputTensor) -> list[bytes]:
     except (ValueError, TypeError) as error:
         why = f"{error}; files in JSON are base64"
         raise Problem(400, f"the data of `{it.name}` cannot be read", why) from error
-
-
-def _classes(it: OutputTensor) -> int:
-    classes = (it.parameters or {}).get("classification", 0)
-    if type(classes) is not int or classes < 0:
-        raise Problem(400, f"`classification` of `{it.name}` is not a number of classes")
-    return classes
 
 
 def _plain(it: Tensor) -> list[Any]:

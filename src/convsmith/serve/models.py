@@ -50,6 +50,16 @@ class Model:
     used: float = 0.0
     loading: asyncio.Future[Bundle | None] | None = None
 
+    @property
+    def usable(self) -> bool:
+        """Whether it answers, at once or when it is loaded again."""
+        return self.bundle is not None or self.asleep
+
+    def check_usable(self) -> None:
+        """A `Problem` as `loaded` raises it unless it answers."""
+        if not self.asleep:
+            self.loaded()
+
     def loaded(self) -> Bundle:
         """The bundle; a `Problem` of status 503 if there is none yet or will never be, of 404 if it was unloaded."""
         if self.bundle is not None:
@@ -112,7 +122,7 @@ class Models:
         versions = self.versions(name)
         version = version or self._defaults.get(name)
         if version is None:
-            usable = (model for model in versions if model.bundle or model.asleep)
+            usable = (model for model in versions if model.usable)
             coming = (model for model in versions if not (model.failure or model.unloaded))
             return next(usable, None) or next(coming, versions[0])
         for model in versions:

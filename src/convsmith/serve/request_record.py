@@ -7,6 +7,7 @@ import secrets
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -72,6 +73,16 @@ current: ContextVar[RequestRecord | None] = ContextVar("request", default=None)
 """The record of the request that is being answered."""
 
 
+def client_of(scope: Scope) -> str:
+    """The address that a request comes from; empty where it has none."""
+    return str((scope.get("client") or [""])[0])
+
+
+def time_text(seconds: float) -> str:
+    """Seconds since 1970 as a date and time of UTC, in milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def record_of(scope: Scope) -> RequestRecord:
     """The record of a request, always the same; what its headers claim is taken where it is well-formed."""
     state = scope.setdefault("state", {})
@@ -79,7 +90,7 @@ def record_of(scope: Scope) -> RequestRecord:
         return known
     headers = Headers(scope=scope)
     given, traces = headers.get("x-request-id", ""), headers.getlist("traceparent")
-    record = RequestRecord(client=(scope.get("client") or [""])[0], method=scope["method"], path=scope["path"])
+    record = RequestRecord(client=client_of(scope), method=scope["method"], path=scope["path"])
     if _ID.fullmatch(given):
         record.id = given
     if len(traces) == 1 and (match := _TRACE.fullmatch(traces[0])) and not (match[1] == "00" and match[3]):

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO
@@ -20,6 +19,7 @@ from convsmith.bundle.images.decode import format_and_mode
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.errors import ConvsmithError
 from convsmith.serve.asked import Asked
+from convsmith.serve.request_record import time_text
 from convsmith.serve.settings import Settings
 from convsmith.storage import write_file
 
@@ -85,8 +85,7 @@ class Sampler:
             content = file.read()
             with self._lock:
                 self._bytes_waiting += len(content)
-            now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            self._waiting.put(_Sample(content, asked, now))
+            self._waiting.put(_Sample(content, asked, time_text(time.time())))
 
     def close(self) -> None:
         """Write what waits, as far as it can be written in a moment."""

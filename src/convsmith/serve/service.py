@@ -106,7 +106,7 @@ class Service:
         if not self.models.settled:
             raise unavailable("the model is being loaded")
         self.check_alive()
-        if not any(model.bundle or model.asleep for model in self.models):
+        if not any(model.usable for model in self.models):
             raise unavailable("no model is loaded")
         self._check_room()
 

@@ -15,6 +15,7 @@ from convsmith.serve.inference import answer_tensors, inputs_of, outputs_of
 from convsmith.serve.inference_json import HEADER, InferAnswer, InferRequest, read_question, write_answer
 from convsmith.serve.models import Model
 from convsmith.serve.problems import ProtocolError
+from convsmith.serve.request_record import client_of
 from convsmith.serve.schemas import schema_of
 from convsmith.serve.service import Service
 from convsmith.serve.tensors import Shape
@@ -102,9 +103,7 @@ def add(app: FastAPI, service: Service) -> None:
     @app.get("/v2/models/{name}/versions/{version}/ready", responses=_errors(404, 503))
     async def model_ready(name: str, version: str | None = None) -> ModelReady:
         """Whether a model answers."""
-        model = service.models.find(name, version)
-        if not model.asleep:
-            model.loaded()
+        service.models.find(name, version).check_usable()
         return ModelReady(name=name, ready=True)
 
     @app.get("/v2/models/{name}", responses=_errors(404, 503))
@@ -130,7 +129,7 @@ def server_description(service: Service) -> Server:
 
 def described(service: Service, model: Model, bundle: Bundle) -> ModelDescription:
     """A model as its metadata have it."""
-    versions = [it.version for it in service.models.versions(model.name) if it.bundle or it.asleep]
+    versions = [it.version for it in service.models.versions(model.name) if it.usable]
     runtime = bundle.place.runtime if bundle.place else "onnxruntime"
     return ModelDescription(
         name=model.name,
@@ -150,7 +149,7 @@ def _infer(service: Service) -> Any:
             question, binary = await service.aside(lambda: read_question(body.file.read(), request.headers.get(HEADER)))
         finally:
             await body.close()
-        asked = Asked(model, bundle, request.client.host if request.client else "", "the image")
+        asked = Asked(model, bundle, client_of(request.scope), "the image")
         async with client_watched(request) as left:
             with service.admitted():
                 outputs = await answer_tensors(service, asked, question, left)

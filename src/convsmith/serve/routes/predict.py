@@ -16,6 +16,7 @@ from convsmith.serve.answers import JSON, renderer
 from convsmith.serve.asked import Asked
 from convsmith.serve.encoded import EncodedImage, LinkedImage, SeveralImages
 from convsmith.serve.problems import ErrorBody, Problem
+from convsmith.serve.request_record import client_of
 from convsmith.serve.schemas import schema_of
 from convsmith.serve.sent import Sent
 from convsmith.serve.service import Left, Render, Service
@@ -88,7 +89,7 @@ def add(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """Predict one image or several: its class, or the class of each pixel."""
         found, bundle = await service.find(model, version)
-        client = request.client.host if request.client else ""
+        client = client_of(request.scope)
         accept = request.headers.get("accept", "")
         render = renderer(bundle.task, accept, top)
         async with uploaded_images(request, service) as (sent, is_list), client_watched(request) as left:

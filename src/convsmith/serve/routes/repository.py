@@ -65,8 +65,7 @@ def add(app: FastAPI, service: Service) -> None:
     async def index(request: Request) -> list[Indexed]:
         """All versions of all models; with `{"ready": true}` those that answer."""
         asking = await _read(request, service, Asking)
-        found = [indexed(model) for model in service.models]
-        return [it for it in found if it.state == "READY" or not asking.ready]
+        return index_of(service, ready=asking.ready)
 
     @app.post("/v2/repository/models/{name}/load", responses=_ERRORS, openapi_extra=_body(Wish))
     async def load(request: Request, name: str) -> dict[str, Any]:
@@ -92,9 +91,14 @@ async def load_all(service: Service, name: str) -> None:
             raise Problem(400, f"version {model.version} of `{name}` cannot be loaded", str(model.failure))
 
 
-def indexed(model: Model) -> Indexed:
-    """The line of a model in the index."""
-    state: Literal["READY", "LOADING", "UNAVAILABLE"] = "READY" if model.bundle or model.asleep else "LOADING"
+def index_of(service: Service, *, ready: bool) -> list[Indexed]:
+    """A line for each version of each model; with `ready`, for those that answer."""
+    found = [_indexed(model) for model in service.models]
+    return [it for it in found if it.state == "READY" or not ready]
+
+
+def _indexed(model: Model) -> Indexed:
+    state: Literal["READY", "LOADING", "UNAVAILABLE"] = "READY" if model.usable else "LOADING"
     reason = str(model.failure or "")
     if state != "READY" and (model.failure or model.unloaded):
         state, reason = "UNAVAILABLE", reason or "unloaded"
