@@ -125,7 +125,7 @@ class Bundle(Generic[A_co]):
         self._runtime, self._opener, self._distances = runtime, opener, distances
         size = manifest.only_size or (64, 64)
         black, length = np.zeros((1, manifest.preprocess.bands.channels, *size), np.uint8), manifest.embeddings
-        logits, rows = self.logits_and_embeddings(black) if length else (self.logits(black), None)
+        logits, rows = self._outputs(black)
         if rows is not None and rows.shape != (1, length):
             raise ConvsmithError(
                 f"the bundle {path} is damaged", f"its model gives {rows.shape} numbers for [1, {length}]"
@@ -148,6 +148,10 @@ class Bundle(Generic[A_co]):
         """
         with self._ready() as runtime:
             return run_with_embeddings(runtime, images)
+
+    def _outputs(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """The logits of preprocessed images, and their embeddings where the model has them."""
+        return self.logits_and_embeddings(images) if self.manifest.embeddings else (self.logits(images), None)
 
     @contextmanager
     def _ready(self) -> Iterator[Runtime]:
@@ -211,7 +215,7 @@ class Bundle(Generic[A_co]):
 
         It is for a task that has `one_size`; a model without embeddings has None.
         """
-        logits, rows = self.logits_and_embeddings(images) if self.manifest.embeddings else (self.logits(images), None)
+        logits, rows = self._outputs(images)
         said = self.task.ask(lambda _: logits, images, names, self.manifest)
         noted = [None] * len(said) if rows is None else rows
         answers = [
