@@ -42,6 +42,27 @@ def pytest_collection() -> Generator[None, object, object]:
     return result
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Let the folders that a fixture makes for a module end with it, unless a test has failed, for people to look."""
+    if fixturedef.scope != "module" or "tmp_path_factory" not in fixturedef.argnames:
+        return (yield)
+    base = request.getfixturevalue("tmp_path_factory").getbasetemp()
+    others, made = {*base.iterdir()}, set[Path]()
+
+    def remove() -> None:
+        if not request.session.testsfailed:
+            for folder in made:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    fixturedef.addfinalizer(remove)
+    result = yield
+    made |= {*base.iterdir()} - others
+    return result
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _reports_at_end(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let trainings end without a report, which takes a second, but where a module says `REPORTS_AT_END = True`."""
