@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from convsmith.complaints import first_problem
+from convsmith.complaints import either, first_problem
 from convsmith.spec import WholeImage
 
 
@@ -37,3 +37,29 @@ def test_the_key_the_value_and_what_would_be_right_are_named(values: dict[str, A
     with pytest.raises(ValidationError) as caught:
         WholeImage.model_validate_json(json.dumps({"method": "whole", **values}))
     assert first_problem(caught.value, WholeImage).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"window": {"size": [8, 8], "sizes": 1}}, "unknown key `window.sizes`"),
+        ({"warp": True}, "warp makes both sides base_size, which is null: set base_size"),
+        ({"flip": 3, "scales": 3}, "`scales` is 3, expected a list"),
+        ({"window": {"size": [8, 8], "border": "x"}}, '`window.border` is the text "x", expected `pad` or `shift`'),
+        ({"flip": {"a": 1}}, "`flip` is a section, expected true or false"),
+        ({"flip": "ä" * 58}, f'`flip` is the text "{"ä" * 58}", expected true or false'),
+        ({"flip": "ä" * 59}, f'`flip` is the text "{"ä" * 59}..., expected true or false'),
+        ({"scales": [1] * 9, "mean": []}, "`mean` is [], expected a list of at least 1 item"),
+        ({"mean": [2]}, "`mean[0]` is 2, expected a number of at most 1"),
+        ({"mean": [-1]}, "`mean[0]` is -1, expected a number of at least 0"),
+    ],
+)
+def test_the_first_problem_is_told_whole(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        WholeImage.model_validate_json(json.dumps({"method": "whole", **values}))
+    assert first_problem(caught.value, WholeImage) == words
+
+
+@pytest.mark.parametrize(("words", "text"), [("a", "`a`"), ("ab", "`a` or `b`"), ("abc", "`a`, `b` or `c`")])
+def test_words_are_a_choice(words: str, text: str) -> None:
+    assert either(words) == text

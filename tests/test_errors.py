@@ -120,3 +120,24 @@ def test_printable_text_can_be_written_as_utf8_and_shows_the_odd_bytes() -> None
 @pytest.mark.parametrize(("count", "said"), [(1, "`a`"), (3, "`a`, `b`, `c`"), (5, "`a`, `b`, `c` and 2 more")])
 def test_quoted_names_are_cut_with_how_many_more_there_are(count: int, said: str) -> None:
     assert quoted("abcde"[:count], limit=3) == said
+
+
+def test_ten_names_are_quoted_unless_more_or_fewer_are_asked_for() -> None:
+    assert quoted("abcdefghij").count("`") == 20
+    assert quoted("abcdefghijk").endswith("`j` and 1 more")
+
+
+def test_the_exit_code_of_what_a_user_can_put_right_is_2() -> None:
+    assert ConvsmithError("x").exit_code == 2
+
+
+def test_a_request_that_names_no_file_is_refused_by_the_system() -> None:
+    told = of_system(OSError(errno.ENOMEM, "Cannot allocate memory"))
+    assert (told.what, told.why) == ("the system refuses a request", "Cannot allocate memory")
+    assert told.fix.startswith("Memory is full")
+
+
+@pytest.mark.parametrize(("length", "is_compared"), [(200, True), (201, False)])
+def test_words_of_200_characters_are_compared(length: int, is_compared: bool) -> None:
+    assert bool(did_you_mean("a" * length, ["a" * 200])) is is_compared
+    assert bool(did_you_mean("a" * 200, ["a" * length])) is is_compared

@@ -5,13 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convsmith.machine import available_cores, cache_folder, computes_bfloat16, may_have_gpu, memory
+from convsmith.machine import (
+    attribute_kept,
+    available_cores,
+    cache_folder,
+    computes_bfloat16,
+    may_have_gpu,
+    memory,
+    runs_folder,
+    variables_kept,
+)
 from convsmith.tasks.bfloat16 import has_bfloat16
 
 MACHINE = 16
@@ -168,3 +178,25 @@ def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch
     assert cache_folder() == Path.home() / "Library" / "Caches" / "convsmith"
     monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "mine"))
     assert cache_folder() == tmp_path / "mine"
+
+
+def test_variables_are_as_they_were_after_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONE", "1")
+    monkeypatch.delenv("TWO", raising=False)
+    with variables_kept("ONE", "TWO"):
+        os.environ |= {"ONE": "x", "TWO": "x"}
+    assert (os.environ["ONE"], os.environ.get("TWO")) == ("1", None)
+
+
+def test_an_attribute_is_as_it_was_after_a_block() -> None:
+    path = SimpleNamespace(name="one")
+    with attribute_kept(path, "name"):
+        path.name = "two"
+    assert path.name == "one"
+
+
+def test_runs_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONVSMITH_RUNS", "")
+    assert runs_folder() == Path("runs")
+    monkeypatch.setenv("CONVSMITH_RUNS", "~/mine")
+    assert runs_folder() == Path.home() / "mine"

@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
-from convsmith.output import output_that_may_be_lost
+from convsmith.output import errors_name_the_output, output_that_may_be_lost
 
 PATIENCE = 60
 PRINTS = """
@@ -192,3 +192,46 @@ def test_an_answer_whose_reader_has_left_ends_without_a_word() -> None:
     told = convsmith("recipes | true; exit ${PIPESTATUS[0]}")
     assert told.returncode in (0, 1)  # 0 where all was written before the reader left
     assert told.stderr == ""
+
+
+@pytest.mark.parametrize(("more", "lost"), [(0, False), (1, True)])
+def test_64_kilobytes_are_kept_for_a_reader_that_comes_late(
+    more: int, lost: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = unread_pipe()
+    os.set_blocking(reader, False)
+    with standard_error(writer), output_that_may_be_lost("stderr"):
+        sys.stderr.buffer.write(b"y" * 65_536)
+        sys.stderr.buffer.write(b"z" * more)
+        assert bool(caplog.messages) is lost
+        read = b""
+        with suppress(BlockingIOError):
+            while True:
+                read += os.read(reader, 1 << 20)
+                sys.stderr.flush()
+    assert read.count(b"y") == 65_536
+    os.close(reader)
+    os.close(writer)
+
+
+def test_who_still_holds_the_stream_after_the_block_writes_to_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = os.pipe()
+    with standard_error(writer), output_that_may_be_lost("stderr"):
+        held = sys.stderr
+        assert (held.fileno(), held.isatty(), held.writable()) == (writer, False, True)
+    held.write("x\n")
+    os.close(writer)
+    assert os.read(reader, 9) == b""
+    assert not caplog.messages
+    os.close(reader)
+
+
+def test_errors_of_what_is_printed_name_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    before = io.TextIOWrapper(io.FileIO(full, "w", closefd=False), "utf-8", write_through=True)
+    monkeypatch.setattr("sys.stdout", before)
+    with pytest.raises(OSError, match="No space left") as caught, errors_name_the_output():
+        print("x", flush=True)
+    assert caught.value.filename == "standard output"
+    assert sys.stdout is before
+    os.close(full)  # which is open still

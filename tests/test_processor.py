@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from convsmith import processor
 from convsmith.errors import ConvsmithError
-from convsmith.processor import check_target, instructions, largest_weight, native_target
+from convsmith.processor import check_target, has_bfloat16, instructions, largest_weight, native_target
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +64,23 @@ def test_what_cannot_be_proved_here_is_refused(monkeypatch: pytest.MonkeyPatch, 
 def test_any_x86_can_be_proved_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, "x86_64", "AVX2", "avx2")
     check_target("any-x86")
+
+
+def test_where_sums_are_exact_a_weight_has_all_8_bits() -> None:
+    assert [largest_weight(target) for target in ("any-x86", "vnni", "arm")] == [63, 127, 127]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [("flags\t\t: fpu avx512_bf16", True), ("Features\t: fp bf16", True), ("flags\t\t: fpu", False), ("bf16", False)],
+)
+def test_bfloat16_is_a_flag_of_the_processor(tmp_path: Path, line: str, expected: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+    assert has_bfloat16(tmp_path / "cpuinfo") is expected
+    assert not has_bfloat16(tmp_path / "nowhere")
+
+
+def test_numpy_tells_the_features_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = SimpleNamespace(__cpu_features__={"AVX2": True, "AVX512F": False})
+    monkeypatch.setattr(processor, "import_module", lambda _: module)
+    assert processor._numpy_features() == {"AVX2"}

@@ -72,3 +72,10 @@ def test_elsewhere_there_is_none(cell: Cell, shell: object) -> None:
     _Bar()("train", 1, 2)
     assert notebook() is None
     assert cell.bars == []
+
+
+def test_what_was_done_before_the_bar_does_not_count_as_fast_work(cell: Cell) -> None:
+    bar = _Bar()
+    for done in (10, 55):
+        bar("train", done, 100)
+    assert [it["text/plain"] for it in cell.bars[0]] == ["train: 10%", "train: 55%, 00:00:01 left"]

@@ -30,3 +30,11 @@ def test_a_seed_has_64_bits(counters: list[int]) -> None:
 
 def test_a_generator_gives_the_same_numbers_on_every_machine() -> None:
     assert counter_generator(Stream.SCENE, 1, 2).randint(0, 1000, 3).tolist() == [751, 604, 286]
+
+
+def test_streams_are_never_renumbered() -> None:
+    numbers = {name: stream.value for name, stream in Stream.__members__.items()}
+    assert numbers == {
+        "ORDER": 1, "AUGMENT": 2, "STEP": 3, "INIT": 4, "SUBSET": 5, "SCENE": 6, "CALIBRATE": 7, "BOOTSTRAP": 8,
+        "PROJECT": 9, "RISE": 10,
+    }  # fmt: skip

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -9,7 +11,17 @@ from pathlib import Path
 import pytest
 
 from convsmith import storage
-from convsmith.storage import beside, clear_leftovers, new_directory, point_to, seal_holds, sealed, write_file
+from convsmith.storage import (
+    beside,
+    clear_leftovers,
+    errors_name,
+    new_directory,
+    point_to,
+    seal_holds,
+    sealed,
+    size_of_text,
+    write_file,
+)
 
 
 def write_half_and_crash(path: Path) -> None:
@@ -176,3 +188,107 @@ def test_the_next_writer_clears_what_a_killed_one_left_and_nothing_that_is_being
     assert len(list(tmp_path.iterdir())) == 1
     with new_directory(tmp_path / "out") as first, new_directory(tmp_path / "out") as second:
         assert set(tmp_path.iterdir()) == {first, second}
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("300MB", 300_000_000), ("1GiB", 2**30), ("1.5 kb", 1500), ("2t", 2 * 10**12), ("7", 7), (" 7B ", 7),
+        ("0", None), ("", None), ("GB", None), ("-1", None), ("1e3", None), ("1.", None), ("1x", None),
+        ("999999999", 999_999_999), ("1234567890", None),
+    ],
+)  # fmt: skip
+def test_a_size_may_have_a_unit(text: str, size: int | None) -> None:
+    assert size_of_text(text) == size
+
+
+def test_a_seal_is_the_same_on_every_machine() -> None:
+    seals = [sealed(values)["checksum"] for values in ({"b": 1, "a": ["ä", None]}, {"a": ["ä", None], "b": 1})]
+    assert seals == [hashlib.sha256(b'{"a":["\\u00e4",null],"b":1}').hexdigest()] * 2
+
+
+def test_a_file_that_cannot_be_written_is_as_it_was_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("old")
+    fail_to_rename(monkeypatch)
+    with pytest.raises(OSError, match="file") as caught:
+        write_file(tmp_path / "file", "new")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "file"), None)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def refuse(number: int) -> None:
+    with errors_name(Path("mine")):
+        raise OSError(number, "no", *(["theirs"] if number == errno.EACCES else []))
+
+
+@pytest.mark.parametrize(("number", "named"), [(errno.ENOSPC, "mine"), (errno.EACCES, "theirs")])
+def test_an_error_names_the_file_where_the_system_does_not(number: int, named: str) -> None:
+    with pytest.raises(OSError, match="no") as caught:
+        refuse(number)
+    assert caught.value.filename == named
+
+
+@pytest.mark.parametrize(("length", "is_short"), [(200, True), (201, False)])
+def test_the_temporary_name_of_a_path_begins_with_its_name_where_that_is_short(length: int, is_short: bool) -> None:
+    prefix = storage.temporary_prefix(Path("a" * length))
+    assert (prefix == f".convsmith-new.{'a' * length}.") is is_short
+    assert is_short or len(prefix) == len(".convsmith-new.") + 64 + 1
+
+
+def test_a_folder_that_is_removed_is_gone_with_all_that_it_held(tmp_path: Path) -> None:
+    (tmp_path / "out" / "in").mkdir(parents=True)
+    storage.remove_directory(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_takes_the_place_of_a_folder_that_copying_has_made_of_it(tmp_path: Path) -> None:
+    for name in ("a", "last/old"):
+        (tmp_path / name).mkdir(parents=True)
+    point_to(tmp_path / "last", "a")
+    assert (tmp_path / "last").readlink() == Path("a")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "last"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_disk_without_links_has_none_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    (tmp_path / "last").mkdir()
+
+    def refuse_link(*_: object) -> None:
+        raise OSError(number, "no links")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse_link)
+    point_to(tmp_path / "last", "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_that_is_refused_for_another_reason_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse_link(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse_link)
+    with pytest.raises(OSError, match="full"):
+        point_to(tmp_path / "last", "a")
+
+
+def test_what_another_process_holds_is_not_abandoned(tmp_path: Path) -> None:
+    for name in ("one", "two", "kept"):
+        (tmp_path / f"{storage.TEMPORARY}{name}").write_text("half")
+    (tmp_path / f"{storage.TEMPORARY}folder" / "in").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    with (tmp_path / f"{storage.TEMPORARY}kept").open() as held:
+        assert storage.hold(held.fileno())
+        storage.clear_abandoned(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{storage.TEMPORARY}kept", "file"]
+
+
+def test_a_file_is_held_in_the_block(tmp_path: Path) -> None:
+    with storage.locked_file(tmp_path / "new" / "lock"), (tmp_path / "new" / "lock").open() as other:
+        assert not storage.hold(other.fileno())
+    with (tmp_path / "new" / "lock").open() as other:
+        assert storage.hold(other.fileno())
+
+
+def test_where_a_lock_cannot_be_made_nothing_waits(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with storage.locked_file(tmp_path / "file" / "lock"):
+        assert (tmp_path / "file").is_file()

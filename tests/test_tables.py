@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from convsmith.errors import ConvsmithError
-from convsmith.tables import Tabular, add_figures, add_names, new_table
+from convsmith.tables import Tabular, _table_html, add_figures, add_names, cut_to_terminal, fits, new_table, table_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,3 +79,59 @@ def test_without_pandas_one_message_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ConvsmithError, match=r"to_frame needs the package `pandas`.*\n.*pip install"):
         TWO.to_frame()
+
+
+WORDY = "a word beside_another_one_that_is_long"
+
+
+@pytest.mark.parametrize(
+    ("columns", "fitting", "lines"),
+    [
+        (
+            "30", True,
+            ["", " name            a figure   b", " " + "─" * 28, " a word         1,234,567   8", " beside_anoth",
+             " er_one_that_", " is_long"],
+        ),
+        (
+            "10", False,
+            ["", " name        a figure   b", " " + "─" * 24, " a word     1,234,567   8", " beside_a", " nother_o",
+             " ne_that_", " is_long"],
+        ),
+    ],
+)  # fmt: skip
+def test_words_are_folded_where_room_is_short_and_figures_never(
+    columns: str, fitting: bool, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    table = new_table()
+    add_names(table, "name")
+    add_figures(table, "a figure", "b")
+    table.add_row(WORDY, "1,234,567", "8")
+    assert table_text(table).splitlines() == lines
+    assert fits(table) is fitting
+
+
+def test_a_table_without_a_header_has_no_line_for_one() -> None:
+    table = new_table(header=False)
+    add_names(table, "name")
+    table.add_row("ann")
+    assert table_text(table).split() == ["ann"]
+    assert _table_html(table) == '<table><tr><td style="text-align: left">ann</td></tr></table>'
+
+
+@pytest.mark.parametrize(("line", "cut"), [("12345678", "12345678"), ("123456789", "1234567…")])
+def test_a_line_is_cut_at_the_end_of_the_terminal_only(
+    line: str, cut: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "8")
+    assert cut_to_terminal(line) == line
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert cut_to_terminal(line) == cut
+
+
+def test_what_describes_a_result_shows_the_first_of_each() -> None:
+    many = repr(Heights({"a" * 70: 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "e": 5.0}, [*range(9)]))  # type: ignore[arg-type]
+    names = f"{'a' * 27}...{'a' * 28}"
+    assert many == f"Heights(heights={{'{names}': 1.0, 'b': 2.0, 'c': 3.0, 'd': 4.0, ...}}, remark=[0, 1, 2, ...])"
+    deep = repr(Heights({"a": [[[1]]], "b": (1, 2, 3, 4)}, b"x" * 300))  # type: ignore[arg-type, dict-item]
+    assert deep == f"Heights(heights={{'a': [[...]], 'b': (1, 2, 3, ...)}}, remark=b'{'x' * 96}...{'x' * 98}')"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convsmith.words import metric_name, points_between, points_lost
+from convsmith.words import figure_text, for_terminal, is_count, metric_name, points_between, points_lost
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,26 @@ def test_an_interval_says_on_which_side_of_zero_it_ends() -> None:
 )
 def test_a_metric_has_a_name_for_people(metric: str, name: str) -> None:
     assert metric_name(metric) == name
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("top1", 0.12345, "12.35 %"),
+        ("loss", 0.12345, "0.1235"),
+        ("brier", 1.5, "1.5000"),
+        ("pixels", 1234567.0, "1,234,567"),
+        ("top1", None, ""),
+    ],
+)
+def test_a_figure_is_a_share_a_score_or_a_count(metric: str, value: float | None, text: str) -> None:
+    assert figure_text(metric, value) == text
+
+
+def test_figures_that_count_are_known() -> None:
+    assert [is_count(it) for it in ("support", "pixels", "positives", "top1")] == [True, True, True, False]
+
+
+def test_text_for_a_terminal_steers_nothing_and_keeps_odd_bytes_of_names() -> None:
+    told = for_terminal("a\x1b[2J\nö\udc80\udcff\ud800")
+    assert told == "a\\x1b[2J\\nö\udc80\udcff\\ud800"

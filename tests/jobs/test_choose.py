@@ -42,3 +42,19 @@ def test_where_none_is_named_the_choice_is_free_and_the_run_has_the_name_of_the_
 def test_a_place_that_is_given_is_kept(asked: list[tuple[Any, ...]]) -> None:
     assert _choose(None, "photos", "here", [], start=[], minutes=None, said=None)[2] == Path("here")
     assert asked[0][1] == Path("here")
+
+
+@pytest.mark.parametrize(
+    ("there", "out", "is_said"), [(False, None, True), (False, "here", False), (True, None, False)]
+)
+@pytest.mark.usefixtures("asked")
+def test_a_run_of_the_recipe_s_name_is_pointed_out_to_who_begins_a_new_one(
+    there: bool, out: str | None, is_said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in ("runs/digits", *(["runs/photos"] if there else [])):
+        (Path(run) / "checkpoints").mkdir(parents=True)
+        (Path(run) / "recipe.yaml").touch()
+    _choose(None, "photos", out, [], start=[], minutes=None, said={"--shard": "", "--extend": None})
+    told = capsys.readouterr().err
+    assert ("runs/digits holds a run: if it is of these images" in told) is is_said
+    assert told.splitlines()[-1].endswith("--shard batch.size=8")

@@ -135,6 +135,8 @@ def test_without_a_good_int8_form_the_float_bundle_is_recommended(made: Made, mo
             "the float bundle, not INT8: it loses 0.50 points of the validation images, and 0.1 are allowed",
         ),
         (0.0, 0.5, False, "the float bundle, not INT8, which takes 2.0 times as long"),
+        (0.0, 1.0, False, "the float bundle, not INT8, which takes 1.0 times as long"),
+        (0.1, 2.0, True, "the INT8 bundle: it loses 0.10 points of the validation images and is 2.0 times as fast"),
     ],
 )
 def test_int8_is_recommended_if_it_is_as_accurate_and_faster(

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -115,3 +116,54 @@ def test_a_bundle_that_workers_cannot_open_is_one_error(
 ) -> None:
     with pytest.raises(cs.ConvsmithError, match="there is no runtime `abacus`"):
         cs.predict_into(load(colour_bundle), photos, tmp_path / "p.csv", ray=cluster, runtime="abacus")
+
+
+class _Ray:
+    """A cluster of machines with so many cores, as far as it is looked at."""
+
+    def __init__(self, cores: list[int], gpus: int = 0) -> None:
+        dead = {"Alive": False, "Resources": {"CPU": 1.0}}
+        without = {"Alive": True, "Resources": {"memory": 1.0}}
+        self._nodes = [{"Alive": True, "Resources": {"CPU": float(it)}} for it in cores] + [dead, without]
+        self._there = {"CPU": sum(cores), **({"GPU": float(gpus)} if gpus else {})}
+        self.asked: dict[str, int] = {}
+        self.started = list[tuple[object, ...]]()
+
+    def cluster_resources(self) -> dict[str, float]:
+        return self._there
+
+    def nodes(self) -> list[dict[str, object]]:
+        return self._nodes
+
+    def remote(self, **options: int) -> object:
+        self.asked = options
+        actor = SimpleNamespace(remote=lambda *given: self.started.append(given))
+        return lambda _: actor
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "device", "each", "workers"),
+    [
+        ([16, 9], 0, "auto", 4, 6),
+        ([16, 3], 0, "cpu", 3, 6),
+        ([1], 0, "auto", 1, 1),
+        ([16], 2, "cuda", 4, 2),
+        ([16], 2, "gpu", 4, 2),
+        ([16], 2, "auto", 4, 4),
+    ],
+)
+def test_a_worker_has_a_gpu_or_a_few_cores(
+    cores: list[int], gpus: int, device: str, each: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_workers, "_CORES", 4)
+    ray = _Ray(cores, gpus)
+    ray_workers._start(ray, Path("/bundle"), ray_workers.Cluster("auto", None, device), "held")
+    assert ray.started == [(Path("/bundle"), (each, None, device), ["held"])] * workers
+    is_gpu = int(device in ("cuda", "gpu"))
+    assert ray.asked == {"num_cpus": each, "num_gpus": is_gpu, "max_restarts": -1, "max_task_retries": -1}
+
+
+@pytest.mark.parametrize(("cores", "device", "lacks"), [([], "auto", "core"), ([8], "cuda", "GPU")])
+def test_a_cluster_without_room_is_an_error(cores: list[int], device: str, lacks: str) -> None:
+    with pytest.raises(cs.ConvsmithError, match=f"the cluster has no {lacks}"):
+        ray_workers._start(_Ray(cores), Path("/bundle"), ray_workers.Cluster("auto", None, device), "held")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 import convsmith as cs
 from convsmith.errors import ConvsmithError
 from convsmith.models import registry
+from convsmith.recipe.epochs import Epochs
+from convsmith.training import validation
 from convsmith.training.checkpoints.checkpoint import latest_checkpoint
 from convsmith.training.divergence import STEPS, Diverged, LossWatch, first_non_finite
 from convsmith.training.validation import validate
@@ -197,3 +200,19 @@ def test_the_layer_is_named_in_order_of_computation() -> None:
     assert first_non_finite(model, lambda: model(torch.ones(1, 2))) is None
     model.first.weight.data.fill_(float("nan"))
     assert first_non_finite(model, lambda: model(torch.ones(1, 2))) == "first"
+
+
+@pytest.mark.parametrize(
+    ("step", "every", "sound_until"), [(5, 1, 0), (20, 1, 15), (20, 3, 15), (25, 3, 15), (30, 3, 15), (35, 3, 30)]
+)
+def test_only_checkpoints_up_to_the_last_validation_can_be_trusted(step: int, every: int, sound_until: int) -> None:
+    session = SimpleNamespace(
+        progress=SimpleNamespace(step=step),
+        recipe=SimpleNamespace(eval_every=every),
+        plan=SimpleNamespace(epochs=Epochs(5)),
+    )
+    error = validation._diverged(session, "the loss", "conv1")  # type: ignore[arg-type]
+    assert isinstance(error, Diverged)
+    assert error.sound_until == sound_until
+    assert error.what == f"the loss of validation images is not a finite number after step {step}"
+    assert error.why == "the training diverged; the first layer with values that are not finite is `conv1`"

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from rich.console import Console as RichConsole
 
 from convsmith.data.loading.loader import Batch
 from convsmith.training.observers.base import Observer, Record, showing_first
-from convsmith.training.observers.console import PLAIN_SECONDS, Console
+from convsmith.training.observers.console import PLAIN_SECONDS, Console, _readable
 from convsmith.training.observers.jsonl import JsonLines
+from convsmith.training.observers.tensorboard import TensorBoard
 from convsmith.training.records import read_records
 
 VAL = Record(step=10, epoch=1, split="val", values={"top1": 0.9876, "images_per_second": 5210.4})
@@ -166,3 +168,60 @@ def test_a_first_batch_without_a_readable_image_is_not_shown() -> None:
     images = Images()
     assert len(list(showing_first([batch(0), batch(2)], [images]))) == 2
     assert images.seen == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(999.94, "999.9"), (1000.0, "1,000"), (5210.4, "5,210"), (0.98765, "0.9877")]
+)
+def test_a_figure_is_short(value: float, text: str) -> None:
+    assert _readable(value) == text
+
+
+def test_a_bar_goes_when_its_phase_is_done() -> None:
+    shown, _ = console(terminal=True)
+    shown.progress("train", 99, 100)
+    assert list(shown._tasks) == ["train"]
+    shown.progress("train", 100, 100)
+    assert shown._tasks == {}
+    shown.close()
+
+
+def test_in_a_notebook_its_own_bar_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = list[tuple[str, int, int]]()
+    monkeypatch.setattr("convsmith.training.observers.console.notebook", lambda: object())
+    monkeypatch.setattr("convsmith.training.observers.console.notebook_progress", lambda *given: told.append(given))
+    shown = Console()
+    assert not shown._console.stderr
+    shown.progress("train", 1, 2)
+    shown.close()
+    assert told == [("train", 1, 2)]
+    assert Console(RichConsole(file=io.StringIO()))._in_notebook is False
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What TensorBoard would get."""
+    events = list[Any]()
+    monkeypatch.setattr(TensorBoard, "_write", lambda _self, event: events.append(event))
+    return events
+
+
+@pytest.mark.parametrize(("step", "first"), [(0, 0), (7, 8)])
+def test_tensorboard_hides_what_came_after_the_step(tmp_path: Path, events: list[Any], step: int, first: int) -> None:
+    TensorBoard(tmp_path, step).close()
+    assert [event.step for event in events] == [0, first]
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, 1), (2, 1), (3, 3), (4, 3)])
+def test_tensorboard_shows_64_images_in_colours_that_people_see(
+    tmp_path: Path, events: list[Any], channels: int, shown: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = list[tuple[int, ...]]()
+    monkeypatch.setattr(
+        "torch.utils.tensorboard.summary.image", lambda _name, images, dataformats: shapes.append(tuple(images.shape))
+    )
+    board = TensorBoard(tmp_path, 0)
+    board.first_batch(torch.zeros(65, channels, 2, 2, dtype=torch.uint8))
+    board.close()
+    assert shapes == [(64, shown, 2, 2)]
+    assert len(events) == 3

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from torch._C._distributed_c10d import HashStore
 
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
+from convsmith.training.parallel import rendezvous
 from convsmith.training.parallel.distributed import gather, joined
 from convsmith.training.parallel.rendezvous import meet
 from tests.training.ranks import run_ranks
@@ -117,3 +121,59 @@ def test_a_network_interface_that_does_not_exist_is_named(name: str, monkeypatch
     assert error.what == f"GLOO_SOCKET_IFNAME is `{name}`"
     assert "no network interface `eth99`" in error.why
     assert "lo" in error.fix
+
+
+def verdict(*arrivals: tuple[int, int], size: int = 2) -> ConvsmithError | None:
+    """The first process's on those that have come, each with its rank and its number of processes."""
+    store = HashStore()
+    for rank, of_all in arrivals:
+        own = rendezvous._Arrival(rank, of_all, "token", f"host{rank} boot")
+        store.set(f"{rendezvous._ARRIVED}/{store.add(rendezvous._ARRIVED, 1)}", json.dumps(own))
+    error, arrived = rendezvous._judge(World(0, size), store, "a:1", time.monotonic() - 1)
+    assert len(arrived) == len(arrivals)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "size", "what"),
+    [
+        (((0, 2), (1, 2)), 2, None),
+        (((0, 2), (1, 3)), 2, "WORLD_SIZE is not the same in all processes"),
+        (((0, 3), (2, 3), (2, 3)), 3, "RANK=2 is that of several processes"),
+        (((0, 2),), 2, "process 1 of 2 has not come"),
+        (((0, 3),), 3, "processes 1, 2 of 3 have not come"),
+        (((0, 6),), 6, "processes 1, 2, 3, 4, 5 of 6 have not come"),
+        (((0, 7),), 7, "processes 1, 2, 3, 4, 5 ... of 7 have not come"),
+    ],
+)
+def test_the_first_process_says_who_lacks(arrivals: Any, size: int, what: str | None) -> None:
+    error = verdict(*arrivals, size=size)
+    assert (error and error.what) == what
+
+
+def test_where_a_rank_comes_twice_both_hosts_are_named() -> None:
+    error = verdict((0, 2), (1, 2), (1, 2))
+    assert error is not None
+    assert error.why == "on host1 and host1"
+
+
+def test_waiting_comes_to_an_end() -> None:
+    assert rendezvous._wait(lambda: True, 0.0)
+    assert not rendezvous._wait(lambda: False, time.monotonic() - 1)
+
+
+def test_what_takes_long_is_noted_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    note = rendezvous.Note("it takes long")
+    for now in (10.0, 10.1, 99.0):
+        note.when_due()
+        assert caplog.messages == (["it takes long"] if now > 10 else [])
+
+
+@pytest.mark.parametrize(
+    ("named", "begins"), [("", "Set GLOO_SOCKET_IFNAME to"), ("x", "GLOO_SOCKET_IFNAME is `x`: set")]
+)
+def test_the_network_interface_is_advised(named: str, begins: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", named)
+    assert rendezvous.interface_error("because").fix.startswith(begins)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from convsmith.training.validation_file import FILE, read_validation, write_validation
 
@@ -33,3 +34,9 @@ def test_a_missing_or_damaged_file_is_none(tmp_path: Path) -> None:
     assert read_validation(tmp_path, {}, 2) is None
     (tmp_path / FILE).write_text(json.dumps({"figures": {}, "classes": [], "confusion": [[9, 9, 1]]}))
     assert read_validation(tmp_path, {}, 2) is None
+
+
+@pytest.mark.parametrize(("classes", "is_kept"), [(2000, True), (2001, False)])
+def test_the_pairs_of_very_many_classes_are_not_kept(tmp_path: Path, classes: int, is_kept: bool) -> None:
+    write_validation(tmp_path, {}, Results(), classes)  # type: ignore[arg-type]
+    assert (tmp_path / FILE).exists() is is_kept
