@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from convsmith.bundle.distance import DistanceFacts
-from convsmith.bundle.format import MANIFEST, read_manifest
-from convsmith.bundle.predictor import load
+from convsmith.bundle.format import read_manifest
 from convsmith.bundle.reference import (
     Reference,
     brightness,
@@ -21,10 +20,8 @@ from convsmith.bundle.reference import (
     stability_index,
 )
 from convsmith.bundle.write import Card, rewrite_manifest
-from convsmith.deploy.reference import MOST, add_reference, measure_reference
 from convsmith.errors import ConvsmithError
 from tests.colours import LABELS, write_colour_bundle
-from tests.stripes import write_pixel_bundle
 
 
 def test_the_index_is_that_computed_by_hand() -> None:
@@ -123,55 +120,6 @@ def test_brightness_is_the_mean_of_the_pixels() -> None:
 def test_the_brightness_of_a_large_image_is_that_of_some_rows_and_columns() -> None:
     image = np.random.default_rng(0).integers(0, 256, (3, 2000, 3000), np.uint8)
     assert brightness(image) == pytest.approx(float(image.mean()) / 255, abs=0.01)
-
-
-def lit(number: int, size: int = 8) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """An image whose class is number mod 3, and that is the brighter the higher the number."""
-    image = np.full((3, size, size), number % 200, np.uint8)
-    image[number % 3] += 50
-    return image
-
-
-def test_a_bundle_keeps_the_reference_that_is_added(tmp_path: Path) -> None:
-    bundle = write_colour_bundle(tmp_path / "bundle")
-    before = read_manifest(bundle)
-    assert before.reference is None
-    assert '"reference"' not in (bundle / MANIFEST).read_text()
-    add_reference(bundle, lit, 300)
-    after = load(bundle).manifest
-    assert after.reference
-    assert after.reference.images == 300
-    assert after.reference.classes == (100.0, 100.0, 100.0)
-    assert after.reference.brightness
-    assert after.reference.confidence
-    assert (after.labels, after.metrics, after.files) == (before.labels, before.metrics, before.files)
-
-
-def test_too_few_images_leave_a_bundle_as_it_is(tmp_path: Path) -> None:
-    bundle = write_colour_bundle(tmp_path / "bundle")
-    before = (bundle / MANIFEST).read_bytes()
-    add_reference(bundle, lit, 49)
-    assert (bundle / MANIFEST).read_bytes() == before
-
-
-def test_of_many_images_some_are_looked_at_evenly_of_all(colour_bundle: Path) -> None:
-    asked = []
-
-    def read(number: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        asked.append(number)
-        return lit(number)
-
-    reference = measure_reference(load(colour_bundle), read, 10 * MOST)
-    assert reference.images == MOST
-    assert sorted(asked) == list(range(0, 10 * MOST, 10))
-
-
-def test_masks_count_by_the_share_of_their_pixels(tmp_path: Path) -> None:
-    bundle = load(write_pixel_bundle(tmp_path / "bundle"))
-    reference = measure_reference(bundle, lambda number: lit(number, 16), 60)
-    assert reference.classes == pytest.approx((20, 20, 20))
-    assert reference.confidence is None  # which only a calibrated bundle knows
-    assert reference.brightness
 
 
 def test_a_reference_of_other_classes_is_refused(tmp_path: Path) -> None:

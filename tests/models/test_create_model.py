@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from convsmith.models.base import SegmentationModel
 from convsmith.models.facts import list_facts
 from convsmith.models.registry import backbone_of, create_model, create_trained_model, list_models
 from tests.models.every import DECODED, SMALLEST
+from tests.models.structures import FILE, structure
 
 # Those of which a smaller one has the same parts.
 ALIKE = DECODED - SMALLEST | {f"hrnet_w{width}" for width in (30, 32, 40, 44, 48, 64)}
@@ -29,10 +31,11 @@ def test_list_models_filters_by_pattern() -> None:
     "name",
     [pytest.param(it, marks=[pytest.mark.slow] if it in ALIKE else []) for it in list_models()],
 )
-def test_every_model_is_made_for_the_wanted_number_of_classes(name: str) -> None:
+def test_every_model_is_made_for_the_wanted_number_of_classes_with_the_layers_that_it_always_had(name: str) -> None:
     with torch.device("meta"):
         model = create_model(name, num_classes=7)
     assert model.num_classes == 7
+    assert structure(model) == json.loads(FILE.read_text())[name], "is it meant? `python -m tests.models.structures`"
     facts = list_facts(name)[name]
     if facts.task == "classification":  # all but its head is as large as that of the one with the usual classes
         head = sum(p.numel() for layer in model.heads for p in model.get_submodule(layer).parameters())
