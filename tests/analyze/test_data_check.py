@@ -28,7 +28,7 @@ VAL = SplitFacts(20, (15, 5), None, {})
 
 def check(**changes: Any) -> DataCheck:
     """Findings about 1,520 images in two classes."""
-    values = {
+    values: dict[str, Any] = {
         "classes": ("cat", "dog\x1b"),
         "samples": {"train": 1500, "val": 20},
         "sizes": {"train": ((8, 9), (30, 40)), "val": None},
@@ -51,7 +51,7 @@ def errors(number: int, agreement: float = 0.9) -> LabelErrors:
     return LabelErrors(200, number, found, agreement)
 
 
-EVERYTHING = {
+EVERYTHING: dict[str, Any] = {
     "notes": ("a note\n",),
     "repeated": (copies("2 images are there twice", ("r1", "r2")),),
     "alike": (copies("alike", ("l1", "l2")),),

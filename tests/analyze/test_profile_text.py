@@ -17,7 +17,7 @@ MODULE = TimeShare("layer1", "Conv2d", 0.02, 0.005, 0.1, 1.0)
 
 
 def profile(**changes: Any) -> StepProfile:
-    values = {
+    values: dict[str, Any] = {
         "device": "cpu", "precision": "fp32", "workers": 1, "batch": 1250, "steps": 20, "seconds": 0.5,
         "device_seconds": 0.25, "data_seconds": 0.05, "host_seconds": 0.2, "bound": "device", "advice": "Try it.",
         "operators": (OPERATOR,), "modules": (MODULE,),

@@ -30,7 +30,7 @@ the same
 
 def quantization(**changes: Any) -> Quantization:
     """Of a model with 20 layers, judged by 200 images."""
-    figures = {
+    figures: dict[str, Any] = {
         "method": "static",
         "metric": "top1",
         "drop": 2.5,

@@ -279,7 +279,7 @@ AT = "2026-01-02T03:04:05.678Z 10.0.0.1"
     ],
 )
 def test_a_request_is_a_line_of_text(caplog: pytest.LogCaptureFixture, changes: dict[str, Any], line: str) -> None:
-    values = {
+    values: dict[str, Any] = {
         "id": "id", "client": "10.0.0.1", "method": "POST", "path": "/predict", "status": 200, "seconds": 0.01234,
         "model": SimpleNamespace(name="model", version="1"), "began": 1_767_323_045_678_000_000,
     }  # fmt: skip

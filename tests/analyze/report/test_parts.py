@@ -38,7 +38,7 @@ def rows_of(page: str) -> list[list[str]]:
 
 def evaluation(**changes: Any) -> Evaluation:
     """Of 1,234 images of three classes, of which one has none."""
-    values = {
+    values: dict[str, Any] = {
         "images": 1234,
         "held_out": True,
         "is_part": True,
@@ -228,7 +228,14 @@ def test_settings_commands_seconds_and_machine_have_their_tables() -> None:
 
 def row(step: str, **figures: Any) -> dict[str, Any]:
     """A row of ablation.json."""
-    usual = {"last": 0.5, "best": 0.75, "gain": None, "total_gain": None, "minutes": 12.34, "errors": {}}
+    usual: dict[str, Any] = {
+        "last": 0.5,
+        "best": 0.75,
+        "gain": None,
+        "total_gain": None,
+        "minutes": 12.34,
+        "errors": {},
+    }
     measured = {**usual, **figures} if figures else None
     return {"step": step, "changes": {"optimizer.lr": 0.1, "ema": None}, "measured": measured, "error": None}
 
