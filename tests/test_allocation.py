@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,3 +53,26 @@ def test_a_block_that_is_freed_again_and_again_is_asked_for_once() -> None:
 )
 def test_what_the_user_has_set_stands(environment: dict[str, str]) -> None:
     assert not keep_freed_memory(environment)
+
+
+def test_glibc_is_told_by_the_numbers_of_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = dict[int, int]()
+
+    def mallopt(option: int, value: int) -> int:
+        told[option] = value
+        return 1
+
+    library = SimpleNamespace(gnu_get_libc_version=None, mallopt=mallopt)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: library)
+    assert keep_freed_memory({})
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # of malloc.h
+    assert told == {mmap_max: 0, trim_threshold: 2**31 - 1, top_pad: 2**26}
+    library.mallopt = lambda *_: 0
+    assert not keep_freed_memory({})
+    del library.gnu_get_libc_version
+    assert not keep_freed_memory({})
+
+
+@pytest.mark.parametrize("environment", [{"LD_PRELOAD": "/usr/lib/libfast.so"}, {"TOOL": "malloc"}], ids=str)
+def test_other_variables_say_nothing_about_memory(environment: dict[str, str]) -> None:
+    assert keep_freed_memory(environment)

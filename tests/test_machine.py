@@ -96,7 +96,7 @@ def test_a_process_in_groups_of_both_versions_has_the_smaller_quota(tmp_path: Pa
     assert available_cores(tmp_path) == 2
 
 
-@pytest.mark.parametrize("content", ["nonsense", "", "0 0", "100000 0", "max", "-5 100000", "1 2 3"])
+@pytest.mark.parametrize("content", ["nonsense", "", "0 0", "0 100000", "100000 0", "max", "-5 100000", "1 2 3"])
 def test_a_quota_that_cannot_be_understood_does_not_count(tmp_path: Path, content: str) -> None:
     root = version_2(tmp_path, "/", {})
     write(root, "sys/fs/cgroup/cpu.max", content)
@@ -200,3 +200,30 @@ def test_runs_lie_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) ->
     assert runs_folder() == Path("runs")
     monkeypatch.setenv("CONVSMITH_RUNS", "~/mine")
     assert runs_folder() == Path.home() / "mine"
+
+
+def test_the_smallest_quota_that_there_is_is_one_core(tmp_path: Path) -> None:
+    root = version_2(tmp_path, "/", {})
+    write(root, "sys/fs/cgroup/cpu.max", "1 100000")
+    assert available_cores(root) == 1
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        "36 31 0:29 / /sys/fs/cgroup/cpu rw - tmpfs cgroup rw,cpu",
+        "36 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpuset",
+        "36 31 0:29 / - cgroup2 cgroup2 rw",
+    ],
+)
+def test_another_mount_is_no_control_group_of_cores(tmp_path: Path, mount: str) -> None:
+    root = version_1(tmp_path, "/", {".": 2000}, name="cpu")
+    write(root, "proc/self/cgroup", "4:cpu:/\n0::/")
+    write(root, "proc/self/mountinfo", mount)
+    assert available_cores(root) == MACHINE
+
+
+def test_a_mount_needs_no_further_fields(tmp_path: Path) -> None:
+    root = version_2(tmp_path, "/", {".": 2000})
+    write(root, "proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup - cgroup2 cgroup2 rw")
+    assert available_cores(root) == 2

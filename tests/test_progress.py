@@ -24,8 +24,13 @@ class Cell:
         monkeypatch.setitem(sys.modules, "IPython.display", display)
 
     def _display(self, content: dict[str, str], raw: bool, display_id: bool) -> Any:
+        assert (raw, display_id) == (True, True)
         self.bars.append([content])
-        return SimpleNamespace(update=lambda content, raw: self.bars[-1].append(content))
+        return SimpleNamespace(update=self._update)
+
+    def _update(self, content: dict[str, str], raw: bool) -> None:
+        assert raw
+        self.bars[-1].append(content)
 
 
 @pytest.fixture
@@ -76,6 +81,7 @@ def test_elsewhere_there_is_none(cell: Cell, shell: object) -> None:
 
 def test_what_was_done_before_the_bar_does_not_count_as_fast_work(cell: Cell) -> None:
     bar = _Bar()
-    for done in (10, 55):
+    bar("before", 1, 1)
+    for done in (10, 10, 55):
         bar("train", done, 100)
-    assert [it["text/plain"] for it in cell.bars[0]] == ["train: 10%", "train: 55%, 00:00:01 left"]
+    assert [it["text/plain"] for it in cell.bars[0][1:]] == ["train: 10%", "train: 10%", "train: 55%, 00:00:02 left"]

@@ -75,6 +75,7 @@ def test_what_goes_together_is_taken(section: type[Section], values: dict[str, A
         (Preprocess, {**SQUARE, "mean": (), "std": ()}, "at least 1 item"),
         (Preprocess, {**SQUARE, "mean": (0.5,) * 1025, "std": (0.5,) * 1025}, "at most 1024 items"),
         (Preprocess, {**SQUARE, "range": (5.0, 5.0)}, "5 is not below 5"),
+        (Preprocess, {**SQUARE, "range": (5.0, 4.0)}, "5 is not below 4"),
         (Preprocess, {**SQUARE, "range": (0.0, float("inf"))}, "finite number"),
         (Preprocess, {**SQUARE, "size": 3}, "Extra inputs are not permitted"),
         (Window, {**WINDOW, "stride": (8, 7)}, r"stride \[8, 7\] is larger than size \[8, 6\]"),

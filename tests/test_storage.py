@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -292,3 +294,30 @@ def test_where_a_lock_cannot_be_made_nothing_waits(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with storage.locked_file(tmp_path / "file" / "lock"):
         assert (tmp_path / "file").is_file()
+
+
+def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
+    with new_directory(tmp_path / "a" / "b" / "c"):
+        pass
+    with storage.locked_file(tmp_path / "d" / "e" / "lock"):
+        pass
+    assert (tmp_path / "a" / "b" / "c").is_dir()
+    assert (tmp_path / "d" / "e" / "lock").is_file()
+
+
+def test_who_wants_a_locked_file_waits_for_it(tmp_path: Path) -> None:
+    begun, held = threading.Event(), list[str]()
+
+    def want() -> None:
+        begun.set()
+        with storage.locked_file(tmp_path / "lock"):
+            held.append("other")
+
+    other = threading.Thread(target=want)
+    with storage.locked_file(tmp_path / "lock"):
+        other.start()
+        begun.wait()
+        time.sleep(0.05)
+        held.append("first")
+    other.join()
+    assert held == ["first", "other"]

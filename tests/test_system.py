@@ -125,3 +125,24 @@ def test_a_lock_of_a_process_keeps_out_others_until_it_is_unlocked(tmp_path: Pat
         assert exit_code_of(is_kept_out) == 1
         system.unlock(one.fileno())
         assert exit_code_of(is_kept_out) == 0
+
+
+@pytest.mark.parametrize("folders_open", [True, False])
+def test_files_and_folders_are_flushed_where_they_open(
+    tmp_path: Path, folders_open: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    opened, flushed, real = list[tuple[object, int]](), list[int](), os.open
+
+    def note(path: Path, flags: int) -> int:
+        opened.append((path, flags))
+        return real(path, flags)
+
+    monkeypatch.setattr(system, "FOLDERS_OPEN", folders_open)
+    monkeypatch.setattr(os, "open", note)
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    for path in (tmp_path / "file", tmp_path):
+        system.flush(path)
+    found = [(tmp_path / "file", os.O_RDONLY), (tmp_path, os.O_RDONLY)]
+    assert opened == (found if folders_open else [(tmp_path / "file", os.O_RDWR)])
+    assert len(flushed) == len(opened)

@@ -111,6 +111,29 @@ def test_words_are_folded_where_room_is_short_and_figures_never(
     assert fits(table) is fitting
 
 
+@pytest.mark.parametrize(("name", "least"), [(WORDY, 26), ("12345678", 26), ("ab", 20)])
+def test_a_table_fits_where_the_figures_and_eight_characters_of_names_do(
+    name: str, least: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = new_table()
+    add_names(table, "")
+    add_figures(table, "a figure", "b")
+    table.add_row(name, "1,234,567", "8")
+    fitting = []
+    for columns in range(10, 40):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        fitting += [columns] * fits(table)
+    assert fitting == [*range(least, 40)]
+
+
+def test_lines_in_a_row_are_one_block_of_a_page() -> None:
+    class Lines(Heights):
+        def parts(self) -> Iterator[str | Table]:
+            yield from ("one", "two")
+
+    assert Lines({})._repr_html_() == "<pre>one\ntwo</pre>"
+
+
 def test_a_table_without_a_header_has_no_line_for_one() -> None:
     table = new_table(header=False)
     add_names(table, "name")

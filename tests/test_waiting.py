@@ -122,3 +122,11 @@ def test_a_disk_that_answers_is_not_given_up(tmp_path: Path, monkeypatch: pytest
     with disk_watched(tmp_path), disk_watched(tmp_path / "not there yet"):
         threading.Event().wait(0.5)
     assert not given_up
+
+
+def test_readers_keep_no_program_from_its_end_and_one_reads_within_another(tmp_path: Path) -> None:
+    inner = reading_in_time(lambda: reading_in_time(threading.get_ident))
+    assert inner == reading_in_time(threading.get_ident) != threading.get_ident()
+    with disk_watched(tmp_path):
+        found = {it.name: it.daemon for it in threading.enumerate() if it.name in ("read", "disk")}
+    assert found == {"read": True, "disk": True}
