@@ -27,6 +27,13 @@ class ConvsmithError(Exception):
         what: what happened, naming the file, key or value.
         why: the reason, where it is not plain from `what`.
         fix: what to do about it.
+
+    Examples:
+        >>> try:
+        ...     cs.load_recipe("resnet5-in1k")
+        ... except cs.ConvsmithError as error:
+        ...     print(error.what)
+        `resnet5-in1k` is not a packaged recipe; did you mean `resnet50-in1k`?
     """
 
     exit_code = 2

@@ -60,6 +60,11 @@ def check_data(
 
     Raises:
         ConvsmithError: the folder cannot be opened as such data.
+
+    Examples:
+        >>> found = cs.check_data("photos/")
+        >>> found.classes, found.samples, found.usable
+        (('blue', 'green', 'red'), {'train': 18, 'val': 12}, True)
     """
     held = in_memory(data)
     if held is None:

@@ -199,6 +199,11 @@ def compare(
     Raises:
         ConvsmithError: a bundle or the data cannot be used, the models are not for the same classes, or there is no
             image that all of them can be judged by.
+
+    Examples:
+        >>> compared = cs.compare(["runs/photos", "runs/other"], "photos/")
+        >>> compared.metric, compared.images, compared.differences[0].better
+        ('top1', 12, 'unclear')
     """
     if len(models) < 2:
         raise ConvsmithError("one model cannot be compared", fix="Name two at least.")

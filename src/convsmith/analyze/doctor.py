@@ -71,6 +71,11 @@ def examine(root: Path = Path("/"), runs: Path | None = None) -> Findings:
     Args:
         root: where `dev`, `proc` and `sys` are looked up.
         runs: the folder of runs, which need not be there; None: `runs_folder`.
+
+    Examples:
+        >>> found = cs.doctor()
+        >>> "convsmith" in found.facts
+        True
     """
     there = {name: it for name in PACKAGES if (it := _version(name))}
     gpus, built_for = list(_gpus(root)), _torch_is_built_for() if "torch" in there else ()

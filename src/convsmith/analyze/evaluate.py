@@ -134,6 +134,11 @@ def evaluate_bundle(
     Raises:
         ConvsmithError: bundle or data cannot be used, the bundle may hold code and that is not allowed,
             not one image can be read, there is no such column, or the file cannot be written.
+
+    Examples:
+        >>> judged = cs.evaluate("runs/photos", "photos/")
+        >>> judged.images, judged.top1
+        (12, 1.0)
     """
     if looking is not None:
         warnings.warn("evaluate(looking=...) is now preprocess=...", DeprecationWarning, stacklevel=2)

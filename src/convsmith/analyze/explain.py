@@ -35,6 +35,11 @@ def explain(
 
     Raises:
         ConvsmithError: see `explanations`.
+
+    Examples:
+        >>> (look,) = cs.explain("runs/photos", "photos/val/red/0.png", "looks/")
+        >>> look.label, look.heat.shape
+        ('red', (8, 8))
     """
     explainer = open_explainer(place, method, device=device, runtime=runtime)
     return list(explanations(explainer, named_images(images), out, label=label))

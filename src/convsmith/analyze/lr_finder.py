@@ -115,6 +115,11 @@ def find_lr(
 
     Raises:
         ConvsmithError: recipe, data or a number cannot be used, `out` holds a run, or the loss diverges at once.
+
+    Examples:
+        >>> test = cs.lr_find("digits", "photos/", "lr", ["model.num_classes=null"], steps=20)
+        >>> len(test.lr) <= 20
+        True
     """
     if not (0 < start < end < math.inf and steps >= MIN_STEPS):
         raise ConvsmithError(

@@ -169,6 +169,11 @@ def profile_training(
 
     Raises:
         ConvsmithError: recipe, data or number cannot be used, or `out` holds a run.
+
+    Examples:
+        >>> spent = cs.profile("digits", "photos/", "profile", steps=2, overrides=["model.num_classes=null"])
+        >>> spent.bound in ("device", "data", "host")
+        True
     """
     if steps < 1:
         raise ConvsmithError(f"no profile of {steps} steps", "there must be one at least")

@@ -65,6 +65,13 @@ class Classification:
 
     Raises:
         NoAnswer: a logit is infinite or not a number.
+
+    Examples:
+        >>> answer = cs.load("runs/photos").predict("photos/val/red/0.png")
+        >>> answer.label, answer.class_id
+        ('red', 0)
+        >>> [it.label for it in answer.top(2)]
+        ['red', 'blue']
     """
 
     def __init__(

@@ -31,6 +31,11 @@ class Multilabel:
 
     Raises:
         NoAnswer: a logit is infinite or not a number.
+
+    Examples:
+        >>> answer = cs.load("runs/labels").predict("purple.png")
+        >>> [it.label for it in answer.labels]
+        ['red', 'blue']
     """
 
     def __init__(

@@ -69,6 +69,11 @@ def load(
     Raises:
         ConvsmithError: not a bundle, a damaged one, one of a newer format, one that needs torch, a model that does not
             fit its manifest, or there is no such runtime or device.
+
+    Examples:
+        >>> bundle = cs.load("runs/photos")
+        >>> bundle.predict("photos/val/red/0.png").label
+        'red'
     """
     directory = bundle_folder(Path(path))
     manifest = read_manifest(directory)
@@ -108,6 +113,13 @@ class Bundle(Generic[A_co]):
         labels: name of each class, in the order of the logits.
         task: what kind of answers it gives.
         place: runtime and device; its answers have them in their `meta`. None where whoever made it knows.
+
+    Examples:
+        >>> bundle = cs.load("runs/photos")
+        >>> bundle.labels
+        ('red', 'green', 'blue')
+        >>> [answer.label for answer in bundle.predict_many(["photos/val/red/0.png", "photos/val/blue/0.png"])]
+        ['red', 'blue']
     """
 
     def __init__(

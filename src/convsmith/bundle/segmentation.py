@@ -28,6 +28,13 @@ class Segmentation:
 
     Raises:
         ConvsmithError: the mask holds a class that has no label, or the number of colours is not K.
+
+    Examples:
+        >>> answer = cs.load("runs/streets").predict("street.png")
+        >>> answer.mask.shape
+        (9, 15)
+        >>> [(it["label"], round(it["share"], 2)) for it in answer.to_dict()["classes"]]
+        [('red', 0.67), ('blue', 0.33)]
     """
 
     def __init__(

@@ -164,6 +164,12 @@ def ablate(
     Raises:
         ConvsmithError: something in the ladder, the data or the directory must be put right.
         TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
+
+    Examples:
+        >>> changes = ["model.num_classes=null", "schedule.epochs=1", "data.folds=2"]
+        >>> ladder = cs.ablate("digits", "photos/train", "runs/folds", changes)
+        >>> len(ladder.rows)
+        1
     """
     loaded = load_ladder(ladder, overrides)
     out = ladder_folder(ladder) if out is None else Path(out)

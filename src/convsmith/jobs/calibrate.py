@@ -159,6 +159,11 @@ def calibrate(
 
     Raises:
         ConvsmithError: bundle, data or what is asked for do not go together, or there are too few images.
+
+    Examples:
+        >>> report = cs.calibrate("runs/photos", "photos/", "calibrated")
+        >>> report.method
+        'temperature'
     """
     if (cost_wrong is None) != (cost_unknown is None):
         raise ConvsmithError("one cost alone decides nothing", "--cost-wrong and --cost-unknown belong together")

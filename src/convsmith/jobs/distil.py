@@ -104,6 +104,12 @@ def distil(
 
     Raises:
         ConvsmithError: the teacher cannot teach, or what `train` and `quantize_bundle` raise.
+
+    Examples:
+        >>> changes = ["schedule.epochs=1"]
+        >>> taught = cs.distil("runs/photos", "cifar_resnet20", "photos/", "runs/small", changes, max_drop=100)
+        >>> list(taught.forms)
+        ['teacher', 'student', 'student INT8']
     """
     data, folder = Path(data), bundle_folder(Path(teacher))
     out = runs_folder() / f"{student.replace('/', '-')}-distilled" if out is None else Path(out)

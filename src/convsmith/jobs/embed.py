@@ -35,6 +35,10 @@ def embed(
 
     Raises:
         ConvsmithError: the bundle gives no embeddings, or an image cannot be read.
+
+    Examples:
+        >>> cs.embed("runs/photos", ["photos/val/red/0.png", "photos/val/blue/0.png"]).shape
+        (2, 3)
     """
     opened = embedding_bundle(bundle if isinstance(bundle, Bundle) else load(bundle))
     rows = []

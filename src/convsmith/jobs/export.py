@@ -107,6 +107,11 @@ def export(
     Raises:
         ConvsmithError: the format cannot be made here or of this, or the artefact says something else than the model;
             nothing is written.
+
+    Examples:
+        >>> exported = cs.export("runs/photos", "onnx", "exports/onnx", "photos/")
+        >>> exported["parity"]["images"]
+        12
     """
     place, out, data, file_format = Path(place), Path(out), Path(data), file_format.lower()
     chosen = find_format(file_format)

@@ -173,6 +173,11 @@ def make(
 
     Raises:
         ConvsmithError: data, recipe or directory cannot be used, or what `train` raises.
+
+    Examples:
+        >>> made = cs.make("photos/", "runs/made", ["model.num_classes=null", "schedule.epochs=1"], recipe="digits")
+        >>> made.evaluation.images
+        12
     """
     data = Path(data)
     run = Run(run_directory(data) if out is None else Path(out))

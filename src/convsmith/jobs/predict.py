@@ -34,6 +34,11 @@ class Predictions(Tabular, Sequence[Any]):
         answers: a `Classification` or a `Segmentation` each, or the `ImageError` of one that cannot be read.
         top: how many classes of each image are listed; None: one of a classifier, all of a mask.
         columns: titles of what `records` has of each class.
+
+    Examples:
+        >>> answers = cs.predict("runs/photos", ["photos/val/red/0.png", "photos/val/blue/0.png"])
+        >>> answers.names, [row["label"] for row in answers.records()]
+        (('photos/val/red/0.png', 'photos/val/blue/0.png'), ['red', 'blue'])
     """
 
     task: str
@@ -105,6 +110,11 @@ def predict(
 
     Raises:
         ConvsmithError: the bundle cannot be used, or a folder or pattern gives no image.
+
+    Examples:
+        >>> answers = cs.predict("runs/photos", "photos/val/red")
+        >>> [answer.label for answer in answers]
+        ['red', 'red', 'red', 'red']
     """
     model = bundle if isinstance(bundle, Bundle) else load(bundle, threads, runtime, device)
     names, answers = [], []

@@ -62,6 +62,10 @@ def predict_into(
 
     Raises:
         ConvsmithError: the bundle cannot be used, a path gives no image, or as `write_predictions`.
+
+    Examples:
+        >>> cs.predict_into("runs/photos", "photos/val", "answers.csv")
+        Predicted(images=12, bad=0)
     """
     model = bundle if isinstance(bundle, Bundle) else load(bundle, threads, runtime, device)
     listed = list_images(images, data_section(model.manifest.recipe))

@@ -30,6 +30,10 @@ def push(bundle: str | Path, name: str, *, private: bool = False, licence: str |
     Raises:
         ConvsmithError: the bundle or its card is damaged, the Hub refuses it, cannot be reached or is not to be, or
             huggingface_hub is not installed.
+
+    Examples:
+        >>> cs.push("runs/photos", "hf:my-team/photos", private=True)
+        'http...my-team/photos/commit/...'
     """
     if is_offline():
         raise ConvsmithError(f"`{name}` cannot be pushed to", OFFLINE, "Push it where there is a network.")

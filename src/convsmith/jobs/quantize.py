@@ -47,6 +47,11 @@ def quantize(
 
     Raises:
         ConvsmithError: an argument goes with another method, or what the method raises.
+
+    Examples:
+        >>> made = cs.quantize("runs/photos", "photos/", "photos-int8", max_drop=100)
+        >>> made.method, made.images
+        ('static', 12)
     """
     source = bundle_folder(Path(bundle))
     out = beside(source, "-int8") if out is None else out

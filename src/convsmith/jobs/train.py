@@ -77,6 +77,11 @@ def train(
         PeerLost: another process has ended, or has not answered in time; the same call of all goes on.
         LaunchFailed: one of several processes that were started has failed, or was stopped.
         TrainingInterrupted: SIGINT, SIGTERM or SIGUSR1 came; the same call goes on.
+
+    Examples:
+        >>> run = cs.train("digits", "photos/", "runs/new", overrides=["model.num_classes=null", "schedule.epochs=1"])
+        >>> cs.evaluate(run.bundle, "photos/").images
+        12
     """
     world = World.of_environment()
     _check_processes(world, devices, minutes, observers)

@@ -94,6 +94,10 @@ def list_models(pattern: str = "*") -> list[str]:
 
     Raises:
         ConvsmithError: that library is not installed.
+
+    Examples:
+        >>> cs.list_models("convnext_isotropic_*")
+        ['convnext_isotropic_base', 'convnext_isotropic_large', 'convnext_isotropic_small']
     """
     if not is_bridged(pattern):
         return sorted(fnmatch.filter(_builders(), pattern))
@@ -160,6 +164,11 @@ def create_model(
 
     Raises:
         ConvsmithError: the name or an option is unknown, or the weights cannot be had or do not fit.
+
+    Examples:
+        >>> model = cs.create_model("cifar_resnet20", num_classes=3)
+        >>> model(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 3])
     """
     if not isinstance(name, str):
         raise ConvsmithError(f"a model's name is a text, not {name!r}", fix="`convsmith models` lists them.")

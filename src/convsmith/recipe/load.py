@@ -46,6 +46,11 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConvsmithError: there is no such recipe, it is not YAML, or it says what a recipe cannot say. All problems
             are named, each with the file and line that it came from.
+
+    Examples:
+        >>> recipe = cs.load_recipe("resnet50-in1k", ["schedule.epochs=10", "optimizer.lr=0.2"])
+        >>> recipe.schedule.epochs, recipe.optimizer.lr
+        (10, 0.2)
     """
     return resolve(source, overrides).recipe
 

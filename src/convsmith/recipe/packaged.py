@@ -33,7 +33,12 @@ def packaged(folder: str = "library") -> dict[str, Traversable]:
 
 
 def list_recipes(pattern: str = "*") -> list[str]:
-    """Names of the packaged recipes that match a shell pattern such as `resnet*`, sorted."""
+    """Names of the packaged recipes that match a shell pattern such as `resnet*`, sorted.
+
+    Examples:
+        >>> cs.list_recipes("digit*")
+        ['digit-scenes', 'digits']
+    """
     return [name for name in fnmatch.filter(packaged(), pattern) if not name.startswith("base-")]
 
 

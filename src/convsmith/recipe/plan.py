@@ -64,6 +64,11 @@ class Plan(Tabular):
         gmacs: 1e9 multiply-adds of one image's forward pass; None until the model is known.
         memory_bytes: estimated peak memory of one process; None until the model is known.
         extra: `num_samples`, `steps_per_epoch` and `first_epoch` of an extra phase; None: there is none.
+
+    Examples:
+        >>> plan = cs.plan(cs.load_recipe("digits", ["batch.per_device=16"]), num_samples=1438)
+        >>> plan.per_device_batch, plan.accumulation, plan.effective_batch
+        (16, 4, 64)
     """
 
     world_size: int

@@ -80,7 +80,13 @@ class BundleRule(Section):
 
 
 class Recipe(Section):
-    """All that decides a training, but for the machines and devices that it runs on."""
+    """All that decides a training, but for the machines and devices that it runs on.
+
+    Examples:
+        >>> recipe = cs.load_recipe("digits")
+        >>> recipe.model.name, recipe.batch.size, recipe.schedule.epochs
+        ('cifar_resnet20', 64, 12)
+    """
 
     description: str = Field(description="One line: what this recipe is for.")
     source: str = Field(description="The paper or official file that the values come from.")

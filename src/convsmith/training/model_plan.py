@@ -60,6 +60,11 @@ def plan(recipe: Recipe, num_samples: int, nodes: int = 1, devices: int = 1, ext
     Raises:
         ConvsmithError: the effective batch cannot be divided, the model or its weights are unknown, or it does not take
             such images or learn from one at a time.
+
+    Examples:
+        >>> plan = cs.plan(cs.load_recipe("digits"), num_samples=1438, devices=2)
+        >>> plan.world_size, plan.steps_per_epoch, plan.total_steps
+        (2, 23, 276)
     """
     recipe = settled(recipe)
     device = pick_device()

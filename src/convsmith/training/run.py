@@ -37,7 +37,13 @@ _LEARNED = {"loss": "loss", "lr": "learning rate", "images_per_second": "images/
 
 @dataclass(frozen=True, repr=False)
 class Run(Tabular):
-    """The directory that holds everything about one training."""
+    """The directory that holds everything about one training.
+
+    Examples:
+        >>> run = cs.Run("runs/photos")
+        >>> run.recipe.model.name, run.metrics[-1]["split"]
+        ('cifar_resnet20', 'val')
+    """
 
     path: Path
 

@@ -55,6 +55,11 @@ def report(
 
     Raises:
         ConvsmithError: there is nothing to report on, or the data cannot be used.
+
+    Examples:
+        >>> facts = cs.report("runs/photos", "photos/", "report.html")
+        >>> Path("report.html").is_file()
+        True
     """
     check_page(page_of(place, out))
     facts = _known(Path(place))

@@ -47,6 +47,11 @@ class Evaluation(Tabular):
         task: what was asked.
         intervals: where figures lie with 95 % certainty on other images of the kind, by name, as far as that is known.
         slices: parts of the images, by class, folder, look or a column, with the figure of each; None: not compared.
+
+    Examples:
+        >>> judged = cs.evaluate("runs/photos", "photos/")
+        >>> judged.top1, judged.classes["per_class"]
+        (1.0, (1.0, 1.0, 1.0))
     """
 
     images: int

@@ -6,7 +6,13 @@ from convsmith.errors import ConvsmithError
 
 
 class ImageError(ConvsmithError):
-    """An image that gets no answer, since it cannot be read or predicted; `what` names it, `why` says the reason."""
+    """An image that gets no answer, since it cannot be read or predicted; `what` names it, `why` says the reason.
+
+    Examples:
+        >>> answers = cs.predict("runs/photos", [b"not an image", "photos/val/red/0.png"])
+        >>> [isinstance(answer, cs.ImageError) for answer in answers]
+        [True, False]
+    """
 
     @property
     def in_a_line(self) -> str:

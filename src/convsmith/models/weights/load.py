@@ -81,6 +81,12 @@ def load_weights(
     Raises:
         ConvsmithError: the file is unreadable, would execute code, has no state dict of plain tensors or several,
             does not fit, or holds values that are not finite.
+
+    Examples:
+        >>> model = cs.create_model("cifar_resnet20", num_classes=3)
+        >>> report = cs.load_weights(model, cs.create_model("cifar_resnet20").state_dict())
+        >>> len(report.loaded), report.dropped
+        (114, ('linear.bias', 'linear.weight'))
     """
     where = str(source) if isinstance(source, str | Path) else "the state dict"
     own = model.state_dict()

@@ -43,6 +43,11 @@ class Weights(Section):
 
     `w.preprocess(image)` gives the model's input [3, crop, crop], uint8 in 0 to 255, as validation, `predict` and
     `serve` see it; `w.preprocessing` is the rule, `w.mean` and `w.std` normalise it.
+
+    Examples:
+        >>> found = cs.weights("resnet50.tv_v2")
+        >>> found.model, found.top1, found.input_size
+        ('resnet50', 80.858, (224, 224))
     """
 
     name: str = Field(description="`MODEL.SOURCE`, what `weights=` takes.")
@@ -134,7 +139,12 @@ def _read(entry: dict[str, Any], categories: dict[str, list[str]]) -> Weights:
 
 
 def list_weights(pattern: str = "*") -> list[str]:
-    """Names of the published weights whose own name or model matches a shell pattern such as `resnet*`, sorted."""
+    """Names of the published weights whose own name or model matches a shell pattern such as `resnet*`, sorted.
+
+    Examples:
+        >>> cs.list_weights("resnet18*")
+        ['resnet18.tv_v1']
+    """
     return sorted(
         name
         for name, it in _published().items()
@@ -147,6 +157,10 @@ def weights(name: str) -> Weights:
 
     Raises:
         ConvsmithError: there are none of that name.
+
+    Examples:
+        >>> cs.weights("convnext_tiny.fb_in1k").licence
+        'MIT'
     """
     found = _published().get(name)
     if found is None:
