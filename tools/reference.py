@@ -1,4 +1,4 @@
-"""The pages of the reference that the code itself writes: commands, recipe keys, recipes, models, Python, HTTP.
+"""The pages of the reference that the code itself writes: commands, recipe keys, models, formats, Python, HTTP ...
 
 python tools/reference.py OUT
 """
@@ -17,6 +17,9 @@ import typer
 
 import convsmith as cs
 from convsmith.cli.main import app
+from convsmith.deploy.format import find_format
+from convsmith.deploy.formats import list_formats
+from convsmith.models.facts import list_facts
 from convsmith.recipe.schema import Recipe
 from convsmith.serve.app import create_app
 
@@ -48,6 +51,8 @@ def pages() -> dict[str, str]:
         "`key.sub=value` words too.\n\n" + "\n".join(_section("", schema, schema["$defs"])),
         "recipes.md": _recipes(),
         "models.md": _models(),
+        "weights.md": _weights(),
+        "formats.md": _formats(),
         "python.md": _python(),
         "http.md": _http(create_app(Path("bundle")).openapi()),
     }
@@ -55,9 +60,11 @@ def pages() -> dict[str, str]:
 
 def _index() -> str:
     return (
-        "# Reference\n\nFacts, each written by the code that it is about: [commands](commands.md), "
-        "[recipe keys](recipe-keys.md), [recipes](recipes.md), [models](models.md), [Python](python.md), "
-        "[HTTP](http.md).\n"
+        "# Reference\n\nFacts, written by the code that they are about: [commands](commands.md), "
+        "[recipe keys](recipe-keys.md), [recipes](recipes.md), [models](models.md), [weights](weights.md), "
+        "[formats](formats.md), [Python](python.md), [HTTP](http.md).\n\n"
+        "Written by hand, and held complete by tests: [metrics and their formulas](../metrics.md), "
+        "[exit codes and variables](../command-line.md), [files on the disk](../files.md), [bundles](../bundle.md).\n"
     )
 
 
@@ -147,9 +154,58 @@ def _recipes() -> str:
 
 
 def _models() -> str:
-    names = "\n".join(f"- `{name}`" for name in cs.list_models())
-    head = "`cs.create_model(NAME)` and `model.name` take these, `timm/NAME` and `torchvision/NAME`."
-    return f"# Models\n\n{head}\n\n{names}\n"
+    weights: dict[str, list[str]] = {}
+    for name in cs.list_weights():
+        weights.setdefault(cs.weights(name).model, []).append(f"`{name}`")
+    rows = [
+        f"| `{name}` | {it.task} | {it.params / 1e6:.1f} | {it.gmacs:.2f} | {it.size[0]} x {it.size[1]} | "
+        f"{', '.join(weights.get(name, ()))} |"
+        for name, it in list_facts().items()
+    ]
+    head = (
+        "# Models\n\n`cs.create_model(NAME)` and `model.name` take these, `timm/NAME` and `torchvision/NAME`. "
+        "Parameters are in millions, GMACs 1e9 multiply-adds for one image of the size beside them. "
+        "[Weights](weights.md) are those of the model itself; one for segmentation takes those of its backbone too.\n"
+    )
+    return "\n".join(
+        [head, "| name | task | params | GMACs | size | weights |", "|---|---|--:|--:|---|---|", *rows, ""]
+    )
+
+
+def _weights() -> str:
+    rows = []
+    for name in cs.list_weights():
+        it = cs.weights(name)
+        figure = next((f"{kind} {value:.2f} %" for kind, value in _accuracies(it) if value is not None), "")
+        size = " x ".join(map(str, it.input_size))
+        rows.append(f"| `{name}` | `{it.model}` | {_cell(it.dataset)} | {figure} | {size} | {_cell(it.licence)} |")
+    head = (
+        "# Published weights\n\n`model.weights` and `cs.create_model(..., weights=NAME)` take these names; "
+        "`convsmith weights NAME` says all of one, with its source. The figure is the publisher's.\n"
+    )
+    return "\n".join(
+        [head, "| name | model | data set | figure | size | licence |", "|---|---|---|---|---|---|", *rows, ""]
+    )
+
+
+def _accuracies(weights: cs.Weights) -> tuple[tuple[str, float | None], ...]:
+    return ("top-1", weights.top1), ("mIoU", weights.miou)
+
+
+def _formats() -> str:
+    rows = []
+    for name in list_formats():
+        it = find_format(name)
+        made_of = "run" if it.needs_model else "run, bundle"
+        code = "yes" if it.is_code else ""
+        rows.append(f"| `{name}` | {_cell(it.summary)} | {made_of} | `[{it.extra}]` | `{it.device}` | {code} |")
+    head = (
+        "# Formats\n\n`convsmith export RUN --format NAME --out FOLDER --data PATH` takes these. One whose file may "
+        "hold code is opened with `--allow-code` only. [Export](../export.md) says what is in the folder.\n"
+    )
+    return "\n".join(
+        [head, "| name | for | made of | extra | runs on | code |", "|---|---|---|---|---|---|", *rows, ""]
+    )
 
 
 def _python() -> str:

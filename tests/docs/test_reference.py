@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -12,18 +11,15 @@ from types import ModuleType
 import pytest
 
 import convsmith as cs
+from convsmith.deploy.formats import list_formats
 from convsmith.recipe.json_schema import recipe_schema
 from tests.conftest import REPOSITORY
+from tests.docs.tools import load_tool
 
 
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference", REPOSITORY / "tools/reference.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool("reference")
 
 
 def test_every_public_name_is_on_the_page_of_python(reference: ModuleType) -> None:
@@ -48,6 +44,14 @@ def test_every_key_of_a_recipe_is_listed(pages: dict[str, str]) -> None:
     schema = recipe_schema()
     names = {name for kind in [schema, *schema["$defs"].values()] for name in kind.get("properties", ())}
     assert names - {key.rpartition(".")[2] for key in keys} == {"extends"}
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [("models.md", cs.list_models()), ("weights.md", cs.list_weights()), ("formats.md", list_formats())],
+)
+def test_every_model_weight_and_format_is_listed(pages: dict[str, str], page: str, names: list[str]) -> None:
+    assert re.findall(r"^\| `([\w.-]+)` \|", pages[page], re.MULTILINE) == names
 
 
 def test_every_cell_of_a_table_is_in_its_column(pages: dict[str, str]) -> None:
