@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from convsmith.training.model_plan import plan
     from convsmith.training.run import Run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Bundle": "bundle.predictor:Bundle",
