@@ -27,9 +27,9 @@ def floats(*shape: int) -> NDArray[np.float32]:
     return (DRAW.choice([-1, 1], shape) * DRAW.uniform(0.5, 2, shape)).astype(np.float32)
 
 
-def model_of(nodes: str, shape: str, kind: str = "float", **constants: NDArray[Any]) -> ModelProto:
-    """A model from x to y of nodes in ONNX's own words, and of constants."""
-    graph = onnx.parser.parse_graph(f"g ({kind}[{shape}] x) => (float y) {{ {nodes} }}")
+def model_of(nodes: str, x: str, constants: dict[str, Any]) -> ModelProto:
+    """A model from x, such as `float[n,3]`, to y of nodes in ONNX's own words, and of constants."""
+    graph = onnx.parser.parse_graph(f"g ({x} x) => (float y) {{ {nodes} }}")
     graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in constants.items())
     for number, node in enumerate(graph.node):
         node.name = f"{node.op_type.lower()}{number}"
@@ -91,7 +91,7 @@ def test_a_normalisation_before_a_convolution_of_all_channels_is_folded_into_it(
     nodes: str, changes: dict[str, NDArray[Any]], left: list[str]
 ) -> None:
     constants = {"s": SCALE, "t": SHIFT, "w": floats(6, 4, 3, 3), "b": floats(6), **changes}
-    model = model_of(nodes, "n,4,5,6", **used_in(nodes, constants))
+    model = model_of(nodes, "float[n,4,5,6]", used_in(nodes, constants))
     assert left_after_folding(model, floats(2, 4, 5, 6)) == left
 
 
@@ -118,7 +118,7 @@ def test_a_factor_of_each_column_of_a_linear_layer_is_folded_into_it(
     nodes: str, changes: dict[str, NDArray[Any]], left: list[str]
 ) -> None:
     constants = {"s": floats(7), "w": floats(4, 7), "b": floats(7), **changes}
-    model = model_of(nodes, "2,3,4", **used_in(nodes, constants))
+    model = model_of(nodes, "float[2,3,4]", used_in(nodes, constants))
     assert left_after_folding(model, floats(2, 3, 4)) == left
 
 
@@ -140,7 +140,7 @@ def net() -> Graph:
         "w": floats(4, 3, 3, 3), "b": floats(4), "sizes": np.array([1, 4, 4, 4]), "flat": np.array([1, 64]),
         "u": floats(64, 2),
     }  # fmt: skip
-    return Graph.load(model_of(NET, "1,3,4,4", "uint8", **constants).SerializeToString())
+    return Graph.load(model_of(NET, "uint8[1,3,4,4]", constants).SerializeToString())
 
 
 def test_integers_begin_and_end_where_something_computes_on_them() -> None:
@@ -150,9 +150,11 @@ def test_integers_begin_and_end_where_something_computes_on_them() -> None:
     assert placement.rounded == {"f": "f", "r": "r", "p": "r", "z": "r", "s": "s", "k": "k", "q": "q"}
     assert not placement.for_all
     without = place(graph, ["conv1"])
-    assert (without.nodes, without.rounded) == ({"matmul9"}, {"q": "q"})
+    assert without.nodes == {"matmul9"}
+    assert without.rounded == {"q": "q"}
     some = place(graph, tensors=["f", "r"])
-    assert (some.nodes, some.rounded) == ({"conv1", "maxpool3", "resize4"}, {"f": "f", "r": "r", "p": "r", "z": "r"})
+    assert some.nodes == {"conv1", "maxpool3", "resize4"}
+    assert some.rounded == {"f": "f", "r": "r", "p": "r", "z": "r"}
 
 
 INTEGERS = """
@@ -236,7 +238,8 @@ def test_what_a_training_rounded_is_rounded_whoever_reads_it() -> None:
 def test_integers_times_their_scales_are_the_weights() -> None:
     graph = net()
     found = constants_of(insert_qdq(graph, place(graph), RANGES, largest=63))
-    assert (float(found["f_scale"]), int(found["f_zero"])) == (pytest.approx(3 / 255), 85)
+    assert float(found["f_scale"]) == pytest.approx(3 / 255)
+    assert int(found["f_zero"]) == 85
     for name, axis in (("conv1", 0), ("matmul9", 1)):
         own, scales = graph.values({"conv1": "w", "matmul9": "u"}[name]), found[f"{name}_weight_scale"]
         others = tuple(i for i in range(own.ndim) if i != axis)
@@ -267,7 +270,7 @@ def test_linear_layers_round_what_comes_in_each_time_and_convolutions_stay() -> 
         "g = Gemm<transB=1>(q, u, b) y = MatMul(g, v)"
     )
     constants = {"w": floats(4, 3, 1, 1) / 100, "u": floats(6, 4), "b": floats(6), "v": floats(6, 2)}
-    model = model_of(nodes, "n,3,4,4", "uint8", **constants)
+    model = model_of(nodes, "uint8[n,3,4,4]", constants)
     content, line = quantize_dynamic(model.SerializeToString(), "vnni")
     assert line == (
         "dynamic INT8 covers 2 of 3 layers with weights, 75.0% of the weights; the 1 convolutions stay in float, and "
@@ -290,6 +293,6 @@ def test_linear_layers_round_what_comes_in_each_time_and_convolutions_stay() -> 
 
 
 def test_convolutions_alone_are_refused() -> None:
-    model = model_of("y = Conv<kernel_shape=[1,1]>(x, w)", "n,3,4,4", w=floats(4, 3, 1, 1))
+    model = model_of("y = Conv<kernel_shape=[1,1]>(x, w)", "float[n,3,4,4]", {"w": floats(4, 3, 1, 1)})
     with pytest.raises(ConvsmithError, match=r"it covers linear layers only, and all 1 layers with weights are convol"):
         quantize_dynamic(model.SerializeToString())

@@ -47,7 +47,8 @@ def test_the_least_error_is_that_of_rounding_and_clipping_each_value(seed: int, 
     def error(share: float) -> float:
         step = share * (high - low) / 255
         beyond = (max(low * share - it, it - high * share, 0.0) ** 2 for it in centres(low, high))
-        return sum(count * (square + step**2 / 12) for count, square in zip(histogram.tolist(), beyond, strict=True))
+        counts: list[int] = histogram.tolist()
+        return sum(count * (square + step**2 / 12) for count, square in zip(counts, beyond, strict=True))
 
     best = min(reversed(SHARES), key=error)
     assert best < 1
