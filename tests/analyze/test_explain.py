@@ -13,7 +13,8 @@ from PIL import Image
 
 import convsmith as cs
 from convsmith.analyze.explainer import log_probability, open_explainer
-from convsmith.analyze.heat.picture import colours, overlay, picture
+from convsmith.analyze.heat.picture import picture
+from convsmith.bundle.heat import colours, overlay
 from convsmith.cli.main import main
 from convsmith.errors import ConvsmithError
 from convsmith.spec import WholeImage, Window

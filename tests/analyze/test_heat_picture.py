@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from convsmith.analyze.heat.picture import colours, overlay, picture
+from convsmith.analyze.heat.picture import picture
+from convsmith.bundle.heat import colours, overlay
 
 
 def test_colours_are_matplotlibs_inferno() -> None:

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from convsmith.analyze.heat import hidden_parts
-from convsmith.analyze.heat.hidden_parts import Score, _mask, occlusion, rise, scaled
+from convsmith.analyze.heat.hidden_parts import Score, _mask, occlusion, rise
+from convsmith.bundle.heat import scaled
 
 BLACK = np.zeros(3, np.uint8)
 Heat = Callable[[Score, NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float32]]

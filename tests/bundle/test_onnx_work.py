@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from convsmith.bundle.onnx_content import Graph, Node
+from convsmith.bundle.onnx_content import Graph, Node, constants_of
 from convsmith.bundle.onnx_sizes import Size
-from convsmith.bundle.onnx_work import _constants, _most_bytes, _products, _scratch, _work, check_model, limit_factor
+from convsmith.bundle.onnx_work import _most_bytes, _products, _scratch, _work, check_model, limit_factor
 from convsmith.errors import ConvsmithError
 
 Shape = tuple[int, ...]
@@ -120,7 +120,7 @@ def test_a_value_that_nothing_takes_is_gone_at_once() -> None:
 
 def test_constant_is_what_depends_on_no_image() -> None:
     graph = Graph([step("", "a"), step("a", "b"), step("b images", "c"), step("c", "d"), step("a b", "e")])
-    assert _constants(graph) == {"", "a", "b", "e"}
+    assert constants_of(graph) == {"", "a", "b", "e"}
 
 
 @pytest.mark.parametrize(("text", "factor"), [("0", 0), ("0.5", 0.5), ("3", 3)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,19 @@ def test_the_page_has_no_other_files(url: str, name: str) -> None:
 
 def test_the_page_knows_what_it_asks(url: str) -> None:
     (model,) = httpx.get(f"{url}/page/models").json()
-    assert (model["name"], model["labels"], model["device"]) == ("model", 3, "cpu")
+    assert (model["name"], model["labels"], model["device"], model["cam"]) == ("model", 3, "cpu", True)
+
+
+@pytest.fixture(scope="module")
+def versions_url(colour_bundle: Path, pixel_bundle: Path) -> Iterator[str]:
+    bundles = {"masks/1": pixel_bundle, "colours/1": colour_bundle, "colours/2": colour_bundle}
+    with served(create_app(bundles, default=("colours/1",))) as (_, url):
+        yield url
+
+
+def test_the_page_lists_the_usual_version_of_a_model_first(versions_url: str) -> None:
+    listed = [(it["name"], it["version"]) for it in httpx.get(f"{versions_url}/page/models").json()]
+    assert listed == [("masks", "1"), ("colours", "1"), ("colours", "2")]
 
 
 def test_an_answer_says_how_long_each_stage_took(url: str) -> None:
@@ -85,6 +98,32 @@ def test_a_chosen_image_is_answered_with_its_classes_its_time_and_the_command(
 
 
 @pytest.mark.slow
+def test_a_person_sees_where_the_model_looked_for_a_class(tab_of: Any, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "photo.png"
+    file.write_bytes(picture("magenta"))
+    tab, asked = tab_of(url)
+    tab.get_by_label("choose files").set_input_files(file)
+    tab.get_by_label("Where it looked for").select_option("blue")
+    tab.get_by_role("button", name="Show where").click()
+    heat = tab.get_by_role("img", name="What speaks for blue")
+    heat.wait_for()
+    tab.wait_for_function("document.querySelector('img.heat').naturalWidth === 8")
+    assert "speaks for blue" in tab.get_by_role("region", name="Where the model looked").inner_text()
+    assert f"{url}/explain?class_id=2" in asked
+
+
+@pytest.mark.slow
+def test_versions_of_a_model_are_told_apart(tab_of: Any, versions_url: str, photo: Path) -> None:
+    tab, asked = tab_of(versions_url)
+    choice = tab.get_by_label("Model")
+    assert choice.locator("option").all_inner_texts() == ["masks", "colours, version 1", "colours, version 2"]
+    choice.select_option("colours, version 2")
+    tab.get_by_label("choose files").set_input_files(photo)
+    tab.get_by_role("heading", level=2).wait_for()
+    assert f"{versions_url}/predict?model=colours&version=2" in asked
+
+
+@pytest.mark.slow
 def test_an_image_that_cannot_be_read_is_explained(tab_of: Any, url: str, tmp_path: Path) -> None:
     file = tmp_path / "broken.png"
     file.write_bytes(b"no image")
@@ -102,6 +141,7 @@ def test_a_mask_lies_over_its_image_with_legend_and_opacity(tab_of: Any, pixel_b
         tab.get_by_label("Opacity of the mask").wait_for()
         assert tab.locator(".layers canvas").count() == 2
         assert tab.get_by_role("list", name="Legend").locator("li").count() >= 1
+        assert tab.get_by_role("button", name="Show where").count() == 0
 
 
 @pytest.mark.slow
@@ -110,6 +150,7 @@ def test_nothing_on_the_page_keeps_people_out(tab_of: Any, url: str, photo: Path
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     tab, _ = tab_of(url, color_scheme=scheme, viewport={"width": 390, "height": 800})
     tab.get_by_label("choose files").set_input_files(photo)
-    tab.get_by_role("heading", level=2).wait_for()
+    tab.get_by_role("button", name="Show where").click()
+    tab.locator("img.heat").wait_for()
     assert [(it["impact"], it["id"]) for it in axe.Axe().run(tab).response["violations"]] == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390

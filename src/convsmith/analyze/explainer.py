@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.analyze.heat.hidden_parts import occlusion, rise
-from convsmith.analyze.heat.picture import overlay, picture
+from convsmith.analyze.heat.picture import picture
 from convsmith.bundle.calibration import scaled
+from convsmith.bundle.cam import Cam, open_cam
 from convsmith.bundle.classification import log_softmax
 from convsmith.bundle.format import holds_run
+from convsmith.bundle.heat import overlay
 from convsmith.bundle.images.decode import for_eyes
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.multilabel import log_sigmoid
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from convsmith.models.base import VisionModel
 
-Method = Literal["grad-cam", "layer-cam", "occlusion", "rise"]
+Method = Literal["grad-cam", "layer-cam", "cam", "occlusion", "rise"]
 METHODS: tuple[Method, ...] = get_args(Method)
 _CELLS = 16  # along a side, of the heat that JSON holds
 
@@ -81,10 +83,10 @@ class Explainer:
     Args:
         bundle: labels, preprocessing and answers.
         method: how.
-        model: the torch model, which the methods with gradients take; None: there is none.
+        model: the torch model, which the methods with gradients take, or what makes the maps of `cam`.
     """
 
-    def __init__(self, bundle: Bundle[Any], method: Method, model: VisionModel | None = None) -> None:
+    def __init__(self, bundle: Bundle[Any], method: Method, model: VisionModel | Cam | None = None) -> None:
         at_once = not bundle.task.one_size and bundle.manifest.only_size is None
         self.bundle = bundle.with_preprocess(window=None) if at_once else bundle  # the whole image, not a window of it
         self.method, self._model = method, model
@@ -126,7 +128,8 @@ def open_explainer(
         device, runtime: of the bundle, as `load` takes them; gradients are computed on the CPU.
 
     Raises:
-        ConvsmithError: there is no such method, a bundle is asked for gradients, or it cannot be opened.
+        ConvsmithError: there is no such method, a bundle is asked for gradients, its model has no map, or it cannot
+            be opened.
     """
     place = Path(place)
     is_run = holds_run(place)
@@ -141,10 +144,10 @@ def open_explainer(
         raise ConvsmithError(
             f"{found} needs gradients",
             f"{place} is a bundle, which has none",
-            "Give the run, such as runs/NAME, or use --method occlusion or --method rise.",
+            "Give the run, such as runs/NAME, or use --method cam, occlusion or rise.",
         )
     bundle: Bundle[Any] = load(place, None, runtime, device)
-    return Explainer(bundle, found, _torch_model(place) if needs_torch else None)
+    return Explainer(bundle, found, _torch_model(place) if needs_torch else _cam(bundle) if found == "cam" else None)
 
 
 def heat_map(
@@ -152,7 +155,7 @@ def heat_map(
     seen: NDArray[np.uint8],
     class_id: int,
     method: Method = "occlusion",
-    model: VisionModel | None = None,
+    model: VisionModel | Cam | None = None,
 ) -> NDArray[np.float32]:
     """Where a class is seen in an image, float32 [H, W] in 0 to 1.
 
@@ -161,17 +164,21 @@ def heat_map(
         seen: what the model sees, uint8 [C, H, W].
         class_id: the class.
         method: how.
-        model: the torch model, for the methods with gradients.
+        model: as `Explainer` takes it.
 
     Raises:
         ConvsmithError: the model keeps no map of the image.
     """
     if method in ("grad-cam", "layer-cam"):
         from convsmith.analyze.heat.grad_cam import grad_cam
+        from convsmith.models.base import VisionModel
 
-        assert model is not None
+        assert isinstance(model, VisionModel)
         cam: NDArray[np.float32] = grad_cam(model, _normalised(bundle, seen), [class_id], method)[0]
         return cam
+    if method == "cam":
+        assert isinstance(model, Cam)
+        return model.heat(seen, class_id)
     logits = _logits(bundle, seen[None])[0]
     where = _where(logits, class_id)
 
@@ -217,6 +224,17 @@ def _where(logits: NDArray[Any], class_id: int) -> NDArray[np.bool_] | None:
         return None
     there: NDArray[np.bool_] = logits.argmax(0) == class_id
     return there if there.any() else ~there
+
+
+def _cam(bundle: Bundle[Any]) -> Cam:
+    found = open_cam(bundle)
+    if found is None:
+        raise ConvsmithError(
+            f"{bundle.path} has no map of classes",
+            "its last layer is not a linear one that sees the mean over all places, or its file is not ONNX",
+            "Use --method occlusion or --method rise, which look at the answers alone.",
+        )
+    return found
 
 
 def _torch_model(run: Path) -> VisionModel:

@@ -87,6 +87,15 @@ def check_onnx(model: bytes) -> Graph:
     return graph
 
 
+def constants_of(graph: Graph) -> set[str]:
+    """Values that depend on no image: runtimes compute them as soon as they open a model, and keep them."""
+    known = {"", *graph.tensors}
+    for node in graph.nodes:
+        if known.issuperset(node.inputs):
+            known.update(node.outputs)
+    return known
+
+
 def _graph(content: memoryview) -> Graph:
     graph = Graph()
     for number, value in fields_of(content):

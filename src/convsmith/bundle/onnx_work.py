@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Mapping
 
 from convsmith import machine
-from convsmith.bundle.onnx_content import Graph, Node, check_onnx
+from convsmith.bundle.onnx_content import Graph, Node, check_onnx, constants_of
 from convsmith.bundle.onnx_sizes import Size, Sizes
 from convsmith.errors import ConvsmithError
 from convsmith.variables import number_in
@@ -77,7 +77,7 @@ class Work:
         count, each = shape[0], shape[2] * shape[3]
         most_work = _WORK + count * (_WORK_OF_A_PIXEL * min(each, _SMALL) + _WORK_OF_ANY_PIXEL * each)
         most_bytes = _BYTES + count * each * _BYTES_OF_A_PIXEL + _BYTES_OF_A_BYTE * self._file
-        sizes, constants = self._sizes.of(shape), _constants(self._graph)
+        sizes, constants = self._sizes.of(shape), constants_of(self._graph)
         of_constants = sum(_work(node, sizes) for node in self._graph.nodes if constants.issuperset(node.outputs))
         work = sum(_work(node, sizes) for node in self._graph.nodes)
         memory = _most_bytes(self._graph, sizes, constants)
@@ -118,15 +118,6 @@ def limit_factor() -> float:
         says="how many times more than usual a model may compute",
         fix="Set a number; 0 is without a limit.",
     )
-
-
-def _constants(graph: Graph) -> set[str]:
-    """Values that depend on no image: runtimes compute them as soon as they open a model, and keep them."""
-    known = {"", *graph.tensors}
-    for node in graph.nodes:
-        if known.issuperset(node.inputs):
-            known.update(node.outputs)
-    return known
 
 
 def _most_bytes(graph: Graph, sizes: Mapping[str, Size], constants: Collection[str]) -> int:

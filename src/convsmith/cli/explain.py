@@ -17,7 +17,7 @@ def explain(
     *,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("explained"),
     method: Annotated[
-        Literal["grad-cam", "layer-cam", "occlusion", "rise"] | None,
+        Literal["grad-cam", "layer-cam", "cam", "occlusion", "rise"] | None,
         typer.Option(help="How; the first two take a run.  [default: grad-cam of a run, occlusion of a bundle]"),
     ] = None,
     label: Annotated[

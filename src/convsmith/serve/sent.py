@@ -24,6 +24,12 @@ class Sent:
     name: str
     file: BinaryIO | Problem
 
+    def opened(self) -> BinaryIO:
+        """The content; raises the `Problem` where there is none."""
+        if isinstance(self.file, Problem):
+            raise self.file
+        return self.file
+
     @classmethod
     def named(cls, name: str, number: int, file: BinaryIO | Problem) -> Sent:
         """An image by the name that its client gave it, or else by its number in the request, from 0 on."""

@@ -21,6 +21,7 @@ from convsmith.bundle.predictor import Bundle
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.serve.asked import Asked, Watcher
+from convsmith.serve.cams import Cams
 from convsmith.serve.fetch import Fetcher
 from convsmith.serve.lanes import Lanes
 from convsmith.serve.models import Model, Models
@@ -58,17 +59,19 @@ class Service:
         stopping: set when no new work is to be taken.
         lanes: where models run.
         uploads: requests that are being received.
+        cams: what shows where they look.
         fetcher: gets images that are somewhere else.
         active: requests that are waiting or running.
         grpc_port: the one that answers gRPC; None: none does.
     """
 
     def __init__(self, models: Models, settings: Settings) -> None:
-        workers, _ = share_cores(settings.workers, settings.threads)
+        workers, threads = share_cores(settings.workers, settings.threads)
         self.models, self.settings = models, settings
         self._max_pixels = served_pixels(settings.max_pixels)
         self._limit, self._max_large = workers + settings.max_waiting, settings.max_waiting // 8
         self.lanes = Lanes(workers, settings.max_batch, settings.max_delay)
+        self.cams = Cams(threads)
         self._turns = Turns(workers, workers * settings.max_batch)
         self._pool = ThreadPoolExecutor(2, "weigh")
         self._waiting = Waiting(workers)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.bilinear import Bilinear
+from convsmith.bundle.heat import scaled
 from convsmith.randomness import Stream, counter_generator
 
 Score = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
@@ -67,12 +68,6 @@ def rise(
             heat += np.exp(value) * mask
             total += mask
     return scaled(heat / np.maximum(total, 1e-9))
-
-
-def scaled(heat: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Heat from 0 to 1; 0 where it is the same everywhere."""
-    heat = heat - heat.min()
-    return (heat / max(float(heat.max()), 1e-12)).astype(np.float32)
 
 
 def _batches(count: int, size: tuple[int, int]) -> Iterator[range]:

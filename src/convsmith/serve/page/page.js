@@ -3,6 +3,7 @@ import { headline } from "./answer_parts.js";
 import { chooseImage } from "./choose_image.js";
 import { element } from "./elements.js";
 import { showAnswer } from "./show_answer.js";
+import { whereItLooked } from "./where_it_looked.js";
 
 const [about, choice, select, choose, status, place] = ["about", "choice", "model", "choose", "status", "answer"].map(
   (id) => document.getElementById(id),
@@ -10,11 +11,15 @@ const [about, choice, select, choose, status, place] = ["about", "choice", "mode
 const models = await (await fetch("page/models")).json();
 
 /** The model that is asked. */
-const chosen = () => models.find((model) => model.name === select.value);
+const chosen = () => models[Number(select.value)];
+
+/** Whether there is another version of a model. */
+const hasVersions = ({ name }) => models.filter((model) => model.name === name).length > 1;
 
 /** Say which model is asked, and offer the others. */
 function showModels() {
-  select.append(...models.map((model) => element("option", { value: model.name }, model.name)));
+  const names = models.map((model) => (hasVersions(model) ? `${model.name}, version ${model.version}` : model.name));
+  select.append(...names.map((name, number) => element("option", { value: number }, name)));
   choice.hidden = models.length < 2;
   const describe = () => {
     const { architecture, labels, device } = chosen();
@@ -24,9 +29,25 @@ function showModels() {
   describe();
 }
 
-/** The address that answers an image of the chosen model. */
-function address() {
-  return new URL(models.length > 1 ? `predict?model=${encodeURIComponent(select.value)}` : "predict", location.href);
+/** An address that answers an image of a model. */
+function address(path, model, query = {}) {
+  const url = new URL(path, location.href);
+  const which = models.length > 1 ? { model: model.name } : {};
+  const version = hasVersions(model) ? { version: model.version } : {};
+  url.search = new URLSearchParams({ ...which, ...version, ...query });
+  return url;
+}
+
+/** The answer to an image at an address; an error in words where there is none. */
+async function post(url, image, name, accept) {
+  const form = new FormData();
+  form.append("image", image, name);
+  const response = await fetch(url, { method: "POST", body: form, headers: { Accept: accept } });
+  if (!response.ok) {
+    const { error, why, fix } = await response.json();
+    throw new Error([error, why, fix].filter(Boolean).join(": "));
+  }
+  return response;
 }
 
 /**
@@ -41,13 +62,13 @@ function timing(header, whole) {
 }
 
 /** The command that asks the same; a name is quoted as a shell reads it. */
-function curl(name) {
+function curl(name, url) {
   const file = `image=@${name}`.replaceAll("'", `'\\''`);
   return element(
     "details",
     {},
     element("summary", {}, "The same from a shell"),
-    element("pre", { tabindex: "0" }, `curl -F '${file}' '${address()}'`),
+    element("pre", { tabindex: "0" }, `curl -F '${file}' '${url}'`),
   );
 }
 
@@ -66,21 +87,20 @@ async function ask(image, name) {
   status.className = "status";
   status.textContent = `Looking at ${name}...`;
   try {
-    const form = new FormData();
-    form.append("image", image, name);
+    const model = chosen();
+    const url = address("predict", model);
     const start = performance.now();
-    const response = await fetch(address(), { method: "POST", body: form, headers: { Accept: "application/json" } });
+    const response = await post(url, image, name, "application/json");
     const answer = await response.json();
     const took = timing(response.headers.get("Server-Timing"), performance.now() - start);
-    if (!response.ok) {
-      throw new Error([answer.error, answer.why, answer.fix].filter(Boolean).join(": "));
-    }
     const picture = await createImageBitmap(image).catch(() => unseen(answer));
-    const { colours } = chosen();
+    const explain = async (class_id) =>
+      (await post(address("explain", model, { class_id }), image, name, "image/png")).blob();
     place.replaceChildren(
-      showAnswer(answer, picture, { colours, name }),
+      showAnswer(answer, picture, { colours: model.colours, name }),
+      ...(model.cam ? [whereItLooked(answer.top, explain)] : []),
       element("p", { class: "quiet" }, took),
-      curl(name),
+      curl(name, url),
     );
     status.textContent = `${name}: ${headline(answer)}`;
   } catch (error) {

@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 
+from convsmith.bundle.predictor import Bundle
 from convsmith.pages import PARTS
+from convsmith.serve.models import Model
 from convsmith.serve.problems import ErrorBody, Problem
 from convsmith.serve.service import Service
 
@@ -23,13 +25,15 @@ _POLICY = (
 
 
 class PageModel(BaseModel):
-    """A model as the page shows it: its name, what it is, and the colours of its classes where it has some."""
+    """A model as the page shows it: what it is, the colours of its classes, and whether it shows where it looks."""
 
     name: str
+    version: str
     architecture: str
     labels: int
     device: str
     colours: Sequence[Sequence[int]] | None
+    cam: bool
 
 
 def add(app: FastAPI, service: Service) -> None:
@@ -43,19 +47,13 @@ def add(app: FastAPI, service: Service) -> None:
 
     @app.get("/page/models", responses={503: {"model": ErrorBody, "description": "not ready; see Retry-After"}})
     async def models() -> list[PageModel]:
-        """The models that the page offers."""
+        """The models in memory, of each its usual version first."""
         service.check_ready()
-        return [
-            PageModel(
-                name=model.name,
-                architecture=str(bundle.manifest.model.get("name")),
-                labels=len(bundle.labels),
-                device=bundle.place.device if bundle.place else "cpu",
-                colours=bundle.manifest.colours,
-            )
-            for model in service.models
-            if (bundle := model.bundle)
-        ]
+        found = [(model, model.bundle) for model in service.models if model.bundle]
+        usual = {model.name: service.models.find(model.name) for model, _ in found}
+        order = list(usual)
+        found.sort(key=lambda it: (order.index(it[0].name), it[0] is not usual[it[0].name]))
+        return await service.aside(lambda: [_shown(service, *it) for it in found])
 
     @app.get("/page/{name}", include_in_schema=False)
     async def part(name: str) -> Response:
@@ -63,3 +61,15 @@ def add(app: FastAPI, service: Service) -> None:
         if name not in _FILES:
             raise Problem(404, f"the page has no file `{name}`", "", "Open / in a browser.")
         return FileResponse(_FILES[name], media_type=_KINDS[_FILES[name].suffix])
+
+
+def _shown(service: Service, model: Model, bundle: Bundle) -> PageModel:
+    return PageModel(
+        name=model.name,
+        version=model.version,
+        architecture=str(bundle.manifest.model.get("name")),
+        labels=len(bundle.labels),
+        device=bundle.place.device if bundle.place else "cpu",
+        colours=bundle.manifest.colours,
+        cam=service.cams.of(bundle) is not None,
+    )

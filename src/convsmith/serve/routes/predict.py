@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, BinaryIO, Union
+from typing import Annotated, Any, Union
 
 from fastapi import FastAPI, Query, Request, Response
 from pydantic import BaseModel, Field, create_model
@@ -36,7 +36,7 @@ _FORM = {
     "required": ["image"],
     "additionalProperties": False,
 }
-_ERRORS: dict[int | str, dict[str, Any]] = {
+ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "the upload was broken off"},
     403: {"model": ErrorBody, "description": "an address from which no image may be fetched"},
     404: {"model": ErrorBody, "description": "no such model"},
@@ -77,9 +77,9 @@ def add(app: FastAPI, service: Service) -> None:
                 "description": "JSON; of segmentation, by Accept, also a PNG of the classes or a JPEG that shows them; "
                 "of several images JSON, with their names and answers in order",
             },
-            **_ERRORS,
+            **ERRORS,
         },
-        openapi_extra={"requestBody": {"required": True, "content": _bodies()}},
+        openapi_extra={"requestBody": {"required": True, "content": bodies()}},
     )
     async def predict(
         request: Request,
@@ -98,8 +98,7 @@ def add(app: FastAPI, service: Service) -> None:
             with service.admitted():
                 if is_list:
                     return await _answer_all(sent, Asked(found, bundle, client), service, left, render)
-                file = _file(sent[0])
-                return await service.ask_file(Asked(found, bundle, client), file, left, render)
+                return await service.ask_file(Asked(found, bundle, client), sent[0].opened(), left, render)
 
 
 async def _answer_all(sent: Sequence[Sent], question: Asked, service: Service, left: Left, render: Render) -> Response:
@@ -110,7 +109,7 @@ async def _answer_all(sent: Sequence[Sent], question: Asked, service: Service, l
         try:
             async with some:
                 asked = replace(question, name=it.name, seconds={}, starts={})
-                return bytes((await service.ask_file(asked, _file(it), left, render)).body)
+                return bytes((await service.ask_file(asked, it.opened(), left, render)).body)
         except Problem as problem:
             error = ImageProblem(status=problem.status, **problem.body.model_dump())
             return NamedProblem(name=it.name, error=error).model_dump_json().encode()
@@ -120,12 +119,6 @@ async def _answer_all(sent: Sequence[Sent], question: Asked, service: Service, l
     return Response(b'{"predictions":[%b]}' % b",".join(it.result() for it in answers), media_type=JSON)
 
 
-def _file(sent: Sent) -> BinaryIO:
-    if isinstance(sent.file, Problem):
-        raise sent.file
-    return sent.file
-
-
 def _several(tasks: Sequence[Task]) -> type[BaseModel]:
     """The shape of the answer to several images."""
     named = [create_model(f"Named{task.schema.__name__}", __base__=task.schema, name=(str, ...)) for task in tasks]
@@ -133,7 +126,7 @@ def _several(tasks: Sequence[Task]) -> type[BaseModel]:
     return create_model("Predictions", predictions=(list[entry], ...), __doc__="What is said of each image, in order.")
 
 
-def _bodies() -> dict[str, Any]:
+def bodies() -> dict[str, Any]:
     """The kinds of body that are understood."""
     encoded = [schema_of(it) for it in (EncodedImage, LinkedImage, SeveralImages)]
     return {
