@@ -176,7 +176,10 @@ def test_a_format_that_needs_torch_says_which_commands_take_it(tmp_path: Path) -
         read_model(bundle, read_manifest(bundle))
 
 
-@pytest.mark.parametrize("name", ["../model.onnx", "/etc/hostname", "a/b", "..", "bundle.json", "", "a\\b", ".x"])
+@pytest.mark.parametrize(
+    "name",
+    ["../model.onnx", "/etc/hostname", "a/b/c/d", "a/../b", "a//b", "..", "bundle.json", "", "a\\b", ".x"],
+)
 def test_a_file_name_that_is_not_plain_is_refused(bundle: Path, name: str) -> None:
     files = json.loads((bundle / "bundle.json").read_text())["files"]
     reseal(bundle, files=files | {name: {"sha256": "0" * 64, "bytes": 3}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from PIL import Image
 
 import convsmith as cs
 from convsmith.analyze.evaluate import evaluate_bundle
-from convsmith.bundle.format import read_manifest
+from convsmith.bundle.format import read_manifest, read_model
+from convsmith.bundle.write import Card, write_bundle
 from convsmith.deploy.format import Exportable, Files, export_files, find_format
 from convsmith.deploy.onnx_export import inference_model
 from convsmith.deploy.parity import FLOAT32, INT8, ONE_LEVEL, Tolerance
@@ -148,10 +150,20 @@ def test_images_are_taken_evenly_and_counted(tmp_path: Path, colour_bundle: Path
     assert seen == [("prove", 8, 9), ("prove", 9, 9)]
 
 
-def test_triton_gets_a_model_folder(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
-    cs.export(colour_bundle, "triton", tmp_path / "models" / "colours", data)
-    folder = tmp_path / "models" / "colours"
-    assert contents(folder) == ["1/model.onnx", "README.md", "bundle.json", "config.pbtxt", "labels.txt"]
+def test_triton_gets_a_repository(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    report = cs.export(colour_bundle, "triton", tmp_path / "my colours", data)
+    repository, folder = tmp_path / "my colours", tmp_path / "my colours" / "my-colours"
+    assert contents(repository) == [
+        "README.md",
+        "bundle.json",
+        "my-colours/1/model.onnx",
+        "my-colours/config.pbtxt",
+        "my-colours/labels.txt",
+        "my-colours_pixels/1/README.md",
+        "my-colours_pixels/config.pbtxt",
+        "my-colours_preprocess/1/preprocess.onnx",
+        "my-colours_preprocess/config.pbtxt",
+    ]
     assert (folder / "labels.txt").read_text() == "red\ngreen\nblue\n"
     config = (folder / "config.pbtxt").read_text()
     assert f'input [ {{ name: "images" data_type: TYPE_UINT8 dims: [3, {SMALL_SIDE}, {SMALL_SIDE}] }} ]' in config
@@ -159,16 +171,34 @@ def test_triton_gets_a_model_folder(tmp_path: Path, colour_bundle: Path, data: P
     (proof,) = (line for line in config.split("\n") if '"parity"' in line)
     parity = json.loads(json.loads(proof[proof.index("string_value: ") + 14 : -4]))
     assert parity["images"] == 12
-    cs.export(colour_bundle, "triton", folder, data)  # an export is replaced
+    assert report["parity"]["triton"]["images"] == 8
+    assert report["parity"]["triton"]["max_abs_diff"] <= 2
+    cs.export(colour_bundle, "triton", repository, data)  # an export is replaced
 
 
 def test_a_triton_model_that_was_changed_by_hand_stays(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
     folder = tmp_path / "models" / "colours"
     cs.export(colour_bundle, "triton", folder, data)
-    (folder / "config.pbtxt").write_text('backend: "onnxruntime"\n')
+    (folder / "colours" / "config.pbtxt").write_text('backend: "onnxruntime"\n')
     with pytest.raises(ConvsmithError, match="holds something else than an export"):
         cs.export(colour_bundle, "triton", folder, data)
-    assert (folder / "config.pbtxt").read_text() == 'backend: "onnxruntime"\n'
+    assert (folder / "colours" / "config.pbtxt").read_text() == 'backend: "onnxruntime"\n'
+
+
+def test_masks_are_a_triton_model_that_takes_images_as_they_are(
+    tmp_path: Path, pixel_bundle: Path, streets: Path
+) -> None:
+    report = cs.export(pixel_bundle, "triton", tmp_path / "streets", streets)
+    assert {it.partition("/")[0] for it in contents(tmp_path / "streets")} == {"README.md", "bundle.json", "streets"}
+    assert "dims: [3, -1, -1]" in (tmp_path / "streets" / "streets" / "config.pbtxt").read_text()
+    assert "triton" not in report["parity"]
+
+
+def test_a_triton_model_of_an_earlier_convsmith_is_evaluated(tmp_path: Path, colour_bundle: Path, data: Path) -> None:
+    manifest = read_manifest(colour_bundle)
+    card = replace(Card.of(manifest), format="triton")
+    write_bundle(tmp_path / "old", {"1/model.onnx": read_model(colour_bundle, manifest), "config.pbtxt": b""}, card)
+    assert evaluate_bundle(tmp_path / "old", data).top1 == 1.0
 
 
 @pytest.mark.parametrize("kind", ["triton", "onnx"])
@@ -236,7 +266,7 @@ def test_evaluate_takes_a_triton_model(tmp_path: Path, colour_bundle: Path, data
     assert evaluate_bundle(tmp_path / "colours", data).top1 == 1.0
 
 
-@pytest.mark.parametrize("name", ["1/model.onnx", "config.pbtxt", "labels.txt"])
+@pytest.mark.parametrize("name", ["colours/1/model.onnx", "colours/config.pbtxt", "colours_pixels/config.pbtxt"])
 def test_a_triton_model_whose_file_was_changed_is_refused(
     tmp_path: Path, colour_bundle: Path, data: Path, name: str
 ) -> None:
@@ -396,7 +426,7 @@ def test_an_onnx_file_says_what_it_is_without_convsmith(
     tmp_path: Path, colour_bundle: Path, data: Path, name: str
 ) -> None:
     cs.export(colour_bundle, name, tmp_path / "out", data)
-    (file,) = (tmp_path / "out").rglob("*.onnx")
+    (file,) = (tmp_path / "out").rglob("model.onnx")
     session = onnxruntime.InferenceSession(file.read_bytes())
     said = session.get_modelmeta().custom_metadata_map
     manifest = read_manifest(tmp_path / "out")

@@ -107,6 +107,46 @@ def test_openvino_s_server_takes_the_configuration_by_its_own_schema(model_serve
     jsonschema.validate(json.loads((model_server / "config.json").read_text()), schema)
 
 
+READ_CONFIGS = """
+import json, sys
+from google.protobuf import json_format, text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+configs = {name: text_format.Parse(open(name).read(), ModelConfig()) for name in sys.argv[1:]}
+found = {name: json_format.MessageToDict(it, preserving_proto_field_name=True) for name, it in configs.items()}
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def triton(tmp_path_factory: pytest.TempPathFactory, colour_bundle: Path, data: Path) -> dict[str, Any]:
+    """The configuration of each model of a Triton repository, as its own schema reads it."""
+    python = named("CONVSMITH_TRITON_PYTHON", "a Python with tritonclient[grpc]")
+    repository = exported("triton", tmp_path_factory.mktemp("triton"), colour_bundle, data)
+    names = [str(it) for it in repository.glob("*/config.pbtxt")]
+    read = subprocess.run([python, "-c", READ_CONFIGS, *names], capture_output=True, text=True, check=True)
+    return {Path(name).parent.name: config for name, config in json.loads(read.stdout).items()}
+
+
+def test_triton_s_own_schema_takes_every_configuration(triton: dict[str, Any]) -> None:
+    assert {name: config.get("backend", config.get("platform")) for name, config in triton.items()} == {
+        "out": "onnxruntime",
+        "out_preprocess": "onnxruntime",
+        "out_pixels": "ensemble",
+    }
+    assert triton["out"]["max_batch_size"] == 32
+    assert "dynamic_batching" in triton["out"]
+
+
+def test_triton_s_ensemble_joins_tensors_of_one_shape(triton: dict[str, Any]) -> None:
+    first, second = triton["out_pixels"]["ensemble_scheduling"]["step"]
+    assert (first["model_name"], second["model_name"]) == ("out_preprocess", "out")
+    (made,), (taken,) = triton["out_preprocess"]["output"], triton["out"]["input"]
+    assert made["data_type"] == taken["data_type"] == "TYPE_UINT8"
+    assert made["dims"] == ["1", *taken["dims"]]  # a batch of one
+    assert triton["out_pixels"]["input"] == triton["out_preprocess"]["input"]
+    assert triton["out_pixels"]["output"][0]["dims"] == ["1", *triton["out"]["output"][0]["dims"]]
+
+
 @pytest.mark.parametrize(
     ("architecture", "name"),
     [("hrnet_w18_seg", "hrnet-w18-seg"), ("timm/vit_tiny", "timm-vit-tiny"), ("--", "model"), ("a" * 70, "a" * 63)],

@@ -152,7 +152,9 @@ def test_other_formats_keep_embeddings(made: Made, file_format: str, tmp_path: P
 
 def test_triton_is_told_of_the_second_output(classified: Made, tmp_path: Path) -> None:
     export(classified[0].path, "triton", tmp_path / "out", classified[1])
-    assert 'name: "embeddings" data_type: TYPE_FP32 dims: [8]' in (tmp_path / "out/config.pbtxt").read_text()
+    for name, dims in (("out", [8]), ("out_pixels", [1, 8])):
+        config = (tmp_path / "out" / name / "config.pbtxt").read_text()
+        assert f'name: "embeddings" data_type: TYPE_FP32 dims: {dims}' in config
 
 
 def test_an_older_opset_keeps_embeddings(classified: Made, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ else:
     TaskName = Literal[tuple(list_tasks())]
 Colour = tuple[Byte, Byte, Byte]
 _NOT_KNOWN = frozenset(("extra_forbidden", "literal_error", "union_tag_invalid"))  # a key or a choice that came later
-_PLAIN_NAME = re.compile(r"([0-9]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")  # in a Triton repository below a version
+_PLAIN_NAME = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_-]*/){0,2}[A-Za-z0-9_][A-Za-z0-9_.-]*")  # below model and version
 
 
 class FileRecord(Section):

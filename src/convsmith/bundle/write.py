@@ -107,7 +107,7 @@ def write_bundle(directory: Path, model: bytes | Mapping[str, bytes], card: Card
     shown = model_card(manifest)
     with _errors_of_writing(directory), new_directory(directory) as folder:
         for name, content in {**files, MANIFEST: text.encode(), CARD: shown.encode()}.items():
-            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
 
 

@@ -44,6 +44,7 @@ class Exportable:
         size: height and width of the images.
         any_size: they may have any other size too.
         opset: version of the ONNX operators that the torch model becomes.
+        name: what a server that is told of a name calls it.
     """
 
     size: Size
@@ -51,6 +52,7 @@ class Exportable:
     model: nn.Module | None = None
     given: bytes = b""
     opset: int = 0
+    name: str = "model"
 
     @cached_property
     def onnx(self) -> bytes:

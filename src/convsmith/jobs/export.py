@@ -21,6 +21,7 @@ from convsmith.complaints import first_problem
 from convsmith.deploy.format import Exportable, Files, export_files, find_format, open_files, require_machine
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
+from convsmith.deploy.served_names import folder_name
 from convsmith.errors import ConvsmithError
 from convsmith.extras import packages_of
 from convsmith.processor import instructions
@@ -96,7 +97,7 @@ def export(
     Args:
         place: a run directory, whose torch model is exported; or a bundle of the format `onnx`, whose model is.
         file_format: one of `list_formats()`, in any case.
-        out: the folder to write: a bundle again, of `triton` one model of a repository too.
+        out: the folder to write: a bundle again, of `triton` a repository too, whose model has the folder's name.
         data: the data it was trained on, or another folder that `evaluate` takes, or one that holds only images.
         opset: version of the ONNX operators, 11 to 23; None: 20. Only with a run, and a format that is made of ONNX.
         size: of segmentation: fix the height and width of what the model looks at. Larger images are then looked at
@@ -120,7 +121,7 @@ def export(
     check_out(out, (place, place / "bundle"), data)
     require_machine(file_format)
     manifest, source, trained = _open(place, opset, size, chosen.embeddings)
-    files = _described(export_files(file_format, source), manifest)
+    files = _described(export_files(file_format, replace(source, name=folder_name(out))), manifest)
     if images is None:
         images = images_to_compare(manifest.task, source.size)
     artefact = open_files(file_format, files)
@@ -135,7 +136,8 @@ def export(
         files = {**files, **chosen.add(manifest.model_copy(update={"parity": parity}), files)}
     if chosen.prove:
         progress(f"prove {file_format}", 0, 1)
-        parity[file_format] = chosen.prove(files, manifest, image_files(manifest, data, _FILES))
+        if figures := chosen.prove(files, manifest, image_files(manifest, data, _FILES)):
+            parity[file_format] = figures
     created_with = {**manifest.created_with, **_versions(chosen.extra)}
     write_bundle(out, files, replace(Card.of(manifest), format=file_format, parity=parity, created_with=created_with))
     return Exported(file_format, str(out), sum(len(content) for content in files.values()), made_of, parity)
