@@ -44,7 +44,7 @@ def changed(change: str) -> bytes:
             model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(weights.T), "weights"))
             model.graph.node[2].CopyFrom(helper.make_node("Gemm", ["means", "weights"], ["logits"], transB=1))
         case "a bias":
-            model.graph.initializer.append(numpy_helper.from_array(np.float32([1, 0, 0]), "bias"))
+            model.graph.initializer.append(numpy_helper.from_array(np.array([1, 0, 0], np.float32), "bias"))
             layer.output[0] = "product"
             model.graph.node.append(helper.make_node("Add", ["bias", "product"], ["logits"]))
         case "float16":
@@ -71,7 +71,7 @@ def changed(change: str) -> bytes:
 @pytest.mark.parametrize(("class_id", "there"), [(None, "left"), (0, "left"), (2, "right")])
 def test_a_map_is_hot_where_the_class_is(colour_bundle: Path, class_id: int | None, there: str) -> None:
     heat = cam_of(colour_bundle).heat(HALVES, class_id)
-    assert (heat.shape, heat.dtype, heat.min(), heat.max()) == ((SIDE, SIDE), np.float32, 0, 1)
+    assert (heat.shape, str(heat.dtype), heat.min(), heat.max()) == ((SIDE, SIDE), "float32", 0, 1)
     left, right = heat[:, : SIDE // 2].mean(), heat[:, SIDE // 2 :].mean()
     assert (left, right) == ((1, 0) if there == "left" else (0, 1))
 
@@ -98,7 +98,7 @@ def test_masks_have_no_map(pixel_bundle: Path) -> None:
 def test_the_predicted_class_is_that_of_the_calibrated_bundle(tmp_path: Path) -> None:
     blue_counts = Calibration(weights=(0.01, 1.0, 1.0), images={}, measured={})
     path = write_colour_bundle(tmp_path / "calibrated", calibration=blue_counts)
-    assert load(path).predict(HALVES.transpose(1, 2, 0)).label == "blue"
+    assert load(path).predict(HALVES.transpose(1, 2, 0)).to_dict()["label"] == "blue"
     cam = cam_of(path)
     np.testing.assert_array_equal(cam.heat(HALVES), cam.heat(HALVES, 2))
 
