@@ -43,7 +43,7 @@ _NODE, _OUTPUT = 1, 12  # fields of a graph
 
 @dataclass(frozen=True)
 class Sources:
-    """What a map is made of, by the names of the ONNX file.
+    """Names the values of an ONNX file that a map is made of.
 
     Attributes:
         features: [N, C, h, w], of which the last layer sees the means.
@@ -57,7 +57,7 @@ class Sources:
 
 
 def find_sources(model: bytes, image: tuple[int, int, int], classes: int) -> Sources | None:
-    """What the maps of an ONNX model are made of; None where its last layer sees something else than means.
+    """Find the values that maps of an ONNX model are made of; None where its last layer sees something else than means.
 
     Args:
         model: the file.
@@ -160,7 +160,7 @@ class Cam:
 
 
 def open_cam(bundle: Bundle, threads: int | None = None) -> Cam | None:
-    """What makes maps of a bundle; None of one whose file is not ONNX, or whose last layer sees something else.
+    """Find out how maps of a bundle are made; None if its file is not ONNX, or its last layer sees something else.
 
     Args:
         bundle: the bundle.

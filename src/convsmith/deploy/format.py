@@ -44,7 +44,7 @@ class Exportable:
         size: height and width of the images.
         any_size: they may have any other size too.
         opset: version of the ONNX operators that the torch model becomes.
-        name: what a server that is told of a name calls it.
+        name: what a server calls it.
     """
 
     size: Size

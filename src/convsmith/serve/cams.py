@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Cams:
-    """What makes the maps of each bundle.
+    """Makes the maps of each bundle.
 
     Args:
         threads: how many threads a map may use.
@@ -25,7 +25,7 @@ class Cams:
         self._found: WeakKeyDictionary[Bundle, Cam | None] = WeakKeyDictionary()
 
     def of(self, bundle: Bundle) -> Cam | None:
-        """What makes the maps of a bundle; None where its model has none. The first time it reads the bundle's file."""
+        """The maker of a bundle's maps; None where its model has none. The first time it reads the bundle's file."""
         with self._lock:
             if bundle not in self._found:
                 self._found[bundle] = self._open(bundle)
