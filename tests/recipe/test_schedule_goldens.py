@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from convsmith.recipe.by_step import WeightDecays
 from convsmith.recipe.optimization import (
     Cosine,
     Exponential,
@@ -17,7 +18,6 @@ from convsmith.recipe.optimization import (
     Schedule,
     Step,
 )
-from convsmith.recipe.plan import weight_decays
 from convsmith.recipe.schedules import learning_rate, learning_rates
 
 GOLDENS = json.loads((Path(__file__).parents[1] / "goldens/training/schedules.json").read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def test_convnext(given: dict[str, Any], out: dict[str, Any]) -> None:
     base, end = given["base_value"], given["final_value"]
     epochs, steps = given["epochs"], given["niter_per_ep"]
     if end >= base:  # of weight decay
-        assert weight_decays(base, end, out["length"]) == close(out["values"])
+        assert WeightDecays(base, end, out["length"]) == close(out["values"])
         return
     warmup: dict[str, Any] = {"warmup_epochs": given.get("warmup_epochs", 0)}
     if given.get("warmup_steps", 0) > 0:

@@ -301,13 +301,15 @@ class _TimedBatches:
 
 def at_least(plan: Plan, steps: int) -> Plan:
     """Give the plan, made longer if it has fewer steps; what the new ones do is what the last one does."""
-    more = max(0, steps - plan.total_steps)
+    more = steps - plan.total_steps
+    if more <= 0:
+        return plan
     decay = plan.weight_decay
     return replace(
         plan,
         total_steps=plan.total_steps + more,
-        lr=plan.lr + plan.lr[-1:] * more,
-        weight_decay=None if decay is None else decay + decay[-1:] * more,
+        lr=[*plan.lr, *plan.lr[-1:] * more],
+        weight_decay=None if decay is None else [*decay, *decay[-1:] * more],
     )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.by_step import LearningRates, WeightDecays, for_file
 from convsmith.recipe.epochs import Epochs
 from convsmith.recipe.optimization import MultiStep, Schedule
 from convsmith.recipe.plan_table import plan_table
 from convsmith.recipe.sampling import Sampling
-from convsmith.recipe.schedules import epochs_of, half_cosine, learning_rates, total_epochs
+from convsmith.recipe.schedules import epochs_of, total_epochs
 from convsmith.recipe.schema import Recipe
 from convsmith.tables import Tabular
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_STEPS = 10_000_000  # a plan holds a number per step; ImageNet-21k for 90 epochs of batch 256 is 5 million
+MAX_STEPS = 10_000_000  # ImageNet-21k for 90 epochs of batch 256 is 5 million
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ class Plan(Tabular):
     num_samples: int
     steps_per_epoch: int
     total_steps: int
-    lr: tuple[float, ...]
-    weight_decay: tuple[float, ...] | None
+    lr: Sequence[float]
+    weight_decay: Sequence[float] | None
     groups: tuple[Group, ...] | None
     augment: dict[str, Any]
     sampler: dict[str, Any]
@@ -106,13 +107,19 @@ class Plan(Tabular):
         return self.epochs.at(self.total_steps - 1)[0] + 1
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `plan.json`: plain values, equal to what reading it back as JSON gives."""
+        """Plain values, each step's numbers listed; equal to what reading them back as JSON gives."""
         values = dict(vars(self))
         values["lr"] = list(self.lr)
         values["weight_decay"] = None if self.weight_decay is None else list(self.weight_decay)
         if self.groups is not None:
             values["groups"] = [{**asdict(group), "names": list(group.names)} for group in self.groups]
         return values
+
+    def for_file(self) -> dict[str, Any]:
+        """The content of `plan.json`: `to_dict`, with the rule of the numbers of very many steps in place of these."""
+        return replace(self, lr=(), weight_decay=None).to_dict() | {
+            key: for_file(key, getattr(self, key)) for key in ("lr", "weight_decay")
+        }
 
     def records(self) -> list[dict[str, Any]]:
         """A row for each optimizer step: its number, epoch, learning rate and weight decay."""
@@ -183,8 +190,8 @@ def make_plan(
         num_samples=num_samples,
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
-        lr=tuple(learning_rates(recipe.schedule, base_lr(recipe), steps_per_epoch, extra_steps)),
-        weight_decay=None if decay_end is None else tuple(weight_decays(decay, decay_end, total_steps)),
+        lr=LearningRates(recipe.schedule, base_lr(recipe), steps_per_epoch, extra_steps),
+        weight_decay=None if decay_end is None else WeightDecays(decay, decay_end, total_steps),
         groups=None,
         augment=dump["augment"],
         sampler={
@@ -249,11 +256,6 @@ def base_lr(recipe: Recipe) -> float:
     `warmup_lr`, `min_lr` and the rate of an extra phase are what the recipe says, unscaled.
     """
     return recipe.optimizer.lr_for(recipe.batch.size)
-
-
-def weight_decays(start: float, end: float, steps: int) -> list[float]:
-    """The weight decay of every step: half a cosine that would come to `end` after the last one, as in ConvNeXt."""
-    return [half_cosine(start, end, step / steps) for step in range(steps)]
 
 
 def divide_batch(recipe: Recipe, nodes: int, devices: int, max_per_device: int | None = None) -> tuple[int, int]:

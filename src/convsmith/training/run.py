@@ -17,6 +17,7 @@ from uuid import uuid4
 import yaml
 
 from convsmith.errors import ConvsmithError, counted, of_system
+from convsmith.recipe.by_step import of_file
 from convsmith.recipe.extra_phase import extra_rate
 from convsmith.recipe.load import load_recipe, recipe_to_yaml
 from convsmith.recipe.plan import Plan
@@ -64,8 +65,7 @@ class Run(Tabular):
     @property
     def plan(self) -> dict[str, Any]:
         """The plan as `Plan.to_dict` gave it."""
-        plan: dict[str, Any] = json.loads(read_file(self.path / "plan.json"))
-        return plan
+        return of_file(json.loads(read_file(self.path / "plan.json")))
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -203,7 +203,7 @@ class Run(Tabular):
         changed = differences(old, new)
         if not changed:
             return
-        if set(changed) <= SAY_GROUPS and self.plan["groups"] == plan.to_dict()["groups"]:
+        if set(changed) <= SAY_GROUPS and self.plan["groups"] == plan.for_file()["groups"]:
             return
         before = " ".join(_words(old, changed))
         epochs, wanted = old["schedule"]["epochs"], new["schedule"]["epochs"]
@@ -227,7 +227,7 @@ class Run(Tabular):
 
     def write_down(self, recipe: Recipe, plan: Plan) -> None:
         """Keep what is trained."""
-        write_file(self.path / "plan.json", json.dumps(plan.to_dict()))
+        write_file(self.path / "plan.json", json.dumps(plan.for_file()))
         write_file(self.path / "recipe.yaml", recipe_to_yaml(recipe))
 
 
