@@ -184,6 +184,7 @@ ELSEWHERE = {
     "metrics": "tests/training/test_further_figures.py",
     "on_divergence": "tests/training/test_divergence.py",
     "precision": "tests/training/test_precision.py",
+    "eval_precision": "tests/training/test_eval_precision.py",
     "compile": "tests/training/test_compilation.py",
     "channels_last": "tests/training/test_writer.py",
     "early_stopping.patience": "tests/training/test_trainer.py",

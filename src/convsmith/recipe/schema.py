@@ -141,7 +141,12 @@ class Recipe(Section):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto",
         description="Arithmetic of the forward pass. `auto`: bf16 where the device computes it natively, "
-        "fp16 with loss scaling on older GPUs, else fp32. Weights and evaluation are always fp32.",
+        "fp16 with loss scaling on older GPUs, else fp32. Weights are always fp32.",
+    )
+    eval_precision: Literal["fp32", "fast"] = Field(
+        "fp32",
+        description="Arithmetic of validations. `fast`: that of the training, after epochs that half an hour of it "
+        "or more follows; the last epoch, and the best one in the end, are judged in fp32.",
     )
     compile: Literal["auto"] | bool = Field(
         "auto",

@@ -16,6 +16,7 @@ from convsmith.tasks.base import ValidationResults
 from convsmith.training.divergence import first_non_finite
 from convsmith.training.memory import OutOfMemory, out_of_memory_is_named
 from convsmith.training.parts import Parts
+from convsmith.training.precision import autocast
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +42,10 @@ def evaluate(
     after_batch: Callable[[Batch], None] = lambda _: None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> ValidationResults | None:
-    """Run a model in eval mode and float32 over all batches, so that the figures are those of the exported model.
+    """Run a model in eval mode over all batches; in float32 the figures are those of the exported model.
 
     Args:
-        parts: what else is needed.
+        parts: what else is needed, and the arithmetic.
         model: what is judged: the one in training, or its average.
         batches: uint8 images with targets.
         after_batch: called with each batch once it is judged.
@@ -62,7 +63,7 @@ def evaluate(
     most: int | None = None  # images that memory has room for, where it has not for a batch
 
     def ask(images: Tensor) -> NDArray[np.float32]:
-        with out_of_memory_is_named(len(images)):
+        with out_of_memory_is_named(len(images)), autocast(parts.eval_precision, parts.device.type):
             logits = task.logits(model, as_input(images)).float()
             if not bool(torch.stack(torch.aminmax(logits)).isfinite().all()):
                 raise NotFinite(first_non_finite(model, lambda: task.logits(model, as_input(images))))

@@ -43,6 +43,8 @@ class Parts:
         val: its share of the validation images, each once; iterated after each epoch if the recipe evaluates.
         objective: the loss of a batch, made for `model`.
         new_results: makes an empty collection for one evaluation.
+        precision: arithmetic of the passes.
+        eval_precision: arithmetic of a validation.
     """
 
     model: nn.Module
@@ -55,6 +57,7 @@ class Parts:
     new_results: Callable[[], ValidationResults]
     device: torch.device
     precision: Precision
+    eval_precision: Precision = "fp32"
 
     def as_input(self, images: Tensor) -> Tensor:
         """The model's input from uint8 images, on its device and in its layout."""

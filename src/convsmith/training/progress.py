@@ -46,9 +46,13 @@ class Progress:
     """The part of it that was spent waiting for images."""
     evaluated_step: int = 0
     """The last step after which the model was evaluated."""
+    fast_until: int | None = None
+    """The last step after which validation computes in `precision`; None before that is decided."""
     best: dict[str, float] | None = None
     """The validation metrics of the best step."""
     best_step: int | None = None
+    best_precision: Precision = "fp32"
+    """Arithmetic that these were measured in."""
     best_tuned: dict[str, Any] = field(default_factory=dict)
     """Keys of the bundle that the validation of the best step decided."""
     judged: Literal["ema", "model"] | None = None

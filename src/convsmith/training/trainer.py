@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
+from dataclasses import replace
 
 from convsmith.recipe.better import LOSS, is_better
 from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.checkpoints.writer import CheckpointWriter
 from convsmith.training.fitting import advance_in_memory
+from convsmith.training.judging_precision import judging_precision
 from convsmith.training.observers.base import Record, RecordSplit
 from convsmith.training.parallel.distributed import gather
 from convsmith.training.parts import Parts
@@ -17,7 +19,7 @@ from convsmith.training.progress import Progress
 from convsmith.training.run import check_holder
 from convsmith.training.session import Session
 from convsmith.training.stepper import Stepper
-from convsmith.training.validation import Validated, validate
+from convsmith.training.validation import Validated, judge_best_again, validate
 from convsmith.training.validation_file import write_validation
 
 logger = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ class Trainer:
         self.stepper.check_weights()
         self.stepper.forget_pass()
         judged = self.session.recipe.eval and self._evaluation_is_due()
-        found = validate(self.session, self.parts, self.stepper) if judged else Validated()
+        found = self._validate() if judged else Validated()
         if found is None:
             return
         self._record("train", figures)
@@ -131,6 +133,27 @@ class Trainer:
             self._judge(found)
         self._gather()
         self._store()
+
+    def _validate(self) -> Validated | None:
+        """The results of a validation; None when a stop request came, or the same epoch is to be judged in float32.
+
+        That is so for the last one of a run. Before figures of float32 are compared with others, these are measured so.
+        """
+        state = self.state
+        parts = replace(self.parts, eval_precision=judging_precision(self.session))
+        found = validate(self.session, parts, self.stepper)
+        if found is None:
+            return None
+        if found.precision == "fp32" and state.best_precision != "fp32":
+            self.writer.wait()
+            best = judge_best_again(self.session, parts, self.stepper)
+            if best is None:
+                return None
+            self._keep_best(best)
+        if found.precision != "fp32" and self._would_stop(found.figures):
+            state.fast_until = state.step - 1
+            return None
+        return found
 
     def _figures(self) -> dict[str, float]:
         """The figures of this epoch's steps so far.
@@ -160,12 +183,11 @@ class Trainer:
         state, stopping, metric = self.state, self.session.recipe.early_stopping, self.session.recipe.metric
         values = found.figures
         if not state.best or not is_better(metric, state.best, values):
-            state.best, state.best_step, state.best_tuned = values, state.step, found.tuned
-            if found.results is not None and self.session.world.leads:
-                write_validation(self.session.run.path, values, found.results, len(self.session.dataset.classes))
+            state.best_step = state.step
+            self._keep_best(found)
         if not stopping:
             return
-        if state.improved_to is None or is_better(metric, values, self._improved(), stopping.min_delta):
+        if self._improves(values, stopping.min_delta):
             state.improved_to, state.improved_loss = values[metric], values.get(LOSS)
             state.epochs_without_improvement = 0
             return
@@ -176,6 +198,25 @@ class Trainer:
                 "stopped early: in %d validations %s has not become better than %.4f by more than %g",
                 stopping.patience, metric, state.improved_to, stopping.min_delta,
             )  # fmt: skip
+
+    def _keep_best(self, found: Validated) -> None:
+        """Take the figures for those of the best step."""
+        state = self.state
+        state.best, state.best_tuned, state.best_precision = found.figures, found.tuned, found.precision
+        if found.results is not None and self.session.world.leads:
+            write_validation(self.session.run.path, found.figures, found.results, len(self.session.dataset.classes))
+
+    def _improves(self, values: dict[str, float], by: float) -> bool:
+        """Whether early stopping counts the figures as better."""
+        metric = self.session.recipe.metric
+        return self.state.improved_to is None or is_better(metric, values, self._improved(), by)
+
+    def _would_stop(self, values: dict[str, float]) -> bool:
+        """Whether early stopping would end the run after such figures."""
+        stopping = self.session.recipe.early_stopping
+        if stopping is None or self._improves(values, stopping.min_delta):
+            return False
+        return self.state.epochs_without_improvement + 1 >= stopping.patience
 
     def _improved(self) -> dict[str, float]:
         """The figures that early stopping compares with."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from convsmith.data.loading.loader import Batch
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.better import is_better
 from convsmith.tasks.base import ValidationResults
+from convsmith.training.checkpoints.checkpoint import read_checkpoint, step_folder
 from convsmith.training.divergence import Diverged
 from convsmith.training.evaluation import NotFinite, evaluate
-from convsmith.training.parallel.distributed import gather, rest_before_fork
+from convsmith.training.parallel.distributed import broadcast, gather, rest_before_fork
 from convsmith.training.parts import Parts
+from convsmith.training.precision import Precision
+from convsmith.training.run_weights import judged_weights
 from convsmith.training.session import Session
 from convsmith.training.stepper import Stepper
 
@@ -31,11 +36,13 @@ class Validated:
         figures: the metrics, by name.
         tuned: keys of the bundle that the answers decide, see `ValidationResults.tuned`.
         results: what they are of; None where nothing is judged.
+        precision: arithmetic of the model.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
     tuned: dict[str, Any] = field(default_factory=dict)
     results: ValidationResults | None = None
+    precision: Precision = "fp32"
 
 
 def validate(session: Session, parts: Parts, stepper: Stepper) -> Validated | None:
@@ -66,6 +73,42 @@ def validate(session: Session, parts: Parts, stepper: Stepper) -> Validated | No
     )  # fmt: skip
     each = {f"{name}_{figure}": value for name, values in figures.items() for figure, value in values.items()}
     return replace(trained if better == "model" else averaged, figures={**figures[better], **each})
+
+
+def judge_best_again(session: Session, parts: Parts, stepper: Stepper) -> Validated | None:
+    """The figures of the weights of the best step, whose checkpoint is written; None when a stop request came."""
+    recipe, progress, world = session.recipe, session.progress, session.world
+    assert progress.best is not None
+    assert progress.best_step is not None
+    found = None
+    if world.leads:  # the others may not see the run directory
+        step = step_folder(session.run.checkpoints, progress.best_step)
+        name = judged_weights(recipe, step)
+        found = name, read_checkpoint(step).tensors[name]
+    name, weights = broadcast(world, found) or ("", {})
+    with _with_weights(parts.model, weights):
+        again = _validate_model(session, parts, stepper, parts.model)
+    if again is None:
+        return None
+    logger.info(
+        "the best so far, of step %d: %s %.4f in %s, %.4f in %s",
+        progress.best_step, recipe.metric, again.figures[recipe.metric], again.precision,
+        progress.best[recipe.metric], progress.best_precision,
+    )  # fmt: skip
+    own = {f"{name}_{figure}": value for figure, value in again.figures.items()}  # beside those of the other weights
+    own = {key: value for key, value in own.items() if key in progress.best}
+    return replace(again, figures={**progress.best, **again.figures, **own})
+
+
+@contextmanager
+def _with_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let a model have other weights while the block runs."""
+    own = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(weights)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
 
 
 def _validate_model(session: Session, parts: Parts, stepper: Stepper, model: nn.Module) -> Validated | None:
@@ -99,7 +142,7 @@ def _validate_model(session: Session, parts: Parts, stepper: Stepper, model: nn.
         raise ConvsmithError("no validation image can be read", fix="Repair or replace them.")
     if not all(map(math.isfinite, values.values())):
         raise _diverged(session, "the loss")
-    return Validated(values, results.tuned(), results)
+    return Validated(values, results.tuned(), results, parts.eval_precision)
 
 
 def _diverged(session: Session, what: str, layer: str | None = None) -> ConvsmithError:
