@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.bundle.preprocess import ImageSource
@@ -116,6 +117,7 @@ def predict(
         >>> [answer.label for answer in answers]
         ['red', 'red', 'red', 'red']
     """
+    keep_freed_memory()
     model = bundle if isinstance(bundle, Bundle) else load(bundle, threads, runtime, device)
     names, answers = [], []
     section = data_section(model.manifest.recipe)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.data.folders.image_list import ImageList, list_images
 from convsmith.errors import counted
@@ -67,6 +68,7 @@ def predict_into(
         >>> cs.predict_into("runs/photos", "photos/val", "answers.csv")
         Predicted(images=12, bad=0)
     """
+    keep_freed_memory()
     model = bundle if isinstance(bundle, Bundle) else load(bundle, threads, runtime, device)
     listed = list_images(images, data_section(model.manifest.recipe))
     cluster = None if ray is None else Cluster(ray, runtime, device)

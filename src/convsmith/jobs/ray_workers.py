@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.data.folders.image_list import ImageList
 from convsmith.devices import Place
@@ -74,6 +75,7 @@ class _Worker:
         import ray
 
         self._path, self._options = path, options
+        keep_freed_memory()
         self._images, self._answering, folder = ray.get(held[0])
         os.chdir(folder)  # which paths of images may be relative to
 

@@ -20,6 +20,7 @@ from multiprocessing.context import SpawnProcess
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from convsmith.allocation import keep_freed_memory
 from convsmith.errors import ConvsmithError
 from convsmith.machine import available_cores
 from convsmith.output import output_that_may_be_lost
@@ -193,7 +194,8 @@ def _serve(serve: Serve, listener: socket.socket, says: Connection, parent: int)
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
     end_with(parent)
-    warnings.filterwarnings("ignore", module=r"PIL\.")  # as in the command
+    keep_freed_memory()  # as in the command
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     with output_that_may_be_lost():
         try:
             serve(listener, says.send)
