@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import convsmith as cs
 from convsmith.analyze.evaluate import evaluate_bundle
 from convsmith.bundle.format import read_manifest, read_model
 from convsmith.bundle.write import Card, write_bundle
+from convsmith.deploy import choose_format, speed
 from convsmith.deploy.format import Exportable, Files, export_files, find_format
 from convsmith.deploy.onnx_export import inference_model
 from convsmith.deploy.parity import FLOAT32, INT8, ONE_LEVEL, Tolerance
@@ -433,3 +435,27 @@ def test_an_onnx_file_says_what_it_is_without_convsmith(
     assert (said["task"], tuple(json.loads(said["labels"]))) == (manifest.task, manifest.labels)
     assert json.loads(said["preprocess"]) == manifest.preprocess.model_dump(mode="json")
     assert onnx.load(file).ir_version == 8  # that of the bundle was 10, and its opset is 18
+
+
+@pytest.mark.parametrize("fastest", ["onnx", "openvino"])
+def test_auto_is_whichever_answers_soonest_here(
+    tmp_path: Path, colour_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch, fastest: str
+) -> None:
+    pytest.importorskip("openvino")
+    others = {"onnx": 0.002, "openvino": 0.002}
+    monkeypatch.setattr(choose_format, "median_seconds", lambda *_: {**others, fastest: 0.001})
+    report = cs.export(colour_bundle, "auto", tmp_path / "out", data)
+    assert (report.format, report.milliseconds[fastest]) == (fastest, 1.0)
+    assert read_manifest(tmp_path / "out").format == fastest
+    assert any("milliseconds of an image are onnx" in str(part) for part in report.parts())
+
+
+def test_auto_passes_over_what_is_not_installed(
+    tmp_path: Path, colour_bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "convsmith")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(speed, "_SECONDS", 0.0)
+    report = cs.export(colour_bundle, "auto", tmp_path / "out", data)
+    assert (report.format, [*report.milliseconds]) == ("onnx", ["onnx"])
+    assert "openvino is not tried" in caplog.text

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from convsmith.cli.options import AsJson
-from convsmith.deploy.formats import list_formats
+from convsmith.deploy.formats import CANDIDATES, list_formats
 from convsmith.errors import ConvsmithError
 
 
@@ -16,7 +16,12 @@ def export(
     place: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="A run directory, or a bundle in ONNX.")],
     *,
     file_format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help=f"What to make: {', '.join(list_formats())}.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"What to make: {', '.join(list_formats())}; auto: the faster of {' and '.join(CANDIDATES)} here.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write; an export there is replaced.")],
     data: Annotated[Path, typer.Option(help="Images to prove it on: what evaluate takes, or a folder of images.")],

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
-from convsmith.bundle.runtime import OnnxRuntime
+from convsmith.bundle.runtime import OnnxRuntime, Runtime
 
 BATCH = 8
 _SECONDS = 4.0  # for each model and batch size, and no fewer than so many rounds:
@@ -54,11 +54,17 @@ def measure_speed(models: Mapping[str, bytes], image: NDArray[np.uint8], threads
         threads: of one call.
     """
     runtimes = {name: OnnxRuntime(content, threads) for name, content in models.items()}
-    one, many = (_medians(runtimes, np.repeat(image[None], count, axis=0)) for count in (1, BATCH))
+    one, many = (median_seconds(runtimes, np.repeat(image[None], count, axis=0)) for count in (1, BATCH))
     return {name: Speed(1000 * one[name], BATCH / many[name]) for name in models}
 
 
-def _medians(runtimes: Mapping[str, OnnxRuntime], images: NDArray[np.uint8]) -> dict[str, float]:
+def median_seconds(runtimes: Mapping[str, Runtime], images: NDArray[np.uint8]) -> dict[str, float]:
+    """How long each takes for the images, asked in turn.
+
+    Args:
+        runtimes: by name.
+        images: uint8 [N, C, H, W].
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
     for runtime in runtimes.values():
         runtime.run(images)

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from convsmith.bundle.format import Manifest, holds_run, read_manifest, read_mod
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 from convsmith.bundle.write import Card, write_bundle
 from convsmith.complaints import first_problem
+from convsmith.deploy.choose_format import fastest_format
 from convsmith.deploy.format import Exportable, Files, export_files, find_format, open_files, require_machine
+from convsmith.deploy.formats import AUTO, CANDIDATES
 from convsmith.deploy.out import check_out
 from convsmith.deploy.parity import images_to_compare
 from convsmith.deploy.served_names import folder_name
-from convsmith.errors import ConvsmithError
+from convsmith.errors import ConvsmithError, counted
 from convsmith.extras import packages_of
+from convsmith.machine import available_cores
 from convsmith.processor import instructions
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.schema import Recipe
@@ -46,6 +49,7 @@ class Exported(Tabular):
         bytes: of the files together.
         made_of: `torch` or `onnx`, the model that it is like.
         parity: how like, as the manifest states it.
+        milliseconds: of one image in each format that was tried, where the format was left to that.
     """
 
     format: str
@@ -53,6 +57,7 @@ class Exported(Tabular):
     bytes: int
     made_of: str
     parity: dict[str, Any]
+    milliseconds: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -71,6 +76,9 @@ class Exported(Tabular):
         """The files, and how like the trained model they are."""
         parity = self.parity
         yield f"{self.path}: {self.format}, {self.bytes / 1e6:.1f} MB, made of the {self.made_of} model"
+        if self.milliseconds:
+            times = ", ".join(f"{name} {it:.2f}" for name, it in self.milliseconds.items())
+            yield f"the fastest here, with {counted(available_cores(), 'core')}: milliseconds of an image are {times}"
         yield (
             f"on {parity['images']} images: logits differ by {parity['max_abs_diff']:.2g} at most, "
             f"{parity['mean_abs_diff']:.2g} on average; the same class for {parity['top1_agreement']:.2%}"
@@ -96,7 +104,7 @@ def export(
 
     Args:
         place: a run directory, whose torch model is exported; or a bundle of the format `onnx`, whose model is.
-        file_format: one of `list_formats()`, in any case.
+        file_format: one of `list_formats()`, in any case; `auto` is the faster of `CANDIDATES` on this machine.
         out: the folder to write: a bundle again, of `triton` a repository too, whose model has the folder's name.
         data: the data it was trained on, or another folder that `evaluate` takes, or one that holds only images.
         opset: version of the ONNX operators, 11 to 23; None: 20. Only with a run, and a format that is made of ONNX.
@@ -115,12 +123,19 @@ def export(
         12
     """
     place, out, data, file_format = Path(place), Path(out), Path(data), file_format.lower()
+    is_auto = file_format == AUTO
+    file_format = CANDIDATES[0] if is_auto else file_format
     chosen = find_format(file_format)
     if opset is not None and chosen.needs_model:
         raise ConvsmithError(f"--opset does not go with {file_format}", "it is not made of ONNX", "Leave it out.")
     check_out(out, (place, place / "bundle"), data)
     require_machine(file_format)
     manifest, source, trained = _open(place, opset, size, chosen.embeddings)
+    milliseconds: dict[str, float] = {}
+    if is_auto:
+        progress("try formats", 0, 1)
+        file_format, milliseconds = fastest_format(source, manifest.preprocess.bands.channels)
+        chosen = find_format(file_format)
     files = _described(export_files(file_format, replace(source, name=folder_name(out))), manifest)
     if images is None:
         images = images_to_compare(manifest.task, source.size)
@@ -140,7 +155,8 @@ def export(
             parity[file_format] = figures
     created_with = {**manifest.created_with, **_versions(chosen.extra)}
     write_bundle(out, files, replace(Card.of(manifest), format=file_format, parity=parity, created_with=created_with))
-    return Exported(file_format, str(out), sum(len(content) for content in files.values()), made_of, parity)
+    size_of_all = sum(len(content) for content in files.values())
+    return Exported(file_format, str(out), size_of_all, made_of, parity, milliseconds)
 
 
 def _described(files: Files, manifest: Manifest) -> Files:
