@@ -18,7 +18,7 @@ from tests.serve.running import PATIENCE
 ROUNDS, SIZE = 10, 2**24
 
 
-def say_pages(_: socket.socket, say: Callable[[str], None]) -> None:
+def say_pages(_listener: socket.socket, say: Callable[[str], None]) -> None:
     """Say how many pages blocks that are freed again and again take of the kernel."""
     np.ones(SIZE, np.uint8)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

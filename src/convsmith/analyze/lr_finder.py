@@ -135,7 +135,7 @@ def find_lr(
     plan = replace(
         plan,
         lr=tuple(rate * factor for rate in rates),
-        weight_decay=None if plan.weight_decay is None else plan.weight_decay[:1] * steps,
+        weight_decay=None if plan.weight_decay is None else [*plan.weight_decay[:1]] * steps,
         total_steps=max(plan.total_steps, steps),  # all other schedules stay those of the training
     )
     stepper = stepper_at_start(recipe, plan, folder, out)

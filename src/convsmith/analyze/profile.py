@@ -308,8 +308,8 @@ def at_least(plan: Plan, steps: int) -> Plan:
     return replace(
         plan,
         total_steps=plan.total_steps + more,
-        lr=[*plan.lr, *plan.lr[-1:] * more],
-        weight_decay=None if decay is None else [*decay, *decay[-1:] * more],
+        lr=[*plan.lr, *[*plan.lr[-1:]] * more],
+        weight_decay=None if decay is None else [*decay, *[*decay[-1:]] * more],
     )
 
 

@@ -123,7 +123,7 @@ class Plan(Tabular):
 
     def records(self) -> list[dict[str, Any]]:
         """A row for each optimizer step: its number, epoch, learning rate and weight decay."""
-        decays = self.weight_decay or [None] * len(self.lr)
+        decays: Sequence[float | None] = self.weight_decay or [None] * len(self.lr)
         steps = enumerate(zip(self.lr, decays, strict=True))
         return [
             {"step": step, "epoch": self.epochs.at(step)[0], "lr": lr, "weight_decay": decay}
