@@ -57,7 +57,7 @@ def test_each_model_is_asked_for_four_seconds_and_no_fewer_than_5_times_nor_more
 def test_the_median_of_all_times_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, times = Clock(monkeypatch), iter([9.0, *[7.0, 8, 1, 2, 3] * 2])
     runtime: Any = SimpleNamespace(run=lambda _: setattr(clock, "now", clock.now + next(times)))
-    assert speed._medians({"a": runtime}, IMAGE) == {"a": 3.0}
+    assert speed.median_seconds({"a": runtime}, IMAGE) == {"a": 3.0}
 
 
 def test_a_bundle_for_one_size_first_sees_a_window_of_it_black_beyond_the_border() -> None:
