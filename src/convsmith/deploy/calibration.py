@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime
@@ -18,6 +19,7 @@ from convsmith.machine import available_cores
 
 _BINS = 2048
 _KEPT = 1 << 14  # values of a tensor that are counted in one forward pass, evenly of all
+_IN_MEMORY = 1 << 26  # bytes of samples; more go into a temporary file
 _PERCENTILE = 99.99
 _SHARES = np.linspace(0.3, 1.0, 71)  # of the whole range, that entropy is measured of
 _LEVELS = 256
@@ -27,42 +29,64 @@ def calibrate(graph: Graph, tensors: Collection[str], feed: Callable[[Infer], No
     """The range of each tensor by each rule: `minmax`, `percentile`, `mse` and `entropy`; a rule that says the same as
     one before it is left out.
 
-    Only the extremes and a sample of each tensor ever leave onnxruntime, so memory is that of a forward pass, however
-    many images there are.
+    Only the extremes and a sample of each tensor ever leave onnxruntime, and of samples more than a few go into a
+    temporary file, so memory is that of a forward pass, however many images there are.
 
     Args:
         graph: a float model.
         tensors: names of tensors of it.
-        feed: runs the function that it is given on all calibration images; called twice.
+        feed: runs the function that it is given on all calibration images.
     """
-    names = [name for name in graph.makers if name in tensors]  # as they are computed
-    extremes = _Extremes(graph, names)
-    feed(extremes.run)
-    counts = _Counts(graph, names, extremes)
-    feed(counts.run)
-    ranges = {"minmax": extremes.ranges()}
+    with _Probe(graph, [name for name in graph.makers if name in tensors]) as probe:  # as they are computed
+        feed(probe.run)
+        ranges = {"minmax": probe.ranges()}
+        histograms = probe.histograms(ranges["minmax"])
     for rule, choose in _RULES.items():
-        found = {name: choose(histogram, *ranges["minmax"][name]) for name, histogram in counts.histograms.items()}
+        found = {name: choose(histogram, *ranges["minmax"][name]) for name, histogram in histograms.items()}
         if all(_differ(found, other) for other in ranges.values()):
             ranges[rule] = found
     return ranges
 
 
 class _Probe:
-    """Runs a model that also gives something about its tensors."""
+    """Runs a model that also gives the extremes of some of its tensors, and a sample of their values."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, names: list[str]) -> None:
         self._model = ModelProto()
         self._model.CopyFrom(graph.model)
+        outputs: dict[str, int] = {}
+        values = -1, 0, np.iinfo(np.int64).max, 0, 2 * _KEPT, 2, 1
+        flat, first, last, axis, most, two, one = (self._constant(f":{i}", value) for i, value in enumerate(values))
+        for name in names:
+            self._add("ReduceMin", [name], f"{name}:low", keepdims=0)
+            self._add("ReduceMax", [name], f"{name}:high", keepdims=0)
+            # each step-th value, an odd number, so that it meets all columns of a map
+            self._add("Size", [name], f"{name}:size")
+            self._add("Div", [f"{name}:size", most], f"{name}:half")
+            self._add("Mul", [f"{name}:half", two], f"{name}:even")
+            self._add("Add", [f"{name}:even", one], f"{name}:step")
+            self._add("Reshape", [name, flat], f"{name}:flat")
+            self._add("Slice", [f"{name}:flat", first, last, axis, f"{name}:step"], f"{name}:some")
+            outputs |= dict.fromkeys((f"{name}:low", f"{name}:high", f"{name}:some"), TensorProto.FLOAT)
+        self._start(outputs)
+        self._low, self._high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
+        self._samples = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - which `__exit__` closes
+        self._lengths: list[tuple[str, int]] = []  # of the samples, in the file's order
 
-    def add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._samples.close()
+
+    def _add(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self._model.graph.node.append(helper.make_node(operator, inputs, [output], **attributes))
 
-    def constant(self, name: str, values: list[int]) -> str:
-        self._model.graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), name))
+    def _constant(self, name: str, value: int) -> str:
+        self._model.graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
         return name
 
-    def start(self, outputs: Mapping[str, int]) -> None:
+    def _start(self, outputs: Mapping[str, int]) -> None:
         for name, kind in outputs.items():
             self._model.graph.output.append(helper.make_tensor_value_info(name, kind, None))
         options = session_options(available_cores())
@@ -75,64 +99,36 @@ class _Probe:
             raise ConvsmithError("the model cannot be calibrated", str(error)) from error
         self._outputs = list(outputs)
 
-    def ask(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], dict[str, NDArray[np.generic]]]:
-        """The logits, and what else the model gives."""
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The logits of some images; the rest is kept."""
+        logits: NDArray[np.float32]
         try:
             logits, *values = self._session.run([OUTPUT, *self._outputs], {INPUT: images})
         except Exception as error:  # see above
             raise ConvsmithError(f"the model cannot run on images of shape {images.shape}", str(error)) from error
-        return logits, dict(zip(self._outputs, values, strict=True))
-
-
-class _Extremes(_Probe):
-    def __init__(self, graph: Graph, names: list[str]) -> None:
-        super().__init__(graph)
-        outputs: dict[str, int] = {}
-        for name in names:
-            self.add("ReduceMin", [name], f"{name}:low", keepdims=0)
-            self.add("ReduceMax", [name], f"{name}:high", keepdims=0)
-            self.add("Size", [name], f"{name}:size")
-            outputs |= {f"{name}:low": TensorProto.FLOAT, f"{name}:high": TensorProto.FLOAT}
-            outputs[f"{name}:size"] = TensorProto.INT64
-        self.start(outputs)
-        self.low, self.high = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf)
-        self.size = dict.fromkeys(names, 0)
-
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits, found = self.ask(images)
-        for name in self.size:
-            self.low[name] = min(self.low[name], float(found[f"{name}:low"]))
-            self.high[name] = max(self.high[name], float(found[f"{name}:high"]))
-            self.size[name] = max(self.size[name], int(found[f"{name}:size"]))
+        found = dict(zip(self._outputs, values, strict=True))
+        for name in self._low:
+            self._low[name] = min(self._low[name], float(found[f"{name}:low"]))
+            self._high[name] = max(self._high[name], float(found[f"{name}:high"]))
+            sample = found[f"{name}:some"]
+            self._samples.write(sample.tobytes())
+            self._lengths.append((name, sample.nbytes))
         return logits
 
     def ranges(self) -> dict[str, Range]:
-        return {name: (min(self.low[name], 0.0), max(self.high[name], 0.0)) for name in self.size}
+        """The lowest and the highest value of each tensor, and 0."""
+        return {name: (min(self._low[name], 0.0), max(self._high[name], 0.0)) for name in self._low}
 
-
-class _Counts(_Probe):
-    def __init__(self, graph: Graph, names: list[str], extremes: _Extremes) -> None:
-        super().__init__(graph)
-        self._ranges = extremes.ranges()
-        flat, start, end, axis = (
-            self.constant(f":{i}", [value]) for i, value in enumerate((-1, 0, np.iinfo(np.int64).max, 0))
-        )
-        for name in names:
-            step = max(1, extremes.size[name] // _KEPT) | 1  # odd, so that it meets all columns of a map
-            self.add("Reshape", [name, flat], f"{name}:flat")
-            step_name = self.constant(f"{name}:step", [step])
-            self.add("Slice", [f"{name}:flat", start, end, axis, step_name], f"{name}:some")
-        self.start({f"{name}:some": TensorProto.FLOAT for name in names})
-        self.histograms = {name: np.zeros(_BINS, np.int64) for name in names}
-
-    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits, found = self.ask(images)
-        for name, histogram in self.histograms.items():
-            low, high = self._ranges[name]
-            values = found[f"{name}:some"].astype(np.float64)
+    def histograms(self, ranges: Mapping[str, Range]) -> dict[str, NDArray[np.int64]]:
+        """How many values of the samples are in each of equal parts of the ranges."""
+        found = {name: np.zeros(_BINS, np.int64) for name in ranges}
+        self._samples.seek(0)
+        for name, length in self._lengths:
+            low, high = ranges[name]
+            values = np.frombuffer(self._samples.read(length), np.float32).astype(np.float64)
             bins = ((values - low) * (_BINS / ((high - low) or 1.0))).astype(np.int64).clip(0, _BINS - 1)
-            histogram += np.bincount(bins, minlength=_BINS)
-        return logits
+            found[name] += np.bincount(bins, minlength=_BINS)
+        return found
 
 
 def _percentile(histogram: NDArray[np.int64], low: float, high: float) -> Range:

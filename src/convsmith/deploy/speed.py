@@ -14,7 +14,7 @@ from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
 
 BATCH = 8
-_SECONDS = 4.0  # for each model and batch size, and no fewer than so many rounds:
+_SECONDS = 1.0  # for each model and batch size, and no fewer than so many rounds:
 _ROUNDS = 5
 
 

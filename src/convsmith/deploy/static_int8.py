@@ -98,13 +98,11 @@ def quantize_static(
     """
     graph = Graph.load(content)
     everything = place(graph)
-    calls = calibrated = 0
+    calibrated = 0
 
     def feed(infer: Infer) -> None:
-        nonlocal calls, calibrated
-        calls, calibrated = calls + 1, 0
-        what = f"calibrate, pass {calls} of 2"
-        for heard in judge(manifest, [infer], calibration, _CALIBRATION_BATCH, what=what, progress=progress):
+        nonlocal calibrated
+        for heard in judge(manifest, [infer], calibration, _CALIBRATION_BATCH, what="calibrate", progress=progress):
             heard.require_answers()
             calibrated += len(heard.targets)
 
