@@ -55,6 +55,13 @@ def test_a_model_that_more_threads_do_not_speed_up_is_open_once() -> None:
     assert isinstance(lending_if_faster(Named(1, seconds=0.01), Named(2), IMAGE), Lending)
 
 
+def test_more_threads_that_are_kept_from_running_at_first_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow, wide = Named(1), Named(2)
+    seconds = iter([1.0, 1.0] * 4 + [1.0, 0.5])
+    monkeypatch.setattr(lending, "_seconds", lambda *_: next(seconds))
+    assert isinstance(lending_if_faster(narrow, wide, IMAGE), Lending)
+
+
 def test_a_bundle_says_the_same_on_all_cores(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_runtime, "lending_if_faster", lambda narrow, wide, _: Lending(narrow, wide))
     photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)

@@ -53,8 +53,8 @@ class Lanes:
 
     @property
     def ahead(self) -> int:
-        """How many images may be prepared while all lanes are taken, at least one."""
-        return max([1, *(it.most * self._lanes for it in list(self._batches.values()) if it.most > 1)])
+        """How many images are prepared while all lanes are taken: what each of them goes on with, without a pause."""
+        return self._lanes * max([1, *(it.most for it in list(self._batches.values()))])
 
     def answer(self, asked: Asked) -> None:
         """Let its model answer a preprocessed image, and wait until it has.
