@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
 from convsmith.bundle.predictor import load
 from convsmith.serve.app import create_app
 from convsmith.serve.grpc_messages import METHODS, SERVICE, messages
+from convsmith.serve.request_record import RequestRecord
 from tests.colours import picture
 from tests.serve.running import PATIENCE, post, served, served_by_command
 from tests.serve.test_serve_command import run
@@ -180,3 +182,34 @@ def test_several_processes_answer_at_one_port_of_grpc(colour_bundle: Path) -> No
 
 def test_every_method_has_its_messages() -> None:
     assert {f"{name}{kind}" for name in METHODS for kind in ("Request", "Response")} <= messages().keys()
+
+
+def test_calls_are_recorded_for_the_access_log_and_the_metrics(colour_bundle: Path) -> None:
+    app, records = create_app(colour_bundle, grpc="127.0.0.1:0"), list[RequestRecord]()
+    app.state.record_watchers.append(records.append)  # beside that of the access log
+    with served(app) as (_, url):
+        trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        address = f"127.0.0.1:{app.state.service.grpc_port}"
+        with asking(address, **{"x-request-id": "mine", "traceparent": trace}) as ask:
+            ask("ModelInfer", **files(picture("red")))
+            with pytest.raises(grpc.RpcError):
+                ask("ModelInfer", **{**files(picture("red")), "model_name": "none"})
+        shown = httpx.get(f"{url}/metrics").text
+    path = "/inference.GRPCInferenceService/ModelInfer"
+    answered, refused, _ = records
+    assert [(it.path, it.status, it.id, it.client) for it in (answered, refused)] == [
+        (path, 200, "mine", "127.0.0.1"),
+        (path, 404, "mine", "127.0.0.1"),
+    ]
+    assert answered.model
+    assert (answered.model.name, len(answered.asked), answered.traceparent) == ("model", 1, trace)
+    assert answered.received > len(picture("red"))
+    assert answered.sent > 0
+    assert f'convsmith_requests_total{{model="model",route="{path}",status="200"}} 1.0' in shown
+
+
+def test_a_call_says_its_request_id(colour_bundle: Path) -> None:
+    with served_by_grpc(colour_bundle) as address, grpc.insecure_channel(address) as channel:
+        ask = channel.unary_unary(f"/{SERVICE}/ServerLive", response_deserializer=bytes)
+        _, call = ask.with_call(b"", timeout=PATIENCE, metadata=[("x-request-id", "mine")])
+        assert dict(call.initial_metadata())["x-request-id"] == "mine"

@@ -66,7 +66,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         loading = service.start_loading()
-        async with serving_grpc(service, tokens, rates):
+        async with serving_grpc(service, tokens, rates, app.recorded):
             yield
         service.close()
         await loading

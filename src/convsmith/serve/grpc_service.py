@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 from convsmith.errors import ConvsmithError, require_extra
@@ -14,6 +14,7 @@ from convsmith.serve.grpc_messages import METHODS, SERVICE, messages
 from convsmith.serve.inference import Inference, Wanted, answer_tensors
 from convsmith.serve.problems import Problem, in_a_line
 from convsmith.serve.rates import Rates
+from convsmith.serve.request_record import RequestRecord
 from convsmith.serve.routes.inference import described, server_description
 from convsmith.serve.routes.repository import check_control, index_of, load_all
 from convsmith.serve.service import Service
@@ -23,17 +24,36 @@ from convsmith.serve.tokens import Tokens
 AT_ONCE = 64  # calls of all clients, each of which may hold a message of the largest size
 FINISH_SECONDS = 5
 _ROOM = 100_000  # bytes of a message beside its tensors
-_CODES = {403: "PERMISSION_DENIED", 404: "NOT_FOUND", 500: "INTERNAL", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
+_CODES = {
+    401: "UNAUTHENTICATED",
+    429: "RESOURCE_EXHAUSTED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
 _CONTENTS = {"UINT8": "uint_contents", "INT64": "int64_contents", "FP32": "fp32_contents", BYTES: "bytes_contents"}
 
 logger = logging.getLogger(__name__)
 
+Recorder = Callable[[RequestRecord], AbstractContextManager[None]]
+"""A block in which the request of a record is answered."""
+
 
 @asynccontextmanager
-async def serving_grpc(service: Service, tokens: Tokens | None, rates: Rates | None) -> AsyncIterator[None]:
+async def serving_grpc(
+    service: Service, tokens: Tokens | None, rates: Rates | None, recorder: Recorder
+) -> AsyncIterator[None]:
     """Answer gRPC at the address that the settings name while the block runs; without one, nothing.
 
     The port that it came to is the service's `grpc_port`.
+
+    Args:
+        service: what answers.
+        tokens: those that count; None: all may ask.
+        rates: how often each client may ask; None: as often as it wants.
+        recorder: gives a block in which a call is answered, and which ends its record.
 
     Raises:
         ConvsmithError: the package is missing, or the address cannot be used.
@@ -51,7 +71,7 @@ async def serving_grpc(service: Service, tokens: Tokens | None, rates: Rates | N
             ("grpc.max_connection_idle_ms", 300_000),
         ],
     )
-    calls, known = _Calls(service, tokens, rates), messages()
+    calls, known = _Calls(service, tokens, rates, recorder), messages()
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             calls.guarded(getattr(calls, name)),
@@ -96,30 +116,40 @@ def _bind(server: Any, address: str, service: Service) -> int:
 class _Calls:
     """The methods of the service; each has the name of what it answers."""
 
-    def __init__(self, service: Service, tokens: Tokens | None, rates: Rates | None) -> None:
-        self._service, self._tokens, self._rates, self._messages = service, tokens, rates, messages()
+    def __init__(self, service: Service, tokens: Tokens | None, rates: Rates | None, recorder: Recorder) -> None:
+        self._service, self._tokens, self._rates, self._recorder = service, tokens, rates, recorder
+        self._messages = messages()
 
     def guarded(self, call: Callable[[Any, str], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
         """A method as gRPC calls it, whose problems become codes of status."""
         status = require_grpc().StatusCode
 
         async def answer(request: Any, context: Any) -> Any:
-            given = dict(context.invocation_metadata() or ())
-            if self._tokens and not self._tokens.allow(str(given.get("authorization", ""))):
-                await context.abort(status.UNAUTHENTICATED, "a token is needed: authorization: Bearer TOKEN")
-            client = context.peer().partition(":")[2].rpartition(":")[0].strip("[]")  # of ipv4:ADDRESS:PORT
-            if self._rates and self._rates.seconds_to_wait(client) > 0:
-                await context.abort(status.RESOURCE_EXHAUSTED, "too many calls: wait a moment")
-            try:
-                return await call(request, client)
-            except Problem as problem:
-                code = getattr(status, _CODES.get(problem.status, "INVALID_ARGUMENT"))
-                await context.abort(code, in_a_line(problem.body))
-            except Exception:
-                logger.exception("a call of gRPC failed")
-                await context.abort(status.INTERNAL, "internal error: it was logged by the server")
+            record = _record_of(getattr(call, "__name__", ""), request, context)
+            with self._recorder(record):
+                await context.send_initial_metadata((("x-request-id", record.id),))
+                try:
+                    self._check(record.client, dict(context.invocation_metadata() or ()))
+                    said = await call(request, record.client)
+                except Problem as problem:
+                    record.status = problem.status
+                    code = getattr(status, _CODES.get(problem.status, "INVALID_ARGUMENT"))
+                    await context.abort(code, in_a_line(problem.body))
+                except Exception:
+                    record.status = 500
+                    logger.exception("a call of gRPC failed")
+                    await context.abort(status.INTERNAL, "internal error: it was logged by the server")
+                record.status, record.sent = 200, said.ByteSize()
+                return said
 
         return answer
+
+    def _check(self, client: str, given: Mapping[str, Any]) -> None:
+        """Raise a `Problem` unless the client may ask now."""
+        if self._tokens and not self._tokens.allow(str(given.get("authorization", ""))):
+            raise Problem(401, "a token is needed", "authorization: Bearer TOKEN")
+        if self._rates and self._rates.seconds_to_wait(client) > 0:
+            raise Problem(429, "too many calls", "wait a moment")
 
     async def ServerLive(self, _: Any, __: str) -> Any:  # noqa: N802  # the protocol's names
         """Whether the process is alive and can become ready."""
@@ -186,6 +216,18 @@ class _Calls:
 
     def _said(self, method: str, /, **fields: Any) -> Any:
         return self._messages[f"{method}Response"](**fields)
+
+
+def _record_of(method: str, request: Any, context: Any) -> RequestRecord:
+    """The record of a call: a POST, as gRPC has it, whose status is that of the same problem over HTTP."""
+    path = f"/{SERVICE}/{method}"
+    client = context.peer().partition(":")[2].rpartition(":")[0].strip("[]")  # of ipv4:ADDRESS:PORT
+    record = RequestRecord(client=client, method="POST", path=path, route=path, received=request.ByteSize())
+    given = list(context.invocation_metadata() or ())
+    record.take_over(
+        str(dict(given).get("x-request-id", "")), [str(value) for name, value in given if name == "traceparent"]
+    )
+    return record
 
 
 def _holds(check: Callable[[], None]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,7 +12,8 @@ from convsmith.serve.access_log import log_request
 from convsmith.serve.browsers import with_origins
 from convsmith.serve.guard import describe_guards
 from convsmith.serve.metrics import Metrics
-from convsmith.serve.recorder import Recorder, note
+from convsmith.serve.recorder import Recorder, note, recorded
+from convsmith.serve.request_record import RequestRecord
 from convsmith.serve.sampling import sampler_of
 from convsmith.serve.service import Service
 from convsmith.serve.tracing import tracing_wanted
@@ -49,6 +51,11 @@ class Application(FastAPI):
         """Answer, knowing what a proxy has taken away of the address."""
         scope["root_path"] = scope.get("root_path") or self.state.service.settings.root_path
         await super().__call__(scope, receive, send)
+
+    def recorded(self, record: RequestRecord) -> AbstractContextManager[None]:
+        """A block in which a request that comes otherwise than over HTTP is answered."""
+        metrics: Metrics = self.state.metrics
+        return recorded(record, metrics.families.in_flight.inc, self.state.record_watchers)
 
     def build_middleware_stack(self) -> ASGIApp:
         """Called once, at the first request: middleware that is added to an application would not see its faults."""

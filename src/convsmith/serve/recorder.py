@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
@@ -16,17 +17,20 @@ from convsmith.serve.request_record import RequestRecord, current, record_of
 RecordWatcher = Callable[[RequestRecord], None]
 """Called on the event loop with the record of each request that has ended; it must not block."""
 
+InFlight = Callable[[float], None]
+"""Called with 1 when a request begins, and with -1 when it ends."""
+
 
 class Recorder:
     """Keeps a record of each request, and puts its id and its trace into the answer, whatever that is.
 
     Args:
         app: what answers.
-        in_flight: called with 1 when a request begins, and with -1 when it ends.
+        in_flight: counts those that are being answered.
         watchers: called with each record.
     """
 
-    def __init__(self, app: ASGIApp, in_flight: Callable[[float], None], watchers: list[RecordWatcher]) -> None:
+    def __init__(self, app: ASGIApp, in_flight: InFlight, watchers: list[RecordWatcher]) -> None:
         self._app, self._in_flight, self._watchers = app, in_flight, watchers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,8 +38,7 @@ class Recorder:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record, started = record_of(scope), time.perf_counter()
-        before = current.set(record)
+        record = record_of(scope)
 
         async def receive_and_count() -> Message:
             message = await receive()
@@ -51,16 +54,26 @@ class Recorder:
             record.sent += len(message.get("body", b""))
             await send(message)
 
-        self._in_flight(1)
-        try:
-            await self._app(scope, receive_and_count, send_and_count)
-        finally:
-            current.reset(before)
-            self._in_flight(-1)
-            record.seconds = time.perf_counter() - started
-            record.route = getattr(scope.get("route"), "path", "")
-            for watch in self._watchers:
-                watch(record)
+        with recorded(record, self._in_flight, self._watchers):
+            try:
+                await self._app(scope, receive_and_count, send_and_count)
+            finally:
+                record.route = getattr(scope.get("route"), "path", "")
+
+
+@contextmanager
+def recorded(record: RequestRecord, in_flight: InFlight, watchers: Sequence[RecordWatcher]) -> Iterator[None]:
+    """Have the record of the request that the block answers, and give it to the watchers at its end."""
+    before, started = current.set(record), time.perf_counter()
+    in_flight(1)
+    try:
+        yield
+    finally:
+        current.reset(before)
+        in_flight(-1)
+        record.seconds = time.perf_counter() - started
+        for watch in watchers:
+            watch(record)
 
 
 def identity(record: RequestRecord) -> dict[str, str]:

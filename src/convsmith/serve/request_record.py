@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -63,6 +64,13 @@ class RequestRecord:
         """The W3C trace that the request is part of."""
         return self.traceparent and self.traceparent.split("-")[1]
 
+    def take_over(self, given: str, traces: Sequence[str]) -> None:
+        """Have the id and the trace context that the client gives, where they are well-formed."""
+        if _ID.fullmatch(given):
+            self.id = given
+        if len(traces) == 1 and (match := _TRACE.fullmatch(traces[0])) and not (match[1] == "00" and match[3]):
+            self.traceparent = traces[0]
+
     def stages(self) -> dict[str, float]:
         """Seconds of each stage, of all images together."""
         names = dict.fromkeys(name for asked in self.asked for name in asked.seconds)
@@ -89,12 +97,8 @@ def record_of(scope: Scope) -> RequestRecord:
     if isinstance(known := state.get("record"), RequestRecord):
         return known
     headers = Headers(scope=scope)
-    given, traces = headers.get("x-request-id", ""), headers.getlist("traceparent")
     record = RequestRecord(client=client_of(scope), method=scope["method"], path=scope["path"])
-    if _ID.fullmatch(given):
-        record.id = given
-    if len(traces) == 1 and (match := _TRACE.fullmatch(traces[0])) and not (match[1] == "00" and match[3]):
-        record.traceparent = traces[0]
+    record.take_over(headers.get("x-request-id", ""), headers.getlist("traceparent"))
     state["record"] = record
     return record
 
