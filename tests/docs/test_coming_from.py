@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 
 import pytest
@@ -38,6 +39,14 @@ def test_every_key_is_one_of_a_recipe() -> None:
     known = keys_of(schema, schema) | {"model.options.drop_path"}
     assert len(KEYS) > 60
     assert set(KEYS) - known == set()
+
+
+def test_every_argument_that_convnexts_commands_give_has_a_row() -> None:
+    facts = json.loads((REPOSITORY / "tests/goldens/training/recipes.json").read_text("utf-8"))["convnext"]
+    given = {name for entry in facts["entries"] for name in entry["hyper"]} | set(facts["shared_by_all_entries"])
+    without = {"finetune_from_checkpoint", "resplit", "cutmix_minmax"}  # ours, and two that are off in all commands
+    section = PAGE.partition("## ConvNeXt's `main.py`")[2].partition("\n## ")[0]
+    assert {f"--{name}" for name in given - without} <= set(re.findall(r"--\w+", section))
 
 
 @pytest.mark.parametrize("pattern", sorted(set(re.findall(r"convsmith recipes (?:show )?([*\w-]*\*[*\w-]*)", PAGE))))

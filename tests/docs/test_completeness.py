@@ -151,6 +151,13 @@ def test_the_changelog_has_the_version_that_is_released() -> None:
     assert "### Upgrade notes" in text.partition(f"## [{released[0]}]")[2].partition("\n## [")[0]
 
 
+def test_the_readme_shows_a_report_and_stays_one_screen() -> None:
+    text = (REPOSITORY / "README.md").read_text("utf-8")
+    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert (REPOSITORY / picture).stat().st_size < 150_000
+    assert len(text.splitlines()) < 60
+
+
 def test_the_diagrams_are_those_of_the_tool() -> None:
     diagrams = load_tool("diagrams")
     for name, text in diagrams.pictures().items():
