@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -156,6 +159,41 @@ def test_it_serves_where_no_file_can_be_written(colour_bundle: Path) -> None:
         try:
             assert process.stdout
             url = process.stdout.readline().split()[5].strip(",")
+            assert post(url, picture("red", "BMP", size=(1000, 500))).json()["label"] == "red"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may read."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0 or not shutil.which("setpriv"),
+    reason="another user is for root alone to become",
+)
+def test_another_user_serves_on_a_file_system_that_is_read_only(colour_bundle: Path, open_folder: Path) -> None:
+    bundle = shutil.copytree(colour_bundle, open_folder / "bundle")
+    read_only = (
+        'mount -o remount,bind,ro / || exit 77; touch "$0" 2>/dev/null && exit 77; '
+        'exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs "$@"'
+    )
+    server = [sys.executable, "-m", "convsmith.cli.main", "serve", str(bundle), "--port", "0"]
+    command = ["unshare", "--mount", "sh", "-c", read_only, str(open_folder / "written"), *server]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd="/") as process:
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            if not line and process.wait(PATIENCE) in (1, 77):  # of unshare, of mount
+                pytest.skip("this machine lets nobody have mounts of its own")
+            assert Path(f"/proc/{process.pid}").stat().st_uid == 65534
+            url = line.split()[5].strip(",")
             assert post(url, picture("red", "BMP", size=(1000, 500))).json()["label"] == "red"
             process.send_signal(signal.SIGINT)
             assert process.wait(PATIENCE) == 0
