@@ -5,7 +5,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo demo-seg test test-slow test-gpu docs clean
+.PHONY: help demo demo-seg test test-slow test-gpu notebooks docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +32,9 @@ test-slow: .venv/installed ## the tests that take minutes
 # for a machine with a GPU, and packages of torch and onnxruntime that know it: about ten minutes
 test-gpu: .venv/installed ## the tests for a machine with a GPU
 	$(BIN)/pytest -m gpu tests/gpu
+
+notebooks: .venv/installed ## writes the tutorials as notebooks anew
+	$(BIN)/python tools/notebooks.py
 
 docs: .venv/docs-installed ## builds the documentation into site/
 	$(BIN)/python tools/docs.py
