@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +49,41 @@ def test_a_model_that_may_be_compiled_learns_the_features_of_a_teacher(
     log = (tmp_path / "run" / "log.txt").read_text()
     assert ("compiled: a pass takes" in log) == (compiled == "auto")
     assert "cannot be compiled" not in log
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(compilation.CACHE_VARIABLE, "")  # so that it is put back
+    monkeypatch.delenv(compilation.CACHE_VARIABLE)
+    return tmp_path / "cache"
+
+
+def test_what_is_compiled_is_kept_in_the_cache_by_machine(cache: Path) -> None:
+    compilation.keep_what_is_compiled()
+    folder = Path(os.environ[compilation.CACHE_VARIABLE])
+    assert folder == cache / "compiled" / platform.node()
+    assert folder.is_dir()
+
+
+def test_where_the_user_keeps_it_stands(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(compilation.CACHE_VARIABLE, "elsewhere")
+    compilation.keep_what_is_compiled()
+    assert os.environ[compilation.CACHE_VARIABLE] == "elsewhere"
+    assert not cache.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_left_to_torch(cache: Path) -> None:
+    cache.write_text("a file")
+    compilation.keep_what_is_compiled()
+    assert compilation.CACHE_VARIABLE not in os.environ
+
+
+def test_a_compiled_training_keeps_it_and_any_other_writes_nothing(cache: Path, tmp_path: Path) -> None:
+    for compiled in ("false", "true"):
+        made, _ = trainer(tmp_path / compiled, f"compile={compiled}")
+        compilation.choose_compilation(made.session, made.parts)
+        assert cache.exists() == (compiled == "true")
 
 
 def test_a_trial_leaves_the_model_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import nn
 
 from convsmith.data.loading.loader import Batch
 from convsmith.devices import ACCELERATORS
+from convsmith.machine import cache_folder
 from convsmith.training.memory import is_out_of_memory
 from convsmith.training.parallel.distributed import broadcast
 from convsmith.training.parts import Parts
@@ -28,6 +31,19 @@ SLOWEST = 20.0
 """1e9 multiply-adds a second that any machine makes: what would be short even so is not timed."""
 
 WARM_UP, TIMED = 2, 3
+
+
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""Names the folder of what torch has compiled; torch itself takes one among the temporary files."""
+
+
+def keep_what_is_compiled() -> None:
+    """Let torch keep it in the cache, by machine, where a later start finds it; where the user has said so, there."""
+    folder = cache_folder() / "compiled" / platform.node()
+    if CACHE_VARIABLE not in os.environ:
+        with suppress(OSError):  # a home that cannot be written
+            folder.mkdir(parents=True, exist_ok=True)
+            os.environ[CACHE_VARIABLE] = str(folder)
 
 
 def choose_compilation(session: Session, parts: Parts) -> None:
@@ -48,6 +64,8 @@ def choose_compilation(session: Session, parts: Parts) -> None:
         with session.poll.leaving_at_once():
             pays = session.world.leads and pays_to_compile(session, parts)
         progress.compiled = broadcast(session.world, pays)
+    if progress.compiled:
+        keep_what_is_compiled()
 
 
 def pays_to_compile(session: Session, parts: Parts) -> bool:
@@ -101,6 +119,7 @@ def _is_faster(parts: Parts, batch: Batch, passes: int) -> bool:
     if eager * passes < WORTH:
         return False
     logger.info("compiling the model to see whether it is faster, which takes a minute or more")
+    keep_what_is_compiled()
     start = time.perf_counter()
     try:
         compiled = _seconds(torch.compile(parts.model), parts, batch)  # type: ignore[arg-type]

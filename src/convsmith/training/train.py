@@ -26,7 +26,7 @@ from convsmith.recipe.extra_phase import with_extra_phase
 from convsmith.recipe.load import load_recipe
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoints.checkpoint import Checkpoint, set_aside_after, tidy
-from convsmith.training.compilation import choose_compilation
+from convsmith.training.compilation import CACHE_VARIABLE, choose_compilation
 from convsmith.training.data_check import check_data
 from convsmith.training.divergence import FACTOR, LOWEST, Diverged
 from convsmith.training.dry_evaluation import try_evaluation
@@ -99,7 +99,7 @@ def train(
         idle_readers_ended(),
         joined(peer_timeout, sharded=shard) as world,
         torch_state_kept(),
-        variables_kept(MAX_PIXELS_VARIABLE, READ_TIMEOUT_VARIABLE),
+        variables_kept(MAX_PIXELS_VARIABLE, READ_TIMEOUT_VARIABLE, CACHE_VARIABLE),
         attribute_kept(Image, "MAX_IMAGE_PIXELS"),
         nullcontext() if world.leads else silence(),
         index_beside(run.path / "index") as keep_index,
