@@ -8,7 +8,7 @@ import reprlib
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +108,21 @@ def table_text(table: Table) -> str:
     with plain.capture() as printed:
         plain.print(table)
     return "\n".join(line.rstrip() for line in printed.get().splitlines())
+
+
+def aligned(rows: Sequence[Sequence[str]], figures: Collection[int] = ()) -> str:
+    """Rows of plain words as columns, as `print_table` prints them where there is room.
+
+    Args:
+        rows: the headers first.
+        figures: numbers of the columns that are aligned on the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    header, *lines = (
+        " " + "   ".join(f"{cell:{'>' if i in figures else '<'}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
+        for row in rows
+    )
+    return "\n".join(["", header, " " + "─" * (sum(widths) + 3 * len(widths) - 3), *lines, ""])
 
 
 def cut_to_terminal(line: str) -> str:

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import convsmith as cs
 from convsmith.cli.main import app
+from convsmith.tables import add_figures, add_names, aligned, new_table, table_text
 
 
 def run(*words: str) -> str:
@@ -58,3 +59,13 @@ def test_no_match_is_an_error(words: list[str]) -> None:
 def test_no_match_says_what_was_meant(pattern: str, meant: str) -> None:
     with pytest.raises(cs.ConvsmithError, match=f"did you mean `{meant}`"):
         run(pattern)
+
+
+def test_the_columns_are_those_of_every_other_table() -> None:
+    rows = [("name", "at"), ("resnet50", "224x224"), ("b", "1x1")]
+    table = new_table()
+    add_names(table, "name")
+    add_figures(table, "at")
+    for row in rows[1:]:
+        table.add_row(*row)
+    assert [line.rstrip() for line in aligned(rows, figures={1}).split("\n")] == table_text(table).split("\n")

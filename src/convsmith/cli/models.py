@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from convsmith.cli.options import FactsAsJson
-from convsmith.tables import add_figures, add_names, new_table, print_table
+from convsmith.tables import aligned
 
 
 def models(
@@ -34,25 +34,28 @@ def models(
         return
 
     from convsmith.models.facts import list_facts
-    from convsmith.models.weights.published import list_weights
-    from convsmith.models.weights.published import weights as published
+    from convsmith.models.weights.published import weights_of_models
 
     facts = list_facts(pattern) or _none_fits(pattern, list_facts())
-    weights: dict[str, list[str]] = {name: [] for name in facts}
-    for name in list_weights():
-        weights.get(published(name).model, []).append(name)
+    published = weights_of_models()
+    weights = {name: published.get(name, []) for name in facts}
     if as_json:
         rows = [{"name": name, **it._asdict(), "weights": weights[name]} for name, it in facts.items()]
         print(json.dumps(rows, indent=2))
         return
-    table = new_table()
-    add_names(table, "name", "task")
-    add_figures(table, "params", "GMACs", "at")
-    add_names(table, "weights")
-    for name, it in facts.items():
-        size = "x".join(map(str, it.size))
-        table.add_row(name, it.task, f"{it.params / 1e6:.1f} M", f"{it.gmacs:.2f}", size, ", ".join(weights[name]))
-    print_table(table)
+    lines = [
+        (
+            name,
+            it.task,
+            f"{it.params / 1e6:.1f} M",
+            f"{it.gmacs:.2f}",
+            "x".join(map(str, it.size)),
+            ", ".join(weights[name]),
+        )
+        for name, it in facts.items()
+    ]
+    # a table of rich, which folds what is too long, takes longer than all else
+    print(aligned([("name", "task", "params", "GMACs", "at", "weights"), *lines], figures={2, 3, 4}))
 
 
 def _none_fits(pattern: str, known: Iterable[str]) -> NoReturn:

@@ -126,8 +126,14 @@ class Weights(Section):
 
 
 @cache
+def _file() -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(files("convsmith.models").joinpath("published.json").read_text(encoding="utf-8"))
+    return data
+
+
+@cache
 def _published() -> dict[str, Weights]:
-    data = json.loads(files("convsmith.models").joinpath("published.json").read_text(encoding="utf-8"))
+    data = _file()
     return {entry["name"]: _read(entry, data["categories"]) for entry in data["weights"]}
 
 
@@ -150,6 +156,14 @@ def list_weights(pattern: str = "*") -> list[str]:
         for name, it in _published().items()
         if fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(it.model, pattern)
     )
+
+
+def weights_of_models() -> dict[str, list[str]]:
+    """Names of the published weights of each model that has some, sorted."""
+    found: dict[str, list[str]] = {}
+    for entry in sorted(_file()["weights"], key=lambda it: it["name"]):
+        found.setdefault(entry["model"], []).append(entry["name"])
+    return found
 
 
 def weights(name: str) -> Weights:
