@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,29 @@ def test_skip_leaves_a_bad_validation_image_out_of_the_figures(digits: Path, tmp
     reported = run.metrics[-1]["top1"] * 19
     assert reported == pytest.approx(round(reported))
     assert cs.evaluate(run.bundle, data).top1 == run.metrics[-1]["top1"]
+
+
+def test_what_is_known_already_is_not_written_or_said_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    known: dict[str, str] = {}
+    bad_files = BadFiles(tmp_path / "bad_files.txt", tmp_path, num_images=100, allowed=3)
+    bad_files.merge({"a.png": "torn"}, known)
+    (tmp_path / "bad_files.txt").unlink()
+    bad_files.merge({"a.png": "torn"}, known)
+    bad_files.merge({}, known)
+    assert not (tmp_path / "bad_files.txt").exists()
+    assert len(caplog.messages) == 1
+    bad_files.merge({"b.png": "torn"}, known)
+    assert (tmp_path / "bad_files.txt").read_text() == f"{tmp_path}/a.png\ttorn\n{tmp_path}/b.png\ttorn\n"
+
+
+def test_only_one_process_writes_the_list(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    BadFiles(tmp_path / "bad_files.txt", tmp_path, 100, 3, writes=False).merge({"a.png": "torn"}, {})
+    assert list(tmp_path.iterdir()) == []
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(("allowed", "is_error"), [(2, False), (1, True)])
+def test_as_many_as_are_allowed_may_be_bad(tmp_path: Path, allowed: int, is_error: bool) -> None:
+    bad_files = BadFiles(tmp_path / "bad_files.txt", tmp_path, 100, allowed)
+    with pytest.raises(cs.ConvsmithError, match="2 of 100 images cannot be used") if is_error else nullcontext():
+        bad_files.merge({"a.png": "torn", "b.png": "torn"}, {})

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from convsmith.errors import ConvsmithError
+from convsmith.storage import sealed
 from convsmith.training.checkpoints.checkpoint import (
+    DamagedCheckpoint,
+    _steps,
     best_step_folder,
     latest_checkpoint,
     read_checkpoint,
@@ -175,3 +180,47 @@ def test_a_checkpoint_whose_weights_are_not_finite_is_passed_over(
     assert latest is not None
     assert latest.state["step"] == 1
     assert f"{kind}.safetensors has values of `v` that are not finite numbers" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "number"), [("I/O error: No space left on device (os error 28)", errno.ENOSPC), ("a bad header", None)]
+)
+def test_what_the_system_refuses_safetensors_is_an_error_of_the_system(
+    said: str, number: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise SafetensorError(said)
+
+    monkeypatch.setattr("convsmith.training.checkpoints.checkpoint.save_file", refuse)
+    with pytest.raises(SafetensorError if number is None else OSError) as caught:
+        save(tmp_path, 1)
+    if isinstance(caught.value, OSError):
+        assert (caught.value.errno, caught.value.strerror) == (number, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_only_folders_with_the_number_of_a_step_are_checkpoints(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    save(tmp_path, 123_456_789)
+    for name in ("step-2", "step-00000002-copy", "step-0000000x"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "step-00000009").touch()
+    assert [path.name for path in _steps(tmp_path)] == ["step-00000001", "step-123456789"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"files": []}', "7"])
+def test_another_state_is_not_that_of_a_checkpoint(content: str, tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    state = step_folder(tmp_path, 1) / "state.json"
+    values = json.loads(content)
+    state.write_text(json.dumps(sealed(values)) if isinstance(values, dict) else content)
+    with pytest.raises(DamagedCheckpoint, match=r"the checkpoint .* is damaged: state\.json is not what was written"):
+        read_checkpoint(step_folder(tmp_path, 1))
+
+
+def test_a_state_that_was_changed_is_not_believed(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    state = step_folder(tmp_path, 1) / "state.json"
+    state.write_text(state.read_text().replace('"loss": 0.1', '"loss": 0.2'))
+    with pytest.raises(DamagedCheckpoint, match=r"state\.json is not what was written"):
+        read_checkpoint(step_folder(tmp_path, 1))

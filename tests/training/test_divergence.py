@@ -216,3 +216,25 @@ def test_only_checkpoints_up_to_the_last_validation_can_be_trusted(step: int, ev
     assert error.sound_until == sound_until
     assert error.what == f"the loss of validation images is not a finite number after step {step}"
     assert error.why == "the training diverged; the first layer with values that are not finite is `conv1`"
+
+
+def test_the_layer_is_looked_for_once_and_forgotten_with_a_good_step() -> None:
+    model, looked = nn.Linear(1, 1), list[None]()
+    model.weight.data.fill_(float("nan"))
+
+    def again() -> object:
+        looked.append(None)
+        return nn.Sequential(model)(torch.ones(1, 1))
+
+    watch = LossWatch(nn.Sequential(model))
+    watch.end_step()
+    assert (watch.steps, watch.layer) == (0, None)
+    for _ in range(2):
+        watch.look(torch.tensor(float("nan")), again)
+        watch.end_step()
+    assert (watch.steps, watch.layer, len(looked)) == (2, "0", 1)
+    watch.look(torch.tensor(1.0), again)
+    watch.end_step()
+    assert watch.layer is None
+    watch.look(torch.tensor(float("nan")), None)
+    assert (watch.layer, len(looked)) == (None, 1)

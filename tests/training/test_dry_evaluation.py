@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+import torch
 
 import convsmith as cs
 from convsmith.data.loading.loader import Batch
+from convsmith.training.dry_evaluation import try_evaluation
 from convsmith.training.evaluation import NotFinite
 from convsmith.training.memory import OutOfMemory
 from tests.tasks.tiny_segmenter import name_tiny_segmenter
@@ -114,3 +118,37 @@ def test_logits_that_are_not_finite_before_the_first_step_are_no_error(
     monkeypatch.setattr("convsmith.training.dry_evaluation.evaluate", fail)
     with pytest.raises(Stopped):
         cs.train(cs.load_recipe("digits", SMALL), digits, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("task", "size", "copies", "is_announced"),
+    [
+        ("classification", (8, 8), 3, False),
+        ("segmentation", (2000, 2000), 1, False),
+        ("segmentation", (2000, 2001), 1, True),
+        ("segmentation", (1, 4_000_001), 1, True),
+    ],
+)
+def test_an_image_is_judged_as_often_as_a_pass_has_room_and_announced_where_it_is_large(
+    task: str,
+    size: tuple[int, int],
+    copies: int,
+    is_announced: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shapes = list[tuple[int, ...]]()
+    monkeypatch.setattr(
+        "convsmith.training.dry_evaluation.evaluate",
+        lambda _parts, _model, batches: shapes.extend(tuple(batch.images.shape) for batch in batches),
+    )
+    image = torch.zeros(1, 1, 1, dtype=torch.uint8).expand(3, *size)
+    val = SimpleNamespace(name=lambda number: f"{number}.png")
+    dataset = MagicMock(val=MagicMock(wraps=val, __len__=lambda _: 9))
+    dataset.validation_reader.return_value = lambda _: (image, torch.zeros(()))
+    recipe = SimpleNamespace(task=task, preprocess=None)
+    session = SimpleNamespace(recipe=recipe, dataset=dataset, plan=SimpleNamespace(per_device_batch=3))
+    with caplog.at_level("INFO"):
+        try_evaluation(session, SimpleNamespace(model=None), [5, 7])  # type: ignore[arg-type]
+    assert shapes == [(copies, 3, *size)] * (1 if task == "classification" else 2)
+    assert bool(caplog.messages) is is_announced
