@@ -22,7 +22,7 @@ from tests.data.folders import folder_of_classes
 def session(*words: str, extra: bool = False) -> Any:
     """A training of 6 images, or of 4 more in an extra phase, in one of two processes of a machine."""
     data = folder_of_classes([3, 3])
-    more = replace(data, extra=folder_of_classes([2, 2]).train) if extra else data
+    more = replace(data, extra=folder_of_classes([2, 2]).train) if extra else data  # type: ignore[arg-type]
     return SimpleNamespace(
         recipe=cs.load_recipe("digits", words),
         dataset=more,
