@@ -1,86 +1,99 @@
-"""Blocks of code in a page of the docs, and one shell that runs all of a page as a reader would."""
+"""Blocks of code in a page of the docs: what a page asks its reader to run, and what it shows as the output.
+
+Three comments of HTML, which no reader sees, stand before a block:
+
+    <!-- not run: needs Docker -->              tests leave the next block out, for this reason
+    <!-- shortened in tests: OLD -> NEW -->     tests read the next block with NEW in place of OLD
+    <!-- other figures in tests -->             numbers of the output of the next block stand for any numbers
+
+and a fourth one anywhere: `<!-- before, in tests: COMMAND -->` is a command that the tests give at that place.
+"""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
 
 RUNS = "<!-- every block of this page runs, from top to bottom, in an empty folder -->"
-PATIENCE = 900  # seconds for one command
-_END = "the end of a command:"
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+_PARTS = re.compile(
+    r"^<!-- (?P<marker>not run|shortened in tests|other figures in tests|before, in tests)(?:: (?P<words>.*?))? -->$"
+    r"|^```(?P<kind>.*?)\n(?P<body>.*?)^```$(?:\n+```text\n(?P<printed>.*?)^```$)?",
+    re.MULTILINE | re.DOTALL,
+)
+_NUMBER = re.compile(r"\d(?:[\d.,]*\d)?(?:e-\d+)?")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Code of a page as tests run it, or the reason for which they do not."""
+
+    line: int
+    kind: str
+    text: str
+    printed: str = ""  # the block of text that follows it
+    not_run: str = ""
+    other_figures: bool = False
 
 
 @dataclass(frozen=True)
 class Command:
-    """A line of a shell, or a Python program, and the output that the page shows; without one any will do."""
+    """A command of a shell, or Python, and the output that the page shows; without one any will do."""
 
     text: str
     shown: str = ""
+    is_python: bool = False
+    other_figures: bool = False
 
 
-def commands(page: Path) -> list[Command]:
-    """All that a page asks its reader to run."""
-    found = []
-    for kind, block in re.findall(r"^```(console|python)\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S):
-        if kind == "python":
-            found.append(Command(f"{sys.executable} - <<'END_OF_BLOCK'\n{block}END_OF_BLOCK"))
+def blocks(page: Path) -> Iterator[Block]:
+    """The blocks of a page that hold commands or Python, in order."""
+    text = page.read_text("utf-8")
+    said: dict[str, list[str]] = {}
+    for part in _PARTS.finditer(text):
+        line = text.count("\n", 0, part.start()) + 1
+        if part["marker"] == "before, in tests":
+            yield Block(line, "console", f"$ {part['words']}\n")
+        elif part["marker"]:
+            said.setdefault(part["marker"], []).append(part["words"] or "")
+        else:
+            if part["kind"] in ("console", "python"):
+                body = part["body"]
+                for words in said.get("shortened in tests", ()):
+                    old, new = words.split(" -> ")
+                    assert old in body, f"{page.name}:{line}: {old} is not in the block"
+                    body = body.replace(old, new)
+                reason = " ".join(said.get("not run", ()))
+                yield Block(line, part["kind"], body, part["printed"] or "", reason, "other figures in tests" in said)
+            elif said:
+                raise AssertionError(
+                    f"{page.name}:{line}: {said} stands before a block that is neither commands nor Python"
+                )
+            said = {}
+
+
+def commands(page: Path) -> Iterator[Command]:
+    """All that a page asks its reader to run, but for the blocks that say why tests do not."""
+    for block in blocks(page):
+        if block.not_run:
             continue
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        if block.kind == "python":
+            yield Command(block.text.strip(), block.printed, is_python=True, other_figures=block.other_figures)
+            continue
+        for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
             lines = part.splitlines(keepends=True)
             last = next(i for i, line in enumerate(lines) if not line.rstrip().endswith("\\"))
-            found.append(Command("".join(lines[: last + 1]).rstrip(), "".join(lines[last + 1 :])))
-    return found
+            shown = "".join(lines[last + 1 :])
+            yield Command("".join(lines[: last + 1]).rstrip(), shown, other_figures=block.other_figures)
 
 
-def fits(shown: str, printed: str) -> bool:
-    """Whether what is printed is what is shown, in which `...` stands for anything."""
-    pattern = ".*".join(re.escape(part) for part in shown.strip().split("..."))
-    return re.fullmatch(pattern, printed.strip(), re.DOTALL) is not None
-
-
-@contextmanager
-def shell(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A bash in an empty folder, of which nothing goes on afterwards."""
-    environment = {
-        **os.environ,
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
-        "PYTHONPATH": str(REPOSITORY / "src"),
-        "COLUMNS": "100",
-    }
-    with subprocess.Popen(
-        ["bash"],
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def run(bash: subprocess.Popen[str], command: Command) -> tuple[int, str]:
-    """The status of a command and what it prints on standard output."""
-    assert bash.stdin
-    assert bash.stdout
-    bash.stdin.write(f"{command.text}\nstatus=$?; echo; echo '{_END}' $status\n")
-    bash.stdin.flush()
-    printed = ""
-    for line in bash.stdout:
-        if line.startswith(_END):
-            return int(line.removeprefix(_END)), printed.removesuffix("\n")
-        printed += line
-    raise AssertionError(f"the shell ended in {command.text}:\n{printed}")
+def fits(command: Command, printed: str) -> bool:
+    """Whether what is printed is what the page shows, in which `...` stands for anything."""
+    parts = [re.escape(part) for part in command.shown.strip().split("...")]
+    if command.other_figures:
+        parts = [re.sub(_NUMBER, lambda _: _NUMBER.pattern, part.replace("\\.", ".")) for part in parts]
+    return re.fullmatch(".*".join(parts), printed.strip(), re.DOTALL) is not None

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -13,7 +10,6 @@ import pytest
 import convsmith as cs
 from convsmith.deploy.formats import list_formats
 from convsmith.recipe.json_schema import recipe_schema
-from tests.conftest import REPOSITORY
 from tests.docs.tools import load_tool
 
 
@@ -58,10 +54,3 @@ def test_every_cell_of_a_table_is_in_its_column(pages: dict[str, str]) -> None:
     for text in pages.values():
         for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
             assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
-
-
-@pytest.mark.slow
-def test_the_site_is_built_without_a_broken_link(tmp_path: Path) -> None:
-    pytest.importorskip("zensical", reason="zensical is not installed: make docs")
-    subprocess.run([sys.executable, REPOSITORY / "tools/docs.py"], check=True, cwd=tmp_path)
-    assert (REPOSITORY / "site" / cs.__version__ / "reference/python/index.html").is_file()
