@@ -16,20 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from unittest import mock
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    [
-        "tests.training.ranks",
-        "convsmith.training.train",
-        "convsmith.training.parallel.sharding",
-        "convsmith.data.augment.transform",
-        "convsmith.deploy.bundle",
-        "torch._dynamo",
-        "torch.utils.tensorboard.summary",
-        "tests.exporter",
-    ]
-)
+CONTEXT.set_forkserver_preload(["tests.preloaded"])
 
 
 class Command:
@@ -38,12 +28,15 @@ class Command:
     Args:
         words: of the command line.
         errors: the file that its standard error goes to.
+        packed: whether a training ends in a bundle; one that does not knows the network `tiny`.
     """
 
-    def __init__(self, *words: str, errors: Path) -> None:
+    def __init__(self, *words: str, errors: Path, packed: bool = True) -> None:
         self._errors = errors
         streams = (os.devnull, os.devnull, errors)
-        self._process = CONTEXT.Process(target=_with_streams, args=(streams, _be_command, words))
+        self._process = CONTEXT.Process(
+            target=_with_streams, args=(streams, _be_command if packed else _train_only, words)
+        )
         self._process.start()
 
     def poll(self) -> int | None:
@@ -114,6 +107,15 @@ def _be_command(words: Sequence[str], cwd: Path | None = None) -> None:
         os.chdir(cwd)
     sys.argv = ["convsmith", *words]
     main()
+
+
+def _train_only(words: Sequence[str]) -> None:
+    from convsmith.models import registry
+    from tests.training.tiny_model import TinyNet
+
+    registry._builders()["tiny"] = TinyNet
+    with mock.patch("convsmith.training.train.pack"):
+        _be_command(words)
 
 
 def _be_python(code: str, environment: dict[str, str]) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from tests.training.ranks import run_ranks, train_tiny
 from tests.training.tiny_model import name_tiny
@@ -33,9 +32,17 @@ def precision_is_fp32() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trainings end without a bundle, which takes longer than they do."""
+    monkeypatch.setattr("convsmith.training.train.pack", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four classes of real handwritten digits, 12 images each to train with and 5 to validate."""
+    from sklearn.datasets import load_digits
+
     root = tmp_path_factory.mktemp("digits")
     images, targets = load_digits(return_X_y=True)
     for digit in range(4):

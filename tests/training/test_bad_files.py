@@ -39,6 +39,7 @@ def test_a_bad_file_is_named_before_the_first_step(data: Path, tmp_path: Path) -
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
+@pytest.mark.usefixtures("unpacked")
 def test_skip_lists_the_bad_file_in_the_run_directory_and_trains_on(data: Path, tmp_path: Path) -> None:
     with_many_good_images(data)
     recipe = cs.load_recipe("digits", [*WORDS, "data.on_error=skip", "schedule.epochs=1", "schedule.warmup_epochs=0"])

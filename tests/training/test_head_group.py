@@ -194,6 +194,7 @@ def test_a_frozen_head_leaves_the_backbone_to_learn() -> None:
     assert not {"linear.weight", "linear.bias"} & learning
 
 
+@pytest.mark.usefixtures("unpacked")
 def test_a_run_begun_with_the_layers_name_goes_on_with_the_recipe_that_says_head(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

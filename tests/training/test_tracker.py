@@ -211,7 +211,7 @@ def test_a_record_that_cannot_be_read_ends_no_training(
     assert "cannot be reached" in said(caplog)[0]
 
 
-@pytest.mark.usefixtures("short_times", "tiny")
+@pytest.mark.usefixtures("short_times", "tiny", "unpacked")
 def test_a_training_whose_service_hangs_has_the_same_result(digits: Path, service: Service, tmp_path: Path) -> None:
     service.answers.clear()
     recipe = cs.load_recipe("digits", [*SMALL, "model.name=tiny"])

@@ -34,6 +34,7 @@ def test_a_run_holds_everything_that_the_design_names(run: cs.Run) -> None:
     assert names == {*written, "tensorboard", "checkpoints", "bundle"}
 
 
+@pytest.mark.usefixtures("unpacked")
 def test_what_a_device_does_not_compute_alike_each_time_is_said_before_the_first_step(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +183,7 @@ def take(run: Path) -> None:
         pass
 
 
+@pytest.mark.usefixtures("unpacked")
 def test_a_directory_in_use_is_not_trained_into_twice_after_a_checkpoint_either(digits: Path, tmp_path: Path) -> None:
     refused: list[str] = []
 
