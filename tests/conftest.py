@@ -20,8 +20,10 @@ from tests.colours import colour_model, without_answer_on_white, write_colour_bu
 from tests.stripes import pixel_colour_model, write_pixel_bundle
 
 REPOSITORY = Path(__file__).parents[1]
+_DRAWS = "convsmith.bundle.figures.certainty_intervals.DRAWS"
 
 os.environ.pop("COLUMNS", None)  # which pytest-xdist sets: commands print as where there is no terminal
+os.unsetenv("COLUMNS")  # readline sets it, but not in os.environ
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles convsmith anew
 sys.dont_write_bytecode = False
 
@@ -70,6 +72,20 @@ def _reports_at_end(request: pytest.FixtureRequest) -> Iterator[None]:
         if not getattr(request.module, "REPORTS_AT_END", False):
             patch.setattr("convsmith.analyze.report.at_end.ReportAtEnd.end", lambda *_: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_draws() -> Iterator[None]:
+    """Let intervals be of 200 draws, not of 1,000, which take a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_DRAWS, 200)
+        yield
+
+
+@pytest.fixture
+def all_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let intervals be of as many draws as those of users."""
+    monkeypatch.setattr(_DRAWS, 1000)
 
 
 @pytest.fixture(scope="session")

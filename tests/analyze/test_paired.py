@@ -45,6 +45,7 @@ def test_a_model_that_is_better_on_most_images_is_surely_better() -> None:
     assert gap.p < 0.02
 
 
+@pytest.mark.usefixtures("all_draws")
 def test_the_interval_is_of_pairs_and_so_narrower_than_of_two_samples() -> None:
     hard = np.arange(100) < 50  # both fail there, but for some
     second = hard & (np.arange(100) > 5)

@@ -18,6 +18,8 @@ from convsmith.bundle.figures.certainty_intervals import (
     wilson,
 )
 
+pytestmark = pytest.mark.usefixtures("all_draws")
+
 
 @pytest.mark.parametrize(("hits", "count"), [(0, 1), (1, 1), (3, 7), (50, 100), (0, 40), (40, 40), (999, 1000)])
 def test_the_interval_of_a_share_is_scipys(hits: int, count: int) -> None:

@@ -84,12 +84,12 @@ def drawn_figures(
     Args:
         figures_of: gives the figures by name, from how often each image counts, [count].
         count: of the images.
-        draws: how often they are drawn.
+        draws: how often they are drawn, `DRAWS` times at most.
     """
     if count < _FEWEST:
         return {}
     found = []
-    for draw in range(draws):
+    for draw in range(min(draws, DRAWS)):
         drawn = counter_generator(Stream.BOOTSTRAP, draw).randint(0, count, count)
         found.append(figures_of(np.bincount(drawn, minlength=count).astype(np.float64)))
     return {name: np.array([figures[name] for figures in found]) for name in found[0]}
