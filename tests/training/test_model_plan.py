@@ -99,7 +99,7 @@ def test_a_model_for_another_task_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet18", "cifar_resnet20", "mobilenet_v2", "resnest50", "convnext_tiny", "hrnet_w18"]
+    "name", ["resnet18", "cifar_resnet20", "mobilenet_v2", "resnest50", "convnext_tiny", "hrnet_w18_small_v1"]
 )
 def test_a_model_of_every_family_can_be_planned(name: str) -> None:
     recipe = cs.load_recipe("resnet18-in1k", [f"model.name={name}", "precision=bf16"])

@@ -40,7 +40,7 @@ WAYS = {
     "ema": ["ema={decay: 0.5}"],
     "shard": [],
 }
-SAME = ("ema", "shard")  # the model that is packed is that of `plain`
+SAME = ("ema", "shard", "int8 with embeddings")  # what is tried is that of `plain` or `int8`
 QUICK = {("cifar_resnet20", "plain"), ("timm/test_resnet", "int8 with embeddings")}
 FIXED_SIZE = {"torchvision/alexnet": 224, "timm/vit_tiny_patch16_224": 224}
 
