@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from convsmith.errors import ConvsmithError, missing_package
 
 if TYPE_CHECKING:
+    import convsmith.jobs.ray_data as ray
     from convsmith.analyze.benchmark import benchmark
     from convsmith.analyze.check_data import check_data
     from convsmith.analyze.compare import compare
@@ -88,6 +89,7 @@ _HOME = {
     "profile": "analyze.profile:profile_training",
     "push": "jobs.push:push",
     "quantize": "jobs.quantize:quantize",
+    "ray": "jobs.ray_data:",
     "report": "analyze.report.make_report:report",
     "train": "jobs.train:train",
     "weights": "models.weights.published:weights",
@@ -133,6 +135,7 @@ __all__ = [
     "profile",
     "push",
     "quantize",
+    "ray",
     "report",
     "train",
     "weights",
@@ -144,7 +147,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'convsmith' has no attribute {name!r}")
     module, _, attribute = _HOME[name].partition(":")
     try:
-        value = getattr(import_module(f"convsmith.{module}"), attribute)
+        home = import_module(f"convsmith.{module}")
+        value = getattr(home, attribute) if attribute else home
     except ModuleNotFoundError as error:
         raise missing_package(error) or error from error
     globals()[name] = value
