@@ -93,7 +93,12 @@ def commands(page: Path) -> Iterator[Command]:
 
 def fits(command: Command, printed: str) -> bool:
     """Whether what is printed is what the page shows, in which `...` stands for anything."""
-    parts = [re.escape(part) for part in command.shown.strip().split("...")]
-    if command.other_figures:
-        parts = [re.sub(_NUMBER, lambda _: _NUMBER.pattern, part.replace("\\.", ".")) for part in parts]
-    return re.fullmatch(".*".join(parts), printed.strip(), re.DOTALL) is not None
+    kind = _any_figures if command.other_figures else re.escape
+    return (
+        re.fullmatch(".*".join(map(kind, command.shown.strip().split("..."))), printed.strip(), re.DOTALL) is not None
+    )
+
+
+def _any_figures(text: str) -> str:
+    """A pattern of a text with any numbers in the places of its own, and as many spaces as align them."""
+    return _NUMBER.pattern.join(re.sub(r"(\\ )+", " +", re.escape(part)) for part in _NUMBER.split(text))

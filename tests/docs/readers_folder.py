@@ -46,7 +46,7 @@ def _photographs(folder: Path) -> None:
     """Folders and tables of photographs, and the files that pages name."""
     crops = {name: _crops(embedded) for name, embedded in CLASSES.items()}
     for name, images in crops.items():
-        for part, number in (("train", 30), ("test", 25)):
+        for part, number in (("train", 60), ("test", 25)):
             for i in range(number):
                 _save(next(images), folder / "photos" / part / name / f"{i:04}.jpg")
     for name in ("cat.jpg", "photo.jpg", "a.jpg", "new/0001.jpg", "holiday/1.jpg", "x-ray.png", "scans/1.tif"):

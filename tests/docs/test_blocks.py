@@ -112,6 +112,8 @@ def test_dots_stand_for_anything(shown: str, printed: str, same: bool) -> None:
         ("by 1.6e-05 at most.", "by 2e-07 at most.", True),
         ("top-1 85.16%", "top-5 85.16", False),
         ("cat 0.5", "dog 0.5", False),
+        ("cat.jpg 5", "cat_jpg 5", False),
+        ("1%  cat\n  2%  dog", "1%  cat\n 100%  dog", True),
     ],
 )
 def test_other_figures_stand_for_any_figures(shown: str, printed: str, same: bool) -> None:
