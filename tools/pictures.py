@@ -40,6 +40,19 @@ def drawn(name: str, folder: Path) -> Image.Image:
     return Image.open(folder / name)
 
 
+def masks(images: str, answers: str, folder: Path) -> Image.Image:
+    """Three images, evenly of all in a folder, above their masks."""
+    paths = sorted((folder / images).iterdir())
+    chosen = paths[len(paths) // 6 :: len(paths) // 3][:3]
+    pairs = [(Image.open(it), Image.open(folder / answers / f"{it.stem}.overlay.jpg")) for it in chosen]
+    width, height = pairs[0][0].size
+    sheet = Image.new("RGB", (3 * width, 2 * height))
+    for column, pair in enumerate(pairs):
+        for row, picture in enumerate(pair):
+            sheet.paste(picture, (column * width, row * height))
+    return sheet
+
+
 def answered(run: str, image: str, folder: Path) -> Image.Image:
     """The page of a server that has answered an image."""
     command = [sys.executable, "-m", "convsmith", "serve", str(folder / run), "--port", str(PORT)]
@@ -81,6 +94,7 @@ TAKEN: dict[str, dict[str, Callable[[Path], Image.Image]]] = {
     },
     "segment": {
         "segment-training": partial(drawn, "sheet.jpg"),
+        "segment-masks": partial(masks, "camvid/images/val", "masks"),
     },
     "shrink": {"shrink-compared": partial(section, "compared.html", "models")},
     "serve-and-watch": {"serve-drift": partial(drawn, "drift.png")},
