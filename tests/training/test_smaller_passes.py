@@ -147,7 +147,8 @@ def test_a_run_begins_at_its_first_step() -> None:
     assert usual == {
         "data_digest": "d", "threads": 1, "precision": "fp32", "per_device_batch": 8, "world_size": 1, "lr_factor": 1.0,
         "step": 0, "loss_sums": [0.0], "norm_sum": 0.0, "train_seconds": 0.0, "data_seconds": 0.0, "evaluated_step": 0,
-        "best_tuned": {}, "epochs_without_improvement": 0, "stopped_early": False, "bad_files": {},
+        "best_tuned": {}, "best_precision": "fp32", "epochs_without_improvement": 0, "stopped_early": False,
+        "bad_files": {},
     }  # fmt: skip
     assert Progress.from_dict({**begun.to_dict(), "of a later version": 1}) == begun
 
