@@ -39,6 +39,8 @@ def readers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(page: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Where the reader of a page is: in an empty folder if it promises that this will do."""
+    if "$CONVSMITH_TEST_DATA" in page.read_text("utf-8"):
+        request.getfixturevalue("test_data")  # skips where there is none
     folder = tmp_path / "here"
     if RUNS in page.read_text("utf-8"):
         folder.mkdir()
