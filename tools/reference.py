@@ -25,7 +25,7 @@ from convsmith.serve.app import create_app
 
 PYTHON = {
     "From images to a model": ("make", "train", "distil", "quantize", "calibrate", "export", "push"),
-    "A model's answers": ("load", "predict", "predict_into", "embed", "explain", "Bundle", "Predictions"),
+    "A model's answers": ("load", "predict", "predict_into", "ray", "embed", "explain", "Bundle", "Predictions"),
     "Answers": ("Classification", "Multilabel", "Segmentation", "Evaluation"),
     "How good it is": ("evaluate", "compare", "report", "benchmark", "ablate"),
     "Before a training": ("check_data", "plan", "lr_find", "profile", "doctor"),

@@ -22,7 +22,7 @@ from tests.stripes import stripes, write_pixel_bundle
 NAMES = [name for name in cs.__all__ if name != "__version__"]
 OF_A_TRAINING = {"Run", "ablate", "distil", "export", "lr_find", "make", "profile", "quantize", "report", "train"}
 ON_THE_HUB = {"push"}
-SLOW = {"compare"}  # it measures speed, too
+SLOW = {"compare", "ray"}  # one measures speed, too; one starts a cluster
 
 
 def examples_of(name: str) -> list[doctest.Example]:
@@ -33,6 +33,8 @@ def run_examples(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """Run them in that folder; an answer that is another than what is shown fails with both."""
     monkeypatch.chdir(folder)
     names = {"cs": cs, "torch": torch, "Path": Path}
+    if name == "ray":
+        names["ray"] = pytest.importorskip("ray")
     test = doctest.DocTest(examples_of(name), names, f"cs.{name}", None, None, None)
     said: list[str] = []
     failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=said.append)

@@ -1,4 +1,10 @@
-"""Answers to the images of a dataset of Ray Data, computed where its blocks are. Needs no torch."""
+"""Answers to the images of a dataset of Ray Data, computed where its blocks are. Needs no torch.
+
+Examples:
+    >>> images = ray.data.read_binary_files("photos/val/red", include_paths=True)
+    >>> cs.ray.predict("runs/photos", images).count()
+    4
+"""
 
 from __future__ import annotations
 
