@@ -5,7 +5,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo demo-seg test test-slow test-gpu notebooks docs clean
+.PHONY: help demo demo-seg test test-slow test-gpu notebooks bench bench-full docs clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,6 +36,13 @@ test-gpu: .venv/installed ## the tests for a machine with a GPU
 
 notebooks: .venv/installed ## writes the tutorials as notebooks anew
 	$(BIN)/python tools/notebooks.py
+
+# BENCH='--photos FOLDER --timm CHECKOUT --cifar FOLDER --litserve PYTHON' adds what those stand for
+bench: .venv/installed ## the short benchmarks, each beside its peer, into benchmarks/RESULTS.md: ten minutes, idle
+	$(BIN)/python benchmarks/suite.py $(BENCH)
+
+bench-full: .venv/installed ## the same for all models and sizes: about two hours
+	$(BIN)/python benchmarks/suite.py --full $(BENCH)
 
 docs: .venv/docs-installed ## builds the documentation into site/
 	$(BIN)/python tools/docs.py

@@ -25,11 +25,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from itertools import repeat
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from spread import spread
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -144,8 +147,8 @@ def other_library(name: str) -> nn.Module:
     return torchvision.models.get_model(name, num_classes=CLASSES)  # type: ignore[no-any-return]
 
 
-def measure(name: str, way: str, steps: int) -> dict[str, float]:
-    """Seconds of a step, and the peak of memory in MiB, of this process."""
+def measure(name: str, way: str, steps: int) -> dict[str, Any]:
+    """Seconds of each step, and the peak of memory in MiB, of this process."""
     with tempfile.TemporaryDirectory() as folder:
         made = stepper(name, Path(folder))
         batch = next(made.batches())
@@ -160,7 +163,7 @@ def measure(name: str, way: str, steps: int) -> dict[str, float]:
             step()
             times.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": statistics.median(times[2:]), "mebibytes": (peak - before) / 1024}
+    return {"seconds": times[2:], "mebibytes": (peak - before) / 1024}
 
 
 def measure_checkpoint(name: str) -> dict[str, float]:
@@ -181,11 +184,10 @@ def measure_checkpoint(name: str) -> dict[str, float]:
         return {"stall": stall, "writing": writing, "resuming": time.perf_counter() - start}
 
 
-def in_new_process(*words: str) -> dict[str, float]:
+def in_new_process(*words: str) -> Any:
     """The output of this script for the words."""
     done = subprocess.run([sys.executable, __file__, *words], check=True, stdout=subprocess.PIPE, text=True)
-    values: dict[str, float] = json.loads(done.stdout)
-    return values
+    return json.loads(done.stdout)
 
 
 def main() -> None:
@@ -202,28 +204,28 @@ def main() -> None:
         name, way = options.one
         print(json.dumps(measure_checkpoint(name) if way == "checkpoint" else measure(name, way, options.steps)))
         return
-    print(f"{options.threads} threads, batches {BATCH}, {SIDE} x {SIDE}")
+    print(f"{options.threads} threads, batches {BATCH}, {SIDE} x {SIDE}\n")
+    print("| model | convsmith, s | to bare | bare, s | plain float32, s | to convsmith | MiB | plain, MiB |")
+    print("|---|---|---|---|---|---|---|---|")
     models = options.models.split(",")
     for name in models:
-        found: dict[str, list[dict[str, float]]] = {"convsmith": [], "bare": [], "plain": []}
+        seconds: dict[str, list[float]] = {"convsmith": [], "bare": [], "plain": []}
+        memory = dict.fromkeys(seconds, inf)
         for _ in range(2):
-            for way, measured in found.items():
-                measured.append(in_new_process("--one", name, way, *common))
-        seconds = {way: min(one["seconds"] for one in measured) for way, measured in found.items()}
-        memory = {way: min(one["mebibytes"] for one in measured) for way, measured in found.items()}
-        print(
-            f"{name}: step {seconds['convsmith']:.3f} s, bare {seconds['bare']:.3f} s "
-            f"(overhead {seconds['convsmith'] / seconds['bare'] - 1:+.1%}), plain float32 {seconds['plain']:.3f} s "
-            f"({seconds['plain'] / seconds['convsmith']:.2f} x); "
-            f"memory {memory['convsmith']:,.0f} against {memory['plain']:,.0f} MiB "
-            f"({memory['convsmith'] / memory['plain']:.2f} x)",
-            flush=True,
-        )
+            for way in seconds:
+                measured = in_new_process("--one", name, way, *common)
+                seconds[way] += measured["seconds"]
+                memory[way] = min(memory[way], measured["mebibytes"])
+        ours, bare, plain = (statistics.median(seconds[way]) for way in seconds)
+        cells = [spread(seconds["convsmith"], 3), f"{ours / bare:.3f}", spread(seconds["bare"], 3)]
+        cells += [spread(seconds["plain"], 3), f"{plain / ours:.2f}"]
+        cells += [f"{memory['convsmith']:,.0f}", f"{memory['plain']:,.0f}"]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
     with tempfile.TemporaryDirectory() as place:
         write_noise(Path(place) / "data", 6)
         one, two = (images_per_second(Path(place), devices, options.threads) for devices in (1, 2))
         print(
-            f"resnet18: one process {one:.1f} images/s, two on the same cores {two:.1f} ({two / one:.2f} x)", flush=True
+            f"\nresnet18: one process {one:.1f} images/s, two on the same cores {two:.1f} ({two / one:.2f} x)", flush=True
         )
     checkpoint = in_new_process("--one", models[0], "checkpoint", *common)
     print(

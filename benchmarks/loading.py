@@ -1,17 +1,17 @@
 """Images a second of the training loader, one worker on one core, beside torchvision's preset and the bare decoder.
 
-    python benchmarks/loading.py PHOTOGRAPHS
+    python benchmarks/loading.py PHOTOGRAPHS [--images 1600] [--rounds 3]
 
 PHOTOGRAPHS is a folder of photographs; 100 of them are made 500 x 375 and 2000 x 1500 pixels large. Each way loads them
 with a random resized crop to 224 pixels and a flip, in turn with the others, and once more with the thresholds of the
 C library's allocator left as they are ("default") in place of those that keep freed memory ("kept"), for all ways
-alike. The median of the rounds counts. It takes about four minutes on an idle machine.
+alike. Medians of the rounds and their quartiles. It takes about four minutes on an idle machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -23,7 +23,8 @@ from typing import Any
 
 import simplejpeg
 import torch
-from PIL import Image, ImageOps
+from materials import write_photographs
+from spread import spread
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
@@ -37,8 +38,8 @@ from convsmith.recipe.data import Data
 from convsmith.recipe.sampling import Plain
 from convsmith.spec import Preprocess
 
-SIZES = {(500, 375): 1600, (2000, 1500): 192}  # and how many images are loaded
-BATCH, ROUNDS, PHOTOGRAPHS = 32, 3, 100
+SIZES = {(500, 375): 1.0, (2000, 1500): 0.25}  # and which share of the images is loaded
+BATCH, WARM = 32, 3  # batches that are not measured
 PREPROCESS = Preprocess(resize=256, crop=224)
 
 
@@ -97,7 +98,7 @@ WAYS: dict[str, Callable[[Path, int], Iterable[int]]] = {
 
 
 def rate(way: str, folder: Path, count: int, keeps_memory: bool) -> float:
-    """Images a second of a way in a process of its own, from the first batch on."""
+    """Images a second of a way in a process of its own, once it is warm."""
     context = get_context("fork")
     receiving, sending = context.Pipe(duplex=False)
     child = context.Process(target=_measure, args=(way, folder, count, keeps_memory, sending))
@@ -115,36 +116,32 @@ def _measure(way: str, folder: Path, count: int, keeps_memory: bool, sending: An
     else:
         os.environ["MALLOC_TOP_PAD_"] = "131072"  # as it is by default; where it is said, convsmith changes nothing
     batches = iter(WAYS[way](folder, count))
-    next(batches)
+    for _ in range(WARM):
+        next(batches)
     start, done = time.perf_counter(), 0
     for size in batches:
         done += size
     sending.send(done / (time.perf_counter() - start))
 
 
-def write_photographs(source: Path, target: Path, size: tuple[int, int]) -> None:
-    """Write photographs of a size, in two classes."""
-    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))[:PHOTOGRAPHS]
-    if not paths:
-        sys.exit(f"{source} holds no JPEGs")
-    for i, path in enumerate(paths):
-        place = target / f"c{i % 2}" / f"{i}.jpg"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        ImageOps.fit(Image.open(path).convert("RGB"), size, Image.Resampling.BICUBIC).save(place, quality=90)
-
-
-def main(photographs: str) -> None:
+def main() -> None:
     """Print a table for each size."""
-    for size, count in SIZES.items():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photographs", type=Path)
+    parser.add_argument("--images", type=int, default=1600)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    for size, share in SIZES.items():
+        count = (WARM + round(share * options.images / BATCH)) * BATCH
         with tempfile.TemporaryDirectory() as folder:
-            write_photographs(Path(photographs), Path(folder), size)
-            mean = sum(path.stat().st_size for path in Path(folder).rglob("*.jpg")) / PHOTOGRAPHS / 1000
-            print(f"\n{size[0]} x {size[1]}, {mean:.0f} kB on average\n")
+            photographs = write_photographs(Path(folder), options.photographs, size)
+            kilobytes = [path.stat().st_size / 1000 for path in photographs.rglob("*.jpg")]
+            print(f"\n{size[0]} x {size[1]}, {sum(kilobytes) / len(kilobytes):.0f} kB on average\n")
             found: dict[tuple[str, bool], list[float]] = {}
-            for _ in range(ROUNDS):
+            for _ in range(options.rounds):
                 for way in WAYS:
                     for keeps in (True, False):
-                        found.setdefault((way, keeps), []).append(rate(way, Path(folder), count, keeps))
+                        found.setdefault((way, keeps), []).append(rate(way, photographs / "train", count, keeps))
         print("| way | images/s, kept | to preset | to decoder | images/s, default | to preset | to decoder |")
         print("|---|---|---|---|---|---|---|")
         medians = {key: median(rates) for key, rates in found.items()}
@@ -152,9 +149,9 @@ def main(photographs: str) -> None:
             cells = []
             for keeps in (True, False):
                 own, preset, bare = (medians[it, keeps] for it in (way, "torchvision preset", "bare decoder"))
-                cells += [f"{own:.0f}", f"{own / preset:.2f}", f"{own / bare:.2f}"]
+                cells += [spread(found[way, keeps]), f"{own / preset:.2f}", f"{own / bare:.2f}"]
             print(f"| {way} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,0 +1,52 @@
+"""What benchmarks measure with: photographs of one size, and a classifier in float and in INT8."""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+import convsmith as cs
+from convsmith.deploy.quantize import quantize_bundle
+
+
+def write_photographs(
+    target: Path, source: Path | None = None, size: tuple[int, int] = (500, 375), count: int = 100
+) -> Path:
+    """Write JPEGs in two classes, to train with and to validate with.
+
+    Args:
+        target: the folder to write.
+        source: photographs to scale, which take turns; without it noise is drawn that JPEG makes as large as those.
+        size: width and height in pixels.
+        count: how many of each part.
+
+    Raises:
+        ValueError: the source holds no JPEGs.
+    """
+    random = np.random.default_rng(0)
+    paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")) if source else []
+    if source and not paths:
+        raise ValueError(f"{source} holds no JPEGs")
+    small = (size[1] // 3, size[0] // 3, 3)
+    for part in ("train", "val"):
+        for i, path in enumerate(islice(cycle(paths or [None]), count)):
+            drawn = Image.open(path) if path else Image.fromarray(random.integers(0, 256, small, dtype=np.uint8))
+            place = target / part / f"c{i % 2}" / f"{i:04}.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            ImageOps.fit(drawn.convert("RGB"), size, Image.Resampling.BICUBIC).save(place, quality=90)
+    return target
+
+
+def write_bundles(place: Path, photos: Path) -> dict[str, Path]:
+    """Write ResNet-50 with random weights as a bundle, and its INT8 form."""
+    weights = place / "resnet50.pth"
+    torch.manual_seed(0)
+    torch.save(cs.create_model("resnet50", num_classes=2).state_dict(), weights)
+    words = [f"model.weights={weights}", "schedule.epochs=0", "model.num_classes=null"]
+    bundle = cs.train(cs.load_recipe("resnet50-in1k", words), photos, place / "run").bundle
+    quantize_bundle(bundle, photos, place / "int8", max_drop=100, images=32)
+    return {"bundle": bundle, "int8": place / "int8"}
