@@ -225,7 +225,8 @@ def main() -> None:
         write_noise(Path(place) / "data", 6)
         one, two = (images_per_second(Path(place), devices, options.threads) for devices in (1, 2))
         print(
-            f"\nresnet18: one process {one:.1f} images/s, two on the same cores {two:.1f} ({two / one:.2f} x)", flush=True
+            f"\nresnet18: one process {one:.1f} images/s, two on the same cores {two:.1f} ({two / one:.2f} x)",
+            flush=True,
         )
     checkpoint = in_new_process("--one", models[0], "checkpoint", *common)
     print(

@@ -1,7 +1,11 @@
-"""What benchmarks measure with: photographs of one size, and a classifier in float and in INT8."""
+"""What benchmarks measure with: photographs of one size, and a classifier in INT8.
+
+.venv/bin/python benchmarks/materials.py FOLDER [PHOTOGRAPHS]
+"""
 
 from __future__ import annotations
 
+import sys
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -41,12 +45,21 @@ def write_photographs(
     return target
 
 
-def write_bundles(place: Path, photos: Path) -> dict[str, Path]:
-    """Write ResNet-50 with random weights as a bundle, and its INT8 form."""
+def write_int8(place: Path, photos: Path) -> None:
+    """Write ResNet-50 with random weights as an INT8 bundle, `int8` in a folder."""
     weights = place / "resnet50.pth"
     torch.manual_seed(0)
     torch.save(cs.create_model("resnet50", num_classes=2).state_dict(), weights)
     words = [f"model.weights={weights}", "schedule.epochs=0", "model.num_classes=null"]
     bundle = cs.train(cs.load_recipe("resnet50-in1k", words), photos, place / "run").bundle
     quantize_bundle(bundle, photos, place / "int8", max_drop=100, images=32)
-    return {"bundle": bundle, "int8": place / "int8"}
+
+
+def main(place: str, photographs: str | None = None) -> None:
+    """Write what the suite of benchmarks needs: `photos` and `int8`."""
+    photos = write_photographs(Path(place) / "photos", Path(photographs) if photographs else None)
+    write_int8(Path(place), photos)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -27,7 +27,7 @@ CONVSMITH = {
     "convsmith models": ["models"],
     "convsmith weights": ["weights"],
     "convsmith doctor": ["doctor"],
-    "convsmith plan resnet50-in1k": ["plan", "resnet50-in1k"],
+    "convsmith plan resnet50-in1k": ["plan", "resnet50-in1k", "--num-samples", "1281167"],
 }
 
 

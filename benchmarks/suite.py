@@ -25,8 +25,6 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from materials import write_bundles, write_photographs
-
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 PACKAGES = ("convsmith", "torch", "torchvision", "timm", "onnxruntime", "openvino", "numpy", "Pillow", "simplejpeg")
@@ -36,7 +34,7 @@ PACKAGES = ("convsmith", "torch", "torchvision", "timm", "onnxruntime", "openvin
 class Part:
     """A script of this folder.
 
-    `short` and `full` are its words, in which {photos}, {bundle}, {int8}, {timm} and {litserve} stand for places.
+    `short` and `full` are its words; {photos}, {photo}, {int8}, {timm}, {cifar} and {litserve} in them stand for places.
     `needs` names programs that must be on the PATH. A part whose place is not known is left out.
     """
 
@@ -109,7 +107,9 @@ def run(part: Part, words: str, places: Mapping[str, object]) -> Iterator[str]:
     shown = [f"benchmarks/{part.script}", *shlex.split(words.format_map({name: name.upper() for name in places}))]
     yield f"    python {shlex.join(shown)}\n"
     begin = time.monotonic()
-    with subprocess.Popen([sys.executable, HERE / command[0], *command[1:]], stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        [sys.executable, HERE / command[0], *command[1:]], stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdout is not None
         yield child.stdout.read().strip()
         _, status, usage = os.wait4(child.pid, 0)
@@ -131,9 +131,10 @@ def main() -> None:
     asked = {name: place for name in ("timm", "cifar", "litserve") if (place := getattr(options, name))}
     sections = [f"# Results\n\n`suite.py{' --full' * options.full}` on {datetime.now(UTC):%Y-%m-%d}.\n\n{machine()}"]
     with tempfile.TemporaryDirectory() as folder:
-        photos = write_photographs(Path(folder) / "photos", options.photos)
-        photo = min(photos.rglob("*.jpg"))
-        places = {**asked, "photos": photos, "photo": photo, **write_bundles(Path(folder), photos)}
+        made = [sys.executable, str(HERE / "materials.py"), folder, *([str(options.photos)] if options.photos else [])]
+        subprocess.run(made, check=True, stdout=sys.stderr)  # else its memory would count as that of each part
+        photos = Path(folder) / "photos"
+        places = {**asked, "photos": photos, "photo": min(photos.rglob("*.jpg")), "int8": Path(folder) / "int8"}
         for part in PARTS:
             words = part.full if options.full else part.short
             if words is None or (options.only and part.name not in options.only):

@@ -46,8 +46,8 @@ def by_timm(checkout: Path, *words: str) -> Way:
         said = f"--data-dir {data} --train-split train --val-split val --output {out} --seed {seed} --device cpu "
         said += f"--model cifar_resnet20 --num-classes 10 --input-size 3 32 32 --batch-size {BATCH} --epochs {epochs} "
         said += f"--opt nesterov --lr {RATE} --momentum 0.9 --weight-decay {DECAY} --sched cosine --warmup-epochs 1 "
-        said += "--warmup-lr 0.001 --min-lr 0 --scale 0.6 1.0 --ratio 0.9 1.1 --hflip 0.5 --color-jitter 0 --crop-pct 1 "
-        said += "--train-interpolation bilinear --interpolation bilinear --workers 1 --log-interval 1000"
+        said += "--warmup-lr 0.001 --min-lr 0 --scale 0.6 1.0 --ratio 0.9 1.1 --hflip 0.5 "
+        said += "--color-jitter 0 --crop-pct 1 --train-interpolation bilinear --interpolation bilinear --workers 1"
         script = f"import sys; sys.argv = sys.argv[1:]; sys.path.insert(0, {str(checkout)!r}){TRAIN_PY}"
         return ["-c", script, str(checkout / "train.py"), *said.split(), *words]
 
@@ -58,9 +58,15 @@ def by_convsmith(*words: str, share: float = 1) -> Way:
     """The command of convsmith, of a share of the epochs."""
 
     def command(data: Path, out: Path, epochs: int, seed: int) -> list[str]:
-        said = [f"schedule.epochs={round(share * epochs)}", f"seed={seed}", "eval_every=1", f"batch.size={BATCH}", *words]
+        said = [
+            f"schedule.epochs={round(share * epochs)}",
+            f"seed={seed}",
+            "eval_every=1",
+            f"batch.size={BATCH}",
+            *words,
+        ]
         recipe = "cifar_resnet20-cifar10-short"
-        return ["-m", "convsmith", "train", recipe, "--data", str(data), "--out", str(out / "run"), *said]
+        return ["-m", "convsmith", "train", recipe, "--data", str(data), "--out", str(out / "run"), *said, *words]
 
     return command
 
@@ -68,7 +74,7 @@ def by_convsmith(*words: str, share: float = 1) -> Way:
 SAME = (
     f"optimizer.lr={RATE}",
     f"optimizer.weight_decay={DECAY}",
-    "augment={random_resized_crop: {size: 32, scale: [0.6, 1.0], ratio: [0.9, 1.1]}, hflip: 0.5}",
+    "augment={random_resized_crop: {size: 32, scale: [0.6, 1.0], ratio: [0.9, 1.1]}, hflip: 0.5, random_crop: null}",
 )
 
 
@@ -77,7 +83,7 @@ def top1(out: Path) -> float:
     summaries = list(out.rglob("summary.csv"))
     if summaries:
         return float(list(csv.DictReader(summaries[0].open()))[-1]["eval_top1"])
-    return 100 * next(line["top1"] for line in reversed(Run(out / "run").metrics) if "top1" in line)
+    return 100 * float(next(line["top1"] for line in reversed(Run(out / "run").metrics) if "top1" in line))
 
 
 def part_of(data: Path, images: int, place: Path) -> Path:

@@ -41,7 +41,8 @@ from convsmith.data.augment.transform import train_transform
 from convsmith.data.read_image import pixels_of
 from convsmith.recipe.augmentation import Augment, RandomResizedCrop
 from convsmith.spec import RGB, Preprocess
-transform = train_transform(Augment(random_resized_crop=RandomResizedCrop(size=224), hflip=0.5), Preprocess(resize=256, crop=224))
+augment = Augment(random_resized_crop=RandomResizedCrop(size=224), hflip=0.5)
+transform = train_transform(augment, Preprocess(resize=256, crop=224))
 def each():
     torch.manual_seed(0)
     transform(pixels_of(decode(data, "photo", RGB)))
