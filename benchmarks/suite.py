@@ -34,7 +34,8 @@ PACKAGES = ("convsmith", "torch", "torchvision", "timm", "onnxruntime", "openvin
 class Part:
     """A script of this folder.
 
-    `short` and `full` are its words; {photos}, {photo}, {int8}, {timm}, {cifar} and {litserve} in them stand for places.
+    `short` and `full` are its words; {photos}, {photo}, {int8}, {timm}, {cifar} and {litserve} in
+    them stand for places.
     `needs` names programs that must be on the PATH. A part whose place is not known is left out.
     """
 
