@@ -1,4 +1,4 @@
-"""What benchmarks measure with: photographs of one size, and a classifier in INT8.
+"""Photographs of one size, and a classifier in INT8, for the suite of benchmarks.
 
 .venv/bin/python benchmarks/materials.py FOLDER [PHOTOGRAPHS]
 """
