@@ -96,7 +96,7 @@ def test_a_plan_goes_on_as_it_ended() -> None:
     plan = load_plan()
     longer = at_least(plan, plan.total_steps + 3)
     assert longer.total_steps == len(longer.lr) == plan.total_steps + 3
-    assert longer.lr == (*plan.lr, *[plan.lr[-1]] * 3)
+    assert [*longer.lr] == [*plan.lr, *[plan.lr[-1]] * 3]
     assert longer.weight_decay is None or longer.weight_decay[-3:] == (longer.weight_decay[-1],) * 3
     assert at_least(plan, 1) == plan
 

@@ -24,18 +24,18 @@ def manifest(colour_bundle: Path) -> Manifest:
     return read_manifest(colour_bundle)
 
 
-def added(format_name: str, manifest: Manifest) -> Mapping[str, bytes]:
+def added(format_name: str, manifest: Manifest, files: Mapping[str, bytes] | None = None) -> Mapping[str, bytes]:
     """What a format adds to the model's files."""
     add: Callable[..., Mapping[str, bytes]] | None = find_format(format_name).add
     assert add is not None
-    return add(manifest, {})
+    return add(manifest, files or {})
 
 
 def test_triton_gets_the_shapes_and_how_images_are_prepared(manifest: Manifest) -> None:
-    files = added("triton", manifest.model_copy(update={"embeddings": 9}))
+    files = added("triton", manifest.model_copy(update={"embeddings": 9}), {"colour/1/model.onnx": b""})
     preprocess = json.dumps(manifest.preprocess.model_dump_json())
-    assert files["labels.txt"] == b"red\ngreen\nblue\n"
-    assert files["config.pbtxt"].decode().splitlines() == [
+    assert files["colour/labels.txt"] == b"red\ngreen\nblue\n"
+    assert files["colour/config.pbtxt"].decode().splitlines() == [
         'backend: "onnxruntime"',
         "max_batch_size: 32",
         'input [ { name: "images" data_type: TYPE_UINT8 dims: [3, 8, 8] } ]',
@@ -53,7 +53,7 @@ def test_triton_gets_the_shapes_and_how_images_are_prepared(manifest: Manifest) 
 def test_triton_takes_masks_of_any_size_or_of_one(pixel_bundle: Path, one_size: bool, images: str, logits: str) -> None:
     spec = WholeImage(method="whole", window=Window(size=(16, 16), stride=(16, 16)))
     manifest = read_manifest(pixel_bundle).model_copy(update={"preprocess": spec, "one_size": one_size})
-    config = added("triton", manifest)["config.pbtxt"].decode()
+    config = added("triton", manifest, {"colour/1/model.onnx": b""})["colour/config.pbtxt"].decode()
     assert f'"images" data_type: TYPE_UINT8 dims: [3, {images}] ' in config
     assert f'"logits" data_type: TYPE_FP32 dims: [3, {logits}] ' in config
 

@@ -11,7 +11,7 @@ from convsmith.recipe.load import load_recipe
 from tests.recipe.examples import error_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(?:yaml)?\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+BLOCKS = re.findall(r"^```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 CHILD, WRONG = (block for block in BLOCKS if block.startswith("extends: "))
 
 
@@ -33,5 +33,5 @@ def test_the_wrong_file_gives_the_error_shown(mine: Path) -> None:
 
 def test_the_overrides_shown_are_right() -> None:
     [line] = [line for line in "".join(BLOCKS).splitlines() if " ema=null" in line]
-    name, *words = line.removeprefix("convsmith train ").replace(" --data photos/", "").split()
+    name, *words = line.removeprefix("$ convsmith train ").replace(" --data photos/", "").split()
     assert load_recipe(name, words).ema is None

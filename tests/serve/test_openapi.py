@@ -22,6 +22,8 @@ get /v2/models/{name}/ready name version: 200 404 503
 get /v2/models/{name}/versions/{version} name version: 200 404 503
 get /v2/models/{name}/versions/{version}/ready name version: 200 404 503
 get /v2: 200
+post /explain class_id>=0 model version multipart/form-data application/json application/octet-stream image/*: \
+200 image/png 400 403 404 408 413 415 500 503
 post /predict top>=1 model version multipart/form-data application/json application/octet-stream image/*: \
 200 application/json image/png image/jpeg 400 403 404 406 408 413 415 500 503
 post /v2/models/{name}/infer name version application/json application/octet-stream: \
@@ -52,7 +54,7 @@ REQUIRED = {
     "ModelDescription": "name versions platform inputs outputs",
     "ModelReady": "name ready",
     "NamedProblem": "name error",
-    "PageModel": "name architecture labels device colours",
+    "PageModel": "name version architecture labels device colours cam",
     "Place": "runtime device provider",
     "Predictions": "predictions",
     "ProtocolError": "error",
