@@ -82,7 +82,7 @@ def images_per_second(folder: Path, devices: int, threads: int) -> float:
     out = folder / str(devices)
     command = [sys.executable, "-m", "convsmith.cli.main", "train", "resnet18-folder", "--data", str(folder / "data")]
     command += ["--out", str(out), "--devices", str(devices), "batch.size=32", f"batch.per_device={32 // devices}"]
-    command += ["schedule.epochs=2", "schedule.warmup_epochs=0", "data.val_fraction=0.5", "eval=false", "compile=false"]
+    command += ["schedule.epochs=2", "schedule.warmup_epochs=0", "eval=false", "compile=false"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads // devices)}
     subprocess.run(command, check=True, env=environment, capture_output=True)
     return max(float(line["images_per_second"]) for line in Run(out).metrics if line["split"] == "train")
@@ -222,7 +222,7 @@ def main() -> None:
         cells += [f"{memory['convsmith']:,.0f}", f"{memory['plain']:,.0f}"]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     with tempfile.TemporaryDirectory() as place:
-        write_noise(Path(place) / "data", 6)
+        write_noise(Path(place) / "data", 3)
         one, two = (images_per_second(Path(place), devices, options.threads) for devices in (1, 2))
         print(
             f"\nresnet18: one process {one:.1f} images/s, two on the same cores {two:.1f} ({two / one:.2f} x)",

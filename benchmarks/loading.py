@@ -39,7 +39,7 @@ from convsmith.recipe.sampling import Plain
 from convsmith.spec import Preprocess
 
 SIZES = {(500, 375): 1.0, (2000, 1500): 0.25}  # and which share of the images is loaded
-BATCH, WARM = 32, 3  # batches that are not measured
+BATCH, WARM, LEAST = 32, 3, 8  # batches that are not measured, and that are at least
 PREPROCESS = Preprocess(resize=256, crop=224)
 
 
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     for size, share in SIZES.items():
-        count = (WARM + round(share * options.images / BATCH)) * BATCH
+        count = (WARM + max(LEAST, round(share * options.images / BATCH))) * BATCH
         with tempfile.TemporaryDirectory() as folder:
             photographs = write_photographs(Path(folder), options.photographs, size)
             kilobytes = [path.stat().st_size / 1000 for path in photographs.rglob("*.jpg")]
