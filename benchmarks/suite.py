@@ -50,7 +50,7 @@ PARTS = (
     Part("starting", "starting.py", "{int8} {photo} --rounds 3", "{int8} {photo} --rounds 9"),
     Part("training step", "engine.py", "--models resnet50 --steps 3", ""),
     Part("loader", "loading.py", "{photos} --images 320 --rounds 3", "{photos} --rounds 5"),
-    Part("index", "index.py", "300000", "1281167 14197122"),
+    Part("index", "index.py", "1281167", "1281167 14197122"),
     Part("predict", "batch_prediction.py", "{int8} {photos} --images 256", "{int8} {photos} --images 1000"),
     Part(
         "serve",
