@@ -141,7 +141,7 @@ def main() -> None:
             for _ in range(options.rounds):
                 for way in WAYS:
                     for keeps in (True, False):
-                        found.setdefault((way, keeps), []).append(rate(way, photographs / "train", count, keeps))
+                        found.setdefault((way, keeps), []).append(rate(way, photographs, count, keeps))
         print("| way | images/s, kept | to preset | to decoder | images/s, default | to preset | to decoder |")
         print("|---|---|---|---|---|---|---|")
         medians = {key: median(rates) for key, rates in found.items()}

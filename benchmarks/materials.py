@@ -20,13 +20,13 @@ from convsmith.deploy.quantize import quantize_bundle
 def write_photographs(
     target: Path, source: Path | None = None, size: tuple[int, int] = (500, 375), count: int = 100
 ) -> Path:
-    """Write JPEGs in two classes, to train with and to validate with.
+    """Write JPEGs in two classes.
 
     Args:
         target: the folder to write.
         source: photographs to scale, which take turns; without it noise is drawn that JPEG makes as large as those.
         size: width and height in pixels.
-        count: how many of each part.
+        count: how many.
 
     Raises:
         ValueError: the source holds no JPEGs.
@@ -36,12 +36,11 @@ def write_photographs(
     if source and not paths:
         raise ValueError(f"{source} holds no JPEGs")
     small = (size[1] // 3, size[0] // 3, 3)
-    for part in ("train", "val"):
-        for i, path in enumerate(islice(cycle(paths or [None]), count)):
-            drawn = Image.open(path) if path else Image.fromarray(random.integers(0, 256, small, dtype=np.uint8))
-            place = target / part / f"c{i % 2}" / f"{i:04}.jpg"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            ImageOps.fit(drawn.convert("RGB"), size, Image.Resampling.BICUBIC).save(place, quality=90)
+    for i, path in enumerate(islice(cycle(paths or [None]), count)):
+        drawn = Image.open(path) if path else Image.fromarray(random.integers(0, 256, small, dtype=np.uint8))
+        place = target / f"c{i % 2}" / f"{i:06}.jpg"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        ImageOps.fit(drawn.convert("RGB"), size, Image.Resampling.BICUBIC).save(place, quality=90)
     return target
 
 
@@ -57,7 +56,9 @@ def write_int8(place: Path, photos: Path) -> None:
 
 def main(place: str, photographs: str | None = None) -> None:
     """Write what the suite of benchmarks needs: `photos` and `int8`."""
-    photos = write_photographs(Path(place) / "photos", Path(photographs) if photographs else None)
+    photos = Path(place) / "photos"
+    for part in ("train", "val"):
+        write_photographs(photos / part, Path(photographs) if photographs else None)
     write_int8(Path(place), photos)
 
 

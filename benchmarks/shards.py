@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from materials import write_photographs
 
 from convsmith.data.dataset import DataSet
 from convsmith.data.loading.sampler import Windows, epoch_order
@@ -26,17 +26,6 @@ from convsmith.data.shards.pack import pack
 from convsmith.recipe.data import Data
 
 SHARD = 100_000_000  # bytes
-
-
-def write_photographs(root: Path, count: int) -> Path:
-    """Write noise that JPEG makes as large as a photograph, in two classes."""
-    random = np.random.default_rng(0)
-    for i in range(count):
-        small = Image.fromarray(random.integers(0, 256, (120, 160, 3), dtype=np.uint8))
-        path = root / f"c{i % 2}" / f"{i:06}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        small.resize((500, 375), Image.Resampling.BICUBIC).save(path, quality=90)
-    return root
 
 
 def read(data: DataSet, order: np.ndarray) -> Iterator[int]:
@@ -69,7 +58,7 @@ def main(place: str | None = None, count: str = "4000") -> None:
     with tempfile.TemporaryDirectory(dir=place) as folder:
         root = Path(folder)
         os.environ["CONVSMITH_CACHE"] = str(root / "cache")
-        files = open_data("classification", Data(), write_photographs(root / "files", int(count)), hold_out=False)
+        files = open_data("classification", Data(), write_photographs(root / "files", count=int(count)), hold_out=False)
         pack(files, root / "shards", SHARD)
         shards = open_data("classification", Data(), root / "shards", hold_out=False)
         assert shards.train.shards is not None
