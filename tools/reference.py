@@ -20,6 +20,7 @@ from convsmith.cli.main import app
 from convsmith.deploy.format import find_format
 from convsmith.deploy.formats import list_formats
 from convsmith.models.facts import list_facts
+from convsmith.models.weights.published import weights_of_models
 from convsmith.recipe.schema import Recipe
 from convsmith.serve.app import create_app
 
@@ -154,12 +155,10 @@ def _recipes() -> str:
 
 
 def _models() -> str:
-    weights: dict[str, list[str]] = {}
-    for name in cs.list_weights():
-        weights.setdefault(cs.weights(name).model, []).append(f"`{name}`")
+    weights = weights_of_models()
     rows = [
         f"| `{name}` | {it.task} | {it.params / 1e6:.1f} | {it.gmacs:.2f} | {it.size[0]} x {it.size[1]} | "
-        f"{', '.join(weights.get(name, ()))} |"
+        f"{', '.join(f'`{it}`' for it in weights.get(name, ()))} |"
         for name, it in list_facts().items()
     ]
     head = (
@@ -167,9 +166,7 @@ def _models() -> str:
         "Parameters are in millions, GMACs 1e9 multiply-adds for one image of the size beside them. "
         "[Weights](weights.md) are those of the model itself; one for segmentation takes those of its backbone too.\n"
     )
-    return "\n".join(
-        [head, "| name | task | params | GMACs | size | weights |", "|---|---|--:|--:|---|---|", *rows, ""]
-    )
+    return _page(head, "| name | task | params | GMACs | size | weights |", "|---|---|--:|--:|---|---|", rows)
 
 
 def _weights() -> str:
@@ -183,9 +180,7 @@ def _weights() -> str:
         "# Published weights\n\n`model.weights` and `cs.create_model(..., weights=NAME)` take these names; "
         "`convsmith weights NAME` says all of one, with its source. The figure is the publisher's.\n"
     )
-    return "\n".join(
-        [head, "| name | model | data set | figure | size | licence |", "|---|---|---|---|---|---|", *rows, ""]
-    )
+    return _page(head, "| name | model | data set | figure | size | licence |", "|---|---|---|---|---|---|", rows)
 
 
 def _accuracies(weights: cs.Weights) -> tuple[tuple[str, float | None], ...]:
@@ -203,9 +198,11 @@ def _formats() -> str:
         "# Formats\n\n`convsmith export RUN --format NAME --out FOLDER --data PATH` takes these. One whose file may "
         "hold code is opened with `--allow-code` only. [Export](../export.md) says what is in the folder.\n"
     )
-    return "\n".join(
-        [head, "| name | for | made of | extra | runs on | code |", "|---|---|---|---|---|---|", *rows, ""]
-    )
+    return _page(head, "| name | for | made of | extra | runs on | code |", "|---|---|---|---|---|---|", rows)
+
+
+def _page(head: str, names: str, columns: str, rows: list[str]) -> str:
+    return "\n".join([head, names, columns, *rows, ""])
 
 
 def _python() -> str:
