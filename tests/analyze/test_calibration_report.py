@@ -68,7 +68,7 @@ SETS = {"coverage": 0.875, "true": 80, "mean_size": 1.5, "empty": 0.01, "single"
 
 
 def report(**changes: Any) -> CalibrationReport:
-    """Of a bundle of three classes, by 8 images for each part of the work."""
+    """Report on a bundle of three classes, by 8 images for each part of the work."""
     images = {"scaling": 8, "thresholds": 1, "kept_back": 1250}
     values = {"weights": (0.5,), "images": images, "measured": FIGURES}
     return CalibrationReport("b", "temperature", ("a", "b\x1b", "c"), Calibration(**(values | changes)), ("a remark",))

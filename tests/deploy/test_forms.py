@@ -29,7 +29,7 @@ the same
 
 
 def quantization(**changes: Any) -> Quantization:
-    """Of a model with 20 layers, judged by 200 images."""
+    """Report on a model with 20 layers, judged by 200 images."""
     figures: dict[str, Any] = {
         "method": "static",
         "metric": "top1",

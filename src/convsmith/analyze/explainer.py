@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from convsmith.analyze.heat.hidden_parts import occlusion, rise
 from convsmith.analyze.heat.picture import picture
 from convsmith.bundle.calibration import scaled
-from convsmith.bundle.cam import Cam, open_cam
+from convsmith.bundle.cam import WHY_NONE, Cam, open_cam
 from convsmith.bundle.classification import log_softmax
 from convsmith.bundle.format import holds_run
 from convsmith.bundle.heat import overlay
@@ -231,7 +231,7 @@ def _cam(bundle: Bundle[Any]) -> Cam:
     if found is None:
         raise ConvsmithError(
             f"{bundle.path} has no map of classes",
-            "its last layer is not a linear one that sees the mean over all places, or its file is not ONNX",
+            WHY_NONE,
             "Use --method occlusion or --method rise, which look at the answers alone.",
         )
     return found

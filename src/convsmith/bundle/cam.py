@@ -35,6 +35,9 @@ from convsmith.machine import available_cores
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+WHY_NONE = "its last layer is not a linear one that sees the mean over all places, or its file is not ONNX"
+"""The reason why a bundle has no map."""
+
 _LAYERS, _MEANS = ("Gemm", "MatMul"), ("GlobalAveragePool", "ReduceMean")
 _SAME = ("Identity", "Reshape", "Flatten", "Squeeze", "Dropout", "Cast", "QuantizeLinear", "DequantizeLinear")
 _FEATURES, _WEIGHTS = "cam_features", "cam_weights"

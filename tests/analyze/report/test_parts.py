@@ -37,7 +37,7 @@ def rows_of(page: str) -> list[list[str]]:
 
 
 def evaluation(**changes: Any) -> Evaluation:
-    """Of 1,234 images of three classes, of which one has none."""
+    """Evaluation of 1,234 images of three classes, of which one has none."""
     values: dict[str, Any] = {
         "images": 1234,
         "held_out": True,

@@ -14,7 +14,7 @@ _LARGEST_BATCH = 32
 
 
 def model_config(manifest: Manifest) -> str:
-    """That of the model: batches of preprocessed images, which Triton makes of what waits.
+    """Configuration of the model: batches of preprocessed images, which Triton makes of what waits.
 
     The images' preprocessing and the proof travel as parameters, which Triton hands to clients as they are.
     """
@@ -39,7 +39,7 @@ def model_config(manifest: Manifest) -> str:
 
 
 def preprocess_config(manifest: Manifest, file: str) -> str:
-    """That of the preprocessing, a graph in a file of that name: one image of any size at a time."""
+    """Configuration of the preprocessing, a graph in a file of that name: one image of any size at a time."""
     return _text(
         [
             'backend: "onnxruntime"',
@@ -53,7 +53,7 @@ def preprocess_config(manifest: Manifest, file: str) -> str:
 
 
 def ensemble_config(manifest: Manifest, preprocess: str, model: str) -> str:
-    """That of the two one after the other, by their names: pixels in, what the model says out."""
+    """Configuration of the two one after the other, by their names: pixels in, what the model says out."""
     outputs = [OUTPUT, *([EMBEDDINGS] if manifest.embeddings else [])]
     return _text(
         [

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Query, Request, Response
 from numpy.typing import NDArray
 from PIL import Image
 
+from convsmith.bundle.cam import WHY_NONE
 from convsmith.bundle.heat import overlay
 from convsmith.bundle.images.decode import for_eyes
 from convsmith.serve.asked import Asked
@@ -44,8 +45,7 @@ def add(app: FastAPI, service: Service) -> None:
         found, bundle = await service.find(model, version)
         cam = await service.aside(service.cams.of, bundle)
         if cam is None:
-            why = "its last layer is not a linear one that sees the mean over all places, or its file is not ONNX"
-            raise Problem(404, f"the model `{found.name}` has no map of classes", why)
+            raise Problem(404, f"the model `{found.name}` has no map of classes", WHY_NONE)
         if class_id is not None and class_id >= len(bundle.labels):
             raise Problem(422, f"there is no class {class_id}", f"they are 0 to {len(bundle.labels) - 1}")
         asked = Asked(found, bundle, client_of(request.scope))
