@@ -288,8 +288,9 @@ def test_linear_layers_round_what_comes_in_each_time_and_convolutions_stay() -> 
     assert np.abs(constants_of(content)["gemm4_weight_q"]).max() == 127
     images = DRAW.integers(0, 256, (2, 3, 4, 4), np.uint8)
     exact = run(model, images)
-    np.testing.assert_allclose(run(integer, images), exact, atol=0.02 * np.abs(exact).max())
-    assert np.abs(constants_of(quantize_dynamic(model.SerializeToString())[0])["gemm4_weight_q"]).max() == 63
+    for_any = quantize_dynamic(model.SerializeToString())[0]  # whose sums no processor cuts off
+    np.testing.assert_allclose(run(onnx.load_from_string(for_any), images), exact, atol=0.02 * np.abs(exact).max())
+    assert np.abs(constants_of(for_any)["gemm4_weight_q"]).max() == 63
 
 
 def test_convolutions_alone_are_refused() -> None:
