@@ -19,7 +19,7 @@ TRIPS = {
         ("recipe/load.py", "read, extends, overrides"),
         ("recipe/schema.py", "checked, defaults"),
         ("recipe/schedules.py", "a function of the step"),
-        ("recipe/plan.py", "a number for each step"),
+        ("recipe/make_plan.py", "a number for each step"),
         ("training/update/", "times a group's factor"),
         ("torch.optim", "one step"),
     ),

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from convsmith.analyze.compare import Compared, Comparison, Difference, _better
+from convsmith.analyze.compare import _better
 from convsmith.analyze.compare_images import Gaps
 from convsmith.analyze.compare_recipes import Seeds
+from convsmith.analyze.comparison import Compared, Comparison, Difference
 from convsmith.analyze.paired import Gap
 from convsmith.tables import table_text
 

@@ -102,7 +102,7 @@ def test_a_plan_goes_on_as_it_ended() -> None:
 
 
 def load_plan() -> Any:
-    from convsmith.recipe.plan import make_plan
+    from convsmith.recipe.make_plan import make_plan
 
     return make_plan(load_recipe("digits", ["model.num_classes=10"]), 100)
 

@@ -145,7 +145,7 @@ def test_what_names_no_function_is_refused_by_the_recipe(name: str) -> None:
 
 def test_a_recipe_is_read_printed_and_planned_without_running_what_it_names() -> None:
     from convsmith.recipe.load import recipe_to_yaml
-    from convsmith.recipe.plan import make_plan
+    from convsmith.recipe.make_plan import make_plan
 
     recipe = load_recipe("digits", ["augment.custom=not_imported_by_plan:f"])
     assert "custom: not_imported_by_plan:f" in recipe_to_yaml(recipe)

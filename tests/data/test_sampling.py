@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from convsmith.data.loading import sampler
 from convsmith.data.loading.sampler import Indices, StepSampler, class_shares, epoch_samples, used_samples
-from convsmith.recipe.plan import samples_per_epoch
+from convsmith.recipe.make_plan import samples_per_epoch
 from convsmith.recipe.sampling import Balanced, Plain, RepeatedAugmentation, Sampling
 
 IMBALANCED = np.repeat([0, 1, 2], [1000, 100, 10])

@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.by_step import LISTED, LearningRates, WeightDecays, for_file, of_file
 from convsmith.recipe.load import load_recipe
+from convsmith.recipe.make_plan import make_plan
 from convsmith.recipe.optimization import Schedule
-from convsmith.recipe.plan import make_plan
 from convsmith.recipe.schedules import learning_rates
 
 SCHEDULES: list[dict[str, Any]] = [

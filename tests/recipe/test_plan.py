@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.data import Data
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.plan import MAX_STEPS, Group, make_plan
+from convsmith.recipe.make_plan import MAX_STEPS, make_plan
+from convsmith.recipe.plan import Group
 from convsmith.recipe.schedules import learning_rates
 from convsmith.recipe.schema import BatchRule, Recipe
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import load_recipe, resolve
-from convsmith.recipe.plan import make_plan
+from convsmith.recipe.make_plan import make_plan
 from convsmith.recipe.problems import known_keys
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.yaml_text import write_yaml

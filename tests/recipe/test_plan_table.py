@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.plan import Group, make_plan
-from convsmith.recipe.plan_table import plan_table
+from convsmith.recipe.make_plan import make_plan
+from convsmith.recipe.plan import Group
 from convsmith.tables import table_text
 
 RECIPE = load_recipe(
@@ -29,7 +29,7 @@ def cosine(rate: float, step: int, steps: int) -> float:
 
 
 def test_all_that_a_plan_says_of_a_recipe() -> None:
-    text = table_text(plan_table(PLAN, RECIPE)).strip()
+    text = table_text(PLAN.table(RECIPE)).strip()
     rates = {123: cosine(0.05, 43, 400), 246: cosine(0.05, 166, 400), 369: cosine(0.05, 289, 400)}
     assert [line.strip() for line in text.splitlines()] == [
         "effective batch   128 = 4 devices x 16 x 2 accumulated",
@@ -54,7 +54,7 @@ def test_all_that_a_plan_says_of_a_recipe() -> None:
 
 def test_a_plan_alone_says_less() -> None:
     bare = replace(PLAN, groups=None, params=None, weight_decay=None, extra=None, augment={})
-    lines = [line.strip() for line in table_text(plan_table(bare)).strip().splitlines()]
+    lines = [line.strip() for line in table_text(bare.table()).strip().splitlines()]
     assert [line.partition("  ")[0] for line in lines] == [
         "effective batch",
         "samples",
@@ -63,10 +63,10 @@ def test_a_plan_alone_says_less() -> None:
         *(line for line in lines if " at step " in line and not line.startswith("learning")),
     ]
     assert len(lines) == 8
-    table = table_text(plan_table(replace(bare, lr=()), groups=[[3, 0.5, 2]]))
+    table = table_text(replace(bare, lr=()).table(groups=[[3, 0.5, 2]]))
     assert "group             3 tensors, weight decay 0.5, learning rate x 2" in table
     assert "learning rate  " not in table
 
 
 def test_the_cost_needs_no_recipe() -> None:
-    assert "model             1,234,567 parameters, 0.1235 GMACs" in table_text(plan_table(PLAN))
+    assert "model             1,234,567 parameters, 0.1235 GMACs" in table_text(PLAN.table())

@@ -14,8 +14,9 @@ import torch
 
 from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe
+from convsmith.recipe.make_plan import make_plan
 from convsmith.recipe.packaged import list_recipes
-from convsmith.recipe.plan import Plan, make_plan
+from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import Preprocess
 from convsmith.training.update.groups import parameter_groups

@@ -14,10 +14,10 @@ from convsmith.data.masks.mask_layouts import LAYOUTS
 from convsmith.models.base import VisionModel
 from convsmith.models.registry import create_model
 from convsmith.recipe.load import load_recipe
+from convsmith.recipe.make_plan import make_plan
 from convsmith.recipe.objective import CrossEntropy, Ohem, PixelLoss
 from convsmith.recipe.optimization import Poly, Sgd
 from convsmith.recipe.packaged import list_recipes
-from convsmith.recipe.plan import make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.spec import WholeImage, Window
 from convsmith.training.update.groups import parameter_groups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convsmith.recipe.plan import samples_per_epoch
+from convsmith.recipe.make_plan import samples_per_epoch
 from convsmith.recipe.sampling import Plain
 
 

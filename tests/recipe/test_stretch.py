@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from convsmith.recipe.load import load_recipe
+from convsmith.recipe.make_plan import base_lr
 from convsmith.recipe.packaged import list_recipes
-from convsmith.recipe.plan import base_lr
 from convsmith.recipe.schedules import learning_rates
 from convsmith.recipe.schema import Recipe
 from convsmith.recipe.stretch import stretch

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.plan import make_plan
+from convsmith.recipe.make_plan import make_plan
 from tests.recipe.examples import MASKS, WHOLE, error_of, write
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.plan import make_plan
+from convsmith.recipe.make_plan import make_plan
 from tests.colours import picture
 from tests.serve.running import post, served_by_command
 from tests.stripes import stripes_png, write_stripes

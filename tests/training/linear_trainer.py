@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from convsmith.data.loading.loader import Batch
 from convsmith.launch.world import World
 from convsmith.recipe.load import load_recipe
-from convsmith.recipe.plan import Plan, make_plan
+from convsmith.recipe.make_plan import make_plan
+from convsmith.recipe.plan import Plan
 from convsmith.tasks.base import find_training
 from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.observers.base import Observer, Record

@@ -9,7 +9,7 @@ import convsmith as cs
 from convsmith.data.open_data import data_of_recipe
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
-from convsmith.recipe.plan import make_plan
+from convsmith.recipe.make_plan import make_plan
 from convsmith.recipe.schema import Recipe
 from convsmith.training.checkpoints.checkpoint import Checkpoint
 from convsmith.training.data_check import check_data

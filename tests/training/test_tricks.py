@@ -18,8 +18,8 @@ import convsmith as cs
 from convsmith.models.base import VisionModel
 from convsmith.models.layers import DropBlock, DropPath
 from convsmith.models.registry import create_model
+from convsmith.recipe.make_plan import make_plan
 from convsmith.recipe.optimization import Ramp
-from convsmith.recipe.plan import make_plan
 from convsmith.training.model_plan import build_model
 from convsmith.training.update.tricks import EachEpoch, prepare, ramp_value, synchronise_batch_norm
 from tests.training.tiny_model import TinyNet

@@ -20,7 +20,7 @@ from convsmith.analyze.plots import write_plot
 from convsmith.errors import ConvsmithError, counted
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.load import as_recipe, name_of
-from convsmith.recipe.plan import base_lr
+from convsmith.recipe.make_plan import base_lr
 from convsmith.recipe.schema import Recipe
 from convsmith.storage import write_file
 from convsmith.tables import Tabular, add_figures, new_table

@@ -67,7 +67,7 @@ def slurm(
     from convsmith.launch.slurm import Resources, script, submit
     from convsmith.recipe.ladder import is_ladder, load_ladder
     from convsmith.recipe.load import load_recipe
-    from convsmith.recipe.plan import divide_batch
+    from convsmith.recipe.make_plan import divide_batch
 
     if gpus and processes not in (None, gpus):
         raise ConvsmithError(f"--processes {processes} with --gpus {gpus}", "each GPU has a process of its own")

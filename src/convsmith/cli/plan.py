@@ -34,7 +34,6 @@ def plan(
     import json
 
     from convsmith.recipe.load import load_recipe
-    from convsmith.recipe.plan_table import plan_table
     from convsmith.tables import print_table
 
     checked = load_recipe(recipe, overrides or ())
@@ -43,7 +42,7 @@ def plan(
         print(json.dumps(_solve(checked, *size).to_dict()))
     else:
         solved, groups = _known(checked, *size) or (_solve(checked, *size), None)
-        print_table(plan_table(solved, checked, groups))
+        print_table(solved.table(checked, groups))
 
 
 def _known(
@@ -65,7 +64,7 @@ def _known(
 
 def _solve(recipe: Recipe, num_samples: int, nodes: int, devices: int, extra_samples: int | None) -> Plan:
     if importlib.util.find_spec("torch") is None:
-        from convsmith.recipe.plan import make_plan
+        from convsmith.recipe.make_plan import make_plan
 
         print("torch is not installed: groups, parameters, GMACs and memory are left out", file=sys.stderr)
         return make_plan(recipe, num_samples, nodes, devices, extra_samples=extra_samples)

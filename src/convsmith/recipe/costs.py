@@ -12,7 +12,8 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from convsmith import machine
-from convsmith.recipe.plan import Plan, make_plan
+from convsmith.recipe.make_plan import make_plan
+from convsmith.recipe.plan import Plan
 from convsmith.recipe.schema import Recipe
 
 # What the framework, the loader and fragmentation need besides; no more than this share is planned for.

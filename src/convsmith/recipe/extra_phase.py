@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from convsmith.errors import ConvsmithError
+from convsmith.recipe.make_plan import base_lr
 from convsmith.recipe.optimization import ExtraPhase, OneCycle
-from convsmith.recipe.plan import base_lr
 from convsmith.recipe.schema import Recipe
 
 _SHARE = 0.1  # of the highest rate: enough to move on, too little to lose what was learned

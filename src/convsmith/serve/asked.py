@@ -15,7 +15,6 @@ from convsmith.bundle.predictor import Bundle
 from convsmith.bundle.task import Answer
 from convsmith.serve.models import Model
 from convsmith.serve.problems import Problem
-from convsmith.serve.request_record import current_id
 
 
 @dataclass(eq=False)
@@ -27,7 +26,6 @@ class Asked:
         bundle: the model's, as it was when the question came.
         client: who asks, an address.
         name: what errors call the image.
-        id: that of the request.
         started: when it came, on `time.perf_counter`.
         seconds: how long each stage took, by its name: `queue`, `preprocess`, `inference`, `answer`.
         starts: when stages began, as far as that is known, on `time.perf_counter`.
@@ -42,7 +40,6 @@ class Asked:
     bundle: Bundle
     client: str
     name: str = "the uploaded file"
-    id: str = field(default_factory=current_id)
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     starts: dict[str, float] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from convsmith.bundle.images.decode import format_and_mode
 from convsmith.bundle.images.image_error import ImageError
 from convsmith.errors import ConvsmithError
 from convsmith.serve.asked import Asked
-from convsmith.serve.request_record import time_text
+from convsmith.serve.request_record import current_id, time_text
 from convsmith.serve.settings import Settings
 from convsmith.storage import write_file
 
@@ -35,6 +35,7 @@ _LAST_SECONDS = 2.0  # for what waits at the end
 class _Sample:
     content: bytes
     asked: Asked
+    request: str
     time: str
 
 
@@ -85,7 +86,7 @@ class Sampler:
             content = file.read()
             with self._lock:
                 self._bytes_waiting += len(content)
-            self._waiting.put(_Sample(content, asked, time_text(time.time())))
+            self._waiting.put(_Sample(content, asked, current_id(), time_text(time.time())))
 
     def close(self) -> None:
         """Write what waits, as far as it can be written in a moment."""
@@ -112,7 +113,7 @@ class Sampler:
         facts: dict[str, Any] = {
             "image": image.name,
             "time": sample.time,
-            "request_id": asked.id,
+            "request_id": sample.request,
             "model": model.name,
             "version": model.version,
             "checksum": asked.bundle.manifest.checksum,

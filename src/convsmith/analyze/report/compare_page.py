@@ -14,7 +14,7 @@ from convsmith.recipe.yaml_text import write_yaml
 from convsmith.words import figure_text, metric_name
 
 if TYPE_CHECKING:
-    from convsmith.analyze.compare import Comparison
+    from convsmith.analyze.comparison import Comparison
 
 
 def compare_page(found: Comparison) -> str:

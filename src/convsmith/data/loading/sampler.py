@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from convsmith.randomness import Stream, counter_generator
-from convsmith.recipe.plan import samples_per_epoch
+from convsmith.recipe.make_plan import samples_per_epoch
 from convsmith.recipe.rarity import rarity
 from convsmith.recipe.sampling import Balanced, RepeatedAugmentation, Sampling, Weighted
 
