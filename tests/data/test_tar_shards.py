@@ -225,6 +225,7 @@ def test_only_shards_and_nothing_else_are_known(data: Path) -> None:
     ("members", "message"),
     [
         ({"a.cls": b"cat"}, "holds a sample `a` of `.cls`"),
+        ({"./v1.0/a.cls": b"cat"}, "holds a sample `./v1.0/a` of `.cls`"),
         ({"a.png": png(), "a.v2.png": png(), "a.cls": b"1"}, "holds a sample `a` of `.png`, `.v2.png`, `.cls`"),
         ({"a.png": png(), "b.png": png(), "a.cls": b"1"}, "holds a sample `a` of `.cls`"),
         ([("a.png", png()), ("a.png", png())], "holds `a.png` twice"),

@@ -13,6 +13,7 @@ from convsmith.data.open_data import open_data
 from convsmith.data.shards.pack import pack
 from convsmith.recipe.data import Data
 from tests.data.folders import png, write_noise
+from tests.data.shards import ROWS, labelled, opened, tar
 
 webdataset: Any = pytest.importorskip("webdataset")
 
@@ -31,6 +32,17 @@ def test_it_reads_ours(tmp_path: Path) -> None:
     read = [data.train.read(i) for i in range(len(data.train))]
     expected = {(np.asarray(image).tobytes(), target) for image, target in read}
     assert {(image.tobytes(), target) for image, target in samples} == expected
+
+
+@pytest.mark.parametrize("before", ["", "./", "./v1.0/"])  # tar cf SHARD *, ./* and .
+def test_it_and_we_find_the_same_samples(tmp_path: Path, before: str) -> None:
+    shard = tmp_path / "s.tar"
+    shard.write_bytes(tar(labelled(*((before + key, label) for key, label in ROWS))))
+    samples = webdataset.WebDataset(str(shard), shardshuffle=False).to_tuple("png", "cls")
+    data = opened(shard)
+    images = [data.train.contents(i)[0].read() for i in range(len(ROWS))]
+    labels = [data.classes[target].encode() for target in data.train.targets]
+    assert list(zip(images, labels, strict=True)) == list(samples)
 
 
 @pytest.mark.parametrize("label", ["cls", "json"])

@@ -275,7 +275,8 @@ def _sample(archive: Archive, members: dict[str, Member]) -> _Sample:
     if not images and "npy" in members:
         images = ["npy"]
     if len(images) != 1 or len(masks) > 1:
-        key = printable(next(iter(members.values())).name).partition(".")[0]
+        ending, member = next(iter(members.items()))
+        key = printable(member.name)[: -len(ending) - 1]
         raise refused(
             archive,
             f"holds a sample `{key}` of {quoted(f'.{ending}' for ending in members)}",
