@@ -47,7 +47,7 @@ class Reader:
         if command.is_python:
             return _ask(self.python, repr(text))
         if re.match(r"convsmith serve\b(?!.*&$)", text):
-            text = self._beside(text)
+            text = self._beside(re.sub(r"\s+#.*", "", text))
         return _ask(self.shell, f"{{ {text}\n}} < /dev/null; status=$?; echo; echo '{_END}' $status")
 
     def _beside(self, server: str) -> str:
