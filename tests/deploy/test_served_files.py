@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -80,6 +82,23 @@ def test_kserve_s_container_has_no_rights_that_it_does_not_need(manifest: Manife
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def test_kserve_s_chart_makes_the_same_service_of_its_values(manifest: Manifest) -> None:
+    files = added("kserve", manifest)
+    values = yaml.safe_load(files["chart/values.yaml"])
+    template = files["chart/templates/inferenceservice.yaml"].decode()
+    places = re.findall(r"\{\{ toJson \.Values\.(\w+) \}\}", template)
+    assert sorted(places) == sorted(values)  # each has a place, and no place is without one
+    rendered = template.replace("{{ toJson .Release.Name }}", "colour")
+    for name in places:
+        rendered = rendered.replace(f"{{{{ toJson .Values.{name} }}}}", json.dumps(values[name]))
+    assert yaml.safe_load(rendered) == kserve.inference_service("colour")
+
+
+def test_the_schema_of_kserve_s_chart_takes_its_values(manifest: Manifest) -> None:
+    files = added("kserve", manifest)
+    jsonschema.validate(yaml.safe_load(files["chart/values.yaml"]), json.loads(files["chart/values.schema.json"]))
 
 
 def test_ray_s_application_lies_beside_the_model(manifest: Manifest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -67,6 +68,38 @@ def test_kserve_s_own_schema_takes_the_service(kserve: Path) -> None:
     (version,) = (it for it in crd["spec"]["versions"] if it["name"] == "v1beta1")
     service = yaml.safe_load((kserve / "inferenceservice.yaml").read_text())
     jsonschema.validate(service, closed(version["schema"]["openAPIV3Schema"]))
+
+
+def helm(*arguments: str | Path) -> str:
+    """What Helm prints."""
+    command = shutil.which("helm") or pytest.skip("helm is not installed")
+    return subprocess.run([command, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_helm_finds_nothing_wrong_with_the_chart(kserve: Path) -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", kserve / "chart")
+
+
+def test_helm_makes_the_service_of_the_chart(kserve: Path) -> None:
+    service = yaml.safe_load((kserve / "inferenceservice.yaml").read_text())
+    assert yaml.safe_load(helm("template", service["metadata"]["name"], kserve / "chart")) == service
+
+
+def test_helm_puts_other_values_into_the_service(kserve: Path) -> None:
+    chosen = "image=here/convsmith,storageUri=s3://there/photos,minReplicas=3"
+    words = ("--set", chosen, "--set-string", "args={a=/mnt/models,--workers,2}")
+    service = yaml.safe_load(helm("template", "photos", kserve / "chart", *words))
+    (container,) = service["spec"]["predictor"]["containers"]
+    assert service["spec"]["predictor"]["minReplicas"] == 3
+    assert (container["image"], container["args"]) == ("here/convsmith", ["a=/mnt/models", "--workers", "2"])
+    assert container["env"] == [{"name": "STORAGE_URI", "value": "s3://there/photos"}]
+
+
+@pytest.mark.parametrize("wrong", ["args={2}", "minReplicas=many", "immage=a"])
+def test_helm_refuses_values_that_the_service_does_not_take(kserve: Path, wrong: str) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        helm("template", "photos", kserve / "chart", "--set", wrong)
+    assert wrong.partition("=")[0] in caught.value.stderr
 
 
 def closed(schema: Any) -> Any:
