@@ -226,6 +226,14 @@ def test_no_more_models_are_in_memory_than_may_be_and_each_answers(bundles: dict
         assert httpx.get(f"{url}/readyz").status_code == 200
 
 
+def test_a_model_that_made_room_is_listed_as_ready_with_where_it_is(bundles: dict[str, Path]) -> None:
+    asleep = ("READY", "not in memory: loaded when it is asked")
+    with served(create_app({name: bundles[name] for name in ("one", "two")}, max_models=1)) as (_, url):
+        assert index(url) == {"one/1": ("READY", ""), "two/1": asleep}
+        assert label(url, "?model=two") == "two"
+        assert index(url) == {"one/1": asleep, "two/1": ("READY", "")}
+
+
 def test_clients_at_once_get_answers_of_models_that_take_turns_in_memory(bundles: dict[str, Path]) -> None:
     names = ["one", "two", "three"] * 6
     app = create_app({it: bundles[it] for it in names[:3]}, max_models=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 
 from convsmith.serve.app import create_app
+from tests.serve.running import served
 
 ADDRESSES = """
 get /healthz: 200 503
@@ -107,3 +110,16 @@ def test_keys_that_may_lack_are_not_required(document: dict[str, Any]) -> None:
     assert several == {name: f"{REQUIRED[name.removeprefix('Named')]} name" for name in several}
     assert len(several) == 3
     assert {name: keys for name, keys in found.items() if name not in several} == REQUIRED
+
+
+@pytest.mark.slow
+def test_no_request_that_the_description_allows_or_forbids_breaks_the_server(
+    colour_bundle: Path, tmp_path: Path
+) -> None:
+    command = shutil.which("schemathesis") or pytest.skip("schemathesis is not installed")
+    patient = ("--header", "X-Request-Timeout: 60")  # one that has passed is answered 504, as it is described
+    with served(create_app(colour_bundle, control=True)) as (_, url):
+        words = ["run", f"{url}/openapi.json", "--checks", "not_a_server_error", "--max-examples", "30", "--seed", "1"]
+        result = subprocess.run([command, *words, *patient], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert " generated" in result.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,38 @@ def versions_url(colour_bundle: Path, pixel_bundle: Path) -> Iterator[str]:
 def test_the_page_lists_the_usual_version_of_a_model_first(versions_url: str) -> None:
     listed = [(it["name"], it["version"]) for it in httpx.get(f"{versions_url}/page/models").json()]
     assert listed == [("masks", "1"), ("colours", "1"), ("colours", "2")]
+
+
+@pytest.fixture
+def small_url(colour_bundle: Path, pixel_bundle: Path, tmp_path: Path) -> Iterator[str]:
+    """A server that has room for one of two models in memory."""
+    masks = shutil.copytree(pixel_bundle, tmp_path / "masks")
+    with served(create_app({"colours": colour_bundle, "masks": masks}, max_models=1)) as (_, url):
+        yield url
+
+
+def test_the_page_lists_models_that_their_first_answer_loads(small_url: str) -> None:
+    loaded, asleep = httpx.get(f"{small_url}/page/models").json()
+    assert (loaded["name"], loaded["device"], loaded["cam"]) == ("colours", "cpu", True)
+    assert (asleep["name"], asleep["labels"], asleep["device"], asleep["cam"]) == ("masks", 3, None, False)
+    httpx.post(f"{small_url}/predict?model=masks", files={"image": ("photo.png", picture("red"))})
+    devices = [it["device"] for it in httpx.get(f"{small_url}/page/models").json()]
+    assert devices == [None, "cpu"]
+
+
+def test_the_page_lists_no_model_whose_folder_has_gone(small_url: str, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "masks")
+    assert [it["name"] for it in httpx.get(f"{small_url}/page/models").json()] == ["colours"]
+
+
+@pytest.mark.slow
+def test_a_person_asks_a_model_that_is_not_in_memory(tab_of: Any, small_url: str, photo: Path) -> None:
+    tab, _ = tab_of(small_url)
+    tab.get_by_label("Model").select_option("masks")
+    assert "not in this server's memory" in tab.locator("#about").inner_text()
+    tab.get_by_label("choose files").set_input_files(photo)
+    tab.get_by_role("heading", level=2).wait_for()
+    assert "on this server's cpu" in tab.locator("#about").inner_text()
 
 
 def test_an_answer_says_how_long_each_stage_took(url: str) -> None:

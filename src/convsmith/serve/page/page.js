@@ -8,7 +8,8 @@ import { whereItLooked } from "./where_it_looked.js";
 const [about, choice, select, choose, status, place] = ["about", "choice", "model", "choose", "status", "answer"].map(
   (id) => document.getElementById(id),
 );
-const models = await (await fetch("page/models")).json();
+const listModels = async () => (await fetch("page/models")).json();
+const models = await listModels();
 
 /** The model that is asked. */
 const chosen = () => models[Number(select.value)];
@@ -16,15 +17,25 @@ const chosen = () => models[Number(select.value)];
 /** Whether there is another version of a model. */
 const hasVersions = ({ name }) => models.filter((model) => model.name === name).length > 1;
 
+/** Say what is asked. */
+function describe() {
+  const { architecture, labels, device } = chosen();
+  const where = device ? `on this server's ${device}` : "not in this server's memory, so that the first answer takes longer";
+  about.textContent = `${architecture}, ${labels} classes, ${where}. Images go to this server alone.`;
+}
+
+/** Learn what is known of a model since its answer has brought it into memory. */
+async function learn(model) {
+  const now = (await listModels()).find(({ name, version }) => name === model.name && version === model.version);
+  Object.assign(model, now);
+  describe();
+}
+
 /** Say which model is asked, and offer the others. */
 function showModels() {
   const names = models.map((model) => (hasVersions(model) ? `${model.name}, version ${model.version}` : model.name));
   select.append(...names.map((name, number) => element("option", { value: number }, name)));
   choice.hidden = models.length < 2;
-  const describe = () => {
-    const { architecture, labels, device } = chosen();
-    about.textContent = `${architecture}, ${labels} classes, on this server's ${device}. Images go to this server alone.`;
-  };
   select.addEventListener("change", describe);
   describe();
 }
@@ -93,6 +104,7 @@ async function ask(image, name) {
     const response = await post(url, image, name, "application/json");
     const answer = await response.json();
     const took = timing(response.headers.get("Server-Timing"), performance.now() - start);
+    if (!model.device) await learn(model);
     const picture = await createImageBitmap(image).catch(() => unseen(answer));
     const explain = async (class_id) =>
       (await post(address("explain", model, { class_id }), image, name, "image/png")).blob();

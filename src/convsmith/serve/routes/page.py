@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 
-from convsmith.bundle.predictor import Bundle
+from convsmith.bundle.format import read_manifest
+from convsmith.errors import ConvsmithError
 from convsmith.pages import PARTS
 from convsmith.serve.models import Model
 from convsmith.serve.problems import ErrorBody, Problem
@@ -25,13 +26,16 @@ _POLICY = (
 
 
 class PageModel(BaseModel):
-    """A model as the page shows it: what it is, the colours of its classes, and whether it shows where it looks."""
+    """A model as the page shows it: what it is, the colours of its classes, and whether it shows where it looks.
+
+    One that made room for others in memory, which its first answer loads again, has no device and no map until then.
+    """
 
     name: str
     version: str
     architecture: str
     labels: int
-    device: str
+    device: str | None
     colours: Sequence[Sequence[int]] | None
     cam: bool
 
@@ -47,13 +51,14 @@ def add(app: FastAPI, service: Service) -> None:
 
     @app.get("/page/models", responses={503: {"model": ErrorBody, "description": "not ready; see Retry-After"}})
     async def models() -> list[PageModel]:
-        """The models in memory, of each its usual version first."""
+        """The models that answer, of each its usual version first."""
         service.check_ready()
-        found = [(model, model.bundle) for model in service.models if model.bundle]
-        usual = {model.name: service.models.find(model.name) for model, _ in found}
+        found = [model for model in service.models if model.usable]
+        usual = {model.name: service.models.find(model.name) for model in found}
         order = list(usual)
-        found.sort(key=lambda it: (order.index(it[0].name), it[0] is not usual[it[0].name]))
-        return await service.aside(lambda: [_shown(service, *it) for it in found])
+        found.sort(key=lambda it: (order.index(it.name), it is not usual[it.name]))
+        shown = await service.aside(lambda: [_shown(service, it) for it in found])
+        return [it for it in shown if it]
 
     @app.get("/page/{name}", include_in_schema=False)
     async def part(name: str) -> Response:
@@ -63,13 +68,19 @@ def add(app: FastAPI, service: Service) -> None:
         return FileResponse(_FILES[name], media_type=_KINDS[_FILES[name].suffix])
 
 
-def _shown(service: Service, model: Model, bundle: Bundle) -> PageModel:
+def _shown(service: Service, model: Model) -> PageModel | None:
+    bundle = model.bundle
+    try:
+        manifest = bundle.manifest if bundle else read_manifest(model.path)
+    except ConvsmithError:  # its folder has gone meanwhile
+        return None
+    device = bundle.place.device if bundle and bundle.place else "cpu"
     return PageModel(
         name=model.name,
         version=model.version,
-        architecture=str(bundle.manifest.model.get("name")),
-        labels=len(bundle.labels),
-        device=bundle.place.device if bundle.place else "cpu",
-        colours=bundle.manifest.colours,
-        cam=service.cams.of(bundle) is not None,
+        architecture=str(manifest.model.get("name")),
+        labels=len(manifest.labels),
+        device=device if bundle else None,
+        colours=manifest.colours,
+        cam=bundle is not None and service.cams.of(bundle) is not None,
     )

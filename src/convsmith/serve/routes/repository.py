@@ -99,7 +99,7 @@ def index_of(service: Service, *, ready: bool) -> list[Indexed]:
 
 def _indexed(model: Model) -> Indexed:
     state: Literal["READY", "LOADING", "UNAVAILABLE"] = "READY" if model.usable else "LOADING"
-    reason = str(model.failure or "")
+    reason = str(model.failure or ("not in memory: loaded when it is asked" if model.asleep else ""))
     if state != "READY" and (model.failure or model.unloaded):
         state, reason = "UNAVAILABLE", reason or "unloaded"
     return Indexed(name=model.name, version=model.version, state=state, reason=reason)
