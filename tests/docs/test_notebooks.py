@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.docs.reader import PATIENCE
 from tests.docs.tools import load_tool
 
 PAGES = [page for page in sorted((REPOSITORY / "docs/tutorials").glob("*.md")) if page.name != "index.md"]
@@ -51,14 +53,34 @@ def test_blocks_that_do_not_run_stay_words(tool: ModuleType) -> None:
     assert cell["cell_type"] == "markdown"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_says_what_to_install_before_its_first_command(page: Path) -> None:
+    _, kind, first = page.read_text("utf-8").split("```", 2)[1].partition("console\n")
+    assert kind
+    assert first.startswith("$ pip install '.[train,serve")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["classify", "serve-and-watch"])
-def test_every_cell_of_a_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_cell_of_a_notebook_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY / "src"))
-    read = nbformat.read(REPOSITORY / f"docs/tutorials/{name}.ipynb", as_version=4)
+    for command in said_to_tests(page, "before, in tests"):
+        request.getfixturevalue("test_data")  # skips where there is none
+        subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    read = nbformat.read(page.with_suffix(".ipynb"), as_version=4)
     nbformat.validate(read)
-    nbclient.NotebookClient(read, timeout=900, resources={"metadata": {"path": str(tmp_path)}}).execute()
     cells = [cell for cell in read.cells if cell.cell_type == "code"]
+    for words in said_to_tests(page, "shortened in tests"):
+        (cell,) = (cell for cell in cells if words.split(" -> ")[0] in cell.source)
+        cell.source = cell.source.replace(*words.split(" -> "))
+    nbclient.NotebookClient(read, timeout=PATIENCE, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert all(cell.execution_count for cell in cells)
+
+
+def said_to_tests(page: Path, what: str) -> list[str]:
+    """The words of the comments of that kind in a page."""
+    return re.findall(f"^<!-- {what}: (.*) -->$", page.read_text("utf-8"), re.MULTILINE)
