@@ -32,7 +32,7 @@ def test_a_notebook_is_what_the_tool_makes_of_its_page(page: Path, tool: ModuleT
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_line_of_a_page_is_in_its_notebook(page: Path, tool: ModuleType) -> None:
     cells = tool.notebook(page.read_text("utf-8"))["cells"]
-    kept = {line.rstrip() for cell in cells for line in cell["source"]}
+    kept = {line.rstrip().removeprefix("$ ") for cell in cells for line in cell["source"]}
     kept |= {line.rstrip() for cell in cells for output in cell.get("outputs", ()) for line in output["text"]}
     lines = re.sub("<!--.*?-->|^```.*|^[$] ", "", page.read_text("utf-8"), flags=re.MULTILINE).splitlines()
     assert {line.rstrip() for line in lines} - kept <= {""}

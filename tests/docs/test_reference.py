@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -21,6 +24,20 @@ def reference() -> ModuleType:
 def test_every_public_name_is_on_the_page_of_python(reference: ModuleType) -> None:
     listed = [name for names in reference.PYTHON.values() for name in names]
     assert sorted(listed) == sorted(set(cs.__all__) - {"__version__"})
+
+
+def documented() -> Iterator[Any]:
+    """Public functions, and the methods of public classes."""
+    for public in (getattr(cs, name) for name in cs.__all__ if name != "__version__"):
+        members = vars(public).items() if inspect.isclass(public) else ()
+        yield from (it for it in [public, *(it for name, it in members if name[0] != "_")] if inspect.isfunction(it))
+
+
+@pytest.mark.parametrize("function", list(documented()), ids=lambda it: it.__qualname__)
+def test_what_a_docstring_says_of_arguments_is_said_of_parameters(function: Any) -> None:
+    arguments = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    named = re.findall(r"^ {4}(\S[^:\n]*):", arguments, re.MULTILINE)
+    assert {*named} <= {*inspect.signature(function).parameters}
 
 
 @pytest.fixture(scope="module")

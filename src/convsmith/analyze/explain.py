@@ -28,13 +28,17 @@ def explain(
     """Say where a run or a bundle looked in each image; an ImageError stands for one that cannot be read.
 
     Args:
-        place, method, device, runtime: see `open_explainer`.
+        place: a run's directory, or a bundle.
         images: one or several, of the kinds that `Bundle.predict` takes, folders and patterns of paths too.
         out: a folder for pictures; None: none are written.
+        method: `grad-cam`, `layer-cam`, `cam`, `occlusion` or `rise`; None: `grad-cam` of a run, `occlusion` of a bundle.
         label: the class; None: the one that is predicted.
+        device: of the bundle, as `load` takes it; gradients are computed on the CPU.
+        runtime: likewise.
 
     Raises:
-        ConvsmithError: see `explanations`.
+        ConvsmithError: there is no such method or class, a bundle is asked for gradients, its model has no map, an
+            image lies in `out`, or that cannot be written.
 
     Examples:
         >>> (look,) = cs.explain("runs/photos", "photos/val/red/0.png", "looks/")

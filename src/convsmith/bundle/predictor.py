@@ -258,7 +258,8 @@ class Bundle(Generic[A_co]):
         An image that is looked at several times, as masks may be, has the mean over all looks and places.
 
         Args:
-            image, name: as `predict` takes them.
+            image: as `predict` takes it.
+            name: likewise.
 
         Raises:
             ImageError: as in `predict`.
@@ -275,7 +276,8 @@ class Bundle(Generic[A_co]):
         """Embed images in batches; yields the embedding [D] of each, in order, or an `ImageError`.
 
         Args:
-            images, batch_size: as `predict_many` takes them.
+            images: as `predict_many` takes them.
+            batch_size: likewise.
             names: what errors call images without a path.
 
         Raises:

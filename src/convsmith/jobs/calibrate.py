@@ -149,7 +149,8 @@ def calibrate(
         coverage: let the bundle answer with sets of classes, which hold the true class with this probability.
         precision: let it answer `unknown` as rarely as allows that this share of the other answers is right, with 95 %
             certainty.
-        cost_wrong, cost_unknown: let it answer `unknown` where that costs less than being wrong so often.
+        cost_wrong: what a wrong answer costs: let it answer `unknown` where that costs less than being wrong so often.
+        cost_unknown: what `unknown` costs, in the same measure.
         split: the part of the data to take, in place of the one for validation.
         batch_size: images of a classifier in one forward pass.
         allow_code: run a bundle that may hold code, such as TorchScript, with the rights of this process.

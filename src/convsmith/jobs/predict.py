@@ -106,7 +106,9 @@ def predict(
             shards, for the images that it names or holds, which need no labels.
         top: how many classes of each image are listed.
         batch_size: images of a classifier in one forward pass.
-        threads, runtime, device: as `load` takes them.
+        threads: as `load` takes them.
+        runtime: likewise.
+        device: likewise.
         progress: called with how many images are answered.
 
     Raises:

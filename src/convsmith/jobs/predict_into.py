@@ -56,13 +56,20 @@ def predict_into(
     Args:
         bundle: the bundle's folder, the run directory that it is in, or one that is loaded.
         images: paths of images, folders, patterns, tables and tar shards, one or several.
-        out, top, batch_size, progress: as `write_predictions` takes them.
-        threads, runtime, device: as `load` takes them.
+        out: the file: .csv and .parquet have the columns `path`, those of `Predictions.records` and `error`; .jsonl has
+            an object for each image. What was there is replaced when all rows are written.
+        top: how many classes of each image are listed; None: one of a classifier, all of a mask.
+        batch_size: images of a classifier in one forward pass.
+        threads: as `load` takes them.
+        runtime: likewise.
+        device: likewise.
         ray: the address of a Ray cluster whose machines answer the images; of those all have the bundle's folder and
             the images by the same paths. `auto` is the cluster that this machine is a part of.
+        progress: called with how many images have rows, of how many.
 
     Raises:
-        ConvsmithError: the bundle cannot be used, a path gives no image, or as `write_predictions`.
+        ConvsmithError: the bundle cannot be used, a path gives no image, or the file has another ending, cannot be
+            written, was begun with another bundle, option or list of images, or another process writes it.
 
     Examples:
         >>> cs.predict_into("runs/photos", "photos/val", "answers.csv")

@@ -47,7 +47,8 @@ def predict(
         top: how many classes of each image are listed; None: one of a classifier, all of a mask.
         batch_size: images of a classifier in one forward pass.
         cores: of each worker, which has the bundle once.
-        runtime, device: as `load` takes them.
+        runtime: as `load` takes it.
+        device: likewise.
         resources: further arguments of `map_batches`, such as `concurrency=8` or `num_gpus=1`.
 
     Raises:
