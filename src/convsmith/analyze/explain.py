@@ -31,7 +31,8 @@ def explain(
         place: a run's directory, or a bundle.
         images: one or several, of the kinds that `Bundle.predict` takes, folders and patterns of paths too.
         out: a folder for pictures; None: none are written.
-        method: `grad-cam`, `layer-cam`, `cam`, `occlusion` or `rise`; None: `grad-cam` of a run, `occlusion` of a bundle.
+        method: `grad-cam`, `layer-cam`, `cam`, `occlusion` or `rise`; None: `grad-cam` of a run, `occlusion` of a
+            bundle.
         label: the class; None: the one that is predicted.
         device: of the bundle, as `load` takes it; gradients are computed on the CPU.
         runtime: likewise.
