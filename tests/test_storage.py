@@ -283,6 +283,14 @@ def test_what_another_process_holds_is_not_abandoned(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{storage.TEMPORARY}kept", "file"]
 
 
+def test_where_folders_cannot_be_held_they_are_not_abandoned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "FOLDERS_OPEN", False)  # as on Windows
+    (tmp_path / f"{storage.TEMPORARY}folder").mkdir()
+    (tmp_path / f"{storage.TEMPORARY}file").touch()
+    storage.clear_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{storage.TEMPORARY}folder"]
+
+
 def test_a_file_is_held_in_the_block(tmp_path: Path) -> None:
     with storage.locked_file(tmp_path / "new" / "lock"), (tmp_path / "new" / "lock").open() as other:
         assert not storage.hold(other.fileno())

@@ -143,6 +143,15 @@ def test_idle_cores_are_said(machine: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert "OMP_NUM_THREADS=1 leaves 3 of 4 cores idle" in advice(machine)
 
 
+@pytest.mark.parametrize("threads", ["", "0", "4", "8", "many"])
+def test_no_core_is_idle_where_the_threads_are_as_many_or_not_a_number(
+    threads: str, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "available_cores", lambda root: 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert "OMP_NUM_THREADS" not in advice(machine)
+
+
 def test_bfloat16_is_what_the_processor_says(machine: Path) -> None:
     assert "no bfloat16" in advice(machine)
     (machine / "proc/cpuinfo").write_text("flags : fpu avx2 avx512_bf16\n")

@@ -387,22 +387,28 @@ def test_scores_of_the_original_size_are_never_held_all_at_once() -> None:
     assert peak < 20e6  # the scores [50, 1000, 1000] would be 200e6
 
 
-@pytest.mark.parametrize(("classes", "limit"), [(50, 2**29), (50, 2_500_000)])
-def test_scores_of_windows_are_held_only_where_others_overlap_them(
-    classes: int, limit: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("size", "limit", "most"),
+    [
+        ((1000, 400), 2**29, 50e6),  # the scores [50, 1000, 400] would be 80e6
+        ((100, 2000), 2_500_000, 20e6),  # those of windows across the whole image would be 30e6
+    ],
+)
+def test_scores_of_windows_are_held_only_where_others_overlap_them_and_as_many_as_may(
+    size: tuple[int, int], limit: int, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(images: NDArray[Any]) -> NDArray[np.float32]:
-        return np.zeros((1, classes, *images.shape[2:]), np.float32)
+        return np.zeros((1, 50, *images.shape[2:]), np.float32)
 
     monkeypatch.setattr(segment_module, "MAX_SCORES", limit)
-    image = noise(1000, 400)
+    image = noise(*size)
     tracemalloc.start()
     try:
-        segment(image, whole(window=Window(size=(64, 64))), run, classes)
+        segment(image, whole(window=Window(size=(64, 64))), run, 50)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 50e6 if limit > 1e8 else 15e6  # the scores [50, 1000, 400] would be 80e6
+    assert peak < most
 
 
 def test_small_strips_give_the_same_mask(monkeypatch: pytest.MonkeyPatch) -> None:

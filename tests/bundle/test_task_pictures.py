@@ -99,6 +99,24 @@ def test_the_table_of_classes_has_what_is_right_of_each() -> None:
     assert said.confusion
 
 
+@pytest.mark.parametrize(
+    ("decided", "remarks"),
+    [
+        ({"unknown": 0.25, "known_right": 0.5}, ["unknown 25.00%, 50.00% of the other answers right"]),
+        ({"unknown": 1.0, "known_right": None}, ["unknown 100.00%"]),
+        (
+            {"set_coverage": 0.875, "set_size": 1.5},
+            ["sets hold 87.50% of the true classes, with 1.50 classes on average"],
+        ),
+    ],
+)
+def test_what_a_calibrated_bundle_decides_is_said_in_words(decided: dict[str, Any], remarks: list[str]) -> None:
+    more = dict.fromkeys(("f1_macro", "auroc", "brier", "ece"))
+    figures = {"top1": 0.5, "top5": 1.0, "loss": 0.5, **more, **decided}
+    found = evaluation("classification", figures=figures, classes={"per_class": (), "precision": (), "f1": ()})
+    assert find_task("classification").tabulate(found).remarks == ["", *remarks]
+
+
 def test_figures_that_are_not_measured_are_none() -> None:
     task = find_task("classification")
     results = task.new_evaluation(bare_manifest(LABELS))

@@ -252,6 +252,16 @@ def test_what_is_not_a_sample_is_refused_with_shard_and_member(data: Path, membe
     assert message.replace("DATA", str(data)) in refusal(data)
 
 
+@pytest.mark.parametrize(
+    ("shards", "named"), [(1, "a-0.tar"), (2, "a-0.tar and 1 more shard"), (3, "a-0.tar and 2 more shards")]
+)
+def test_shards_without_a_sample_are_counted(data: Path, shards: int, named: str) -> None:
+    data.mkdir()
+    for number in range(shards):
+        (data / f"a-{number}.tar").write_bytes(tar({}))
+    assert refusal(data).startswith(f"no samples in {data}/{named}: ")
+
+
 def test_members_that_are_not_used_are_told(data: Path) -> None:
     data.mkdir()
     members = labelled(*ROWS) | {"sub/d.txt": b"words", "sub/d.caption.txt": b"", "README": b""}

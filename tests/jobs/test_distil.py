@@ -54,6 +54,15 @@ def test_the_student_of_a_teacher_without_epochs_needs_some(tmp_path: Path) -> N
     assert student_recipe(teacher, "mobilenet_v2", ["schedule.epochs=3"]).schedule.epochs == 3
 
 
+@pytest.mark.parametrize(("epochs", "warmup"), [(9, 0), (30, 3), (50, 5), (300, 5)])
+def test_a_student_warms_up_for_a_tenth_of_its_epochs_and_for_five_at_most(
+    tmp_path: Path, epochs: int, warmup: int
+) -> None:
+    values = cs.load_recipe("digits", [f"schedule.epochs={epochs}"]).model_dump(mode="json")
+    student = student_recipe(write_colour_bundle(tmp_path / "teacher", recipe=values), "mobilenet_v2")
+    assert student.schedule.warmup_epochs == warmup
+
+
 def test_words_change_the_students_recipe(teacher: Path) -> None:
     student = student_recipe(teacher, "mobilenet_v2", ["schedule.epochs=77", "distillation.alpha=0.5"])
     assert student.schedule.epochs == 77

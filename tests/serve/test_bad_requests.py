@@ -187,7 +187,14 @@ def test_a_parameter_in_the_form_is_422_and_told_where_it_goes(url: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/predict", 405), ("GET", "/x", 404), ("PUT", "/", 405)]
+    ("method", "path", "status"),
+    [
+        ("GET", "/predict", 405),
+        ("GET", "/x", 404),
+        ("PUT", "/", 405),
+        ("POST", "/predict/", 404),
+        ("GET", "/v2/", 404),
+    ],
 )
 def test_what_is_not_served_is_answered_as_json_too(url: str, method: str, path: str, status: int) -> None:
     assert_problem(httpx.request(method, url + path), status)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,20 @@ def test_a_batch_waits_for_more_images_as_long_as_it_may(
     made = lanes_of([bundle], monkeypatch, max_delay=PATIENCE)
     answers = [clients.submit(made.answer, question(bundle)) for _ in range(4)]
     held.go_on.release()
+    for answer in answers:
+        answer.result(PATIENCE / 2)
+    assert held.runs == [4]
+
+
+def test_a_batch_waits_for_a_fraction_of_a_second_too(
+    bundle: Bundle, clients: ThreadPoolExecutor, held: HeldBundles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = lanes.time.perf_counter()  # no time passes, so only a full batch is due
+    monkeypatch.setattr(lanes, "time", SimpleNamespace(perf_counter=lambda: now))
+    made = lanes_of([bundle], monkeypatch, max_delay=0.5)
+    answers = ask(clients, made, [question(bundle) for _ in range(3)])
+    answers.append(clients.submit(made.answer, question(bundle)))
+    held.go_on.release(4)
     for answer in answers:
         answer.result(PATIENCE / 2)
     assert held.runs == [4]

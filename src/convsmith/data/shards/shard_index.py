@@ -90,8 +90,9 @@ def _read(shards: ShardPaths, size: int) -> Found:
                 logger.info("%d of %d shards read, %d samples", len(parts), total, sum(map(len, parts)))
     joined = join(parts)
     if not len(joined):
+        others = f" and {counted(total - 1, 'more shard')}" if total > 1 else ""
         raise ConvsmithError(
-            f"no samples in {printable(shards.name(0))}" + (f" and {total - 1} more shards" if total > 1 else ""),
+            f"no samples in {printable(shards.name(0))}{others}",
             "there is no image in it",
             "Unpack it to see what it holds; `convsmith data pack` writes shards of a folder of images.",
         )
