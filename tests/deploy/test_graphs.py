@@ -135,12 +135,18 @@ NET = (
 )
 
 
-def net() -> Graph:
+RESIZE = 'Resize<mode: string = "nearest">(p, , , sizes)'
+
+
+def net(between: str = RESIZE) -> Graph:
+    """That model, with this in place of its Resize."""
     constants = {
         "w": floats(4, 3, 3, 3), "b": floats(4), "sizes": np.array([1, 4, 4, 4]), "flat": np.array([1, 64]),
-        "u": floats(64, 2),
+        "u": floats(64, 2), "pads": np.array([0, 0, 0, 0, 0, 0, 1, 1]),
+        "zero": np.zeros((), np.float32), "one": np.ones((), np.float32),
     }  # fmt: skip
-    return Graph.load(model_of(NET, "uint8[1,3,4,4]", constants).SerializeToString())
+    nodes = NET.replace(RESIZE, between)
+    return Graph.load(model_of(nodes, "uint8[1,3,4,4]", used_in(nodes, constants)).SerializeToString())
 
 
 def test_integers_begin_and_end_where_something_computes_on_them() -> None:
@@ -155,6 +161,26 @@ def test_integers_begin_and_end_where_something_computes_on_them() -> None:
     some = place(graph, tensors=["f", "r"])
     assert some.nodes == {"conv1", "maxpool3", "resize4"}
     assert some.rounded == {"f": "f", "r": "r", "p": "r", "z": "r"}
+
+
+@pytest.mark.parametrize(
+    ("between", "keeps"),
+    [
+        (RESIZE, True),
+        ("Resize(p, , , sizes)", True),
+        ('Resize<mode: string = "linear">(p, , , sizes)', True),
+        ('Resize<mode: string = "cubic">(p, , , sizes)', False),
+        ('Resize<mode: string = "linear", antialias: int = 1>(p, , , sizes)', False),
+        ("Pad(p, pads)", True),
+        ("Pad(p, pads, zero)", True),
+        ("Pad(p, pads, one)", False),
+        ('Pad<mode: string = "reflect">(p, pads)', False),
+    ],
+)
+def test_what_gives_levels_that_it_does_not_read_stays_float(between: str, keeps: bool) -> None:
+    placement = place(net(between))
+    assert placement.rounded.get("z") == ("r" if keeps else None)
+    assert any(name.startswith(("resize", "pad")) for name in placement.nodes) == keeps
 
 
 INTEGERS = """

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import World
-from convsmith.training.memory import depends_on_batch, is_out_of_memory, smaller_batch
+from convsmith.training.memory import (
+    OutOfMemory,
+    depends_on_batch,
+    is_out_of_memory,
+    out_of_memory_is_named,
+    smaller_batch,
+)
 from convsmith.training.run import limit_forward_batch
 from convsmith.training.update.ema import Ema
 from tests.launch.test_local import finish, start
@@ -174,6 +180,20 @@ def test_what_the_allocator_says_is_told_from_other_errors() -> None:
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"))
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (RuntimeError("CUDA out of memory. Tried 2 GiB.\nSee the docs."), ": CUDA out of memory. Tried 2 GiB.\nSet "),
+        (MemoryError(), ": no memory is left\nSet "),
+    ],
+)
+def test_the_first_line_of_the_allocator_is_the_reason(error: Exception, why: str) -> None:
+    named = pytest.raises(OutOfMemory, match="out of memory with 3 images in a forward pass")
+    with named as caught, out_of_memory_is_named(3):
+        raise error
+    assert why in str(caught.value)
 
 
 def test_batch_norm_alone_depends_on_the_images_of_a_pass() -> None:
