@@ -60,7 +60,7 @@ def test_a_student_warms_up_for_a_tenth_of_its_epochs_and_for_five_at_most(
 ) -> None:
     values = cs.load_recipe("digits", [f"schedule.epochs={epochs}"]).model_dump(mode="json")
     student = student_recipe(write_colour_bundle(tmp_path / "teacher", recipe=values), "mobilenet_v2")
-    assert student.schedule.warmup_epochs == warmup
+    assert student.schedule.model_dump()["warmup_epochs"] == warmup
 
 
 def test_words_change_the_students_recipe(teacher: Path) -> None:
