@@ -6,7 +6,7 @@ Needs no torch.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -57,6 +57,40 @@ class Reference(Section):
     def with_confidence(self, values: Sequence[float] | NDArray[Any]) -> Reference:
         """The same of a bundle whose probabilities have changed; of too few it says nothing."""
         return self.model_copy(update={"confidence": histogram(values)})
+
+
+class Seen:
+    """Gathers how images look and how sure a model's answers are while it is judged, for a `Reference` of them."""
+
+    def __init__(self) -> None:
+        self._lights: list[float] = []
+        self._sure: list[float] = []
+
+    def add(self, images: Iterable[NDArray[np.uint8]], certainty: Iterable[float] = ()) -> None:
+        """Take in preprocessed images [C, H, W], and how sure the answer to each is, where that is known."""
+        self._lights += map(brightness, images)
+        self._sure += map(float, certainty)
+
+    def merge(self, other: Seen) -> None:
+        """Add what another one gathered."""
+        self._lights += other._lights
+        self._sure += other._sure
+
+    def keys(self, classes: NDArray[Any]) -> dict[str, Any]:
+        """`reference`, the reference of all images as JSON values; of fewer than `FEWEST` nothing.
+
+        Args:
+            classes: how many images had each class as the answer, [K].
+        """
+        if len(self._lights) < FEWEST:
+            return {}
+        reference = Reference(
+            images=len(self._lights),
+            classes=tuple(map(float, classes)),
+            confidence=histogram(self._sure),
+            brightness=histogram(self._lights),
+        )
+        return {"reference": reference.model_dump(mode="json")}
 
 
 def brightness(image: NDArray[np.uint8]) -> float:

@@ -58,7 +58,7 @@ class Card:
         one_size: a segmentation model takes images of one size only, that of `preprocess.window`.
         embeddings: D, the length of the model's second output; None: it has none.
         distance: what is said of `distance.bin`, which is one of the files; None: there is none.
-        reference: how validation images look and what is said of them; None: that is not known.
+        reference: how validation images look and what is said of them, or its JSON values; None: that is not known.
     """
 
     task: TaskName
@@ -77,7 +77,7 @@ class Card:
     one_size: bool = False
     embeddings: int | None = None
     distance: DistanceFacts | None = None
-    reference: Reference | None = None
+    reference: Reference | dict[str, Any] | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Card:

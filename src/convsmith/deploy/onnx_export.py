@@ -21,9 +21,11 @@ import onnxscript
 import torch
 from onnx import ModelProto
 from torch import Tensor, nn
+from torch.onnx.errors import OnnxExporterError
 
 from convsmith.bundle.runtime import EMBEDDINGS, INPUT, OUTPUT
 from convsmith.deploy.fold import fold_constants
+from convsmith.deploy.functional import traced_once
 from convsmith.deploy.fuse import fuse_batch_norms
 from convsmith.errors import ConvsmithError
 from convsmith.models.base import SegmentationModel, VisionModel
@@ -95,8 +97,9 @@ def _of_program(model: nn.Module, example: Tensor, free: dict[int, Any], opset: 
     if rounding_of(model) is None:  # whose places are counted in the order of its layers
         model = copy.deepcopy(model)
         fuse_batch_norms(model, example[:1])
-    with quiet():
-        program = torch.onnx.export(
+
+    def export() -> torch.onnx.ONNXProgram | None:
+        return torch.onnx.export(
             model,
             (example,),
             input_names=[INPUT],
@@ -106,6 +109,13 @@ def _of_program(model: nn.Module, example: Tensor, free: dict[int, Any], opset: 
             dynamo=True,
             verbose=False,
         )
+
+    with quiet():
+        try:
+            with traced_once():
+                program = export()
+        except OnnxExporterError:
+            program = export()
         assert program is not None
         fold_constants(program.model)
         for node in program.model.graph:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from convsmith.bundle.classification import softmax
 from convsmith.bundle.figures.classification_evaluation import ClassificationEvaluation
 from convsmith.bundle.figures.classification_metrics import ClassificationResults
+from convsmith.bundle.reference import Seen
 from convsmith.bundle.runtime import Infer
 from convsmith.data.dataset import DataSet
 from convsmith.models.base import ImageClassifier
@@ -26,13 +28,26 @@ from convsmith.tasks.teacher import load_teacher
 class JudgedImages(ClassificationResults):
     """The answers of a model in training to validation images."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen, self._known_classes = Seen(), 0
+
     def judge(self, infer: Infer, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] of classes [N]."""
-        self.update(infer(images.numpy()), targets.numpy())
+        logits = infer(images.numpy())
+        self.update(logits, targets.numpy())
+        self._known_classes = logits.shape[1]
+        self._seen.add(images.numpy(), softmax(logits).max(axis=1))
+
+    def merge(self, other: Self) -> None:
+        """Add what another one saw."""
+        super().merge(other)
+        self._seen.merge(other._seen)
+        self._known_classes = max(self._known_classes, other._known_classes)
 
     def tuned(self) -> dict[str, Any]:
-        """No key: the highest logit is the answer."""
-        return {}
+        """`reference`: the classes that were said, each by the highest logit."""
+        return self._seen.keys(np.bincount(self.predictions, minlength=self._known_classes))
 
 
 class EvaluatedImages(JudgedImages, ClassificationEvaluation):

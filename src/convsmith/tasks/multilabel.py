@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from convsmith.bundle.figures.multilabel_evaluation import MultilabelEvaluation
 from convsmith.bundle.figures.multilabel_metrics import FIGURES, MultilabelResults
+from convsmith.bundle.multilabel import probabilities_of
+from convsmith.bundle.reference import Seen
 from convsmith.bundle.runtime import Infer
 from convsmith.data.dataset import DataSet
 from convsmith.models.base import ImageClassifier
@@ -27,9 +30,21 @@ from convsmith.tasks.teacher import load_teacher
 class JudgedLabels(MultilabelResults):
     """The answers of a model in training to validation images, at the thresholds that suit them best."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen = Seen()
+
     def judge(self, infer: Infer, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] with classes [N, K]."""
-        self.update(infer(images.numpy()), targets.numpy())
+        logits = infer(images.numpy())
+        self.update(logits, targets.numpy())
+        self._seen.add(images.numpy(), probabilities_of(logits).max(axis=1))
+
+    def merge(self, other: MultilabelResults) -> None:
+        """Add what another one saw."""
+        super().merge(other)
+        assert isinstance(other, JudgedLabels)
+        self._seen.merge(other._seen)
 
     def compute(self) -> dict[str, float]:
         """The figures over all batches, at the best thresholds."""
@@ -37,8 +52,11 @@ class JudgedLabels(MultilabelResults):
         return super().compute()
 
     def tuned(self) -> dict[str, Any]:
-        """`thresholds`: the best ones."""
-        return {"thresholds": self.best_thresholds()}
+        """`thresholds`: the best ones; `reference`: the classes that reach them, which share an image evenly."""
+        thresholds = self.best_thresholds()
+        there = probabilities_of(self.logits) >= thresholds
+        shares = there / np.maximum(1, there.sum(axis=1, keepdims=True))
+        return {"thresholds": thresholds, **self._seen.keys(np.array([math.fsum(each) for each in shares.T]))}
 
 
 class EvaluatedLabels(JudgedLabels, MultilabelEvaluation):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from convsmith.bundle.figures.segmentation_evaluation import SegmentationEvaluation
+from convsmith.bundle.reference import Seen
 from convsmith.bundle.runtime import Infer
 from convsmith.bundle.segment import argmax_classes, scored_parts
 from convsmith.data.dataset import DataSet
@@ -41,6 +42,7 @@ class JudgedMasks(SegmentationEvaluation):
         super().__init__(num_classes, boundary="boundary_iou" in asked)
         self._spec, self._asked = spec, asked
         self._losses: list[float] = []
+        self._seen, self._areas = Seen(), list[NDArray[np.float64]]()
 
     def judge(self, infer: Infer, images: Tensor, targets: Tensor) -> None:
         """Take in the answers to images [N, 3, H, W] with masks [N, H, W]."""
@@ -54,11 +56,15 @@ class JudgedMasks(SegmentationEvaluation):
                 loss += _cross_entropy(planes, part.are_logits, mask[place])
             self.update(answer, mask)
             self._losses.append(loss)
+            self._areas.append(np.bincount(answer.ravel(), minlength=len(self.confusion)) / answer.size)
+        self._seen.add(images.numpy())
 
     def merge(self, other: Self) -> None:
-        """Add the counts and the losses of another one."""
+        """Add what another one saw."""
         super().merge(other)
         self._losses += other._losses
+        self._areas += other._areas
+        self._seen.merge(other._seen)
 
     def compute(self) -> dict[str, float]:
         """The figures over all images; `loss` is the mean over the pixels that count."""
@@ -67,8 +73,8 @@ class JudgedMasks(SegmentationEvaluation):
         return with_asked({"loss": loss, **{name: found[name] for name in METRICS}}, found, self._asked)
 
     def tuned(self) -> dict[str, Any]:
-        """No key: the highest logit is the answer."""
-        return {}
+        """`reference`: the share of the pixels that each class has, summed over the images."""
+        return self._seen.keys(np.array([math.fsum(each) for each in zip(*self._areas, strict=True)]))
 
 
 def _cross_entropy(planes: list[NDArray[np.float32]], are_logits: bool, mask: NDArray[np.uint8]) -> float:

@@ -57,8 +57,9 @@ def pack(session: Session) -> None:
         began_with={"name": origin.name, "licence": origin.licence} if origin else None,
         tuned=progress.best_tuned,
     )
-    read = dataset.validation_reader("val", recipe.preprocess)
-    add_reference(run.bundle, lambda number: read(number)[0].numpy(), len(dataset.val))
+    if "reference" not in progress.best_tuned:  # without a validation, or after one of an earlier convsmith
+        read = dataset.validation_reader("val", recipe.preprocess)
+        add_reference(run.bundle, lambda number: read(number)[0].numpy(), len(dataset.val))
 
 
 @torch_state_kept()  # the weights that are drawn first are all replaced

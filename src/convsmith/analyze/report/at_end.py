@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHARE, LEAST, MOST = 0.03, 10.0, 300.0
+SHARE, LEAST, MOST = 0.03, 4.0, 300.0
 """The share of a training's seconds that the images of its report may take; what they always may, and never exceed."""
 
 
