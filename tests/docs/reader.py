@@ -54,7 +54,7 @@ class Reader:
         """A server as in a terminal of its own, which is stopped where the page starts the next one."""
         port = "" if "--port" in server else f"--port {self.port}"
         ready = (
-            f"curl --silent --fail --retry 90 --retry-delay 1 --retry-all-errors http://127.0.0.1:{self.port}/readyz"
+            f"curl --silent --fail --retry 300 --retry-delay 1 --retry-all-errors http://127.0.0.1:{self.port}/readyz"
         )
         return f"[ -z $server ] || {{ kill $server; wait $server; }}\n{server} {port} >&2 &\nserver=$!\n{ready} >&2"
 
