@@ -79,6 +79,12 @@ def test_a_killed_process_is_an_error_that_says_so() -> None:
         list(in_processes(die, [0], one, 1))
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_process_that_leaves_without_an_answer_is_an_error_with_its_status(status: int) -> None:
+    with pytest.raises(ConvsmithError, match=f"has ended: by exit status {status}\n"):
+        list(in_processes(os._exit, [status], one, 1))
+
+
 def test_a_stopped_process_is_ended_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVSMITH_READ_TIMEOUT", "1")
     with pytest.raises(NotAnswering, match=r"a process that looks at the data was stopped \(pid \d+\): "):

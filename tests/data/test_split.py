@@ -53,3 +53,11 @@ def test_the_split_never_changes_between_versions() -> None:
 def test_a_fraction_that_is_no_fraction_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         Share(fraction)
+
+
+@given(st.integers(0, 30), st.integers(2, 9), st.integers(0, 30))
+def test_each_image_of_two_or_more_is_held_out_by_one_fold_and_the_only_one_by_none(
+    images: int, folds: int, before: int
+) -> None:
+    ranks = [rank for fold in range(folds) for rank in Share(0.5, fold, folds).ranks(images, before).tolist()]
+    assert sorted(ranks) == (list(range(images)) if images > 1 else [])

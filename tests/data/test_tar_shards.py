@@ -99,6 +99,13 @@ def test_whole_numbers_are_classes_in_their_order(data: Path) -> None:
     assert (folder.classes, folder.train.targets.tolist()) == (("2", "9", "10"), [2, 1, 0])
 
 
+def test_numbers_too_large_for_a_class_are_names(data: Path) -> None:
+    folder = opened(write_shards(data, {"s.tar": [("a", "9" * 10), ("b", "10")]}), hold=False)
+    assert folder.classes == ("10", "9" * 10)
+    folder = opened(write_shards(data, {"s.tar": [("a", "1" + "0" * 9), ("b", "9")]}), hold=False)
+    assert folder.classes == ("1" + "0" * 9, "9")
+
+
 def test_whole_numbers_are_named_by_a_file_beside_the_shards(data: Path) -> None:
     write_shards(data, {"s.tar": [("a", "1"), ("b", "0")]})
     (data / "classes.txt").write_text("dog\ncat\n")
