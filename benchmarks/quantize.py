@@ -3,17 +3,24 @@
     .venv/bin/python benchmarks/quantize.py accuracy WEIGHTS.th --data cifar10/
     .venv/bin/python benchmarks/quantize.py training WEIGHTS.th --data cifar10/ [--epochs 1] [--fraction 0.2]
     .venv/bin/python benchmarks/quantize.py bundle RUN/bundle --data camvid/ [--images 64]
+    .venv/bin/python benchmarks/quantize.py peers BUNDLE --photos photos/ [--images 300] [--nncf PYTHON]
     OMP_NUM_THREADS=2 .venv/bin/python benchmarks/quantize.py speed [MODEL ...] [--threads 2]
 
-WEIGHTS is the official cifar_resnet20. `speed` needs openvino, and an idle machine: all forms of a model are in one
-process and take turns of some calls; medians count. Its models have random weights with the statistics of a few passes.
+WEIGHTS is the official cifar_resnet20. `peers` makes a classifier's bundle INT8 by `convsmith quantize`, which also
+chooses a rule and judges both forms, by onnxruntime's own function, and by NNCF, whose environment `--nncf` names the
+Python of: onnx, onnxruntime and nncf. Each is a process of its own, on the same images. `speed` needs openvino and an
+idle machine: all forms of a model are in one process and take turns; medians count. Its models have random
+weights with the statistics of a few passes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,11 +38,39 @@ from convsmith.bundle.runtime import Infer, OnnxRuntime
 from convsmith.deploy.calibration import calibrate
 from convsmith.deploy.graph import Graph
 from convsmith.deploy.onnx_export import export_onnx, inference_model
+from convsmith.deploy.parity import Parity
 from convsmith.deploy.qdq import insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
 from convsmith.deploy.static_int8 import kernels
 from convsmith.spec import Preprocess, WholeImage
 
+BY_ONNXRUNTIME = """
+import sys, numpy
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+class Images(CalibrationDataReader):
+    def __init__(self):
+        self.left = iter(numpy.load(sys.argv[2]))
+
+    def get_next(self):
+        image = next(self.left, None)
+        return None if image is None else {"images": image[None]}
+
+quant_pre_process(sys.argv[1], sys.argv[3] + ".float")
+formats = {"quant_format": QuantFormat.QDQ, "activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+quantize_static(sys.argv[3] + ".float", sys.argv[3], Images(), per_channel=True, **formats)
+"""
+BY_NNCF = """
+import sys, nncf, numpy, onnx
+images = nncf.Dataset(numpy.load(sys.argv[2]), lambda image: {"images": image[None]})
+made = nncf.quantize(onnx.load(sys.argv[1]), images, subset_size=len(numpy.load(sys.argv[2], mmap_mode="r")))
+onnx.save(made, sys.argv[3])
+"""
+BY_CONVSMITH = """
+import sys, convsmith as cs
+made = cs.quantize(sys.argv[1], sys.argv[2], sys.argv[3], max_drop=100, images=int(sys.argv[4]))
+"""
 FAMILIES = ("resnet50", "resnest50", "convnext_tiny", "mobilenet_v2", "hrnet_w18_seg")
 CALLS = 4  # of one form in a row
 Images = NDArray[np.uint8]
@@ -90,6 +125,51 @@ def compare_training(weights: Path, data: Path, epochs: int, fraction: float) ->
     for name, top1 in figures.items():
         print(f"{name:20} {top1:.2%}")
     return figures
+
+
+def compare_peers(bundle: Path, photos: Path, images: int, nncf: str | None) -> dict[str, dict[str, float]]:
+    """Seconds and processor seconds of each way, and how far its logits are from the floats' on other images."""
+    opened, files = cs.load(bundle), sorted(photos.rglob("*.[jJ][pP]*[gG]"))
+    rows: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part, count in (("train", 2 * images), ("val", len(files))):
+            for i in range(count):
+                place = folder / "data" / part / str(opened.labels[i % len(opened.labels)]) / f"{i}.jpg"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(files[i % len(files)].resolve())
+        pixels = np.stack([opened.preprocess(files[i % len(files)]) for i in range(images)])
+        np.save(folder / "images.npy", pixels)
+        floats, given = str(bundle / "model.onnx"), str(folder / "images.npy")
+        ways = {
+            "convsmith": [
+                sys.executable,
+                "-c",
+                BY_CONVSMITH,
+                str(bundle),
+                str(folder / "data"),
+                str(folder / "convsmith"),
+            ],
+            "onnxruntime": [sys.executable, "-c", BY_ONNXRUNTIME, floats, given, str(folder / "onnxruntime.onnx")],
+        }
+        ways["convsmith"].append(str(images))
+        if nncf:
+            ways["NNCF"] = [nncf, "-c", BY_NNCF, floats, given, str(folder / "NNCF.onnx")]
+        else:
+            print("NNCF is left out: --nncf names no Python")
+        wanted = opened.logits(pixels[:64])
+        print("| way | seconds | processor seconds | dB above the noise |\n|---|---|---|---|")
+        for way, words in ways.items():
+            begin, before = time.perf_counter(), os.times()
+            subprocess.run(words, check=True, capture_output=True)
+            after, seconds = os.times(), time.perf_counter() - begin
+            made = folder / (f"{way}.onnx" if way != "convsmith" else "convsmith/model.onnx")
+            apart = Parity()
+            apart.add(wanted, OnnxRuntime(made.read_bytes()).run(pixels[:64]))
+            spent = after.children_user + after.children_system - before.children_user - before.children_system
+            rows[way] = {"seconds": seconds, "processor": spent, "snr_db": apart.distance()["snr_db"]}
+            print(f"| {way} | {seconds:.1f} | {spent:.1f} | {rows[way]['snr_db']:.1f} |", flush=True)
+    return rows
 
 
 def lively(name: str, size: tuple[int, int]) -> torch.nn.Module:
@@ -172,6 +252,11 @@ def main() -> None:
         command.add_argument("--max-drop", type=float, default=0.1)
         command.add_argument("--epochs", type=int, default=1)
         command.add_argument("--fraction", type=float, default=0.2)
+    peers = commands.add_parser("peers")
+    peers.add_argument("bundle", type=Path)
+    peers.add_argument("--photos", type=Path, required=True)
+    peers.add_argument("--images", type=int, default=300)
+    peers.add_argument("--nncf", help="Python of an environment with NNCF")
     speed = commands.add_parser("speed")
     speed.add_argument("models", nargs="*", default=list(FAMILIES))
     speed.add_argument("--threads", type=int, default=2)
@@ -182,6 +267,8 @@ def main() -> None:
     if options.command == "speed":
         torch.set_num_threads(options.threads)
         result = [measure(name, options.side, options.threads, options.rounds) for name in options.models]
+    elif options.command == "peers":
+        result = compare_peers(options.bundle, options.photos, options.images, options.nncf)
     elif options.command == "training":
         result = compare_training(options.weights, options.data, options.epochs, options.fraction)
     else:

@@ -1,7 +1,7 @@
 """Every benchmark beside its peer, one after the other, written as a page.
 
     .venv/bin/python benchmarks/suite.py [--full] [--photos FOLDER] [--timm CHECKOUT --cifar FOLDER]
-        [--litserve PYTHON] [--only NAME ...]
+        [--litserve PYTHON] [--nncf PYTHON] [--only NAME ...]
 
 The short form takes about ten minutes and looks at one model where the full one looks at all. FOLDER holds photographs
 as JPEGs; without it they are drawn. What only compares with a program that is not here is left out, and the page says
@@ -34,8 +34,8 @@ PACKAGES = ("convsmith", "torch", "torchvision", "timm", "onnxruntime", "openvin
 class Part:
     """A script of this folder.
 
-    `short` and `full` are its words; {photos}, {photo}, {int8}, {timm}, {cifar} and {litserve} in
-    them stand for places.
+    `short` and `full` are its words; {photos}, {photo}, {int8}, {timm}, {cifar}, {litserve}, {float} and
+    {nncf} in them stand for places.
     `needs` names programs that must be on the PATH. A part whose place is not known is left out.
     """
 
@@ -67,6 +67,7 @@ PARTS = (
         needs=("wrk",),
     ),
     Part("INT8", "quantize.py", "speed resnet50 --rounds 3", "speed"),
+    Part("INT8 beside its peers", "quantize.py", None, "peers {float} --photos {photos} --nncf {nncf}"),
     Part("time to accuracy", "time_to_accuracy.py", None, "{cifar} --timm {timm} --seeds 3"),
 )
 
@@ -127,15 +128,17 @@ def main() -> None:
     parser.add_argument("--timm", type=Path, help="checkout of timm, for its train.py")
     parser.add_argument("--cifar", type=Path, help="CIFAR-10 as train/CLASS/* and val/CLASS/*")
     parser.add_argument("--litserve", type=Path, help="Python of an environment with LitServe")
+    parser.add_argument("--nncf", type=Path, help="Python of an environment with NNCF")
     parser.add_argument("--only", nargs="*", choices=[part.name for part in PARTS], metavar="NAME")
     options = parser.parse_args()
-    asked = {name: place for name in ("timm", "cifar", "litserve") if (place := getattr(options, name))}
+    asked = {name: place for name in ("timm", "cifar", "litserve", "nncf") if (place := getattr(options, name))}
     sections = [f"# Results\n\n`suite.py{' --full' * options.full}` on {datetime.now(UTC):%Y-%m-%d}.\n\n{machine()}"]
     with tempfile.TemporaryDirectory() as folder:
         made = [sys.executable, str(HERE / "materials.py"), folder, *([str(options.photos)] if options.photos else [])]
         subprocess.run(made, check=True, stdout=sys.stderr)  # else its memory would count as that of each part
         photos = Path(folder) / "photos"
         places = {**asked, "photos": photos, "photo": min(photos.rglob("*.jpg")), "int8": Path(folder) / "int8"}
+        places["float"] = Path(folder) / "run" / "bundle"
         for part in PARTS:
             words = part.full if options.full else part.short
             if words is None or (options.only and part.name not in options.only):

@@ -95,7 +95,7 @@ def export_onnx(model: nn.Module, size: Size, any_size: bool = False, opset: int
 
 def _of_program(model: nn.Module, example: Tensor, free: dict[int, Any], opset: int) -> ModelProto:
     if rounding_of(model) is None:  # whose places are counted in the order of its layers
-        model = copy.deepcopy(model)
+        model = copy.deepcopy(model).requires_grad_(False)  # else each operation is followed for its gradient too
         fuse_batch_norms(model, example[:1])
 
     def export() -> torch.onnx.ONNXProgram | None:
