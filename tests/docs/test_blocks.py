@@ -21,6 +21,7 @@ MISSING = {  # what a block may need that tests do not have, and how many blocks
     "needs an NVIDIA GPU": 1,
     "needs several GPUs": 2,
     "needs several machines": 3,
+    "needs a cluster": 1,
     "needs Docker": 2,
     "needs a package that tests do not install": 5,
 }
