@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,6 +110,35 @@ def test_a_worker_that_is_killed_costs_no_row(
     cs.predict_into(colour_bundle, photos, tmp_path / "p.csv", batch_size=4, ray=cluster)
     assert (tmp_path / "p.killed").exists()
     assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+COMMAND = """
+import sys
+from convsmith.jobs import ray_workers
+ray_workers._CORES, ray_workers._IMAGES = 1, 32
+from convsmith.cli.main import main
+sys.argv[0] = "convsmith"
+main()
+"""
+
+
+@pytest.mark.slow
+def test_the_command_is_killed_and_goes_on_with_the_cluster(
+    cluster: str, colour_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    cs.predict_into(colour_bundle, photos, tmp_path / "whole.csv")
+    out, ended = tmp_path / "p.csv", list[int]()
+    command = [sys.executable, "-c", COMMAND, "predict", str(colour_bundle), str(photos), "--out", str(out)]
+    while -signal.SIGKILL in ended[-1:] or not ended:
+        before = len(list(tmp_path.glob("p.csv.parts/0*")))
+        with subprocess.Popen([*command, "--ray", cluster], stdout=subprocess.DEVNULL) as run:
+            while len(ended) < 3 and len(list(tmp_path.glob("p.csv.parts/0*"))) <= before and run.poll() is None:
+                time.sleep(0.005)
+            if len(ended) < 3:
+                run.kill()
+        ended.append(run.returncode)
+    assert ended == [-signal.SIGKILL] * 3 + [1]  # some images are bad
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 @pytest.mark.slow

@@ -48,13 +48,13 @@ class PartFolder:
         """Write the results of the next things. ConvsmithError if that fails; then nothing of them is there."""
         behind = self.done + things
         path = self._folder / f"{self.done:012}-{behind:012}-{bad}"
-        with _errors_of(self._out):
+        with errors_of(self._out):
             write_file(path, content)
         self._count(path, behind, bad)
 
     def finish(self, join: Callable[[Sequence[Path], IO[bytes]], None]) -> None:
         """Write the file of all parts at once. ConvsmithError if that fails; then it is as it was."""
-        with _errors_of(self._out), new_file(self._out) as file:
+        with errors_of(self._out), new_file(self._out) as file:
             join(self._paths, file)
         self.is_over = True
 
@@ -76,23 +76,41 @@ def parts_for(out: Path, facts: Mapping[str, Any]) -> Iterator[PartFolder]:
             be written.
     """
     folder = beside(out, ".parts")
-    with ExitStack() as held:
-        with _errors_of(out):
-            folder.mkdir(parents=True, exist_ok=True)
-            _hold(held.enter_context((folder / _LOCK).open("w")), out)
-            clear_abandoned(folder)
+    with begun(folder, out, facts):
+        with errors_of(out):
             for path in (folder, out):
                 clear_abandoned(folder.parent, temporary_prefix(path))
-            _check(folder, out, facts)
             parts = PartFolder(folder, out)
         yield parts
     if parts.is_over:
-        with _errors_of(out):
+        with errors_of(out):
             remove_directory(folder)
 
 
 @contextmanager
-def _errors_of(out: Path) -> Iterator[None]:
+def begun(folder: Path, out: Path, facts: Mapping[str, Any]) -> Iterator[None]:
+    """Hold a folder with the facts of work in the block.
+
+    Args:
+        folder: of the work, made where it lacks.
+        out: what becomes of it.
+        facts: what the results depend on.
+
+    Raises:
+        ConvsmithError: as of `parts_for`.
+    """
+    with ExitStack() as held:
+        with errors_of(out):
+            folder.mkdir(parents=True, exist_ok=True)
+            _hold(held.enter_context((folder / _LOCK).open("w")), out)
+            clear_abandoned(folder)
+            _check(folder, out, facts)
+        yield
+
+
+@contextmanager
+def errors_of(out: Path) -> Iterator[None]:
+    """Let a ConvsmithError say what could not be written in the block."""
     try:
         yield
     except OSError as error:
