@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
+from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
@@ -23,6 +25,19 @@ from convsmith.serve.server import Server, listen, make_server
 PATIENCE = 60  # seconds after which a test that waits has failed
 
 
+_sleep = asyncio.sleep  # tests replace it, to see the pauses of the server
+
+
+class _Hurried:
+    """asyncio for uvicorn, which looks ten times a second whether a server is ready or must end: a hundred times."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await _sleep(seconds / 10)
+
+
 @contextmanager
 def served(app: FastAPI, wait: bool = True, drain_seconds: float = 0) -> Iterator[tuple[Server, str]]:
     """The server and its address; with `wait`, once it is ready."""
@@ -32,15 +47,16 @@ def served(app: FastAPI, wait: bool = True, drain_seconds: float = 0) -> Iterato
     with mock.patch("logging.config._clearExistingHandlers"):
         server = make_server(app, ready.set, drain_seconds)
     thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    try:
-        assert not wait or ready.wait(PATIENCE)
-        yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        server.force_exit = server.force_exit or drain_seconds > 0
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+    with mock.patch("uvicorn.server.asyncio", _Hurried()):
+        thread.start()
+        try:
+            assert not wait or ready.wait(PATIENCE)
+            yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            server.force_exit = server.force_exit or drain_seconds > 0
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
 
 
 @contextmanager
