@@ -62,6 +62,13 @@ def test_more_threads_that_are_kept_from_running_at_first_are_tried_again(monkey
     assert isinstance(lending_if_faster(narrow, wide, IMAGE), Lending)
 
 
+def test_an_answer_of_less_than_a_millisecond_needs_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow: Runtime = Named(1)
+    seconds = iter([0.0009, 0.0001] * 3)  # a fourth round is an error
+    monkeypatch.setattr(lending, "_seconds", lambda *_: next(seconds))
+    assert lending_if_faster(narrow, Named(2), IMAGE) is narrow
+
+
 def test_a_bundle_says_the_same_on_all_cores(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_runtime, "lending_if_faster", lambda narrow, wide, _: Lending(narrow, wide))
     photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)

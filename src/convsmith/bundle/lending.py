@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from convsmith.bundle.runtime import Runtime, run_with_embeddings
 
 _GAIN = 1.15  # times as fast that a call must be alone: the model is in memory twice
+_SHORT = 0.001  # seconds of an answer of which fewer are not noticed: decoding its image takes more
 _ROUNDS, _SECONDS = 3, 0.5  # at least, and for how long others follow while the gain does not show: beside other work
 
 
@@ -62,6 +63,8 @@ def lending_if_faster(narrow: Runtime, wide: Runtime, image: NDArray[np.uint8]) 
     while len(rounds) < _ROUNDS or time.monotonic() < end:
         rounds.append([_seconds(runtime, image) for runtime in runtimes])
         of_narrow, of_wide = (min(seconds) for seconds in zip(*rounds, strict=True))
+        if len(rounds) >= _ROUNDS and of_narrow < _SHORT:
+            break
         if len(rounds) >= _ROUNDS and of_narrow > _GAIN * of_wide:
             return Lending(narrow, wide)
     return narrow
