@@ -8,7 +8,7 @@ import pytest
 from convsmith.analyze.unknown import Costs, _chance_of, by_costs, by_precision, fewest_answers
 from convsmith.errors import ConvsmithError
 
-DRAWS = 200
+DRAWS = 100
 
 
 def test_costs_have_the_threshold_at_which_both_answers_cost_the_same() -> None:

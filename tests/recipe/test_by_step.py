@@ -58,10 +58,12 @@ def test_a_warmup_without_end_is_an_error_of_the_plan() -> None:
 
 
 def test_the_rule_of_many_steps_gives_the_same_numbers_from_a_file(schedule: Schedule) -> None:
-    rates = LearningRates(schedule, 0.1, LISTED)
+    steps_per_epoch = LISTED // schedule.epochs + 1
+    rates = LearningRates(schedule, 0.1, steps_per_epoch)
+    assert len(rates) > LISTED
     read = json.loads(json.dumps({"lr": for_file("lr", rates)}))
     assert len(json.dumps(read)) < 1000
-    assert of_file(read)["lr"] == learning_rates(schedule, 0.1, LISTED)
+    assert of_file(read)["lr"] == learning_rates(schedule, 0.1, steps_per_epoch)
 
 
 def test_numbers_of_few_steps_are_listed_in_the_file(schedule: Schedule) -> None:

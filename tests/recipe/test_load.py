@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from convsmith.errors import ConvsmithError
 from convsmith.recipe.load import as_recipe, load_recipe, name_of, recipe_to_yaml, resolve
@@ -71,6 +71,7 @@ class TestToYaml:
         recipe = load_recipe(name)
         assert load_recipe(write(tmp_path, written=recipe_to_yaml(recipe))) == recipe
 
+    @settings(max_examples=30)  # test_yaml_text tries more values by themselves
     @given(value=VALUES)
     def test_so_does_one_with_any_options(self, tmp_path_factory: pytest.TempPathFactory, value: Any) -> None:
         folder = tmp_path_factory.getbasetemp()

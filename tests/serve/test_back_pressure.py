@@ -99,17 +99,15 @@ def test_a_request_whose_deadline_has_passed_is_504_and_not_computed(
     assert sorted(statuses, key=str) == [200, 200, 504, 504, 504]
 
 
-def test_a_deadline_that_holds_changes_nothing(colour_bundle: Path) -> None:
-    with served(create_app(colour_bundle)) as (_, url):
-        assert ask_within(url, str(PATIENCE)).json()["label"] == "red"
+def test_a_deadline_that_holds_changes_nothing(url: str) -> None:
+    assert ask_within(url, str(PATIENCE)).json()["label"] == "red"
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "soon", "nan", "inf", "1e9", ""])
-def test_a_deadline_that_is_no_such_number_is_422(colour_bundle: Path, seconds: str) -> None:
-    with served(create_app(colour_bundle)) as (_, url):
-        answer = ask_within(url, seconds)
-        assert answer.status_code == 422
-        assert answer.json()["error"] == "x-request-timeout is not valid"
+def test_a_deadline_that_is_no_such_number_is_422(url: str, seconds: str) -> None:
+    answer = ask_within(url, seconds)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "x-request-timeout is not valid"
 
 
 def test_an_upload_that_comes_too_late_is_504(colour_bundle: Path) -> None:
