@@ -15,6 +15,7 @@ _PASSED = frozenset((0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)))  # tables, com
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _TAKEN_APART = (_EXIF, b"MPF\0", b"Photoshop 3.0\0")  # notes that Pillow reads more of than is worth doing here
 _NEEDED = {b"JFIF": 14, b"ICC_PROFILE\0": 14, b"Adobe": 12}  # bytes that it needs of others
+_MOST_NEEDED = max(_NEEDED.values())
 _SHORT, _RATIONAL = 3, 5  # kinds of numbers in EXIF
 _BYTES = {1: 1, 2: 1, _SHORT: 2, 4: 4, _RATIONAL: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # of each kind
 _USUAL = {ExifTags.Base.Orientation: (_SHORT, 1), ExifTags.Base.XResolution: (_RATIONAL, 1)}  # what Pillow asks for
@@ -79,8 +80,11 @@ def _is_harmless(segment: bytes) -> bool:
     """Whether Pillow takes nothing from it that the pixels depend on, and does not refuse the file for it."""
     if segment.startswith(_XMP):
         return b"tiff:Orientation" not in segment
-    is_short = any(len(segment) < least and segment.startswith(name) for name, least in _NEEDED.items())
-    return not is_short and not segment.startswith(_TAKEN_APART)
+    if segment.startswith(_TAKEN_APART):
+        return False
+    return len(segment) >= _MOST_NEEDED or not any(
+        len(segment) < least and segment.startswith(name) for name, least in _NEEDED.items()
+    )
 
 
 def _orientation(exif: bytes) -> int | None:

@@ -7,10 +7,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from convsmith.spec import IGNORED, Size
+
+# Whether torchvision resizes bytes on this processor as they are, and not as floating-point numbers.
+_TAKES_BYTES = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 
 
 class Sample(NamedTuple):
@@ -55,11 +59,13 @@ def resized(sample: Sample, size: Size, mode: InterpolationMode, antialias: bool
     image, mask = sample
     if size == sample.size:
         return sample
-    packed = image[None].contiguous(memory_format=torch.channels_last)  # or torch repacks what it makes
-    return Sample(
-        functional.resize(packed, list(size), mode, antialias=antialias)[0],
-        None if mask is None else functional.resize_mask(mask, list(size)),
-    )
+    packed = image.permute(1, 2, 0)[None].contiguous().permute(0, 3, 1, 2)  # or torch repacks what it makes
+    if _TAKES_BYTES and mode in (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC):
+        # as torchvision does in the end, without what it looks up before
+        done = interpolate(packed, size, mode=mode.value, align_corners=False, antialias=antialias)
+    else:
+        done = functional.resize(packed, list(size), mode, antialias=antialias)
+    return Sample(done[0], None if mask is None else functional.resize_mask(mask, list(size)))
 
 
 def padded(sample: Sample, left: int, right: int, top: int, bottom: int) -> Sample:
