@@ -175,16 +175,20 @@ def test_sizes_of_which_only_those_that_an_upsampling_keeps_vary_become_scales(o
     assert Counter(node.op_type for node in model.graph)["Shape"] == left
 
 
-def test_sizes_that_are_constants_stay() -> None:
+@pytest.mark.parametrize(
+    ("constant", "empty", "name"),
+    [("int64[4] sizes = {1, 4, 6, 10}", ", , ", "sizes"), ("float[4] scales = {1, 1, 2, 2}", ", ", "scales")],
+)
+def test_sizes_and_scales_that_are_constants_stay(constant: str, empty: str, name: str) -> None:
     graph = onnx.parser.parse_graph(
-        """g (float[1,4,3,5] x) => (float[1,4,6,10] y) <int64[4] sizes = {1, 4, 6, 10}> {
-            y = Resize <mode: string = "linear"> (x, , , sizes)
-        }"""
+        f"""g (float[1,4,3,5] x) => (float[1,4,6,10] y) <{constant}> {{
+            y = Resize <mode: string = "linear"> (x, {empty}{name})
+        }}"""
     )
     model = onnx_ir.from_proto(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)]))
     fold_constants(model)
     (resize,) = model.graph
-    assert [it.name for it in resize.inputs if it is not None] == ["x", "sizes"]
+    assert [it.name for it in resize.inputs if it is not None] == ["x", name]
 
 
 @pytest.mark.parametrize("any_size", [True, False])
