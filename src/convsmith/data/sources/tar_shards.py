@@ -1,4 +1,4 @@
-"""Tar shards in WebDataset's layout: one, a pattern of several, or a folder. The rules are in docs/data.md."""
+"""Tar shards in WebDataset's layout: one, a pattern of several, or a folder. The rules are in docs/data-shards.md."""
 
 from __future__ import annotations
 
