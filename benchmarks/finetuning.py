@@ -45,7 +45,7 @@ STAGES = ((5, 20, 100), (1000,), (5000,))
 EPOCHS = {1000: 6, 5000: 3}
 """Instead of the recipe's, for so many images of each class."""
 
-DONOR_EPOCHS = {"mobilenet": 10, "resnet50": 4, "convnext_tiny": 4}  # each of 10,000 images
+DONOR_EPOCHS = {"mobilenet": 10, "resnet50": 8, "convnext_tiny": 8}  # each of 10,000 images
 ARMS = ("scratch", "head only", "head first", "fine-tuned")
 SCRATCH = {"convnext_tiny": ("optimizer.name=adamw", "optimizer.lr=5e-4", "optimizer.weight_decay=0.05")}
 
