@@ -24,9 +24,10 @@ from unittest.mock import patch
 
 from convsmith.data.folders import class_files, layout, scan
 from convsmith.data.folders.class_files import read_chunk
-from convsmith.data.folders.folder_index import index_beside, open_large_folder
+from convsmith.data.folders.folder_index import open_large_folder
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.folders.scan import Listing
+from convsmith.data.kept_index import index_beside
 from convsmith.data.split import Share
 from convsmith.machine import available_cores
 

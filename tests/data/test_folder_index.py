@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convsmith.data import kept_index
 from convsmith.data.folders import class_files, folder_index, scan
-from convsmith.data.folders.folder_index import index_beside, open_large_folder
+from convsmith.data.folders.folder_index import open_large_folder
 from convsmith.data.folders.image_folder import open_image_folder
 from convsmith.data.image_data import ImageData
+from convsmith.data.kept_index import index_beside
 from convsmith.data.split import Share
 from convsmith.errors import ConvsmithError
 from tests.data.folders import write_files
@@ -26,7 +28,7 @@ SHARE = Share(0.3)
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONVSMITH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(folder_index, "_WORTH", 5)
+    monkeypatch.setattr(kept_index, "_WORTH", 5)
     root = write_files(tmp_path / "photos", *(f"{label}/{inner}{i}.png" for label in "ab" for inner in ("", "x/") for i in range(4)))  # fmt: skip # noqa: E501
     (root / "a" / "empty").mkdir()
     (root / "a" / "notes.txt").touch()
@@ -47,7 +49,7 @@ def same(one: ImageData, other: ImageData) -> bool:
 
 def listed(root: Path, share: Share | None = SHARE) -> int:
     """How many folders are read to open it; it is what a fresh scan finds."""
-    with scan.folders_listed() as folders:
+    with scan.places_noted() as folders:
         found = open_large_folder(root, share)
         read = len(folders)
         assert same(found, open_image_folder(root, share))
@@ -82,7 +84,7 @@ def test_folders_that_have_just_changed_are_read_again(photos: Path) -> None:
 
 def test_a_damaged_index_is_made_anew(photos: Path, tmp_path: Path) -> None:
     listed(photos)
-    for path in tmp_path.glob("cache/folders/*/train_*.npy"):
+    for path in tmp_path.glob("cache/index/*/train_*.npy"):
         path.write_bytes(path.read_bytes()[:-9])
     assert listed(photos) > 0
 
@@ -184,7 +186,7 @@ def test_folds_keep_both_of_their_openings(photos: Path, tmp_path: Path) -> None
 def test_few_images_leave_nothing_in_the_cache_or_the_run(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_index, "_WORTH", 1000)
+    monkeypatch.setattr(kept_index, "_WORTH", 1000)
     keep_beside(photos, tmp_path / "run")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert not (tmp_path / "run").exists()
@@ -199,10 +201,10 @@ def test_those_that_waited_for_another_process_read_few_images_at_once(
         both.wait(timeout=60)
         return open_image_folder(*arguments)
 
-    monkeypatch.setattr(folder_index, "_WORTH", 1000)
+    monkeypatch.setattr(kept_index, "_WORTH", 1000)
     monkeypatch.setattr(folder_index, "open_image_folder", reading)
     with ThreadPoolExecutor(2) as pool:
-        with folder_index._alone(photos):
+        with kept_index._alone(photos):
             waiting = [pool.submit(open_large_folder, photos, SHARE) for _ in range(2)]
             assert not wait(waiting, timeout=0.3).done
         assert same(*(it.result() for it in waiting))

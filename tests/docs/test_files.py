@@ -13,7 +13,7 @@ import pytest
 
 import convsmith as cs
 from convsmith.analyze.report import make_report
-from convsmith.data.folders import folder_index
+from convsmith.data import kept_index
 from convsmith.data.open_data import open_data
 from convsmith.data.shards.pack import pack
 from tests.conftest import REPOSITORY
@@ -50,7 +50,7 @@ def place(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
         os.utime(path, (1, 1))  # a folder that has just changed is not relied on
     with pytest.MonkeyPatch.context() as patch:
         name_tiny(patch)
-        patch.setattr(folder_index, "_WORTH", 5)
+        patch.setattr(kept_index, "_WORTH", 5)
         patch.setattr(make_report, "_SECONDS", 0.001)
         patch.setenv("CONVSMITH_OFFLINE", "1")
         patch.setenv("CONVSMITH_CACHE", str(folder / "cache"))

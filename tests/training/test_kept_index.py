@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import convsmith as cs
+from convsmith.data import kept_index
 from convsmith.data.folders import folder_index
 from convsmith.data.folders.image_folder import open_image_folder
 from tests.data.every_source import folder
@@ -25,7 +26,7 @@ def test_a_resume_on_a_machine_without_the_cache_reads_no_class_folder(
         read.append(root)
         return open_image_folder(root, *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(folder_index, "_WORTH", 5)
+    monkeypatch.setattr(kept_index, "_WORTH", 5)
     monkeypatch.setattr(folder_index, "open_image_folder", counted)
     name_tiny(monkeypatch)
     data = folder(tmp_path / "data", "classification")

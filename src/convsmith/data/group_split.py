@@ -2,15 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.errors import ConvsmithError, counted, quoted
+
+
+class PackedNames(Sequence[str]):
+    """Many names in one buffer, so that processes share them.
+
+    Args:
+        buffer: uint8 `[B]`, the names one after another in UTF-8.
+        offsets: int64 `[G + 1]`; name i is `buffer[offsets[i]:offsets[i + 1]]`.
+    """
+
+    def __init__(self, buffer: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        self.buffer, self.offsets = buffer, offsets
+
+    @classmethod
+    def pack(cls, names: Iterable[str]) -> PackedNames:
+        """Pack some names."""
+        buffer, offsets = bytearray(), array("q", [0])
+        for name in names:
+            buffer += name.encode()
+            offsets.append(len(buffer))
+        return cls(np.frombuffer(buffer, np.uint8), np.frombuffer(offsets, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[str]: ...
+    def __getitem__(self, i: int | slice) -> str | Sequence[str]:
+        if isinstance(i, slice):
+            return [self[one] for one in range(*i.indices(len(self)))]
+        if not 0 <= i < len(self):
+            raise IndexError(f"name {i} of {len(self)}")
+        return self.buffer[self.offsets[i] : self.offsets[i + 1]].tobytes().decode()
 
 
 @dataclass(frozen=True)

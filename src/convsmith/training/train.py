@@ -14,8 +14,8 @@ from PIL import Image
 from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.format import DamagedBundle, holds_run, read_files, read_manifest
 from convsmith.bundle.images.limits import MAX_PIXELS_VARIABLE
-from convsmith.data.folders.folder_index import index_beside
 from convsmith.data.folders.outputs import refuse_output_in_data
+from convsmith.data.kept_index import index_beside
 from convsmith.data.memory.in_memory import InMemory
 from convsmith.errors import ConvsmithError
 from convsmith.launch.world import TIMEOUT

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.folders.nesting import Inside, inside_of
-from convsmith.data.folders.scan import folders_listed, images_below, note_listed
+from convsmith.data.folders.scan import images_below, note_places, places_noted
 from convsmith.data.loading.processes import in_processes
 from convsmith.data.split import Share
 from convsmith.machine import available_cores
@@ -74,7 +74,7 @@ def read_classes(root: Path, folders: Sequence[str], suffixes: Collection[str], 
     chunks = [rest[first : first + size] for first in range(0, len(rest), size)]
     with closing(in_processes(read_chunk, chunks, lambda chunk: (root, chunk, suffixes, ranked), count)) as found:
         for read, listed in found:
-            note_listed(listed)
+            note_places(listed)
             yield from read
 
 
@@ -82,7 +82,7 @@ def read_chunk(
     root: Path, folders: Sequence[str], suffixes: Collection[str], ranked: bool
 ) -> tuple[list[ClassFiles], list[Path]]:
     """The images in some class folders, and all folders that were read for them: what a process of its own does."""
-    with folders_listed() as listed:
+    with places_noted() as listed:
         return [_read(root, folder, suffixes, ranked) for folder in folders], listed
 
 

@@ -109,6 +109,11 @@ class Files:
                 pool.shutdown(cancel_futures=True)
         return found
 
+    def folders(self) -> Iterator[Path]:
+        """The folders that the files lie in, each once."""
+        names = {text.rpartition(b"/")[0] for text in each_text(self._buffer, self._offsets)}
+        return (self.root / os.fsdecode(name) for name in names)
+
     def select(self, indices: Sequence[int] | NDArray[np.int64]) -> Files:
         """The files at `indices` (int `[M]`, each in 0 to N - 1), in that order."""
         chosen = np.asarray(indices, dtype=np.int64)

@@ -90,20 +90,33 @@ def list_folder(directory: Path, suffixes: Collection[str] = IMAGE_SUFFIXES) -> 
 
 
 @contextmanager
-def folders_listed() -> Iterator[list[Path]]:
-    """Note the folders that `list_folder` reads in the block, before each is read."""
-    folders: list[Path] = []
-    _recorders.append(folders)
+def places_noted() -> Iterator[list[Path]]:
+    """Note the folders that `list_folder` reads in the block, before each is read, and what `note_places` names."""
+    places: list[Path] = []
+    _recorders.append(places)
     try:
-        yield folders
+        yield places
     finally:
-        _recorders.pop()
+        _recorders[:] = [it for it in _recorders if it is not places]  # another thread may have begun to note
 
 
-def note_listed(folders: Iterable[Path]) -> None:
-    """Note folders that another process has read, as if `list_folder` had."""
+def note_places(places: Iterable[Path]) -> None:
+    """Note other folders and files whose times tell whether what is found has changed.
+
+    In place of one that is not there the nearest folder above is noted, which changes when it comes.
+    """
+    if not _recorders:
+        return
+    there = [nearest(place) for place in places]
     for recorder in _recorders:
-        recorder.extend(folders)
+        recorder.extend(there)
+
+
+def nearest(place: Path) -> Path:
+    """A folder or file, or where it is not there the nearest folder above that is."""
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return place
 
 
 def leave_out_outputs(directory: Path, listing: Listing) -> None:

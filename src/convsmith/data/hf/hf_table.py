@@ -16,12 +16,11 @@ from convsmith.data.parts import ALL_PARTS
 from convsmith.data.tables.image_table import PATH
 from convsmith.data.tables.table_data import LABEL, MASK, task_of_row
 from convsmith.data.tables.table_labels import LABELS
-from convsmith.data.tables.table_rows import Kind, Row, Table, find_column
+from convsmith.data.tables.table_rows import AT_ONCE, Kind, Row, RowBatch, Table, each_row, find_column
 from convsmith.errors import ConvsmithError, printable, quoted
 from convsmith.recipe.columns import Columns
 from convsmith.recipe.data import Data
 
-_AT_ONCE = 1000  # rows
 _SPLIT = "split"
 _OF_MASKS = frozenset((*MASK, *LABEL, *LABELS, "masks", "seg", "gt"))  # names of columns, in lower case
 
@@ -87,25 +86,22 @@ class HfTable:
 
     def first(self) -> Row:
         """The first row; of images only that they are there."""
-        row = next((row for _, row in self.rows(self._plain())), None)
+        row = next((row for _, row in each_row(self, self._plain())), None)
         return {} if row is None else {**dict.fromkeys(self.image_columns()), **row}
 
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
-        """Each row, with its number; of its columns those that are not images."""
-        number = 0
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
+        """All rows, some at a time; of their columns those that are not images."""
+        first = 0
         for split, part in zip(self.splits, self.parts, strict=True):
             wanted = [column for column in columns if column in part.column_names and column in self._plain()]
-            extra: dict[str | None, Any] = {_SPLIT: split} if split else {}
-            if not wanted:
-                for _ in range(len(part)):
-                    yield number, extra
-                    number += 1
-                continue
-            of_class = {column: part.features[column] for column in wanted}
-            for batch in part.select_columns(wanted).with_format("arrow").iter(_AT_ONCE):
-                for row in batch.to_pylist():
-                    yield number, {**{name: _named(of_class[name], value) for name, value in row.items()}, **extra}
-                    number += 1
+            plain = iter(part.select_columns(wanted).with_format("arrow").iter(AT_ONCE)) if wanted else None
+            for start in range(first, first + len(part), AT_ONCE):
+                numbers = range(start, min(start + AT_ONCE, first + len(part)))
+                cells = {} if plain is None else next(plain).to_pydict()
+                found = {name: [_named(part.features[name], it) for it in several] for name, several in cells.items()}
+                nothing = dict.fromkeys(columns, [None] * len(numbers))
+                yield RowBatch(numbers, nothing | found | ({_SPLIT: [split] * len(numbers)} if split else {}))
+            first += len(part)
 
     def image_columns(self) -> list[str]:
         """The columns that hold images."""
@@ -138,6 +134,10 @@ class CellColumn:
     def find(self, table: Table, row: Row) -> Sequence[str]:  # noqa: ARG002 - a `Column`
         """The column."""
         return [self._column]
+
+    def add_all(self, batch: RowBatch) -> bool:  # noqa: ARG002 - a `Column`
+        """Nothing: all cells are taken."""
+        return True
 
     def add(self, table: Table, number: int, row: Row) -> None:
         """Nothing: all cells are taken."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from convsmith.data.dataset import Split
 from convsmith.data.folders.scan import list_folder, others_note
+from convsmith.data.kept_index import Finding, open_kept
 from convsmith.data.masks.mask_data import MaskData, make_mask_data
 from convsmith.data.masks.mask_pairs import Pair, find_pairs, find_tree, is_there
 from convsmith.data.masks.pairs import pack_paths
+from convsmith.data.packed_data import FoundPairs, Home, pack_parts, unpack_parts
 from convsmith.data.parts import VAL_NAMES, Part, val_folder
 from convsmith.data.split import Share, split_files
 from convsmith.errors import ConvsmithError, printable
@@ -29,6 +32,13 @@ def open_mask_folder(root: Path, masks: Masks, share: Share | None) -> MaskData:
         ConvsmithError: a part is missing, empty or incomplete, or the classes are not known.
     """
     root = root.absolute()
+    finding = Finding(lambda: find_parts(root, masks, share), pack_parts, partial(unpack_parts, Home(root, root)))
+    parts, notes = open_kept(root, f"masks {share} {masks.model_dump_json()}", finding)
+    return make_mask_data(root, masks, parts, notes)
+
+
+def find_parts(root: Path, masks: Masks, share: Share | None) -> FoundPairs:
+    """The images and masks of each split of `open_mask_folder`, without an index of those found before."""
     list_folder(root)  # says why it cannot be read
     others: Counter[str] = Counter()
     train = find_pairs(root, masks, masks.train, others)
@@ -43,8 +53,7 @@ def open_mask_folder(root: Path, masks: Masks, share: Share | None) -> MaskData:
     if others:
         notes.insert(0, others_note(others))
     found: dict[Split, list[Pair] | None] = {"train": train, "val": val, "extra": extra}
-    parts = {split: pack_paths(root, pairs) for split, pairs in found.items() if pairs is not None}
-    return make_mask_data(root, masks, parts, notes)
+    return {split: pack_paths(root, pairs) for split, pairs in found.items() if pairs is not None}, notes
 
 
 def part_for(root: Path, masks: Masks, part: Part) -> str | None:

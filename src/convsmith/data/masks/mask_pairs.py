@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
-from convsmith.data.folders.scan import images_below, list_folder
+from convsmith.data.folders.scan import images_below, list_folder, note_places
 from convsmith.data.masks.mask_layouts import MASK_SUFFIXES, Tree, own_tree, trees_of
 from convsmith.data.masks.mask_search import find_masks
 from convsmith.errors import ConvsmithError, did_you_mean, printable, quoted
@@ -52,6 +52,7 @@ def find_pairs(root: Path, masks: Masks, parts: str, others: Counter[str]) -> li
 
 def is_there(root: Path, masks: Masks, parts: str) -> bool:
     """Whether any of the parts that `parts` joins by + is in the data folder, whole or not."""
+    note_places(root / part for part in map(str.strip, parts.split("+")))
     return any(
         (root / part).is_file() if part.endswith(LIST_SUFFIXES) else find_tree(root, masks, part) is not None
         for part in map(str.strip, parts.split("+"))
@@ -63,10 +64,12 @@ def find_tree(root: Path, masks: Masks, part: str) -> Tree | None:
     trees = trees_of(masks, part)
     if masks.layout == "folders" and trees == trees_of(masks, ""):  # no pattern tells parts apart
         trees = trees if part == "train" else []
+    note_places(root / it for tree in trees for it in (tree.ids or tree.images, tree.masks))
     there = [tree for tree in trees if ((root / tree.ids).is_file() if tree.ids else (root / tree.images).is_dir())]
     if there:
         return next((tree for tree in there if (root / tree.masks).is_dir()), there[0])
     whole = own_tree(masks).whole
+    note_places([root / whole.images])
     if masks.layout == "folders" and part == "train" and (root / whole.images).is_dir():
         folders = {name.casefold() for name in list_folder(root / whole.images).folders}
         return None if folders & _PART_LIKE else whole
@@ -204,6 +207,7 @@ def _listed_pairs(root: Path, name: str) -> list[Pair]:
 def _existing(root: Path, list_name: str, pairs: Sequence[Pair]) -> list[Pair]:
     """The pairs, all of whose files exist."""
     folder = os.fsencode(root)
+    note_places(root / os.fsdecode(it) for it in {name.rpartition(b"/")[0] for pair in pairs for name in pair})
     missing = [name for pair in pairs for name in pair if not os.path.isfile(os.path.join(folder, name))]  # noqa: PTH113, PTH118 - bytes
     if missing:
         raise ConvsmithError(
@@ -217,6 +221,7 @@ def _existing(root: Path, list_name: str, pairs: Sequence[Pair]) -> list[Pair]:
 
 def _lines(path: Path) -> list[bytes]:
     """The lines of a list file that are not blank, at least one."""
+    note_places([path])
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise ConvsmithError(f"{printable(path)} is not a file", "it would have to list images and masks")
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from convsmith.data.dataset import Samples
 from convsmith.data.tables.table_contents import TableContents
-from convsmith.data.tables.table_rows import require_column
+from convsmith.data.tables.table_rows import each_row, require_column
 from convsmith.errors import ConvsmithError
 
 
@@ -26,7 +26,7 @@ def cells_of(samples: Samples, column: str) -> list[str | None]:
     name = _column_of(images, column)
     rows = images.rows.tolist()
     wanted = set(rows)
-    cells = {number: _text(row.get(name)) for number, row in images.table.rows([name]) if number in wanted}
+    cells = {number: _text(row.get(name)) for number, row in each_row(images.table, [name]) if number in wanted}
     return [cells.get(number) for number in rows]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.group_split import Groups
-from convsmith.data.tables.table_rows import Row, Table, cell_of, find_named
+from convsmith.data.tables.table_rows import Row, RowBatch, Table, cell_of, find_named, plain_texts
 from convsmith.recipe.columns import Columns
 
 GROUP = ("group", "group_id", "patient", "patient_id", "subject", "subject_id")
@@ -28,6 +28,15 @@ class GroupColumn:
         """The column, if there is one."""
         self._column = find_named(table, row, self._named.names("group", GROUP), self._named.group)
         return [self._column] if self._column else []
+
+    def add_all(self, batch: RowBatch) -> bool:
+        """Take in the groups of a batch."""
+        if self._column is None:
+            return True
+        if (groups := plain_texts(batch.columns[self._column])) is None:
+            return False
+        self._of_rows.extend([self._numbers.setdefault(group, len(self._numbers)) for group in groups])
+        return True
 
     def add(self, table: Table, number: int, row: Row) -> None:
         """Take in the group of a row."""
@@ -52,6 +61,12 @@ class WeightColumn:
         """The column, if there is one."""
         self._column = find_named(table, row, self._named.names("weight", WEIGHT), self._named.weight)
         return [self._column] if self._column else []
+
+    def add_all(self, batch: RowBatch) -> bool:
+        """Take in the weights of a batch."""
+        if self._column is not None:
+            self._weights.extend(map(_number, batch.columns[self._column]))
+        return True
 
     def add(self, table: Table, number: int, row: Row) -> None:  # noqa: ARG002 - a `Column`
         """Take in the weight of a row, NaN for what is not a number."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from convsmith.bundle.images.open_image import IMAGE_SUFFIXES
-from convsmith.data.folders.scan import is_hidden, is_no_data
+from convsmith.data.folders.scan import is_hidden, is_no_data, note_places
 from convsmith.errors import ConvsmithError, quoted
 
 PROBED = 20
@@ -34,8 +34,10 @@ class Found:
     def __init__(self, root: Path, names: Sequence[bytes], likes: Sequence[str]) -> None:
         self._root, self._listed = root, dict[bytes, Names]()
         self._folder: bytes | None = None  # as the names say
+        note_places((root / os.fsdecode(name)).parent for name in names)
         if any(os.path.isfile(os.path.join(os.fsencode(root), name)) for name in names):  # noqa: PTH113, PTH118 - bytes
             return
+        note_places([root])
         holding = [it for it in (b"", *_folders(root)) if any(self._matches(it, name) for name in names)]
         liked = [it for it in holding if it.lower().startswith(tuple(os.fsencode(like.lower()) for like in likes))]
         chosen = liked if len(holding) > 1 and liked else holding
@@ -83,6 +85,7 @@ def _folders(root: Path) -> list[bytes]:
 
 def _list(folder: bytes) -> Names:
     found: dict[bytes, list[bytes]] = {}
+    note_places([Path(os.fsdecode(folder))])
     try:
         files = sorted(os.listdir(folder))  # noqa: PTH208 - bytes
     except OSError:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.dataset import Split
+from convsmith.data.folders.files import Files
+from convsmith.data.folders.scan import note_places
 from convsmith.data.group_split import groups_in_both
 from convsmith.data.parts import PARTS, Part, part_to_judge
 from convsmith.data.split import Keep, Share, hold_out
 from convsmith.data.tables.extra_columns import GroupColumn, WeightColumn
 from convsmith.data.tables.table_contents import TableContents
-from convsmith.data.tables.table_rows import Column, Table, cell_of, find_named
+from convsmith.data.tables.table_rows import Column, Row, RowBatch, Table, add_batch, cell_of, find_named
 from convsmith.errors import ConvsmithError, counted, did_you_mean, printable, quoted
 from convsmith.recipe.columns import Columns
 from convsmith.recipe.data import Data
@@ -46,6 +49,11 @@ class ImageTable:
     splits: NDArray[np.int8]
     notes: tuple[str, ...]
 
+    @cached_property
+    def names(self) -> NDArray[np.uint64]:
+        """A hash of what names each image, uint64 `[N]`."""
+        return self.images.names
+
     def at(self, *splits: int) -> NDArray[np.int64]:
         """The numbers of the rows of some splits."""
         return np.flatnonzero(np.isin(self.splits, splits))
@@ -72,7 +80,7 @@ class ImageTable:
         elif share is not None:
             spare = None if keep is None else lambda to_train, held: keep(train[to_train], train[held])
             groups = None if self.images.groups is None else self.images.groups.select(train)
-            total, held_out = len(train), hold_out(self.images.names[train], strata[train], share, spare, groups)
+            total, held_out = len(train), hold_out(self.names[train], strata[train], share, spare, groups)
             train, val = train[~held_out], train[held_out]
             if not len(val):
                 raise ConvsmithError(
@@ -116,24 +124,53 @@ def read_table(table: Table, targets: Column, section: Data) -> ImageTable:
     first, named = table.first(), section.columns or Columns()
     if not first:
         raise ConvsmithError(f"{printable(table.path)} has no rows", "", "Give a table with a row for each image.")
-    of_split = find_named(table, first, named.names("split", SPLIT), named.split)
+    splits = _Splits(named)
+    used = dict.fromkeys(splits.find(table, first))
     pictures = table.pictures("image", named.names("image", PATH), section)
     groups, weights = GroupColumn(named), WeightColumn(named)
     columns: list[Column] = [pictures, groups, weights, targets]
-    used = dict.fromkeys([*([of_split] if of_split else []), *(it for one in columns for it in one.find(table, first))])
+    used |= dict.fromkeys(it for one in columns for it in one.find(table, first))
     others = [str(name) for name in first if name is not None and name not in used and name.strip()]
     notes = [*table.notes]
     if others:
         notes.append(f"left out, columns of {table.path.name} that are not used: {quoted(others)}")
-    rows, splits = array("q"), array("b")
-    for number, row in table.rows([*used]):
-        for column in columns:
-            column.add(table, number, row)
-        splits.append(_split_of(table, number, cell_of(table, number, row, of_split)) if of_split else WHOLE)
-        rows.append(number)
+    rows = array("q")
+    for batch in table.batches([*used]):
+        add_batch(table, batch, [*columns, splits])
+        rows.extend(batch.numbers)
     numbers = np.asarray(rows, np.int64)
     images = TableContents(pictures.build(numbers), numbers, table, weights.build(), groups.build())
-    return ImageTable(table, images, np.asarray(splits, np.int8), tuple(notes))
+    return ImageTable(table, images, np.asarray(splits.of_rows, np.int8), tuple(notes))
+
+
+class _Splits:
+    """Collects the split of each row, as a `Column`."""
+
+    def __init__(self, named: Columns) -> None:
+        self._named = named
+        self._column: str | None = None
+        self._seen: dict[str, int] = {}  # by what stands in the cell
+        self.of_rows = array("b")
+
+    def find(self, table: Table, row: Row) -> Sequence[str]:
+        self._column = find_named(table, row, self._named.names("split", SPLIT), self._named.split)
+        return [self._column] if self._column else []
+
+    def add_all(self, batch: RowBatch) -> bool:
+        if self._column is None:
+            self.of_rows.extend(WHOLE for _ in batch.numbers)
+            return True
+        try:
+            self.of_rows.extend([self._seen[cell] for cell in batch.columns[self._column]])
+        except (KeyError, TypeError):
+            return False
+        return True
+
+    def add(self, table: Table, number: int, row: Row) -> None:
+        assert self._column is not None
+        split = _split_of(table, number, cell_of(table, number, row, self._column))
+        self._seen[str(row[self._column])] = split
+        self.of_rows.append(split)
 
 
 def _split_of(table: Table, number: int, name: str) -> int:
@@ -148,13 +185,10 @@ def _split_of(table: Table, number: int, name: str) -> int:
 
 def check_files(table: ImageTable, contents: TableContents, section: Data) -> None:
     """Refuse files that are named twice, and those that are not there unless bad ones are skipped."""
-    names = contents.names
-    order = np.argsort(names, kind="stable")
-    twice = np.flatnonzero(names[order][1:] == names[order][:-1])
-    if twice.size and contents is table.images:
-        first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
-        other = table.table.at(int(contents.rows[first]))
-        raise table.error(second, f"names the same image as {other}", "", "Leave one of the rows out.")
+    if contents is table.images:
+        _refuse_images_named_twice(table)
+    if isinstance(contents.items, Files):
+        note_places(contents.items.folders())
     missing = np.flatnonzero(~contents.stats.any(axis=1))
     if missing.size and section.on_error != "skip":
         raise ConvsmithError(
@@ -164,3 +198,12 @@ def check_files(table: ImageTable, contents: TableContents, section: Data) -> No
             "sought in the folders beside it",
             "Correct the paths, with / between folders, or leave the rows out.",
         )
+
+
+def _refuse_images_named_twice(table: ImageTable) -> None:
+    order = np.argsort(table.names, kind="stable")
+    names = table.names[order]
+    if (twice := np.flatnonzero(names[1:] == names[:-1])).size:
+        first, second = sorted((int(order[twice[0]]), int(order[twice[0] + 1])))
+        other = table.table.at(int(table.images.rows[first]))
+        raise table.error(second, f"names the same image as {other}", "", "Leave one of the rows out.")

@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from convsmith.data.tables.table_rows import Row
+from convsmith.data.tables.table_rows import AT_ONCE, Row, RowBatch
 from convsmith.errors import ConvsmithError, printable, require_extra
-
-_AT_ONCE = 256  # rows
 
 
 def first_parquet_row(path: Path) -> Row:
@@ -21,14 +19,13 @@ def first_parquet_row(path: Path) -> Row:
         return {} if batch is None else next(iter(batch.to_pylist()), {})
 
 
-def parquet_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
-    """Each row, numbered from 0, with these columns alone."""
+def parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[RowBatch]:
+    """All rows, numbered from 0, with these columns alone."""
     with _opened(path) as file:
-        number = 0
-        for batch in file.iter_batches(_AT_ONCE, columns=list(columns)):
-            for row in batch.to_pylist():
-                yield number, row
-                number += 1
+        first = 0
+        for batch in file.iter_batches(AT_ONCE, columns=list(columns)):
+            yield RowBatch(range(first, first + batch.num_rows), batch.to_pydict())
+            first += batch.num_rows
 
 
 def column_kinds(path: Path) -> tuple[list[str], list[str]]:

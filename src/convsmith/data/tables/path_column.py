@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from convsmith.data.folders.files import Files, FilesBuilder
 from convsmith.data.tables.find_images import PROBED, Found
-from convsmith.data.tables.table_rows import Kind, Row, Table, cell_of, require_column
+from convsmith.data.tables.table_rows import Kind, Row, RowBatch, Table, cell_of, plain_texts, require_column
 from convsmith.errors import ConvsmithError, printable, quoted
 
 _UNTIDY = re.compile(r"(^|/)\.?(/|$)").search  # of millions of paths few have to be taken apart
+_UNTIDY_OF_MANY = ("//", "/\0", "\0/", "/./", "\0./", "/.\0", "\0.\0")  # the same, with a zero around each path
 
 
 class PathColumn:
@@ -44,6 +45,19 @@ class PathColumn:
         """The column. ConvsmithError if there is none."""
         self._column = require_column(table, row, self._names)
         return [self._column]
+
+    def add_all(self, batch: RowBatch) -> bool:
+        """Take in the paths of a batch, if all are tidy."""
+        paths = plain_texts(batch.columns[self._column])
+        if paths is None or os.sep != "/":
+            return False
+        text = "\0" + "\0".join(paths) + "\0"
+        if any(untidy in text for untidy in _UNTIDY_OF_MANY):
+            return False
+        encoded = np.frombuffer(os.fsencode(text), np.uint8)
+        ends = np.flatnonzero(encoded == 0)
+        self._paths.add_packed(encoded[encoded != 0], (np.diff(ends) - 1).astype(np.int32))
+        return True
 
     def add(self, table: Table, number: int, row: Row) -> None:
         """Take in the path of a row."""

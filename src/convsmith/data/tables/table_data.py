@@ -16,6 +16,7 @@ from convsmith.data.dataset import DataSet, Samples, Split
 from convsmith.data.image_data import ImageData
 from convsmith.data.index import Index
 from convsmith.data.masks.mask_data import MaskedPart, make_mask_data, masks_to_learn
+from convsmith.data.packed_data import FoundPairs
 from convsmith.data.packed_labels import rows_to_keep
 from convsmith.data.parts import Part
 from convsmith.data.source import Opener
@@ -23,8 +24,9 @@ from convsmith.data.split import Share
 from convsmith.data.tables.extra_columns import GROUP, WEIGHT
 from convsmith.data.tables.image_table import PATH, SPLIT, TRAIN, WHOLE, ImageTable, check_files, read_table
 from convsmith.data.tables.table_contents import TableContents
+from convsmith.data.tables.table_index import keep_images, keep_parts
 from convsmith.data.tables.table_labels import LABELS, LabelColumns, class_columns
-from convsmith.data.tables.table_rows import Row, Table, cell_of, find_column, require_column
+from convsmith.data.tables.table_rows import Row, RowBatch, Table, cell_of, find_column, require_column
 from convsmith.errors import ConvsmithError, counted, printable, quoted
 from convsmith.recipe.columns import Columns
 from convsmith.recipe.data import Data
@@ -62,7 +64,10 @@ class _Labels:
     def __init__(self, named: Columns) -> None:
         self._names = named.names("label", LABEL)
         self.numbers: dict[str, int] = {}
-        self._seen: dict[object, int] = {}  # by what stands in the cell: of millions of rows most say it again
+        self._seen: dict[object, int] = {
+            "": -1,
+            None: -1,
+        }  # by what stands in the cell
         self.of_rows = array("q")
         self._column = ""
 
@@ -75,6 +80,13 @@ class _Labels:
             )
         self._column = require_column(table, row, self._names)
         return (self._column,)
+
+    def add_all(self, batch: RowBatch) -> bool:
+        try:
+            self.of_rows.extend([self._seen[cell] for cell in batch.columns[self._column]])
+        except (KeyError, TypeError):
+            return False
+        return True
 
     def add(self, table: Table, number: int, row: Row) -> None:
         cell = row.get(self._column)
@@ -105,8 +117,13 @@ class _Labels:
 
 
 def _open_images(open_table: OpenTable, path: Path, section: Data, share: Share | None) -> DataSet:
-    labels = _Labels(section.columns or Columns())
-    table = read_table(open_table(path), labels, section)
+    table = open_table(path)
+    return keep_images(table, "classification", section, share, lambda: _find_images(table, section, share))
+
+
+def _find_images(opened: Table, section: Data, share: Share | None) -> ImageData:
+    labels, path = _Labels(section.columns or Columns()), opened.path
+    table = read_table(opened, labels, section)
     check_files(table, table.images, section)
     labels.require(table, table.at(WHOLE, TRAIN))
     of_rows, names = np.asarray(labels.of_rows, np.int64), list(labels.numbers)
@@ -118,7 +135,7 @@ def _open_images(open_table: OpenTable, path: Path, section: Data, share: Share 
             f"only one class in {printable(path)}: {quoted(classes)}", "there is nothing to tell apart"
         )
     train, val = (labels.targets(table, parts[split], classes, "training") for split in ("train", "val"))
-    if share is not None and (without := set(range(len(classes))) - set(val.targets.tolist())):
+    if share is not None and (without := set(range(len(classes))) - set(np.unique(val.targets).tolist())):
         notes.append(f"no validation images for {quoted(classes[i] for i in sorted(without))}")
     return ImageData(table.table.root, tuple(classes), train, val, tuple(notes))
 
@@ -134,8 +151,13 @@ def _labelled_images(
 
 
 def _open_several(open_table: OpenTable, path: Path, section: Data, share: Share | None) -> DataSet:
-    labels = LabelColumns(section.columns or Columns(), _OTHERS)
-    table = read_table(open_table(path), labels, section)
+    table = open_table(path)
+    return keep_images(table, "multilabel", section, share, lambda: _find_several(table, section, share))
+
+
+def _find_several(opened: Table, section: Data, share: Share | None) -> ImageData:
+    labels, path = LabelColumns(section.columns or Columns(), _OTHERS), opened.path
+    table = read_table(opened, labels, section)
     check_files(table, table.images, section)
     every, learned = labels.pack(labels.names), table.at(WHOLE, TRAIN)
     _require_labels(table, labels, learned)
@@ -202,10 +224,15 @@ def _require_labels(table: ImageTable, labels: LabelColumns, rows: NDArray[np.in
 
 
 def _open_masks(open_table: OpenTable, path: Path, section: Data, share: Share | None) -> DataSet:
-    table, masks = _read_masks(open_table(path), section)
+    table = open_table(path)
+    pairs, notes = keep_parts(table, section, share, lambda: _find_masks(table, section, share))
+    return masks_to_learn(table.root, section.masks or Masks(), pairs, notes)
+
+
+def _find_masks(opened: Table, section: Data, share: Share | None) -> FoundPairs:
+    table, masks = _read_masks(opened, section)
     parts, notes = table.parts(np.zeros(len(table.images), np.int64), share)
-    pairs: dict[Split, MaskedPart] = {it: (table.images.select(rows), masks.select(rows)) for it, rows in parts.items()}
-    return masks_to_learn(table.table.root, section.masks or Masks(), pairs, notes)
+    return {it: (table.images.select(rows), masks.select(rows)) for it, rows in parts.items()}, notes
 
 
 def _labelled_masks(

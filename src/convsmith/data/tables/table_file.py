@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
-from convsmith.data.tables.parquet_rows import first_parquet_row, parquet_rows
+from convsmith.data.tables.parquet_rows import first_parquet_row, parquet_batches
 from convsmith.data.tables.path_column import PathColumn
-from convsmith.data.tables.table_rows import Kind, Row
+from convsmith.data.tables.table_rows import AT_ONCE, Kind, Row, RowBatch
 from convsmith.errors import ConvsmithError, printable
 from convsmith.recipe.data import Data
 
@@ -52,22 +53,54 @@ class TableFile:
         """The first row; empty where there is none."""
         if _is_parquet(self.path):
             return first_parquet_row(self.path)
-        return next(_text_rows(self.path), (0, {}))[1]
+        for _, names, cells in _lines(self.path):
+            return cells if isinstance(cells, dict) else dict(zip_longest(names, cells))
+        return {}
 
-    def rows(self, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
-        """Each row, with its number; of Parquet only the columns are read.
+    def batches(self, columns: Sequence[str]) -> Iterator[RowBatch]:
+        """All rows, some at a time; of Parquet only the columns are read.
 
         Raises:
             ConvsmithError: the file cannot be read, is not UTF-8, or has a line that is not a row.
         """
-        return parquet_rows(self.path, columns) if _is_parquet(self.path) else _text_rows(self.path)
+        return parquet_batches(self.path, columns) if _is_parquet(self.path) else _text_batches(self.path, columns)
 
 
 def _is_parquet(path: Path) -> bool:
     return path.suffix.lower() in _PARQUET
 
 
-def _text_rows(path: Path) -> Iterator[tuple[int, Row]]:
+_Line = tuple[int, Sequence[str], Any]
+"""The number of a row, the names of all columns, and its cells; of JSON no names, and its cells by theirs."""
+
+
+def _text_batches(path: Path, columns: Sequence[str]) -> Iterator[RowBatch]:
+    lines: list[_Line] = []
+    try:
+        for line in _lines(path):
+            lines.append(line)
+            if len(lines) == AT_ONCE:
+                yield _batch(lines, columns)
+                lines.clear()
+    except ConvsmithError:
+        if lines:  # what is wrong in these is said first
+            yield _batch(lines, columns)
+        raise
+    if lines:
+        yield _batch(lines, columns)
+
+
+def _batch(lines: Sequence[_Line], columns: Sequence[str]) -> RowBatch:
+    numbers, (names, *_), rows = zip(*lines, strict=True)
+    if not names:
+        return RowBatch(numbers, {column: [row.get(column) for row in rows] for column in columns})
+    if any(len(cells) != len(names) for cells in rows):
+        rows = tuple([*cells, *[None] * (len(names) - len(cells))] for cells in rows)
+    found = dict(zip(names, zip(*rows, strict=True), strict=True))  # of two columns of a name the last one counts
+    return RowBatch(numbers, {column: found[column] for column in columns})
+
+
+def _lines(path: Path) -> Iterator[_Line]:
     line = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -89,7 +122,7 @@ def _text_rows(path: Path) -> Iterator[tuple[int, Row]]:
                         "",
                         'Put cells that hold the separator into "quotes".',
                     )
-                yield line, dict(zip_longest(names, cells))
+                yield line, names, cells
     except UnicodeDecodeError as error:
         raise ConvsmithError(f"{printable(path)} is not UTF-8", "", "Save it as UTF-8.") from error
     except csv.Error as error:
@@ -98,7 +131,7 @@ def _text_rows(path: Path) -> Iterator[tuple[int, Row]]:
         raise ConvsmithError(f"cannot read {printable(path)}", error.strerror or str(error)) from error
 
 
-def _objects(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Row]]:
+def _objects(path: Path, lines: Iterator[str]) -> Iterator[_Line]:
     for number, text in enumerate(lines, 1):
         if not text.strip():
             continue
@@ -108,4 +141,4 @@ def _objects(path: Path, lines: Iterator[str]) -> Iterator[tuple[int, Row]]:
             raise ConvsmithError(f"line {number} of {printable(path)} is not JSON", str(error)) from error
         if not isinstance(row, dict):
             raise ConvsmithError(f"line {number} of {printable(path)} is not an object", "a row is {...}")
-        yield number, row
+        yield number, (), row

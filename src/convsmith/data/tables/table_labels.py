@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convsmith.data.packed_labels import PackedLabels
-from convsmith.data.tables.table_rows import Row, Table, find_named, shown_cell, text_of
+from convsmith.data.tables.table_rows import Row, RowBatch, Table, find_named, shown_cell, text_of
 from convsmith.errors import ConvsmithError, printable, quoted
 from convsmith.recipe.columns import Columns
 
@@ -18,6 +18,7 @@ LABELS = ("labels", "classes", "targets", "tags")
 SEPARATOR = "|"
 _NOT_CLASSES = ("fold", "index", "width", "height", "unnamed: 0", "__index_level_0__")  # the last two: pandas
 _YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
+_USUAL: dict[object, bool] = {**dict.fromkeys((*_YES, 1), True), **dict.fromkeys((*_NO, 0), False)}
 
 
 class LabelColumns:
@@ -36,6 +37,7 @@ class LabelColumns:
         self._named, self._others = named, (*others, *filter(None, said))
         self._column: str | None = None
         self._numbers: dict[str, int] = {}  # label to number
+        self._seen = {"": -1}  # the same, by what stands in the cell
         self._rows, self._members = array("q"), array("i")  # pairs of a row and the number of a label
         self._without = array("q")
         self._count = 0
@@ -58,6 +60,41 @@ class LabelColumns:
             self._number(column)
         return self.of_classes
 
+    def add_all(self, batch: RowBatch) -> bool:
+        """Take in the labels of a batch, if each is one of a row before."""
+        found = self._of_cells(batch) if self._column else self._of_columns(batch)
+        if found is None:
+            return False
+        rows, members = found
+        self._rows.frombytes((rows + self._count).tobytes())
+        self._members.frombytes(members.tobytes())
+        self._count += len(batch.numbers)
+        return True
+
+    def _of_cells(self, batch: RowBatch) -> tuple[NDArray[np.int64], NDArray[np.int32]] | None:
+        rows, members = array("q"), array("i")
+        try:
+            for row, cell in enumerate(batch.columns[self._column or ""]):
+                several = {self._seen[one] for one in cell.split(SEPARATOR)}
+                several.discard(-1)
+                rows.extend([row] * len(several))
+                members.extend(several)
+        except (KeyError, AttributeError):
+            return None
+        return np.asarray(rows, np.int64), np.asarray(members, np.int32)
+
+    def _of_columns(self, batch: RowBatch) -> tuple[NDArray[np.int64], NDArray[np.int32]] | None:
+        cells = [batch.columns[name] for name in self.of_classes]
+        numbers = np.array([self._number(name) for name in self.of_classes], np.int32)
+        if len(self._numbers) < len(numbers) or not all({*map(type, of)} <= {str, int, bool} for of in cells):
+            return None
+        try:
+            there = np.array([[_USUAL[cell] for cell in of] for of in cells], bool)
+        except KeyError:
+            return None
+        rows, columns = there.T.nonzero()
+        return rows.astype(np.int64), numbers[columns]
+
     def add(self, table: Table, number: int, row: Row) -> None:
         """Take in the labels of a row."""
         found = self._in_cell(table, number, row) if self._column else self._in_columns(table, number, row)
@@ -74,10 +111,13 @@ class LabelColumns:
         value = row.get(self._column)
         if value is None:
             self._without.append(self._count)  # a test that is left out need not have any
-            return iter(())
+            return
         several = value if isinstance(value, list) else text_of(table, number, self._column, value).split(SEPARATOR)
-        texts = (text_of(table, number, self._column, one) for one in several)
-        return filter(None, texts)
+        for one in several:
+            label = text_of(table, number, self._column, one)
+            self._seen[str(one)] = self._number(label) if label else -1
+            if label:
+                yield label
 
     def _in_columns(self, table: Table, number: int, row: Row) -> Iterator[str]:
         for column in self.of_classes:

@@ -13,7 +13,7 @@ from convsmith.data.contents import Contents
 from convsmith.data.folders.files import Files
 from convsmith.data.tables.image_table import PATH
 from convsmith.data.tables.table_contents import TableContents
-from convsmith.data.tables.table_rows import Row, Table, find_column
+from convsmith.data.tables.table_rows import Row, Table, add_batch, find_column
 from convsmith.errors import ConvsmithError, printable
 from convsmith.recipe.columns import Columns
 from convsmith.recipe.data import Data
@@ -40,9 +40,9 @@ def images_of_table(open_table: Callable[[Path], Table], path: Path, section: Da
     found = section if has_root else section.model_copy(update={"root": None})
     pictures = table.pictures("image", _names(first, section.columns or Columns()), found)
     rows = array("q")
-    for number, row in table.rows(pictures.find(table, first)):
-        pictures.add(table, number, row)
-        rows.append(number)
+    for batch in table.batches(pictures.find(table, first)):
+        add_batch(table, batch, [pictures])
+        rows.extend(batch.numbers)
     numbers = np.asarray(rows, np.int64)
     images = pictures.build(numbers)
     return images if isinstance(images, Files) else TableContents(images, numbers, table)  # a cell is named by its row
