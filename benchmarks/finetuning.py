@@ -42,10 +42,14 @@ BACKBONES = ("mobilenet", "resnet50", "convnext_tiny")
 STAGES = ((5, 20, 100), (1000,), (5000,))
 """Images of each class, what takes long last."""
 
-EPOCHS = {1000: 6, 5000: 3}
+EPOCHS = {
+    "mobilenet": {1000: 6, 5000: 3},
+    "resnet50": {1000: 6, 5000: 1},
+    "convnext_tiny": {1000: 6, 5000: 1},
+}
 """Instead of the recipe's, for so many images of each class."""
 
-DONOR_EPOCHS = {"mobilenet": 10, "resnet50": 8, "convnext_tiny": 8}  # each of 10,000 images
+DONOR_EPOCHS = {"mobilenet": 10, "resnet50": 8, "convnext_tiny": 5}  # each of 10,000 images
 ARMS = ("scratch", "head only", "head first", "fine-tuned")
 SCRATCH = {"convnext_tiny": ("optimizer.name=adamw", "optimizer.lr=5e-4", "optimizer.weight_decay=0.05")}
 
@@ -115,7 +119,7 @@ def settings(backbone: str, images: int, arm: str, weights: Path) -> tuple[str, 
     """Recipe and words of one result: those that the chooser takes for five times so many images."""
     row = row_for(PHOTOS, 5 * images)
     recipe, *words = next(it for it in (*row.cpu, *row.gpu) if it.startswith(f"finetune-{backbone}")).split()
-    epochs = EPOCHS.get(images, load_recipe(recipe, words).schedule.epochs)
+    epochs = EPOCHS[backbone].get(images, load_recipe(recipe, words).schedule.epochs)
     if arm == "scratch":
         recipe, words = from_scratch(backbone, 5 * images)
     else:
