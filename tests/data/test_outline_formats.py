@@ -108,6 +108,15 @@ def test_labelmes_kinds_of_shapes(tmp_path: Path, shape: dict[str, Any], pixels:
         assert found.tolist() == pixels
 
 
+def test_the_radius_of_labelmes_circle_is_the_distance_of_its_points(tmp_path: Path) -> None:
+    found = []
+    for name, end in (("level", [3.5, 2]), ("slanted", [3.2, 2.9])):
+        labelme(tmp_path / name, {"shape_type": "circle", "points": [[2, 2], end]})
+        labelme(tmp_path / name, {}, name="2")
+        found.append(mask(opened(tmp_path / name)).tolist())
+    assert found[0] == found[1]
+
+
 def test_labelmes_points_and_lines_are_noted(tmp_path: Path) -> None:
     labelme(tmp_path, {}, {"shape_type": "point"}, {"shape_type": "linestrip"})
     assert opened(tmp_path).notes == ("left out, without an area: 1 point, 1 linestrip",)

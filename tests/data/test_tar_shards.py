@@ -94,6 +94,18 @@ def test_a_label_is_text_or_a_key_of_json(data: Path, label: bytes, member: str)
     assert opened(data, hold=False).classes == ("cat", "dog")
 
 
+@pytest.mark.parametrize(("letters", "is_kept"), [(1024, True), (1025, False)])
+def test_a_label_in_json_has_at_most_so_many_letters(data: Path, letters: int, is_kept: bool) -> None:
+    data.mkdir()
+    label = json.dumps({"label": "c" * letters}).encode()
+    (data / "s.tar").write_bytes(tar({"a.png": png(), "a.json": label, "b.png": png(), "b.cls": b"dog"}))
+    if is_kept:
+        assert opened(data, hold=False).classes == ("c" * letters, "dog")
+    else:
+        with pytest.raises(ConvsmithError, match="label"):
+            opened(data, hold=False)
+
+
 def test_whole_numbers_are_classes_in_their_order(data: Path) -> None:
     folder = opened(write_shards(data, {"s.tar": [("a", "10"), ("b", "9"), ("c", "2")]}), hold=False)
     assert (folder.classes, folder.train.targets.tolist()) == (("2", "9", "10"), [2, 1, 0])
