@@ -101,6 +101,7 @@ def test_every_block_of_python_can_be_read(page: Path) -> None:
         ("a\nb", "a\nb\n", True),
         ("a ... c", "a b c", True),
         ("a\n...\nd", "a\nb\nc\nd", True),
+        ("a\nb", "a  \nb", True),
         ("a", "a b", False),
         ("1.5", "125", False),
     ],
