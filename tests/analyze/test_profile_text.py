@@ -6,10 +6,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from torch._C._autograd import DeviceType
 
-from convsmith.analyze.profile import PROFILED_STEPS, StepProfile, TimeShare, _rows, at_least, what_to_try
+from convsmith.analyze.profile import (
+    PROFILED_STEPS,
+    StepProfile,
+    TimeShare,
+    _rows,
+    _TimedBatches,
+    at_least,
+    what_to_try,
+)
 from convsmith.analyze.profile_events import DATA, OPTIMIZER, REST, Time, Times, gather_times
+from convsmith.data.loading.loader import Batch
 from convsmith.recipe.load import load_recipe
 
 OPERATOR = TimeShare("aten::add", "", 0.0125, 0.0125, 0.0625, 3.0)
@@ -51,6 +61,14 @@ def test_fifteen_rows_of_each_table_are_printed_and_all_are_kept() -> None:
     assert rows[0]["seconds"] == 0.0125
     told = result.to_dict()
     assert (told["images_per_second"], told["sentence"]) == (2500, result.sentence)
+
+
+def test_waiting_for_data_is_the_time_in_which_batches_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([1.0, 3.0, 10.0, 11.0])
+    monkeypatch.setattr("convsmith.analyze.profile.time", SimpleNamespace(perf_counter=lambda: next(now)))
+    batches = _TimedBatches(iter([Batch(torch.zeros(1), torch.zeros(1), [])] * 2))
+    next(batches), next(batches)
+    assert batches.seconds == 3.0
 
 
 @pytest.mark.parametrize(

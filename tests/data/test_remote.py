@@ -147,6 +147,19 @@ def test_what_cannot_be_copied_is_named_and_leaves_nothing(data: Path, tmp_path:
     assert not list(tmp_path.glob("cache/remote/**/.convsmith-*"))
 
 
+def test_a_file_that_grew_after_it_was_asked_for_is_not_copied_in_part(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(data) as (address, _):
+        (file,) = remote.ask([f"{address}/train-0.tar"])
+        monkeypatch.setattr(remote, "_CHUNK", file.size)
+        with (data / "train-0.tar").open("ab") as grown:
+            grown.write(bytes(512))
+        with pytest.raises(ConvsmithError, match="cannot read"):
+            remote.copy(file)
+    assert copies(tmp_path) == []
+
+
 def test_a_server_that_does_not_answer_is_named() -> None:
     with pytest.raises(ConvsmithError, match=r"cannot read http://127\.0\.0\.1:1/s\.tar") as caught:
         opened("http://127.0.0.1:1/s.tar")
