@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from convsmith.bundle import lending, open_runtime
+from convsmith.bundle import lending, open_runtime, runtime
 from convsmith.bundle.lending import Lending, lending_if_faster
+from convsmith.bundle.onnx_work import Work
 from convsmith.bundle.predictor import load
 from convsmith.bundle.runtime import Runtime
 
@@ -74,6 +75,18 @@ def test_a_bundle_says_the_same_on_all_cores(colour_bundle: Path, monkeypatch: p
     photo = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     alone, usual = load(colour_bundle, 1, threads_alone=2), load(colour_bundle, 1)
     assert np.array_equal(alone.predict(photo).logits, usual.predict(photo).logits)  # type: ignore[attr-defined]
+
+
+def test_a_model_that_is_opened_twice_is_weighed_once(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed = list[Work]()
+
+    def weigh(model: bytes) -> Work:
+        weighed.append(Work(model))
+        return weighed[-1]
+
+    monkeypatch.setattr(runtime, "Work", weigh)
+    load(colour_bundle, 1, threads_alone=2)
+    assert len(weighed) == 1
 
 
 def test_no_second_model_is_opened_where_there_are_no_more_threads(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.forking import device_is_lost, use_device
 from convsmith.bundle.lending import lending_if_faster
+from convsmith.bundle.onnx_work import Work
 from convsmith.bundle.openvino_runtime import OpenVinoRuntime, openvino_devices
 from convsmith.bundle.openvino_trial import try_model
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
@@ -81,11 +82,12 @@ def open_runtime(
         opened = load_on(threads, way)
         if not way.on_cpu or threads is None or threads_alone is None or threads_alone <= threads:
             return opened
-        return lending_if_faster(opened, load_on(threads_alone, way), _noise(shape))
+        work = opened.work if isinstance(opened, OnnxRuntime) else None
+        return lending_if_faster(opened, load_on(threads_alone, way, work), _noise(shape))
 
-    def load_on(threads: int | None, way: Way) -> Runtime:
+    def load_on(threads: int | None, way: Way, work: Work | None = None) -> Runtime:
         if way.engine == "onnxruntime":
-            return OnnxRuntime(files[_ONNX], threads, way)
+            return OnnxRuntime(files[_ONNX], threads, way, work)
         if _ONNX in files:
             return OpenVinoRuntime(files[_ONNX], None, threads, way)
         xml, weights = (files[name] for name in _OPENVINO)

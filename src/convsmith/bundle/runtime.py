@@ -69,18 +69,28 @@ class OnnxRuntime:
             [N, K, H, W]); it may have a second one, `embeddings` (float32 [N, D]).
         threads: how many threads one call may use on the CPU; None takes all cores of this process.
         way: the execution provider.
+        work: the model's, where it is weighed already, which takes as long as opening it.
+
+    Attributes:
+        work: likewise.
 
     Raises:
         ConvsmithError: onnxruntime cannot read the model, its input and output are others, it would do more than
             compute, or the provider does not take it.
     """
 
-    def __init__(self, model: bytes, threads: int | None = None, way: Way = ON_CPU["onnxruntime"]) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        threads: int | None = None,
+        way: Way = ON_CPU["onnxruntime"],
+        work: Work | None = None,
+    ) -> None:
         self._one_image = way.one_image
         self._turn = threading.Lock() if way.one_call else contextlib.nullcontext()
         options = session_options(threads or available_cores())
         try:
-            self._work = Work(model)
+            self.work = work or Work(model)
             self._session = _session(model, options, way)
         except ConvsmithError:
             raise
@@ -109,7 +119,7 @@ class OnnxRuntime:
     def _run(self, outputs: list[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         batches = [image[None] for image in images] if self._one_image else [images]
         try:
-            self._work.check(images.shape)
+            self.work.check(images.shape)
             with self._turn:
                 found: list[list[NDArray[np.float32]]] = [self._session.run(outputs, {INPUT: it}) for it in batches]
         except ConvsmithError:
