@@ -34,6 +34,16 @@ class Answered(NamedTuple):
     bad: int
 
 
+def facts_of(model: Bundle[Any], top: int | None, batch_size: int) -> dict[str, Any]:
+    """What the rows of all images depend on, by the words under which a folder of them keeps it."""
+    return {
+        "bundle": model.manifest.checksum,
+        "preprocessing": model.manifest.preprocess.model_dump(mode="json"),
+        "top": top,
+        "images in a batch": batch_size,
+    }
+
+
 @dataclass(frozen=True)
 class Answering:
     """How images are answered for a file.

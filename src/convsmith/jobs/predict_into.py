@@ -14,7 +14,7 @@ from convsmith.allocation import keep_freed_memory
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.data.folders.image_list import ImageList, list_images
 from convsmith.errors import counted
-from convsmith.jobs.answered import Answering
+from convsmith.jobs.answered import Answering, facts_of
 from convsmith.jobs.part_folder import parts_for
 from convsmith.jobs.ray_workers import Cluster, ray_workers
 from convsmith.progress import ProgressCallback, no_progress, notebook_progress
@@ -121,10 +121,7 @@ def write_predictions(
         place = model.place if workers is None else workers.place
         facts = {
             "version": _VERSION,
-            "bundle": model.manifest.checksum,
-            "preprocessing": model.manifest.preprocess.model_dump(mode="json"),
-            "top": top,
-            "images in a batch": batch_size,
+            **facts_of(model, top, batch_size),
             "device": None if place is None else asdict(place),
             "images": len(images),
             "list of images": images.digest(),

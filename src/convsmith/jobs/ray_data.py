@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from convsmith.bundle.predictor import Bundle, load
 from convsmith.errors import ConvsmithError, printable
 from convsmith.jobs.answer_folder import add_rows, answer_folder, keep, lacking, look
+from convsmith.jobs.answered import facts_of
 from convsmith.jobs.predict_into import Predicted
 from convsmith.jobs.prediction_rows import row_format
 
@@ -63,7 +64,7 @@ def predict(
     """
     asked = _Asked(image, name, top, batch_size, (cores, runtime, device))
     model = _check(bundle, dataset, asked)
-    return _mapped(dataset, _Answers, model, (asked,), batch_size=batch_size, resources=resources)
+    return _mapped(dataset, _Answers, model, asked, batch_size=batch_size, resources=resources)
 
 
 def predict_into(
@@ -105,11 +106,8 @@ def predict_into(
     folder = Path(out).absolute()
     facts = {
         "version": _VERSION,
-        "bundle": model.manifest.checksum,
-        "preprocessing": model.manifest.preprocess.model_dump(mode="json"),
+        **facts_of(model, top, batch_size),
         "name": name,
-        "top": top,
-        "images in a batch": batch_size,
         "runtime": runtime,
         "device": device,
     }
@@ -117,7 +115,7 @@ def predict_into(
         left_out = [ray.put(held.names)]
         rest = dataset.map_batches(_without, fn_args=(left_out, name), batch_format="pyarrow", zero_copy_batch=True)
         files = {path.name for path in folder.glob("*.parquet")}
-        written = _mapped(rest, _Writes, model, (asked, folder), batch_size=_IMAGES, resources=resources)
+        written = _mapped(rest, _Writes, model, asked, folder, batch_size=_IMAGES, resources=resources)
         rows = written.take_all()
         for twice in (row["twice"] for row in rows if row["twice"]):
             raise _twice(twice)
@@ -148,13 +146,12 @@ def _check(bundle: str | Path | Bundle[Any], dataset: Any, asked: _Asked) -> Bun
 
 
 def _mapped(
-    dataset: Any, worker: type, model: Bundle[Any], given: tuple[Any, ...], *, batch_size: int, resources: Any
+    dataset: Any, worker: type, model: Bundle[Any], asked: _Asked, *more: Any, batch_size: int, resources: Any
 ) -> Any:
-    """Answers of workers, which have the bundle each, to batches of a dataset."""
-    asked: _Asked = given[0]
+    """Answers of workers, which have the bundle each, to batches of a dataset; they are given the question and more."""
     return dataset.select_columns([asked.name, asked.image]).map_batches(
         worker,
-        fn_constructor_args=(model.path.resolve(), model.manifest.checksum, *given),
+        fn_constructor_args=(model.path.resolve(), model.manifest.checksum, asked, *more),
         batch_size=batch_size,
         num_cpus=asked.options[0],
         **{"concurrency": 1, **resources},
