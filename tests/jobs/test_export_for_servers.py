@@ -196,6 +196,7 @@ def test_ray_serves_the_folder_with_two_replicas(colour_bundle: Path, data: Path
     cs.export(colour_bundle, "ray-serve", tmp_path / "out", data)
     source = str(REPOSITORY / "src")
     environment = {**os.environ, "PYTHONPATH": source, "RAY_AUTH_MODE": "disabled", "HOME": str(tmp_path)}
+    environment["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "60"  # a proxy that starts slowly would be started anew
     code = (
         "import os, time, ray\nfrom ray import serve\nimport deployment\n"
         "ray.init(num_cpus=3, include_dashboard=False)\n"
