@@ -112,13 +112,27 @@ def test_keys_that_may_lack_are_not_required(document: dict[str, Any]) -> None:
     assert {name: keys for name, keys in found.items() if name not in several} == REQUIRED
 
 
+THERE = """[parameters]
+"path.name" = "model"
+"path.version" = "1"
+"query.model" = "model"
+"query.version" = "1"
+"""
+"""For schemathesis, whose own names are those of no model."""
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("parameters", "control"),
+    [pytest.param("", True, id="of-any-model"), pytest.param(THERE, False, id="of-the-model-that-is-there")],
+)
 def test_no_request_that_the_description_allows_or_forbids_breaks_the_server(
-    colour_bundle: Path, tmp_path: Path
+    colour_bundle: Path, tmp_path: Path, parameters: str, control: bool
 ) -> None:
     command = shutil.which("schemathesis") or pytest.skip("schemathesis is not installed")
+    (tmp_path / "schemathesis.toml").write_text(parameters)
     patient = ("--header", "X-Request-Timeout: 60")  # one that has passed is answered 504, as it is described
-    with served(create_app(colour_bundle, control=True)) as (_, url):
+    with served(create_app(colour_bundle, control=control)) as (_, url):
         words = ["run", f"{url}/openapi.json", "--checks", "not_a_server_error", "--max-examples", "30", "--seed", "1"]
         result = subprocess.run([command, *words, *patient], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
