@@ -35,7 +35,7 @@ class Answered(NamedTuple):
 
 
 def facts_of(model: Bundle[Any], top: int | None, batch_size: int) -> dict[str, Any]:
-    """What the rows of all images depend on, by the words under which a folder of them keeps it."""
+    """The facts that the rows of all images depend on, by the words under which a folder of them keeps these."""
     return {
         "bundle": model.manifest.checksum,
         "preprocessing": model.manifest.preprocess.model_dump(mode="json"),
