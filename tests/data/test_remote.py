@@ -6,6 +6,7 @@ import http.server
 import multiprocessing
 import os
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,5 +223,27 @@ def test_buckets_of_s3_are_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> 
             assert (pixels(folder.train), pixels(folder.val)) == (pixels(local.train), pixels(local.val))
         with pytest.raises(ConvsmithError, match=r"there is no s3://photos/deep/none\.tar"):
             opened("s3://photos/deep/none.tar")
+    finally:
+        server.stop()
+
+
+def test_buckets_of_google_are_read(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    pytest.importorskip("gcsfs")
+    server = emulator.create_server("127.0.0.1", 0, in_memory=True, default_bucket="photos")
+    server.start()
+    try:
+        host, port = server._api._httpd.server_address
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{host}:{port}")
+        monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # which would ask by gRPC what buckets are
+        upload = f"http://{host}:{port}/upload/storage/v1/b/photos/o?uploadType=media&name=deep/"
+        for path in data.iterdir():
+            urllib.request.urlopen(urllib.request.Request(upload + path.name, path.read_bytes())).close()
+        local = opened(data)
+        for pattern in ("", "/*.tar", "/{train,val}-{0..1}.tar"):
+            folder = opened(f"gs://photos/deep{pattern}")
+            assert (pixels(folder.train), pixels(folder.val)) == (pixels(local.train), pixels(local.val))
+        with pytest.raises(ConvsmithError, match=r"there is no gs://photos/deep/none\.tar"):
+            opened("gs://photos/deep/none.tar")
     finally:
         server.stop()
