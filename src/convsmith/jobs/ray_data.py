@@ -22,10 +22,12 @@ from convsmith.jobs.answer_folder import add_rows, answer_folder, keep, lacking,
 from convsmith.jobs.answered import facts_of
 from convsmith.jobs.predict_into import Predicted
 from convsmith.jobs.prediction_rows import row_format
+from convsmith.jobs.ray_workers import cores_of_smallest
 
 _ROWS = Path("rows.parquet")  # a name that says which rows are made
 _IMAGES = 1024  # of a file at most, which is what a kill costs each worker
 _VERSION = 1
+_CORES = 4  # of a worker
 
 
 def predict(
@@ -36,7 +38,7 @@ def predict(
     name: str = "path",
     top: int | None = None,
     batch_size: int = 32,
-    cores: int = 4,
+    cores: int | None = None,
     runtime: str | None = None,
     device: str = "auto",
     **resources: Any,
@@ -54,7 +56,8 @@ def predict(
         name: its column of what images are called, which is the first one of the result.
         top: how many classes of each image are listed; None: one of a classifier, all of a mask.
         batch_size: images of a classifier in one forward pass.
-        cores: of each worker, which has the bundle once.
+        cores: of each worker, which has the bundle once; None: four, or where a machine has no more than that, all but
+            one, which reads images.
         runtime: as `load` takes it.
         device: likewise.
         resources: further arguments of `map_batches`, such as `concurrency=8` or `num_gpus=1`.
@@ -62,7 +65,7 @@ def predict(
     Raises:
         ConvsmithError: the bundle cannot be used, or the dataset lacks a column.
     """
-    asked = _Asked(image, name, top, batch_size, (cores, runtime, device))
+    asked = _Asked(image, name, top, batch_size, cores, runtime, device)
     model = _check(bundle, dataset, asked)
     return _mapped(dataset, _Answers, model, asked, batch_size=batch_size, resources=resources)
 
@@ -76,7 +79,7 @@ def predict_into(
     name: str = "path",
     top: int | None = None,
     batch_size: int = 32,
-    cores: int = 4,
+    cores: int | None = None,
     runtime: str | None = None,
     device: str = "auto",
     **resources: Any,
@@ -101,7 +104,7 @@ def predict_into(
     """
     import ray
 
-    asked = _Asked(image, name, top, batch_size, (cores, runtime, device))
+    asked = _Asked(image, name, top, batch_size, cores, runtime, device)
     model = _check(bundle, dataset, asked)
     folder = Path(out).absolute()
     facts = {
@@ -133,7 +136,9 @@ class _Asked(NamedTuple):
     name: str
     top: int | None
     batch_size: int
-    options: tuple[int, str | None, str]
+    cores: int | None
+    runtime: str | None
+    device: str
 
 
 def _check(bundle: str | Path | Bundle[Any], dataset: Any, asked: _Asked) -> Bundle[Any]:
@@ -149,11 +154,12 @@ def _mapped(
     dataset: Any, worker: type, model: Bundle[Any], asked: _Asked, *more: Any, batch_size: int, resources: Any
 ) -> Any:
     """Answers of workers, which have the bundle each, to batches of a dataset; they are given the question and more."""
+    asked = asked._replace(cores=asked.cores or max(1, min(_CORES, cores_of_smallest() - 1)))
     return dataset.select_columns([asked.name, asked.image]).map_batches(
         worker,
         fn_constructor_args=(model.path.resolve(), model.manifest.checksum, asked, *more),
         batch_size=batch_size,
-        num_cpus=asked.options[0],
+        num_cpus=asked.cores,
         **{"concurrency": 1, **resources},
     )
 
@@ -168,7 +174,7 @@ class _Answers:
     """
 
     def __init__(self, path: Path, checksum: str, asked: _Asked) -> None:
-        self._model: Bundle[Any] = load(path, *asked.options)
+        self._model: Bundle[Any] = load(path, asked.cores, asked.runtime, asked.device)
         if self._model.manifest.checksum != checksum:
             raise ConvsmithError(f"{path} is another bundle on another machine", "", "Give all machines the same.")
         self._asked = asked

@@ -135,12 +135,24 @@ def ray_workers(cluster: Cluster, path: Path, images: ImageList, answering: Answ
             ray.shutdown()
 
 
+def cores_of_smallest() -> int:
+    """How many cores each machine of the cluster has that has any: a worker that wants more is waited for in vain."""
+    import ray
+
+    return min(_cores_of_machines(ray), default=1)
+
+
+def _cores_of_machines(ray: Any) -> list[int]:
+    found = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return [cores for cores in found if cores]
+
+
 def _start(ray: Any, path: Path, cluster: Cluster, held: Any) -> list[Any]:
     """Start a worker for each GPU, or for each few cores, of the cluster."""
     there, gpus = ray.cluster_resources(), cluster.device.startswith(("cuda", "gpu"))
-    machines = [node["Resources"]["CPU"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    cores = int(min([_CORES, *machines]))
-    count = int(there.get("GPU", 0)) if gpus else sum(int(of_machine) // cores for of_machine in machines)
+    machines = _cores_of_machines(ray)
+    cores = min([_CORES, *machines])
+    count = int(there.get("GPU", 0)) if gpus else sum(of_machine // cores for of_machine in machines)
     if not count:
         raise ConvsmithError(f"the cluster has no {'GPU' if gpus else 'core'}", "", "Name another --device.")
     actor = ray.remote(num_cpus=cores, num_gpus=int(gpus), max_restarts=-1, max_task_retries=-1)(_Worker)
