@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -28,9 +29,14 @@ from convsmith.waiting import answer_of, open_file
 
 logger = logging.getLogger(__name__)
 
-Image.init()  # or Pillow imports its plugins when the first image is opened, and a child forked meanwhile would hang
-
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")  # Pillow's JPEG reads MPO too
+
+# Or Pillow imports plugins when the first image is opened, and a child forked meanwhile would hang. Those that it has
+# for other formats, 30 of them, take longer than these.
+Image.preinit()  # JPEG, PNG, BMP, GIF
+for _plugin in ("Avif", "Mpo", "Tiff", "WebP"):
+    import_module(f"PIL.{_plugin}ImagePlugin")
+
 IMAGE_SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".avif"),
