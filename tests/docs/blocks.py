@@ -94,8 +94,10 @@ def commands(page: Path) -> Iterator[Command]:
 def fits(command: Command, printed: str) -> bool:
     """Whether what is printed is what the page shows, in which `...` stands for anything."""
     kind = _any_figures if command.other_figures else re.escape
-    seen = re.sub(" +$", "", printed.strip(), flags=re.MULTILINE)  # no page shows the spaces that end a table's row
-    return re.fullmatch(".*".join(map(kind, command.shown.strip().split("..."))), seen, re.DOTALL) is not None
+    # no page shows the spaces that end a table's row, so `...` at its end may stand for nothing
+    seen = re.sub(" +$", "", printed.strip(), flags=re.MULTILINE)
+    shown = re.sub(r" +\.\.\.$", "...", command.shown.strip(), flags=re.MULTILINE)
+    return re.fullmatch(".*".join(map(kind, shown.split("..."))), seen, re.DOTALL) is not None
 
 
 def _any_figures(text: str) -> str:
