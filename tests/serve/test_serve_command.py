@@ -44,6 +44,28 @@ def test_it_prints_its_address_and_a_curl_line(colour_bundle: Path) -> None:
         assert post(url, picture("red")).json()["label"] == "red"
 
 
+IMPORTED = """
+import gc, sys
+from convsmith.cli.main import main
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "fastapi":
+            print(gc.isenabled())
+
+sys.meta_path.insert(0, Finder())
+try:
+    main(["serve", "no-bundle"])
+except SystemExit:
+    print(gc.isenabled())
+"""
+
+
+def test_garbage_is_looked_for_when_all_is_imported() -> None:
+    ended = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["False", "True"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_in_order(colour_bundle: Path, number: signal.Signals) -> None:
     with served_by_command(colour_bundle, "--drain-seconds", "0") as (process, _):

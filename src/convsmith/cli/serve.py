@@ -139,11 +139,15 @@ def serve(
 
     Example: convsmith serve runs/photos/bundle --port 8000 --device cpu
     """
+    import gc
     import warnings
 
+    gc.disable()  # what is imported stays: to look for garbage in it takes a fifteenth of that time
     from convsmith.output import output_that_may_be_lost
     from convsmith.serve.server import serve as run_server
 
+    gc.freeze()
+    gc.enable()
     warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow comments on what it repairs in damaged files
     with output_that_may_be_lost():
         run_server(
