@@ -10,10 +10,12 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
 import convsmith as cs
 from convsmith.cli.main import app
@@ -22,6 +24,7 @@ from convsmith.deploy.formats import list_formats
 from convsmith.models.facts import list_facts
 from convsmith.models.weights.published import weights_of_models
 from convsmith.recipe.schema import Recipe
+from convsmith.recipe.tasks import list_tasks
 from convsmith.serve.app import create_app
 
 PYTHON = {
@@ -49,7 +52,8 @@ def pages() -> dict[str, str]:
         "index.md": _index(),
         "commands.md": "# Commands\n\n" + "\n".join(_commands(typer.main.get_command(app), ["convsmith"])),
         "recipe-keys.md": "# Recipe keys\n\nAll keys of a recipe file, by section. Every command takes them as "
-        "`key.sub=value` words too.\n\n" + "\n".join(_section("", schema, schema["$defs"])),
+        "`key.sub=value` words too. Where the column of the task is empty, all tasks have the key.\n\n"
+        + "\n".join(_section("", schema, schema["$defs"], list_tasks())),
         "recipes.md": _recipes(),
         "models.md": _models(),
         "weights.md": _weights(),
@@ -102,24 +106,94 @@ def _parameter(parameter: Any, context: Any) -> str | None:
     return f"| {_code(name)} | {_cell(text)} |"
 
 
-def _section(prefix: str, section: dict[str, Any], kinds: dict[str, Any]) -> Iterator[str]:
-    """A table of the keys of a section, then those of the sections in it; `kinds` are all sections by their class."""
-    inner: list[tuple[str, str]] = []
-    yield "| key | values | default | |\n|---|---|---|---|"
+def _section(prefix: str, section: dict[str, Any], kinds: dict[str, Any], tasks: list[str]) -> Iterator[str]:
+    """A table of the keys of a section that these tasks have, then those of the sections in it.
+
+    `kinds` are all sections by their class.
+    """
+    inner: list[tuple[str, str, list[str]]] = []
+    yield "| key | values | default | task | |\n|---|---|---|---|---|"
     for name, field in section["properties"].items():
         key = f"{prefix}{name}"
         found = [reference.rpartition("/")[2] for reference in _references(field)]
-        inner += [(key, kind) for kind in found]
+        of_kinds = [[task for task in tasks if _is_taken(task, _tries(key, kinds[kind]))] for kind in found]
+        inner += [(key, *it) for it in zip(found, of_kinds, strict=True)]
+        tries = [[(prefix, {**_least(section, prefix), name: value})] for value in _others(field)]
+        taken = [task for task in tasks if key == "task" or any(_is_taken(task, it) for it in tries)]
+        taken = [task for task in tasks if any(task in it for it in of_kinds)] if found else taken
         values = "a section" if found else _code(_values(field))
         default = "required" if name in section.get("required", ()) else _code(json.dumps(field.get("default")))
         default = "its defaults" if found and field.get("default") is not None else default
-        yield f"| `{key}` | {values} | {default} | {_cell(field.get('description', ''))} |"
+        words = "" if taken == list_tasks() else ", ".join(taken)
+        yield f"| `{key}` | {values} | {default} | {words} | {_cell(_meaning(field, found, kinds))} |"
     yield ""
-    for key, kind in inner:
+    for key, kind, taken in inner:
         name = kinds[kind]["properties"].get("name", {}).get("const")
         which = f", `name: {name}`" if name else ""
-        yield f"## `{key}`{which}\n\n{kinds[kind].get('description', '').splitlines()[0]}\n"
-        yield from _section(f"{key}.", kinds[kind], kinds)
+        yield f"## `{key}`{which}\n\n{_first_line(kinds[kind])}\n"
+        yield from _section(f"{key}.", kinds[kind], kinds, taken)
+
+
+def _first_line(section: dict[str, Any]) -> str:
+    line: str = section.get("description", "").splitlines()[0]
+    return line
+
+
+def _meaning(field: dict[str, Any], found: list[str], kinds: dict[str, Any]) -> str:
+    said: str = field.get("description", "")
+    return said or (_first_line(kinds[found[0]]) if found else "This kind." if "const" in field else "")
+
+
+def _is_taken(task: str, values: list[tuple[str, Any]]) -> bool:
+    """Whether the first of some values that is whole in itself is not refused because of the task."""
+    for key, value in values:
+        recipe = small = json.loads(_small_recipe(task))
+        *above, last = key.strip(".").split(".")
+        for part in above:
+            small[part] = small = small.get(part) or {}
+        small.update(value if not last else {last: value})
+        try:
+            Recipe.model_validate_json(json.dumps(recipe))
+        except ValidationError as error:
+            if any(re.search(r"\btask\b", it["msg"]) for it in error.errors()):
+                return False
+        else:
+            return True
+    return True
+
+
+@cache
+def _small_recipe(task: str) -> str:
+    name = next(it for it in ("digits", "resnet18-multilabel", "digit-scenes") if cs.load_recipe(it).task == task)
+    return cs.load_recipe(name).model_dump_json()
+
+
+def _tries(key: str, section: dict[str, Any]) -> list[tuple[str, Any]]:
+    least = _least(section, key)
+    fields = section["properties"].items()
+    return [(key, least), *((key, {**least, name: value}) for name, field in fields for value in _others(field))]
+
+
+def _least(section: dict[str, Any], key: str) -> dict[str, Any]:
+    """What a section has to say, and its kind; the whole recipe, whose `key` is nothing, says it already."""
+    fields = section["properties"]
+    needed = [name for name, field in fields.items() if name in section.get("required", ()) or "const" in field]
+    return {name: _others(fields[name])[0] for name in needed if key}
+
+
+def _others(field: dict[str, Any]) -> list[Any]:
+    """Values that a key may have and that are not its default, as far as its JSON Schema tells; one at least."""
+    if "const" in field:
+        return [field["const"]]
+    part = field.get("anyOf", field.get("oneOf", [field]))[0]
+    if part.get("type") == "array":
+        items = part.get("prefixItems", [part.get("items", {})])
+        return [[*it] for it in zip(*map(_others, items), strict=True)]
+    low = part.get("minimum", part.get("exclusiveMinimum", 0))
+    high = part.get("maximum", part.get("exclusiveMaximum", low + 2))
+    small = {"integer": low + 1, "number": (low + high) / 2, "boolean": not field.get("default"), "object": {}}
+    values = part.get("enum") or [small.get(part.get("type", ""))]
+    return [it for it in values if it != field.get("default")] or [None]
 
 
 def _references(field: dict[str, Any]) -> list[str]:

@@ -93,7 +93,7 @@ class Preprocess(_Normalised):
         description="`crop_then_resize` cuts out the central square first, then resizes that. `warp` cuts nothing off: "
         "it resizes both sides to `crop`.",
     )
-    interpolation: Interpolation = "bilinear"
+    interpolation: Interpolation = Field("bilinear", description="How the image is resized.")
 
     def only_size(self, one_size: bool = False) -> Size | None:  # noqa: ARG002  # it always is
         """Height and width of all images that the model sees: the square."""

@@ -59,6 +59,36 @@ def test_every_key_of_a_recipe_is_listed(pages: dict[str, str]) -> None:
     assert names - {key.rpartition(".")[2] for key in keys} == {"extends"}
 
 
+def rows_of_keys(pages: dict[str, str]) -> Iterator[list[str]]:
+    """The cells of each row of the page of recipe keys: key, values, default, task, meaning."""
+    for row in re.findall(r"^\| `.*$", pages["recipe-keys.md"], re.MULTILINE):
+        yield [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+
+
+def test_every_key_of_a_recipe_has_values_a_default_and_a_meaning(pages: dict[str, str]) -> None:
+    assert not [row[0] for row in rows_of_keys(pages) if not (row[1] and row[2] and row[4])]
+
+
+@pytest.mark.parametrize(
+    ("key", "tasks"),
+    [
+        ("task", {""}),
+        ("metric", {""}),
+        ("augment.hflip", {""}),
+        ("mixing", {"classification, multilabel"}),
+        ("mixing.off_epochs", {"classification, multilabel"}),
+        ("data.masks.label_map", {"segmentation"}),
+        ("preprocess.window.border", {"segmentation"}),
+        ("sampling.weights", {"classification"}),
+        ("loss.min_kept", {"segmentation"}),
+        ("loss.clip", {"multilabel"}),
+        ("loss.name", {"classification, segmentation", "classification, multilabel", "", "multilabel", "segmentation"}),
+    ],
+)
+def test_a_key_names_the_tasks_that_have_it(pages: dict[str, str], key: str, tasks: set[str]) -> None:
+    assert {row[3] for row in rows_of_keys(pages) if row[0] == f"`{key}`"} == tasks
+
+
 @pytest.mark.parametrize(
     ("page", "names"),
     [("models.md", cs.list_models()), ("weights.md", cs.list_weights()), ("formats.md", list_formats())],

@@ -24,7 +24,7 @@ class RandomResizedCrop(Section):
     size: Side = Field(description="Side of the training image in pixels.")
     scale: tuple[Positive, Positive] = Field((0.08, 1.0), description="Range of the area, relative to the image.")
     ratio: tuple[Positive, Positive] = Field((3 / 4, 4 / 3), description="Range of the aspect ratio.")
-    interpolation: Interpolation = "bilinear"
+    interpolation: Interpolation = Field("bilinear", description="How the area is resized.")
 
     @model_validator(mode="after")
     def _ranges_are_ordered(self) -> RandomResizedCrop:
@@ -43,7 +43,7 @@ class EfficientNetCrop(Section):
     area: tuple[Positive, Positive] = Field((0.1, 1.0), description="Range of the area, relative to the image.")
     min_covered: Fraction = Field(0.1, description="A smaller share of the image is drawn again, whatever area says.")
     ratio: tuple[Positive, Positive] = Field((3 / 4, 4 / 3), description="Range of the aspect ratio.")
-    interpolation: Interpolation = "bicubic"
+    interpolation: Interpolation = Field("bicubic", description="How the area is resized.")
 
     @model_validator(mode="after")
     def _ranges_are_ordered(self) -> EfficientNetCrop:
@@ -119,7 +119,9 @@ class AutoAugment(_TorchvisionPolicy):
     """A learned list of pairs of operations (Cubuk et al. 2018, arXiv:1805.09501), as in torchvision."""
 
     name: Literal["auto_augment"]
-    learned_on: Literal["imagenet", "cifar10", "svhn"] = "imagenet"
+    learned_on: Literal["imagenet", "cifar10", "svhn"] = Field(
+        "imagenet", description="The images that the list was learned on."
+    )
 
 
 class ResNeStAutoAugment(_Policy):
@@ -177,9 +179,9 @@ Policy = Annotated[
 class ColorJitter(Section):
     """Random factors from [max(0, 1 - x), 1 + x] for brightness, contrast and saturation, in a random order."""
 
-    brightness: NonNegative = 0.0
-    contrast: NonNegative = 0.0
-    saturation: NonNegative = 0.0
+    brightness: NonNegative = Field(0.0, description="x of the brightness's factor; 0: it stays as it is.")
+    contrast: NonNegative = Field(0.0, description="x of the contrast's factor; 0: it stays as it is.")
+    saturation: NonNegative = Field(0.0, description="x of the saturation's factor; 0: it stays as it is.")
     hue: Annotated[float, Field(ge=0, le=0.5)] = Field(0.0, description="Largest shift, in turns of the colour circle.")
 
     @model_validator(mode="after")
@@ -199,7 +201,9 @@ class RandomErasing(Section):
     probability: Fraction = Field(description="Share of images with a rectangle.")
     scale: tuple[Share, Share] = Field((0.02, 0.33), description="Range of its area, relative to the image.")
     ratio: tuple[Positive, Positive] = Field((0.3, 3.3), description="Range of its aspect ratio.")
-    value: Literal["mean", "noise"] = "mean"
+    value: Literal["mean", "noise"] = Field(
+        "mean", description="What is written: the mean of all images, or noise around it for each pixel and channel."
+    )
 
     @model_validator(mode="after")
     def _ranges_are_ordered(self) -> RandomErasing:

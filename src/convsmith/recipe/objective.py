@@ -79,7 +79,7 @@ class Focal(_SmoothedPixelLoss, LabelLoss):
     """
 
     name: Literal["focal"]
-    gamma: NonNegative = 2.0
+    gamma: NonNegative = Field(2.0, description="The higher, the less easy samples count; 0 is cross-entropy.")
 
 
 class Asymmetric(LabelLoss):
@@ -180,7 +180,9 @@ class Distillation(Section):
     """
 
     teacher: Teacher
-    kind: Literal["logits", "hard", "features"] = "logits"
+    kind: Literal["logits", "hard", "features"] = Field(
+        "logits", description="What is learned from the teacher; `features` is not for segmentation."
+    )
     alpha: Fraction = Field(0.5, description="Weight of the teacher; the labels have the rest.")
     temperature: Positive = Field(2.0, description="Divides the logits of both before the softmax (kind `logits`).")
     times_squared_temperature: bool = Field(

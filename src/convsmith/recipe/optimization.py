@@ -70,8 +70,8 @@ class Sgd(_Optimizer):
 
     name: Literal["sgd"]
     lr: Positive = Field(0.1, description="Learning rate after warmup, for this recipe's batch size.")
-    momentum: Momentum = 0.9
-    nesterov: bool = False
+    momentum: Momentum = Field(0.9, description="Share of the last step that goes into the next one.")
+    nesterov: bool = Field(False, description="Look ahead along the momentum (Nesterov).")
     weight_decay: NonNegative = Field(1e-4, description="Of all parameters that the keys below leave alone.")
 
     @model_validator(mode="after")
@@ -82,8 +82,10 @@ class Sgd(_Optimizer):
 
 
 class _AdamLike(_Optimizer):
-    betas: tuple[Momentum, Momentum] = (0.9, 0.999)
-    eps: Positive = 1e-8
+    betas: tuple[Momentum, Momentum] = Field(
+        (0.9, 0.999), description="Decay of the means of the gradient and of its square."
+    )
+    eps: Positive = Field(1e-8, description="Added to the root that divides, so that it is never 0.")
 
 
 class AdamW(_AdamLike):
@@ -106,9 +108,9 @@ class RmsProp(_Optimizer):
 
     name: Literal["rmsprop"]
     lr: Positive = Field(0.01, description="Learning rate after warmup, for this recipe's batch size.")
-    momentum: Momentum = 0.9
+    momentum: Momentum = Field(0.9, description="Share of the last step that goes into the next one.")
     alpha: Momentum = Field(0.9, description="Decay of the mean square.")
-    eps: Positive = 1e-8
+    eps: Positive = Field(1e-8, description="Added to the root that divides, so that it is never 0.")
 
 
 class Lamb(_AdamLike):
@@ -119,7 +121,7 @@ class Lamb(_AdamLike):
 
     name: Literal["lamb"]
     lr: Positive = Field(5e-3, description="Learning rate after warmup, for this recipe's batch size.")
-    eps: Positive = 1e-6
+    eps: Positive = Field(1e-6, description="Added to the root that divides, so that it is never 0.")
 
 
 class Lion(_Optimizer):
@@ -127,7 +129,9 @@ class Lion(_Optimizer):
 
     name: Literal["lion"]
     lr: Positive = Field(1e-4, description="Learning rate after warmup, for this recipe's batch size.")
-    betas: tuple[Momentum, Momentum] = (0.9, 0.99)
+    betas: tuple[Momentum, Momentum] = Field(
+        (0.9, 0.99), description="Shares of the momentum: in the step, and in the momentum after it."
+    )
 
 
 Optimizer = Annotated[
@@ -198,7 +202,7 @@ class Poly(_Falling):
     """From the learning rate down to `min_lr` as (1 - progress) ^ power."""
 
     name: Literal["poly"]
-    power: Positive = 0.9
+    power: Positive = Field(0.9, description="1 falls along a line; less stays high for longer.")
 
 
 class Step(_Schedule):
@@ -206,7 +210,7 @@ class Step(_Schedule):
 
     name: Literal["step"]
     every_epochs: Positive = Field(30, description="Epochs between two falls.")
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    gamma: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="Factor of the rate at each fall.")
 
 
 class MultiStep(_Schedule):
@@ -214,7 +218,7 @@ class MultiStep(_Schedule):
 
     name: Literal["multi_step"]
     milestones: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(description="Epochs of a fall, ascending.")
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    gamma: Annotated[float, Field(gt=0, le=1)] = Field(0.1, description="Factor of the rate at each fall.")
 
     @model_validator(mode="after")
     def _ascending(self) -> MultiStep:
@@ -227,7 +231,7 @@ class Exponential(_Schedule):
     """The learning rate times gamma for each epoch since the warmup, smoothly where it changes by step."""
 
     name: Literal["exponential"]
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.97
+    gamma: Annotated[float, Field(gt=0, le=1)] = Field(0.97, description="Factor of the rate for each epoch.")
 
 
 class Constant(_Schedule):
@@ -244,8 +248,10 @@ class OneCycle(_Run):
 
     name: Literal["one_cycle"]
     rising: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="Share of the run in which the rate rises.")
-    div_factor: Annotated[float, Field(ge=1)] = 25.0
-    final_div_factor: Annotated[float, Field(ge=1)] = 1e4
+    div_factor: Annotated[float, Field(ge=1)] = Field(25.0, description="How many times smaller the rate begins.")
+    final_div_factor: Annotated[float, Field(ge=1)] = Field(
+        1e4, description="How many times smaller than at its beginning the rate ends."
+    )
 
 
 Schedule = Annotated[

@@ -31,7 +31,7 @@ class RepeatedAugmentation(_Sampling):
     """
 
     name: Literal["repeated"]
-    repetitions: Annotated[int, Field(ge=2)] = 3
+    repetitions: Annotated[int, Field(ge=2)] = Field(3, description="How many times in a row.")
 
 
 class Balanced(_Sampling):
