@@ -88,11 +88,10 @@ def predict_into(
 
     However the call, a worker or a machine was ended, even by SIGKILL: each image has its rows once. Images that have
     them are read by Ray, but not answered again; those that are new in the dataset are. The order of rows is Ray's. The
-    last bits of float scores may depend on which images run together, as they do in any batch.
+    last bits of float scores may depend on which images run together, as they do in any batch. All arguments besides
+    `out` are those of `predict`; no two images have one name.
 
     Args:
-        bundle, dataset, image, name, top, batch_size, cores, runtime, device, resources: as `predict` takes
-            them; no two images have one name.
         out: the folder, on a disk that all machines share: `ray.data.read_parquet(out)` reads it.
 
     Returns:
