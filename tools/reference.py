@@ -175,7 +175,7 @@ def _tries(key: str, section: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _least(section: dict[str, Any], key: str) -> dict[str, Any]:
-    """What a section has to say, and its kind; the whole recipe, whose `key` is nothing, says it already."""
+    """The keys without which a section is none, and its kind; the whole recipe, whose `key` is empty, has them."""
     fields = section["properties"]
     needed = [name for name, field in fields.items() if name in section.get("required", ()) or "const" in field]
     return {name: _others(fields[name])[0] for name in needed if key}
