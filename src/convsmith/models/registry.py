@@ -150,7 +150,10 @@ def create_model(
     weights_key: str = "auto",
     **options: Any,
 ) -> VisionModel:
-    """Build a model.
+    """Build a model, a torch module from normalised images float32 [N, C, H, W] to logits [N, num_classes].
+
+    One for segmentation gives logits [N, num_classes, H', W'], or a list of such maps whose last is the prediction;
+    its `segment` resizes that to [N, num_classes, H, W].
 
     Args:
         name: one of `list_models()`, or a model of another library such as `timm/resnet18d` or `torchvision/vgg16`.
