@@ -44,6 +44,8 @@ PYTHON = {
 _TYPES = {"integer": "whole number", "boolean": "true or false", "string": "text", "object": "keys and values"}
 _TYPES |= {kind: kind for kind in ("null", "number")}
 
+_STATUS = {"Successful Response": "the answer", "Validation Error": "a parameter is not understood"}  # FastAPI's words
+
 
 def pages() -> dict[str, str]:
     """The text of each page by the name of its file."""
@@ -135,7 +137,7 @@ def _section(prefix: str, section: dict[str, Any], kinds: dict[str, Any], tasks:
 
 
 def _first_line(section: dict[str, Any]) -> str:
-    line: str = section.get("description", "").splitlines()[0]
+    line: str = section.get("description", "").partition("\n")[0]
     return line
 
 
@@ -207,6 +209,8 @@ def _code(text: str) -> str:
 
 def _values(field: dict[str, Any]) -> str:
     """The values that a key may have, in words, by its JSON Schema."""
+    if "$ref" in field:
+        return str(field["$ref"]).rpartition("/")[2]
     if several := field.get("anyOf", field.get("oneOf")):
         return " or ".join(dict.fromkeys(map(_values, several)))
     if "enum" in field or "const" in field:
@@ -299,12 +303,43 @@ def _http(schema: dict[str, Any]) -> str:
                 blocks.append("")
             if body := operation.get("requestBody"):
                 blocks.append(f"Body: {', '.join(f'`{kind}`' for kind in body['content'])}.\n")
+                blocks += _json_bodies(body["content"])
             blocks.append("| status | content | |\n|---|---|---|")
             for status, answer in operation["responses"].items():
-                kinds = ", ".join(f"`{kind}`" for kind in answer.get("content", {}))
-                blocks.append(f"| {status} | {kinds} | {_cell(answer['description'])} |")
+                kinds = ", ".join(_content(kind, it) for kind, it in answer.get("content", {}).items())
+                blocks.append(
+                    f"| {status} | {kinds} | {_cell(_STATUS.get(answer['description'], answer['description']))} |"
+                )
             blocks.append("")
+    for name, kind in schema["components"]["schemas"].items():
+        blocks.append(f"## {name}\n\n{_first_line(kind)}\n")
+        blocks += _json_keys(kind)
     return "\n".join(blocks)
+
+
+def _content(kind: str, content: dict[str, Any]) -> str:
+    """A kind of content, and the JSON objects that it may be, which have headings of their own."""
+    names = [reference.rpartition("/")[2] for reference in _references(content.get("schema", {}))]
+    links = " or ".join(f"[{name}](#{name.lower()})" for name in names)
+    return f"`{kind}`: {links}" if links else f"`{kind}`"
+
+
+def _json_bodies(contents: dict[str, Any]) -> Iterator[str]:
+    for name, content in contents.items():
+        body = content.get("schema", {})
+        for kind in body.get("oneOf", body.get("anyOf", [body])):
+            if kind.get("properties"):
+                yield f"`{name}`: {kind.get('description', 'A form.')}\n"
+            yield from _json_keys(kind)
+
+
+def _json_keys(kind: dict[str, Any]) -> Iterator[str]:
+    """A table of the keys of a JSON object, or a form; nothing for what has none."""
+    if kind.get("properties"):
+        yield "| key | values | |\n|---|---|---|"
+        for name, field in kind["properties"].items():
+            yield f"| `{name}` | {_code(_values(field))} | {_cell(field.get('description', ''))} |"
+        yield ""
 
 
 def main() -> None:

@@ -101,3 +101,9 @@ def test_every_cell_of_a_table_is_in_its_column(pages: dict[str, str]) -> None:
     for text in pages.values():
         for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
             assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
+
+
+def test_every_json_object_that_a_server_answers_with_has_its_keys_listed(pages: dict[str, str]) -> None:
+    linked = set(re.findall(r"\[(\w+)\]\(#", pages["http.md"]))
+    described = set(re.findall(r"^## (\w+)\n\n.*\n\n\| key \|", pages["http.md"], re.MULTILINE))
+    assert {"ClassAnswer", "MaskAnswer", "ErrorBody"} <= linked <= described
