@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import convsmith as cs
+from convsmith.jobs import ray_data
 from tests.jobs.test_ray_workers import COUNT, cluster, photos  # noqa: F401  # fixtures
 
 
@@ -26,6 +27,28 @@ def test_a_dataset_without_the_column_of_images_is_refused(colour_bundle: Path) 
     pytest.importorskip("pyarrow")
     with pytest.raises(cs.ConvsmithError, match="the dataset has no column `bytes`"):
         cs.ray.predict(colour_bundle, Named())
+
+
+class Noting(Named):
+    """A dataset that only notes how it is mapped."""
+
+    def columns(self) -> list[str]:
+        return ["bytes", "path"]
+
+    def select_columns(self, _: list[str]) -> Noting:
+        return self
+
+    def map_batches(self, _: type, **how: Any) -> dict[str, Any]:
+        return how
+
+
+@pytest.mark.parametrize(("of_smallest", "cores"), [(1, 1), (2, 1), (4, 3), (16, 4)])
+def test_a_worker_leaves_the_smallest_machine_a_core_that_reads(
+    colour_bundle: Path, monkeypatch: pytest.MonkeyPatch, of_smallest: int, cores: int
+) -> None:
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(ray_data, "cores_of_smallest", lambda: of_smallest)
+    assert cs.ray.predict(colour_bundle, Noting())["num_cpus"] == cores
 
 
 def rows_of(table: Any) -> list[dict[str, Any]]:
