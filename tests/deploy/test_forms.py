@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from convsmith.deploy.forms import Form, form_of
 from convsmith.deploy.quantization import Quantization
@@ -26,6 +30,25 @@ images
 INT8: 25.0% of the size, 2.4 times as fast, 2.50 points lost (95 %: 0.40 gained to 5.40 lost), 98.50% of the answers \
 the same
 """
+
+
+NOT_TIMED = """
+ model     MB    top-1   calibration error
+ ─────────────────────────────────────────
+ float   2.00   90.00%              0.0200
+ INT8    0.50   87.50%              0.0312
+
+top-1 of 200 validation images
+INT8: 25.0% of the size, 2.50 points lost (95 %: 0.40 gained to 5.40 lost), 98.50% of the answers the same
+"""
+
+
+def not_timed() -> Quantization:
+    """The same report where speed was not measured."""
+    forms = {
+        name: replace(form, latency_ms=None, images_per_second=None) for name, form in quantization().forms.items()
+    }
+    return quantization(threads=None, batch=None, size=None, float_model=forms["float"], int8_model=forms["INT8"])
 
 
 def quantization(**changes: Any) -> Quantization:
@@ -65,7 +88,20 @@ def test_a_row_has_the_figures_of_a_form() -> None:
     ]
 
 
+def test_a_speed_that_was_not_measured_is_left_out() -> None:
+    assert str(not_timed()) == NOT_TIMED.removesuffix("\n")
+    assert not_timed().faster is None
+    assert not_timed().records()[0] == {"model": "float", "bytes": 2_000_000, "top1": 0.9, "ece": 0.02}
+
+
+@pytest.mark.parametrize("report", [not_timed, quantization])
+def test_what_a_bundle_keeps_of_it_is_read_with_and_without_a_speed(report: Callable[[], Quantization]) -> None:
+    kept = json.loads(json.dumps(report().to_dict()))
+    assert TypeAdapter(Quantization).validate_python(kept) == report()
+
+
 def test_a_form_is_an_onnx_file_with_its_figures() -> None:
+    assert form_of(b"12345", None, {"top1": 0.5}) == Form(5, None, None, {"top1": 0.5}, None)
     assert form_of(b"12345", Speed(1.5, 30.0), {"top1": 0.5}) == Form(5, 1.5, 30.0, {"top1": 0.5}, None)
 
 

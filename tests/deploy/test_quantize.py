@@ -26,13 +26,15 @@ from convsmith.cli.main import main
 from convsmith.deploy.bundle import make_bundle
 from convsmith.deploy.calibration import _differ, _least_entropy, _least_error, _percentile, calibrate
 from convsmith.deploy.graph import Graph
+from convsmith.deploy.judging import InMemory, Labelled
 from convsmith.deploy.labelled import balanced_order, open_labelled
 from convsmith.deploy.qdq import _keeps_scale, _scale_and_zero, insert_qdq, place
 from convsmith.deploy.quantize import quantize_bundle
-from convsmith.deploy.static_int8 import _Search, kernels
-from convsmith.deploy.trial import Verdict
+from convsmith.deploy.static_int8 import Int8, _Search, kernels, quantize_static
+from convsmith.deploy.trial import Verdict, compare, run_all
 from convsmith.errors import ConvsmithError
 from convsmith.jobs.export import export
+from convsmith.progress import no_progress
 from convsmith.recipe.load import load_recipe
 from convsmith.spec import Preprocess
 from tests.stripes import write_large_stripes, write_pixel_bundle, write_stripes
@@ -453,12 +455,66 @@ def test_json_holds_what_the_table_does(
     main_ok([*words, "--images", "20", "--json"])
     values = json.loads(capsys.readouterr().out)
     assert values["bundle"] == str(tmp_path / "int8")
+    assert (values["size"], values["int8_model"]["latency_ms"]) == (None, None)
     assert values["int8_model"]["bytes"] == (tmp_path / "int8" / MODEL).stat().st_size < values["float_model"]["bytes"]
     main_ok(words)
     printed = capsys.readouterr().out
     assert "calibration error" in printed
     assert "float" in printed
     assert "points lost" in printed
+    assert printed.endswith(f"speed:  convsmith benchmark {bundle} {tmp_path / 'int8'}\n")
+
+
+def test_speed_is_measured_if_that_is_asked_for(
+    bundle: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["quantize", str(bundle), "--data", str(data), "--out", str(tmp_path / "int8"), "--method", "dynamic"]
+    main_ok([*words, "--speed"])
+    printed = capsys.readouterr().out
+    assert "times as fast" in printed
+    assert "convsmith benchmark" not in printed
+    kept = read_manifest(tmp_path / "int8").model["quantization"]
+    assert (kept["size"], kept["batch"]) == ([SIDE, SIDE], 8)
+    assert kept["float_model"]["latency_ms"] > 0
+
+
+def ranked_by_70_of_200(
+    bundle: Path, data: Path, max_drop: float, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Int8, list[Labelled], list[tuple[str, int]]]:
+    """A model in INT8, the images held out of its calibration, and how many of them each form was asked about."""
+    monkeypatch.setattr("convsmith.deploy.static_int8._RANKING_PIXELS", 70 * SIDE * SIDE)
+    manifest, asked = read_manifest(bundle), list[tuple[str, int]]()
+    train, _ = open_labelled(manifest, data)
+    held_out = list(train.select(range(100, 300)))
+
+    def progress(what: str, done: int, total: int | None) -> None:
+        if done == 0 and what.startswith("any-x86 INT8"):
+            asked.append((what, total or 0))
+
+    given = manifest, content(bundle), train.select(range(100)), held_out
+    return quantize_static(*given, max_drop=max_drop, progress=progress, target="any-x86"), held_out, asked
+
+
+def test_rules_are_ranked_by_the_first_held_out_images_and_the_best_is_judged_by_all(
+    bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, held_out, asked = ranked_by_70_of_200(bundle, data, 100, monkeypatch)
+    assert made.rule == max(made.tried, key=lambda rule: made.tried[rule].snr_db)
+    ranking = [(f"any-x86 INT8 by {rule}", 70) for rule in made.tried]
+    assert asked == [*ranking, (f"any-x86 INT8 by {made.rule}, further images", 130)]
+    models = content(bundle), made.content
+    exact, int8 = (run_all(read_manifest(bundle), it, InMemory(held_out), no_progress, "") for it in models)
+    assert made.verdict == compare(read_manifest(bundle), exact, int8)
+
+
+def test_the_next_rule_is_judged_where_the_one_before_loses_too_much(
+    bundle: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Search, "float_layers", lambda _, verdict: (content(bundle), verdict, ()))
+    monkeypatch.setattr("convsmith.deploy.static_int8.check_kernels", lambda *_: None)
+    made, _, asked = ranked_by_70_of_200(bundle, data, -100, monkeypatch)  # which no rule can gain
+    order = sorted(made.tried, key=lambda rule: -made.tried[rule].snr_db)
+    assert asked[len(order) :] == [(f"any-x86 INT8 by {rule}, further images", 130) for rule in order]
 
 
 def test_only_a_bundle_or_an_empty_folder_is_replaced(bundle: Path, data: Path, tmp_path: Path) -> None:

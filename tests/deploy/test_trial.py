@@ -15,7 +15,7 @@ from convsmith.bundle.images.image_error import ImageError
 from convsmith.bundle.runtime import OnnxRuntime
 from convsmith.deploy import trial
 from convsmith.deploy.judging import Heard, InMemory, Labelled, judge
-from convsmith.deploy.trial import Outcome, compare, embeddings_apart, pixel_errors, run_all
+from convsmith.deploy.trial import Outcome, compare, embeddings_apart, joined, pixel_errors, run_all
 from convsmith.errors import ConvsmithError
 from convsmith.progress import no_progress
 from tests.colours import SIDE, colour_model, without_answer_on_white
@@ -71,6 +71,18 @@ def test_an_image_without_an_answer_or_no_image_at_all_ends_the_trial(manifest: 
         run_all(manifest, without_answer_on_white(colour_model()), InMemory([of_colour(0), WHITE]), no_progress, "")
     with pytest.raises(ConvsmithError, match="cannot be judged: not one image can be read"):
         run_all(manifest, colour_model(), InMemory([]), no_progress, "")
+
+
+@pytest.mark.parametrize("first", [1, 2, 13, 32])
+def test_what_is_said_of_some_images_and_of_the_rest_is_what_is_said_of_all(manifest: Manifest, first: int) -> None:
+    images = [of_colour(i % 3, (i + (i % 20 in (3, 7))) % 3) for i in range(45)]
+    asked = (images, images[:first], images[first:])
+    all_at_once, one, other = (run_all(manifest, colour_model(), InMemory(it), no_progress, "") for it in asked)
+    both = joined(one, other)
+    assert (both.images, both.metrics) == (45, all_at_once.metrics)
+    assert [group.compute() for group in both.groups] == [group.compute() for group in all_at_once.groups]
+    assert [int(said) for said in both.decisions] == [int(said) for said in all_at_once.decisions]
+    np.testing.assert_array_equal(np.concatenate(both.logits), np.concatenate(all_at_once.logits))
 
 
 def outcome(answers: Sequence[int], **more: Any) -> Outcome:

@@ -22,21 +22,22 @@ class Form:
 
     Attributes:
         bytes: size of the ONNX file.
-        latency_ms, images_per_second: see `Speed`.
+        latency_ms, images_per_second: see `Speed`; None where speed was not measured.
         metrics: on the validation images, fractions.
         ece: the calibration error of its probabilities there; None where it was not measured.
     """
 
     bytes: int
-    latency_ms: float
-    images_per_second: float
+    latency_ms: float | None
+    images_per_second: float | None
     metrics: dict[str, float]
     ece: float | None = None
 
 
-def form_of(content: bytes, speed: Speed, metrics: dict[str, float], ece: float | None = None) -> Form:
+def form_of(content: bytes, speed: Speed | None, metrics: dict[str, float], ece: float | None = None) -> Form:
     """Figures of an ONNX file."""
-    return Form(len(content), speed.latency_ms, speed.images_per_second, metrics, ece)
+    latency_ms, images_per_second = (speed.latency_ms, speed.images_per_second) if speed else (None, None)
+    return Form(len(content), latency_ms, images_per_second, metrics, ece)
 
 
 class Measurement(Protocol):
@@ -55,26 +56,29 @@ class Measurement(Protocol):
         """How many judged it."""
 
     @property
-    def threads(self) -> int:
-        """Threads of the runtime, for the speed."""
+    def threads(self) -> int | None:
+        """Threads of the runtime, for the speed; None, as the next two, where that was not measured."""
 
     @property
-    def batch(self) -> int:
+    def batch(self) -> int | None:
         """Images at a time, for the throughput."""
 
     @property
-    def size(self) -> Size:
+    def size(self) -> Size | None:
         """Height and width of the images."""
 
 
 def records_of(forms: Mapping[str, Form]) -> list[dict[str, Any]]:
-    """A row for each form: its name, bytes, speed and metrics."""
+    """A row for each form: its name, bytes, speed, where that was measured, and metrics."""
     return [
         {
             "model": name,
             "bytes": form.bytes,
-            "latency_ms": form.latency_ms,
-            "images_per_second": form.images_per_second,
+            **(
+                {}
+                if form.latency_ms is None
+                else {"latency_ms": form.latency_ms, "images_per_second": form.images_per_second}
+            ),
             **form.metrics,
             **({} if form.ece is None else {"ece": form.ece}),
         }
@@ -88,16 +92,22 @@ def parts_of(forms: Mapping[str, Form], by: Measurement) -> Iterator[str | Table
     table = new_table()
     add_names(table, "model")
     has_errors = all(form.ece is not None for form in forms.values())
-    add_figures(table, "MB", "ms", "images/s", metric, *([metric_name("ece")] if has_errors else []))
+    speeds = ("ms", "images/s") if by.size else ()
+    add_figures(table, "MB", *speeds, metric, *([metric_name("ece")] if has_errors else []))
     for name, form in forms.items():
-        cells = (f"{form.bytes / 1e6:.2f}", f"{form.latency_ms:.2f}", f"{form.images_per_second:.1f}")
+        cells = [f"{form.bytes / 1e6:.2f}"]
+        if by.size:
+            cells += [f"{form.latency_ms:.2f}", f"{form.images_per_second:.1f}"]
         table.add_row(name, *cells, f"{form.metrics[by.metric]:.2%}", *([f"{form.ece:.4f}"] if has_errors else []))
     yield table
-    height, width = by.size
-    yield (
-        f"onnxruntime, {by.threads} threads, images of {height}x{width}; latency of one image, throughput of "
-        f"batches of {by.batch}; {metric} of {by.images} validation images"
-    )
+    how = ""
+    if by.size:
+        height, width = by.size
+        how = (
+            f"onnxruntime, {by.threads} threads, images of {height}x{width}; latency of one image, throughput of "
+            f"batches of {by.batch}; "
+        )
+    yield f"{how}{metric} of {by.images} validation images"
     for name, form in forms.items():
         if is_chance(form.metrics[by.metric], by.chance, by.images):
             yield (

@@ -31,7 +31,7 @@ class Quantization(Tabular):
         interval: see `drop_interval`; None of fewer than two images.
         chance: see `score_of_chance`.
         images: of the validation data, that both forms were judged by.
-        threads, batch, size: what speed was measured with; height and width of the images.
+        threads, batch, size: what speed was measured with; height and width of the images. None: it was not measured.
         float_model: the model as it was.
         int8_model: the model as it is.
         parity: how far the logits of both are from each other, and `embeddings`, where there are any.
@@ -44,8 +44,8 @@ class Quantization(Tabular):
         rule: how ranges were chosen; None where none were.
         max_drop: what was allowed on the images held out of calibration.
         calibration_images, held_out_images: what ranges were measured on, and what rule and layers were chosen by.
-        tried: what each rule lost on the held-out images, with all layers in INT8.
-        held_out: what the result loses on them.
+        tried: what each rule lost on the first of the held-out images, with all layers in INT8.
+        held_out: what the result loses on all of them.
         run: directory of the training.
     """
 
@@ -55,9 +55,9 @@ class Quantization(Tabular):
     interval: Interval | None
     chance: float
     images: int
-    threads: int
-    batch: int
-    size: tuple[int, int]
+    threads: int | None
+    batch: int | None
+    size: tuple[int, int] | None
     float_model: Form
     int8_model: Form
     parity: dict[str, Any]
@@ -84,6 +84,12 @@ class Quantization(Tabular):
         """Both models by name."""
         return {"float": self.float_model, "INT8": self.int8_model}
 
+    @property
+    def faster(self) -> float | None:
+        """How many times as fast INT8 answers one image; None where speed was not measured."""
+        before, after = self.float_model.latency_ms, self.int8_model.latency_ms
+        return None if before is None or after is None else before / after
+
     def records(self) -> list[dict[str, Any]]:
         """A row for each of both models."""
         return records_of(self.forms)
@@ -92,9 +98,9 @@ class Quantization(Tabular):
         """Gains and losses, and how they came about."""
         yield from parts_of(self.forms, self)
         smaller = self.int8_model.bytes / self.float_model.bytes
-        faster = self.float_model.latency_ms / self.int8_model.latency_ms
+        faster = "" if self.faster is None else f" {self.faster:.1f} times as fast,"
         yield (
-            f"INT8: {smaller:.1%} of the size, {faster:.1f} times as fast, {points_lost(self.drop)}"
+            f"INT8: {smaller:.1%} of the size,{faster} {points_lost(self.drop)}"
             f"{points_between(self.interval)}, {self.parity['top1_agreement']:.2%} of the answers the same"
         )
         if self.held_out:

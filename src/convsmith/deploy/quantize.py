@@ -24,11 +24,10 @@ from convsmith.deploy.labelled import LabelledImages, balanced_order, metric_of,
 from convsmith.deploy.onnx_description import described
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantization import Method, Quantization
-from convsmith.deploy.speed import BATCH, first_input, measure_speed
+from convsmith.deploy.speed import BATCH, time_together
 from convsmith.deploy.static_int8 import NoInt8, quantize_static
 from convsmith.deploy.trial import compare, embeddings_apart, pixel_errors, run_all
 from convsmith.errors import ConvsmithError, counted
-from convsmith.machine import available_cores
 from convsmith.processor import Target, check_target, instructions
 from convsmith.progress import ProgressCallback, no_progress
 from convsmith.spec import Size
@@ -58,6 +57,7 @@ def quantize_bundle(
     max_drop: float = MAX_DROP,
     images: int = IMAGES,
     seed: int = 0,
+    speed: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> Quantization:
     """Make an INT8 bundle of a float one, and measure both on the validation images.
@@ -74,6 +74,7 @@ def quantize_bundle(
         max_drop: points of `metric_of` that the held-out images may lose (method `static`).
         images: how many to calibrate with; fewer where the training images are not twice as many (likewise).
         seed: chooses those images; the same seed gives the same bytes (likewise).
+        speed: also measure how fast both are here.
         progress: called with what is done.
 
     Raises:
@@ -94,8 +95,9 @@ def quantize_bundle(
     train, val = open_labelled(manifest, Path(data))
     if method == "dynamic":
         model, note = quantize_dynamic(content, target or "any-x86")
+        target = target or "any-x86"
         report = replace(
-            measure(method, manifest, content, model, val, progress=progress, target=target or "any-x86"), note=note
+            measure(method, manifest, content, model, val, target=target, speed=speed, progress=progress), note=note
         )
     else:
         calibration, held_out = _choose(train, images, seed)
@@ -104,7 +106,7 @@ def quantize_bundle(
         )
         model = made.content
         report = replace(
-            measure(method, manifest, content, model, val, progress=progress, target=made.target),
+            measure(method, manifest, content, model, val, target=made.target, speed=speed, progress=progress),
             any_x86=made.any_x86,
             float_layers=made.float_layers,
             seed=seed,
@@ -180,10 +182,11 @@ def measure(
     int8: bytes,
     val: LabelledImages,
     *,
-    progress: ProgressCallback,
     target: Target | None,
+    speed: bool,
+    progress: ProgressCallback,
 ) -> Quantization:
-    """Judge the float and the INT8 model by the same images, and time them together.
+    """Judge the float and the INT8 model by the same images, and time them together where that is asked for.
 
     Args:
         method: how the INT8 model was made.
@@ -191,8 +194,9 @@ def measure(
         exact: the float ONNX model.
         int8: the INT8 ONNX model.
         val: the validation images.
-        progress: called with what is done.
         target: the processors that the INT8 model is for.
+        speed: whether to time them.
+        progress: called with what is done.
     """
     exact_said, int8_said = (
         run_all(manifest, content, val, progress, f"{name} on validation images")
@@ -204,10 +208,7 @@ def measure(
         errors = pixel_errors(manifest, (exact, int8), val, progress)
     if exact_said.images < _ENOUGH:
         logger.warning("%s: what INT8 loses is hardly known", counted(exact_said.images, "validation image"))
-    threads, example = available_cores(), first_input(manifest, next(iter(val))[0])
-    progress("speed", 0, 1)
-    speeds = measure_speed({"float": exact, "int8": int8}, example, threads)
-    progress("speed", 1, 1)
+    timed = time_together({"float": exact, "int8": int8}, manifest, val, progress) if speed else None
     return Quantization(
         method=method,
         metric=metric_of(manifest),
@@ -215,11 +216,11 @@ def measure(
         interval=verdict.interval,
         chance=score_of_chance(metric_of(manifest), exact_said.results, len(manifest.labels)),
         images=exact_said.images,
-        threads=threads,
-        batch=BATCH,
-        size=(example.shape[1], example.shape[2]),
-        float_model=form_of(exact, speeds["float"], exact_said.metrics, errors[0]),
-        int8_model=form_of(int8, speeds["int8"], int8_said.metrics, errors[1]),
+        threads=timed.threads if timed else None,
+        batch=BATCH if timed else None,
+        size=timed.size if timed else None,
+        float_model=form_of(exact, timed.speeds["float"] if timed else None, exact_said.metrics, errors[0]),
+        int8_model=form_of(int8, timed.speeds["int8"] if timed else None, int8_said.metrics, errors[1]),
         parity={
             **{name: value for name, value in asdict(verdict).items() if name not in ("drop", "interval")},
             **embeddings_apart(exact_said, int8_said),

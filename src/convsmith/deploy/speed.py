@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from convsmith.bundle.format import Manifest
 from convsmith.bundle.runtime import OnnxRuntime, Runtime
+from convsmith.deploy.labelled import LabelledImages
+from convsmith.machine import available_cores
+from convsmith.progress import ProgressCallback
+from convsmith.spec import Size
 
 BATCH = 8
 _SECONDS = 1.0  # for each model and batch size, and no fewer than so many rounds:
@@ -43,6 +47,32 @@ def first_input(manifest: Manifest, image: NDArray[np.uint8]) -> NDArray[np.uint
     part = image[:, :height, :width]
     window[:, : part.shape[1], : part.shape[2]] = part
     return window
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The speed of some models, and what it was measured with.
+
+    Attributes:
+        speeds: of each model.
+        threads: of one call.
+        size: height and width of the image.
+    """
+
+    speeds: dict[str, Speed]
+    threads: int
+    size: Size
+
+
+def time_together(
+    models: Mapping[str, bytes], manifest: Manifest, images: LabelledImages, progress: ProgressCallback
+) -> Timed:
+    """The speed of ONNX models on all cores, by the first of some images that can be read."""
+    image, threads = first_input(manifest, next(iter(images))[0]), available_cores()
+    progress("speed", 0, 1)
+    speeds = measure_speed(models, image, threads)
+    progress("speed", 1, 1)
+    return Timed(speeds, threads, (image.shape[1], image.shape[2]))
 
 
 def measure_speed(models: Mapping[str, bytes], image: NDArray[np.uint8], threads: int) -> dict[str, Speed]:

@@ -19,11 +19,12 @@ from convsmith.deploy.graph import Graph
 from convsmith.deploy.judging import InMemory, Labelled, judge
 from convsmith.deploy.labelled import LabelledImages
 from convsmith.deploy.qdq import Range, insert_qdq, place
-from convsmith.deploy.trial import Outcome, Verdict, compare, run_all
+from convsmith.deploy.trial import Outcome, Verdict, compare, joined, run_all
 from convsmith.errors import ConvsmithError, counted
 from convsmith.processor import Target, largest_weight, native_target
 from convsmith.progress import ProgressCallback, no_progress
 
+_RANKING_PIXELS = 64 * 224 * 224  # by which the rules are ranked: of so many images the noise is that of all
 _SENSITIVITY_PIXELS = 8 * 224 * 224  # by which the layers are ranked; one after another, so few
 _CALIBRATION_BATCH = 8  # the values of many tensors are alive at a time
 _KERNELS = {
@@ -54,9 +55,9 @@ class Int8:
         target: the processors that it is for.
         rule: how ranges were chosen: `minmax`, `percentile`, `mse` or `entropy`.
         float_layers: the layers that do not compute on integers.
-        tried: what each rule lost on the images that were held out of calibration.
-        verdict: the same of the result.
-        any_x86: the same of the form for any x86, where that lost too much and the one for this processor did not.
+        tried: how far each rule is from the float model on the first of the images held out of calibration.
+        verdict: the same of the result on all of them.
+        any_x86: likewise of the form for any x86, where that lost too much and the one for this processor did not.
         calibration_images, held_out_images: how many were read.
     """
 
@@ -107,17 +108,30 @@ def quantize_static(
             calibrated += len(heard.targets)
 
     rules = calibrate(graph, everything.rounded, feed)  # where a layer stays in float, moved ones need their own too
-    judged_by = InMemory(held_out)
-    exact = run_all(manifest, content, judged_by, progress, "float on held-out images")
+    first = first_of(held_out, _RANKING_PIXELS)
+    rest = held_out[len(first) :]
+
+    def with_rest(outcome: Outcome, model: bytes, what: str) -> Outcome:
+        return joined(outcome, run_all(manifest, model, InMemory(rest), progress, what)) if rest else outcome
+
+    exact_first = run_all(manifest, content, InMemory(first), progress, "float on held-out images")
+    exact = with_rest(exact_first, content, "float on further held-out images")
 
     def all_layers(aim: Target) -> Int8:
         models = {rule: insert_qdq(graph, everything, ranges, largest_weight(aim)) for rule, ranges in rules.items()}
-        tried = {
-            rule: compare(manifest, exact, run_all(manifest, model, judged_by, progress, f"{aim} INT8 by {rule}"))
+        said = {
+            rule: run_all(manifest, model, InMemory(first), progress, f"{aim} INT8 by {rule}")
             for rule, model in models.items()
         }
-        rule = min(tried, key=lambda name: (max(tried[name].drop - max_drop, 0.0), -tried[name].snr_db))
-        return Int8(models[rule], aim, rule, (), tried, tried[rule], calibrated, exact.images)
+        tried = {rule: compare(manifest, exact_first, outcome) for rule, outcome in said.items()}
+        judged: dict[str, Verdict] = {}
+        for rule in sorted(tried, key=lambda name: -tried[name].snr_db):
+            outcome = with_rest(said[rule], models[rule], f"{aim} INT8 by {rule}, further images")
+            judged[rule] = compare(manifest, exact, outcome)
+            if judged[rule].drop <= max_drop:
+                break
+        rule = min(judged, key=lambda name: max(judged[name].drop - max_drop, 0.0))
+        return Int8(models[rule], aim, rule, (), tried, judged[rule], calibrated, exact.images)
 
     made = all_layers(target or "any-x86")
     native = native_target() if target is None else None
@@ -189,9 +203,7 @@ class _Search:
 
     def _signal_to_noise(self) -> dict[str, float]:
         """Signal-to-noise of the logits, with each layer alone in INT8."""
-        _, height, width = self.held_out[0][0].shape
-        some = InMemory(self.held_out[: max(2, _SENSITIVITY_PIXELS // (height * width))])
-
+        some = InMemory(first_of(self.held_out, _SENSITIVITY_PIXELS))
         exact = run_all(self.manifest, self.graph.model.SerializeToString(), some, no_progress, "")
         found = {}
         for number, name in enumerate(self.layers):
@@ -200,6 +212,12 @@ class _Search:
             found[name] = compare(self.manifest, exact, run_all(self.manifest, model, some, no_progress, "")).snr_db
             self.progress("how much each layer suffers", number + 1, len(self.layers))
         return found
+
+
+def first_of(images: Sequence[Labelled], pixels: int) -> Sequence[Labelled]:
+    """The first of some images of the first one's size, as many as have so many pixels; two at least."""
+    _, height, width = images[0][0].shape
+    return images[: max(2, pixels // (height * width))]
 
 
 def _integer_nodes(graph: Graph, kept: Collection[str]) -> Counter[str]:

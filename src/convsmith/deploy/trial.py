@@ -38,7 +38,7 @@ class Outcome:
             images as memory has room for.
         decisions: its answers: see `Task.decisions`.
         embeddings: [N, D] of the same images as the logits, where the bundle has them; of a mask, of each look.
-        ece: the calibration error of its probabilities; None of masks, see `pixel_error`.
+        ece: the calibration error of its probabilities; None of masks, see `pixel_errors`, and of what is `joined`.
     """
 
     images: int
@@ -121,6 +121,17 @@ def run_all(manifest: Manifest, content: bytes, images: Inputs, progress: Progre
     if not decisions:
         raise ConvsmithError("the model cannot be judged", "not one image can be read", "Repair or replace them.")
     return Outcome(len(decisions), groups[: len(decisions)], logits, decisions, embeddings, gaps.compute())
+
+
+def joined(one: Outcome, other: Outcome) -> Outcome:
+    """The answers of a model to some images and then to others, shared out among groups as those of one call."""
+    images = one.images + other.images
+    groups = [one.results.empty() for _ in range(min(GROUPS, images))]
+    for start, part in ((0, one), (one.images, other)):
+        for i, group in enumerate(part.groups):
+            groups[(start + i) % GROUPS].merge(group)
+    said, embeddings = one.decisions + other.decisions, one.embeddings + other.embeddings
+    return Outcome(images, groups, one.logits + other.logits, said, embeddings)
 
 
 def pixel_errors(

@@ -20,10 +20,10 @@ from convsmith.deploy.forms import Form, form_of, parts_of, records_of
 from convsmith.deploy.labelled import metric_of, open_labelled
 from convsmith.deploy.out import check_out
 from convsmith.deploy.quantize import quantize_bundle
-from convsmith.deploy.speed import BATCH, first_input, measure_speed
+from convsmith.deploy.speed import BATCH, time_together
 from convsmith.deploy.trial import run_all
 from convsmith.errors import ConvsmithError
-from convsmith.machine import available_cores, runs_folder
+from convsmith.machine import runs_folder
 from convsmith.progress import ProgressCallback, notebook_progress
 from convsmith.recipe.load import recipe_of
 from convsmith.recipe.schema import Recipe
@@ -125,9 +125,7 @@ def distil(
         models[name] = read_model(place, read_manifest(place))
     _, val = open_labelled(manifest, data)
     taught = run_all(manifest, models["teacher"], val, progress, "teacher on validation images")
-    progress("speed", 0, 1)
-    speeds = measure_speed(models, first_input(manifest, next(iter(val))[0]), available_cores())
-    progress("speed", 1, 1)
+    timed = time_together(models, manifest, val, progress)
     metrics = {
         "teacher": taught.metrics,
         "student": report.float_model.metrics,
@@ -138,10 +136,10 @@ def distil(
         metric=metric_of(manifest),
         images=report.images,
         chance=report.chance,
-        threads=available_cores(),
+        threads=timed.threads,
         batch=BATCH,
-        size=report.size,
-        forms={name: form_of(models[name], speeds[name], metrics[name]) for name in models},
+        size=timed.size,
+        forms={name: form_of(models[name], timed.speeds[name], metrics[name]) for name in models},
     )
 
 

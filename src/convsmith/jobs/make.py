@@ -244,10 +244,11 @@ def _is_whole(bundle: Path) -> bool:
 def _quantized(bundle: Path, data: Path, out: Path, progress: ProgressCallback) -> Int8:
     """Make the INT8 bundle, and say whether it is as good as the float one."""
     try:
-        report = quantize(bundle, data, out, progress=progress)
+        report = quantize(bundle, data, out, speed=True, progress=progress)
     except NoInt8 as error:
         return Int8(None, f"the float bundle: {error.what} ({error.why})", recommended=False)
-    faster = report.float_model.latency_ms / report.int8_model.latency_ms
+    faster = report.faster
+    assert faster is not None
     lost = f"it loses {max(report.drop, 0):.2f} points of the validation images"
     if report.drop > MAX_DROP:
         return Int8(report, f"the float bundle, not INT8: {lost}, and {MAX_DROP:g} are allowed", recommended=False)

@@ -38,6 +38,7 @@ def quantize_by_training(
     overrides: Sequence[str] = (),
     *,
     target: Target | None = None,
+    speed: bool = False,
     progress: ProgressCallback = no_progress,
 ) -> Quantization:
     """Train a run's model on with rounding, make an INT8 bundle of it, and measure that beside the float one.
@@ -49,6 +50,7 @@ def quantize_by_training(
             gone on with if it is there.
         overrides: changes to `int8_recipe`, such as `schedule.epochs=5`.
         target: the processors that it is for; None: any x86.
+        speed: also measure how fast both are here.
         progress: called with what is done after the training.
 
     Raises:
@@ -67,7 +69,7 @@ def quantize_by_training(
     made = manifest.model["quantization"]
     why = "what it reads or gives is not rounded in training"
     report = replace(
-        measure("qat", manifest, content, model, val, progress=progress, target=made.get("target")),
+        measure("qat", manifest, content, model, val, target=made.get("target"), speed=speed, progress=progress),
         float_layers=tuple(FloatLayer(name, why) for name in made["float_layers"]),
         seed=recipe.seed,
         run=str(run.path),

@@ -26,6 +26,7 @@ def quantize(
     max_drop: float | None = None,
     images: int | None = None,
     seed: int | None = None,
+    speed: bool = False,
     progress: ProgressCallback = notebook_progress,
 ) -> Quantization:
     """Make an INT8 bundle of a float one, and measure both on the validation images.
@@ -43,6 +44,7 @@ def quantize(
         max_drop: with `static`, points of the recipe's metric that the held-out images may lose; None: 0.1.
         images: with `static`, how many to calibrate with; None: 512.
         seed: with `static`, chooses those images; None: 0.
+        speed: also measure how fast both are here, for seconds; `benchmark` does so at any time.
         progress: called with what is done.
 
     Raises:
@@ -66,9 +68,9 @@ def quantize(
     if method == "qat":
         from convsmith.jobs.qat import quantize_by_training
 
-        return quantize_by_training(source, data, out, overrides, target=target, progress=progress)
+        return quantize_by_training(source, data, out, overrides, target=target, speed=speed, progress=progress)
     if overrides:
         raise ConvsmithError(
             f"{' '.join(overrides)} changes a training", f"the method {method} has none", "Use the method qat."
         )
-    return quantize_bundle(source, data, out, method=method, target=target, progress=progress, **given)
+    return quantize_bundle(source, data, out, method=method, target=target, speed=speed, progress=progress, **given)

@@ -28,6 +28,7 @@ from convsmith.analyze.report.ladder import facts_of_ladder, ladder_part
 from convsmith.bundle.figures.chart import Chart
 from convsmith.bundle.figures.evaluation import Evaluation
 from convsmith.errors import ConvsmithError
+from tests.deploy.test_forms import not_timed, quantization
 
 
 def rows_of(page: str) -> list[list[str]]:
@@ -199,6 +200,15 @@ def test_the_speed_is_of_whole_batches() -> None:
     assert page.count('<th scope="col" class="number">') == 4
     assert "2 threads for inference" in model_parts.speed_part(benchmark(rows, 2))
     assert model_parts.speed_part(None) == ""
+
+
+def test_the_int8_form_has_a_time_where_that_was_measured() -> None:
+    timed, plain = (model_parts.int8_part(made) for made in (quantization(), not_timed()))
+    assert [row[1:3] for row in rows_of(timed)] == [["MB", "ms of an image"], ["2.00", "3.00"], ["0.50", "1.25"]]
+    assert [row[1:3] for row in rows_of(plain)] == [["MB", "top-1"], ["2.00", "90.00 %"], ["0.50", "87.50 %"]]
+    assert "2.4 times as fast" in timed
+    assert "times as fast" not in plain
+    assert model_parts.int8_part(None) == ""
 
 
 def test_the_proof_names_each_figure_in_words() -> None:

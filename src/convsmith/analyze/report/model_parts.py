@@ -23,17 +23,18 @@ def pairs(label: str, values: Mapping[str, str]) -> str:
 
 
 def int8_part(made: Quantization | None) -> str:
-    """Float against INT8: size, time, metrics and what was measured on the way."""
+    """Float against INT8: size, time if it was measured, metrics and what was measured on the way."""
     if made is None:
         return ""
     metrics = [name for name in made.float_model.metrics if name in made.int8_model.metrics]
     has_errors = None not in (made.float_model.ece, made.int8_model.ece)
-    head = ("model", "MB", "ms of an image", *map(metric_name, metrics), *([metric_name("ece")] if has_errors else []))
+    time = ["ms of an image"] if made.size else []
+    head = ("model", "MB", *time, *map(metric_name, metrics), *([metric_name("ece")] if has_errors else []))
     rows = [
         (
             name,
             f"{form.bytes / 1e6:.2f}",
-            f"{form.latency_ms:.2f}",
+            *([f"{form.latency_ms:.2f}"] if made.size else []),
             *(figure_text(metric, form.metrics[metric]) for metric in metrics),
             *([figure_text("ece", form.ece)] if has_errors else []),
         )
