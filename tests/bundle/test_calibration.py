@@ -189,8 +189,9 @@ def test_masks_have_no_sets(tmp_path: Path) -> None:
         write_pixel_bundle(tmp_path / "b", calibration=calibration(sets=Sets(coverage=0.9, thresholds=(0.1, 0.1, 0.1))))
 
 
-def test_several_labels_have_no_factor_that_turns_a_class_around(tmp_path: Path) -> None:
-    turned = calibration(weights=(1.0, -1.0, 1.0))
+@pytest.mark.parametrize("factor", [-1.0, 0.0])
+def test_several_labels_have_no_factor_that_turns_a_class_around(tmp_path: Path, factor: float) -> None:
+    turned = calibration(weights=(1.0, factor, 1.0))
     write_colour_bundle(tmp_path / "one", calibration=turned)
     with pytest.raises(ConvsmithError, match="not above 0"):
         write_colour_bundle(tmp_path / "several", task="multilabel", calibration=turned)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 from unittest.mock import patch
 
@@ -53,6 +54,12 @@ def with_segment(marker: int, body: bytes, data: bytes | None = None) -> bytes:
 def exif_of_big_endian() -> bytes:
     entries = b"\x01\x12\0\x03\0\0\0\x01\0\x08\0\0"
     return b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entries + bytes(4)
+
+
+def exif_whose_texts_overlap() -> bytes:
+    """Three texts of 40 bytes, all at one place, which are more than the block has."""
+    entries = b"".join(struct.pack("<HHII", tag, 2, 40, 50) for tag in (0x10F, 0x110, 0x131))
+    return b"Exif\0\0II*\0\x08\0\0\0\x03\0" + entries + bytes(4 + 40)
 
 
 ORDINARY = {
@@ -116,6 +123,7 @@ DOUBTFUL = {
     "EXIF of nothing": with_segment(0xE1, b"Exif\0\0"),
     "EXIF that is cut off": with_segment(0xE1, exif_of_big_endian()[:20]),
     "EXIF that points beyond its end": with_segment(0xE1, b"Exif\0\0MM\0*\0\0\xff\xff"),
+    "EXIF whose texts overlap": with_segment(0xE1, exif_whose_texts_overlap()),
     "an orientation of 32 bits": with_segment(0xE1, damaged(exif_of_big_endian(), b"\x12\0\x03", b"\x12\0\x04")),
     "a resolution of 16 bits": with_segment(0xE1, damaged(exif_of_big_endian(), b"\x12\0\x03", b"\x1a\0\x03")),
     "an orientation in XMP": with_segment(0xE1, XMP + b'<rdf tiff:Orientation="6"/>'),
