@@ -33,6 +33,9 @@ def _bounds(file: Path) -> Iterator[tuple[str, Any]]:
         if limits:
             yield name, " ".join(limits)
             continue
+        match node:
+            case ast.Call(func=ast.Name("Field"), args=[default]):
+                node = default
         try:
             value = eval(compile(ast.Expression(node), "", "eval"), {"__builtins__": {"range": range}}, known)
         except Exception:  # it is made of something else than numbers

@@ -130,12 +130,13 @@ CASES: dict[str, tuple[str, str, tuple[Any, ...], dict[str, Any]]] = {
     ),
     "quantize": (
         "quantize b --data d", "convsmith.jobs.quantize.quantize", (Path("b"), Path("d"), Path("b-int8"), ()),
-        {"method": "static", "target": None, "max_drop": None, "images": None, "seed": None, **PROGRESS},
+        {"method": "static", "target": None, "max_drop": None, "images": None, "seed": None, "speed": False,
+         **PROGRESS},
     ),
     "quantize all": (
-        "quantize b x=1 --data d --out o --method qat --target vnni --max-drop 0.5 --images 9 --seed 0 --json",
+        "quantize b x=1 --data d --out o --method qat --target vnni --max-drop 0.5 --images 9 --seed 0 --speed --json",
         "convsmith.jobs.quantize.quantize", (Path("b"), Path("d"), Path("o"), ["x=1"]),
-        {"method": "qat", "target": "vnni", "max_drop": 0.5, "images": 9, "seed": 0, **PROGRESS},
+        {"method": "qat", "target": "vnni", "max_drop": 0.5, "images": 9, "seed": 0, "speed": True, **PROGRESS},
     ),
     "calibrate": (
         "calibrate b --data d", "convsmith.jobs.calibrate.calibrate", (Path("b"), Path("d"), None),
@@ -223,7 +224,7 @@ def test_a_command_asks_for_what_its_words_say_and_shows_what_comes_of_it(name: 
     [
         ("train", "run:    run\nbundle: bundle\n"),
         ("report", "report: report.html\n"),
-        ("quantize", "what was found\nbundle: b-int8\n"),
+        ("quantize", "what was found\nbundle: b-int8\nspeed:  convsmith benchmark b b-int8\n"),
         ("calibrate", "what was found\nbundle: bundle\n"),
         ("lr-find", "what was found\nplot: lr-find/digits/lr_find.png\n"),
         ("profile", "what was found\ntrace: profile/digits/trace.json\n"),
