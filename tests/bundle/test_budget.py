@@ -120,7 +120,7 @@ def test_a_costly_kind_counts_so_many_times(make: Callable[[], bytes], weight: f
 
 
 def test_the_limits_are_those_of_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "serving-production.md").read_text("utf-8")
     assert f"at most `--max-pixels`, {SERVED_PIXELS // 10**6} million by default" in text
     assert f"at most {LONGEST_SIDE:,} pixels a side, {MOST_PIECES:,} strips" in text
     assert f"{MOST_BYTES} bytes a pixel and a MiB besides" in text
