@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def test_each_stage_of_each_runtime_and_batch_has_its_figures(colour_bundle: Pat
 def test_a_bundle_is_measured_in_its_own_runtime(pixel_bundle: Path) -> None:
     report = benchmark([pixel_bundle], (), [2], seconds=0.01)
     assert {(row.format, row.runtime) for row in report.rows} == {("onnx", "onnx")}
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_bundle_needs_no_list(kind: Callable[[Path], str | Path], colour_bundle: Path) -> None:
+    rows = benchmark(kind(colour_bundle), (), [1], seconds=0.01).rows
+    assert {row.bundle for row in rows} == {str(colour_bundle)}
 
 
 def test_a_row_says_which_device_ran(colour_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ class Benchmark(Tabular):
 
 
 def benchmark(
-    bundles: Sequence[str | Path],
+    bundles: str | Path | Sequence[str | Path],
     runtimes: Sequence[str] = (),
     batches: Sequence[int] = (1, 8, 32),
     *,
@@ -135,7 +135,7 @@ def benchmark(
     """Measure bundles on this machine, one after another in this process.
 
     Args:
-        bundles: their folders, of any format, or the run directories that they are in.
+        bundles: their folders, of any format, or the run directories that they are in; or one of these.
         runtimes: of `RUNTIMES`, and `torch`, which is the architecture in eager mode on the CPU with random weights,
             because a bundle has no torch model and weights do not change how long it takes; empty: each bundle's own.
         batches: images at a time.
@@ -162,7 +162,8 @@ def benchmark(
                 fix=f"There are {', '.join((*RUNTIMES, TORCH))}.",
             )
     check_place(None, device)
-    folders = [bundle_folder(Path(place)) for place in bundles]
+    places = [bundles] if isinstance(bundles, str | Path) else bundles
+    folders = [bundle_folder(Path(place)) for place in places]
     if not (allow_code or runtimes):  # the runtimes that have a name open no code
         for path in folders:
             refuse_code(path, read_manifest(path).format)
